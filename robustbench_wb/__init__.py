@@ -1,0 +1,25 @@
+"""A robustness benchmarking harness for transformers.
+
+Importing this package imports neither torch nor pandas; the names below load their rooms on first use.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("robustbench_wb")
+
+_DOOR = {
+    "run": "robustbench_wb.cli.harness",
+    "train": "robustbench_wb.cli.harness",
+    "diff": "robustbench_wb.cli.harness",
+    "RunRequest": "robustbench_wb.engine.request",
+}
+__all__ = ["RunRequest", "__version__", "diff", "run", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room on first use (PEP 562)."""
+    if name in _DOOR:
+        return getattr(import_module(_DOOR[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The command line: one small module per subcommand that parses, calls, renders and picks an exit code."""

@@ -1,0 +1,1 @@
+"""From a request to records: plan the matrix, measure each cell, resume, report progress."""

@@ -1,0 +1,137 @@
+"""What a measurement is: the state of every sample, what it cost, and everything that identifies it."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.spec import Spec, digest
+
+SCHEMA_VERSION = 1
+"""Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
+
+
+class State(IntEnum):
+    """What became of one sample. An error is never counted as robust."""
+
+    ROBUST = 0
+    """Classified correctly under the stressor."""
+    BROKEN = 1
+    """Correct when clean, wrong under the stressor."""
+    WRONG = 2
+    """Wrong already when clean; an attack has nothing to add."""
+    ERRORED = 3
+    """Could not be judged (logits not finite, an exception)."""
+    NOT_RUN = 4
+    """Left out: the cell stopped before this sample."""
+
+
+class Identity(Spec):
+    """Everything that can change the number. Batch size, worker count, progress style and log level cannot, and
+    are left out by name; so are the names of suite, variant and task, whose bytes are digested instead."""
+
+    signature: str
+    """The stressor's printed form, with its strength and all numbers."""
+    ladder: tuple[str, ...]
+    """Strengths attacked before this one on the same samples, ascending: what they broke is not attacked again."""
+    stressor_code: str
+    """Digest of the stressor's source and all it imports."""
+    data: str
+    """Digest of the bytes of the evaluated split."""
+    samples: str
+    """Digest of the ids of the evaluated samples, in order."""
+    weights: str
+    """Digest of every parameter and buffer of the subject."""
+    model_code: str
+    """Digest of the source of the subject's architecture and all it imports, with its spec."""
+    numerics: str
+    """Device class, number format and torch release, like ``cpu;float32;torch-2.13``."""
+    seed: int
+    """The run seed: noise is a function of it, the signature, the sample id and the step."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> str:
+        """The address of the record: SHA-256 of the canonical JSON form."""
+        return digest(self)
+
+
+class Cell(Spec):
+    """The names of one measurement: where its row stands in a table."""
+
+    suite: str
+    suite_version: int
+    scale: str
+    task: str
+    """The data as it really was, like ``digits`` or ``cifar10-jpeg75``."""
+    variant: str
+    size: str
+    recipe: str
+    stressor: str
+    """Name without numbers, like ``pgd-linf``."""
+    strength: str
+    """Exact text, like ``8/255``; empty for a stressor without strength."""
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """The immutable result of a cell. All arrays have one entry per evaluated sample, in the order of ``ids``."""
+
+    identity: Identity
+    ids: NDArray[np.int32]
+    """Row number of each sample in its split."""
+    states: NDArray[np.int8]
+    """Values of :class:`State`."""
+    losses: NDArray[np.float32]
+    """Cross-entropy in nats of the true label at the judged input; NaN where not judged."""
+    forwards: NDArray[np.int32]
+    """Forward passes spent on each sample in this cell alone (not on lower strengths), verdict included."""
+    backwards: NDArray[np.int32]
+    """Input gradients spent on each sample in this cell alone."""
+    wobble: int
+    """Samples whose verdict differed between the search and the independent second pass (another batch)."""
+    seconds: float
+    """Wall time of this cell. Not part of its identity."""
+
+    @property
+    def key(self) -> str:
+        """Content address, see :attr:`Identity.key`."""
+        return self.identity.key
+
+    def count(self, state: State) -> int:
+        """Number of samples in ``state``."""
+        return int(np.count_nonzero(self.states == state))
+
+
+@dataclass(frozen=True)
+class SubjectCard:
+    """What a table says about the thing under test."""
+
+    parameters: int
+    """Number of trainable scalars."""
+    weights: str
+    """Weights digest, empty when the subject could not be built."""
+    train_seconds: float
+    """Wall time of its training, from the checkpoint's card; 0 when it came from elsewhere."""
+    trained: bool
+    """True when this run trained it, false when it was reused or came from elsewhere."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One cell of a finished run: a record, or the reason why there is none."""
+
+    cell: Cell
+    identity: Identity | None
+    """None when the subject could not be built."""
+    subject: SubjectCard
+    record: Record | None
+    """Present when samples were judged; it may hold errored samples. None: the cell failed as a whole."""
+    reused: bool
+    """True when the record was found in the store."""
+    samples: int
+    """Number of samples the cell asked for."""
+    error: str = ""
+    """One line; not empty when the cell failed or some of its samples errored."""

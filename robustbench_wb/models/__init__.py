@@ -1,0 +1,1 @@
+"""Variants: one backbone with three sockets (attention, residual rule, feed-forward)."""

@@ -1,0 +1,111 @@
+"""A generic lazy registry: a name points at ``module:attribute``, which is imported when it is first asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from robustbench_wb.errors import RegistryError, UnknownNameError
+
+T = TypeVar("T")
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """A did-you-mean tail for an error message: near names first, else all of them."""
+    near = get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: where it lives, what it is in a few words, and who brought it."""
+
+    name: str
+    target: str
+    summary: str
+    origin: str = "built in"
+
+
+class Registry(Generic[T]):
+    """Names of one kind (``variant``, ``task``, ...), built in or brought by the entry-point group of that kind.
+
+    Listing names and summaries imports nothing. An entry point that clashes with an existing name, or that fails
+    to import, raises when *that* name is asked for and leaves all others usable.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.group = f"robustbench_wb.{kind}s"
+        self._entries: dict[str, Entry] = {}
+        self._loaded: dict[str, T] = {}
+
+    def add(self, name: str, target: str, summary: str) -> None:
+        """Register ``name`` as ``module:attribute``.
+
+        Raises:
+            RegistryError: the name is taken.
+        """
+        if name in self._entries:
+            raise RegistryError(f"{self.kind} {name!r} is registered twice: {self._entries[name].target} and {target}")
+        self._entries[name] = Entry(name, target, summary)
+
+    @cached_property
+    def _plugins(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries in registration order, plug-ins last."""
+        yield from self._entries.values()
+        for name, points in self._plugins.items():
+            if name not in self._entries:
+                owner = points[0].dist.name if points[0].dist else "unknown package"
+                yield Entry(name, points[0].value, f"from {owner}", origin=owner)
+
+    def names(self) -> list[str]:
+        """All names, in listing order."""
+        return [entry.name for entry in self]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._plugins
+
+    def get(self, name: str) -> T:
+        """Import and return what ``name`` points at.
+
+        Raises:
+            UnknownNameError: no such name; the message suggests near ones.
+            RegistryError: two packages claim the name, or importing it failed.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> T:
+        points = self._plugins.get(name, [])
+        claims = [f"{p.dist.name if p.dist else '?'} ({p.value})" for p in points]
+        if name in self._entries:
+            claims.insert(0, f"robustbench_wb ({self._entries[name].target})")
+        if not claims:
+            raise UnknownNameError(f"unknown {self.kind} {name!r}; {suggest(name, self.names())}")
+        if len(claims) > 1:
+            raise RegistryError(f"{self.kind} {name!r} is claimed by {' and '.join(claims)}; uninstall or rename one")
+        target = points[0].value if points else self._entries[name].target
+        return cast(T, import_target(target, f"{self.kind} {name!r}"))
+
+
+def import_target(target: str, what: str) -> object:
+    """Import ``module:attribute``.
+
+    Raises:
+        RegistryError: the module does not import or lacks the attribute; the message says for ``what``.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RegistryError(f"{what} ({target}) cannot be loaded: {error}") from error

@@ -1,0 +1,66 @@
+"""Counted randomness: every number is a function of (seed, label, sample id, step), never of what was drawn before.
+
+Batch size, order, sharding and device therefore cannot change a result. The mixing function is SplitMix64 (Steele,
+Lea & Flood, OOPSLA 2014), computed on int64 tensors: torch wraps on overflow, on CPU and GPU alike.
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    """The two's complement int64 of an unsigned 64-bit constant."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64 (torch's own is arithmetic)."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def mix(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser, elementwise on int64: a bijection of 64-bit words that looks random."""
+    z = (z ^ _shift_right(z, 30)) * _MIX_1
+    z = (z ^ _shift_right(z, 27)) * _MIX_2
+    return z ^ _shift_right(z, 31)
+
+
+def stream_key(seed: int, label: str, step: int = 0) -> int:
+    """A 64-bit key (as signed int) for one named stream of one run seed."""
+    text = f"{seed}\x1f{label}\x1f{step}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little", signed=True)
+
+
+def words(ids: Tensor, count: int, seed: int, label: str, step: int = 0) -> Tensor:
+    """Random int64 words of shape (len(ids), count): element j of a row depends only on that row's id and j."""
+    base = mix(mix(ids.to(torch.int64) * _GOLDEN + stream_key(seed, label, step)))
+    counter = torch.arange(1, count + 1, device=ids.device, dtype=torch.int64) * _GOLDEN
+    return mix(base[:, None] + counter[None, :])
+
+
+def uniform(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int = 0) -> Tensor:
+    """Uniform float32 in [0, 1), shape (len(ids), *shape), one independent stream per sample id."""
+    bits = _shift_right(words(ids, math.prod(shape), seed, label, step), 40)
+    return (bits.to(torch.float32) * 2.0**-24).view(len(ids), *shape)
+
+
+def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int = 0) -> Tensor:
+    """Standard normal float32, shape (len(ids), *shape) (Box & Muller 1958, cosine branch, in float64)."""
+    count = math.prod(shape)
+    raw = words(ids, 2 * count, seed, label, step)
+    unit = (_shift_right(raw, 11).to(torch.float64) + 0.5) * 2.0**-53
+    radius = torch.sqrt(-2.0 * torch.log(unit[:, :count]))
+    return (radius * torch.cos(2.0 * math.pi * unit[:, count:])).to(torch.float32).view(len(ids), *shape)
+
+
+def permutation(count: int, seed: int, label: str, step: int = 0) -> Tensor:
+    """A random order of ``range(count)`` (int64, on the CPU): the ids sorted by their random word."""
+    return torch.argsort(words(torch.arange(count), 1, seed, label, step)[:, 0], stable=True)

@@ -1,0 +1,1 @@
+"""Intervals, paired tests and multiplicity. numpy and scipy only."""

@@ -1,0 +1,1 @@
+"""Records and versioned score tables on Delta Lake."""

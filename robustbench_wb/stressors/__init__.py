@@ -1,0 +1,1 @@
+"""What perturbs: one file per family, small immutable objects with one interface."""

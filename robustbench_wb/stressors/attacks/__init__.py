@@ -1,0 +1,1 @@
+"""Adversaries: the native engine, its attacks, and the torchattacks provider."""

@@ -1,0 +1,1 @@
+"""Declarative suite files and their loader."""

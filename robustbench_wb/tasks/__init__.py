@@ -1,0 +1,1 @@
+"""Datasets behind one interface: embedded, from the hub, or from a local mirror."""
