@@ -13,10 +13,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class HarnessWarning(UserWarning):
-    """Something was repaired or ignored; the run goes on."""
-
-
 class HarnessError(Exception):
     """Base of all errors raised on purpose. The message says what was wrong and what to do, in one line."""
 

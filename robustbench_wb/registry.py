@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 def suggest(name: str, known: list[str]) -> str:
     """A did-you-mean tail for an error message: near names first, else all of them."""
-    near = get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    by_lower = {item.lower(): item for item in known}
+    near = [by_lower[item] for item in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
 
 

@@ -1,0 +1,70 @@
+"""The command line's frame: one Typer application, one place that turns errors into exit codes."""
+
+import logging
+
+import typer
+
+from robustbench_wb import __version__
+from robustbench_wb.cli import console
+from robustbench_wb.cli.diff import diff_command
+from robustbench_wb.cli.leaderboard import leaderboard_command
+from robustbench_wb.cli.list import list_command
+from robustbench_wb.cli.run import run_command
+from robustbench_wb.cli.show import show_command
+from robustbench_wb.cli.train import train_command
+from robustbench_wb.errors import ExitCode, HarnessError
+
+EPILOG = (
+    "Exit codes: 0 fine, 2 the request or its input is wrong, 3 the two versions cannot be compared, "
+    "4 some cell could not be measured, 130 interrupted (the same command goes on where it stopped)."
+)
+
+app = typer.Typer(
+    name="robustbench-wb",
+    help="Benchmark the robustness of transformers, and trust the numbers.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", epilog=EPILOG)(run_command)
+app.command("train", epilog=EPILOG)(train_command)
+app.command("list")(list_command)
+app.command("show")(show_command)
+app.command("diff", epilog=EPILOG)(diff_command)
+app.command("leaderboard")(leaderboard_command)
+
+# The parser's own errors: typer's BadParameter derives from UsageError, which derives from this class.
+_PARSER_ERROR = typer.BadParameter.__mro__[2]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    show_version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    """Benchmark the robustness of transformers, and trust the numbers."""
+    if show_version:
+        console.show(f"robustbench_wb {__version__}")
+        raise typer.Exit(ExitCode.OK)
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Expected errors become one line on standard error."""
+    try:
+        code = app(arguments, prog_name="robustbench-wb", standalone_mode=False)
+    except HarnessError as error:
+        logging.getLogger(__name__).debug("traceback", exc_info=True)
+        console.tell(f"error: {error}")
+        return int(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.tell("interrupted; the same command goes on where it stopped")
+        return int(ExitCode.INTERRUPTED)
+    except _PARSER_ERROR as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        if message:
+            console.tell(f"error: {' '.join(message.split())}; see --help")
+        return int(ExitCode.USAGE)
+    return int(code or 0)

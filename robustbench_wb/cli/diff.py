@@ -1,0 +1,38 @@
+"""``diff``: two versions of the score table, sample by sample."""
+
+from typing import Annotated
+
+import typer
+
+from robustbench_wb.cli import console, options
+
+
+def diff_command(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The earlier version, like v1.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The later version, like v2.")],
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """Compare two versions in pairs: which samples were lost and gained, and whether that is more than chance.
+
+    Every cell gets a verdict (worse, better, equivalent, undecided) from an exact McNemar test, corrected for the
+    number of cells. Cells that measure different things are refused with the field that differs: exit code 3.
+
+    Examples:
+
+      robustbench-wb diff v1 v2
+
+      robustbench-wb diff v1 v2 --json
+    """
+    from robustbench_wb.cli.harness import diff
+    from robustbench_wb.report.comparison import comparison_rich, comparison_text
+    from robustbench_wb.report.json import comparison_json
+
+    comparison = diff(old, new, results)
+    if as_json:
+        console.show(comparison_json(comparison))
+    elif console.is_terminal():
+        console.draw(comparison_rich(comparison))
+    else:
+        console.show(comparison_text(comparison))
+    raise typer.Exit(comparison.exit_code)

@@ -1,0 +1,105 @@
+"""The front door as plain Python: what the commands do, without parsing and printing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.record import Measured, Record
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.run import measure_all
+from robustbench_wb.engine.train import TrainedSubject, train_subjects
+from robustbench_wb.errors import ExitCode
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.stats.compare import Comparison, compare
+from robustbench_wb.stats.score import score_rows
+from robustbench_wb.store.location import prepare
+from robustbench_wb.store.provenance import collect
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a finished run amounts to."""
+
+    rows: list[ScoreRow]
+    """One per cell, errors included."""
+    version: int
+    """The version that the run committed to the score table."""
+    measured: int
+    """Cells measured now."""
+    reused: int
+    """Cells found in the store."""
+    trained: int
+    """Subjects trained now."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """``INCOMPLETE`` when any cell errored, else ``OK``."""
+        return ExitCode.OK if all(row.status == "ok" for row in self.rows) else ExitCode.INCOMPLETE
+
+
+def run(
+    request: RunRequest, results: str = "results", progress: Progress | None = None, command: str = ""
+) -> RunReport:
+    """Run a suite and commit one version of the score table.
+
+    Cells whose key is in the store are reused; finished ones are kept at once, so that a killed run goes on where it
+    was. Cells that fail become error rows and never stop the others.
+
+    Raises:
+        UsageError: the request, the data or the results location cannot be used; nothing has been written then.
+    """
+    job = Prepared(request, progress or Silent())
+    prepare(results)
+    store = RecordStore(results)
+    cells = measure_all(job, store)
+    rows = score_rows(cells)
+    version = ScoreTable(results).commit(rows, _provenance(job, request, command))
+    store.tidy()
+    return RunReport(rows, version, _measured(cells), sum(cell.reused for cell in cells), _trained(cells))
+
+
+def train(request: RunRequest, progress: Progress | None = None) -> list[TrainedSubject]:
+    """Train every subject of a request that is not in the cache yet; measure nothing.
+
+    A subject that cannot be built or diverges is in the list with its error.
+
+    Raises:
+        UsageError: the request or the data cannot be used.
+    """
+    return train_subjects(Prepared(request, progress or Silent()))
+
+
+def diff(old: str, new: str, results: str = "results") -> Comparison:
+    """Compare two versions of the score table sample by sample.
+
+    Raises:
+        StoreError: there is no such version.
+    """
+    table, store = ScoreTable(results), RecordStore(results)
+    before, after = table.rows(old), table.rows(new)
+    keys = {row.key for row in (*before, *after) if row.key}
+    records: Mapping[str, Record] = store.find(sorted(keys))
+    return compare(before, after, records)
+
+
+def _measured(cells: list[Measured]) -> int:
+    return sum(cell.record is not None and not cell.reused for cell in cells)
+
+
+def _trained(cells: list[Measured]) -> int:
+    fresh = {(c.cell.task, c.cell.variant) for c in cells if c.subject.trained}
+    return len(fresh)
+
+
+def _provenance(job: Prepared, request: RunRequest, command: str) -> dict[str, object]:
+    return collect(
+        device=str(job.device),
+        seed=request.seed,
+        suite=job.plan.suite,
+        suite_version=job.plan.suite_version,
+        spec=request.model_dump(mode="json"),
+        command=command,
+    )

@@ -1,0 +1,55 @@
+"""``leaderboard``: the whole score table, on screen or as CSV."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+
+def leaderboard_command(
+    csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output.")
+    ] = None,
+    version: Annotated[str | None, typer.Option("--version", help="A version like v3.  [default: the latest]")] = None,
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """Show every row of the score table, or export it.
+
+    Examples:
+
+      robustbench-wb leaderboard
+
+      robustbench-wb leaderboard --csv leaderboard.csv
+    """
+    from robustbench_wb.report.csv import leaderboard_csv
+    from robustbench_wb.report.json import rows_json
+    from robustbench_wb.report.scores import scores_rich, scores_text
+    from robustbench_wb.store.scores import ScoreTable
+
+    table = ScoreTable(results)
+    number = table.version(version)
+    rows = table.rows(number)
+    if csv == "-":
+        console.show(leaderboard_csv(rows))
+    elif csv is not None:
+        _write(Path(csv), leaderboard_csv(rows))
+        console.tell(f"{len(rows)} rows of v{number} written to {csv}")
+    elif as_json:
+        console.show(rows_json(rows, number))
+    elif console.is_terminal():
+        console.draw(scores_rich(rows, number, console.width()))
+    else:
+        console.show(scores_text(rows, number, console.width()))
+
+
+def _write(path: Path, text: str) -> None:
+    from robustbench_wb.folders import write_atomic
+
+    try:
+        write_atomic(path, lambda temporary: temporary.write_bytes(text.encode()))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,51 @@
+"""``list``: what there is. Imports no torch: the registries know names and summaries without loading anything."""
+
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UnknownNameError
+from robustbench_wb.registry import Registry, suggest
+
+
+def registries() -> dict[str, Registry[Any]]:
+    """The registries that a user chooses from, by plural name."""
+    from robustbench_wb.models.catalogue import VARIANTS
+    from robustbench_wb.stressors.catalogue import STRESSORS
+    from robustbench_wb.suites.suite import SUITES
+    from robustbench_wb.tasks.catalogue import TASKS
+
+    return {"variants": VARIANTS, "tasks": TASKS, "stressors": STRESSORS, "suites": SUITES}
+
+
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help="variants, tasks, stressors or suites; all when left out.")] = None,
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """List variants, tasks, stressors and suites, built in and from plug-ins.
+
+    Examples:
+
+      robustbench-wb list
+
+      robustbench-wb list variants --json
+    """
+    known = registries()
+    if kind is not None and kind not in known:
+        raise UnknownNameError(f"unknown kind {kind!r}; {suggest(kind, list(known))}")
+    listing = {
+        name: [{"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in registry]
+        for name, registry in known.items()
+        if kind in (None, name)
+    }
+    from robustbench_wb.report.details import any_json, listing_blocks
+    from robustbench_wb.report.text import plain, rich
+
+    if as_json:
+        console.show(any_json(listing))
+    elif console.is_terminal():
+        console.draw(rich(listing_blocks(listing)))
+    else:
+        console.show(plain(listing_blocks(listing)))

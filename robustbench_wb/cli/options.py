@@ -1,0 +1,49 @@
+"""The options that commands share, each written once."""
+
+from typing import Annotated
+
+import typer
+
+Results = Annotated[
+    str,
+    typer.Option("--results", metavar="PLACE", envvar="RBWB_RESULTS", help="Folder or Delta URL where results live."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Suite = Annotated[str, typer.Option("--suite", help="A suite's name, or a TOML file of your own.")]
+Tasks = Annotated[
+    list[str], typer.Option("--task", help="A task's name, or a hub id OWNER/NAME. Repeatable.", show_default=True)
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option("--variant", help="A variant's name, or path.py:factory. Repeatable.  [default: the five of the zoo]"),
+]
+Size = Annotated[str | None, typer.Option("--size", help="Size of the variants.  [default: the scale's]")]
+Recipe = Annotated[str, typer.Option("--recipe", help="'standard' trains; 'none' takes the model as it is built.")]
+Scale = Annotated[str, typer.Option("--scale", help="How much is run: smoke, small or full.")]
+Samples = Annotated[
+    int | None, typer.Option("--samples", help="Evaluated samples.  [default: the scale's]", metavar="N")
+]
+Stressors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stressor",
+        metavar="SIGNATURE",
+        help="Run this instead of the suite's stressors, like 'pgd-linf;eps=8/255;steps=40'. Repeatable.",
+    ),
+]
+Epsilons = Annotated[
+    list[str] | None,
+    typer.Option("--epsilon", metavar="EPS", help="Use this strength instead of the suite's list. Repeatable."),
+]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", metavar="FILE", help="Test these weights (safetensors); trains nothing.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of training and of all noise.")]
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", metavar="DIR", help="Local mirror in hub layout.  [default: RBWB_DATA_DIR]"),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Batch = Annotated[int, typer.Option("--batch-size", help="Samples per forward pass; never changes a result.")]
+ProgressStyle = Annotated[str, typer.Option("--progress", help="auto, bar, lines or none.")]
+LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]

@@ -1,0 +1,64 @@
+"""``run``: a suite on tasks and variants."""
+
+import shlex
+import sys
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.cli.request import make_request
+
+
+def run_command(
+    suite: options.Suite = "adversarial",
+    task: options.Tasks = ["digits"],  # noqa: B006  (typer copies defaults)
+    variant: options.Variants = None,
+    size: options.Size = None,
+    recipe: options.Recipe = "standard",
+    scale: options.Scale = "smoke",
+    samples: options.Samples = None,
+    stressor: options.Stressors = None,
+    epsilon: options.Epsilons = None,
+    checkpoint: options.Checkpoint = None,
+    seed: options.Seed = 0,
+    data_dir: options.DataDir = None,
+    device: options.Device = "auto",
+    batch_size: options.Batch = 256,
+    results: options.Results = "results",
+    progress: options.ProgressStyle = "auto",
+    log_level: options.LogLevel = "warning",
+    as_json: options.Json = False,
+) -> None:
+    """Run a suite: train what is not trained yet, measure what is not measured yet, commit one version.
+
+    Examples:
+
+      robustbench-wb run --suite adversarial
+
+      robustbench-wb run --suite adversarial --task fashion-mnist --scale small --variant vit --variant crate
+
+      robustbench-wb run --variant mymodel.py:make --stressor "pgd-linf;eps=8/255;steps=100"
+    """
+    console.set_log_level(log_level)
+    request = make_request(
+        suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples,
+        stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
+        batch=batch_size,
+    )  # fmt: skip
+    from robustbench_wb.cli.harness import run
+    from robustbench_wb.report.json import rows_json
+    from robustbench_wb.report.scores import scores_rich, scores_text
+
+    with console.progress_view(progress) as view:
+        report = run(request, results, view, shlex.join(["robustbench-wb", *sys.argv[1:]]))
+    if as_json:
+        console.show(rows_json(report.rows, report.version))
+    elif console.is_terminal():
+        console.draw(scores_rich(report.rows, report.version, console.width()))
+    else:
+        console.show(scores_text(report.rows, report.version, console.width()))
+    console.tell(
+        f"v{report.version} in {results}: {report.measured} cells measured, {report.reused} reused, "
+        f"{report.trained} subjects trained"
+    )
+    raise typer.Exit(report.exit_code)

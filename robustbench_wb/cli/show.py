@@ -1,0 +1,92 @@
+"""``show``: one variant, suite, stressor, task, or one version of the score table."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UnknownNameError
+from robustbench_wb.registry import suggest
+
+_VERSION = re.compile(r"v[0-9]+|latest")
+
+
+def show_command(
+    name: Annotated[str, typer.Argument(help="A name that `list` prints, a version like v3, or 'latest'.")],
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """Show what a name stands for, or the scores and provenance of one version.
+
+    Examples:
+
+      robustbench-wb show crate
+
+      robustbench-wb show v1 --results results
+    """
+    if _VERSION.fullmatch(name):
+        _show_version(name, results, as_json)
+    else:
+        _show_entry(name, as_json)
+
+
+def _show_version(name: str, results: str, as_json: bool) -> None:
+    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.report.scores import score_blocks
+    from robustbench_wb.report.text import plain, rich
+    from robustbench_wb.store.scores import ScoreTable
+
+    table = ScoreTable(results)
+    number = table.version(None if name == "latest" else name)
+    rows = table.rows(number)
+    info = next(info for info in table.versions() if info.number == number)
+    if as_json:
+        content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
+        console.show(any_json(content))
+        return
+    details = {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
+    blocks = [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)]
+    if console.is_terminal():
+        console.draw(rich(blocks))
+    else:
+        console.show(plain(blocks))
+
+
+def _show_entry(name: str, as_json: bool) -> None:
+    from robustbench_wb.cli.list import registries
+    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.report.text import plain, rich
+
+    known = registries()
+    found = {kind: _details(kind, registry.get(name)) for kind, registry in known.items() if name in registry}
+    if not found:
+        names = [entry for registry in known.values() for entry in registry.names()]
+        raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, names)}")
+    if as_json:
+        console.show(any_json(found))
+        return
+    blocks = [block for kind, details in found.items() for block in details_blocks(f"{kind[:-1]} {name}", details)]
+    if console.is_terminal():
+        console.draw(rich(blocks))
+    else:
+        console.show(plain(blocks))
+
+
+def _details(kind: str, value: Any) -> dict[str, Any]:
+    """The fields of an entry as JSON types."""
+    from robustbench_wb.spec import Spec, plain
+
+    if kind == "stressors":
+        defaults = {key: str(field.default) for key, field in value.model_fields.items() if not field.is_required()}
+        required = [key for key, field in value.model_fields.items() if field.is_required()]
+        return {"what": _first_line(value.__doc__), "required numbers": required, "defaults": defaults}
+    if isinstance(value, Spec):
+        details: dict[str, Any] = plain(value)
+        return details
+    facts = getattr(value, "facts", None)
+    return plain(facts) if isinstance(facts, Spec) else {"what": _first_line(type(value).__doc__)}
+
+
+def _first_line(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())

@@ -1,0 +1,32 @@
+"""A request made ready: plan, device and data. Nothing is written or computed yet."""
+
+from robustbench_wb.engine.device import choose_device, exact_float32
+from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.subject import Subject, obtain_subject
+from robustbench_wb.progress import Progress
+from robustbench_wb.tasks.task import Dataset
+
+
+class Prepared:
+    """Everything that can be wrong with a request is found while one of these is made.
+
+    Raises:
+        UsageError: the request, the device or the data cannot be used.
+    """
+
+    def __init__(self, request: RunRequest, progress: Progress) -> None:
+        self.request, self.progress = request, progress
+        self.plan: Plan = make_plan(request)
+        self.device = choose_device(request.device)
+        self.datasets = [task.task.load(request.data_dir) for task in self.plan.tasks]
+        exact_float32()
+
+    def obtain(self, subject: SubjectPlan, dataset: Dataset) -> Subject:
+        """The trained subject, from the cache or trained now.
+
+        Raises:
+            SubjectError: it cannot be had.
+        """
+        label = " ".join(part for part in (subject.name, subject.size, "on", dataset.label) if part)
+        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, self.progress)

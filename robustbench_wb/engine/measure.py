@@ -1,0 +1,137 @@
+"""Measuring one cell: perturb, check the threat model, judge every sample by an independent second pass."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robustbench_wb.engine.record import Identity, Record, State
+from robustbench_wb.errors import HarnessError, MeasurementError
+from robustbench_wb.progress import Advance
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+
+SHARD_BYTES = 1 << 28
+"""Samples are measured in shards of about this many bytes of float32 pixels. Cannot change a result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The evaluated samples of a task."""
+
+    ids: NDArray[np.int32]
+    images: NDArray[np.uint8]
+    """(N, C, H, W)."""
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """Turn whatever a model or a library raises into one clear line; the traceback goes to the debug log."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise MeasurementError(f"{what}: {type(error).__name__}: {reason[0] if reason else 'no message'}") from error
+
+
+def measure(
+    model: nn.Module,
+    stressor: Stressor,
+    identity: Identity,
+    samples: Samples,
+    before: NDArray[np.int8] | None,
+    device: torch.device,
+    batch: int,
+    advance: Advance,
+) -> Record:
+    """Measure one cell.
+
+    ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` are tried, all
+    others keep their state. None: this is the clean cell, where every sample is judged and an error is ``WRONG``.
+
+    Raises:
+        MeasurementError: the stressor or the model failed, or a perturbed image broke the threat model.
+    """
+    started = time.perf_counter()
+    count = len(samples)
+    alive = np.arange(count) if before is None else np.flatnonzero(before == State.ROBUST)
+    states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
+    losses = np.full(count, np.nan, np.float32)
+    forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    wobble = 0
+    failed = State.WRONG if before is None else State.BROKEN
+    advance(count - len(alive))
+    pixels = int(np.prod(samples.images.shape[1:]))
+    shard = max(batch, SHARD_BYTES // (4 * pixels))
+    for start in range(0, len(alive), shard):
+        rows = alive[start : start + shard]
+        job = Job(
+            model=model,
+            images=torch.from_numpy(samples.images[rows]).to(device).float() / 255,
+            labels=torch.from_numpy(samples.labels[rows]).to(device),
+            ids=torch.from_numpy(samples.ids[rows].astype(np.int64)).to(device),
+            seed=identity.seed,
+            batch=batch,
+            advance=advance,
+        )
+        with one_line(stressor.signature):
+            stressed = stressor.apply(job)
+            stressor.check(job.images, stressed.images)
+            verdict = _judge(job, stressed)
+        states[rows] = np.where(verdict.finite, np.where(verdict.correct, State.ROBUST, failed), State.ERRORED)
+        losses[rows] = verdict.losses
+        forwards[rows] = stressed.forwards + verdict.passes
+        backwards[rows] = stressed.backwards
+        wobble += verdict.wobble
+    seconds = time.perf_counter() - started
+    return Record(identity, samples.ids, states, losses, forwards, backwards, wobble, seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Verdict:
+    correct: NDArray[np.bool_]
+    finite: NDArray[np.bool_]
+    losses: NDArray[np.float32]
+    wobble: int
+    passes: int
+    """Forward passes per sample that the verdict took."""
+
+
+def _judge(job: Job, stressed: Stressed) -> _Verdict:
+    """Classify the perturbed images in float32, in another order and batching than the search; count disagreements.
+
+    The verdict is this second pass alone. A stressor that did not look at predictions gets a first pass here, so that
+    what rounding can change is counted for every cell.
+    """
+    passes = 1
+    if stressed.broken is None:
+        first = _wrong(predict(job.model, stressed.images, job.batch), job.labels)
+        passes = 2
+    else:
+        first = torch.from_numpy(stressed.broken).to(job.labels.device)
+    logits = predict(job.model, stressed.images.flip(0), job.batch).flip(0)
+    wrong = _wrong(logits, job.labels)
+    losses = F.cross_entropy(logits, job.labels, reduction="none")
+    finite = torch.isfinite(logits).all(1)
+    return _Verdict(
+        correct=(~wrong).cpu().numpy(),
+        finite=finite.cpu().numpy(),
+        losses=losses.cpu().numpy(),
+        wobble=int(((first != wrong) & finite).sum()),
+        passes=passes,
+    )
+
+
+def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.argmax(1) != labels

@@ -1,0 +1,143 @@
+"""From a request to the list of what will be done. Every name and number is checked here, before any work starts."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import CheckpointError, UsageError
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.external import Factory, is_external, load_factory
+from robustbench_wb.models.variant import Variant
+from robustbench_wb.registry import suggest
+from robustbench_wb.spec import parse_exact
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
+from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.task import Task
+from robustbench_wb.training.recipe import Recipe, Scale, find_recipe
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One stressor at its strengths, ascending; one rung without a strength axis."""
+
+    rungs: tuple[Stressor, ...]
+
+
+@dataclass(frozen=True)
+class SubjectPlan:
+    """One thing to test."""
+
+    name: str
+    """As the request wrote it; the table's ``variant``."""
+    source: Variant | Factory
+    size: str
+    """Empty for a factory, which has no sizes."""
+    recipe_name: str
+    recipe: Recipe
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task with everything that is run on it."""
+
+    task: Task
+    subjects: tuple[SubjectPlan, ...]
+    ladders: tuple[Ladder, ...]
+    """The first is always ``clean``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run."""
+
+    suite: str
+    suite_version: int
+    scale: Scale
+    samples: int | None
+    seed: int
+    tasks: tuple[TaskPlan, ...]
+
+    @property
+    def cells(self) -> int:
+        """Number of measurements."""
+        return sum(len(task.subjects) * sum(len(ladder.rungs) for ladder in task.ladders) for task in self.tasks)
+
+
+def make_plan(request: RunRequest) -> Plan:
+    """Resolve a request.
+
+    Raises:
+        UsageError: anything in it that cannot be carried out; nothing has been written or computed then.
+    """
+    suite = find_suite(request.suite)
+    settings = suite.settings(request.scale)
+    custom = bool(request.stressors or request.epsilons)
+    tasks = _distinct("task", request.tasks)
+    if request.checkpoint is not None and len(request.variants) != 1:
+        raise UsageError("--checkpoint holds the weights of one model; name exactly one --variant with it")
+    return Plan(
+        # Rows of a changed suite never take the place of the suite's own.
+        suite=f"{suite.name}-custom" if custom else suite.name,
+        suite_version=suite.version,
+        scale=request.scale,
+        samples=request.samples if request.samples is not None else settings.samples,
+        seed=request.seed,
+        tasks=tuple(
+            TaskPlan(
+                find_task(name),
+                tuple(_subject(variant, name, settings.size, request) for variant in _distinct("variant", request.variants)),
+                _ladders(suite, name, request),
+            )
+            for name in tasks
+        ),
+    )
+
+
+def _distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise UsageError(f"a run needs at least one {kind}")
+    return tuple(dict.fromkeys(names))
+
+
+def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPlan:
+    recipe = find_recipe(request.recipe, task, request.scale)
+    recipe_name = request.recipe
+    checkpoint = None
+    if request.checkpoint is not None:
+        checkpoint, recipe_name = Path(request.checkpoint), "checkpoint"
+        if not checkpoint.is_file():
+            raise CheckpointError(f"checkpoint {checkpoint} does not exist")
+    if is_external(name):
+        return SubjectPlan(name, load_factory(name), "", recipe_name, recipe, checkpoint)
+    variant = VARIANTS.get(name)
+    chosen = request.size or size
+    if chosen not in variant.sizes:
+        raise UsageError(f"variant {name!r} has no size {chosen!r}; {suggest(chosen, list(variant.sizes))}")
+    return SubjectPlan(name, variant, chosen, recipe_name, recipe, checkpoint)
+
+
+def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:
+    lines = suite.stressors
+    if request.stressors:
+        lines = tuple(SuiteStressor(use=signature) for signature in request.stressors)
+    ladders = [_ladder(suite, line, task, request.epsilons) for line in lines]
+    clean = Ladder((parse_stressor("clean"),))
+    return (clean, *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
+
+
+def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, ...]) -> Ladder:
+    name, _, numbers = line.use.partition(";")
+    strengths = suite.strengths_for(line, task)
+    if name != "clean" and epsilons:
+        strengths = epsilons
+    if strengths is None:
+        return Ladder((parse_stressor(line.use),))
+    values: dict[Fraction, str] = {parse_exact(strength): strength for strength in strengths}
+    rest = [part for part in numbers.split(";") if part and not part.startswith("eps=")]
+    first = ";".join([name, f"eps={values[min(values)]}", *rest])
+    stressor = parse_stressor(first)
+    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)))

@@ -1,0 +1,36 @@
+"""What a user asks for, as one frozen value. Importing this module imports no torch."""
+
+from pydantic import Field
+
+from robustbench_wb.spec import Spec
+from robustbench_wb.training.recipe import Scale
+
+ZOO = ("vit", "crate", "bilateral", "boosting", "bilateral-boosting")
+"""The variants that a request without ``variants`` covers."""
+
+
+class RunRequest(Spec):
+    """A run: suite x tasks x variants at a scale, and how to do it."""
+
+    suite: str = "adversarial"
+    """A registered suite, or a path of a TOML file."""
+    tasks: tuple[str, ...] = ("digits",)
+    variants: tuple[str, ...] = ZOO
+    """Registered variants, or ``path.py:factory``."""
+    size: str | None = None
+    """Size of registered variants; None: the scale's."""
+    recipe: str = "standard"
+    scale: Scale = "smoke"
+    samples: int | None = Field(default=None, ge=1)
+    """Evaluated samples; None: the scale's."""
+    stressors: tuple[str, ...] = ()
+    """Signatures to run instead of the suite's own (``clean`` is always run)."""
+    epsilons: tuple[str, ...] = ()
+    """Strengths to use instead of the suite's lists."""
+    checkpoint: str | None = None
+    """A safetensors file to test instead of training; needs exactly one variant."""
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    data_dir: str | None = None
+    device: str = "auto"
+    batch: int = Field(default=256, ge=1)
+    """Samples per forward pass. Changes speed, not results."""

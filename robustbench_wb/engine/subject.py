@@ -1,0 +1,113 @@
+"""The thing under test: its weights, how to build it, and its digests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import nn
+
+from robustbench_wb import rng
+from robustbench_wb.engine.device import numerics
+from robustbench_wb.engine.plan import SubjectPlan
+from robustbench_wb.engine.record import SubjectCard
+from robustbench_wb.models.build import build, variant_code_digest
+from robustbench_wb.models.external import Factory
+from robustbench_wb.models.probe import probe
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.progress import Progress
+from robustbench_wb.spec import digest
+from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.training.checkpoint import load_tensors, put_weights
+from robustbench_wb.training.stage import Trained, obtain
+
+
+@dataclass(eq=False)
+class Subject:
+    """A trained model that is put together only when a cell really has to be measured."""
+
+    card: SubjectCard
+    model_code: str
+    _make: Callable[[], nn.Module]
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model on its device, in eval mode, frozen."""
+        return self._make()
+
+
+def obtain_subject(
+    plan: SubjectPlan, dataset: Dataset, seed: int, device: torch.device, label: str, progress: Progress
+) -> Subject:
+    """Train the subject, or find it in the cache, or load its checkpoint.
+
+    Raises:
+        SubjectError: it cannot be built, does not behave like a classifier, or its training diverged.
+        CheckpointError: the given checkpoint cannot be used.
+    """
+    shape = _shape(dataset)
+    make = _builder(plan, dataset, shape, seed)
+    model_code = digest({"source": _source_digest(plan), "size": plan.size, "shape": shape})
+    if isinstance(plan.source, Factory):
+        probe(make().to(device), shape, device)
+    trained = _weights(plan, make, model_code, dataset, seed, device, label, progress)
+
+    def ready() -> nn.Module:
+        model = make()
+        model.load_state_dict(trained.tensors)
+        model.to(device).eval().requires_grad_(False)
+        probe(model, shape, device)
+        return model
+
+    parameters = sum(p.numel() for p in make().parameters())
+    card = SubjectCard(parameters, trained.weights, trained.seconds, trained.fresh)
+    return Subject(card, model_code, ready)
+
+
+def _shape(dataset: Dataset) -> ImageShape:
+    _, channels, height, width = dataset.train.images.shape
+    return ImageShape(
+        channels=channels, height=height, width=width, classes=len(dataset.classes), patch=dataset.patch
+    )
+
+
+def _source_digest(plan: SubjectPlan) -> str:
+    return plan.source.code_digest if isinstance(plan.source, Factory) else variant_code_digest(plan.source)
+
+
+def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) -> Callable[[], nn.Module]:
+    """A function that builds the untrained model, the same one each time."""
+    if isinstance(plan.source, Factory):
+        return partial(_from_factory, plan.source, shape, seed)
+    variant = plan.source
+    pixels = torch.tensor(dataset.train.images[:10_000]).double() / 255
+    mean = pixels.mean((0, 2, 3)).float()
+    std = pixels.std((0, 2, 3)).float().clamp(min=1e-3)
+    return lambda: build(variant, plan.size, shape, mean, std, seed)
+
+
+def _from_factory(factory: Factory, shape: ImageShape, seed: int) -> nn.Module:
+    """A user's model, its random initialisation drawn from a generator of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(rng.stream_key(seed, "factory-init"))
+        return factory(shape)
+
+
+def _weights(
+    plan: SubjectPlan,
+    make: Callable[[], nn.Module],
+    model_code: str,
+    dataset: Dataset,
+    seed: int,
+    device: torch.device,
+    label: str,
+    progress: Progress,
+) -> Trained:
+    if plan.checkpoint is not None:
+        model = make()
+        put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        return Trained(model.state_dict(), weights_digest(model.state_dict()), 0.0, fresh=False)
+    return obtain(
+        make, model_code, plan.recipe, seed, dataset.train, device, numerics(device), label, progress
+    )

@@ -1,0 +1,45 @@
+"""Where files go: the user's cache folder, and writes that are whole or not there at all."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from robustbench_wb.errors import UsageError
+
+
+def cache_folder(kind: str) -> Path:
+    """The cache folder for ``kind`` (``checkpoints``, ``datasets``), created. ``RBWB_CACHE_DIR`` overrides the root.
+
+    Raises:
+        UsageError: it cannot be created.
+    """
+    override = os.environ.get("RBWB_CACHE_DIR")
+    root = Path(override).expanduser() if override else user_cache_path("robustbench_wb", appauthor=False)
+    try:
+        (root / kind).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cache folder {root} cannot be created ({error.strerror}); set RBWB_CACHE_DIR to a folder that can"
+        ) from error
+    return root / kind
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
+
+    A reader, or a process killed at any point, sees the old file or the new one, never a part. Leftovers of killed
+    writers are named ``.tmp-*`` and are never read.
+    """
+    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""Trained subjects, registry listings and the details of one entry, as tables and JSON."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from robustbench_wb.report.text import Block, Column
+from robustbench_wb.spec import plain
+
+
+def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[Block]:
+    """What ``train`` made or found: one line per subject."""
+    lines, notes = [], []
+    for subject in subjects:
+        names = tuple(str(subject[name]) for name in ("task", "variant", "size", "recipe"))
+        card = subject["card"]
+        if card is None:
+            lines.append((*names, "", "", "error", ""))
+            notes.append(f"{subject['variant']}: {subject['error']}")
+        else:
+            how = "trained now" if card["trained"] else "from the cache" if card["train_seconds"] else "as given"
+            facts = (f"{card['parameters']:,}", f"{card['train_seconds']:.1f}", how, card["weights"][:12])
+            lines.append((*names, *facts))
+    columns = [Column(name) for name in ("task", "variant", "size", "recipe")]
+    columns += [Column("parameters", "right"), Column("seconds", "right"), Column("how"), Column("weights")]
+    return [Block("", tuple(columns), tuple(lines), tuple(notes))]
+
+
+def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[Block]:
+    """Names and summaries, one block per kind."""
+    columns = (Column("name"), Column("what"), Column("origin"))
+    return [
+        Block(kind, columns, tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries))
+        for kind, entries in listing.items()
+    ]
+
+
+def details_blocks(title: str, details: Mapping[str, Any]) -> list[Block]:
+    """One entry, field by field."""
+    lines = tuple((name, _words(value)) for name, value in details.items() if value not in ("", None, {}, []))
+    return [Block(title, (Column("field"), Column("value")), lines)]
+
+
+def any_json(value: Any) -> str:
+    """Any specs, lists and dictionaries as JSON."""
+    return json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_words(item) for item in value)
+    return str(value)

@@ -1,0 +1,46 @@
+"""The registry of stressors, and reading one from its signature."""
+
+from typing import TYPE_CHECKING
+
+from robustbench_wb.errors import UsageError
+from robustbench_wb.registry import Registry
+
+if TYPE_CHECKING:  # stressors import torch; listing them must not
+    from robustbench_wb.stressors.stressor import Stressor
+
+STRESSORS: "Registry[type[Stressor]]" = Registry("stressor")
+STRESSORS.add("clean", "robustbench_wb.stressors.clean:Clean", "the images as they are")
+_PGD = "robustbench_wb.stressors.attacks.pgd"
+STRESSORS.add("fgsm-linf", f"{_PGD}:FgsmLinf", "one signed gradient step (Goodfellow et al. 2015)")
+STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step in L2")
+STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
+STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
+
+PROVIDER = "torchattacks:"
+
+
+def parse_stressor(signature: str) -> "Stressor":
+    """Build a stressor from its printed form; numbers that are left out take their defaults.
+
+    ``pgd-linf;eps=8/255;steps=40`` is a native attack, ``torchattacks:MIFGSM;eps=8/255;steps=10`` one of that library.
+
+    Raises:
+        UnknownNameError: no stressor has that name.
+        UsageError: a number is unknown, malformed or out of range.
+    """
+    from robustbench_wb.stressors.stressor import build_value
+
+    name, *parts = (part.strip() for part in signature.split(";"))
+    numbers: dict[str, object] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise UsageError(f"stressor {signature!r}: {part!r} is not of the form name=value")
+        if key in numbers:
+            raise UsageError(f"stressor {signature!r} gives {key!r} twice")
+        numbers[key] = value
+    if name.startswith(PROVIDER):
+        from robustbench_wb.stressors.attacks.torchattacks import provide
+
+        return provide(name.removeprefix(PROVIDER), numbers)
+    return build_value(STRESSORS.get(name), numbers)

@@ -1,0 +1,19 @@
+"""No perturbation: the baseline of every other cell, and the verdict on which samples an attack may try."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+
+
+class Clean(Stressor):
+    """The images as they are."""
+
+    name: ClassVar[str] = "clean"
+
+    def apply(self, job: Job) -> Stressed:
+        """Return the job's images."""
+        none = np.zeros(len(job.ids), np.int32)
+        job.advance(len(job.ids))
+        return Stressed(job.images, none, none.copy())

@@ -1,0 +1,133 @@
+"""What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from robustbench_wb.errors import UsageError
+from robustbench_wb.progress import Advance
+from robustbench_wb.source import code_digest
+from robustbench_wb.spec import Spec, plain
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Samples to perturb. Attacks only ever get samples that the subject classifies correctly."""
+
+    model: nn.Module
+    """Eval mode, parameters frozen; images (B, C, H, W) in [0, 1] to logits (B, classes)."""
+    images: Tensor
+    """float32, (N, C, H, W), in [0, 1], on the device."""
+    labels: Tensor
+    """int64, (N,), the true labels."""
+    ids: Tensor
+    """int64, (N,), sample ids: the only thing besides seed and signature that noise depends on."""
+    seed: int
+    batch: int
+    """Largest number of samples in one forward pass. Cannot change a result, only its speed."""
+    advance: Advance = field(default=lambda count: None)
+    """Told the number of samples that are finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stressed:
+    """Perturbed samples, in the order of the job, and what they cost."""
+
+    images: Tensor
+    """Same shape and device as the job's images."""
+    forwards: NDArray[np.int32]
+    """Forward passes spent on each sample."""
+    backwards: NDArray[np.int32]
+    """Input gradients spent on each sample."""
+    broken: NDArray[np.bool_] | None = None
+    """What the search itself believes; None for stressors that do not look at predictions."""
+
+
+class Stressor(Spec, ABC):
+    """Base of everything that perturbs. Subclasses are frozen specs: their fields are their numbers."""
+
+    name: ClassVar[str]
+    axis: ClassVar[str | None] = None
+    """The field that is the strength (``eps``), or None."""
+
+    @property
+    def signature(self) -> str:
+        """The printed form: name and every number, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
+        fields = plain(self)
+        return ";".join([self.name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
+
+    @property
+    def strength(self) -> str:
+        """The strength as exact text; empty without an axis."""
+        value = getattr(self, self.axis) if self.axis else None
+        return "" if value is None else str(value)
+
+    def at(self, strength: str) -> Self:
+        """The same stressor at another strength.
+
+        Raises:
+            UsageError: it has no strength, or the strength is out of range.
+        """
+        if self.axis is None:
+            raise UsageError(f"stressor {self.name!r} has no strength to set to {strength!r}")
+        return build_value(type(self), {**self.model_dump(), self.axis: strength})
+
+    def code(self) -> str:
+        """Digest of the source of this stressor and all it imports."""
+        return code_digest(type(self).__module__)
+
+    def adversarial(self) -> bool:
+        """True when it looks for errors: a sample broken at a lower strength is then not tried again."""
+        return False
+
+    @abstractmethod
+    def apply(self, job: Job) -> Stressed:
+        """Perturb every sample of the job.
+
+        Raises:
+            MeasurementError: it cannot be done for this subject.
+        """
+
+    def check(self, clean: Tensor, stressed: Tensor) -> None:  # noqa: B027  (a stressor without a threat model has nothing to check)
+        """Refuse perturbed images that break the stressor's own threat model.
+
+        Raises:
+            MeasurementError: an image left its ball or the box [0, 1].
+        """
+
+
+def build_value[S: Stressor](kind: type[S], numbers: dict[str, object]) -> S:
+    """Construct a stressor from keyword numbers, with one clear line for what is wrong with them.
+
+    Raises:
+        UsageError: an unknown, missing or out-of-range number.
+    """
+    try:
+        return kind(**numbers)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(kind.model_fields)
+        if problem["type"] == "extra_forbidden":
+            raise UsageError(f"stressor {kind.name!r} has no number {where!r}; it has: {known}") from None
+        given = f" (got {problem['input']})" if problem["type"] != "missing" else ""
+        raise UsageError(f"stressor {kind.name!r}: {where}: {problem['msg']}{given}") from None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, batch: int) -> Tensor:
+    """Logits (N, classes) in float32, computed in batches, without gradients."""
+    return torch.cat([model(images[start : start + batch]).float() for start in range(0, len(images), batch)])

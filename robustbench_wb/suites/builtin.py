@@ -1,0 +1,13 @@
+"""The suites that come with the package, read from their TOML files."""
+
+from importlib.resources import files
+
+from robustbench_wb.suites.suite import Suite, read_suite
+
+
+def _read(name: str) -> Suite:
+    return read_suite(files("robustbench_wb.suites").joinpath(name).read_text(encoding="utf-8"), name)
+
+
+CLEAN = _read("clean.toml")
+ADVERSARIAL = _read("adversarial.toml")

@@ -1,0 +1,85 @@
+"""What a task is: a dataset, its splits and the facts that a model needs. No torch, no dataset is loaded here."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.errors import DataError
+from robustbench_wb.spec import Spec
+
+MAX_TOKENS = 64
+"""Without a stated patch size, the smallest patch that leaves at most this many tokens is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one split, in the order of their source."""
+
+    images: NDArray[np.uint8]
+    """Shape (N, C, H, W), levels 0..255; may be memory-mapped."""
+    labels: NDArray[np.int64]
+    """Shape (N,), values 0..classes-1."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over shape and bytes of images and labels: one changed pixel changes it."""
+        sha = hashlib.sha256(f"{self.images.shape}{self.labels.shape}".encode())
+        sha.update(np.ascontiguousarray(self.images))
+        sha.update(np.ascontiguousarray(self.labels))
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A loaded task."""
+
+    label: str
+    """The data as it really is; carries a suffix like ``-jpeg75`` when the images are a lossy copy."""
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    patch: int
+    """Patch size in pixels for patch-based models."""
+
+
+class Task(Protocol):
+    """Anything that can produce a dataset. Registered by name, or made from a hub id."""
+
+    name: str
+
+    def load(self, data_dir: str | None) -> Dataset:
+        """Load both splits; ``data_dir`` is a local mirror in hub layout, tried first.
+
+        Raises:
+            DataError: the data cannot be had, or are not what the task needs.
+        """
+        ...
+
+
+class TaskFacts(Spec):
+    """Facts about a named task that its files do not say."""
+
+    name: str
+    summary: str
+    source: str
+    """Hub id, or ``embedded``."""
+    patch: int | None = None
+    lossless: bool = False
+    """True when the original images are not JPEG: a JPEG copy is then named as such."""
+
+
+def default_patch(height: int, width: int) -> int:
+    """The smallest patch that divides both sides and leaves at most :data:`MAX_TOKENS` tokens.
+
+    Raises:
+        DataError: no such patch (the sides share no divisor large enough).
+    """
+    for patch in range(1, min(height, width) + 1):
+        if height % patch == 0 and width % patch == 0 and (height // patch) * (width // patch) <= MAX_TOKENS:
+            return patch
+    raise DataError(f"images of {height}x{width} cannot be cut into at most {MAX_TOKENS} square patches")

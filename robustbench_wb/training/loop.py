@@ -1,0 +1,161 @@
+"""The training loop. Data order and augmentation are counted, not drawn, so a resumed run equals an unbroken one."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustbench_wb import rng
+from robustbench_wb.errors import DivergedError
+from robustbench_wb.progress import Advance
+from robustbench_wb.training.recipe import Recipe
+
+SNAPSHOT_SECONDS = 20.0
+"""A snapshot is taken at most this often."""
+
+
+@dataclass
+class Position:
+    """Where a training run stands."""
+
+    step: int
+    """Optimiser steps taken."""
+    seconds: float
+    """Wall time spent on them, over all sessions."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training split on its device."""
+
+    images: Tensor
+    """uint8, (N, C, H, W)."""
+    labels: Tensor
+    """int64, (N,)."""
+
+    def select(self, recipe: Recipe, seed: int) -> "TrainingData":
+        """The recipe's share of the samples: the first of a fixed random order."""
+        if recipe.train_samples is None or recipe.train_samples >= len(self.labels):
+            return self
+        chosen = rng.permutation(len(self.labels), seed, "train-share")[: recipe.train_samples]
+        chosen = chosen.sort().values.to(self.labels.device)
+        return TrainingData(self.images[chosen], self.labels[chosen])
+
+
+def steps_in(recipe: Recipe, samples: int) -> int:
+    """Optimiser steps of the whole run over ``samples`` training samples."""
+    return recipe.epochs * math.ceil(samples / recipe.batch)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW whose decay falls on matrices only."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """Rate at ``step`` (0-based): linear from near 0 to the peak, then half a cosine down to 0."""
+    warm = max(1, round(recipe.warmup * total))
+    if step < warm:
+        return recipe.learning_rate * (step + 1) / warm
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def augment(images: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """Shift and flip float images (B, C, H, W); what a sample gets depends on its id, the seed and the epoch only."""
+    if recipe.flip:
+        flipped = rng.uniform(ids, (1,), seed, "flip", epoch)[:, 0] < 0.5
+        images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
+    if recipe.shift:
+        reach = 2 * recipe.shift + 1
+        moves = (rng.uniform(ids, (2,), seed, "shift", epoch) * reach).long().clamp(max=reach - 1)
+        height, width = images.shape[-2:]
+        padded = F.pad(images, [recipe.shift] * 4)
+        rows = moves[:, :1] + torch.arange(height, device=ids.device)
+        columns = moves[:, 1:] + torch.arange(width, device=ids.device)
+        batch = torch.arange(len(ids), device=ids.device)[:, None, None]
+        images = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    data: TrainingData,
+    recipe: Recipe,
+    seed: int,
+    position: Position,
+    advance: Advance,
+    snapshot: Callable[[Position], None],
+) -> float:
+    """Train ``model`` in place from ``position`` to the end; return the mean loss of the last epoch (nats).
+
+    On CUDA the forward runs in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32.
+
+    Raises:
+        DivergedError: a loss was not finite.
+    """
+    device = data.labels.device
+    count = len(data.labels)
+    per_epoch = math.ceil(count / recipe.batch)
+    total = steps_in(recipe, count)
+    last = time.perf_counter()
+    started = last - position.seconds
+    losses: list[Tensor] = []
+    order = torch.empty(0, dtype=torch.int64)
+    model.train()
+    for step in range(position.step, total):
+        epoch, within = divmod(step, per_epoch)
+        if within == 0 or len(order) == 0:
+            order = rng.permutation(count, seed, "train-order", epoch).to(device)
+        ids = order[within * recipe.batch : (within + 1) * recipe.batch]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step, total)
+        losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch))
+        advance(1)
+        position.step = step + 1
+        # Looking at the loss waits for the device, so it is looked at now and then and at the end.
+        if step % 50 == 49 or step == total - 1:
+            _refuse_divergence(losses, step)
+        if time.perf_counter() - last > SNAPSHOT_SECONDS and step < total - 1:
+            _refuse_divergence(losses, step)
+            position.seconds = time.perf_counter() - started
+            snapshot(position)
+            last = time.perf_counter()
+    position.seconds = time.perf_counter() - started
+    model.eval()
+    return float(torch.stack(losses[-per_epoch:]).mean()) if losses else math.nan
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    data: TrainingData,
+    ids: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+) -> Tensor:
+    """One optimiser step; returns the detached loss."""
+    images = augment(data.images[ids].float() / 255, ids, recipe, seed, epoch)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=images.device.type == "cuda"):
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), data.labels[ids], label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return loss.detach()
+
+
+def _refuse_divergence(losses: list[Tensor], step: int) -> None:
+    if not bool(torch.isfinite(torch.stack(losses[-50:])).all()):
+        raise DivergedError(f"training diverged: the loss was not finite by step {step + 1}; lower the learning rate")
