@@ -96,7 +96,7 @@ class Registry(Generic[T]):
         if len(claims) > 1:
             raise RegistryError(f"{self.kind} {name!r} is claimed by {' and '.join(claims)}; uninstall or rename one")
         target = points[0].value if points else self._entries[name].target
-        return cast(T, import_target(target, f"{self.kind} {name!r}"))
+        return cast("T", import_target(target, f"{self.kind} {name!r}"))
 
 
 def import_target(target: str, what: str) -> object:

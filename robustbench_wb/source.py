@@ -6,7 +6,7 @@ through every module under the same roots, so that one changed line in a helper 
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
@@ -47,7 +47,7 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT) -> str:
     return _digest_of(tuple(sorted(modules)), root)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_of(modules: tuple[str, ...], root: Path) -> str:
     seen: dict[str, str] = {}
     waiting = list(modules)

@@ -20,8 +20,8 @@ def parse_exact(value: object) -> Fraction:
     if isinstance(value, bool | float):
         raise UsageError(f"{value!r} is not an exact number; write it as text, like '8/255' or '0.031'")
     try:
-        return Fraction(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError):
+        return Fraction(value if isinstance(value, int | Fraction) else str(value))
+    except (ValueError, ZeroDivisionError):
         raise UsageError(f"{value!r} is not a number; write it like '8/255' or '0.031'") from None
 
 

@@ -37,7 +37,7 @@ app.command("diff", epilog=EPILOG)(diff_command)
 app.command("leaderboard")(leaderboard_command)
 
 # The parser's own errors: typer's BadParameter derives from UsageError, which derives from this class.
-_PARSER_ERROR = typer.BadParameter.__mro__[2]
+_PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 @app.callback(invoke_without_command=True)

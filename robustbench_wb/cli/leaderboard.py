@@ -11,7 +11,8 @@ from robustbench_wb.errors import UsageError
 
 def leaderboard_command(
     csv: Annotated[
-        str | None, typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output.")
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output."),
     ] = None,
     version: Annotated[str | None, typer.Option("--version", help="A version like v3.  [default: the latest]")] = None,
     results: options.Results = "results",

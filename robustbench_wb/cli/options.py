@@ -11,7 +11,8 @@ Results = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Suite = Annotated[str, typer.Option("--suite", help="A suite's name, or a TOML file of your own.")]
 Tasks = Annotated[
-    list[str], typer.Option("--task", help="A task's name, or a hub id OWNER/NAME. Repeatable.", show_default=True)
+    list[str],
+    typer.Option("--task", help="A task's name, or a hub id OWNER/NAME. Repeatable.", show_default=True),
 ]
 Variants = Annotated[
     list[str] | None,
@@ -36,7 +37,8 @@ Epsilons = Annotated[
     typer.Option("--epsilon", metavar="EPS", help="Use this strength instead of the suite's list. Repeatable."),
 ]
 Checkpoint = Annotated[
-    str | None, typer.Option("--checkpoint", metavar="FILE", help="Test these weights (safetensors); trains nothing.")
+    str | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Test these weights (safetensors); trains nothing."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of training and of all noise.")]
 DataDir = Annotated[

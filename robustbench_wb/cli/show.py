@@ -42,7 +42,12 @@ def _show_version(name: str, results: str, as_json: bool) -> None:
     rows = table.rows(number)
     info = next(info for info in table.versions() if info.number == number)
     if as_json:
-        content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
+        content = {
+            "version": number,
+            "time": info.time.isoformat(),
+            "provenance": info.provenance,
+            "rows": rows,
+        }
         console.show(any_json(content))
         return
     details = {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}

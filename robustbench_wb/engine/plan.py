@@ -89,7 +89,10 @@ def make_plan(request: RunRequest) -> Plan:
         tasks=tuple(
             TaskPlan(
                 find_task(name),
-                tuple(_subject(variant, name, settings.size, request) for variant in _distinct("variant", request.variants)),
+                tuple(
+                    _subject(variant, name, settings.size, request)
+                    for variant in _distinct("variant", request.variants)
+                ),
                 _ladders(suite, name, request),
             )
             for name in tasks

@@ -67,9 +67,7 @@ def obtain_subject(
 
 def _shape(dataset: Dataset) -> ImageShape:
     _, channels, height, width = dataset.train.images.shape
-    return ImageShape(
-        channels=channels, height=height, width=width, classes=len(dataset.classes), patch=dataset.patch
-    )
+    return ImageShape(channels=channels, height=height, width=width, classes=len(dataset.classes), patch=dataset.patch)
 
 
 def _source_digest(plan: SubjectPlan) -> str:
@@ -82,9 +80,9 @@ def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) 
         return partial(_from_factory, plan.source, shape, seed)
     variant = plan.source
     pixels = torch.tensor(dataset.train.images[:10_000]).double() / 255
-    mean = pixels.mean((0, 2, 3)).float()
-    std = pixels.std((0, 2, 3)).float().clamp(min=1e-3)
-    return lambda: build(variant, plan.size, shape, mean, std, seed)
+    mean: list[float] = pixels.mean((0, 2, 3)).tolist()
+    std: list[float] = pixels.std((0, 2, 3)).clamp(min=1e-3).tolist()
+    return partial(build, variant, plan.size, shape, mean, std, seed)
 
 
 def _from_factory(factory: Factory, shape: ImageShape, seed: int) -> nn.Module:
@@ -108,6 +106,4 @@ def _weights(
         model = make()
         put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
         return Trained(model.state_dict(), weights_digest(model.state_dict()), 0.0, fresh=False)
-    return obtain(
-        make, model_code, plan.recipe, seed, dataset.train, device, numerics(device), label, progress
-    )
+    return obtain(make, model_code, plan.recipe, seed, dataset.train, device, numerics(device), label, progress)

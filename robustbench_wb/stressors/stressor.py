@@ -1,9 +1,8 @@
 """What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -95,7 +94,7 @@ class Stressor(Spec, ABC):
             MeasurementError: it cannot be done for this subject.
         """
 
-    def check(self, clean: Tensor, stressed: Tensor) -> None:  # noqa: B027  (a stressor without a threat model has nothing to check)
+    def check(self, clean: Tensor, stressed: Tensor) -> None:
         """Refuse perturbed images that break the stressor's own threat model.
 
         Raises:
@@ -103,7 +102,10 @@ class Stressor(Spec, ABC):
         """
 
 
-def build_value[S: Stressor](kind: type[S], numbers: dict[str, object]) -> S:
+S = TypeVar("S", bound=Stressor)
+
+
+def build_value(kind: type[S], numbers: dict[str, object]) -> S:
     """Construct a stressor from keyword numbers, with one clear line for what is wrong with them.
 
     Raises:

@@ -4,8 +4,16 @@ from robustbench_wb.registry import Registry
 from robustbench_wb.tasks.task import Task, TaskFacts
 
 TASKS: Registry[Task] = Registry("task")
-TASKS.add("digits", "robustbench_wb.tasks.digits:DIGITS", "embedded: 8x8 handwritten digits, 1,437 + 360, 10 classes")
-TASKS.add("fashion-mnist", "robustbench_wb.tasks.hub:FASHION_MNIST", "28x28 grey clothes, 60,000 + 10,000, 10 classes")
+TASKS.add(
+    "digits",
+    "robustbench_wb.tasks.digits:DIGITS",
+    "embedded: 8x8 handwritten digits, 1,437 + 360, 10 classes",
+)
+TASKS.add(
+    "fashion-mnist",
+    "robustbench_wb.tasks.hub:FASHION_MNIST",
+    "28x28 grey clothes, 60,000 + 10,000, 10 classes",
+)
 TASKS.add("cifar10", "robustbench_wb.tasks.hub:CIFAR10", "32x32 colour objects, 50,000 + 10,000, 10 classes")
 
 

@@ -29,8 +29,8 @@ class Split:
     def digest(self) -> str:
         """SHA-256 (hex) over shape and bytes of images and labels: one changed pixel changes it."""
         sha = hashlib.sha256(f"{self.images.shape}{self.labels.shape}".encode())
-        sha.update(np.ascontiguousarray(self.images))
-        sha.update(np.ascontiguousarray(self.labels))
+        sha.update(np.ascontiguousarray(self.images).data)
+        sha.update(np.ascontiguousarray(self.labels).data)
         return sha.hexdigest()
 
 

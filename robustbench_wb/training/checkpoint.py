@@ -52,7 +52,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
         raise CheckpointError(f"the card of checkpoint {path} cannot be read; delete it to train again") from error
     tensors = load_tensors(path)
     if weights_digest(tensors) != card.weights:
-        raise CheckpointError(f"checkpoint {path} is damaged: its digest differs from its card; delete it to train again")
+        raise CheckpointError(
+            f"checkpoint {path} is damaged: its digest differs from its card; delete it to train again"
+        )
     return tensors, card
 
 
@@ -83,7 +85,11 @@ def put_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> Non
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
-    for problem, names in (("lacks", missing), ("has the unknown", extra), ("has another shape for", sorted(wrong))):
+    for problem, names in (
+        ("lacks", missing),
+        ("has the unknown", extra),
+        ("has another shape for", sorted(wrong)),
+    ):
         if names:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}")

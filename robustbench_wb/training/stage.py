@@ -16,7 +16,7 @@ from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.checkpoint import Card, load_checkpoint, save_checkpoint
-from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, steps_in, train
+from robustbench_wb.training.loop import TrainingData, make_optimizer, steps_in, train
 from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 

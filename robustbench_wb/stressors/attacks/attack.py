@@ -24,9 +24,11 @@ def refuse_outside(name: str, clean: Tensor, stressed: Tensor, norm: Norm | None
     """
     if not bool(torch.isfinite(stressed).all()):
         raise MeasurementError(f"{name} produced pixels that are not finite")
-    if len(stressed) and float(stressed.min()) < -TOLERANCE or len(stressed) and float(stressed.max()) > 1 + TOLERANCE:
+    if len(stressed) == 0:
+        return
+    if float(stressed.min()) < -TOLERANCE or float(stressed.max()) > 1 + TOLERANCE:
         raise MeasurementError(f"{name} left the pixel range [0, 1]")
-    if norm is not None and len(stressed):
+    if norm is not None:
         farthest = float(norm.distance(stressed - clean).max())
         if farthest > radius + TOLERANCE * max(1.0, radius * 10):
             raise MeasurementError(f"{name} left its {norm.name} ball: distance {farthest:.6g} > {radius:.6g}")

@@ -35,7 +35,8 @@ class Norm(Protocol):
 
 
 def _length(delta: Tensor) -> Tensor:
-    return delta.flatten(1).norm(dim=1)
+    length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return length
 
 
 class Linf:

@@ -121,10 +121,8 @@ class _Search:
             if len(self.active):
                 self.advance()
             while len(self.unjudged) >= self.job.batch or (len(self.unjudged) and not len(self.active)):
-                batch = slice(0, self.job.batch)
-                everyone = torch.arange(len(self.unjudged), device=self.unjudged.index.device)
-                now, later = everyone[batch], everyone[self.job.batch :]
-                chosen, self.unjudged = self.unjudged.keep(now), self.unjudged.keep(later)
+                first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.job.batch
+                chosen, self.unjudged = self.unjudged.keep(first), self.unjudged.keep(~first)
                 self.judge(chosen)
 
 
@@ -140,8 +138,8 @@ def value_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tupl
         loss = F.cross_entropy(logits.float(), labels, reduction="sum")
         if not loss.requires_grad:
             return logits.detach(), torch.zeros_like(images)
-        (gradient,) = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return logits.detach(), torch.zeros_like(images) if gradient is None else gradient
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, inputs, allow_unused=True)
+    return logits.detach(), torch.zeros_like(images) if gradients[0] is None else gradients[0]
 
 
 def search(attack: Attack, job: Job) -> Stressed:

@@ -21,14 +21,26 @@ from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError, UnknownNameError, UsageError
 from robustbench_wb.registry import suggest
 from robustbench_wb.source import code_digest
-from robustbench_wb.spec import Spec, parse_exact
+from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
 from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
 
 _L2 = {"PGDL2", "PGDRSL2"}
 _BY_ARGUMENT = {"APGD", "APGDT", "FAB", "Square", "AutoAttack"}
-_NO_BALL = {"VANILA", "GN", "CW", "CWL2", "DeepFool", "SparseFool", "OnePixel", "Pixle", "JSMA", "EADL1", "EADEN"}
+_NO_BALL = {
+    "VANILA",
+    "GN",
+    "CW",
+    "CWL2",
+    "DeepFool",
+    "SparseFool",
+    "OnePixel",
+    "Pixle",
+    "JSMA",
+    "EADL1",
+    "EADEN",
+}
 
 
 class TorchAttack(Stressor):
@@ -157,13 +169,13 @@ def _number(text: str) -> object:
 def _fenced(model: nn.Module, seed: int) -> Iterator[None]:
     """Global generators forked and seeded; every module's mode put back afterwards."""
     modes = {module: module.training for module in model.modules()}
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        np.random.seed(seed % (1 << 32))  # noqa: NPY002
+        np.random.seed(seed % (1 << 32))
         try:
             yield
         finally:
-            np.random.set_state(state)  # noqa: NPY002
+            np.random.set_state(state)
             for module, training in modes.items():
                 module.training = training
