@@ -16,7 +16,7 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
 
 class PatchEmbedding(Embedding):
-    """``[cls; patches W + b] + positions`` (Dosovitskiy et al. 2021, eq. 1), both tables of std 0.02.
+    """``[cls; patches W + b] + positions`` (Dosovitskiy et al. 2021, eq. 1), cls and positions of std 0.02.
 
     With ``separate`` the stream is ``[cls; patches W + b]``, and the context holds the table of the patches
     through a layer norm without parameters, with a row of zeros for CLS, which has no position.

@@ -6,7 +6,7 @@ from robustbench_wb.spec import Spec
 
 
 class ImageShape(Spec):
-    """Images of ``channels`` x ``height`` x ``width`` pixels, ``classes`` labels, ``patch`` pixels a side."""
+    """Images of ``channels`` x ``height`` x ``width`` pixels in squares of ``patch``; ``classes`` labels."""
 
     channels: int = Field(gt=0)
     height: int = Field(gt=0)
