@@ -1,0 +1,58 @@
+"""Puts chosen parts together. It never sees the catalogue: a new name there changes no digest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Place, Residual
+from robustbench_wb.models.variant import Size
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The makers of the chosen mechanisms, their options already bound, and what goes with them."""
+
+    attention: Callable[[Place], Attention]
+    residual: Callable[[Place], Residual]
+    feedforward: Callable[[Place], FeedForward]
+    embedding: Callable[[ImageShape, int, float, bool], Embedding]
+    head: Callable[[int, int, float], Head]
+    separate: bool
+    norm_eps: float
+    initialisation: Literal["trunc-normal", "torch"]
+
+
+def assemble(
+    parts: Parts, size: Size, shape: ImageShape, mean: Sequence[float], std: Sequence[float]
+) -> ImageClassifier:
+    """The model, its weights drawn from the default generator of the current device."""
+    eps = parts.norm_eps
+    embedding = parts.embedding(shape, size.width, eps, parts.separate)
+    places = [Place(i, size.depth, size.width, size.heads, size.dim_head, eps) for i in range(size.depth)]
+    blocks = [
+        Block(
+            nn.LayerNorm(size.width, eps=eps),
+            parts.attention(place),
+            parts.residual(place),
+            parts.feedforward(place),
+        )
+        for place in places
+    ]
+    model = ImageClassifier(
+        embedding, Backbone(blocks), parts.head(size.width, shape.classes, eps), mean, std
+    )
+    if parts.initialisation == "trunc-normal":
+        model.apply(_trunc_normal)
+    return model
+
+
+def _trunc_normal(module: nn.Module) -> None:
+    """ViT's start: linear weights of std 0.02, no biases. (CRATE keeps torch's own: U(+-1/sqrt(fan in)).)"""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,154 @@
+"""From a variant, a size and a shape to a model; and the identity of the code behind a variant."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustbench_wb.errors import RegistryError, UsageError
+from robustbench_wb.models.assemble import Parts, assemble
+from robustbench_wb.models.backbone import ImageClassifier
+from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
+from robustbench_wb.models.shape import ImageShape as ImageShape
+from robustbench_wb.models.variant import Options, Variant
+from robustbench_wb.registry import Registry, suggest
+from robustbench_wb.source import PACKAGE_ROOT, code_digest
+from robustbench_wb.spec import digest
+
+_PACKAGE = PACKAGE_ROOT.name
+
+
+def build(
+    variant: Variant, size: str, shape: ImageShape, mean: Sequence[float], std: Sequence[float], seed: int
+) -> ImageClassifier:
+    """A model on the CPU in float32; the same arguments give the same weights, and no global generator moves.
+
+    ``mean`` and ``std`` are per channel, of images in [0, 1].
+
+    Raises:
+        UnknownNameError: no such size or mechanism.
+        UsageError: the patch does not divide the image, an option or the normalisation does not fit, or
+            attention and the variant's ``position`` do not go together.
+    """
+    if len(mean) != shape.channels or len(std) != shape.channels or min(std) <= 0:
+        raise UsageError(
+            f"mean and std need {shape.channels} numbers each, std above zero; got {mean} and {std}"
+        )
+    return _make(variant, size, shape, mean, std, seed, "cpu")
+
+
+def skeleton(variant: Variant, size: str, shape: ImageShape) -> ImageClassifier:
+    """The model on the meta device: shapes and names without memory, for counting parameters.
+
+    Raises:
+        UnknownNameError: no such size or mechanism.
+        UsageError: as for ``build``.
+    """
+    return _make(variant, size, shape, [0.0] * shape.channels, [1.0] * shape.channels, 0, "meta")
+
+
+def _make(
+    variant: Variant,
+    size: str,
+    shape: ImageShape,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    device: str,
+) -> ImageClassifier:
+    chosen = variant.size(size)
+    if shape.height % shape.patch or shape.width % shape.patch:
+        raise UsageError(
+            f"patch {shape.patch} does not divide an image of {shape.height} x {shape.width} pixels"
+        )
+    parts = _parts(variant)
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        # torch.manual_seed would also reseed accelerators, which the fork does not cover.
+        torch.default_generator.manual_seed(seed)
+        return assemble(parts, chosen, shape, mean, std)
+
+
+def _parts(variant: Variant) -> Parts:
+    separate = variant.position == "separate"
+    if ATTENTIONS.get(variant.attention).uses_positions != separate:
+        needs = "does not take" if separate else "needs"
+        raise UsageError(
+            f"variant {variant.name!r}: attention {variant.attention!r} {needs} positions kept apart; "
+            f"position is {variant.position!r}"
+        )
+    return Parts(
+        attention=_maker(ATTENTIONS, variant.attention, variant.attention_options),
+        residual=_maker(RESIDUALS, variant.residual, variant.residual_options),
+        feedforward=_maker(FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
+        embedding=_maker(EMBEDDINGS, variant.embedding, variant.embedding_options),
+        head=_maker(HEADS, variant.head, {}),
+        separate=separate,
+        norm_eps=variant.norm_eps,
+        initialisation=variant.initialisation,
+    )
+
+
+def _maker(registry: Registry[Any], name: str, options: Options) -> Callable[..., Any]:
+    """The named mechanism with its options bound.
+
+    Raises:
+        UsageError: it has no such option.
+    """
+    mechanism = registry.get(name)
+    known = [
+        key
+        for key, value in inspect.signature(mechanism).parameters.items()
+        if value.default is not value.empty
+    ]
+    for option in options:
+        if option not in known:
+            tail = suggest(option, known) if known else "it has none"
+            raise UsageError(f"{registry.kind} {name!r} has no option {option!r}; {tail}")
+    return partial(mechanism, **options)
+
+
+def variant_code_digest(variant: Variant, size: str | None = None) -> str:
+    """SHA-256 (hex) of what a variant computes: its recipe, and the code of its sockets and of the backbone.
+
+    Prose (summary, source, notes) does not count, nor do mechanisms that the variant does not use. With a
+    ``size``, the other sizes do not count either.
+
+    Raises:
+        UnknownNameError: no such size or mechanism.
+        RegistryError: a plug-in's source cannot be found.
+    """
+    chosen = (
+        (ATTENTIONS, variant.attention),
+        (RESIDUALS, variant.residual),
+        (FEEDFORWARDS, variant.feedforward),
+        (EMBEDDINGS, variant.embedding),
+        (HEADS, variant.head),
+    )
+    modules: dict[Path, list[str]] = {
+        PACKAGE_ROOT: [f"{_PACKAGE}.models.{m}" for m in ("assemble", "backbone")]
+    }
+    for registry, name in chosen:
+        module = _module_of(registry, name)
+        modules.setdefault(_root_of(module), []).append(module)
+    code = sorted(code_digest(*names, root=root) for root, names in modules.items())
+    return digest({"recipe": variant.recipe(size), "code": code})
+
+
+def _module_of(registry: Registry[Any], name: str) -> str:
+    registry.get(name)  # for its errors
+    return next(entry.target for entry in registry if entry.name == name).partition(":")[0]
+
+
+def _root_of(module: str) -> Path:
+    """The folder under which a module's imports are followed: its package, or where a single file lies."""
+    top = module.partition(".")[0]
+    if top == _PACKAGE:
+        return PACKAGE_ROOT
+    spec = find_spec(top)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise RegistryError(f"the source of plug-in {module} cannot be found, so its identity cannot be told")
+    return Path(spec.origin).resolve().parent

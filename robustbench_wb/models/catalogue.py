@@ -1,0 +1,42 @@
+"""Every name the room knows. One line adds a mechanism; nothing is imported before it is asked for."""
+
+from typing import TYPE_CHECKING
+
+from robustbench_wb.models.variant import Variant
+from robustbench_wb.registry import Registry
+
+if TYPE_CHECKING:
+    from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Residual
+
+_HERE = "robustbench_wb.models"
+
+VARIANTS: Registry[Variant] = Registry("variant")
+VARIANTS.add("vit", f"{_HERE}.zoo:VIT", "Vision Transformer: softmax attention, residual, MLP")
+VARIANTS.add("crate", f"{_HERE}.zoo:CRATE", "White-box transformer: subspace attention and an ISTA step")
+VARIANTS.add("bilateral", f"{_HERE}.zoo:BILATERAL", "Content and position compared apart, in every layer")
+VARIANTS.add("boosting", f"{_HERE}.zoo:BOOSTING", "Attention residual as an SOS boosting step")
+VARIANTS.add(
+    "bilateral-boosting", f"{_HERE}.zoo:BILATERAL_BOOSTING", "Bilateral attention, boosting residual"
+)
+
+ATTENTIONS: "Registry[type[Attention]]" = Registry("attention")
+ATTENTIONS.add("softmax", f"{_HERE}.attention.softmax:SoftmaxAttention", "Scaled dot product")
+ATTENTIONS.add(
+    "subspace", f"{_HERE}.attention.subspace:SubspaceAttention", "MSSA: one matrix is query, key, value"
+)
+ATTENTIONS.add("bilateral", f"{_HERE}.attention.bilateral:BilateralAttention", "Content plus position logits")
+
+RESIDUALS: "Registry[type[Residual]]" = Registry("residual")
+RESIDUALS.add("standard", f"{_HERE}.residual:StandardResidual", "x + F(x)")
+RESIDUALS.add("boosting", f"{_HERE}.residual:BoostingResidual", "a x + b x0 + t F(c x + d x0)")
+
+FEEDFORWARDS: "Registry[type[FeedForward]]" = Registry("feedforward")
+FEEDFORWARDS.add("mlp", f"{_HERE}.feedforward:Mlp", "Two linear maps and a GELU, with a skip")
+FEEDFORWARDS.add("ista", f"{_HERE}.feedforward:Ista", "One proximal step towards a sparse code, no skip")
+
+EMBEDDINGS: "Registry[type[Embedding]]" = Registry("embedding")
+EMBEDDINGS.add("patch", f"{_HERE}.embeddings:PatchEmbedding", "Linear map of square patches")
+EMBEDDINGS.add("crate-patch", f"{_HERE}.embeddings:CratePatchEmbedding", "The same between two layer norms")
+
+HEADS: "Registry[type[Head]]" = Registry("head")
+HEADS.add("cls", f"{_HERE}.heads:ClsHead", "Layer norm and linear map of the class token")

@@ -1,0 +1,109 @@
+"""Counted randomness: equal to SplitMix64 in plain integers, independent of batching, of the right law."""
+
+import hashlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from robustbench_wb import rng
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+KINDS = {"uniform": rng.uniform, "normal": rng.normal}
+
+
+def mix(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def word(sample: int, j: int, seed: int, label: str, step: int) -> int:
+    key = int.from_bytes(hashlib.sha256(f"{seed}\x1f{label}\x1f{step}".encode()).digest()[:8], "little")
+    base = mix(mix((sample * GOLDEN + key) & MASK))
+    return mix((base + (j + 1) * GOLDEN) & MASK)
+
+
+def test_splitmix64_is_the_published_one() -> None:
+    # The first outputs of the reference generator (Vigna's splitmix64.c) from seed 0.
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    z = torch.tensor([rng._signed((i * GOLDEN) & MASK) for i in (1, 2, 3)])
+    assert [value & MASK for value in rng.mix(z).tolist()] == published
+
+
+@given(
+    ids=st.lists(st.integers(0, 2**62), min_size=1, max_size=4),
+    seed=st.integers(-(2**40), 2**40),
+    label=st.text(max_size=8),
+    step=st.integers(0, 1000),
+)
+@settings(max_examples=50, deadline=None)
+def test_words_are_those_of_plain_integers(ids: list[int], seed: int, label: str, step: int) -> None:
+    got = rng.words(torch.tensor(ids), 3, seed, label, step)
+    assert [[v & MASK for v in row] for row in got.tolist()] == [
+        [word(i, j, seed, label, step) for j in range(3)] for i in ids
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_splitting_and_shuffling_a_batch_changes_nothing(kind: str, data: st.DataObject) -> None:
+    draw = KINDS[kind]
+    ids = torch.tensor(data.draw(st.lists(st.integers(0, 10**9), min_size=1, max_size=9)))
+    cut = data.draw(st.integers(0, len(ids)))
+    order = torch.tensor(data.draw(st.permutations(range(len(ids)))))
+    whole = draw(ids, (2, 3), 7, "noise", 4)
+    assert whole.dtype == torch.float32
+    assert whole.shape == (len(ids), 2, 3)
+    pieces = [draw(part, (2, 3), 7, "noise", 4) for part in (ids[:cut], ids[cut:])]
+    assert torch.equal(torch.cat(pieces), whole)
+    assert torch.equal(draw(ids[order], (2, 3), 7, "noise", 4), whole[order])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_part_of_the_name_counts(kind: str) -> None:
+    draw, ids = KINDS[kind], torch.arange(4)
+    streams = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
+    rows = {tuple(draw(ids, (5,), *stream).flatten().tolist()) for stream in streams}
+    assert len(rows) == len(streams)
+    assert len({tuple(row) for row in draw(ids, (5,), 0, "a").tolist()}) == 4
+
+
+def test_uniform_has_its_law() -> None:
+    u = rng.uniform(torch.arange(1000), (50,), 0, "law").double()
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert u.mean().item() == pytest.approx(0.5, abs=0.006)  # 5 standard errors are 0.0065
+    assert u.var().item() == pytest.approx(1 / 12, abs=0.002)
+    assert stats.kstest(u.flatten().numpy(), "uniform").pvalue > 1e-3
+    assert abs(torch.corrcoef(u.T[:2])[0, 1]) < 0.15
+    assert stats.kstest(u[:, 0].numpy(), "uniform").pvalue > 1e-3  # across samples, too
+
+
+def test_normal_has_its_law() -> None:
+    z = rng.normal(torch.arange(1000), (50,), 0, "law").double()
+    assert z.isfinite().all()
+    assert z.mean().item() == pytest.approx(0.0, abs=0.022)
+    assert z.var().item() == pytest.approx(1.0, abs=0.03)
+    assert stats.skew(z.flatten().numpy()) == pytest.approx(0.0, abs=0.05)
+    assert stats.kurtosis(z.flatten().numpy()) == pytest.approx(0.0, abs=0.1)
+    assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    assert stats.kstest(z[:, 0].numpy(), "norm").pvalue > 1e-3
+
+
+def test_permutations_are_permutations_and_named() -> None:
+    one, again, other = (rng.permutation(100, 0, "order", step) for step in (0, 0, 1))
+    assert sorted(one.tolist()) == list(range(100))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_the_global_generator_is_not_used() -> None:
+    before = torch.get_rng_state()
+    rng.normal(torch.arange(3), (2,), 0, "x")
+    rng.permutation(5, 0, "x")
+    assert torch.equal(torch.get_rng_state(), before)

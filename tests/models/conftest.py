@@ -1,0 +1,36 @@
+"""Toy shapes and builders shared by the tests of the room."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from robustbench_wb.models.backbone import ImageClassifier
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.variant import Size, Variant
+
+TOY = Size(width=8, depth=2, heads=2)
+
+
+@pytest.fixture
+def toy_shape() -> ImageShape:
+    return ImageShape(channels=1, height=4, width=6, classes=3, patch=2)
+
+
+@pytest.fixture
+def toy(toy_shape: ImageShape) -> Callable[..., ImageClassifier]:
+    """Build a variant (by name or value) at toy size in float64, with weights large enough to matter."""
+
+    def make(variant: str | Variant, **changes: object) -> ImageClassifier:
+        recipe = VARIANTS.get(variant) if isinstance(variant, str) else variant
+        recipe = recipe.model_copy(update={"sizes": {"toy": TOY}, **changes})
+        model = build(recipe, "toy", toy_shape, [0.4], [0.3], seed=3).double()
+        generator = torch.Generator().manual_seed(5)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
+        return model
+
+    return make
