@@ -71,7 +71,7 @@ def _shape(dataset: Dataset) -> ImageShape:
 
 
 def _source_digest(plan: SubjectPlan) -> str:
-    return plan.source.code_digest if isinstance(plan.source, Factory) else variant_code_digest(plan.source)
+    return plan.source.code_digest if isinstance(plan.source, Factory) else variant_code_digest(plan.source, plan.size)
 
 
 def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) -> Callable[[], nn.Module]:

@@ -42,9 +42,7 @@ def assemble(
         )
         for place in places
     ]
-    model = ImageClassifier(
-        embedding, Backbone(blocks), parts.head(size.width, shape.classes, eps), mean, std
-    )
+    model = ImageClassifier(embedding, Backbone(blocks), parts.head(size.width, shape.classes, eps), mean, std)
     if parts.initialisation == "trunc-normal":
         model.apply(_trunc_normal)
     return model

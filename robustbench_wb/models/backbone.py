@@ -11,9 +11,7 @@ from robustbench_wb.models.sockets import Attention, Context, Embedding, FeedFor
 class Block(nn.Module):
     """``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``."""
 
-    def __init__(
-        self, norm: nn.LayerNorm, attention: Attention, residual: Residual, feedforward: FeedForward
-    ) -> None:
+    def __init__(self, norm: nn.LayerNorm, attention: Attention, residual: Residual, feedforward: FeedForward) -> None:
         super().__init__()
         self.norm = norm
         self.attention = attention

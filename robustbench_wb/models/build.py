@@ -35,9 +35,7 @@ def build(
             attention and the variant's ``position`` do not go together.
     """
     if len(mean) != shape.channels or len(std) != shape.channels or min(std) <= 0:
-        raise UsageError(
-            f"mean and std need {shape.channels} numbers each, std above zero; got {mean} and {std}"
-        )
+        raise UsageError(f"mean and std need {shape.channels} numbers each, std above zero; got {mean} and {std}")
     return _make(variant, size, shape, mean, std, seed, "cpu")
 
 
@@ -62,9 +60,7 @@ def _make(
 ) -> ImageClassifier:
     chosen = variant.size(size)
     if shape.height % shape.patch or shape.width % shape.patch:
-        raise UsageError(
-            f"patch {shape.patch} does not divide an image of {shape.height} x {shape.width} pixels"
-        )
+        raise UsageError(f"patch {shape.patch} does not divide an image of {shape.height} x {shape.width} pixels")
     parts = _parts(variant)
     with torch.random.fork_rng(devices=[]), torch.device(device):
         # torch.manual_seed would also reseed accelerators, which the fork does not cover.
@@ -99,11 +95,7 @@ def _maker(registry: Registry[Any], name: str, options: Options) -> Callable[...
         UsageError: it has no such option.
     """
     mechanism = registry.get(name)
-    known = [
-        key
-        for key, value in inspect.signature(mechanism).parameters.items()
-        if value.default is not value.empty
-    ]
+    known = [key for key, value in inspect.signature(mechanism).parameters.items() if value.default is not value.empty]
     for option in options:
         if option not in known:
             tail = suggest(option, known) if known else "it has none"
@@ -128,9 +120,7 @@ def variant_code_digest(variant: Variant, size: str | None = None) -> str:
         (EMBEDDINGS, variant.embedding),
         (HEADS, variant.head),
     )
-    modules: dict[Path, list[str]] = {
-        PACKAGE_ROOT: [f"{_PACKAGE}.models.{m}" for m in ("assemble", "backbone")]
-    }
+    modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"{_PACKAGE}.models.{m}" for m in ("assemble", "backbone")]}
     for registry, name in chosen:
         module = _module_of(registry, name)
         modules.setdefault(_root_of(module), []).append(module)

@@ -15,15 +15,11 @@ VARIANTS.add("vit", f"{_HERE}.zoo:VIT", "Vision Transformer: softmax attention, 
 VARIANTS.add("crate", f"{_HERE}.zoo:CRATE", "White-box transformer: subspace attention and an ISTA step")
 VARIANTS.add("bilateral", f"{_HERE}.zoo:BILATERAL", "Content and position compared apart, in every layer")
 VARIANTS.add("boosting", f"{_HERE}.zoo:BOOSTING", "Attention residual as an SOS boosting step")
-VARIANTS.add(
-    "bilateral-boosting", f"{_HERE}.zoo:BILATERAL_BOOSTING", "Bilateral attention, boosting residual"
-)
+VARIANTS.add("bilateral-boosting", f"{_HERE}.zoo:BILATERAL_BOOSTING", "Bilateral attention, boosting residual")
 
 ATTENTIONS: "Registry[type[Attention]]" = Registry("attention")
 ATTENTIONS.add("softmax", f"{_HERE}.attention.softmax:SoftmaxAttention", "Scaled dot product")
-ATTENTIONS.add(
-    "subspace", f"{_HERE}.attention.subspace:SubspaceAttention", "MSSA: one matrix is query, key, value"
-)
+ATTENTIONS.add("subspace", f"{_HERE}.attention.subspace:SubspaceAttention", "MSSA: one matrix is query, key, value")
 ATTENTIONS.add("bilateral", f"{_HERE}.attention.bilateral:BilateralAttention", "Content plus position logits")
 
 RESIDUALS: "Registry[type[Residual]]" = Registry("residual")

@@ -50,9 +50,7 @@ class Factory:
         except (Exception, SystemExit) as error:
             raise SubjectError(f"{self.reference} raised {type(error).__name__}: {error}") from error
         if not isinstance(model, nn.Module):
-            raise SubjectError(
-                f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module"
-            )
+            raise SubjectError(f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module")
         return model
 
 

@@ -37,14 +37,10 @@ def _forward(model: nn.Module, images: Tensor) -> object:
 
 def _check(logits: object, classes: int, colour: str) -> None:
     if not isinstance(logits, Tensor):
-        raise SubjectError(
-            f"the model returned a {type(logits).__name__}; logits must be a float tensor (B, classes)"
-        )
+        raise SubjectError(f"the model returned a {type(logits).__name__}; logits must be a float tensor (B, classes)")
     if not logits.is_floating_point():
         raise SubjectError(f"the model returned {logits.dtype}; logits must be float, not labels")
     if logits.shape != (2, classes):
-        raise SubjectError(
-            f"the model returned shape {tuple(logits.shape)} for 2 images; expected (2, {classes})"
-        )
+        raise SubjectError(f"the model returned shape {tuple(logits.shape)} for 2 images; expected (2, {classes})")
     if not torch.isfinite(logits).all():
         raise SubjectError(f"the model's logits for {colour} images are not finite")

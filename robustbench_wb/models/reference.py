@@ -59,12 +59,8 @@ def from_reference(variant_name: str, state: Mapping[str, Any]) -> dict[str, Ten
         CheckpointError: the variant has no reference, or a weight is missing, unknown or not a tensor.
     """
     if variant_name != "crate":
-        raise CheckpointError(
-            f"no reference checkpoints are known for variant {variant_name!r}; known: crate"
-        )
-    nested = next(
-        (state[key] for key in ("state_dict", "model") if isinstance(state.get(key), Mapping)), state
-    )
+        raise CheckpointError(f"no reference checkpoints are known for variant {variant_name!r}; known: crate")
+    nested = next((state[key] for key in ("state_dict", "model") if isinstance(state.get(key), Mapping)), state)
     given = {str(name).removeprefix("module."): value for name, value in nested.items()}
     names = _names(_depth(given, "transformer.layers"))
     missing, extra = sorted(names.keys() - given.keys()), sorted(given.keys() - names.keys())
@@ -74,9 +70,7 @@ def from_reference(variant_name: str, state: Mapping[str, Any]) -> dict[str, Ten
         raise CheckpointError(f"the reference checkpoint {' and '.join(problems)}")
     for name, value in given.items():
         if not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{name} in the reference checkpoint is a {type(value).__name__}, not a tensor"
-            )
+            raise CheckpointError(f"{name} in the reference checkpoint is a {type(value).__name__}, not a tensor")
     return {ours: given[theirs] for theirs, ours in names.items()}
 
 
@@ -87,9 +81,7 @@ def to_reference(variant_name: str, state: Mapping[str, Tensor]) -> dict[str, Te
         CheckpointError: the variant has no reference, or a weight is missing or unknown.
     """
     if variant_name != "crate":
-        raise CheckpointError(
-            f"no reference checkpoints are known for variant {variant_name!r}; known: crate"
-        )
+        raise CheckpointError(f"no reference checkpoints are known for variant {variant_name!r}; known: crate")
     given = {name: value for name, value in state.items() if name not in ("mean", "std")}
     names = _names(_depth(given, "backbone.blocks"))
     different = sorted(set(names.values()) ^ given.keys())

@@ -24,12 +24,7 @@ class Size(Spec):
     @classmethod
     def _derive(cls, given: object) -> object:
         # Derived before freezing, so that a size written with or without dim_head is the same size.
-        if (
-            not isinstance(given, dict)
-            or given.get("dim_head")
-            or not given.get("width")
-            or not given.get("heads")
-        ):
+        if not isinstance(given, dict) or given.get("dim_head") or not given.get("width") or not given.get("heads"):
             return given
         width, heads = int(given["width"]), int(given["heads"])
         if width % heads:
@@ -82,6 +77,4 @@ class Variant(Spec):
             UnknownNameError: the variant has no such size.
         """
         sizes = self.sizes if size is None else {size: self.size(size)}
-        return self.model_copy(
-            update={"summary": "", "source": "", "notes": "", "status": "confirmed", "sizes": sizes}
-        )
+        return self.model_copy(update={"summary": "", "source": "", "notes": "", "status": "confirmed", "sizes": sizes})

@@ -89,9 +89,7 @@ def test_duplicates_are_refused(things: Registry[object]) -> None:
         ("broken", r"no_such_module:x\) cannot be loaded"),
     ],
 )
-def test_a_clash_or_a_broken_plug_in_harms_only_its_own_name(
-    things: Registry[object], name: str, message: str
-) -> None:
+def test_a_clash_or_a_broken_plug_in_harms_only_its_own_name(things: Registry[object], name: str, message: str) -> None:
     with pytest.raises(RegistryError, match=message):
         things.get(name)
     assert things.get("tau")

@@ -20,9 +20,7 @@ HELPER = "def factor(n):\n    return n + 1\n"
 OTHER = "LIMIT = 10\n"
 
 
-def package(
-    folder: Path, main: str = MAIN, helper: str = HELPER, other: str = OTHER, unused: str = ""
-) -> str:
+def package(folder: Path, main: str = MAIN, helper: str = HELPER, other: str = OTHER, unused: str = "") -> str:
     root = folder / "pkg"
     root.mkdir(parents=True)
     (root / "__init__.py").write_text("")
@@ -66,9 +64,7 @@ def test_what_code_does_counts_in_the_file_and_in_its_helpers(tmp_path: Path, ed
 def test_order_of_names_does_not_count_and_more_modules_do(tmp_path: Path) -> None:
     alone = package(tmp_path)
     root = tmp_path / "pkg"
-    assert code_digest("pkg.main", "pkg.unused", root=root) == code_digest(
-        "pkg.unused", "pkg.main", root=root
-    )
+    assert code_digest("pkg.main", "pkg.unused", root=root) == code_digest("pkg.unused", "pkg.main", root=root)
     assert code_digest("pkg.main", "pkg.unused", root=root) != alone
     assert code_digest("pkg.main", "pkg.helper", root=root) == alone  # main imports it anyway
 

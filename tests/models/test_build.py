@@ -45,9 +45,7 @@ def test_parameter_counts_are_the_published_ones(variant: str, size: str, publis
 
 def test_untied_positions_cost_two_squares_a_layer() -> None:
     untied = BILATERAL.model_copy(update={"attention_options": {"kernel": "untied"}})
-    tied, more = (
-        sum(p.numel() for p in skeleton(v, "tiny", IMAGENET).parameters()) for v in (BILATERAL, untied)
-    )
+    tied, more = (sum(p.numel() for p in skeleton(v, "tiny", IMAGENET).parameters()) for v in (BILATERAL, untied))
     assert more - tied == 884_736
 
 
@@ -182,9 +180,7 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
 
 def test_code_digest_sees_the_recipe_but_not_its_prose() -> None:
-    assert variant_code_digest(VIT) == variant_code_digest(
-        VIT.model_copy(update={"notes": "x", "summary": "y"})
-    )
+    assert variant_code_digest(VIT) == variant_code_digest(VIT.model_copy(update={"notes": "x", "summary": "y"}))
     other = CRATE.model_copy(update={"feedforward_options": {"eta": 0.1, "lam": 0.5}})
     assert variant_code_digest(CRATE) != variant_code_digest(other)
     grown = VIT.model_copy(update={"sizes": {**VIT.sizes, "huge": Size(width=1280, depth=32, heads=16)}})
@@ -213,9 +209,7 @@ class FirstValues(Attention):
 """
 
 
-def test_a_mechanism_is_one_file_and_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Make
-) -> None:
+def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Make) -> None:
     (tmp_path / "plugged_first_values.py").write_text(NEUTRENO)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))

@@ -65,13 +65,9 @@ def test_logits_rates_and_sparsity_are_the_reference_s(mini: ImageClassifier) ->
     hooks = []
     for block in mini.backbone.blocks:
         hooks.append(
-            block.attention.subspaces.register_forward_hook(
-                lambda m, i, out: rates.append(coding_rate(out, 4))
-            )
+            block.attention.subspaces.register_forward_hook(lambda m, i, out: rates.append(coding_rate(out, 4)))
         )
-        hooks.append(
-            block.register_forward_hook(lambda m, i, out: fractions.append((out != 0).double().mean().item()))
-        )
+        hooks.append(block.register_forward_hook(lambda m, i, out: fractions.append((out != 0).double().mean().item())))
     with torch.no_grad():
         logits = mini(1.5 * fill(9999, (2, 3, 32, 32)))
     for hook in hooks:

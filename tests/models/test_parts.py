@@ -89,9 +89,7 @@ def test_patches_are_raster_with_the_channel_fastest() -> None:
     assert got.shape == (2, 6, 12)
     for n in range(6):
         r, c = divmod(n, 3)
-        want = [
-            images[1, ch, 2 * r + i, 2 * c + j].item() for i in range(2) for j in range(2) for ch in range(3)
-        ]
+        want = [images[1, ch, 2 * r + i, 2 * c + j].item() for i in range(2) for j in range(2) for ch in range(3)]
         assert got[1, n].tolist() == want
 
 

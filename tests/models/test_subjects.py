@@ -82,9 +82,7 @@ def test_a_file_inside_a_package_has_a_digest(tmp_path: Path) -> None:
         ("raise SystemExit('bye')", "make", "SystemExit: bye"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_line(
-    tmp_path: Path, text: str | None, name: str, message: str
-) -> None:
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str | None, name: str, message: str) -> None:
     path = tmp_path / "model.py" if text is None else write(tmp_path / "x", 1, text)
     with pytest.raises(UsageError, match=message) as caught:
         load_factory(f"{path}:{name}")

@@ -43,10 +43,7 @@ class BilateralAttention(SoftmaxAttention):
             raise UsageError("bilateral attention needs a variant with position='separate'")
         # No bias here: a bias would give tokens without a position one.
         weight = self.qkv.weight[: 2 * self.inner] if self.position_qk is None else self.position_qk.weight
-        q, k = (
-            split_heads(part, self.heads)
-            for part in functional.linear(context.positions, weight).chunk(2, dim=-1)
-        )
+        q, k = (split_heads(part, self.heads) for part in functional.linear(context.positions, weight).chunk(2, dim=-1))
         scale = float(q.shape[-1]) ** -0.5
         logits: Tensor = (q * scale) @ k.transpose(-1, -2)
         return logits.unsqueeze(0)
