@@ -24,7 +24,7 @@ from robustbench_wb.source import code_digest
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
 from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, build_value, predict
 
 _L2 = {"PGDL2", "PGDRSL2"}
 _BY_ARGUMENT = {"APGD", "APGDT", "FAB", "Square", "AutoAttack"}
@@ -130,8 +130,8 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
         UsageError: an argument it does not take, or an eps that is not positive.
     """
     arguments = inspect.signature(_attack_class(name)).parameters
-    batch = int(str(numbers.get("batch", 128)))
-    given = {key: str(value) for key, value in sorted(numbers.items()) if key != "batch"}
+    ours = {key: numbers[key] for key in ("batch",) if key in numbers}
+    given = {key: str(value) for key, value in sorted(numbers.items()) if key not in ours}
     for key in given:
         if key not in arguments or key == "model":
             known = ", ".join(key for key in arguments if key != "model")
@@ -141,7 +141,7 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
         if eps <= 0:
             raise UsageError(f"stressor 'torchattacks:{name}': eps must be greater than 0 (got {eps})")
         given["eps"] = str(eps)
-    return TorchAttack(attack=name, numbers=tuple(given.items()), batch=batch)
+    return build_value(TorchAttack, {"attack": name, "numbers": tuple(given.items()), **ours})
 
 
 def _attack_class(name: str) -> Any:

@@ -1,0 +1,52 @@
+"""Fixtures that every room shares."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from robustbench_wb.progress import Silent
+from robustbench_wb.tasks.digits import DIGITS
+from robustbench_wb.tasks.task import Dataset
+
+
+# Tests run side by side in processes; models this small gain nothing from threads of their own.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cache folder for this test session: no test reads or writes the user's own."""
+    folder = str(tmp_path_factory.getbasetemp().parent / "robustbench-wb-test-cache")
+    before = os.environ.get("RBWB_CACHE_DIR")
+    os.environ["RBWB_CACHE_DIR"] = folder
+    yield folder
+    if before is None:
+        del os.environ["RBWB_CACHE_DIR"]
+    else:
+        os.environ["RBWB_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """The embedded task."""
+    return DIGITS.load(None)
+
+
+@pytest.fixture(scope="session")
+def trained(cache: str, digits: Dataset) -> Callable[[str], nn.Module]:
+    """A function that gives a variant trained on digits by the smoke recipe; trained once per session."""
+    from robustbench_wb.engine.job import Prepared
+    from robustbench_wb.engine.request import RunRequest
+
+    models: dict[str, nn.Module] = {}
+
+    def get(variant: str) -> nn.Module:
+        if variant not in models:
+            job = Prepared(RunRequest(variants=(variant,), device="cpu"), Silent())
+            models[variant] = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
+        return models[variant]
+
+    return get

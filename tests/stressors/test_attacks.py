@@ -1,0 +1,218 @@
+"""Properties that every native attack must have, and the arithmetic of each against a written-out reference."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
+from robustbench_wb.stressors.attacks.search import value_and_gradient
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.tasks.task import Dataset
+
+Trained = Callable[[str], nn.Module]
+ATTACKS = [
+    "fgsm-linf;eps=16/255",
+    "fgsm-l2;eps=1/2",
+    "pgd-linf;eps=16/255;steps=10",
+    "pgd-l2;eps=1/2;steps=10",
+    "pgd-linf;eps=8/255;steps=4;restarts=3",
+]
+
+
+@pytest.fixture
+def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
+    """A function that makes a job of correctly classified digits."""
+    model = trained("vit")
+    images = torch.tensor(digits.test.images).float() / 255
+    labels = torch.tensor(digits.test.labels)
+    with torch.no_grad():
+        right = torch.nonzero(model(images).argmax(1) == labels)[:120, 0]
+
+    def make(batch: int = 256, order: Tensor | None = None, **changes: object) -> Job:
+        rows = right if order is None else right[order]
+        fields = {"model": model, "images": images[rows], "labels": labels[rows], "ids": rows, "seed": 0, "batch": batch}
+        return Job(**{**fields, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+def robust(stressed: Stressed, job: Job) -> Tensor:
+    with torch.no_grad():
+        return job.model(stressed.images).argmax(1) == job.labels
+
+
+@pytest.mark.parametrize("signature", ATTACKS)
+def test_images_stay_in_ball_and_box_and_some_break(signature: str, job: Callable[..., Job]) -> None:
+    attack = parse_stressor(signature)
+    assert isinstance(attack, Attack)
+    work = job()
+    stressed = attack.apply(work)
+    assert stressed.images.min() >= 0
+    assert stressed.images.max() <= 1
+    assert float(attack.norm.distance(stressed.images - work.images).max()) <= attack.radius + 10 * TOLERANCE
+    attack.check(work.images, stressed.images)
+    assert 0 < int(robust(stressed, work).sum()) < len(work.ids)
+
+
+@pytest.mark.parametrize("signature", ATTACKS)
+def test_batch_size_and_order_change_no_outcome(signature: str, job: Callable[..., Job]) -> None:
+    attack = parse_stressor(signature)
+    expected = attack.apply(job())
+    shuffled = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    for batch in (13, 64):
+        np.testing.assert_array_equal(attack.apply(job(batch=batch)).broken, expected.broken)
+    alone = attack.apply(job(batch=1, order=torch.arange(24)))
+    np.testing.assert_array_equal(alone.broken, expected.broken[:24])
+    again = attack.apply(job(order=shuffled, batch=32))
+    np.testing.assert_array_equal(again.broken, expected.broken[shuffled.numpy()])
+
+
+@pytest.mark.parametrize("signature", ATTACKS)
+def test_what_the_search_believes_is_what_the_model_says(signature: str, job: Callable[..., Job]) -> None:
+    work = job()
+    stressed = parse_stressor(signature).apply(work)
+    np.testing.assert_array_equal(stressed.broken, ~robust(stressed, work).numpy())
+
+
+def test_fgsm_is_one_signed_step(job: Callable[..., Job]) -> None:
+    work = job()
+    inputs = work.images.clone().requires_grad_(True)
+    F.cross_entropy(work.model(inputs), work.labels, reduction="sum").backward()
+    assert inputs.grad is not None
+    expected = (work.images + 16 / 255 * inputs.grad.sign()).clamp(0, 1)
+    found = parse_stressor("fgsm-linf;eps=16/255").apply(work)
+    # Signs of gradients near zero may differ between two kernels; every other value must agree.
+    assert float((found.images - expected).abs().gt(1e-6).float().mean()) < 1e-3
+
+
+def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job]) -> None:
+    work = job()
+    attack = parse_stressor("pgd-linf;eps=16/255;steps=10;step=1/4")
+    assert isinstance(attack, Attack)
+    stressed = attack.apply(work)
+    eps, broken, passes = 16 / 255, [], []
+    start = attack.start(work.images, work.ids, 0, 0)
+    for row in range(40):
+        clean, label = work.images[row : row + 1], work.labels[row : row + 1]
+        current = (clean + (start[row] - clean).clamp(-eps, eps)).clamp(0, 1)
+        for step in range(11):
+            logits, gradient = value_and_gradient(work.model, current, label)
+            if int(logits.argmax(1)) != int(label) or step == 10:
+                break
+            current = (clean + (current + eps / 4 * gradient.sign() - clean).clamp(-eps, eps)).clamp(0, 1)
+        broken.append(int(logits.argmax(1)) != int(label))
+        passes.append(step + 1)
+    np.testing.assert_array_equal(stressed.broken[:40], broken)
+    np.testing.assert_array_equal(stressed.forwards[:40], passes)
+
+
+@pytest.mark.parametrize("weaker,stronger", [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
+def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Callable[..., Job]) -> None:
+    assert parse_stressor(stronger).apply(job()).broken.sum() >= parse_stressor(weaker).apply(job()).broken.sum()
+
+
+def test_each_restart_only_adds_broken_samples(job: Callable[..., Job]) -> None:
+    # The noise label holds all numbers, so runs of different counts start elsewhere; within one attack the first
+    # success ends the sample, which the counters show.
+    stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3").apply(job())
+    held = ~stressed.broken
+    assert set(stressed.forwards[held]) == {15}
+    assert set(stressed.backwards[held]) == {12}
+    assert stressed.forwards[stressed.broken].max() <= 15
+
+
+def test_a_huge_ball_breaks_everything(job: Callable[..., Job]) -> None:
+    assert parse_stressor("pgd-linf;eps=1;steps=40").apply(job()).broken.all()
+
+
+def test_seeds_differ_and_repeat(job: Callable[..., Job]) -> None:
+    attack = parse_stressor("pgd-linf;eps=8/255;steps=1")
+    first, again, other = (attack.apply(job(seed=seed)).images for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_no_samples_no_work(job: Callable[..., Job]) -> None:
+    empty = job(order=torch.empty(0, dtype=torch.int64))
+    for signature in ATTACKS:
+        stressed = parse_stressor(signature).apply(empty)
+        assert stressed.images.shape == (0, 1, 8, 8)
+
+
+def test_active_set_spends_less_than_the_full_budget(job: Callable[..., Job]) -> None:
+    stressed = parse_stressor("pgd-linf;eps=64/255;steps=40").apply(job())
+    assert stressed.broken.mean() > 0.9
+    assert stressed.backwards.mean() < 20
+
+
+def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Dataset) -> None:
+    model = trained("vit")
+    images = torch.tensor(digits.test.images[:4]).float() / 255
+    labels = torch.tensor(digits.test.labels[:4])
+    _, gradient = value_and_gradient(model, images, labels)
+    double = deepcopy(model).double()
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).double()
+    step = 1e-5
+    with torch.no_grad():
+        high, low = (
+            F.cross_entropy(double(images.double() + sign * step * direction), labels, reduction="none")
+            for sign in (1, -1)
+        )
+    expected = (high - low) / (2 * step)
+    found = (gradient.double() * direction).flatten(1).sum(1)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+class Constant(nn.Module):
+    """Ignores its input: there is no gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.eye(10)[0].expand(len(images), 10)
+
+
+class Silent(nn.Module):
+    """Logits that are not finite."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :10] * float("nan")
+
+
+def test_a_model_without_gradient_is_not_broken_by_accident() -> None:
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    work = Job(Constant(), images, torch.zeros(6, dtype=torch.int64), torch.arange(6), 0, 4)
+    assert not parse_stressor("pgd-linf;eps=16/255;steps=5").apply(work).broken.any()
+
+
+class Escaping(Attack):
+    """A planted bug: it ignores its ball."""
+
+    name = "escaping"
+    norm = parse_stressor("pgd-linf;eps=1").norm  # type: ignore[attr-defined]
+
+    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
+        return images
+
+    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
+        return current
+
+    def project(self, images: Tensor, candidate: Tensor) -> Tensor:
+        return (candidate + 0.5).clamp(0, 1)
+
+
+def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., Job]) -> None:
+    work = job()
+    attack = Escaping(eps="8/255")  # type: ignore[arg-type]
+    stressed = attack.apply(work)
+    with pytest.raises(MeasurementError, match="left its linf ball"):
+        attack.check(work.images, stressed.images)
+    with pytest.raises(MeasurementError, match="pixel range"):
+        attack.check(work.images, work.images + 1.5)
+    with pytest.raises(MeasurementError, match="not finite"):
+        attack.check(work.images, work.images * float("nan"))

@@ -1,0 +1,62 @@
+"""The geometry of the threat models, against brute force."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.optimize import minimize
+
+from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+
+NORMS = [LINF, L2_NORM]
+ORDER = {"linf": np.inf, "l2": 2}
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+def test_distance_is_numpys(norm: Norm) -> None:
+    delta = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    expected = [np.linalg.norm(row.flatten().numpy(), ORDER[norm.name]) for row in delta]
+    np.testing.assert_allclose(norm.distance(delta).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+def test_projection_is_the_nearest_point_of_the_ball(norm: Norm) -> None:
+    generator = torch.Generator().manual_seed(1)
+    radius = torch.tensor([0.5, 1.0, 3.0]).view(3, 1, 1, 1)
+    delta = torch.randn(3, 1, 2, 2, generator=generator)
+    projected = norm.project(delta, radius)
+    for row, size, found in zip(delta, radius.flatten().tolist(), projected, strict=True):
+        point = row.flatten().double().numpy()
+        limit = {"type": "ineq", "fun": lambda v, s=size: s - np.linalg.norm(v, ORDER[norm.name])}
+        best = minimize(lambda v, p=point: ((v - p) ** 2).sum(), np.zeros(4), constraints=[limit], method="SLSQP")
+        np.testing.assert_allclose(found.flatten().numpy(), best.x, atol=2e-3)
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+def test_steepest_step_maximises_the_linear_gain(norm: Norm) -> None:
+    generator = torch.Generator().manual_seed(2)
+    gradient = torch.randn(1, 1, 3, 3, generator=generator)
+    step = norm.steepest(gradient)
+    assert float(norm.distance(step)) == pytest.approx(1.0, abs=1e-6)
+    gain = float((step * gradient).sum())
+    others = torch.randn(2000, 1, 3, 3, generator=generator)
+    others = others / norm.distance(others).view(-1, 1, 1, 1)
+    assert gain >= float((others * gradient).flatten(1).sum(1).max()) - 1e-6
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e8])
+def test_tiny_and_huge_gradients_give_unit_steps(norm: Norm, scale: float) -> None:
+    gradient = scale * torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(norm.distance(norm.steepest(gradient)), torch.ones(4), atol=1e-5)
+    assert float(norm.steepest(torch.zeros(1, 1, 3, 3)).abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+def test_starts_fill_the_ball_uniformly(norm: Norm) -> None:
+    draws = norm.inside(torch.arange(4000), (1, 1, 3), 0, "test", 0)
+    distance = norm.distance(draws).numpy()
+    assert distance.max() <= 1 + 1e-6
+    # The volume inside radius r of a ball in three dimensions is r^3 in every norm.
+    assert stats.kstest(distance**3, "uniform").pvalue > 1e-3
+    assert abs(float(draws.mean())) < 0.02
