@@ -1,0 +1,73 @@
+"""Where results live: a local folder, or any URL that Delta Lake takes (``s3://bucket/folder``)."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from robustbench_wb.errors import StoreError
+
+KEEP_HISTORY = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 5200 weeks"}
+"""Delta's default forgets versions after 30 days; a published version must stay readable."""
+
+
+def is_url(location: str) -> bool:
+    """True when ``location`` is a URL, which is passed to Delta Lake as it is."""
+    return "://" in location
+
+
+def table_uri(location: str, table: str) -> str:
+    """Address of ``table`` (``records`` or ``scores``) under ``location``."""
+    if is_url(location):
+        return f"{location.rstrip('/')}/{table}"
+    return str(Path(location).expanduser().absolute() / table)
+
+
+def prepare(location: str) -> None:
+    """Make sure that results can be written, before any work: create the folder, try a file.
+
+    URLs pass unchecked; what is wrong with them shows as a :class:`StoreError` at the first read.
+
+    Raises:
+        StoreError: a file is in the way, or the folder cannot be created or written.
+    """
+    if is_url(location):
+        return
+    folder = Path(location).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A real write: permission bits say little about read-only mounts, quotas and the superuser.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except (FileExistsError, NotADirectoryError) as error:
+        blocker = error.filename or folder
+        raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"results cannot be written to {location!r}: {reason}") from error
+
+
+def nothing_yet(location: str) -> StoreError:
+    """The error of a reading command that finds no results."""
+    return StoreError(
+        f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first"
+    )
+
+
+@contextmanager
+def store_errors(location: str, doing: str) -> Iterator[None]:
+    """Turn what Delta Lake, Arrow and the file system raise into one clear line.
+
+    Raises:
+        StoreError: names ``location`` and ``doing`` (``read`` or ``write``), and the first line of the cause.
+    """
+    try:
+        yield
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        lines = str(error).strip().splitlines()
+        cause = lines[0] if lines else type(error).__name__
+        raise StoreError(f"cannot {doing} results under {location!r}: {cause}") from error
