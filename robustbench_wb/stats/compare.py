@@ -16,8 +16,8 @@ from robustbench_wb.store.rows import ScoreRow
 Verdict = Literal["worse", "better", "equivalent", "undecided", "incomplete", "not comparable"]
 
 MUST_AGREE: Final = ("suite_version", "data", "samples", "signature", "stressor_code", "ladder", "n")
-"""Fields that say what was measured. A stronger attack lowers accuracy without any change in the subject: when
-one of these differs, two numbers are not comparable, and that is never called a regression."""
+"""Fields that say what was measured. A stronger attack lowers accuracy without any change in the subject:
+when one of these differs, two numbers are not comparable, and that is never called a regression."""
 
 _ALWAYS_KNOWN: Final = ("suite_version", "n")
 """The only ones that a row whose subject could not be built still has."""

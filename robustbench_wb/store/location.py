@@ -1,9 +1,11 @@
 """Where results live: a local folder, or any URL that Delta Lake takes (``s3://bucket/folder``)."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
@@ -13,6 +15,9 @@ from robustbench_wb.errors import StoreError
 KEEP_HISTORY = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 5200 weeks"}
 """Delta's default forgets versions after 30 days; a published version must stay readable."""
 
+# Delta Lake 1.6 turns paths into URLs and back: with these it panics or writes elsewhere (%20 -> blank).
+_REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
+
 
 def is_url(location: str) -> bool:
     """True when ``location`` is a URL, which is passed to Delta Lake as it is."""
@@ -20,10 +25,20 @@ def is_url(location: str) -> bool:
 
 
 def table_uri(location: str, table: str) -> str:
-    """Address of ``table`` (``records`` or ``scores``) under ``location``."""
+    """Address of ``table`` (``records`` or ``scores``) under ``location``.
+
+    Raises:
+        StoreError: the path holds characters that Delta Lake cannot take.
+    """
     if is_url(location):
         return f"{location.rstrip('/')}/{table}"
-    return str(Path(location).expanduser().absolute() / table)
+    folder = Path(location).expanduser().absolute()
+    refused = _REFUSED.search(folder.as_posix())
+    if refused:
+        raise StoreError(
+            f"results cannot be written to {location!r}: Delta Lake takes no {refused.group()!r} in a path"
+        )
+    return str(folder / table)
 
 
 def prepare(location: str) -> None:
@@ -32,10 +47,11 @@ def prepare(location: str) -> None:
     URLs pass unchecked; what is wrong with them shows as a :class:`StoreError` at the first read.
 
     Raises:
-        StoreError: a file is in the way, or the folder cannot be created or written.
+        StoreError: a file is in the way, or the folder cannot be created, written or named so.
     """
     if is_url(location):
         return
+    table_uri(location, "scores")
     folder = Path(location).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +60,7 @@ def prepare(location: str) -> None:
             probe.write(b"probe")
             probe.flush()
     except (FileExistsError, NotADirectoryError) as error:
-        blocker = error.filename or folder
+        blocker = next((path for path in (*reversed(folder.parents), folder) if not path.is_dir()), folder)
         raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
