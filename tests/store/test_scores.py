@@ -6,7 +6,7 @@ from deltalake import DeltaTable
 from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import ScoreRow, Slot
 from robustbench_wb.store.scores import ScoreTable
 from tests.store.make import record, row, states
 from tests.store.test_records import start
@@ -93,3 +93,27 @@ def test_two_processes_lose_no_row_and_every_run_is_one_version(tmp_path: Path) 
 def test_a_row_holds_no_nan() -> None:
     with pytest.raises(ValidationError):
         ScoreRow.model_validate({**row().model_dump(), "seconds": float("nan")})
+
+
+class Overtaken(ScoreTable):
+    """A table in which other runs commit right after this one has read, before it writes."""
+
+    others = ("crate", "bert")
+
+    def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
+        found = super()._read(table)
+        if self.others:
+            name, *rest = self.others
+            self.others = tuple(rest)
+            ScoreTable(self.location).commit([row(variant=name)], {})
+        return found
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_run_that_is_overtaken_reads_again(tmp_path: Path, before: int) -> None:
+    for seed in range(before):
+        ScoreTable(str(tmp_path)).commit([row(seed=seed + 1)], {})
+    assert Overtaken(str(tmp_path)).commit([row()], {}) == before + 3
+    found = ScoreTable(str(tmp_path)).rows()
+    assert len(found) == before + 3
+    assert {r.variant for r in found} == {"vit", "crate", "bert"}
