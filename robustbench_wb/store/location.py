@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
 from robustbench_wb.errors import StoreError
 
-KEEP_HISTORY = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 5200 weeks"}
+KEEP_HISTORY: Final[dict[str, str | None]] = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 5200 weeks",
+}
 """Delta's default forgets versions after 30 days; a published version must stay readable."""
 
 # Delta Lake 1.6 turns paths into URLs and back: with these it panics or writes elsewhere (%20 -> blank).
@@ -72,6 +76,21 @@ def nothing_yet(location: str) -> StoreError:
     return StoreError(
         f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first"
     )
+
+
+def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | None]) -> DeltaTable:
+    """Create an empty table at version 0, or open the one that another process has just created.
+
+    Raises:
+        DeltaError: the table cannot be created.
+    """
+    # With retries, the slower of two processes would commit its creation again, as version 1.
+    once = CommitProperties(max_commit_retries=0)
+    try:
+        return DeltaTable.create(uri, schema, configuration=configuration, commit_properties=once)
+    except DeltaError:
+        # Another process was faster; if not, opening raises the true reason.
+        return DeltaTable(uri)
 
 
 @contextmanager

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
 from robustbench_wb.engine.record import Identity, Record
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.store.location import KEEP_HISTORY, store_errors, table_uri
+from robustbench_wb.store.location import KEEP_HISTORY, create_table, store_errors, table_uri
 
 ARRAYS: Final[dict[str, DTypeLike]] = {
     "ids": "<i4",
@@ -46,7 +46,7 @@ SCHEMA: Final = pa.schema(
 """``written`` is nanoseconds since 1970 (UTC): of two records with one key, the first written wins."""
 
 # Statistics of the key alone let a lookup skip files; those of other columns would only bloat the log.
-_CONFIGURATION: Final = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
+_CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
 _WRITER: Final = WriterProperties(compression="ZSTD")
 _MANY_FILES: Final = 64
 
@@ -129,11 +129,7 @@ class RecordStore:
         return self._table
 
     def _create(self) -> DeltaTable:
-        try:
-            return DeltaTable.create(self.uri, SCHEMA, configuration=_CONFIGURATION)
-        except DeltaError:
-            # Another process was faster; if not, opening raises the true reason.
-            return DeltaTable(self.uri)
+        return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
 def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int) -> str:

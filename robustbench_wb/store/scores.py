@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.store.location import KEEP_HISTORY, nothing_yet, store_errors, table_uri
+from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
 from robustbench_wb.store.rows import ScoreRow, Slot
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
@@ -134,11 +134,7 @@ class ScoreTable:
             return None
 
     def _create(self) -> DeltaTable:
-        try:
-            return DeltaTable.create(self.uri, SCHEMA, configuration=KEEP_HISTORY)
-        except DeltaError:
-            # Another process was faster; if not, opening raises the true reason.
-            return DeltaTable(self.uri)
+        return create_table(self.uri, SCHEMA, KEEP_HISTORY)
 
     def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
         try:

@@ -1,14 +1,17 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+from deltalake import DeltaTable
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.store.location import prepare, table_uri
+from robustbench_wb.store.location import create_table, prepare, table_uri
 from robustbench_wb.store.provenance import collect, git_state
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.records import SCHEMA, RecordStore
 from robustbench_wb.store.scores import ScoreTable
 from tests.store.make import record
 
@@ -114,3 +117,17 @@ def test_none_of_the_three_rooms_imports_torch_and_stats_not_even_delta() -> Non
         code = f"{imports};import sys;print(sorted({banned} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]", room
+
+
+def test_of_many_creators_exactly_one_creates(tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    def create(uri: str) -> int:
+        together.wait()
+        return create_table(uri, SCHEMA, {}).version()
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(25):
+            uri = str(tmp_path / str(number))
+            assert list(pool.map(create, [uri] * 4)) == [0, 0, 0, 0]
+            assert DeltaTable(uri).version() == 0
