@@ -1,0 +1,23 @@
+"""Scores and comparisons as JSON: the fields of the data classes, sorted keys, no NaN."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from robustbench_wb.spec import plain
+from robustbench_wb.stats.compare import Comparison
+from robustbench_wb.store.rows import ScoreRow
+
+
+def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
+    """``{"version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
+    return _text({"version": version, "rows": [plain(row) for row in rows]})
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """The fields of :class:`Comparison`, with the ``exit_code`` that the command ends with."""
+    return _text({**plain(comparison), "exit_code": int(comparison.exit_code)})
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,208 @@
+"""The scores of a run: per task and scale, variants against stressors, split as the width asks."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from rich.console import Group
+
+from robustbench_wb.report.text import Block, Column, plain, rich
+from robustbench_wb.store.rows import ScoreRow
+
+Panel = tuple[str, str, str, int]
+"""What one heading covers: task, scale, suite, suite version."""
+
+
+def scores_text(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> str:
+    """The scores as plain text.
+
+    Args:
+        rows: what to show, in any order.
+        version: number of the table version, for the note below.
+        width: columns to stay within; None never splits a table.
+    """
+    return plain(score_blocks(rows, version, width))
+
+
+def scores_rich(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> Group:
+    """The same tables as :func:`scores_text`, as a rich renderable."""
+    return rich(score_blocks(rows, version, width))
+
+
+def score_blocks(
+    rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
+) -> list[Block]:
+    """The scores as table data: stressors across where that fits, else one table per ladder."""
+    panels: dict[Panel, list[ScoreRow]] = {}
+    for row in rows:
+        panels.setdefault((row.task, row.scale, row.suite, row.suite_version), []).append(row)
+    blocks: list[Block] = []
+    for panel, members in panels.items():
+        blocks += _panel_blocks(panel, members, version, width)
+    return blocks
+
+
+def accuracy_text(row: ScoreRow) -> str:
+    """``87.2 [84.9, 89.2]`` in percent; ``83.1* (12 errored)`` or ``error`` when samples are missing."""
+    if row.status == "error":
+        return "error"
+    share = f"{100 * row.accuracy:.1f}"
+    if row.status == "ok":
+        return f"{share} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    missing = ((row.errored, "errored"), (row.not_run, "not run"))
+    counts = ", ".join(f"{count} {what}" for count, what in missing if count)
+    return f"{share}* ({counts})" if counts else f"{share}*"
+
+
+def cell_label(row: ScoreRow) -> str:
+    """``pgd-linf@8/255``; the bare name for a stressor without strength."""
+    return f"{row.stressor}@{row.strength}" if row.strength else row.stressor
+
+
+def strength_order(strength: str) -> tuple[int, Fraction, str]:
+    """A sort key: no strength first, then numbers by size, then other text."""
+    if not strength:
+        return (0, Fraction(0), "")
+    try:
+        return (1, Fraction(strength), strength)
+    except (ValueError, ZeroDivisionError):
+        return (2, Fraction(0), strength)
+
+
+def _panel_blocks(
+    panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None
+) -> list[Block]:
+    task, scale, suite, suite_version = panel
+    title = f"{task}, {scale} scale: robust accuracy in percent"
+    notes = (_facts(rows, f"suite {suite} v{suite_version}", version), *_footnotes(rows))
+    subjects = subject_labels(rows)
+    wide = _wide(rows, subjects)
+    tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
+    return [
+        Block(
+            title=title if index == 0 else "",
+            columns=table.columns,
+            rows=table.rows,
+            notes=notes if index == len(tables) - 1 else (),
+            styles={"error": "red"},
+        )
+        for index, table in enumerate(tables)
+    ]
+
+
+def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
+    """Name of each subject (see :func:`subject_of`): the recipe and the seed are shown where they vary."""
+    members = list(rows)
+    recipes = len({row.recipe for row in members}) > 1
+    seeds = len({row.seed for row in members}) > 1
+    labels = {}
+    for row in members:
+        name = f"{row.variant}-{row.size}" if row.size else row.variant
+        recipe = f" {row.recipe}" if recipes else ""
+        labels[subject_of(row)] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
+    return labels
+
+
+def subject_of(row: ScoreRow) -> tuple[str, ...]:
+    """What was tested: variant, size, recipe and seed."""
+    return (row.variant, row.size, row.recipe, str(row.seed))
+
+
+def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
+    """Stressors in the order given, but the clean one first; strengths ascending."""
+    stressors = list(dict.fromkeys(row.stressor for row in rows))
+    stressors.sort(key=lambda name: name != "clean")
+    cells = {(row.stressor, row.strength) for row in rows}
+    return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_order(cell[1])))
+
+
+def _wide(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str]) -> Block:
+    """Subjects down, one column per stressor and strength."""
+    found = {(subject_of(row), row.stressor, row.strength): row for row in rows}
+    cells = _cells(rows)
+    headings = [f"{stressor}@{strength}" if strength else stressor for stressor, strength in cells]
+    lines = []
+    for subject, label in subjects.items():
+        texts = [_text(found.get((subject, *cell))) for cell in cells]
+        lines.append((label, *texts))
+    return Block("", (Column("variant"), *(Column(text, "right") for text in headings)), tuple(lines))
+
+
+def _narrow(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str], width: int) -> list[Block]:
+    """Strengths across: stressors with the same strengths share a table where that fits."""
+    strengths: dict[str, list[str]] = {}
+    for stressor, strength in _cells(rows):
+        strengths.setdefault(stressor, []).append(strength)
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for stressor, steps in strengths.items():
+        shared.setdefault(tuple(steps), []).append(stressor)
+    found = {(subject_of(row), row.stressor, row.strength): row for row in rows}
+    blocks: list[Block] = []
+    for ladder, stressors in shared.items():
+        lines = [
+            (stressor, label, *(_text(found.get((subject, stressor, step))) for step in ladder))
+            for stressor in stressors
+            for subject, label in subjects.items()
+        ]
+        lines = [line for line in lines if any(line[2:])]
+        steps_across = tuple(Column(step or "accuracy", "right") for step in ladder)
+        together = Block("", (Column("stressor"), Column("variant"), *steps_across), tuple(lines))
+        if together.width <= width:
+            blocks.append(together)
+            continue
+        for stressor in stressors:
+            own = tuple(line[1:] for line in lines if line[0] == stressor)
+            blocks += _split(Block("", (Column(stressor), *steps_across), own), width)
+    return blocks
+
+
+def _split(table: Block, width: int) -> list[Block]:
+    """Tables of as many columns as fit the width, at least one; the first column stands in each."""
+    parts: list[Block] = []
+    start = 1
+    while start < len(table.columns):
+        end = start + 1
+        while end < len(table.columns) and _part(table, start, end + 1).width <= width:
+            end += 1
+        parts.append(_part(table, start, end))
+        start = end
+    return parts
+
+
+def _part(table: Block, start: int, end: int) -> Block:
+    rows = tuple(row[:1] + row[start:end] for row in table.rows)
+    return Block("", table.columns[:1] + table.columns[start:end], rows)
+
+
+def _text(row: ScoreRow | None) -> str:
+    return accuracy_text(row) if row is not None else ""
+
+
+def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
+    """The line below a panel: what all its numbers share."""
+    counts = sorted({row.n for row in rows})
+    seeds = sorted({row.seed for row in rows})
+    recipes = list(dict.fromkeys(row.recipe for row in rows))
+    facts = [
+        f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}",
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        "[95 % Wilson interval]",
+        f"recipe{'s' if len(recipes) > 1 else ''} {', '.join(recipes)}",
+        suite,
+    ]
+    return "; ".join([*facts, f"table v{version}"] if version is not None else facts)
+
+
+def _footnotes(rows: Sequence[ScoreRow]) -> list[str]:
+    """One line per distinct trouble, with the cells that have it."""
+    labels = subject_labels(rows)
+    failed: dict[tuple[str, str], list[str]] = {}
+    notes = []
+    for row in rows:
+        label = labels[subject_of(row)]
+        if row.status == "error":
+            failed.setdefault((label, row.error or "no sample was judged"), []).append(cell_label(row))
+        elif row.status == "incomplete":
+            bounds = f"between {100 * row.accuracy:.1f} and {100 * row.accuracy_high:.1f}"
+            missing = f"{row.errored + row.not_run} of {row.n} samples not judged, accuracy {bounds}"
+            notes.append(f"* {label} {cell_label(row)}: {missing}: {row.error}".removesuffix(": "))
+    return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]

@@ -1,0 +1,110 @@
+"""Tables as data, and their two renderings: aligned text for pipes, a rich table for terminals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Align = Literal["left", "right"]
+GAP = 2
+"""Blanks between two columns."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and the side on which its cells are flush."""
+
+    heading: str
+    align: Align = "left"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A titled table with notes below. Both renderers draw exactly this."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    styles: dict[str, str] = field(default_factory=dict)
+    """Rich style of a cell by its text; plain text ignores it."""
+
+    @property
+    def width(self) -> int:
+        """Columns of a terminal that the plain table takes."""
+        widths = _widths([column.heading for column in self.columns], self.rows)
+        return sum(widths) + GAP * (len(widths) - 1)
+
+
+def clean(text: str) -> str:
+    """One line without control characters: names and error messages come from outside."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[Align] = ()) -> str:
+    """Aligned columns without box characters, for pipes; a line per row, no trailing blanks or newline.
+
+    Args:
+        headings: one per column.
+        rows: cells, one per column.
+        align: side per column; missing ones are left.
+    """
+    sides = [*align, *(["left"] * (len(headings) - len(align)))]
+    widths = _widths(headings, rows)
+    lines = []
+    for row in (headings, *rows):
+        cells = []
+        for cell, width, side in zip(row, widths, sides, strict=True):
+            text = clean(cell)
+            blanks = " " * (width - cell_len(text))
+            cells.append(blanks + text if side == "right" else text + blanks)
+        lines.append((" " * GAP).join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def plain(blocks: Sequence[Block]) -> str:
+    """All blocks as text, separated by empty lines; ends with a newline unless there are none."""
+    parts = []
+    for block in blocks:
+        table = plain_table(
+            [column.heading for column in block.columns],
+            block.rows,
+            [column.align for column in block.columns],
+        )
+        heading = [clean(block.title)] if block.title else []
+        parts.append("\n".join([*heading, *([table] if block.rows else []), *map(clean, block.notes)]))
+    return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def rich(blocks: Sequence[Block]) -> Group:
+    """All blocks as one rich renderable. Cells are literal text: brackets are never read as markup."""
+    parts: list[RichTable | Text] = []
+    for number, block in enumerate(blocks):
+        if number:
+            parts.append(Text(""))
+        if block.title:
+            parts.append(Text(clean(block.title), style="bold"))
+        if block.rows:
+            parts.append(_rich_table(block))
+        parts += [Text(clean(note), style="dim") for note in block.notes]
+    return Group(*parts)
+
+
+def _rich_table(block: Block) -> RichTable:
+    table = RichTable(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in block.columns:
+        table.add_column(Text(clean(column.heading)), justify=column.align, overflow="fold")
+    for row in block.rows:
+        table.add_row(*(Text(clean(cell), style=block.styles.get(cell, "")) for cell in row))
+    return table
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max([cell_len(clean(heading)), *(cell_len(clean(row[index])) for row in rows)])
+        for index, heading in enumerate(headings)
+    ]

@@ -1,0 +1,108 @@
+"""Where results live: a local folder, or any URL that Delta Lake takes (``s3://bucket/folder``)."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
+
+from robustbench_wb.errors import StoreError
+
+KEEP_HISTORY: Final[dict[str, str | None]] = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 5200 weeks",
+}
+"""Delta's default forgets versions after 30 days; a published version must stay readable."""
+
+# Delta Lake 1.6 turns paths into URLs and back: with these it panics or writes elsewhere (%20 -> blank).
+_REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
+
+
+def is_url(location: str) -> bool:
+    """True when ``location`` is a URL, which is passed to Delta Lake as it is."""
+    return "://" in location
+
+
+def table_uri(location: str, table: str) -> str:
+    """Address of ``table`` (``records`` or ``scores``) under ``location``.
+
+    Raises:
+        StoreError: the path holds characters that Delta Lake cannot take.
+    """
+    if is_url(location):
+        return f"{location.rstrip('/')}/{table}"
+    folder = Path(location).expanduser().absolute()
+    refused = _REFUSED.search(folder.as_posix())
+    if refused:
+        raise StoreError(
+            f"results cannot be written to {location!r}: Delta Lake takes no {refused.group()!r} in a path"
+        )
+    return str(folder / table)
+
+
+def prepare(location: str) -> None:
+    """Make sure that results can be written, before any work: create the folder, try a file.
+
+    URLs pass unchecked; what is wrong with them shows as a :class:`StoreError` at the first read.
+
+    Raises:
+        StoreError: a file is in the way, or the folder cannot be created, written or named so.
+    """
+    if is_url(location):
+        return
+    table_uri(location, "scores")
+    folder = Path(location).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A real write: permission bits say little about read-only mounts, quotas and the superuser.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except (FileExistsError, NotADirectoryError) as error:
+        blocker = next((path for path in (*reversed(folder.parents), folder) if not path.is_dir()), folder)
+        raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"results cannot be written to {location!r}: {reason}") from error
+
+
+def nothing_yet(location: str) -> StoreError:
+    """The error of a reading command that finds no results."""
+    return StoreError(
+        f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first"
+    )
+
+
+def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | None]) -> DeltaTable:
+    """Create an empty table at version 0, or open the one that another process has just created.
+
+    Raises:
+        DeltaError: the table cannot be created.
+    """
+    # With retries, the slower of two processes would commit its creation again, as version 1.
+    once = CommitProperties(max_commit_retries=0)
+    try:
+        return DeltaTable.create(uri, schema, configuration=configuration, commit_properties=once)
+    except DeltaError:
+        # Another process was faster; if not, opening raises the true reason.
+        return DeltaTable(uri)
+
+
+@contextmanager
+def store_errors(location: str, doing: str) -> Iterator[None]:
+    """Turn what Delta Lake, Arrow and the file system raise into one clear line.
+
+    Raises:
+        StoreError: names ``location`` and ``doing`` (``read`` or ``write``), and the first line of the cause.
+    """
+    try:
+        yield
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        lines = str(error).strip().splitlines()
+        cause = lines[0] if lines else type(error).__name__
+        raise StoreError(f"cannot {doing} results under {location!r}: {cause}") from error

@@ -1,0 +1,186 @@
+"""The record store: one row per measured cell, addressed by content, appended in one atomic commit."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from numpy.typing import DTypeLike, NDArray
+from pydantic import ValidationError
+
+from robustbench_wb.engine.record import Identity, Record
+from robustbench_wb.errors import StoreError
+from robustbench_wb.spec import canonical_json
+from robustbench_wb.store.location import KEEP_HISTORY, create_table, store_errors, table_uri
+
+ARRAYS: Final[dict[str, DTypeLike]] = {
+    "ids": "<i4",
+    "states": "<i1",
+    "losses": "<f4",
+    "forwards": "<i4",
+    "backwards": "<i4",
+}
+"""The per-sample columns and their number formats, in the order in which they are digested."""
+
+SCHEMA: Final = pa.schema(
+    [
+        ("key", pa.string()),
+        ("identity", pa.string()),
+        ("ids", pa.list_(pa.int32())),
+        ("states", pa.list_(pa.int8())),
+        ("losses", pa.list_(pa.float32())),
+        ("forwards", pa.list_(pa.int32())),
+        ("backwards", pa.list_(pa.int32())),
+        ("wobble", pa.int32()),
+        ("seconds", pa.float64()),
+        ("schema_version", pa.int32()),
+        ("written", pa.int64()),
+        ("digest", pa.string()),
+    ]
+)
+"""``written`` is nanoseconds since 1970 (UTC): of two records with one key, the first written wins."""
+
+# Statistics of the key alone let a lookup skip files; those of other columns would only bloat the log.
+_CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
+_WRITER: Final = WriterProperties(compression="ZSTD")
+_MANY_FILES: Final = 64
+
+
+class RecordStore:
+    """The Delta table ``<location>/records``. Safe for many writers at once; reading never needs a lock.
+
+    A process that dies between two appends, or in the middle of one, leaves every earlier record whole: a row
+    is visible only when the commit that names its file exists, and that commit appears in one step.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.uri = table_uri(location, "records")
+        self._table: DeltaTable | None = None
+
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The stored records among ``keys``, in one scan; what is unknown is left out.
+
+        Raises:
+            StoreError: the store is unreadable, or a row is not what was written (the message names its key).
+        """
+        wanted = set(keys)
+        with store_errors(self.location, "read"):
+            table = self._open()
+            if table is None or not wanted:
+                return {}
+            rows = table.to_pyarrow_dataset().to_table(filter=ds.field("key").isin(sorted(wanted)))
+        first: dict[str, tuple[int, str, int]] = {}
+        order = zip(
+            rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True
+        )
+        for index, (key, written, digest) in enumerate(order):
+            rank = (written, digest, index)
+            first[key] = min(first.get(key, rank), rank)
+        columns = {name: rows[name].combine_chunks() for name in rows.column_names}
+        return {key: _read_row(columns, index) for key, (_, _, index) in first.items()}
+
+    def append(self, record: Record) -> None:
+        """Add one record in one atomic commit. The first record of a key wins; later ones are ignored.
+
+        Raises:
+            StoreError: the store cannot be written.
+            ValueError: the record's arrays differ in length (a programming error).
+        """
+        row = _write_row(record)
+        with store_errors(self.location, "write"):
+            table = self._open() or self._create()
+            write_deltalake(table, row, mode="append", writer_properties=_WRITER)
+
+    def tidy(self) -> bool:
+        """Merge many small files into few, at the end of a run. Every earlier version stays readable.
+
+        Returns:
+            True when files were merged. False when there was little to do, or another process did it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with store_errors(self.location, "write"):
+            table = self._open()
+            if table is None or len(table.file_uris()) < _MANY_FILES:
+                return False
+            try:
+                table.optimize.compact(writer_properties=_WRITER)
+            except CommitFailedError:
+                self._table = None
+                return False
+        return True
+
+    def _open(self) -> DeltaTable | None:
+        """The table at its newest version; None when there is none. A kept handle beats a fresh one."""
+        if self._table is not None:
+            self._table.update_incremental()
+            return self._table
+        try:
+            self._table = DeltaTable(self.uri)
+        except TableNotFoundError:
+            return None
+        return self._table
+
+    def _create(self) -> DeltaTable:
+        return create_table(self.uri, SCHEMA, _CONFIGURATION)
+
+
+def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int) -> str:
+    """SHA-256 (hex) over the key, the wobble and, per array, its name, length and little-endian bytes."""
+    state = hashlib.sha256(f"{key}\n{wobble}\n".encode())
+    for name, dtype in ARRAYS.items():
+        content = np.ascontiguousarray(arrays[name], dtype=dtype)
+        state.update(f"{name} {content.size}\n".encode())
+        state.update(content.tobytes())
+    return state.hexdigest()
+
+
+def _write_row(record: Record) -> pa.Table:
+    arrays = {
+        name: np.ascontiguousarray(getattr(record, name), dtype=dtype) for name, dtype in ARRAYS.items()
+    }
+    sizes = {name: array.shape for name, array in arrays.items()}
+    if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
+        raise ValueError(f"the arrays of a record must be flat and of one length, not {sizes}")
+    row: dict[str, object] = {
+        "key": record.key,
+        "identity": canonical_json(record.identity),
+        **arrays,
+        "wobble": record.wobble,
+        "seconds": record.seconds,
+        "schema_version": record.identity.schema_version,
+        "written": time.time_ns(),
+        "digest": _digest(record.key, arrays, record.wobble),
+    }
+    return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
+
+
+def _read_row(columns: dict[str, Any], index: int) -> Record:
+    key = columns["key"][index].as_py()
+    text = columns["identity"][index].as_py() or ""
+    wobble = columns["wobble"][index].as_py()
+    arrays = {
+        name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
+        for name, dtype in ARRAYS.items()
+        if columns[name][index].is_valid
+    }
+    if (
+        arrays.keys() != ARRAYS.keys()
+        or hashlib.sha256(text.encode()).hexdigest() != key
+        or _digest(key, arrays, wobble) != columns["digest"][index].as_py()
+    ):
+        raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
+    try:
+        identity = Identity.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(
+            f"record {key} was written by a version of the harness that this one cannot read"
+        ) from error
+    return Record(identity=identity, wobble=wobble, seconds=columns["seconds"][index].as_py(), **arrays)

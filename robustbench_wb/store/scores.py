@@ -1,0 +1,159 @@
+"""The score table: one row per cell, one Delta version per finished run."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from pydantic import ValidationError
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.spec import canonical_json
+from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
+from robustbench_wb.store.rows import ScoreRow, Slot
+
+__all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
+
+_ARROW: Final[dict[Any, Any]] = {int: pa.int64(), float: pa.float64()}
+SCHEMA: Final = pa.schema(
+    [(name, _ARROW.get(field.annotation, pa.string())) for name, field in ScoreRow.model_fields.items()]
+)
+"""The columns of the table: the fields of :class:`ScoreRow`, in order."""
+
+_WRITER: Final = WriterProperties(compression="ZSTD")
+_ATTEMPTS: Final = 100
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version of a score table: the first finished run is version 1."""
+
+    number: int
+    time: datetime
+    """When it was committed (UTC)."""
+    provenance: dict[str, Any]
+    """What :func:`robustbench_wb.store.provenance.collect` gave the run."""
+
+
+class ScoreTable:
+    """The Delta table ``<location>/scores``. Delta's version 0 is empty: version 1 is the first run."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.uri = table_uri(location, "scores")
+
+    def commit(self, rows: Iterable[ScoreRow], provenance: dict[str, Any]) -> int:
+        """Write the rows of one finished run as one new version, and return its number.
+
+        Rows of the same slot are replaced (of two given rows of one slot, the last stands), other rows stay.
+        When another run commits meanwhile, its rows are read and kept: no row is lost.
+
+        Raises:
+            StoreError: the table cannot be written.
+        """
+        given = {row.slot: row for row in rows}
+        metadata = {"provenance": canonical_json(provenance)}
+        # Without retries inside Delta, a commit succeeds only on exactly the version whose rows were read: a
+        # compare and swap. With them, two first runs would both be accepted on top of the empty table.
+        properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
+        with store_errors(self.location, "write"):
+            for _ in range(_ATTEMPTS):
+                table = self._open() or self._create()
+                merged = {**self._read(table), **given}
+                try:
+                    write_deltalake(
+                        table,
+                        _to_arrow(merged),
+                        mode="overwrite",
+                        writer_properties=_WRITER,
+                        commit_properties=properties,
+                    )
+                except CommitFailedError:
+                    continue
+                return table.version()
+        raise StoreError(f"{_ATTEMPTS} other runs wrote to {self.location!r} at the same time; try again")
+
+    def rows(self, version: str | int | None = None) -> list[ScoreRow]:
+        """The rows of a version (``"v2"`` or 2; None is the latest), oldest slots first.
+
+        Raises:
+            StoreError: there are no results, no such version, or the table is unreadable.
+        """
+        with store_errors(self.location, "read"):
+            table = self._open()
+            latest = table.version() if table is not None else 0
+            if table is None or latest == 0:
+                raise nothing_yet(self.location)
+            if version is not None:
+                table.load_as_version(self._number(version, latest))
+            return list(self._read(table).values())
+
+    def version(self, version: str | int | None = None) -> int:
+        """The number of a version (``"v2"``, 2, or None for the latest), checked to exist.
+
+        Raises:
+            StoreError: there are no results, or no such version.
+        """
+        with store_errors(self.location, "read"):
+            table = self._open()
+            latest = table.version() if table is not None else 0
+        if latest == 0:
+            raise nothing_yet(self.location)
+        return latest if version is None else self._number(version, latest)
+
+    def versions(self) -> list[VersionInfo]:
+        """All versions, oldest first.
+
+        Raises:
+            StoreError: there are no results, or the table is unreadable.
+        """
+        with store_errors(self.location, "read"):
+            table = self._open()
+            history = table.history() if table is not None else []
+        found = [_version_info(entry) for entry in history if entry["version"] > 0]
+        if not found:
+            raise nothing_yet(self.location)
+        return sorted(found, key=lambda info: info.number)
+
+    def _number(self, version: str | int, latest: int) -> int:
+        text = str(version).removeprefix("v")
+        number = int(text) if text.isascii() and text.isdigit() else 0
+        if not 1 <= number <= latest:
+            have = "v1" if latest == 1 else f"v1 to v{latest}"
+            raise StoreError(f"there is no version {str(version)!r} under {self.location!r}; there is {have}")
+        return number
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri)
+        except TableNotFoundError:
+            return None
+
+    def _create(self) -> DeltaTable:
+        return create_table(self.uri, SCHEMA, KEEP_HISTORY)
+
+    def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
+        try:
+            rows = [ScoreRow.model_validate(entry) for entry in table.to_pyarrow_table().to_pylist()]
+        except ValidationError as error:
+            fields = ", ".join(
+                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            )
+            raise StoreError(
+                f"the scores under {self.location!r} do not fit this harness ({fields})"
+            ) from error
+        return {row.slot: row for row in rows}
+
+
+def _to_arrow(rows: dict[Slot, ScoreRow]) -> pa.Table:
+    return pa.Table.from_pylist([row.model_dump() for row in rows.values()], schema=SCHEMA)
+
+
+def _version_info(entry: dict[str, Any]) -> VersionInfo:
+    text = entry.get("provenance")
+    provenance = json.loads(text) if isinstance(text, str) else {}
+    return VersionInfo(entry["version"], datetime.fromtimestamp(entry["timestamp"] / 1000, UTC), provenance)

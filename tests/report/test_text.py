@@ -1,0 +1,94 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from robustbench_wb.report.comparison import comparison_rich, comparison_text
+from robustbench_wb.report.scores import scores_rich, scores_text, strength_order
+from robustbench_wb.report.text import plain, plain_table
+from tests.report.sample import comparison, run
+from tests.store.make import record, row, states
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def shown(renderable: RenderableType, width: int) -> str:
+    target = io.StringIO()
+    Console(file=target, width=width, color_system=None, legacy_windows=False).print(renderable)
+    return "".join(line.rstrip() + "\n" for line in target.getvalue().splitlines())
+
+
+def rendered(name: str) -> str:
+    what, renderer, width = name.split("-")
+    columns = None if width == "any" else int(width)
+    if what == "scores":
+        rows = run()[0]
+        text, rich = scores_text(rows, 3, columns), scores_rich(rows, 3, columns)
+    else:
+        text, rich = comparison_text(comparison(), columns), comparison_rich(comparison(), columns)
+    return text if renderer == "plain" else shown(rich, columns or 1000)
+
+
+NAMES = [
+    f"{what}-{how}-{width}"
+    for what in ("scores", "verdicts")
+    for how in ("plain", "rich")
+    for width in (80, 100, "any")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(name: str) -> None:
+    """To accept a change, delete the file under ``golden``, run once and read the new one."""
+    file = GOLDEN / f"{name}.txt"
+    if not file.exists():
+        file.write_text(rendered(name), encoding="utf-8")
+        pytest.fail(f"{file.name} was missing and has been written")
+    assert rendered(name) == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_stay_within_the_width(width: int) -> None:
+    for text in (scores_text(run()[0], 3, width), comparison_text(comparison(), width)):
+        tables = [line for line in text.splitlines() if "  " in line]
+        assert max(map(cell_len, tables)) <= width
+
+
+def test_nothing_is_lost_by_splitting() -> None:
+    rows = run()[0]
+    cells = {f"{100 * r.accuracy:.1f}" for r in rows if r.status != "error"}
+    for width in (20, 60, 80, 100, None):
+        text = scores_text(rows, 3, width)
+        assert all(cell in text for cell in cells)
+
+
+def test_foreign_text_is_shown_literally_and_cannot_steer_the_terminal() -> None:
+    for width in (100, 1000):
+        text = shown(scores_rich(run()[0], 3, width), width)
+        assert "[bold]no" in text
+        assert "\x1b" not in text
+
+
+def test_recipe_and_seed_are_named_where_they_vary() -> None:
+    made = record(states(9, 1))
+    text = scores_text([row(made, recipe="plain", seed=1), row(made, recipe="adversarial", seed=2)])
+    assert "vit-nano plain seed 1" in text
+    assert "vit-nano adversarial seed 2" in text
+    assert "seeds 1, 2; " in text
+
+
+def test_strengths_are_ordered_by_size() -> None:
+    texts = ["high", "16/255", "2/255", "", "0.5", "1e-3", "low"]
+    assert sorted(texts, key=strength_order) == ["", "1e-3", "2/255", "16/255", "0.5", "high", "low"]
+
+
+def test_nothing_to_show() -> None:
+    assert scores_text([]) == ""
+    assert plain([]) == ""
+
+
+def test_plain_table_aligns_by_the_width_on_screen() -> None:
+    text = plain_table(["name", "n"], [["日本", "1"], ["a\nb\tc", "100"]], ["left", "right"])
+    assert text == "name     n\n日本     1\na b c  100"

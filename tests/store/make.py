@@ -1,0 +1,82 @@
+"""Small made-up records, cells and rows for the tests of store, stats and report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
+from robustbench_wb.stats.score import score_rows
+from robustbench_wb.store.rows import ScoreRow
+
+
+def identity(**changes: Any) -> Identity:
+    fields: dict[str, Any] = {
+        "signature": "pgd-linf;eps=8/255;steps=40",
+        "ladder": ("2/255", "4/255"),
+        "stressor_code": "code",
+        "data": "data",
+        "samples": "samples",
+        "weights": "weights",
+        "model_code": "model",
+        "numerics": "cpu;float32;torch-2.13",
+        "seed": 0,
+    }
+    return Identity(**{**fields, **changes})
+
+
+def record(states: Sequence[int] = (0, 1, 2, 0), **changes: Any) -> Record:
+    n = len(states)
+    return Record(
+        identity=identity(**changes),
+        ids=np.arange(n, dtype=np.int32),
+        states=np.array(states, dtype=np.int8),
+        losses=np.where(np.array(states) == State.ERRORED, np.nan, np.linspace(0, 1, n)).astype(np.float32),
+        forwards=np.full(n, 41, dtype=np.int32),
+        backwards=np.full(n, 40, dtype=np.int32),
+        wobble=0,
+        seconds=1.5,
+    )
+
+
+def cell(**changes: Any) -> Cell:
+    fields: dict[str, Any] = {
+        "suite": "adversarial",
+        "suite_version": 1,
+        "scale": "small",
+        "task": "digits",
+        "variant": "vit",
+        "size": "nano",
+        "recipe": "plain",
+        "stressor": "pgd-linf",
+        "strength": "8/255",
+        "seed": 0,
+    }
+    return Cell(**{**fields, **changes})
+
+
+SUBJECT = SubjectCard(parameters=12345, weights="weights", train_seconds=3.25, trained=True)
+
+
+def measured(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> Measured:
+    count = samples if samples is not None else len(made.ids) if made is not None else 4
+    known = made.identity if made is not None else None
+    return Measured(
+        cell=cell(**names),
+        identity=known,
+        subject=SUBJECT,
+        record=made,
+        reused=False,
+        samples=count,
+        error=error,
+    )
+
+
+def row(made: Record | None = None, samples: int | None = None, error: str = "", **names: Any) -> ScoreRow:
+    made = record() if made is None and not error else made
+    return score_rows([measured(made, samples, error, **names)])[0]
+
+
+def states(robust: int, broken: int, wrong: int = 0, errored: int = 0) -> list[int]:
+    """States in that order, so that two records pair by position."""
+    return [0] * robust + [1] * broken + [2] * wrong + [3] * errored

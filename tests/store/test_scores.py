@@ -1,0 +1,119 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pydantic import ValidationError
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.store.rows import ScoreRow, Slot
+from robustbench_wb.store.scores import ScoreTable
+from tests.store.make import record, row, states
+from tests.store.test_records import start
+
+
+def test_the_first_run_is_v1_and_delta_version_1(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    rows = [row(), row(record(states(3, 1), seed=1), variant="crate", error='one, "odd"\nline')]
+    assert table.commit(rows, {"command": "run", "seed": 0}) == 1
+    assert DeltaTable(table.uri, version=0).to_pyarrow_table().num_rows == 0
+    content = DeltaTable(str(tmp_path / "scores"), version=1).to_pandas()
+    assert table.rows("v1") == rows == [ScoreRow.model_validate(r) for r in content.to_dict("records")]
+    assert table.rows() == table.rows(1) == table.rows("1") == rows
+
+
+def test_upsert_replaces_the_slot_and_keeps_the_other_rows_in_place(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    table.commit([row(variant="vit"), row(variant="crate")], {})
+    better = row(record(states(4, 0)), variant="vit")
+    assert table.commit([row(variant="bert"), better], {}) == 2
+    assert table.rows() == [better, row(variant="crate"), row(variant="bert")]
+    assert table.rows("v1") == [row(variant="vit"), row(variant="crate")]
+
+
+@pytest.mark.parametrize(
+    "change", ["task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed"]
+)
+def test_every_part_of_the_slot_counts(tmp_path: Path, change: str) -> None:
+    table = ScoreTable(str(tmp_path))
+    table.commit([row()], {})
+    table.commit([row(**{change: 7 if change == "seed" else "other"})], {})
+    assert len(table.rows()) == 2
+
+
+def test_versions_carry_time_and_provenance(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    given = [{"command": "first", "git": None, "packages": {"torch": "2"}}, {"command": 'sécond "x"'}]
+    for provenance in given:
+        table.commit([row()], provenance)
+    versions = table.versions()
+    assert [(v.number, v.provenance) for v in versions] == [(1, given[0]), (2, given[1])]
+    assert all(abs((datetime.now(UTC) - v.time).total_seconds()) < 60 for v in versions)
+
+
+@pytest.mark.parametrize("version", ["v3", 3, 0, "v0", -1, "latest", "", "v-1", "²"])
+def test_an_unknown_version_names_what_exists(tmp_path: Path, version: str | int) -> None:
+    table = ScoreTable(str(tmp_path))
+    for _ in range(2):
+        table.commit([row()], {})
+    for ask in (table.rows, table.version):
+        with pytest.raises(StoreError, match="there is v1 to v2") as caught:
+            ask(version)
+        assert "\n" not in str(caught.value)
+
+
+def test_no_results_yet(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path / "never"))
+    for ask in (table.rows, table.versions, table.version):
+        with pytest.raises(StoreError, match=r"no results under .* yet; run `robustbench-wb run"):
+            ask()
+    assert not (tmp_path / "never").exists()
+
+
+def test_history_is_kept_beyond_deltas_own_limit(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    table.commit([row()], {})
+    configuration = DeltaTable(table.uri).metadata().configuration
+    assert configuration["delta.enableExpiredLogCleanup"] == "false"
+
+
+def test_two_processes_lose_no_row_and_every_run_is_one_version(tmp_path: Path) -> None:
+    workers = [start("commit", tmp_path, name, "8") for name in ("vit", "crate")]
+    for worker in workers:
+        worker.communicate()
+    assert [worker.returncode for worker in workers] == [0, 0]
+    table = ScoreTable(str(tmp_path))
+    assert sorted((r.variant, r.seed) for r in table.rows()) == [
+        (n, s) for n in ("crate", "vit") for s in range(8)
+    ]
+    assert [v.number for v in table.versions()] == list(range(1, 17))
+    assert [len(table.rows(number)) for number in range(1, 17)] == list(range(1, 17))
+
+
+def test_a_row_holds_no_nan() -> None:
+    with pytest.raises(ValidationError):
+        ScoreRow.model_validate({**row().model_dump(), "seconds": float("nan")})
+
+
+class Overtaken(ScoreTable):
+    """A table in which other runs commit right after this one has read, before it writes."""
+
+    others = ("crate", "bert")
+
+    def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
+        found = super()._read(table)
+        if self.others:
+            name, *rest = self.others
+            self.others = tuple(rest)
+            ScoreTable(self.location).commit([row(variant=name)], {})
+        return found
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_run_that_is_overtaken_reads_again(tmp_path: Path, before: int) -> None:
+    for seed in range(before):
+        ScoreTable(str(tmp_path)).commit([row(seed=seed + 1)], {})
+    assert Overtaken(str(tmp_path)).commit([row()], {}) == before + 3
+    found = ScoreTable(str(tmp_path)).rows()
+    assert len(found) == before + 3
+    assert {r.variant for r in found} == {"vit", "crate", "bert"}
