@@ -55,9 +55,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[
     labels = subject_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[Pair]] = {}
     for pair in comparison.pairs:
-        title = (
-            f"{pair.new.task}, {pair.new.scale} scale, suite {pair.new.suite}: {labels[subject_of(pair.new)]}"
-        )
+        title = f"{pair.new.task}, {pair.new.scale} scale, suite {pair.new.suite}: {labels[subject_of(pair.new)]}"
         panels.setdefault(title, []).append(pair)
     blocks = [_panel(title, pairs, width) for title, pairs in panels.items()]
     return [*blocks, _summary(comparison)]

@@ -28,9 +28,7 @@ def scores_rich(rows: Iterable[ScoreRow], version: int | None = None, width: int
     return rich(score_blocks(rows, version, width))
 
 
-def score_blocks(
-    rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
-) -> list[Block]:
+def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
     """The scores as table data: stressors across where that fits, else one table per ladder."""
     panels: dict[Panel, list[ScoreRow]] = {}
     for row in rows:
@@ -68,9 +66,7 @@ def strength_order(strength: str) -> tuple[int, Fraction, str]:
         return (2, Fraction(0), strength)
 
 
-def _panel_blocks(
-    panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None
-) -> list[Block]:
+def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
     task, scale, suite, suite_version = panel
     title = f"{task}, {scale} scale: robust accuracy in percent"
     notes = (_facts(rows, f"suite {suite} v{suite_version}", version), *_footnotes(rows))

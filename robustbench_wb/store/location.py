@@ -73,9 +73,7 @@ def prepare(location: str) -> None:
 
 def nothing_yet(location: str) -> StoreError:
     """The error of a reading command that finds no results."""
-    return StoreError(
-        f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first"
-    )
+    return StoreError(f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first")
 
 
 def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | None]) -> DeltaTable:

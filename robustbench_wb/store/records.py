@@ -76,9 +76,7 @@ class RecordStore:
                 return {}
             rows = table.to_pyarrow_dataset().to_table(filter=ds.field("key").isin(sorted(wanted)))
         first: dict[str, tuple[int, str, int]] = {}
-        order = zip(
-            rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True
-        )
+        order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
         for index, (key, written, digest) in enumerate(order):
             rank = (written, digest, index)
             first[key] = min(first.get(key, rank), rank)
@@ -143,9 +141,7 @@ def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int) -> str:
 
 
 def _write_row(record: Record) -> pa.Table:
-    arrays = {
-        name: np.ascontiguousarray(getattr(record, name), dtype=dtype) for name, dtype in ARRAYS.items()
-    }
+    arrays = {name: np.ascontiguousarray(getattr(record, name), dtype=dtype) for name, dtype in ARRAYS.items()}
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
         raise ValueError(f"the arrays of a record must be flat and of one length, not {sizes}")
@@ -180,7 +176,5 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
     try:
         identity = Identity.model_validate_json(text)
     except ValidationError as error:
-        raise StoreError(
-            f"record {key} was written by a version of the harness that this one cannot read"
-        ) from error
+        raise StoreError(f"record {key} was written by a version of the harness that this one cannot read") from error
     return Record(identity=identity, wobble=wobble, seconds=columns["seconds"][index].as_py(), **arrays)

@@ -140,12 +140,8 @@ class ScoreTable:
         try:
             rows = [ScoreRow.model_validate(entry) for entry in table.to_pyarrow_table().to_pylist()]
         except ValidationError as error:
-            fields = ", ".join(
-                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-            )
-            raise StoreError(
-                f"the scores under {self.location!r} do not fit this harness ({fields})"
-            ) from error
+            fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+            raise StoreError(f"the scores under {self.location!r} do not fit this harness ({fields})") from error
         return {row.slot: row for row in rows}
 
 

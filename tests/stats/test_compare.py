@@ -87,9 +87,7 @@ def test_suite_version_and_n_must_agree() -> None:
 
 @pytest.mark.parametrize("field", ["weights", "model_code", "numerics", "seed"])
 def test_the_subject_may_differ(field: str) -> None:
-    assert (
-        only(pair_of(record(), record(**{field: 7 if field == "seed" else "x"}))).verdict != "not comparable"
-    )
+    assert only(pair_of(record(), record(**{field: 7 if field == "seed" else "x"}))).verdict != "not comparable"
 
 
 def test_errors_make_a_pair_incomplete_not_worse() -> None:
@@ -113,9 +111,7 @@ def test_a_missing_record_is_incomplete() -> None:
 def test_samples_are_paired_by_id_not_by_position() -> None:
     old, new = changed(100, 30, 0)
     order = np.random.default_rng(0).permutation(100)
-    arrays = {
-        name: getattr(new, name)[order] for name in ("ids", "states", "losses", "forwards", "backwards")
-    }
+    arrays = {name: getattr(new, name)[order] for name in ("ids", "states", "losses", "forwards", "backwards")}
     mixed = Record(identity=new.identity, wobble=0, seconds=0.0, **arrays)
     pair = only(pair_of(old, mixed))
     assert (pair.lost, pair.gained, pair.lost_ids) == (30, 0, tuple(range(30)))

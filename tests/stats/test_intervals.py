@@ -11,9 +11,7 @@ from robustbench_wb.stats.intervals import Interval, paired_difference, wilson
 COUNTS = st.integers(0, 400)
 
 
-@given(
-    st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999)
-)
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
 def test_wilson_is_scipys(case: tuple[int, int], confidence: float) -> None:
     successes, n = case
     expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")

@@ -69,9 +69,7 @@ def test_urls_pass_and_their_errors_are_ours() -> None:
 
 
 def test_provenance_is_plain_and_complete() -> None:
-    found = collect(
-        device="cpu", seed=0, suite="adversarial", suite_version=1, spec={"scale": "smoke"}, command="run"
-    )
+    found = collect(device="cpu", seed=0, suite="adversarial", suite_version=1, spec={"scale": "smoke"}, command="run")
     assert found["packages"]["numpy"]
     assert found["packages"].keys() >= {"torch", "robustbench_wb", "deltalake"}
     assert found["time"].endswith("+00:00")

@@ -20,9 +20,7 @@ def start(job: str, location: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def same(first: Record, second: Record) -> bool:
-    arrays = all(
-        np.array_equal(getattr(first, a), getattr(second, a), equal_nan=a == "losses") for a in ARRAYS
-    )
+    arrays = all(np.array_equal(getattr(first, a), getattr(second, a), equal_nan=a == "losses") for a in ARRAYS)
     return arrays and first.identity == second.identity and first.wobble == second.wobble
 
 

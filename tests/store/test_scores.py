@@ -83,9 +83,7 @@ def test_two_processes_lose_no_row_and_every_run_is_one_version(tmp_path: Path) 
         worker.communicate()
     assert [worker.returncode for worker in workers] == [0, 0]
     table = ScoreTable(str(tmp_path))
-    assert sorted((r.variant, r.seed) for r in table.rows()) == [
-        (n, s) for n in ("crate", "vit") for s in range(8)
-    ]
+    assert sorted((r.variant, r.seed) for r in table.rows()) == [(n, s) for n in ("crate", "vit") for s in range(8)]
     assert [v.number for v in table.versions()] == list(range(1, 17))
     assert [len(table.rows(number)) for number in range(1, 17)] == list(range(1, 17))
 

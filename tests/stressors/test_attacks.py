@@ -37,7 +37,14 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
 
     def make(batch: int = 256, order: Tensor | None = None, **changes: object) -> Job:
         rows = right if order is None else right[order]
-        fields = {"model": model, "images": images[rows], "labels": labels[rows], "ids": rows, "seed": 0, "batch": batch}
+        fields = {
+            "model": model,
+            "images": images[rows],
+            "labels": labels[rows],
+            "ids": rows,
+            "seed": 0,
+            "batch": batch,
+        }
         return Job(**{**fields, **changes})  # type: ignore[arg-type]
 
     return make
