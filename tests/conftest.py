@@ -11,7 +11,6 @@ from robustbench_wb.progress import Silent
 from robustbench_wb.tasks.digits import DIGITS
 from robustbench_wb.tasks.task import Dataset
 
-
 # Tests run side by side in processes; models this small gain nothing from threads of their own.
 torch.set_num_threads(1)
 

@@ -120,7 +120,7 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job])
     np.testing.assert_array_equal(stressed.forwards[:40], passes)
 
 
-@pytest.mark.parametrize("weaker,stronger", [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
+@pytest.mark.parametrize(("weaker", "stronger"), [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
 def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Callable[..., Job]) -> None:
     assert parse_stressor(stronger).apply(job()).broken.sum() >= parse_stressor(weaker).apply(job()).broken.sum()
 

@@ -1,0 +1,112 @@
+"""The shape of the package: imports point downward, there is no cycle, and the front door is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import robustbench_wb
+
+ROOT = Path(robustbench_wb.__file__).parent
+LAYERS = ["cli", "report", "stats", "store", "engine", "suites", "stressors", "training", "tasks", "models"]
+MODULES = {".".join(("robustbench_wb", *p.relative_to(ROOT).with_suffix("").parts)): p for p in ROOT.rglob("*.py")}
+# Longer ones need a reason written here.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+def layer(module: str) -> int:
+    """0 is the top; the ground floor is below all rooms."""
+    parts = module.split(".")
+    if module in ("robustbench_wb.__main__", "robustbench_wb.__init__", "robustbench_wb"):
+        return -1
+    return LAYERS.index(parts[1]) if parts[1] in LAYERS else len(LAYERS)
+
+
+def imports(path: Path, top_level: bool) -> set[str]:
+    """Modules of the package that a file imports: everywhere, or at its top level only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(tree.body) if top_level else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in found if name in MODULES}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_downward(module: str) -> None:
+    upward = [name for name in imports(MODULES[module], top_level=False) if layer(name) < layer(module)]
+    assert not upward
+
+
+def test_there_is_no_import_cycle() -> None:
+    graph = {module: imports(path, top_level=True) - {module} for module, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, f"cycle: {' -> '.join((*trail, module))}"
+        if module not in done:
+            for name in sorted(graph[module]):
+                visit(name, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_stay_small(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400 or module in LONG_FILES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and f"{module}.{node.name}" not in LONG_FUNCTIONS:
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
+
+
+def test_only_the_console_prints() -> None:
+    for module, path in MODULES.items():
+        calls = [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+        ]
+        assert not calls, module
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["run", "--help"], ["list"], ["list", "--json"], ["show", "crate"], ["show", "digits"]],
+    ids=" ".join,
+)
+def test_light_commands_import_no_torch(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from robustbench_wb.cli.app import run_cli\n"
+        f"code = run_cli({arguments!r})\n"
+        "heavy = {'torch', 'pandas', 'datasets', 'torchattacks', 'deltalake', 'scipy', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(f'code {code}, imported {sorted(heavy)}' if code or heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, robustbench_wb; sys.exit(str({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_public_names_of_the_door_exist() -> None:
+    for name in robustbench_wb.__all__:
+        assert getattr(robustbench_wb, name) is not None
+    with pytest.raises(AttributeError):
+        _ = robustbench_wb.no_such_name  # type: ignore[attr-defined]
