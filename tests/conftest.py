@@ -17,8 +17,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cache folder for this test session: no test reads or writes the user's own."""
-    folder = str(tmp_path_factory.getbasetemp().parent / "robustbench-wb-test-cache")
+    """A new cache folder for this test session, shared by its processes: no test touches the user's own."""
+    base = tmp_path_factory.getbasetemp()
+    folder = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
     before = os.environ.get("RBWB_CACHE_DIR")
     os.environ["RBWB_CACHE_DIR"] = folder
     yield folder

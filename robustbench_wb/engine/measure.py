@@ -124,6 +124,9 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
     wrong = _wrong(logits, job.labels)
     losses = F.cross_entropy(logits, job.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
+    if stressed.failed is not None:
+        # A sample whose search failed may still be judged broken, but never robust.
+        finite &= wrong | ~torch.from_numpy(stressed.failed).to(finite.device)
     return _Verdict(
         correct=(~wrong).cpu().numpy(),
         finite=finite.cpu().numpy(),

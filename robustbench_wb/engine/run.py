@@ -127,7 +127,7 @@ class _Bench:
         with self.job.progress.stage(label, count, "samples") as advance:
             record = measure(model, stressor, identity, self.samples, before, device, batch, advance)
         errored = record.count(State.ERRORED)
-        problem = f"{errored} of {count} samples have logits that are not finite" if errored else ""
+        problem = f"{errored} of {count} samples have logits or gradients that are not finite" if errored else ""
         if not errored:
             self.ledger.append(record)
         return Measured(cell, identity, subject.card, record, False, count, problem), record

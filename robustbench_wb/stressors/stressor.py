@@ -47,6 +47,8 @@ class Stressed:
     """Input gradients spent on each sample."""
     broken: NDArray[np.bool_] | None = None
     """What the search itself believes; None for stressors that do not look at predictions."""
+    failed: NDArray[np.bool_] | None = None
+    """Samples that could not be searched (logits or gradient not finite). They become errors, never robust."""
 
 
 class Stressor(Spec, ABC):

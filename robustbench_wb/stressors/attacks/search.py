@@ -8,10 +8,8 @@ together in forward-only batches.
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustbench_wb.stressors.attacks.attack import Attack
@@ -56,6 +54,7 @@ class _Search:
         self.unjudged = self._enter([])
         self.found = job.images.clone()
         self.broken = torch.zeros(len(job.ids), dtype=torch.bool, device=job.images.device)
+        self.failed = torch.zeros_like(self.broken)
         self.forwards = torch.zeros(len(job.ids), dtype=torch.int32, device=job.images.device)
         self.backwards = torch.zeros_like(self.forwards)
 
@@ -84,7 +83,7 @@ class _Search:
         logits, gradient = value_and_gradient(self.job.model, active.images, self.job.labels[active.index])
         self.forwards[active.index] += 1
         self.backwards[active.index] += 1
-        over = self._settle(active, logits)
+        over = self._settle(active, logits, torch.isfinite(gradient).flatten(1).all(1))
         going = active.keep(~over)
         originals = self.job.images[going.index]
         going.images = self.attack.project(originals, self.attack.propose(going.images, gradient[~over]))
@@ -98,20 +97,26 @@ class _Search:
         with torch.no_grad():
             logits = self.job.model(batch.images)
         self.forwards[batch.index] += 1
-        held = batch.keep(~self._settle(batch, logits))
+        held = batch.keep(~self._settle(batch, logits, torch.ones_like(batch.index, dtype=torch.bool)))
         again = held.run + 1 < self.attack.runs
         self.waiting.extend(zip(held.index[again].tolist(), (held.run[again] + 1).tolist(), strict=True))
         done = held.keep(~again)
         self.found[done.index] = done.images
         self.job.advance(len(done))
 
-    def _settle(self, batch: _Active, logits: Tensor) -> Tensor:
-        """Record the samples that are broken, or whose logits are not finite; return which they are."""
-        over = (logits.argmax(1) != self.job.labels[batch.index]) | ~torch.isfinite(logits).all(1)
-        index = batch.index[over]
-        self.found[index] = batch.images[over]
-        self.broken[index] = True
-        self.job.advance(len(index))
+    def _settle(self, batch: _Active, logits: Tensor, usable: Tensor) -> Tensor:
+        """Record the samples that are broken, and those that cannot be searched on; return which leave.
+
+        A gradient that is not finite must not pass for one that leads nowhere: sign(NaN) is 0 in torch.
+        """
+        finite = torch.isfinite(logits).all(1)
+        broken = finite & (logits.argmax(1) != self.job.labels[batch.index])
+        failed = ~broken & ~(finite & usable)
+        over = broken | failed
+        self.found[batch.index[over]] = batch.images[over]
+        self.broken[batch.index[broken]] = True
+        self.failed[batch.index[failed]] = True
+        self.job.advance(int(over.sum()))
         return over
 
     def run(self) -> None:
@@ -146,5 +151,10 @@ def search(attack: Attack, job: Job) -> Stressed:
     """Run ``attack`` on every sample of ``job``: the first broken iterate of each, else its last."""
     state = _Search(attack, job)
     state.run()
-    broken: NDArray[np.bool_] = state.broken.cpu().numpy()
-    return Stressed(state.found, state.forwards.cpu().numpy(), state.backwards.cpu().numpy(), broken)
+    return Stressed(
+        images=state.found,
+        forwards=state.forwards.cpu().numpy(),
+        backwards=state.backwards.cpu().numpy(),
+        broken=state.broken.cpu().numpy(),
+        failed=state.failed.cpu().numpy(),
+    )

@@ -1,0 +1,340 @@
+"""Whole runs through the front door, on the embedded task and models small enough to measure in moments."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.record import State
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import CheckpointError, ExitCode, UsageError
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+
+MODEL = """
+import torch
+from torch import nn
+
+SCALE = 1.0
+
+class Linear(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.map = nn.Linear(shape.channels * shape.height * shape.width, shape.classes)
+    def forward(self, images):
+        return SCALE * self.map(images.flatten(1) - 0.3)
+
+def make(shape):
+    return Linear(shape)
+
+def raises(shape):
+    raise RuntimeError("the weights are on another planet")
+
+class Broken(Linear):
+    def forward(self, images):
+        return super().forward(images) * float("nan")
+
+def nan(shape):
+    return Broken(shape)
+
+class Wide(Linear):
+    def forward(self, images):
+        return super().forward(images)[:, :7]
+
+def wide(shape):
+    return Wide(shape)
+
+class Sometimes(Linear):
+    def forward(self, images):
+        logits = super().forward(images)
+        pixels = images.flatten(1)
+        return torch.where((pixels[:, 20:21] > 0.9) & (pixels[:, :1] < 0.1), logits * float("nan"), logits)
+
+def sometimes(shape):
+    return Sometimes(shape)
+
+class Fragile(Linear):
+    def forward(self, images):
+        if images.requires_grad:
+            raise ValueError("no gradients here")
+        return super().forward(images)
+
+def fragile(shape):
+    return Fragile(shape)
+
+def not_a_module(shape):
+    return "a string"
+"""
+STRESSORS = ("pgd-linf;eps=8/255;steps=5", "fgsm-l2;eps=1/2")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Callable[..., str]:
+    """A function that writes the file above (with a replaced text) and names a factory in it."""
+
+    def write(factory: str = "make", old: str = "", new: str = "", name: str = "model.py") -> str:
+        path = tmp_path / name
+        path.write_text(MODEL.replace(old, new) if old else MODEL)
+        return f"{path}:{factory}"
+
+    return write
+
+
+def request(variant: str, **changes: object) -> RunRequest:
+    fields = {"variants": (variant,), "stressors": STRESSORS, "samples": 120, "device": "cpu"}
+    return RunRequest.model_validate({**fields, **changes})
+
+
+def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
+    """Rows without what may differ between two equal runs: times."""
+    return [row.model_dump(exclude={"seconds", "train_seconds"}) for row in rows]
+
+
+def test_a_run_measures_then_reuses_everything(model: Callable[..., str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    first = harness.run(request(model()), results)
+    again = harness.run(request(model()), results)
+    assert (first.measured, first.reused, first.version) == (3, 0, 1)
+    assert (again.measured, again.reused, again.trained, again.version) == (0, 3, 0, 2)
+    assert numbers(first.rows) == numbers(again.rows)
+    assert first.exit_code == ExitCode.OK
+    clean, pgd, fgsm = first.rows
+    assert clean.accuracy > 0.8
+    assert pgd.accuracy < clean.accuracy
+    assert clean.low < clean.accuracy < clean.high
+    assert [row.n for row in first.rows] == [120] * 3
+    assert pgd.robust + pgd.broken + pgd.wrong == 120
+    assert pgd.wrong == fgsm.wrong == clean.wrong
+    assert clean.wobble == pgd.wobble == fgsm.wobble == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"stressors": ("pgd-linf;eps=9/255;steps=5", "fgsm-l2;eps=1/2")},
+        {"stressors": ("pgd-linf;eps=8/255;steps=6", "fgsm-l2;eps=1/2")},
+        {"samples": 121},
+        {"recipe": "none"},
+    ],
+    ids=str,
+)
+def test_what_can_change_a_number_is_measured_again(
+    change: dict[str, object], model: Callable[..., str], tmp_path: Path
+) -> None:
+    results = str(tmp_path / "results")
+    harness.run(request(model()), results)
+    assert harness.run(request(model(), **change), results).measured > 0
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_batch_size_changes_nothing(batch: int, model: Callable[..., str], tmp_path: Path) -> None:
+    default = harness.run(request(model()), str(tmp_path / "a"))
+    small = harness.run(request(model(), batch=batch), str(tmp_path / "b"))
+    assert small.measured == 3
+    assert [row.key for row in small.rows] == [row.key for row in default.rows]
+    a = RecordStore(str(tmp_path / "a")).find([row.key for row in default.rows])
+    b = RecordStore(str(tmp_path / "b")).find([row.key for row in default.rows])
+    for key, record in a.items():
+        np.testing.assert_array_equal(record.states, b[key].states)
+    assert harness.run(request(model(), batch=batch), str(tmp_path / "a")).reused == 3
+
+
+def test_one_line_of_model_code_measures_again_and_a_comment_does_not(
+    model: Callable[..., str], tmp_path: Path
+) -> None:
+    results = str(tmp_path / "results")
+    harness.run(request(model()), results)
+    from robustbench_wb import source
+
+    model("make", "SCALE = 1.0", "SCALE = 1.0  # as before")
+    source._digest_of.cache_clear()
+    assert harness.run(request(model()), results).measured == 0
+    changed = model("make", "SCALE = 1.0", "SCALE = 1.5")
+    source._digest_of.cache_clear()
+    report = harness.run(request(changed), results)
+    assert (report.measured, report.trained) == (3, 1)
+
+
+def test_one_line_of_attack_code_measures_that_attack_again(
+    model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustbench_wb.stressors.attacks.pgd import PgdLinf
+
+    results = str(tmp_path / "results")
+    first = harness.run(request(model()), results)
+    monkeypatch.setattr(PgdLinf, "code", lambda self: "another digest")
+    again = harness.run(request(model()), results)
+    assert (again.measured, again.reused) == (1, 2)
+    assert again.rows[1].key != first.rows[1].key
+    comparison = harness.diff("v1", "v2", results)
+    assert comparison.exit_code == ExitCode.NOT_COMPARABLE
+    refused = [pair for pair in comparison.pairs if pair.verdict == "not comparable"]
+    assert [[item.field for item in pair.differing] for pair in refused] == [["stressor_code"]]
+
+
+def test_one_weight_of_a_checkpoint_measures_again(model: Callable[..., str], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    weights = {"map.weight": torch.randn(10, 64), "map.bias": torch.zeros(10)}
+    path, results = tmp_path / "weights.safetensors", str(tmp_path / "results")
+    save_file(weights, path)
+    first = harness.run(request(model(), checkpoint=str(path)), results)
+    assert first.rows[0].recipe == "checkpoint"
+    assert harness.run(request(model(), checkpoint=str(path)), results).measured == 0
+    weights = load_file(path)
+    weights["map.weight"][3, 5] = torch.nextafter(weights["map.weight"][3, 5], torch.tensor(9.0))
+    save_file(weights, path)
+    assert harness.run(request(model(), checkpoint=str(path)), results).measured == 3
+
+
+def test_strengths_are_walked_upward(model: Callable[..., str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    attack = ("pgd-linf;eps=1/255;steps=5",)
+    report = harness.run(request(model(), stressors=attack, epsilons=("16/255", "4/255", "8/255")), results)
+    rungs = report.rows[1:]
+    assert [row.strength for row in rungs] == ["4/255", "8/255", "16/255"]
+    assert [row.ladder for row in rungs] == ["", "4/255", "4/255 8/255"]
+    accuracies = [row.accuracy for row in report.rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    records = RecordStore(results).find([row.key for row in rungs])
+    lower = records[rungs[0].key]
+    upper = records[rungs[1].key]
+    broken = lower.states == State.BROKEN
+    assert broken.any()
+    assert (upper.states[broken] == State.BROKEN).all()
+    assert (upper.backwards[broken] == 0).all()
+    assert (upper.forwards[broken] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("raises", "another planet"),
+        ("nan", "not finite"),
+        ("wide", "7"),
+        ("not_a_module", "torch.nn.Module"),
+    ],
+)
+def test_a_bad_model_is_an_error_row_and_stops_nobody(
+    factory: str, words: str, model: Callable[..., str], tmp_path: Path
+) -> None:
+    results = str(tmp_path / "results")
+    good, bad = model(), model(factory, name="bad.py")
+    report = harness.run(request(bad, variants=(bad, good)), results)
+    assert report.exit_code == ExitCode.INCOMPLETE
+    failed, fine = report.rows[:3], report.rows[3:]
+    assert {row.status for row in failed} == {"error"}
+    assert {row.status for row in fine} == {"ok"}
+    assert all(words in row.error and "\n" not in row.error for row in failed)
+    assert all(row.accuracy == 0 and row.accuracy_high == 1 for row in failed)
+    # Errors are shown, never kept: the same command tries again.
+    assert harness.run(request(bad, variants=(bad, good)), results).reused == 3
+
+
+def test_an_attack_that_raises_is_an_error_row(model: Callable[..., str], tmp_path: Path) -> None:
+    report = harness.run(request(model("fragile"), recipe="none"), str(tmp_path / "results"))
+    clean, pgd, _ = report.rows
+    assert clean.status == "ok"
+    assert pgd.status == "error"
+    assert "ValueError: no gradients here" in pgd.error
+    assert (pgd.accuracy, pgd.accuracy_high) == (0, 1)
+
+
+def test_samples_that_cannot_be_judged_are_never_robust(model: Callable[..., str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    whole = harness.run(request(model(), recipe="none"), results)
+    partly = harness.run(request(model("sometimes", name="partly.py"), recipe="none"), results)
+    assert partly.exit_code == ExitCode.INCOMPLETE
+    for row, reference in zip(partly.rows, whole.rows, strict=True):
+        assert row.errored > 0
+        assert row.status == "incomplete"
+        assert row.accuracy <= reference.accuracy
+        assert row.robust + row.broken + row.wrong + row.errored + row.not_run == row.n
+    assert harness.run(request(model("sometimes", name="partly.py"), recipe="none"), results).reused == 0
+
+
+def test_a_diverging_training_is_an_error_row_without_checkpoint(
+    model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
+    wild = model("make", "SCALE = 1.0", "SCALE = 1e38")
+    from robustbench_wb import source
+
+    source._digest_of.cache_clear()
+    report = harness.run(request(wild), str(tmp_path / "results"))
+    assert report.exit_code == ExitCode.INCOMPLETE
+    assert all("diverged" in row.error or "not finite" in row.error for row in report.rows)
+    assert not list((tmp_path / "cache" / "checkpoints").glob("*.safetensors"))
+
+
+def test_a_changed_model_shows_in_the_diff(model: Callable[..., str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    from robustbench_wb import source
+
+    harness.run(request(model()), results)
+    model("make", "images.flatten(1) - 0.3", "images.flatten(1) * (images.flatten(1) > 0.8)")
+    source._digest_of.cache_clear()
+    harness.run(request(model()), results)
+    comparison = harness.diff("v1", "v2", results)
+    assert comparison.exit_code == ExitCode.OK
+    assert any(pair.lost or pair.gained for pair in comparison.pairs)
+    for pair in comparison.pairs:
+        assert None not in (pair.lost, pair.both, pair.gained)
+        assert pair.both + pair.lost == pair.old.robust
+        assert pair.both + pair.gained == pair.new.robust
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"suite": "adversarail"}, UsageError, "did you mean adversarial"),
+        ({"tasks": ("digit",)}, UsageError, "did you mean digits"),
+        ({"variants": ("crete",)}, UsageError, "did you mean crate"),
+        ({"variants": ("vit",), "size": "huge"}, UsageError, "no size 'huge'"),
+        ({"variants": ()}, UsageError, "at least one variant"),
+        ({"recipe": "secret"}, UsageError, "unknown recipe"),
+        ({"device": "abacus"}, UsageError, "abacus"),
+        ({"device": "cuda:99"}, UsageError, "cuda:99"),
+        ({"epsilons": ("-1/255",)}, UsageError, "greater than 0"),
+        ({"checkpoint": "nowhere.safetensors"}, CheckpointError, "does not exist"),
+        ({"checkpoint": "x", "variants": ("vit", "crate")}, UsageError, "exactly one"),
+    ],
+    ids=str,
+)
+def test_a_bad_request_writes_nothing(
+    change: dict[str, object], error: type[UsageError], words: str, model: Callable[..., str], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    with pytest.raises(error) as caught:
+        harness.run(request(model(), **change), str(results))
+    assert words in str(caught.value)
+    assert not results.exists()
+
+
+def test_each_version_says_where_it_came_from(model: Callable[..., str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    harness.run(request(model(), seed=3), results, command="robustbench-wb run --seed 3")
+    (info,) = ScoreTable(results).versions()
+    assert info.provenance["seed"] == 3
+    assert info.provenance["device"] == "cpu"
+    assert info.provenance["command"] == "robustbench-wb run --seed 3"
+    assert info.provenance["spec"]["samples"] == 120
+    assert info.provenance["packages"]["torch"]
+
+
+def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> None:
+    from robustbench_wb.engine.run import choose_samples
+    from robustbench_wb.tasks.digits import DIGITS
+
+    dataset = DIGITS.load(None)
+    few, many = choose_samples(dataset, 50), choose_samples(dataset, 200)
+    assert set(few.ids) < set(many.ids)
+    assert (np.diff(many.ids) > 0).all()
+    np.testing.assert_array_equal(many.images, dataset.test.images[many.ids])
+    assert len(choose_samples(dataset, 10_000)) == 360
