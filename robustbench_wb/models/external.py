@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -83,14 +82,13 @@ def load_factory(reference: str) -> Factory:
 def _execute(path: Path, siblings: dict[str, ModuleType]) -> ModuleType:
     # Two users' files may have one name; the path tells them apart.
     name = f"_robustbench_wb_external_{sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported")
-    module = module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up there
     try:
+        # Compiled from its bytes: Python's bytecode cache goes by date and size, and misses a quick edit.
         with _importing(path.parent, siblings):
-            spec.loader.exec_module(module)
+            exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
     except SyntaxError as error:
         sys.modules.pop(name, None)
         raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
@@ -107,13 +105,15 @@ def _importing(folder: Path, siblings: dict[str, ModuleType]) -> Iterator[None]:
     Modules from the folder are moved out to ``siblings`` again: another user's ``helper.py`` must not be
     mistaken for this one.
     """
-    before = set(sys.modules)
+    before, bytecode = set(sys.modules), sys.dont_write_bytecode
     entry = str(folder)
     sys.path.insert(0, entry)
     sys.modules.update(siblings)
+    sys.dont_write_bytecode = True  # leave no folder behind in somebody else's project
     try:
         yield
     finally:
+        sys.dont_write_bytecode = bytecode
         sys.path.remove(entry)
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)

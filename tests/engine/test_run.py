@@ -278,9 +278,9 @@ def test_a_changed_model_shows_in_the_diff(model: Callable[..., str], tmp_path: 
     from robustbench_wb import source
 
     harness.run(request(model()), results)
-    model("make", "images.flatten(1) - 0.3", "images.flatten(1) * (images.flatten(1) > 0.8)")
+    changed = model("make", "images.flatten(1) - 0.3", "images.flatten(1) * (images.flatten(1) > 0.8)")
     source._digest_of.cache_clear()
-    harness.run(request(model()), results)
+    harness.run(request(changed), results)
     comparison = harness.diff("v1", "v2", results)
     assert comparison.exit_code == ExitCode.OK
     assert any(pair.lost or pair.gained for pair in comparison.pairs)
