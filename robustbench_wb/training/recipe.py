@@ -39,9 +39,9 @@ AS_BUILT = Recipe(epochs=0)
 # Budgets per scale: smoke is minutes for five variants on two CPU cores, small a coffee break, full a GPU.
 _STANDARD: dict[str, dict[Scale, Recipe]] = {
     "digits": {
-        "smoke": Recipe(epochs=20, batch=64),
-        "small": Recipe(epochs=60, batch=64, shift=1),
-        "full": Recipe(epochs=200, batch=64, shift=1),
+        "smoke": Recipe(epochs=30, batch=64, learning_rate=3e-3),
+        "small": Recipe(epochs=100, batch=64, learning_rate=3e-3, shift=1),
+        "full": Recipe(epochs=300, batch=64, learning_rate=3e-3, shift=1),
     },
     "fashion-mnist": {
         "smoke": Recipe(epochs=3, train_samples=12_000),

@@ -1,0 +1,279 @@
+"""The command line as a process: output, exit codes, one clear line for every mistake."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+MODEL = """
+from torch import nn
+def make(shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, shape.classes))
+def nan(shape):
+    class Nan(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :10] * float("nan")
+    return Nan()
+def raises(shape):
+    raise RuntimeError("no such planet")
+def wide(shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+"""
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, cache: str) -> Run:
+    """Run the command line in an empty folder with a small model file in it."""
+    (tmp_path / "model.py").write_text(MODEL)
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "robustbench_wb", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "RBWB_CACHE_DIR": cache, "COLUMNS": "100", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+SMALL = ("--variant", "model.py:make", "--samples", "60", "--stressor", "pgd-linf;eps=8/255;steps=3", "--device", "cpu")
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The only line on standard error; there must be no traceback and nothing on standard output."""
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_from_run_to_diff_to_leaderboard(cli: Run, tmp_path: Path) -> None:
+    first = cli("run", *SMALL)
+    assert first.returncode == 0, first.stderr
+    assert "pgd-linf" in first.stdout
+    assert "v1 in results: 2 cells measured, 0 reused, 1 subjects trained" in first.stderr
+    assert "\x1b" not in first.stdout
+    assert not set("│─╭━┃") & set(first.stdout)
+    again = cli("run", *SMALL, "--json")
+    content = json.loads(again.stdout)
+    assert content["version"] == 2
+    assert [row["stressor"] for row in content["rows"]] == ["clean", "pgd-linf"]
+    assert "0 cells measured, 2 reused" in again.stderr
+    same = cli("diff", "v1", "v2")
+    assert same.returncode == 0
+    assert "equivalent" in same.stdout
+    cli("run", *SMALL, "--seed", "1")
+    changed = json.loads(cli("diff", "v2", "v3", "--json").stdout)
+    assert len(changed["added"]) == 2
+    done = cli("leaderboard", "--csv", "board.csv")
+    assert done.returncode == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "board.csv").read_text())))
+    assert len(rows) == 4
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    for row in rows:
+        assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
+    assert cli("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode().replace(
+        "\r\n", "\n"
+    )
+    shown = cli("show", "v1")
+    assert shown.returncode == 0
+    assert "packages" in shown.stdout
+    assert cli("show", "latest", "--json").returncode == 0
+
+
+def test_progress_style_and_log_level_change_nothing(cli: Run) -> None:
+    cli("run", *SMALL)
+    again = cli("run", *SMALL, "--progress", "none", "--log-level", "debug", "--batch-size", "13")
+    assert "0 cells measured, 2 reused, 0 subjects trained" in again.stderr
+
+
+def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tmp_path: Path, cache: str) -> None:
+    import signal
+    import time
+
+    command = [
+        sys.executable,
+        "-m",
+        "robustbench_wb",
+        "run",
+        "--variant",
+        "boosting",
+        "--seed",
+        "77",
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "RBWB_CACHE_DIR": cache}, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "results").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--variant", "crete"], "unknown variant 'crete'; did you mean crate"),
+        (["run", "--task", "digit"], "unknown task 'digit'; did you mean digits"),
+        (["run", "--suite", "adverserial"], "unknown suite 'adverserial'; did you mean adversarial"),
+        (["run", "--suite", "nowhere.toml"], "does not exist"),
+        (["run", "--epsilon", "-8/255"], "greater than 0"),
+        (["run", "--epsilon", "much"], "not a number"),
+        (["run", "--samples", "0"], "--samples"),
+        (["run", "--samples", "many"], "--samples"),
+        (["run", "--batch-size", "0"], "--batch-size"),
+        (["run", "--seed", "-1"], "--seed"),
+        (["run", "--scale", "huge"], "--scale"),
+        (["run", "--size", "huge"], "no size 'huge'"),
+        (["run", "--recipe", "secret"], "unknown recipe"),
+        (["run", "--device", "abacus"], "abacus"),
+        (["run", "--progress", "loud"], "unknown progress style"),
+        (["run", "--log-level", "loud"], "unknown log level"),
+        (["run", "--no-such-option"], "no-such-option"),
+        (["run", "--stressor", "pgd-linf;eps=8/255;stepz=3"], "no number 'stepz'"),
+        (["run", "--variant", "nowhere.py:make"], "does not exist"),
+        (["run", "--variant", "model.py:build"], "no function 'build'"),
+        (["run", "--variant", "model.py:make", "--checkpoint", "nowhere.safetensors"], "does not exist"),
+        (["run", "--data-dir", "nowhere", "--task", "cifar10"], "does not exist"),
+        (["show", "nothing"], "nothing is called"),
+        (["show", "v7"], "no results"),
+        (["diff", "v1", "v2"], "no results"),
+        (["leaderboard"], "no results"),
+        (["list", "things"], "unknown kind"),
+        (["frobnicate"], "frobnicate"),
+        (["diff", "v1"], "NEW"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    arguments: list[str], words: str, cli: Run, tmp_path: Path
+) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert words in one_line(done)
+    assert not (tmp_path / "results").exists()
+
+
+def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path) -> None:
+    command = ("run", *SMALL, "--checkpoint")
+    torch.save({"1.weight": torch.zeros(10, 64)}, tmp_path / "pickle.pt")
+    (tmp_path / "garbage.safetensors").write_bytes(b"not safetensors at all")
+    from safetensors.torch import save_file
+
+    save_file({"1.weight": torch.zeros(10, 64)}, tmp_path / "short.safetensors")
+    save_file({"1.weight": torch.zeros(10, 63), "1.bias": torch.zeros(10)}, tmp_path / "shape.safetensors")
+    for name, words in {
+        "pickle.pt": "pickle",
+        "garbage.safetensors": "not a readable safetensors file",
+        "short.safetensors": "lacks '1.bias'",
+        "shape.safetensors": "another shape for '1.weight'",
+    }.items():
+        done = cli(*command, name)
+        assert done.returncode == 2
+        assert words in one_line(done)
+    assert not (tmp_path / "results" / "scores").exists()
+    assert not (tmp_path / "results" / "records").exists()
+
+
+@pytest.mark.parametrize(("factory", "words"), [("nan", "not finite"), ("raises", "no such planet"), ("wide", "3")])
+def test_a_model_that_misbehaves_is_an_error_row_and_exit_code_4(factory: str, words: str, cli: Run) -> None:
+    done = cli("run", "--variant", f"model.py:{factory}", *SMALL[2:])
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert words in done.stdout
+    assert "error" in done.stdout
+    assert "0 cells measured" in done.stderr
+
+
+def test_results_in_places_that_cannot_be_written(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("something of mine")
+    done = cli("run", *SMALL, "--results", "file")
+    assert done.returncode == 2
+    assert "file" in one_line(done)
+    assert (tmp_path / "file").read_text() == "something of mine"
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o555)
+    place = "/proc/robustbench" if os.geteuid() == 0 else str(locked)
+    done = cli("run", *SMALL, "--results", place)
+    assert done.returncode == 2
+    assert place in one_line(done)
+
+
+def test_an_unwritable_csv_is_one_line(cli: Run) -> None:
+    cli("run", *SMALL)
+    done = cli("leaderboard", "--csv", "no/such/folder/board.csv")
+    assert done.returncode == 2
+    assert "cannot be written" in one_line(done)
+
+
+def test_not_comparable_versions_leave_with_3(cli: Run) -> None:
+    cli("run", *SMALL)
+    cli("run", *SMALL[:2], "--samples", "61", *SMALL[4:])
+    done = cli("diff", "v1", "v2")
+    assert done.returncode == 3
+    assert "not comparable" in done.stdout
+    assert "samples" in done.stdout
+
+
+def test_help_gives_examples_and_exit_codes(cli: Run) -> None:
+    for command in ("run", "train", "list", "show", "diff", "leaderboard"):
+        done = cli(command, "--help")
+        assert done.returncode == 0
+        assert "Examples" in done.stdout
+        assert "--results" in done.stdout
+        assert "--json" in done.stdout
+    assert "130" in cli("--help").stdout
+
+
+def test_list_and_show_in_json(cli: Run) -> None:
+    listing = json.loads(cli("list", "--json").stdout)
+    assert {"variants", "tasks", "stressors", "suites"} == set(listing)
+    assert {"vit", "crate", "bilateral", "boosting", "bilateral-boosting"} <= {e["name"] for e in listing["variants"]}
+    shown = json.loads(cli("show", "bilateral", "--json").stdout)
+    assert shown["variants"]["status"] == "reconstruction"
+    for name in ("digits", "adversarial", "pgd-linf", "cifar10"):
+        assert cli("show", name).returncode == 0
+
+
+def test_train_keeps_checkpoints(cli: Run) -> None:
+    first = json.loads(cli("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
+    again = json.loads(cli("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
+    assert first[0]["card"]["trained"] is True
+    assert again[0]["card"]["trained"] is False
+    assert first[0]["card"]["weights"] == again[0]["card"]["weights"]
+
+
+def test_a_suite_of_your_own(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nversion = 3\nsummary = "x"\n[[stressors]]\nuse = "fgsm-linf"\nstrengths = "few"\n'
+        '[strengths.few]\ndefault = ["8/255", "2/255"]\n[scales.smoke]\nsamples = 50\nsize = "nano"\n'
+    )
+    done = cli("run", "--suite", "mine.toml", "--variant", "model.py:make", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["stressor"], row["strength"]) for row in rows] == [
+        ("clean", ""),
+        ("fgsm-linf", "2/255"),
+        ("fgsm-linf", "8/255"),
+    ]
+    assert {(row["suite"], row["suite_version"], row["n"]) for row in rows} == {("mine", 3, 50)}
