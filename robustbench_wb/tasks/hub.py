@@ -132,7 +132,9 @@ def _open(path: str) -> Any:
         try:
             return datasets.load_dataset(path, cache_dir=scratch, keep_in_memory=True)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise DataError(f"the dataset in {path} cannot be read: {error}") from error
+            # "An error occurred while generating the dataset" has its reason in the cause.
+            reason = _first_line(error.__cause__ or error)
+            raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
 
 
 def _reach(hub_id: str, mirror: str | None) -> Any:
@@ -171,7 +173,7 @@ def _reach(hub_id: str, mirror: str | None) -> Any:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of a library's message, which often has a page of advice after it."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
