@@ -90,6 +90,7 @@ GOOD = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(GOOD)), st.data())
 def test_damaged_bytes_decode_or_end_in_one_clear_error(kind: str, data: st.DataObject) -> None:
