@@ -1,9 +1,9 @@
 """Where files go: the user's cache folder, and writes that are whole or not there at all."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from platformdirs import user_cache_path
 
@@ -33,9 +33,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     A reader, or a process killed at any point, sees the old file or the new one, never a part. Leftovers of killed
     writers are named ``.tmp-*`` and are never read.
     """
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # Not tempfile: its files are readable by their owner alone, and a cache may be shared.
+    temporary = path.with_name(f".tmp-{uuid4().hex}{path.suffix}")
     try:
         write(temporary)
         with temporary.open("rb+") as file:

@@ -94,11 +94,15 @@ def find_suite(name: str) -> Suite:
 
     Raises:
         UnknownNameError: no such suite.
-        UsageError: the file does not exist or is not a suite.
+        UsageError: the file does not exist, cannot be read, or is not a suite.
     """
     if not name.endswith(".toml"):
         return SUITES.get(name)
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"suite file {name} does not exist")
-    return read_suite(path.read_text(encoding="utf-8"), name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"suite file {name} cannot be read as text: {error}") from error
+    return read_suite(text, name)

@@ -1,7 +1,11 @@
 """The registry of tasks. A name with a slash is a hub id of any image-classification dataset."""
 
+import re
+
 from robustbench_wb.registry import Registry
-from robustbench_wb.tasks.task import Task, TaskFacts
+from robustbench_wb.tasks.task import Task
+
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 TASKS: Registry[Task] = Registry("task")
 TASKS.add(
@@ -23,8 +27,8 @@ def find_task(name: str) -> Task:
     Raises:
         UnknownNameError: neither; the message suggests near names.
     """
-    if name not in TASKS and name.count("/") == 1 and all(name.split("/")):
-        from robustbench_wb.tasks.hub import HubTask
+    if name not in TASKS and _HUB_ID.fullmatch(name):
+        from robustbench_wb.tasks.hub import task_of_hub_id
 
-        return HubTask(TaskFacts(name=name, summary="image classification from the hub", source=name))
+        return task_of_hub_id(name)
     return TASKS.get(name)

@@ -1,6 +1,9 @@
 """From encoded pictures to arrays, and what the encoding says of the data."""
 
 import io
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,31 +15,95 @@ from robustbench_wb.errors import DataError
 MIXED_SIZE = 64
 """Side to which pictures of differing sizes are brought (bilinear, then centre crop)."""
 
-# ITU-T T.81 Annex K, table K.1 (luminance), first row: enough to recognise a standard quality setting.
-_LUMINANCE_ROW = (16, 11, 10, 16, 24, 40, 51, 61)
+_CHUNK = 4096
+_GREY = ("1", "L", "LA")
+_COLOUR = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+_LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "PCX")
+# What Pillow's readers raise on bytes that are no picture, cut short or too large.
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+# ITU-T T.81 Annex K, table K.1 (luminance), row by row.
+_LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61),
+    *(12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56),
+    *(14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77),
+    *(24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101),
+    *(72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def decode(rows: Any, image: str, label: str, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Decode a split to uint8 (N, C, H, W) and int64 (N,). C is 1 when every picture is grey, else 3.
+def decode(splits: Sequence[Any], image: str, label: str, name: str) -> list[Arrays]:
+    """Decode all splits alike: uint8 (N, C, H, W) and int64 (N,) each; rows without a label get -1.
+
+    C is 1 when every picture of every split is grey, else 3; alpha is dropped. When sizes differ anywhere, all
+    pictures are brought to :data:`MIXED_SIZE`.
 
     Raises:
-        DataError: a picture cannot be decoded.
+        DataError: a picture is missing, cannot be decoded, or holds more than 8 bits per channel.
     """
-    pictures = []
-    try:
-        for start in range(0, len(rows), 4096):
-            pictures += [_array(picture) for picture in rows[start : start + 4096][image]]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: picture {len(pictures)} cannot be decoded: {error}") from error
-    if len({picture.shape for picture in pictures}) > 1:
-        pictures = [_array(_square(Image.fromarray(picture).convert("RGB"))) for picture in pictures]
-    stacked = np.stack(pictures) if pictures else np.zeros((0, 1, 1), np.uint8)
-    channels_first = stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(channels_first), np.asarray(rows[label], np.int64)
+    pictures = [list(_pictures(rows, image, name)) for rows in splits]
+    grey = all(picture.ndim == 2 for split in pictures for picture in split)
+    resize = len({picture.shape[:2] for split in pictures for picture in split}) > 1
+    return [
+        (_stack(split, grey, resize), np.asarray([-1 if v is None else v for v in rows[label]], np.int64))
+        for split, rows in zip(pictures, splits, strict=True)
+    ]
+
+
+def _encoded(rows: Any, image: str) -> Any:
+    """The rows with pictures as ``{"bytes": ..., "path": ...}``."""
+    import datasets
+
+    return rows.cast_column(image, datasets.Image(decode=False))
+
+
+def _pictures(rows: Any, image: str, name: str) -> Iterator[NDArray[np.uint8]]:
+    feature, encoded = rows.features[image], _encoded(rows, image)
+    for start in range(0, len(rows), _CHUNK):
+        for number, value in enumerate(encoded[start : start + _CHUNK][image], start):
+            if value is None:
+                raise DataError(f"{name}: picture {number} of split {rows.split} is missing")
+            try:
+                yield _array(feature.decode_example(value))
+            except _BROKEN as error:
+                raise DataError(f"{name}: picture {number} of split {rows.split} cannot be decoded: {error}") from error
 
 
 def _array(picture: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), np.uint8)
+    """uint8, (H, W) when the picture is stored as grey, else (H, W, 3)."""
+    if picture.mode in _GREY:
+        return np.asarray(picture.convert("L"), np.uint8)
+    if picture.mode in _COLOUR:
+        return np.asarray(picture.convert("RGB"), np.uint8)
+    raise ValueError(f"its mode {picture.mode} is not 8 bits per channel")
+
+
+def _stack(pictures: list[NDArray[np.uint8]], grey: bool, resize: bool) -> NDArray[np.uint8]:
+    if not pictures:
+        return np.zeros((0, 1 if grey else 3, 1, 1), np.uint8)
+    if not grey:
+        pictures = [p if p.ndim == 3 else np.repeat(p[:, :, None], 3, axis=2) for p in pictures]
+    if resize:
+        pictures = [np.asarray(_square(Image.fromarray(picture)), np.uint8) for picture in pictures]
+    stacked = np.stack(pictures)
+    return np.ascontiguousarray(stacked[:, None] if grey else stacked.transpose(0, 3, 1, 2))
 
 
 def _square(picture: Image.Image) -> Image.Image:
@@ -48,24 +115,24 @@ def _square(picture: Image.Image) -> Image.Image:
 
 
 def lossy_suffix(rows: Any, image: str) -> str:
-    """``-jpeg75`` when the first picture is a JPEG of quality 75, ``-jpeg`` for non-standard tables, else empty."""
-    import datasets
+    """How the first picture names a lossy copy; empty for lossless formats.
 
-    encoded = rows.cast_column(image, datasets.Image(decode=False))[0][image]["bytes"]
-    if encoded is None:
-        return ""
-    with Image.open(io.BytesIO(encoded)) as picture:
-        tables = getattr(picture, "quantization", None)
-    if not tables:
-        return ""
-    quality = _jpeg_quality(tuple(tables[0][:8]))
-    return "-jpeg" if quality is None else f"-jpeg{quality}"
+    ``-jpeg75`` is a JPEG of that standard quality, ``-jpeg`` one with other tables; a format that may or may not be
+    lossy is named as such (``-webp``).
+    """
+    value = _encoded(rows, image)[0][image]
+    with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]) as picture:
+        kind, tables = picture.format or "", getattr(picture, "quantization", None)
+    if tables:
+        quality = _jpeg_quality(tuple(tables[0]))
+        return "-jpeg" if quality is None else f"-jpeg{quality}"
+    return "" if kind in _LOSSLESS else f"-{kind.lower()}"
 
 
-def _jpeg_quality(row: tuple[int, ...]) -> int | None:
-    """The quality whose standard luminance table begins with ``row`` (the scaling of the Independent JPEG Group)."""
+def _jpeg_quality(table: tuple[int, ...]) -> int | None:
+    """The quality whose standard luminance table this is (the scaling of the Independent JPEG Group)."""
     for quality in range(100, 0, -1):
         scale = 200 - 2 * quality if quality >= 50 else 5000 // quality
-        if row == tuple(min(255, max(1, (entry * scale + 50) // 100)) for entry in _LUMINANCE_ROW):
+        if table == tuple(min(255, max(1, (entry * scale + 50) // 100)) for entry in _LUMINANCE):
             return quality
     return None

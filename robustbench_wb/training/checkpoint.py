@@ -1,9 +1,11 @@
 """Checkpoints: safetensors beside a JSON card, whole or absent, verified by digest. Pickles are refused unread."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -30,11 +32,25 @@ class Card(Spec):
 
 
 def save_checkpoint(path: Path, model: nn.Module, card: Card) -> None:
-    """Write ``path`` (safetensors), then the card beside it; the card's presence is what makes it complete."""
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary))
+    """Write ``path`` (safetensors), then the card beside it; the card's presence is what makes it complete.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    tensors = separate(model.state_dict())
     text = card.model_dump_json(indent=1)
-    write_atomic(path.with_suffix(".json"), lambda temporary: temporary.write_text(text))
+    try:
+        write_atomic(path, lambda temporary: save_file(tensors, temporary))
+        write_atomic(path.with_suffix(".json"), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be written: {error}") from error
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, each with storage of its own: safetensors refuses tied weights, which models may have."""
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
@@ -47,7 +63,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
     if not (path.is_file() and card_path.is_file()):
         return None
     try:
-        card = Card.model_validate(json.loads(card_path.read_text()))
+        card = Card.model_validate(json.loads(card_path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise CheckpointError(f"the card of checkpoint {path} cannot be read; delete it to train again") from error
     tensors = load_tensors(path)
@@ -66,14 +82,23 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        raise CheckpointError(f"{path} is a pickle, which can run code when loaded; convert it to safetensors first")
     try:
         return load_file(path)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, OSError) as error:
+        # Only now: the header length that begins a sound safetensors file may look like the start of a pickle.
+        if _looks_pickled(path):
+            raise CheckpointError(
+                f"{path} is a pickle, which can run code when loaded; convert it to safetensors first"
+            ) from None
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _looks_pickled(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
+    except OSError:
+        return False
 
 
 def put_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,9 @@ from robustbench_wb.training.recipe import Recipe
 SNAPSHOT_SECONDS = 20.0
 """A snapshot is taken at most this often."""
 
+CHECK_STEPS = 50
+"""The losses of this many steps are looked at together."""
+
 
 @dataclass
 class Position:
@@ -26,6 +30,8 @@ class Position:
     """Optimiser steps taken."""
     seconds: float
     """Wall time spent on them, over all sessions."""
+    losses: tuple[float, ...] = ()
+    """Loss of each step of the unfinished epoch, as of the last snapshot."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def augment(images: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) 
         columns = moves[:, 1:] + torch.arange(width, device=ids.device)
         batch = torch.arange(len(ids), device=ids.device)[:, None, None]
         images = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        images = images.contiguous()  # a user's model may take a view
     return images
 
 
@@ -98,10 +105,11 @@ def train(
 ) -> float:
     """Train ``model`` in place from ``position`` to the end; return the mean loss of the last epoch (nats).
 
-    On CUDA the forward runs in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32.
+    On CUDA the forward runs in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32. What a
+    model draws itself (dropout) is a function of seed and step; torch's own generators are left as they were.
 
     Raises:
-        DivergedError: a loss was not finite.
+        DivergedError: a loss or a weight was not finite.
     """
     device = data.labels.device
     count = len(data.labels)
@@ -109,30 +117,55 @@ def train(
     total = steps_in(recipe, count)
     last = time.perf_counter()
     started = last - position.seconds
-    losses: list[Tensor] = []
+    losses = list(torch.tensor(position.losses, device=device).unbind())
     order = torch.empty(0, dtype=torch.int64)
     model.train()
-    for step in range(position.step, total):
-        epoch, within = divmod(step, per_epoch)
-        if within == 0 or len(order) == 0:
-            order = rng.permutation(count, seed, "train-order", epoch).to(device)
-        ids = order[within * recipe.batch : (within + 1) * recipe.batch]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step, total)
-        losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch))
-        advance(1)
-        position.step = step + 1
-        # Looking at the loss waits for the device, so it is looked at now and then and at the end.
-        if step % 50 == 49 or step == total - 1:
-            _refuse_divergence(losses, step)
-        if time.perf_counter() - last > SNAPSHOT_SECONDS and step < total - 1:
-            _refuse_divergence(losses, step)
-            position.seconds = time.perf_counter() - started
-            snapshot(position)
-            last = time.perf_counter()
+    with own_generators(device) as reseed:
+        for step in range(position.step, total):
+            epoch, within = divmod(step, per_epoch)
+            if within == 0 or len(order) == 0:
+                order = rng.permutation(count, seed, "train-order", epoch).to(device)
+            ids = order[within * recipe.batch : (within + 1) * recipe.batch]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step, total)
+            reseed(rng.stream_key(seed, "train-model", step))
+            losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch))
+            advance(1)
+            position.step = step + 1
+            # Looking at the loss waits for the device, so it is looked at now and then and at the end.
+            due = time.perf_counter() - last > SNAPSHOT_SECONDS and position.step < total
+            if due or step % CHECK_STEPS == CHECK_STEPS - 1 or position.step == total:
+                _refuse_divergence(losses, step)
+            if due:
+                position.seconds = time.perf_counter() - started
+                unfinished = position.step % per_epoch
+                position.losses = tuple(torch.stack(losses[-unfinished:]).tolist()) if unfinished else ()
+                snapshot(position)
+                last = time.perf_counter()
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise DivergedError(
+            "training diverged: its last step gave weights that are not finite; lower the learning rate"
+        )
     position.seconds = time.perf_counter() - started
     model.eval()
     return float(torch.stack(losses[-per_epoch:]).mean()) if losses else math.nan
+
+
+@contextmanager
+def own_generators(device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Torch's generators of the CPU and of ``device``, to be seeded at will; put back afterwards (not on MPS)."""
+    cuda = device.type == "cuda"
+
+    def reseed(key: int) -> None:
+        torch.default_generator.manual_seed(key)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(key)
+        elif device.type == "mps":
+            torch.mps.manual_seed(key)
+
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        yield reseed
 
 
 def _step(
@@ -157,5 +190,5 @@ def _step(
 
 
 def _refuse_divergence(losses: list[Tensor], step: int) -> None:
-    if not bool(torch.isfinite(torch.stack(losses[-50:])).all()):
+    if not bool(torch.isfinite(torch.stack(losses[-CHECK_STEPS:])).all()):
         raise DivergedError(f"training diverged: the loss was not finite by step {step + 1}; lower the learning rate")

@@ -6,40 +6,54 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_wb.folders import write_atomic
+from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.training.checkpoint import separate
 from robustbench_wb.training.loop import Position
 
+_LOSSES = "losses"
 _log = logging.getLogger(__name__)
 
 
 def save_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
-    """Write weights, optimiser moments and position in one atomic file."""
+    """Write weights, optimiser moments and position in one atomic file. When that fails, training goes on without."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    metadata = {"step": str(position.step), "seconds": str(position.seconds)}
-    write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
+    whole = separate(tensors | {_LOSSES: torch.tensor(position.losses)})
+    metadata = {"step": str(position.step), "seconds": str(position.seconds), "digest": weights_digest(whole)}
+    try:
+        write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
+    except (OSError, SafetensorError) as error:
+        _log.warning("snapshot %s cannot be written (%s); training goes on without it", path, error)
 
 
 def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put a snapshot's state into model and optimiser; without a readable one, the start position."""
+    """Put a snapshot's state into model and optimiser; without a whole one, touch neither and start over."""
     if not path.is_file():
         return Position(0, 0.0)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    except SafetensorError as error:
+        tensors, position = _read(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("snapshot %s cannot be read (%s); training starts over", path, error)
         return Position(0, 0.0)
     model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, moment = name.split(".")
             state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Position(int(metadata["step"]), float(metadata["seconds"]))
+    return position
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Position]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    if weights_digest(tensors) != metadata["digest"]:
+        raise ValueError("its bytes are not those that were written")
+    losses = tuple(tensors.pop(_LOSSES).tolist())
+    return tensors, Position(int(metadata["step"]), float(metadata["seconds"]), losses)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.errors import CheckpointError
+from robustbench_wb.errors import CheckpointError, DivergedError
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
@@ -117,16 +117,20 @@ def _train(
     total = steps_in(recipe, len(data.labels))
     with progress.stage(f"train {label}", total, "steps") as advance:
         advance(position.step)
-        loss = train(
-            model,
-            optimizer,
-            data,
-            recipe,
-            identity.seed,
-            position,
-            advance,
-            lambda now: save_snapshot(snapshot, model, optimizer, now),
-        )
+        try:
+            loss = train(
+                model,
+                optimizer,
+                data,
+                recipe,
+                identity.seed,
+                position,
+                advance,
+                lambda now: save_snapshot(snapshot, model, optimizer, now),
+            )
+        except DivergedError:
+            snapshot.unlink(missing_ok=True)
+            raise
     card = Card(
         weights=weights_digest(model.state_dict()),
         seconds=round(position.seconds, 3),

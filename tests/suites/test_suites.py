@@ -1,0 +1,154 @@
+"""Suite files: the built-in ones build at every strength, a user's own is read, and what is wrong is one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from robustbench_wb.errors import UnknownNameError, UsageError
+from robustbench_wb.spec import parse_exact
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.suites.suite import SUITES, Suite, SuiteStressor, find_suite, read_suite
+
+OWN = """
+name = "mine"
+version = 3
+summary = "One attack."
+
+[[stressors]]
+use = "clean"
+
+[[stressors]]
+use = "pgd-linf;steps=7"
+strengths = "radii"
+
+[strengths.radii]
+default = ["1/255", "0.5"]
+digits = ["1/4"]
+
+[scales.smoke]
+samples = 10
+size = "nano"
+"""
+
+
+def wrong(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        read_suite(text, "mine.toml")
+    message = str(caught.value)
+    assert type(caught.value) is UsageError
+    assert message.startswith("suite file mine.toml")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["clean", "adversarial"])
+def test_built_in_suites(name: str) -> None:
+    suite = find_suite(name)
+    assert suite.name == name
+    assert set(suite.scales) == {"smoke", "small", "full"}
+    assert suite.stressors[0] == SuiteStressor(use="clean")
+    assert suite.settings("full").samples is None
+
+
+@pytest.mark.parametrize("task", ["digits", "fashion-mnist", "somebody/new"])
+@pytest.mark.parametrize("name", SUITES.names())
+def test_every_line_builds_at_every_strength(name: str, task: str) -> None:
+    suite = find_suite(name)
+    for line in suite.stressors:
+        strengths = suite.strengths_for(line, task)
+        if strengths is None:
+            assert parse_stressor(line.use).signature == line.use
+            continue
+        exact = [parse_exact(strength) for strength in strengths]
+        assert exact == sorted(set(exact))
+        head, _, tail = line.use.partition(";")
+        stressor = parse_stressor(";".join(part for part in (head, f"eps={strengths[0]}", tail) if part))
+        for strength in strengths:
+            there = stressor.at(strength)
+            assert there.strength == str(parse_exact(strength))
+            assert parse_stressor(there.signature) == there
+            for number in filter(None, tail.split(";")):
+                assert number in there.signature
+
+
+@pytest.mark.parametrize("strength", ["0", "-1/255", "-0.5", "much", "", "1/0", "nan"])
+@pytest.mark.parametrize("use", ["fgsm-linf", "pgd-l2"])
+def test_strengths_out_of_range_are_refused(use: str, strength: str) -> None:
+    with pytest.raises(UsageError):
+        parse_stressor(f"{use};eps={strength}")
+    with pytest.raises(UsageError):
+        parse_stressor(f"{use};eps=1/4").at(strength)
+
+
+def test_clean_has_no_strength() -> None:
+    with pytest.raises(UsageError, match="'clean' has no strength"):
+        parse_stressor("clean").at("1/4")
+
+
+def test_a_suite_of_the_user_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "my suite.toml"
+    path.write_text(OWN, encoding="utf-8")
+    suite = find_suite(str(path))
+    assert (suite.name, suite.version) == ("mine", 3)
+    assert suite.settings("smoke").samples == 10
+    clean, attack = suite.stressors
+    assert suite.strengths_for(clean, "digits") is None
+    assert suite.strengths_for(attack, "digits") == ("1/4",)
+    assert suite.strengths_for(attack, "another") == ("1/255", "0.5")
+    assert suite.digest() == read_suite(OWN + "\n# a remark\n", "elsewhere").digest()
+    assert suite.digest() != read_suite(OWN.replace("1/255", "2/255"), "elsewhere").digest()
+
+
+def test_the_default_serves_known_tasks_without_a_list() -> None:
+    suite = read_suite(OWN.replace('digits = ["1/4"]', ""), "mine.toml")
+    assert suite.strengths_for(suite.stressors[1], "digits") == ("1/255", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name = ", "is not TOML"),
+        ("", "name: Field required"),
+        (OWN.replace("version = 3", ""), "version: Field required"),
+        (OWN.replace("version = 3", "version = 0"), "version: Input should be greater than or equal to 1"),
+        (OWN.replace("version = 3", "version = 1.5"), "version: "),
+        (OWN.replace("version = 3", "version = 3\nflavour = 1"), "flavour: Extra inputs are not permitted"),
+        (OWN.replace('use = "clean"', 'used = "clean"'), "stressors.0.use: Field required"),
+        (OWN.replace('"1/255", "0.5"', '"1/255", 0.5'), "strengths.radii.default.1: "),
+        (OWN.replace("samples = 10", "samples = 0"), "scales.smoke.samples: "),
+        (OWN.replace('size = "nano"', ""), "scales.smoke.size: Field required"),
+        (OWN[: OWN.index("[scales")], "scales: Field required"),
+    ],
+)
+def test_files_that_are_no_suite(text: str, reason: str) -> None:
+    assert reason in wrong(text)
+
+
+def suite() -> Suite:
+    return read_suite(OWN, "mine.toml")
+
+
+def test_unknown_lists_and_scales() -> None:
+    with pytest.raises(UsageError, match="'mine' has no strengths 'depths' for task 'digits'"):
+        suite().strengths_for(SuiteStressor(use="pgd-linf", strengths="depths"), "digits")
+    only_digits = read_suite(OWN.replace('default = ["1/255", "0.5"]', ""), "mine.toml")
+    with pytest.raises(UsageError, match="'mine' has no strengths 'radii' for task 'cifar10'"):
+        only_digits.strengths_for(only_digits.stressors[1], "cifar10")
+    with pytest.raises(UsageError, match="'mine' has no scale 'full'; it has: smoke"):
+        suite().settings("full")
+
+
+def test_finding() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial\?"):
+        find_suite("adversary")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml does not exist"):
+        find_suite(str(tmp_path / "none.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.toml does not exist"):
+        find_suite(str(tmp_path / "folder.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(UsageError, match=r"binary\.toml cannot be read as text"):
+        find_suite(str(tmp_path / "binary.toml"))

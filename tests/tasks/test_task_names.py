@@ -1,0 +1,66 @@
+"""Finding tasks by name, and patch sizes."""
+
+import pytest
+
+from robustbench_wb.errors import DataError, UnknownNameError
+from robustbench_wb.tasks.catalogue import TASKS, find_task
+from robustbench_wb.tasks.hub import CIFAR10, FASHION_MNIST
+from robustbench_wb.tasks.task import MAX_TOKENS, default_patch
+
+
+def test_registered_names() -> None:
+    assert TASKS.names()[:3] == ["digits", "fashion-mnist", "cifar10"]
+    assert find_task("cifar10") is CIFAR10
+    assert find_task("fashion-mnist") is FASHION_MNIST
+
+
+def test_hub_ids() -> None:
+    task = find_task("someone/flowers.v2_x-1")
+    assert task.name == task.facts.source == "someone/flowers.v2_x-1"
+    assert not task.facts.lossless
+    assert task.facts.patch is None
+
+
+def test_a_hub_id_keeps_what_is_known_of_that_dataset() -> None:
+    """Otherwise a JPEG copy of CIFAR-10 asked for by its hub id would not be named as one."""
+    task = find_task("uoft-cs/cifar10")
+    assert task.name == "uoft-cs/cifar10"
+    assert (task.facts.lossless, task.facts.patch, task.facts.source) == (True, 4, "uoft-cs/cifar10")
+
+
+@pytest.mark.parametrize("name", ["nothing", "", "/", "a/", "/b", "a/b/c", "./b", "../b", "a b/c", "~/b", "a/b\n"])
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="unknown task"):
+        find_task(name)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("digit", "digits"), ("CIFAR-10", "cifar10"), ("mnist", "fashion-mnist")])
+def test_suggestions(wrong: str, right: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"did you mean .*{right}"):
+        find_task(wrong)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "patch"),
+    [
+        (1, 1, 1),
+        (8, 8, 1),
+        (9, 9, 3),
+        (28, 28, 4),
+        (32, 32, 4),
+        (64, 64, 8),
+        (64, 96, 16),
+        (224, 224, 28),
+        (31, 31, 31),
+    ],
+)
+def test_default_patch(height: int, width: int, patch: int) -> None:
+    assert default_patch(height, width) == patch
+    assert default_patch(width, height) == patch
+    assert (height // patch) * (width // patch) <= MAX_TOKENS
+
+
+@pytest.mark.parametrize("sides", [(97, 64), (28, 29), (1, 65)])
+def test_no_patch(sides: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="cannot be cut"):
+        default_patch(*sides)
