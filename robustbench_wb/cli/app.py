@@ -19,6 +19,8 @@ EPILOG = (
     "4 some cell could not be measured, 130 interrupted (the same command goes on where it stopped)."
 )
 
+INTERRUPTED = "interrupted; the same command goes on where it stopped"
+
 app = typer.Typer(
     name="robustbench-wb",
     help="Benchmark the robustness of transformers, and trust the numbers.",
@@ -60,11 +62,13 @@ def run_cli(arguments: list[str]) -> int:
         console.tell(f"error: {error}")
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.tell("interrupted; the same command goes on where it stopped")
+        console.tell(INTERRUPTED)
         return int(ExitCode.INTERRUPTED)
     except _PARSER_ERROR as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if message:
             console.tell(f"error: {' '.join(message.split())}; see --help")
         return int(ExitCode.USAGE)
+    if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
+        console.tell(INTERRUPTED)
     return int(code or 0)

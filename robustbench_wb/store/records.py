@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import DTypeLike, NDArray
@@ -17,6 +16,7 @@ from robustbench_wb.engine.record import Identity, Record
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, store_errors, table_uri
+from robustbench_wb.store.query import read
 
 ARRAYS: Final[dict[str, DTypeLike]] = {
     "ids": "<i4",
@@ -74,7 +74,7 @@ class RecordStore:
             table = self._open()
             if table is None or not wanted:
                 return {}
-            rows = table.to_pyarrow_dataset().to_table(filter=ds.field("key").isin(sorted(wanted)))
+            rows = read(table, "key", sorted(wanted))
         first: dict[str, tuple[int, str, int]] = {}
         order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
         for index, (key, written, digest) in enumerate(order):

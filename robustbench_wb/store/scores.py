@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
+from robustbench_wb.store.query import read
 from robustbench_wb.store.rows import ScoreRow, Slot
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
@@ -138,7 +139,7 @@ class ScoreTable:
 
     def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
         try:
-            rows = [ScoreRow.model_validate(entry) for entry in table.to_pyarrow_table().to_pylist()]
+            rows = [ScoreRow.model_validate(entry) for entry in read(table).to_pylist()]
         except ValidationError as error:
             fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
             raise StoreError(f"the scores under {self.location!r} do not fit this harness ({fields})") from error

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,8 +103,6 @@ def test_progress_style_and_log_level_change_nothing(cli: Run) -> None:
 
 
 def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tmp_path: Path, cache: str) -> None:
-    import signal
-    import time
 
     command = [
         sys.executable,
