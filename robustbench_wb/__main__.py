@@ -1,13 +1,22 @@
 """``python -m robustbench_wb``."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and leave with its documented exit code."""
     from robustbench_wb.cli.app import run_cli
+    from robustbench_wb.errors import ExitCode
 
-    sys.exit(run_cli(sys.argv[1:]))
+    code = run_cli(sys.argv[1:])
+    if code == ExitCode.INTERRUPTED:
+        # CPython remembers a Ctrl-C that fell into an exec() of text (dataclasses use it) even when it was caught,
+        # and would then die of the signal instead of leaving with this code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
     assert "Traceback" not in errors
 
