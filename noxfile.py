@@ -3,6 +3,8 @@
 ``nox --force-venv-backend virtualenv`` gives every session an environment of its own instead.
 """
 
+import sys
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -10,33 +12,32 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "slow"]
 
 
-def install(session: nox.Session) -> None:
-    """Install the project where the session has an environment of its own."""
-    if session.venv_backend != "none":
+def run(session: nox.Session, *command: str) -> None:
+    """Run a Python module, in the session's own environment if it has one."""
+    own = session.venv_backend != "none"
+    if own:
         session.install("-c", "constraints.txt", "-e", ".[dev]")
+    session.run("python" if own else sys.executable, *command)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and simple mistakes."""
-    install(session)
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    run(session, "-m", "ruff", "check", ".")
+    run(session, "-m", "ruff", "format", "--check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy strict."""
-    install(session)
-    session.run("mypy")
+    run(session, "-m", "mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, with coverage."""
-    install(session)
-    session.run(
-        "pytest", "-m", "not slow", "-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90",
+    run(
+        session, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90",
         *session.posargs,
     )  # fmt: skip
 
@@ -44,12 +45,10 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Real processes killed and resumed, the README's commands, the two PGDs against each other."""
-    install(session)
-    session.run("pytest", "-m", "slow", "-n", "2", *session.posargs)
+    run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed against other libraries, side by side in one run. Not a gate."""
-    install(session)
-    session.run("python", "benchmarks/attacks.py", *session.posargs)
+    run(session, "benchmarks/attacks.py", *session.posargs)

@@ -1,0 +1,131 @@
+"""The provider against the native attacks on trained models, and the library's traps behind their fences."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.stats.intervals import wilson
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.task import Dataset
+
+Trained = Callable[[str], nn.Module]
+
+
+def job_of(model: nn.Module, digits: Dataset) -> Job:
+    images = torch.tensor(digits.test.images).float() / 255
+    labels = torch.tensor(digits.test.labels)
+    with torch.no_grad():
+        right = torch.nonzero(model(images).argmax(1) == labels)[:, 0]
+    return Job(model, images[right], labels[right], right, 0, 128)
+
+
+@pytest.mark.parametrize("variant", ["vit", "crate"])
+@pytest.mark.parametrize(
+    ("native", "theirs"),
+    [
+        ("pgd-linf;eps=16/255;steps=20;step=1/8", "torchattacks:PGD;eps=16/255;alpha=2/255;steps=20;random_start=true"),
+        ("pgd-l2;eps=1/2;steps=20;step=1/8", "torchattacks:PGDL2;eps=1/2;alpha=1/16;steps=20;random_start=true"),
+    ],
+)
+def test_native_pgd_is_at_least_as_strong(
+    native: str, theirs: str, variant: str, trained: Trained, digits: Dataset
+) -> None:
+    job = job_of(trained(variant), digits)
+    count = len(job.ids)
+    ours = int((~parse_stressor(native).apply(job).broken).sum())
+    library = int((~parse_stressor(theirs).apply(job).broken).sum())
+    assert 0 <= ours < count
+    assert ours / count <= wilson(library, count).high
+
+
+def test_fgsm_is_the_same_attack(trained: Trained, digits: Dataset) -> None:
+    job = job_of(trained("vit"), digits)
+    ours = parse_stressor("fgsm-linf;eps=16/255").apply(job)
+    library = parse_stressor("torchattacks:FGSM;eps=16/255").apply(job)
+    # Signs of gradients near zero depend on the batching; images agree elsewhere and outcomes nearly everywhere.
+    assert float((ours.images - library.images).abs().gt(1e-6).float().mean()) < 1e-3
+    assert int((ours.broken != library.broken).sum()) <= 1
+
+
+def test_the_callers_random_state_is_left_alone(trained: Trained, digits: Dataset) -> None:
+    job = job_of(trained("vit"), digits)
+    small = Job(job.model, job.images[:8], job.labels[:8], job.ids[:8], 0, 8)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = (torch.rand(3), np.random.rand(3))
+    torch.manual_seed(5)
+    np.random.seed(5)
+    parse_stressor("torchattacks:APGD;eps=8/255;steps=2").apply(small)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+def test_a_seed_repeats_and_another_differs(trained: Trained, digits: Dataset) -> None:
+    job = job_of(trained("vit"), digits)
+    attack = parse_stressor("torchattacks:PGD;eps=8/255;steps=1;random_start=true")
+    images = []
+    for seed in (0, 0, 1):
+        work = Job(job.model, job.images[:16], job.labels[:16], job.ids[:16], seed, 8)
+        torch.rand(7)  # whatever was drawn before must not matter
+        images.append(attack.apply(work).images)
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])
+
+
+class Mixed(nn.Module):
+    """A model whose parts are in different modes on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.BatchNorm1d(64)
+        self.noisy = nn.Dropout(0.5)
+        self.head = nn.Linear(64, 10)
+        self.train()
+        self.frozen.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.head(self.noisy(self.frozen(images.flatten(1))))
+        return out
+
+
+def test_modes_of_every_module_are_put_back() -> None:
+    model = Mixed()
+    job = Job(model, torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64), torch.arange(4), 0, 4)
+    parse_stressor("torchattacks:PGD;eps=8/255;steps=2").apply(job)
+    assert (model.training, model.frozen.training, model.noisy.training, model.head.training) == (
+        True,
+        False,
+        True,
+        True,
+    )
+
+
+def test_an_attack_that_raises_says_so_in_one_line() -> None:
+    class Raises(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: Tensor) -> Tensor:
+            raise ValueError("not today")
+
+    job = Job(Raises(), torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), torch.arange(2), 0, 2)
+    with pytest.raises(MeasurementError, match="torchattacks PGD failed: ValueError: not today"):
+        parse_stressor("torchattacks:PGD;eps=8/255;steps=2").apply(job)
+
+
+def test_images_outside_their_ball_are_refused() -> None:
+    clean = torch.full((2, 1, 8, 8), 0.5)
+    linf, l2 = parse_stressor("torchattacks:PGD;eps=8/255"), parse_stressor("torchattacks:PGDL2;eps=1/2")
+    with pytest.raises(MeasurementError, match="ball"):
+        linf.check(clean, clean + 0.1)
+    with pytest.raises(MeasurementError, match="ball"):
+        l2.check(clean, clean + 0.1)
+    l2.check(clean, clean + 0.05)
+    with pytest.raises(MeasurementError, match="pixel range"):
+        parse_stressor("torchattacks:CW;steps=3").check(clean, clean + 0.6)

@@ -1,0 +1,72 @@
+"""What the README promises is what happens: its commands are run as they are written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for kind, text in FENCE.findall(README) if kind == language]
+
+
+def commands() -> list[str]:
+    """Every command of the README but those that set up an environment, which continuous integration itself runs."""
+    lines = [line.split(" && ")[-1] for block in blocks("bash") for line in block.strip().splitlines()]
+    return [line for line in lines if "nox" not in line and "pip install" not in line]
+
+
+def run(command: str, folder: Path, cache: str) -> subprocess.CompletedProcess[str]:
+    python = f"{sys.executable} -m robustbench_wb"
+    line = command.replace(".venv/bin/python -m robustbench_wb", python).replace("robustbench-wb ", f"{python} ")
+    environment = {**os.environ, "RBWB_CACHE_DIR": cache}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=560, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_work_in_order(tmp_path: Path, cache: str) -> None:
+    for name, text in re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(text)
+    assert len(commands()) >= 5
+    for command in commands():
+        if "path/to" in command or "fashion-mnist" in command:
+            continue  # needs data that this machine may not have; tests/tasks covers mirrors with data of its own
+        done = run(command, tmp_path, cache)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.stdout.strip()
+
+
+def test_the_environment_commands_install_what_is_pinned() -> None:
+    setup = [line for block in blocks("bash") for line in block.splitlines() if "pip install" in line]
+    assert len(setup) == 2
+    assert all("-c constraints.txt" in line for line in setup)
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_links_to_files_exist() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_column_of_the_table_is_explained() -> None:
+    from robustbench_wb.report.csv import COLUMNS
+
+    explained = set(re.findall(r"`(\w+)`", README.split("## What the columns mean")[1].split("\n## ")[0]))
+    assert set(COLUMNS) <= explained
+
+
+def test_continuous_integration_runs_the_test_command() -> None:
+    assert shutil.which("bash")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "README.md" in script
+    assert "<!-- test-command -->" in README
