@@ -36,10 +36,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, with coverage."""
-    run(
-        session, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90",
-        *session.posargs,
-    )  # fmt: skip
+    coverage = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
+    run(session, "-m", "pytest", "-m", "not slow", "-n", "2", *coverage, *session.posargs)
 
 
 @nox.session

@@ -101,7 +101,11 @@ def main() -> None:
     parser.add_argument("--variant", default="vit")
     options = parser.parse_args()
     bench = prepare(options.variant)
-    attacks = {"native": bench.native, "torchattacks": bench.torchattacks, "foolbox": bench.foolbox}
+    attacks: dict[str, Callable[[Setting], Tensor]] = {
+        "native": bench.native,
+        "torchattacks": bench.torchattacks,
+        "foolbox": bench.foolbox,
+    }
     print(f"{options.variant}-nano on digits, {len(bench.ids)} correctly classified samples, {options.repeats} repeats")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; seconds are the smallest of the repeats")
     print("| setting | native s | robust | torchattacks s | robust | ratio | foolbox s | robust | ratio |")

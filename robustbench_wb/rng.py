@@ -55,10 +55,12 @@ def uniform(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: in
 def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int = 0) -> Tensor:
     """Standard normal float32, shape (len(ids), *shape) (Box & Muller 1958, cosine branch, in float64)."""
     count = math.prod(shape)
-    raw = words(ids, 2 * count, seed, label, step)
+    device = ids.device
+    raw = words(ids.cpu() if device.type == "mps" else ids, 2 * count, seed, label, step)  # MPS has no float64
     unit = (_shift_right(raw, 11).to(torch.float64) + 0.5) * 2.0**-53
     radius = torch.sqrt(-2.0 * torch.log(unit[:, :count]))
-    return (radius * torch.cos(2.0 * math.pi * unit[:, count:])).to(torch.float32).view(len(ids), *shape)
+    drawn = (radius * torch.cos(2.0 * math.pi * unit[:, count:])).to(torch.float32)
+    return drawn.to(device).view(len(ids), *shape)
 
 
 def permutation(count: int, seed: int, label: str, step: int = 0) -> Tensor:

@@ -1,0 +1,26 @@
+"""Batch size is no part of a result: on digits, not one sample state differs, for the most fragile models too."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.store.records import RecordStore
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["vit", "crate", "bilateral-boosting"])
+def test_a_whole_suite_has_equal_states_at_every_batch_size(variant: str, tmp_path: Path) -> None:
+    reports = {
+        batch: harness.run(RunRequest(variants=(variant,), batch=batch, device="cpu"), str(tmp_path / str(batch)))
+        for batch in (256, 48)
+    }
+    keys = [row.key for row in reports[256].rows]
+    assert keys == [row.key for row in reports[48].rows]
+    assert len(keys) == 17
+    found = {batch: RecordStore(str(tmp_path / str(batch))).find(keys) for batch in reports}
+    for key in keys:
+        np.testing.assert_array_equal(found[256][key].states, found[48][key].states)
+    assert all(row.wobble == 0 for report in reports.values() for row in report.rows)
