@@ -1,7 +1,9 @@
 """Where files go: the user's cache folder, and writes that are whole or not there at all."""
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,12 +29,17 @@ def cache_folder(kind: str) -> Path:
     return root / kind
 
 
+STALE_SECONDS = 24 * 3600.0
+"""A temporary file older than this was left by a process that was killed."""
+
+
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
 
     A reader, or a process killed at any point, sees the old file or the new one, never a part. Leftovers of killed
     writers are named ``.tmp-*`` and are never read.
     """
+    _sweep(path.parent)
     # Not tempfile: its files are readable by their owner alone, and a cache may be shared.
     temporary = path.with_name(f".tmp-{uuid4().hex}{path.suffix}")
     try:
@@ -42,3 +49,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left behind."""
+    for leftover in folder.glob(".tmp-*"):
+        # Another process may sweep at the same time.
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink()

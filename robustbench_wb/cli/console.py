@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -22,19 +22,15 @@ from rich.progress import (
 from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, Silent
 from robustbench_wb.progress import Progress as ProgressView
+from robustbench_wb.report.text import Block, plain, rich
 
 LINE_SECONDS = 10.0
 """Least time between two progress lines of one stage."""
 
 
-def is_terminal() -> bool:
-    """Whether standard output is a terminal: then tables are drawn, else they are plain text."""
-    return sys.stdout.isatty()
-
-
 def width() -> int:
     """Columns of the terminal; 100 in a pipe."""
-    return Console().width if is_terminal() else 100
+    return Console().width if sys.stdout.isatty() else 100
 
 
 def show(text: str) -> None:
@@ -42,9 +38,14 @@ def show(text: str) -> None:
     typer.echo(text.rstrip("\n"))
 
 
-def draw(renderable: object) -> None:
-    """Print a rich renderable to standard output."""
-    Console().print(renderable)
+def present(blocks: Callable[[], Sequence[Block]], json: Callable[[], str], as_json: bool) -> None:
+    """Print a result to standard output: as JSON, as tables on a terminal, or as plain text in a pipe."""
+    if as_json:
+        show(json())
+    elif sys.stdout.isatty():
+        Console().print(rich(blocks()))
+    else:
+        show(plain(blocks()))
 
 
 def tell(line: str) -> None:

@@ -25,14 +25,11 @@ def diff_command(
       robustbench-wb diff v1 v2 --json
     """
     from robustbench_wb.cli.harness import diff
-    from robustbench_wb.report.comparison import comparison_rich, comparison_text
+    from robustbench_wb.report.comparison import comparison_blocks
     from robustbench_wb.report.json import comparison_json
 
     comparison = diff(old, new, results)
-    if as_json:
-        console.show(comparison_json(comparison))
-    elif console.is_terminal():
-        console.draw(comparison_rich(comparison))
-    else:
-        console.show(comparison_text(comparison))
+    console.present(
+        lambda: comparison_blocks(comparison, console.width()), lambda: comparison_json(comparison), as_json
+    )
     raise typer.Exit(comparison.exit_code)

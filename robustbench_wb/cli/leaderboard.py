@@ -28,7 +28,7 @@ def leaderboard_command(
     """
     from robustbench_wb.report.csv import leaderboard_csv
     from robustbench_wb.report.json import rows_json
-    from robustbench_wb.report.scores import scores_rich, scores_text
+    from robustbench_wb.report.scores import score_blocks
     from robustbench_wb.store.scores import ScoreTable
 
     table = ScoreTable(results)
@@ -39,12 +39,8 @@ def leaderboard_command(
     elif csv is not None:
         _write(Path(csv), leaderboard_csv(rows))
         console.tell(f"{len(rows)} rows of v{number} written to {csv}")
-    elif as_json:
-        console.show(rows_json(rows, number))
-    elif console.is_terminal():
-        console.draw(scores_rich(rows, number, console.width()))
     else:
-        console.show(scores_text(rows, number, console.width()))
+        console.present(lambda: score_blocks(rows, number, console.width()), lambda: rows_json(rows, number), as_json)
 
 
 def _write(path: Path, text: str) -> None:

@@ -41,11 +41,5 @@ def list_command(
         if kind in (None, name)
     }
     from robustbench_wb.report.details import any_json, listing_blocks
-    from robustbench_wb.report.text import plain, rich
 
-    if as_json:
-        console.show(any_json(listing))
-    elif console.is_terminal():
-        console.draw(rich(listing_blocks(listing)))
-    else:
-        console.show(plain(listing_blocks(listing)))
+    console.present(lambda: listing_blocks(listing), lambda: any_json(listing), as_json)

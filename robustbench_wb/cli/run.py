@@ -47,16 +47,12 @@ def run_command(
     )  # fmt: skip
     from robustbench_wb.cli.harness import run
     from robustbench_wb.report.json import rows_json
-    from robustbench_wb.report.scores import scores_rich, scores_text
+    from robustbench_wb.report.scores import score_blocks
 
     with console.progress_view(progress) as view:
         report = run(request, results, view, shlex.join(["robustbench-wb", *sys.argv[1:]]))
-    if as_json:
-        console.show(rows_json(report.rows, report.version))
-    elif console.is_terminal():
-        console.draw(scores_rich(report.rows, report.version, console.width()))
-    else:
-        console.show(scores_text(report.rows, report.version, console.width()))
+    rows, version = report.rows, report.version
+    console.present(lambda: score_blocks(rows, version, console.width()), lambda: rows_json(rows, version), as_json)
     console.tell(
         f"v{report.version} in {results}: {report.measured} cells measured, {report.reused} reused, "
         f"{report.trained} subjects trained"

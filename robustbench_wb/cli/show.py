@@ -34,48 +34,35 @@ def show_command(
 def _show_version(name: str, results: str, as_json: bool) -> None:
     from robustbench_wb.report.details import any_json, details_blocks
     from robustbench_wb.report.scores import score_blocks
-    from robustbench_wb.report.text import plain, rich
     from robustbench_wb.store.scores import ScoreTable
 
     table = ScoreTable(results)
     number = table.version(None if name == "latest" else name)
     rows = table.rows(number)
     info = next(info for info in table.versions() if info.number == number)
-    if as_json:
-        content = {
-            "version": number,
-            "time": info.time.isoformat(),
-            "provenance": info.provenance,
-            "rows": rows,
-        }
-        console.show(any_json(content))
-        return
     details = {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
-    blocks = [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)]
-    if console.is_terminal():
-        console.draw(rich(blocks))
-    else:
-        console.show(plain(blocks))
+    content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
+    console.present(
+        lambda: [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)],
+        lambda: any_json(content),
+        as_json,
+    )
 
 
 def _show_entry(name: str, as_json: bool) -> None:
     from robustbench_wb.cli.list import registries
     from robustbench_wb.report.details import any_json, details_blocks
-    from robustbench_wb.report.text import plain, rich
 
     known = registries()
     found = {kind: _details(kind, registry.get(name)) for kind, registry in known.items() if name in registry}
     if not found:
         names = [entry for registry in known.values() for entry in registry.names()]
         raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, names)}")
-    if as_json:
-        console.show(any_json(found))
-        return
-    blocks = [block for kind, details in found.items() for block in details_blocks(f"{kind[:-1]} {name}", details)]
-    if console.is_terminal():
-        console.draw(rich(blocks))
-    else:
-        console.show(plain(blocks))
+    console.present(
+        lambda: [block for kind, details in found.items() for block in details_blocks(f"{kind[:-1]} {name}", details)],
+        lambda: any_json(found),
+        as_json,
+    )
 
 
 def _details(kind: str, value: Any) -> dict[str, Any]:

@@ -40,14 +40,8 @@ def train_command(
     )  # fmt: skip
     from robustbench_wb.cli.harness import train
     from robustbench_wb.report.details import any_json, subjects_blocks
-    from robustbench_wb.report.text import plain, rich
 
     with console.progress_view(progress) as view:
         subjects = [asdict(subject) for subject in train(request, view)]
-    if as_json:
-        console.show(any_json(subjects))
-    elif console.is_terminal():
-        console.draw(rich(subjects_blocks(subjects)))
-    else:
-        console.show(plain(subjects_blocks(subjects)))
+    console.present(lambda: subjects_blocks(subjects), lambda: any_json(subjects), as_json)
     raise typer.Exit(ExitCode.INCOMPLETE if any(subject["error"] for subject in subjects) else ExitCode.OK)

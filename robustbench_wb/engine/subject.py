@@ -79,9 +79,7 @@ def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) 
     if isinstance(plan.source, Factory):
         return partial(_from_factory, plan.source, shape, seed)
     variant = plan.source
-    pixels = torch.tensor(dataset.train.images[:10_000]).double() / 255
-    mean: list[float] = pixels.mean((0, 2, 3)).tolist()
-    std: list[float] = pixels.std((0, 2, 3)).clamp(min=1e-3).tolist()
+    mean, std = dataset.train.moments()
     return partial(build, variant, plan.size, shape, mean, std, seed)
 
 

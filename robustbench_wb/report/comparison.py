@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Group
-
 from robustbench_wb.report.scores import cell_label, subject_labels, subject_of
-from robustbench_wb.report.text import Block, Column, plain, rich
+from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.compare import Comparison, Pair
 from robustbench_wb.store.rows import ScoreRow
 
@@ -35,23 +33,12 @@ _STYLES: Final = {
 _DIGEST_LENGTH: Final = 64
 
 
-def comparison_text(comparison: Comparison, width: int | None = None) -> str:
-    """The comparison as plain text; accuracies in percent, differences in percentage points.
-
-    Args:
-        comparison: what to show.
-        width: columns to stay within, by leaving out the less important ones; None keeps all.
-    """
-    return plain(comparison_blocks(comparison, width))
-
-
-def comparison_rich(comparison: Comparison, width: int | None = None) -> Group:
-    """The same tables as :func:`comparison_text`, as a rich renderable."""
-    return rich(comparison_blocks(comparison, width))
-
-
 def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[Block]:
-    """The comparison as table data: one block per task, scale and variant, then a summary."""
+    """The comparison as table data: one block per task, scale and variant, then a summary.
+
+    Accuracies are in percent, differences in percentage points. ``width`` is the columns to stay within, by leaving out
+    the less important ones; None keeps all.
+    """
     labels = subject_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[Pair]] = {}
     for pair in comparison.pairs:

@@ -3,33 +3,21 @@
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from rich.console import Group
-
-from robustbench_wb.report.text import Block, Column, plain, rich
+from robustbench_wb.report.text import Block, Column
 from robustbench_wb.store.rows import ScoreRow
 
 Panel = tuple[str, str, str, int]
 """What one heading covers: task, scale, suite, suite version."""
 
 
-def scores_text(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> str:
-    """The scores as plain text.
+def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
+    """The scores as table data: stressors across where that fits, else one table per ladder.
 
     Args:
         rows: what to show, in any order.
         version: number of the table version, for the note below.
         width: columns to stay within; None never splits a table.
     """
-    return plain(score_blocks(rows, version, width))
-
-
-def scores_rich(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> Group:
-    """The same tables as :func:`scores_text`, as a rich renderable."""
-    return rich(score_blocks(rows, version, width))
-
-
-def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
-    """The scores as table data: stressors across where that fits, else one table per ladder."""
     panels: dict[Panel, list[ScoreRow]] = {}
     for row in rows:
         panels.setdefault((row.task, row.scale, row.suite, row.suite_version), []).append(row)

@@ -12,6 +12,8 @@ from robustbench_wb.spec import Spec
 
 MAX_TOKENS = 64
 """Without a stated patch size, the smallest patch that leaves at most this many tokens is taken."""
+MOMENT_BYTES = 1 << 25
+"""How many bytes of pixels are enough to know their mean and deviation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,22 @@ class Split:
         sha.update(np.ascontiguousarray(self.images).data)
         sha.update(np.ascontiguousarray(self.labels).data)
         return sha.hexdigest()
+
+    def moments(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation per channel of pixels in [0, 1], over the first :data:`MOMENT_BYTES` of images.
+
+        Counted from histograms of the 256 levels: exact, and no copy in floating point. A constant channel gets 1/1000
+        as deviation, so that it can be divided by.
+        """
+        share = self.images[: max(1, MOMENT_BYTES // self.images[0].size)]
+        levels = np.arange(256) / 255
+        mean, std = [], []
+        for channel in range(share.shape[1]):
+            weight = np.bincount(share[:, channel].ravel(), minlength=256) / share[:, channel].size
+            centre = float(weight @ levels)
+            mean.append(centre)
+            std.append(max(float(np.sqrt(weight @ (levels - centre) ** 2)), 1e-3))
+        return mean, std
 
 
 @dataclass(frozen=True, eq=False)

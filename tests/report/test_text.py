@@ -5,9 +5,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from robustbench_wb.report.comparison import comparison_rich, comparison_text
-from robustbench_wb.report.scores import scores_rich, scores_text, strength_order
-from robustbench_wb.report.text import plain, plain_table
+from robustbench_wb.report.comparison import comparison_blocks
+from robustbench_wb.report.scores import score_blocks, strength_order
+from robustbench_wb.report.text import plain, plain_table, rich
 from tests.report.sample import comparison, run
 from tests.store.make import record, row, states
 
@@ -25,10 +25,10 @@ def rendered(name: str) -> str:
     columns = None if width == "any" else int(width)
     if what == "scores":
         rows = run()[0]
-        text, rich = scores_text(rows, 3, columns), scores_rich(rows, 3, columns)
+        blocks = score_blocks(rows, 3, columns)
     else:
-        text, rich = comparison_text(comparison(), columns), comparison_rich(comparison(), columns)
-    return text if renderer == "plain" else shown(rich, columns or 1000)
+        blocks = comparison_blocks(comparison(), columns)
+    return plain(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
 
 
 NAMES = [
@@ -51,7 +51,7 @@ def test_golden(name: str) -> None:
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_tables_stay_within_the_width(width: int) -> None:
-    for text in (scores_text(run()[0], 3, width), comparison_text(comparison(), width)):
+    for text in (plain(score_blocks(run()[0], 3, width)), plain(comparison_blocks(comparison(), width))):
         tables = [line for line in text.splitlines() if "  " in line]
         assert max(map(cell_len, tables)) <= width
 
@@ -60,20 +60,20 @@ def test_nothing_is_lost_by_splitting() -> None:
     rows = run()[0]
     cells = {f"{100 * r.accuracy:.1f}" for r in rows if r.status != "error"}
     for width in (20, 60, 80, 100, None):
-        text = scores_text(rows, 3, width)
+        text = plain(score_blocks(rows, 3, width))
         assert all(cell in text for cell in cells)
 
 
 def test_foreign_text_is_shown_literally_and_cannot_steer_the_terminal() -> None:
     for width in (100, 1000):
-        text = shown(scores_rich(run()[0], 3, width), width)
+        text = shown(rich(score_blocks(run()[0], 3, width)), width)
         assert "[bold]no" in text
         assert "\x1b" not in text
 
 
 def test_recipe_and_seed_are_named_where_they_vary() -> None:
     made = record(states(9, 1))
-    text = scores_text([row(made, recipe="plain", seed=1), row(made, recipe="adversarial", seed=2)])
+    text = plain(score_blocks([row(made, recipe="plain", seed=1), row(made, recipe="adversarial", seed=2)]))
     assert "vit-nano plain seed 1" in text
     assert "vit-nano adversarial seed 2" in text
     assert "seeds 1, 2; " in text
@@ -85,7 +85,7 @@ def test_strengths_are_ordered_by_size() -> None:
 
 
 def test_nothing_to_show() -> None:
-    assert scores_text([]) == ""
+    assert plain(score_blocks([])) == ""
     assert plain([]) == ""
 
 

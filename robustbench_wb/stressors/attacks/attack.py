@@ -10,6 +10,7 @@ from torch import Tensor
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.norms import Norm
+from robustbench_wb.stressors.attacks.search import search
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 
 TOLERANCE = 1e-6
@@ -81,8 +82,6 @@ class Attack(Stressor):
 
     def apply(self, job: Job) -> Stressed:
         """Search for an error on every sample of the job."""
-        from robustbench_wb.stressors.attacks.search import search
-
         return search(self, job)
 
     def check(self, clean: Tensor, stressed: Tensor) -> None:

@@ -7,12 +7,12 @@ together in forward-only batches.
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.stressor import Job, Stressed
 
 
@@ -44,10 +44,36 @@ class _Active:
         return len(self.index)
 
 
+class Walk(Protocol):
+    """What the search asks of an attack: where to begin, where to step, how far, how often."""
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps in one run."""
+        ...
+
+    @property
+    def runs(self) -> int:
+        """Runs per sample."""
+        ...
+
+    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
+        """Where a run begins, before projection."""
+        ...
+
+    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
+        """The next iterate, before projection."""
+        ...
+
+    def project(self, images: Tensor, candidate: Tensor) -> Tensor:
+        """Into ball and box."""
+        ...
+
+
 class _Search:
     """State of one search over one job."""
 
-    def __init__(self, attack: Attack, job: Job) -> None:
+    def __init__(self, attack: Walk, job: Job) -> None:
         self.attack, self.job = attack, job
         self.waiting = deque((index, 0) for index in range(len(job.ids)))
         self.active = self._enter([])
@@ -147,7 +173,7 @@ def value_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tupl
     return logits.detach(), torch.zeros_like(images) if gradients[0] is None else gradients[0]
 
 
-def search(attack: Attack, job: Job) -> Stressed:
+def search(attack: Walk, job: Job) -> Stressed:
     """Run ``attack`` on every sample of ``job``: the first broken iterate of each, else its last."""
     state = _Search(attack, job)
     state.run()
