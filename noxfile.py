@@ -12,12 +12,16 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "slow"]
 
 
-def run(session: nox.Session, *command: str) -> None:
+# Two test processes that each start a thread per core get in each other's way, up to 25-fold.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
     """Run a Python module, in the session's own environment if it has one."""
     own = session.venv_backend != "none"
     if own:
         session.install("-c", "constraints.txt", "-e", ".[dev]")
-    session.run("python" if own else sys.executable, *command)
+    session.run("python" if own else sys.executable, *command, env=env)
 
 
 @nox.session
@@ -37,13 +41,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests, with coverage."""
     coverage = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
-    run(session, "-m", "pytest", "-m", "not slow", "-n", "2", *coverage, *session.posargs)
+    run(session, "-m", "pytest", "-m", "not slow", "-n", "2", *coverage, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Real processes killed and resumed, the README's commands, the two PGDs against each other."""
-    run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs)
+    run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
