@@ -65,7 +65,7 @@ FASHION_MNIST = HubTask(
         name="fashion-mnist",
         summary="28x28 grey clothes",
         source="zalando-datasets/fashion_mnist",
-        patch=4,
+        patch=7,
         lossless=True,
     )
 )

@@ -45,7 +45,7 @@ _STANDARD: dict[str, dict[Scale, Recipe]] = {
     },
     "fashion-mnist": {
         "smoke": Recipe(epochs=3, train_samples=12_000),
-        "small": Recipe(epochs=4, train_samples=30_000, shift=1, flip=True),
+        "small": Recipe(epochs=6),
         "full": Recipe(epochs=100, batch=256, learning_rate=1e-3, shift=2, flip=True, label_smoothing=0.1),
     },
 }
