@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
@@ -48,6 +48,8 @@ SCHEMA: Final = pa.schema(
 # Statistics of the key alone let a lookup skip files; those of other columns would only bloat the log.
 _CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
 _WRITER: Final = WriterProperties(compression="ZSTD")
+# Appends never conflict, they only queue for the next version number; Delta's own 15 tries run out on a busy machine.
+_PATIENT: Final = CommitProperties(max_commit_retries=1000)
 _MANY_FILES: Final = 64
 
 
@@ -93,7 +95,7 @@ class RecordStore:
         row = _write_row(record)
         with store_errors(self.location, "write"):
             table = self._open() or self._create()
-            write_deltalake(table, row, mode="append", writer_properties=_WRITER)
+            write_deltalake(table, row, mode="append", writer_properties=_WRITER, commit_properties=_PATIENT)
 
     def tidy(self) -> bool:
         """Merge many small files into few, at the end of a run. Every earlier version stays readable.

@@ -117,7 +117,8 @@ def test_a_share_of_the_samples_is_fixed_and_nested() -> None:
 
 def test_finding_recipes() -> None:
     assert find_recipe("none", "digits", "smoke") is AS_BUILT
-    assert find_recipe("standard", "digits", "smoke").epochs == 20
+    budgets = [find_recipe("standard", "digits", scale).epochs for scale in ("smoke", "small", "full")]
+    assert budgets == sorted(set(budgets))
     assert find_recipe("standard", "own/toy", "small") == find_recipe("standard", "cifar10", "small")
     with pytest.raises(UnknownNameError, match=r"unknown recipe 'standart'; did you mean standard\?"):
         find_recipe("standart", "digits", "smoke")
