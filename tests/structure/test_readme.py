@@ -43,7 +43,7 @@ def test_the_commands_of_the_readme_work_in_order(tmp_path: Path, cache: str) ->
             continue  # needs data that this machine may not have; tests/tasks covers mirrors with data of its own
         done = run(command, tmp_path, cache)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert done.stdout.strip()
+        assert done.stdout.strip() or done.stderr.strip()
 
 
 def test_the_environment_commands_install_what_is_pinned() -> None:
