@@ -9,7 +9,6 @@ from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import Factory, is_external, load_factory
 from robustbench_wb.models.variant import Variant
-from robustbench_wb.registry import suggest
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Stressor
@@ -118,8 +117,7 @@ def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPla
         return SubjectPlan(name, load_factory(name), "", recipe_name, recipe, checkpoint)
     variant = VARIANTS.get(name)
     chosen = request.size or size
-    if chosen not in variant.sizes:
-        raise UsageError(f"variant {name!r} has no size {chosen!r}; {suggest(chosen, list(variant.sizes))}")
+    variant.size(chosen)  # raises for an unknown size, before any work
     return SubjectPlan(name, variant, chosen, recipe_name, recipe, checkpoint)
 
 
