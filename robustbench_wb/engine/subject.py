@@ -48,7 +48,7 @@ def obtain_subject(
     """
     shape = _shape(dataset)
     make = _builder(plan, dataset, shape, seed)
-    model_code = digest({"source": _source_digest(plan), "size": plan.size, "shape": shape})
+    model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     if isinstance(plan.source, Factory):
         probe(make().to(device), shape, device)
     trained = _weights(plan, make, model_code, dataset, seed, device, label, progress)
@@ -70,8 +70,10 @@ def _shape(dataset: Dataset) -> ImageShape:
     return ImageShape(channels=channels, height=height, width=width, classes=len(dataset.classes), patch=dataset.patch)
 
 
-def _source_digest(plan: SubjectPlan) -> str:
-    return plan.source.code_digest if isinstance(plan.source, Factory) else variant_code_digest(plan.source, plan.size)
+def _source_digest(plan: SubjectPlan, shape: ImageShape) -> str:
+    if isinstance(plan.source, Factory):
+        return plan.source.code_digest
+    return variant_code_digest(plan.source, plan.size, shape)
 
 
 def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) -> Callable[[], nn.Module]:

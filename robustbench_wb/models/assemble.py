@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier, Transformer
+from robustbench_wb.models.shape import Position, Shape
 from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Place, Residual
 from robustbench_wb.models.variant import Size
 
@@ -19,19 +19,21 @@ class Parts:
     attention: Callable[[Place], Attention]
     residual: Callable[[Place], Residual]
     feedforward: Callable[[Place], FeedForward]
-    embedding: Callable[[ImageShape, int, float, bool], Embedding]
+    embedding: Callable[[Shape, int, float, Position], Embedding]
     head: Callable[[int, int, float], Head]
-    separate: bool
+    position: Position
+    post: bool
     norm_eps: float
     initialisation: Literal["trunc-normal", "torch"]
 
 
-def assemble(
-    parts: Parts, size: Size, shape: ImageShape, mean: Sequence[float], std: Sequence[float]
-) -> ImageClassifier:
-    """The model, its weights drawn from the default generator of the current device."""
+def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[float], Sequence[float]]) -> Transformer:
+    """The model, its weights drawn from the default generator of the current device.
+
+    ``moments`` are mean and standard deviation per channel of images in [0, 1]; both are empty for text.
+    """
     eps = parts.norm_eps
-    embedding = parts.embedding(shape, size.width, eps, parts.separate)
+    embedding = parts.embedding(shape, size.width, eps, parts.position)
     places = [Place(i, size.depth, size.width, size.heads, size.dim_head, eps) for i in range(size.depth)]
     blocks = [
         Block(
@@ -39,10 +41,13 @@ def assemble(
             parts.attention(place),
             parts.residual(place),
             parts.feedforward(place),
+            parts.post,
         )
         for place in places
     ]
-    model = ImageClassifier(embedding, Backbone(blocks), parts.head(size.width, shape.classes, eps), mean, std)
+    backbone, head = Backbone(blocks), parts.head(size.width, shape.classes, eps)
+    mean, std = moments
+    model = ImageClassifier(embedding, backbone, head, mean, std) if mean else Transformer(embedding, backbone, head)
     if parts.initialisation == "trunc-normal":
         model.apply(_trunc_normal)
     return model

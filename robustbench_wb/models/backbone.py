@@ -9,23 +9,30 @@ from robustbench_wb.models.sockets import Attention, Context, Embedding, FeedFor
 
 
 class Block(nn.Module):
-    """``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``."""
+    """``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``.
 
-    def __init__(self, norm: nn.LayerNorm, attention: Attention, residual: Residual, feedforward: FeedForward) -> None:
+    With ``post`` the first half is ``x <- LN(residual(x, x0, attention))``, as in the first transformers.
+    """
+
+    def __init__(
+        self, norm: nn.LayerNorm, attention: Attention, residual: Residual, feedforward: FeedForward, post: bool = False
+    ) -> None:
         super().__init__()
         self.norm = norm
         self.attention = attention
         self.residual = residual
         self.feedforward = feedforward
+        self.post = post
 
     def forward(self, x: Tensor, x0: Tensor, context: Context) -> Tensor:
         """The next stream (B, N, d), from this one and the embedding output ``x0``."""
 
         def sublayer(y: Tensor) -> Tensor:
-            mixed: Tensor = self.attention(self.norm(y), context)
+            mixed: Tensor = self.attention(y if self.post else self.norm(y), context)
             return mixed
 
-        out: Tensor = self.feedforward(self.residual(x, x0, sublayer))
+        half = self.residual(x, x0, sublayer)
+        out: Tensor = self.feedforward(self.norm(half) if self.post else half)
         return out
 
 
@@ -44,7 +51,28 @@ class Backbone(nn.Module):
         return x
 
 
-class ImageClassifier(nn.Module):
+class Transformer(nn.Module):
+    """Token ids (B, N), padded with 0 on the right, to logits (B, classes), or (B, N, V) for the next tokens."""
+
+    def __init__(self, embedding: Embedding, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.backbone = backbone
+        self.head = head
+
+    def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
+        """The embedding output x_0 (B, N, d), and the context of this forward pass."""
+        embedded: tuple[Tensor, Context] = self.embedding(inputs)
+        return embedded
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs as the task has them, to logits."""
+        tokens, context = self.embed(inputs)
+        logits: Tensor = self.head(self.backbone(tokens, context), context)
+        return logits
+
+
+class ImageClassifier(Transformer):
     """Images in [0, 1] to logits. Normalisation is inside, and in the state: it is part of the subject."""
 
     mean: Tensor
@@ -58,15 +86,10 @@ class ImageClassifier(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.backbone = backbone
-        self.head = head
+        super().__init__(embedding, backbone, head)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, C, H, W) in [0, 1] to logits (B, classes)."""
-        tokens, context = self.embedding((images - self.mean[:, None, None]) / self.std[:, None, None])
-        logits: Tensor = self.head(self.backbone(tokens, context))
-        return logits
+    def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
+        """Float images (B, C, H, W) in [0, 1] to tokens (B, N, d) and their context."""
+        return super().embed((inputs - self.mean[:, None, None]) / self.std[:, None, None])

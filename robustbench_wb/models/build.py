@@ -11,9 +11,9 @@ import torch
 
 from robustbench_wb.errors import RegistryError, UsageError
 from robustbench_wb.models.assemble import Parts, assemble
-from robustbench_wb.models.backbone import ImageClassifier
+from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
-from robustbench_wb.models.shape import ImageShape as ImageShape
+from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
@@ -23,66 +23,73 @@ _PACKAGE = PACKAGE_ROOT.name
 
 
 def build(
-    variant: Variant, size: str, shape: ImageShape, mean: Sequence[float], std: Sequence[float], seed: int
-) -> ImageClassifier:
+    variant: Variant, size: str, shape: Shape, mean: Sequence[float], std: Sequence[float], seed: int
+) -> Transformer:
     """A model on the CPU in float32; the same arguments give the same weights, and no global generator moves.
 
-    ``mean`` and ``std`` are per channel, of images in [0, 1].
+    ``mean`` and ``std`` are per channel, of images in [0, 1]; for text both are empty.
 
     Raises:
         UnknownNameError: no such size or mechanism.
-        UsageError: the patch does not divide the image, an option or the normalisation does not fit, or
-            attention and the variant's ``position`` do not go together.
+        UsageError: the patch does not divide the image, or an option or the normalisation does not fit.
     """
-    if len(mean) != shape.channels or len(std) != shape.channels or min(std) <= 0:
-        raise UsageError(f"mean and std need {shape.channels} numbers each, std above zero; got {mean} and {std}")
-    return _make(variant, size, shape, mean, std, seed, "cpu")
+    channels = shape.channels if isinstance(shape, ImageShape) else 0
+    if len(mean) != channels or len(std) != channels or min(std, default=1.0) <= 0:
+        raise UsageError(f"mean and std need {channels} numbers each, std above zero; got {mean} and {std}")
+    return _make(variant, size, shape, (mean, std), seed, "cpu")
 
 
-def skeleton(variant: Variant, size: str, shape: ImageShape) -> ImageClassifier:
+def skeleton(variant: Variant, size: str, shape: Shape) -> Transformer:
     """The model on the meta device: shapes and names without memory, for counting parameters.
 
     Raises:
         UnknownNameError: no such size or mechanism.
         UsageError: as for ``build``.
     """
-    return _make(variant, size, shape, [0.0] * shape.channels, [1.0] * shape.channels, 0, "meta")
+    channels = shape.channels if isinstance(shape, ImageShape) else 0
+    return _make(variant, size, shape, ([0.0] * channels, [1.0] * channels), 0, "meta")
 
 
 def _make(
     variant: Variant,
     size: str,
-    shape: ImageShape,
-    mean: Sequence[float],
-    std: Sequence[float],
+    shape: Shape,
+    moments: tuple[Sequence[float], Sequence[float]],
     seed: int,
     device: str,
-) -> ImageClassifier:
+) -> Transformer:
     chosen = variant.size(size)
-    if shape.height % shape.patch or shape.width % shape.patch:
+    if isinstance(shape, ImageShape) and (shape.height % shape.patch or shape.width % shape.patch):
         raise UsageError(f"patch {shape.patch} does not divide an image of {shape.height} x {shape.width} pixels")
-    parts = _parts(variant)
+    parts = _parts(variant, shape)
     with torch.random.fork_rng(devices=[]), torch.device(device):
         # torch.manual_seed would also reseed accelerators, which the fork does not cover.
         torch.default_generator.manual_seed(seed)
-        return assemble(parts, chosen, shape, mean, std)
+        return assemble(parts, chosen, shape, moments)
 
 
-def _parts(variant: Variant) -> Parts:
-    separate = variant.position == "separate"
-    if ATTENTIONS.get(variant.attention).uses_positions != separate:
-        needs = "does not take" if separate else "needs"
-        raise UsageError(
-            f"variant {variant.name!r}: attention {variant.attention!r} {needs} positions kept apart; "
-            f"position is {variant.position!r}"
-        )
+def _sockets(variant: Variant, shape: Shape) -> dict[str, tuple[Registry[Any], str, Options]]:
+    """What sits in each socket of a model for inputs and answers of this shape."""
+    image = isinstance(shape, ImageShape)
+    return {
+        "attention": (ATTENTIONS, variant.attention, variant.attention_options),
+        "residual": (RESIDUALS, variant.residual, variant.residual_options),
+        "feedforward": (FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
+        "embedding": (EMBEDDINGS, variant.embedding, variant.embedding_options)
+        if image
+        else (EMBEDDINGS, variant.text_embedding, variant.text_embedding_options),
+        "head": (HEADS, variant.language_head, variant.language_head_options)
+        if shape.causal
+        else (HEADS, variant.head, {}),
+    }
+
+
+def _parts(variant: Variant, shape: Shape) -> Parts:
+    makers = {socket: _maker(*chosen) for socket, chosen in _sockets(variant, shape).items()}
     return Parts(
-        attention=_maker(ATTENTIONS, variant.attention, variant.attention_options),
-        residual=_maker(RESIDUALS, variant.residual, variant.residual_options),
-        feedforward=_maker(FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
-        embedding=_maker(EMBEDDINGS, variant.embedding, variant.embedding_options),
-        head=_maker(HEADS, variant.head, {}),
-        separate=separate,
+        **makers,
+        position=ATTENTIONS.get(variant.attention).position,
+        post=variant.norm == "post",
         norm_eps=variant.norm_eps,
         initialisation=variant.initialisation,
     )
@@ -103,29 +110,25 @@ def _maker(registry: Registry[Any], name: str, options: Options) -> Callable[...
     return partial(mechanism, **options)
 
 
-def variant_code_digest(variant: Variant, size: str | None = None) -> str:
-    """SHA-256 (hex) of what a variant computes: its recipe, and the code of its sockets and of the backbone.
+def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
+    """SHA-256 (hex) of what a variant of one size computes: its recipe, and the code of its sockets and the backbone.
 
-    Prose (summary, source, notes) does not count, nor do mechanisms that the variant does not use. With a
-    ``size``, the other sizes do not count either.
+    Prose (summary, source, notes) does not count, nor do other sizes, nor mechanisms and options that a model of this
+    shape does not use.
 
     Raises:
         UnknownNameError: no such size or mechanism.
         RegistryError: a plug-in's source cannot be found.
     """
-    chosen = (
-        (ATTENTIONS, variant.attention),
-        (RESIDUALS, variant.residual),
-        (FEEDFORWARDS, variant.feedforward),
-        (EMBEDDINGS, variant.embedding),
-        (HEADS, variant.head),
-    )
+    sockets = _sockets(variant, shape)
     modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"{_PACKAGE}.models.{m}" for m in ("assemble", "backbone")]}
-    for registry, name in chosen:
+    for registry, name, _ in sockets.values():
         module = _module_of(registry, name)
         modules.setdefault(_root_of(module), []).append(module)
     code = sorted(code_digest(*names, root=root) for root, names in modules.items())
-    return digest({"recipe": variant.recipe(size), "code": code})
+    recipe = {socket: {"name": name, "options": options} for socket, (_, name, options) in sockets.items()}
+    rest = {"norm": variant.norm, "norm_eps": variant.norm_eps, "initialisation": variant.initialisation}
+    return digest({"sockets": recipe, **rest, "size": variant.size(size), "code": code})
 
 
 def _module_of(registry: Registry[Any], name: str) -> str:

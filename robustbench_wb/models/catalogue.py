@@ -11,11 +11,16 @@ if TYPE_CHECKING:
 _HERE = "robustbench_wb.models"
 
 VARIANTS: Registry[Variant] = Registry("variant")
-VARIANTS.add("vit", f"{_HERE}.zoo:VIT", "Vision Transformer: softmax attention, residual, MLP")
-VARIANTS.add("crate", f"{_HERE}.zoo:CRATE", "White-box transformer: subspace attention and an ISTA step")
-VARIANTS.add("bilateral", f"{_HERE}.zoo:BILATERAL", "Content and position compared apart, in every layer")
-VARIANTS.add("boosting", f"{_HERE}.zoo:BOOSTING", "Attention residual as an SOS boosting step")
-VARIANTS.add("bilateral-boosting", f"{_HERE}.zoo:BILATERAL_BOOSTING", "Bilateral attention, boosting residual")
+VARIANTS.add("vit", f"{_HERE}.zoo.baselines:VIT", "Vision Transformer: softmax attention, residual, MLP")
+VARIANTS.add("bert", f"{_HERE}.zoo.baselines:BERT", "BERT: softmax attention, norms last, pooled class token")
+VARIANTS.add("crate", f"{_HERE}.zoo.crate:CRATE", "White-box transformer: subspace attention and an ISTA step")
+VARIANTS.add(
+    "bilateral", f"{_HERE}.zoo.image_processing:BILATERAL", "Content and position compared apart, in every layer"
+)
+VARIANTS.add("boosting", f"{_HERE}.zoo.image_processing:BOOSTING", "Attention residual as an SOS boosting step")
+VARIANTS.add(
+    "bilateral-boosting", f"{_HERE}.zoo.image_processing:BILATERAL_BOOSTING", "Bilateral attention, boosting residual"
+)
 
 ATTENTIONS: "Registry[type[Attention]]" = Registry("attention")
 ATTENTIONS.add("softmax", f"{_HERE}.attention.softmax:SoftmaxAttention", "Scaled dot product")
@@ -33,6 +38,9 @@ FEEDFORWARDS.add("ista", f"{_HERE}.feedforward:Ista", "One proximal step towards
 EMBEDDINGS: "Registry[type[Embedding]]" = Registry("embedding")
 EMBEDDINGS.add("patch", f"{_HERE}.embeddings:PatchEmbedding", "Linear map of square patches")
 EMBEDDINGS.add("crate-patch", f"{_HERE}.embeddings:CratePatchEmbedding", "The same between two layer norms")
+EMBEDDINGS.add("token", f"{_HERE}.embeddings:TokenEmbedding", "Word table of token ids; knows padding")
 
 HEADS: "Registry[type[Head]]" = Registry("head")
 HEADS.add("cls", f"{_HERE}.heads:ClsHead", "Layer norm and linear map of the class token")
+HEADS.add("pooler", f"{_HERE}.heads:PoolerHead", "Two maps of the class token, a tanh between them")
+HEADS.add("tied", f"{_HERE}.heads:TiedHead", "Next tokens through the word table")

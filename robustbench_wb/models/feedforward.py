@@ -10,18 +10,23 @@ from robustbench_wb.models.sockets import FeedForward, Place
 
 
 class Mlp(FeedForward):
-    """``x + W_2 gelu(W_1 LN(x))`` with ``ratio`` times d hidden units (Dosovitskiy et al. 2021, eq. 3)."""
+    """``x + W_2 gelu(W_1 LN(x))`` with ``ratio`` times d hidden units (Dosovitskiy et al. 2021, eq. 3).
 
-    def __init__(self, place: Place, ratio: int = 4) -> None:
+    With ``post`` the norm comes last: ``LN(x + W_2 gelu(W_1 x))`` (Devlin et al. 2019, arXiv 1810.04805).
+    """
+
+    def __init__(self, place: Place, ratio: int = 4, post: bool = False) -> None:
         super().__init__()
+        self.post = post
         self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
         self.hidden = nn.Linear(place.width, ratio * place.width)
         self.out = nn.Linear(ratio * place.width, place.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, d) to (B, N, d)."""
-        update: Tensor = self.out(functional.gelu(self.hidden(self.norm(x))))
-        return x + update
+        update: Tensor = self.out(functional.gelu(self.hidden(x if self.post else self.norm(x))))
+        joined: Tensor = self.norm(x + update) if self.post else x + update
+        return joined
 
 
 class Ista(FeedForward):

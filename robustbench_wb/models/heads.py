@@ -1,8 +1,10 @@
 """From the last stream to logits."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from robustbench_wb.models.sockets import Head
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.sockets import Context, Head
 
 
 class ClsHead(Head):
@@ -13,7 +15,39 @@ class ClsHead(Head):
         self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.linear = nn.Linear(width, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         """(B, N, d) to logits (B, classes)."""
         logits: Tensor = self.linear(self.norm(x[:, 0]))
         return logits
+
+
+class PoolerHead(Head):
+    """``tanh(x_cls W_p + b_p) W + b`` (Devlin et al. 2019, arXiv 1810.04805, as implemented)."""
+
+    def __init__(self, width: int, classes: int, norm_eps: float) -> None:
+        super().__init__(width, classes, norm_eps)
+        self.pooler = nn.Linear(width, width)
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, N, d) to logits (B, classes)."""
+        logits: Tensor = self.linear(self.pooler(x[:, 0]).tanh())
+        return logits
+
+
+class TiedHead(Head):
+    """Next tokens: ``LN(x) E^T`` with the word table E of the embedding (Press & Wolf 2017); ``norm=False``: x E^T."""
+
+    def __init__(self, width: int, classes: int, norm_eps: float, norm: bool = True) -> None:
+        super().__init__(width, classes, norm_eps)
+        self.norm = nn.LayerNorm(width, eps=norm_eps) if norm else nn.Identity()
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, N, d) to logits (B, N, V).
+
+        Raises:
+            UsageError: the embedding has no words.
+        """
+        if context.words is None:
+            raise UsageError("a language model needs an embedding with a word table")
+        return functional.linear(self.norm(x), context.words)

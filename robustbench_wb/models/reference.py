@@ -9,8 +9,9 @@ from torch import Tensor
 from robustbench_wb.errors import CheckpointError
 from robustbench_wb.models.backbone import ImageClassifier
 
+_POSITIONS = "embedding.positions.table"  # theirs has a leading axis of one
 _OUTSIDE = {
-    "pos_embedding": "embedding.positions",
+    "pos_embedding": _POSITIONS,
     "cls_token": "embedding.cls",
     "to_patch_embedding.1.weight": "embedding.project.0.weight",
     "to_patch_embedding.1.bias": "embedding.project.0.bias",
@@ -71,7 +72,7 @@ def from_reference(variant_name: str, state: Mapping[str, Any]) -> dict[str, Ten
     for name, value in given.items():
         if not isinstance(value, Tensor):
             raise CheckpointError(f"{name} in the reference checkpoint is a {type(value).__name__}, not a tensor")
-    return {ours: given[theirs] for theirs, ours in names.items()}
+    return {ours: given[theirs].squeeze(0) if ours == _POSITIONS else given[theirs] for theirs, ours in names.items()}
 
 
 def to_reference(variant_name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +88,7 @@ def to_reference(variant_name: str, state: Mapping[str, Tensor]) -> dict[str, Te
     different = sorted(set(names.values()) ^ given.keys())
     if different:
         raise CheckpointError(f"not the weights of a crate: {different[0]} is missing or unknown")
-    return {theirs: given[ours] for theirs, ours in names.items()}
+    return {theirs: given[ours][None] if ours == _POSITIONS else given[ours] for theirs, ours in names.items()}
 
 
 def load_reference(model: ImageClassifier, variant_name: str, state: Mapping[str, Any]) -> None:

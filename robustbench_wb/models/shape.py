@@ -1,8 +1,17 @@
-"""What an image task asks of a model: the shape of its images, the number of classes, the patch."""
+"""What a task asks of a model: the shape of its inputs and of its answers. Nothing here imports torch."""
+
+from typing import Literal
 
 from pydantic import Field
 
 from robustbench_wb.spec import Spec
+
+PAD = 0
+"""Token id of padding, which stands on the right. No real token has it."""
+
+Position = Literal["added", "separate", "none"]
+"""Where an attention mechanism finds positions: ``added`` to the stream once, at the input; in a ``separate`` table,
+handed to every layer; ``none`` learned at all: it has only the coordinates of the tokens."""
 
 
 class ImageShape(Spec):
@@ -23,3 +32,29 @@ class ImageShape(Spec):
     def patch_values(self) -> int:
         """How many numbers one patch holds."""
         return self.channels * self.patch * self.patch
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token may look only backwards: never in an image."""
+        return False
+
+
+class TextShape(Spec):
+    """Sequences of at most ``length`` token ids below ``vocabulary``; id 0 (:data:`PAD`) is padding.
+
+    With ``causal`` every token predicts the next one and the answers are ids: ``classes`` is the vocabulary. Otherwise
+    the first token of every sequence is the class token, and the answer is one of ``classes`` labels.
+    """
+
+    vocabulary: int = Field(gt=1)
+    length: int = Field(gt=0)
+    classes: int = Field(gt=0)
+    causal: bool = False
+
+    @property
+    def unplaced(self) -> int:
+        """How many leading tokens are no part of the text, and so have no place in it."""
+        return 0 if self.causal else 1
+
+
+Shape = ImageShape | TextShape

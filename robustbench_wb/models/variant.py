@@ -1,6 +1,6 @@
 """What a variant is: a choice of sockets and sizes, as data. Nothing here imports torch."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -35,9 +35,10 @@ class Size(Spec):
 class Variant(Spec):
     """An architecture recipe: which mechanism sits in each socket, with its options, at named sizes.
 
-    ``position`` is ``"added"`` (the table is added to the stream once, at the input) or ``"separate"`` (the
-    content stream never holds it; attention receives the table in every layer). ``status`` says whether the
-    formulas were read in the source named (``"confirmed"``) or derived because the source could not be had.
+    It serves every modality: ``embedding`` reads images, ``text_embedding`` token ids; ``head`` answers with a class,
+    ``language_head`` with the next token. ``norm`` says whether the halves of a block normalise what they take
+    (``"pre"``) or what they leave (``"post"``). ``status`` says whether the formulas were read in the source named
+    (``"confirmed"``) or derived because the source could not be had.
     """
 
     name: str
@@ -50,8 +51,12 @@ class Variant(Spec):
     feedforward_options: Options = Field(default_factory=dict)
     embedding: str = "patch"
     embedding_options: Options = Field(default_factory=dict)
+    text_embedding: str = "token"
+    text_embedding_options: Options = Field(default_factory=dict)
     head: str = "cls"
-    position: Literal["added", "separate"] = "added"
+    language_head: str = "tied"
+    language_head_options: Options = Field(default_factory=dict)
+    norm: Literal["pre", "post"] = "pre"
     norm_eps: float = Field(default=1e-6, gt=0)
     initialisation: Literal["trunc-normal", "torch"] = "trunc-normal"
     sizes: dict[str, Size]
@@ -69,12 +74,3 @@ class Variant(Spec):
             tail = suggest(name, list(self.sizes))
             raise UnknownNameError(f"variant {self.name!r} has no size {name!r}; {tail}")
         return self.sizes[name]
-
-    def recipe(self, size: str | None = None) -> Self:
-        """The variant without its prose, and with one size only where one is named: what can change a number.
-
-        Raises:
-            UnknownNameError: the variant has no such size.
-        """
-        sizes = self.sizes if size is None else {size: self.size(size)}
-        return self.model_copy(update={"summary": "", "source": "", "notes": "", "status": "confirmed", "sizes": sizes})

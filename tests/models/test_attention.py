@@ -116,13 +116,13 @@ def test_mask_hides_keys_with_and_without_a_bias(with_bias: bool) -> None:
     q, k, v = (randn(2, H, N, P, seed=s) for s in range(3))
     bias = randn(1, H, N, N, seed=4) if with_bias else None
     causal = torch.ones(N, N, dtype=torch.bool).tril()[None, None]
-    got = attend(q, k, v, Context(mask=causal), bias)
+    got = attend(q, k, v, Context(causal=True), bias)
     logits = q @ k.transpose(-1, -2) / math.sqrt(P) + (0 if bias is None else bias)
     want = logits.masked_fill(~causal, -math.inf).softmax(dim=-1) @ v
     assert (got - want).abs().max() < 1e-12
-    padding = torch.tensor([[True] * N, [True] * 3 + [False] * 2])[:, None, None, :]
-    got = attend(q, k, v, Context(mask=padding), bias)
-    want = logits.masked_fill(~padding, -math.inf).softmax(dim=-1) @ v
+    keep = torch.tensor([[True] * N, [True] * 3 + [False] * 2])
+    got = attend(q, k, v, Context(keep=keep), bias)
+    want = logits.masked_fill(~keep[:, None, None, :], -math.inf).softmax(dim=-1) @ v
     assert (got - want).abs().max() < 1e-12
 
 

@@ -15,10 +15,12 @@ from robustbench_wb.models import build as build_module
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build, skeleton, variant_code_digest
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS, VARIANTS
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.models.zoo import BILATERAL, CRATE, VIT
+from robustbench_wb.models.zoo.baselines import VIT
+from robustbench_wb.models.zoo.crate import CRATE
+from robustbench_wb.models.zoo.image_processing import BILATERAL
 
 IMAGENET = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
 NAMES = VARIANTS.names()
@@ -77,9 +79,9 @@ def test_init_is_the_papers() -> None:
     weights = torch.cat([m.weight.flatten() for m in vit.modules() if isinstance(m, torch.nn.Linear)])
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
     assert all((m.bias == 0).all() for m in vit.modules() if isinstance(m, torch.nn.Linear))
-    assert vit.embedding.positions.std().item() == pytest.approx(0.02, rel=0.1)
+    assert vit.embedding.positions.table.std().item() == pytest.approx(0.02, rel=0.1)
     crate = build(CRATE, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
-    assert crate.embedding.positions.std().item() == pytest.approx(1.0, rel=0.1)
+    assert crate.embedding.positions.table.std().item() == pytest.approx(1.0, rel=0.1)
     block = crate.backbone.blocks[0]
     assert 0.95 < block.feedforward.dictionary.abs().max() / (6 / 64) ** 0.5 <= 1.0
     assert 0.95 < block.attention.subspaces.weight.abs().max() * 8 <= 1.0
@@ -135,10 +137,6 @@ def test_what_does_not_fit_is_said(toy_shape: ImageShape) -> None:
         attempt(patch=5)
     with pytest.raises(UsageError, match="1 numbers each, std above zero"):
         attempt(std=0.0)
-    with pytest.raises(UsageError, match="needs positions kept apart"):
-        attempt(BILATERAL.model_copy(update={"position": "added"}))
-    with pytest.raises(UsageError, match="does not take positions kept apart"):
-        attempt(VIT.model_copy(update={"position": "separate"}))
     with pytest.raises(UsageError, match="no option 'kernal'; did you mean kernel"):
         attempt(BILATERAL.model_copy(update={"attention_options": {"kernal": "tied"}}))
     with pytest.raises(UsageError, match="no option 'place'; it has none"):
@@ -151,8 +149,12 @@ def test_what_does_not_fit_is_said(toy_shape: ImageShape) -> None:
     assert Size(width=12, depth=1, heads=3) == Size(width=12, depth=1, heads=3, dim_head=4)
 
 
+def code_of(variant: Variant, size: str = "nano", shape: Shape = IMAGENET) -> str:
+    return variant_code_digest(variant, size, shape)
+
+
 def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {name: variant_code_digest(VARIANTS.get(name)) for name in NAMES}
+    before = {name: code_of(VARIANTS.get(name)) for name in NAMES}
     assert len(set(before.values())) == len(NAMES)
 
     def edited(part: str) -> set[str]:
@@ -166,7 +168,9 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
         with monkeypatch.context() as patch:
             patch.setattr(source, "canonical_ast", altered)
             source._digest_of.cache_clear()
-            changed = {name for name in NAMES if variant_code_digest(VARIANTS.get(name)) != before[name]}
+            changed = {
+                name for name in NAMES if variant_code_digest(VARIANTS.get(name), "nano", IMAGENET) != before[name]
+            }
         source._digest_of.cache_clear()
         return changed
 
@@ -180,12 +184,15 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
 
 def test_code_digest_sees_the_recipe_but_not_its_prose() -> None:
-    assert variant_code_digest(VIT) == variant_code_digest(VIT.model_copy(update={"notes": "x", "summary": "y"}))
-    other = CRATE.model_copy(update={"feedforward_options": {"eta": 0.1, "lam": 0.5}})
-    assert variant_code_digest(CRATE) != variant_code_digest(other)
+    of = code_of
+    assert of(VIT) == of(VIT.model_copy(update={"notes": "x", "summary": "y"}))
+    assert of(CRATE) != of(CRATE.model_copy(update={"feedforward_options": {"eta": 0.1, "lam": 0.5}}))
     grown = VIT.model_copy(update={"sizes": {**VIT.sizes, "huge": Size(width=1280, depth=32, heads=16)}})
-    assert variant_code_digest(VIT, "tiny") == variant_code_digest(grown, "tiny")
-    assert variant_code_digest(VIT) != variant_code_digest(grown)
+    assert of(VIT) == of(grown)
+    assert of(VIT) != of(VIT, "small")
+    text = TextShape(vocabulary=50, length=8, classes=2)
+    assert of(VIT) == of(VIT.model_copy(update={"text_embedding_options": {"norm": True}}))  # images do not use it
+    assert of(VIT, shape=text) != of(VIT.model_copy(update={"text_embedding_options": {"norm": True}}), shape=text)
 
 
 NEUTRENO = """
@@ -229,10 +236,10 @@ def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytes
     assert torch.allclose(none(images), vit(images), atol=1e-12)
     assert (model(images) - vit(images)).abs().max() > 1e-4
     torch.testing.assert_close(torch.cat([model(i[None]) for i in images]), model(images))
-    first = variant_code_digest(variant)
+    first = code_of(variant)
     (tmp_path / "plugged_first_values.py").write_text(NEUTRENO.replace("(first - v)", "(v - first)"))
     source._digest_of.cache_clear()
-    assert variant_code_digest(variant) != first
+    assert code_of(variant) != first
     ATTENTIONS.add("compiled", "math:sqrt", "has no source")
     if not str(getattr(sys.modules["math"], "__file__", "")).endswith(".py"):
         with pytest.raises(RegistryError, match="source of plug-in math"):
@@ -242,14 +249,14 @@ def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytes
 
 def test_every_registered_mechanism_loads_and_none_is_unused() -> None:
     used = {v: VARIANTS.get(v) for v in NAMES}.values()
-    for registry, field in (
-        (ATTENTIONS, "attention"),
-        (RESIDUALS, "residual"),
-        (FEEDFORWARDS, "feedforward"),
-        (EMBEDDINGS, "embedding"),
-        (HEADS, "head"),
+    for registry, fields in (
+        (ATTENTIONS, ("attention",)),
+        (RESIDUALS, ("residual",)),
+        (FEEDFORWARDS, ("feedforward",)),
+        (EMBEDDINGS, ("embedding", "text_embedding")),
+        (HEADS, ("head", "language_head")),
     ):
-        assert set(registry.names()) == {getattr(variant, field) for variant in used}
+        assert set(registry.names()) == {getattr(variant, field) for variant in used for field in fields}
         assert all(registry.get(name) for name in registry.names())
 
 

@@ -13,7 +13,7 @@ from robustbench_wb.models.build import build
 from robustbench_wb.models.reference import from_reference, load_reference, to_reference
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Size
-from robustbench_wb.models.zoo import CRATE
+from robustbench_wb.models.zoo.crate import CRATE
 
 MASK = (1 << 64) - 1
 SHAPE = ImageShape(channels=3, height=32, width=32, classes=10, patch=8)

@@ -96,9 +96,10 @@ def test_patches_are_raster_with_the_channel_fastest() -> None:
 @pytest.mark.parametrize("kind", [PatchEmbedding, CratePatchEmbedding])
 def test_positions_are_added_or_kept_apart(kind: type[PatchEmbedding], toy_shape: ImageShape) -> None:
     images = torch.rand(2, 1, 4, 6)
-    added, apart = kind(toy_shape, 8, 1e-6, False), kind(toy_shape, 8, 1e-6, True)
-    assert added.positions.shape == (1, 7, 8)
-    assert apart.positions.shape == (1, 6, 8)
+    added, apart, none = (kind(toy_shape, 8, 1e-6, where) for where in ("added", "separate", "none"))
+    assert added.positions.table.shape == (7, 8)
+    assert apart.positions.table.shape == (6, 8)
+    assert none.positions.table is None
     tokens, context = added(images)
     assert tokens.shape == (2, 7, 8)
     assert context.positions is None
@@ -107,4 +108,6 @@ def test_positions_are_added_or_kept_apart(kind: type[PatchEmbedding], toy_shape
     assert context.positions is not None
     assert (context.positions[0] == 0).all()
     assert torch.allclose(context.positions[1:].mean(dim=1), torch.zeros(6), atol=1e-5)
+    assert context.unplaced == 1
+    assert context.coordinates[1:].tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     assert context.carry is not apart(images)[1].carry  # fresh in every forward pass

@@ -1,5 +1,8 @@
 """What attention mechanisms share: splitting heads, and the one call that computes softmax(QK^T) V."""
 
+import math
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,11 +22,28 @@ def merge_heads(x: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, context: Context, bias: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(p) + bias) v over allowed pairs (Vaswani et al. 2017, eq. 1), all (B, H, N, p).
 
-    ``bias`` is (1, H, N, N): it does not depend on the batch, and is broadcast, never copied, over it.
+    ``bias`` is (1, H, N, N) where it does not depend on the batch: it is broadcast over it, never copied. The N x N
+    matrix is not written out, except while somebody watches.
     """
-    mask = context.mask
-    if bias is not None and mask is not None:
-        mask = bias.masked_fill(~mask, float("-inf"))
-    elif bias is not None:
-        mask = bias
+    if context.watch is not None:
+        context.watch(attention_matrix(q, k, context, bias), v)
+    if bias is None and context.causal:
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    mask = context.mask(q.shape[-2], q.device)
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def attention_matrix(q: Tensor, k: Tensor, context: Context, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(p) + bias) over allowed pairs, (B, H, N, N), written out.
+
+    For mechanisms that cannot do without the matrix, and for measuring those that can.
+    """
+    logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    if bias is not None:
+        logits = logits + bias
+    mask = context.mask(q.shape[-2], q.device)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf)
+    return torch.softmax(logits, dim=-1)

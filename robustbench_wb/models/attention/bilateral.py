@@ -25,7 +25,7 @@ class BilateralAttention(SoftmaxAttention):
         UsageError: an unknown kernel.
     """
 
-    uses_positions = True
+    position = "separate"
 
     def __init__(self, place: Place, kernel: str = "tied") -> None:
         super().__init__(place)
@@ -40,7 +40,7 @@ class BilateralAttention(SoftmaxAttention):
             UsageError: the context holds no positions.
         """
         if context.positions is None:
-            raise UsageError("bilateral attention needs a variant with position='separate'")
+            raise UsageError("bilateral attention needs an embedding that keeps positions separate")
         # No bias here: a bias would give tokens without a position one.
         weight = self.qkv.weight[: 2 * self.inner] if self.position_qk is None else self.position_qk.weight
         q, k = (split_heads(part, self.heads) for part in functional.linear(context.positions, weight).chunk(2, dim=-1))
