@@ -25,6 +25,8 @@ class State(IntEnum):
     """Could not be judged (logits not finite, an exception)."""
     NOT_RUN = 4
     """Left out: the cell stopped before this sample."""
+    SCORED = 5
+    """Judged by its loss alone, in language modelling: there is no right or wrong."""
 
 
 class Identity(Spec):
@@ -85,7 +87,8 @@ class Record:
     states: NDArray[np.int8]
     """Values of :class:`State`."""
     losses: NDArray[np.float32]
-    """Cross-entropy in nats of the true label at the judged input; NaN where not judged."""
+    """Cross-entropy in nats of the true label at the judged input, in language modelling the mean over the predicted
+    tokens of the sample, of which every sample has as many; NaN where not judged."""
     forwards: NDArray[np.int32]
     """Forward passes spent on each sample in this cell alone (not on lower strengths), verdict included."""
     backwards: NDArray[np.int32]
