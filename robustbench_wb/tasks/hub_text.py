@@ -80,7 +80,7 @@ def _feature(rows: Any, column: str, name: str) -> Any:
 
 
 def _words(vocabulary: int, length: int) -> Encoding:
-    return Encoding(kind="wordpiece", vocabulary=vocabulary, length=length)
+    return Encoding(kind="bpe", vocabulary=vocabulary, length=length)
 
 
 SST2 = TextTask(

@@ -48,7 +48,7 @@ class Sentences:
 
     def load(self, data_dir: str | None) -> Dataset:
         """Generate the texts; a mirror is not needed and not looked at."""
-        encoding = Encoding(kind="wordpiece", vocabulary=400, length=32)
+        encoding = Encoding(kind="bpe", vocabulary=500, length=32)
         return encoded_dataset(self.name, code_digest(__name__), _generate, encoding, self.language)
 
 

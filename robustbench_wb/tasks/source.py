@@ -26,8 +26,8 @@ class Source:
     """SHA-256 (hex) over names and bytes of its files."""
     open: Callable[[], Any]
     """Gives the dataset dictionary: split name to rows."""
-    splits: Callable[[], list[str]]
-    """Names of the splits, without reading a mirror's rows."""
+    splits: Callable[[], set[str]]
+    """What there is a split for, without reading a mirror's rows."""
 
 
 def locate(hub_id: str, data_dir: str | None, config: str | None = None) -> Source:
@@ -45,12 +45,12 @@ def locate(hub_id: str, data_dir: str | None, config: str | None = None) -> Sour
         files = _mirror_files(mirror)
         return Source(_files_digest(files), lambda: _open(str(mirror)), lambda: _split_names(files))
     found = _reach(hub_id, root, config)
-    return Source(_files_digest(_cache_files(found)), lambda: found, lambda: list(found))
+    return Source(_files_digest(_cache_files(found)), lambda: found, lambda: set(found))
 
 
-def _split_names(files: dict[str, Path]) -> list[str]:
-    """Splits as the names of data files tell them, like ``test-00000-of-00001.parquet`` or ``test/0.parquet``."""
-    return sorted({Path(name).parts[0].split("-")[0].split(".")[0] for name in files if Path(name).suffix != ".md"})
+def _split_names(files: dict[str, Path]) -> set[str]:
+    """Splits (among other words) that the names of data files tell, as in ``data/test-0-of-1.parquet``."""
+    return {part.split("-")[0].split(".")[0] for name in files for part in Path(name).parts}
 
 
 def _mirror_folder(source: str, root: str | None, config: str | None) -> Path | None:

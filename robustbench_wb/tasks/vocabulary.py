@@ -20,11 +20,12 @@ _CHUNK = 1024
 class Encoding(Spec):
     """How texts become token ids.
 
-    ``wordpiece`` learns sub-words from the training texts, lower-cased (Schuster & Nakajima 2012, as in uncased BERT).
-    ``bytes`` takes the UTF-8 bytes as they are: 256 ids after the special ones, nothing is learnt.
+    ``bpe`` learns merges of bytes from the training texts, lower-cased (Sennrich et al. 2016, over bytes as in GPT-2):
+    no text is unknown to it, and ids go back to the very text. (WordPiece as the ``tokenizers`` library learns it
+    numbers its words differently in every process.) ``bytes`` takes the UTF-8 bytes as they are: nothing is learnt.
     """
 
-    kind: Literal["wordpiece", "bytes"]
+    kind: Literal["bpe", "bytes"]
     length: int = Field(ge=3)
     """Longest sequence in tokens; longer texts are cut at the end."""
     vocabulary: int = Field(default=256 + len(SPECIAL), ge=len(SPECIAL))
@@ -40,12 +41,15 @@ def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> Any:
         tokenizer = Tokenizer(models.BPE(ids, [], byte_fallback=True, unk_token=SPECIAL[UNKNOWN]))
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
         return tokenizer
-    tokenizer = Tokenizer(models.WordPiece({}, unk_token=SPECIAL[UNKNOWN]))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=encoding.vocabulary, special_tokens=list(SPECIAL), show_progress=False
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=encoding.vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer

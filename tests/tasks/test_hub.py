@@ -20,7 +20,7 @@ from hub_layout import Write, encode, noise, rows
 from huggingface_hub import constants, errors
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks import hub
+from robustbench_wb.tasks import source
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.hub import HubTask
 from robustbench_wb.tasks.task import TaskFacts
@@ -106,7 +106,7 @@ def test_a_jpeg_copy_is_named_where_the_original_is_lossless(write: Write) -> No
 def test_the_second_load_does_not_decode(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write("toy", train=split(), test=split(seed=9))
     first = find_task("a/toy").load(str(root))
-    monkeypatch.setattr(hub, "_open", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(source, "_open", lambda path: pytest.fail("decoded again"))
     second = find_task("a/toy").load(str(root))
     assert first.train.digest() == second.train.digest()
     assert (first.classes, first.label) == (second.classes, second.label)
@@ -338,7 +338,7 @@ class Hub:
             raise self.answer
         return SimpleNamespace(sha=self.answer)
 
-    def load_dataset(self, hub_id: str, revision: str | None) -> Any:
+    def load_dataset(self, hub_id: str, config: str | None, revision: str | None) -> Any:
         self.asked.append((hub_id, revision, constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE))
         if isinstance(self.loaded, Exception):
             raise self.loaded
@@ -371,7 +371,7 @@ def test_a_silent_hub_leaves_its_local_cache(silence: Exception, monkeypatch: py
     both = datasets.DatasetDict(train=split(), test=split(seed=9))
     stand_in = Hub(silence, both)
     stand_in.install(monkeypatch)
-    monkeypatch.setattr(hub, "_cache_files", lambda source: {})
+    monkeypatch.setattr(source, "_cache_files", lambda source: {})
     assert len(find_task("a/toy").load(None).train) == 4
     assert stand_in.asked == [("a/toy", None, True, True)]
     assert [constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE] == [False, False]
