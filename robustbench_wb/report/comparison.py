@@ -35,7 +35,7 @@ _STYLES: Final = {
 }
 _DIGEST_LENGTH: Final = 64
 _LARGEST: Final = 700.0
-"""Logarithms beyond it are shown as the number that it is the logarithm of; exp of more may overflow."""
+"""A larger logarithm of a ratio is shown as this one: exp of 710 overflows."""
 
 
 def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[Block]:

@@ -53,7 +53,7 @@ def detectable_shift(differences: NDArray[np.floating[Any]], alpha: float = 0.05
     """Smallest true mean, in absolute value, that the paired t-test at level ``alpha`` finds with power ``wanted``.
 
     Bloom (1995), Evaluation Review 19, 547-556: (t(1 - alpha/2) + t(wanted)) standard errors, with n - 1 degrees of
-    freedom; within a hundredth of the exact noncentral t from n = 10 on.
+    freedom. By the noncentral t, its power is within 0.01 of ``wanted`` from n = 10 on.
 
     Args:
         differences: (n,) paired differences; their scatter is taken for the true one.
