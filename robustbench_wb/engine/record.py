@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.spec import Spec, digest
+
+Metric = Literal["accuracy", "perplexity"]
+"""What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
 
 SCHEMA_VERSION = 1
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
@@ -75,6 +79,8 @@ class Cell(Spec):
     strength: str
     """Exact text, like ``8/255``; empty for a stressor without strength."""
     seed: int
+    metric: Metric = "accuracy"
+    """A fact of the task, so that a cell that failed has it too."""
 
 
 @dataclass(frozen=True, eq=False)
