@@ -157,6 +157,7 @@ class _Bench:
             stressor=stressor.signature.split(";")[0],
             strength=stressor.strength,
             seed=self.job.plan.seed,
+            metric="perplexity" if self.dataset.shape.causal else "accuracy",
         )
 
     def _failed(
