@@ -21,11 +21,24 @@ VARIANTS.add("boosting", f"{_HERE}.zoo.image_processing:BOOSTING", "Attention re
 VARIANTS.add(
     "bilateral-boosting", f"{_HERE}.zoo.image_processing:BILATERAL_BOOSTING", "Bilateral attention, boosting residual"
 )
+VARIANTS.add("twicing", f"{_HERE}.zoo.robust:TWICING", "A V + A (V - A V)")
+VARIANTS.add("neutreno", f"{_HERE}.zoo.robust:NEUTRENO", "Values pulled towards those of the first layer")
+VARIANTS.add("elliptical", f"{_HERE}.zoo.robust:ELLIPTICAL", "Features that change between layers count more")
+VARIANTS.add("rpc", f"{_HERE}.zoo.robust:RPC", "Outliers of the keys are split off")
+VARIANTS.add("robust-kde-huber", f"{_HERE}.zoo.robust:ROBUST_KDE_HUBER", "Robust density estimate, Huber's loss")
+VARIANTS.add("robust-kde-hampel", f"{_HERE}.zoo.robust:ROBUST_KDE_HAMPEL", "Robust density estimate, Hampel's loss")
+VARIANTS.add("median-of-means", f"{_HERE}.zoo.robust:MEDIAN_OF_MEANS", "Key subset of median likelihood")
 
 ATTENTIONS: "Registry[type[Attention]]" = Registry("attention")
 ATTENTIONS.add("softmax", f"{_HERE}.attention.softmax:SoftmaxAttention", "Scaled dot product")
 ATTENTIONS.add("subspace", f"{_HERE}.attention.subspace:SubspaceAttention", "MSSA: one matrix is query, key, value")
 ATTENTIONS.add("bilateral", f"{_HERE}.attention.bilateral:BilateralAttention", "Content plus position logits")
+ATTENTIONS.add("twicing", f"{_HERE}.attention.twicing:TwicingAttention", "A V + A (V - A V)")
+ATTENTIONS.add("neutreno", f"{_HERE}.attention.neutreno:NeutrenoAttention", "A V + lam (V_0 - V)")
+ATTENTIONS.add("elliptical", f"{_HERE}.attention.elliptical:EllipticalAttention", "Weighted features in q k")
+ATTENTIONS.add("rpc", f"{_HERE}.attention.rpc:RpcAttention", "Low-rank part of the keys, by iteration")
+ATTENTIONS.add("robust-kde", f"{_HERE}.attention.robust_kde:RobustKdeAttention", "Keys weighted by how usual they are")
+ATTENTIONS.add("median-of-means", f"{_HERE}.attention.median_of_means:MedianOfMeansAttention", "Median key subset")
 
 RESIDUALS: "Registry[type[Residual]]" = Registry("residual")
 RESIDUALS.add("standard", f"{_HERE}.residual:StandardResidual", "x + F(x)")
