@@ -42,6 +42,13 @@ Make = Callable[..., ImageClassifier]
         ("vit", "base", 86_567_656),
         ("boosting", "tiny", 5_717_416),
         ("bilateral", "tiny", 5_717_416 - 192),  # no row for CLS in the table
+        ("bilateral-untied", "tiny", 5_717_416 - 192 + 12 * 2 * 192**2),
+        ("bilateral-gaussian", "tiny", 5_717_416 - 197 * 192 + 12 * 3),  # no table, a bandwidth per head
+        ("tupe", "tiny", 5_717_416 - 192 + 2 * 192**2 + 2 * 3),  # projections and reset once for all layers
+        ("relative-bias", "tiny", 5_717_416 - 197 * 192 + 12 * 47**2 * 3),
+        ("rope", "tiny", 5_717_416 - 197 * 192),
+        ("alibi", "tiny", 5_717_416 - 197 * 192),
+        ("boosting-learned", "tiny", 5_717_416 + 12 * 4),
     ],
 )
 def test_parameter_counts_are_the_published_ones(variant: str, size: str, published: int) -> None:
@@ -184,7 +191,10 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
         return changed
 
     # A class definition's name appears as a bare field of its node, so each string picks out one file.
-    assert edited("name='BilateralAttention'") == {"bilateral", "bilateral-boosting"}
+    gaussian = "bilateral-gaussian"
+    assert edited("name='BilateralAttention'") == {n for n in NAMES if n.startswith("bilateral")} - {gaussian}
+    assert edited("name='GaussianBilateralAttention'") == {gaussian}
+    assert edited("name='LearnedBoostingResidual'") == {"boosting-learned"}
     assert edited("name='SubspaceAttention'") == {"crate"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())
