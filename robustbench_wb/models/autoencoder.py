@@ -71,7 +71,8 @@ class MaskedAutoencoder(nn.Module):
         if hidden is not None:
             patches = torch.where(hidden[..., None], self.mask_token.to(patches.dtype), patches)
         stream, context = self.embedding.join(patches)
-        return self.norm(self.backbone(stream, context)), context
+        latent: Tensor = self.norm(self.backbone(stream, context))
+        return latent, context
 
     def forward(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) to patch values (B, N, patch * patch * C).
@@ -98,7 +99,8 @@ class MaskedAutoencoder(nn.Module):
             variance = target.var(dim=-1, keepdim=True)
             target = (target - target.mean(dim=-1, keepdim=True)) / (variance + 1e-6).sqrt()
         error = ((self(images, hidden) - target) ** 2).mean(dim=-1)
-        return error[hidden].mean()
+        mean: Tensor = error[hidden].mean()
+        return mean
 
 
 def hide(ids: Tensor, patches: int, ratio: float, seed: int, step: int = 0) -> Tensor:
