@@ -176,7 +176,8 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
     # A class definition's name appears as a bare field of its node, so each string picks out one file.
     assert edited("name='BilateralAttention'") == {"bilateral", "bilateral-boosting"}
-    assert edited("name='SubspaceAttention'") == {"crate"}
+    assert edited("name='SubspaceAttention'") == {"crate", "crate-alpha", "crate-mae", "crate-bert"}
+    assert edited("name='OvercompleteDictionary'") == {"crate-alpha"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())
     assert "id='VARIANTS'" in source.canonical_ast(catalogue)
