@@ -29,7 +29,8 @@ def pretrain(
     model.train()
     for epoch in range(recipe.epochs):
         losses = []
-        for ids in rng.permutation(len(images), seed, "mae-order", epoch).to(images.device).split(recipe.batch):
+        order = rng.permutation(len(images), seed, "mae-order", epoch).to(images.device)
+        for ids in torch.split(order, recipe.batch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
             loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed, epoch), normalise)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from robustbench_wb.cli.app import run_cli
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.references.load import to_reference
@@ -94,7 +95,8 @@ def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path, theirs: dict[str
     shallow = {name: t for name, t in theirs.items() if ".layers.3." not in name}
     attempt(shallow, "transformer.layers.3.0.fn.qkv.weight")
     attempt([1, 2], "holds a list")
-    attempt(theirs, "transformer.layers.4.", "--variant", "crate", "--size", "tiny", *MOMENTS, "--output", "out.safetensors")  # fmt: skip
+    tiny = ("--variant", "crate", "--size", "tiny", *MOMENTS, "--output", "out.safetensors")
+    attempt(theirs, "transformer.layers.10.", *tiny)
     wrong = {**theirs, "mlp_head.1.weight": torch.zeros(7, 64)}
     attempt(wrong, "mlp_head.1.bias (10,) in the reference checkpoint gives shape (10,); this model needs (7,)")
 
@@ -144,10 +146,18 @@ def test_an_encoder_needs_its_lambda_and_a_number_of_classes(cli: Run, tmp_path:
     ],
 )
 def test_options_that_do_not_fit(
-    options: list[str], words: str, cli: Run, tmp_path: Path, theirs: dict[str, Tensor]
+    options: list[str],
+    words: str,
+    tmp_path: Path,
+    theirs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     save_file(theirs, tmp_path / "file")
-    refused(cli("import-checkpoint", "file", *options, "--output", "out.safetensors"), words, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code = run_cli(["import-checkpoint", "file", *options, "--output", "out.safetensors"])
+    output = capsys.readouterr()
+    refused(subprocess.CompletedProcess([], code, output.out, output.err), words, tmp_path)
 
 
 def test_files_that_are_not_there(cli: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:

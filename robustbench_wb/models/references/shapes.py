@@ -35,16 +35,16 @@ def infer_shape(
     if family.modality == "causal":
         words = rows("embedding.words.weight")
         return TextShape(vocabulary=words, length=rows("embedding.positions.table"), classes=words, causal=True)
+    positions = rows("embedding.positions.table")
     if classes is None:
         if "head.linear.weight" not in ours:
             raise UsageError("this checkpoint has no linear head; say how many classes the new one shall have")
         classes = rows("head.linear.weight")
     if family.modality == "text":
-        length = rows("embedding.positions.table")
-        return TextShape(vocabulary=rows("embedding.words.weight"), length=length, classes=classes)
+        return TextShape(vocabulary=rows("embedding.words.weight"), length=positions, classes=classes)
     kernel = _needed(next((name for name in _KERNELS if name in names), _KERNELS[0]), ours, names)
     channels, patch = _patch(kernel)
-    height, width = image or _square(rows("embedding.positions.table") - 1, patch)
+    height, width = image or _square(positions - 1, patch)
     return ImageShape(channels=channels, height=height, width=width, classes=classes, patch=patch)
 
 
