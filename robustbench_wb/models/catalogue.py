@@ -14,6 +14,9 @@ VARIANTS: Registry[Variant] = Registry("variant")
 VARIANTS.add("vit", f"{_HERE}.zoo.baselines:VIT", "Vision Transformer: softmax attention, residual, MLP")
 VARIANTS.add("bert", f"{_HERE}.zoo.baselines:BERT", "BERT: softmax attention, norms last, pooled class token")
 VARIANTS.add("crate", f"{_HERE}.zoo.crate:CRATE", "White-box transformer: subspace attention and an ISTA step")
+VARIANTS.add("crate-alpha", f"{_HERE}.zoo.crate:CRATE_ALPHA", "CRATE scaled: overcomplete dictionary, two skips")
+VARIANTS.add("crate-mae", f"{_HERE}.zoo.crate:CRATE_MAE", "Encoder of CRATE's masked autoencoder: fixed positions")
+VARIANTS.add("crate-bert", f"{_HERE}.zoo.crate:CRATE_BERT", "CRATE as a text encoder: no biases, pooled class token")
 _IMAGING = f"{_HERE}.zoo.image_processing"
 VARIANTS.add("bilateral", f"{_IMAGING}:BILATERAL", "Content and position compared apart, in every layer")
 VARIANTS.add("bilateral-untied", f"{_IMAGING}:BILATERAL_UNTIED", "Bilateral, position with projections of its own")
@@ -71,10 +74,12 @@ RESIDUALS.add(
 FEEDFORWARDS: "Registry[type[FeedForward]]" = Registry("feedforward")
 FEEDFORWARDS.add("mlp", f"{_HERE}.feedforward:Mlp", "Two linear maps and a GELU, with a skip")
 FEEDFORWARDS.add("ista", f"{_HERE}.feedforward:Ista", "One proximal step towards a sparse code, no skip")
+FEEDFORWARDS.add("odl", f"{_HERE}.odl:OvercompleteDictionary", "Two steps in a wide dictionary, with a skip")
 
 EMBEDDINGS: "Registry[type[Embedding]]" = Registry("embedding")
 EMBEDDINGS.add("patch", f"{_HERE}.embeddings:PatchEmbedding", "Linear map of square patches")
 EMBEDDINGS.add("crate-patch", f"{_HERE}.embeddings:CratePatchEmbedding", "The same between two layer norms")
+EMBEDDINGS.add("sincos-patch", f"{_HERE}.sincos:SincosPatchEmbedding", "Patches with fixed positions")
 EMBEDDINGS.add("token", f"{_HERE}.embeddings:TokenEmbedding", "Word table of token ids; knows padding")
 
 HEADS: "Registry[type[Head]]" = Registry("head")

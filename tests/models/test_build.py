@@ -195,7 +195,8 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
     assert edited("name='BilateralAttention'") == {n for n in NAMES if n.startswith("bilateral")} - {gaussian}
     assert edited("name='GaussianBilateralAttention'") == {gaussian}
     assert edited("name='LearnedBoostingResidual'") == {"boosting-learned"}
-    assert edited("name='SubspaceAttention'") == {"crate"}
+    assert edited("name='SubspaceAttention'") == {"crate", "crate-alpha", "crate-mae", "crate-bert"}
+    assert edited("name='OvercompleteDictionary'") == {"crate-alpha"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())
     assert "id='VARIANTS'" in source.canonical_ast(catalogue)
