@@ -50,7 +50,10 @@ def obtain_subject(
     make = _builder(plan, dataset, shape, seed)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     if isinstance(plan.source, Factory):
-        probe(make().to(device), shape, device)
+        first = make()
+        # It may bring weights of its own: training that starts elsewhere is another training.
+        model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
+        probe(first.to(device), shape, device)
     trained = _weights(plan, make, model_code, dataset, seed, device, label, progress)
 
     def ready() -> nn.Module:
@@ -90,6 +93,19 @@ def _from_factory(factory: Factory, shape: ImageShape, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(rng.stream_key(seed, "factory-init"))
         return factory(shape)
+
+
+def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
+    """The subject on the CPU as it is built, or with the weights of its checkpoint; not trained, not probed.
+
+    Raises:
+        SubjectError: it cannot be built.
+        CheckpointError: the given checkpoint cannot be used.
+    """
+    model = _builder(plan, dataset, _shape(dataset), seed)()
+    if plan.checkpoint is not None:
+        put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+    return model
 
 
 def _weights(
