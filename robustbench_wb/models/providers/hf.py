@@ -82,6 +82,13 @@ class _Model:
             except Exception as error:
                 reason = library.first_line(error)
                 raise SubjectError(f"the tokenizer of {self.name} cannot be loaded: {reason}") from error
+        # Without its files the library makes an empty one, silently.
+        if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+            raise SubjectError(f"{self.name} has no tokenizer; save the tokenizer into the same folder")
+        if len(tokenizer) > self.config.vocab_size:
+            raise SubjectError(
+                f"the tokenizer of {self.name} knows {len(tokenizer)} tokens, its model {self.config.vocab_size}"
+            )
         return Encoder(tokenizer, getattr(self.config, "max_position_embeddings", None))
 
     def preprocessing(self) -> Preprocessing:
