@@ -22,6 +22,8 @@ BETTER, CHANCE = 0.05, 1e-3
 """By how much accuracy must rise under another range for it to be the one expected, and the largest p of an exact
 paired test on it. It must also beat the answer "always the most frequent class" by that much: models that are not
 trained yet change from one constant answer to another."""
+TIED = 0.02
+"""Accuracies that lie this close are taken for equal."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -36,8 +38,9 @@ def input_range(patient: Patient) -> Finding:
     constant = float(torch.bincount(patient.labels).max()) / len(patient.labels)
     better = [w for w, (right, _) in others.items() if _better(right, plain) and right.mean() > constant + BETTER]
     if better:
-        # Several ranges may do better than a wrong one; the right one is also the one with sensible confidence.
-        best = min(better, key=lambda what: others[what][1])
+        # Several may do better than a wrong range. Of those that do about best, the right one is not overconfident.
+        most = max(float(others[what][0].mean()) for what in better)
+        best = min((w for w in better if others[w][0].mean() > most - TIED), key=lambda what: others[what][1])
         return Finding(
             check=name,
             verdict="fail",
@@ -97,7 +100,7 @@ def spread_over_samples(patient: Patient) -> float:
 
 
 def _fed(patient: Patient, inputs: Tensor) -> tuple[NDArray[np.bool_], float]:
-    """Which samples are classified correctly, and the mean loss. NaN logits are wrong answers, and so is an exception."""
+    """Which samples are classified correctly, and the mean loss. NaN logits are wrong answers, so is an exception."""
     try:
         logits = patient.ask_many(inputs)
     except MeasurementError:
