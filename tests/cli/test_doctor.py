@@ -14,10 +14,17 @@ from torch import nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.doctor import cost
 from robustbench_wb.engine.doctor.cost import Speed, kept_bytes
+from robustbench_wb.engine.doctor.diagnose import _examine
 from robustbench_wb.engine.doctor.forecast import forecast, passes
+from robustbench_wb.engine.doctor.patient import Patient
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.shape import ImageShape, TextShape
+from robustbench_wb.models.variant import Size
 from robustbench_wb.progress import Silent
 from robustbench_wb.stressors.catalogue import parse_stressor
 
@@ -348,24 +355,6 @@ def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> Non
     assert code == 4
 
 
-def test_a_new_head_is_a_warning(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustbench_wb.models.providers import pictures
-
-    once = pictures.Pictures.__init__
-
-    def fresh(self: nn.Module, *arguments: Any, **named: Any) -> None:
-        once(self, *arguments, **named)
-        self.fresh_head = True
-
-    monkeypatch.setattr(pictures.Pictures, "__init__", fresh)
-    code = run_cli(["doctor", "timm:test_vit;pretrained=false", "--device", "cpu", "--progress", "none", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert code == 0, found
-    assert {check: verdict for check, verdict in verdicts(found).items() if verdict not in ("ok", "skipped")} == {
-        "head": "warn"
-    }
-
-
 def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None:
     """Against the record of a run whose samples are never broken, so that nothing leaves early."""
     (tmp_path / "sure.py").write_text(
@@ -402,6 +391,74 @@ def test_stressors_of_unknown_cost_are_named() -> None:
     assert passes(parse_stressor("torchattacks:PGD;eps=8/255")) is None
     job = Prepared(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
     assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
+
+
+class _Gpu:
+    """The memory of a device of 1,000 bytes on which one sample takes ``each``."""
+
+    def __init__(self, each: int, raises_at: int = 1 << 30) -> None:
+        self.each, self.raises_at, self.batch, self.largest = each, raises_at, 0, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.batch, self.largest = len(x), max(self.largest, len(x))
+        if len(x) >= self.raises_at:
+            raise torch.OutOfMemoryError("out of memory")
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("each", "raises_at", "safe", "tried"), [(10, 1 << 30, 32, 64), (1, 16, 8, 16), (600, 9, 0, 1)]
+)
+def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
+    each: int, raises_at: int, safe: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = _Gpu(each, raises_at)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 77)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 77 + gpu.each * gpu.batch)
+    model = nn.Module()
+    model.forward = gpu.forward
+    shape = ImageShape(channels=1, height=2, width=2, classes=4, patch=2)
+    patient = Patient(model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d"))
+    found, measured = cost._by_trial(patient)
+    assert (found, gpu.largest) == (safe, tried)
+    assert f"at batch {safe}" in measured
+
+
+def test_a_batch_that_does_not_fit_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = ImageShape(channels=1, height=2, width=2, classes=3, patch=2)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(False)
+    patient = Patient(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
+    # 5 floats kept, doubled: 40 bytes per sample; 16 samples are 640 bytes of the 700 that half of 1,400 are.
+    monkeypatch.setattr(cost, "free_bytes", lambda: 1400)
+    assert cost.memory(patient, 16).verdict == "ok"
+    found = cost.memory(patient, 17)
+    assert found.verdict == "warn"
+    assert "40 B per sample" in found.measured
+    assert found.fix.startswith("use --batch-size 16")
+    monkeypatch.setattr(cost, "free_bytes", lambda: None)
+    assert cost.memory(patient, 16).verdict == "skipped"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
+    shape = TextShape(vocabulary=11, length=6, classes=11 if causal else 3, causal=causal)
+    variant = VARIANTS.get("vit" if causal else "bert").model_copy(
+        update={"sizes": {"toy": Size(width=8, depth=1, heads=2)}}
+    )
+    model = build(variant, "toy", shape, [], [], seed=0).eval().requires_grad_(False)
+    tokens = torch.randint(1, 11, (40, 6), generator=torch.Generator().manual_seed(0))
+    tokens[1, 3:] = 0
+    labels = torch.arange(40) % shape.classes
+    findings = {
+        f.check: f for f in _examine(Patient(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
+    }
+    assert {finding.verdict for finding in findings.values()} == {"ok", "skipped"}, findings
+    ok = {"answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "head"}
+    assert {name for name, finding in findings.items() if finding.verdict == "ok"} == ok
+    broken = Patient(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
+    assert {f.check for f in _examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
 
 
 def test_kept_bytes_are_those_of_the_activations() -> None:

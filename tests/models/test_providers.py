@@ -331,6 +331,20 @@ def test_models_of_both_libraries_run_through_the_front_door(
     assert again.reused == 4
 
 
+def test_the_doctor_is_content_with_them_and_warns_of_a_new_head(
+    hf_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers = library.load_library("transformers", "hf")
+    shutil.copytree(hf_folder, tmp_path / "four")
+    config = transformers.AutoConfig.from_pretrained(hf_folder, num_labels=4)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "four")
+    for folder, warned in ((hf_folder, set()), (tmp_path / "four", {"head"})):
+        capsys.readouterr()
+        assert run_cli(["doctor", f"hf:{folder}", "--device", "cpu", "--progress", "none", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert {finding["check"] for finding in found if finding["verdict"] not in ("ok", "skipped")} == warned
+
+
 STARTS = """
 from pathlib import Path
 import torch

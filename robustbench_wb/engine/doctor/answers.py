@@ -16,7 +16,8 @@ SUM_TOLERANCE = 1e-3
 def answers(patient: Patient) -> Finding:
     """A float tensor of one row per input and one column per class."""
     name, count = "answers", len(patient.few)
-    expected = (count, patient.shape.classes)
+    tokens = (patient.few.shape[1],) if patient.shape.causal else ()
+    expected = (count, *tokens, patient.shape.classes)
     try:
         logits: object = patient.ask(patient.few)
     except MeasurementError as error:
@@ -28,9 +29,9 @@ def answers(patient: Patient) -> Finding:
     if not logits.is_floating_point():
         fix = "return the logits before argmax: attacks need their gradient"
         return Finding(check=name, verdict="fail", measured=f"{form}: labels, not logits", fix=fix)
-    if logits.ndim == 2 and len(logits) == count and logits.shape[1] != expected[1]:
-        measured = f"{form}: {logits.shape[1]} classes, and the task has {expected[1]}"
-        fix = f"give the last layer {expected[1]} outputs (`shape.classes`), in the order of the task's classes"
+    if logits.shape[:-1] == expected[:-1] and logits.shape != expected:
+        measured = f"{form}: {logits.shape[-1]} classes, and the task has {expected[-1]}"
+        fix = f"give the last layer {expected[-1]} outputs (`shape.classes`), in the order of the task's classes"
         return Finding(check=name, verdict="fail", measured=measured, fix=fix)
     if logits.shape != expected:
         fix = "return one row per input and one column per class; do not squeeze, average or pad the batch"
@@ -90,7 +91,7 @@ def _extremes(patient: Patient) -> Iterator[tuple[str, Tensor]]:
 
 def are_logits(patient: Patient) -> Finding:
     """Rows that are probabilities (sum 1, none negative) or their logarithms (log of the sum of exponents 0)?"""
-    logits = patient.ask(patient.few).double()
+    logits = patient.ask(patient.few).double().flatten(0, -2)
     sums, log_sums = logits.sum(1), torch.logsumexp(logits, 1)
     if bool((logits >= 0).all()) and float((sums - 1).abs().max()) < SUM_TOLERANCE:
         return Finding(

@@ -37,6 +37,10 @@ class Speed:
 
 def memory(patient: Patient, batch: int) -> Finding:
     """The largest batch whose input gradient fits into half of the free memory; does the wanted one?"""
+    if not patient.images:
+        return Finding(
+            check="memory", verdict="skipped", measured="no gradient of token ids is taken, so little is kept"
+        )
     safe, measured = _by_trial(patient) if patient.device.type == "cuda" else _by_estimate(patient)
     if safe is None:
         return Finding(check="memory", verdict="skipped", measured=measured)
