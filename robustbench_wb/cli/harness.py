@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from robustbench_wb.engine.doctor.diagnose import diagnose
+from robustbench_wb.engine.doctor.finding import Diagnosis
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.record import Measured, Record
 from robustbench_wb.engine.request import RunRequest
@@ -70,6 +72,15 @@ def train(request: RunRequest, progress: Progress | None = None) -> list[Trained
         UsageError: the request or the data cannot be used.
     """
     return train_subjects(Prepared(request, progress or Silent()))
+
+
+def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
+    """Examine the first subject of a request on its first task; train nothing, write nothing.
+
+    Raises:
+        UsageError: the request or the data cannot be used.
+    """
+    return diagnose(Prepared(request, progress or Silent()))
 
 
 def diff(old: str, new: str, results: str = "results") -> Comparison:

@@ -70,6 +70,7 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.known = self._known(subject)
+        self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
         if clean.record is None:
