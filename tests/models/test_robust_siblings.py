@@ -17,9 +17,9 @@ from robustbench_wb.models.attention.robust_kde import RobustKdeAttention
 from robustbench_wb.models.attention.rpc import RpcAttention
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.attention.twicing import TwicingAttention
-from robustbench_wb.models.build import build
+from robustbench_wb.models.build import build, skeleton
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.shape import TextShape
+from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sockets import Attention, Context, Place
 from robustbench_wb.models.variant import Size
 
@@ -235,6 +235,13 @@ def test_every_variant_reads_text(name: str, causal: bool) -> None:
     assert torch.allclose(out[1, :3] if causal else out[1], short[0], rtol=0, atol=1e-10)
     (out[0].sum() + short.sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_have_the_parameters_of_vit(name: str) -> None:
+    shape = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
+    count = sum(p.numel() for p in skeleton(VARIANTS.get(name), "tiny", shape).parameters())
+    assert count == 5_717_416 - (12 * (192 * 192 + 192) if name == "rpc" else 0)  # it has no queries
 
 
 # --- Special cases. ---
