@@ -13,7 +13,7 @@ from robustbench_wb.errors import MeasurementError
 
 NAME = "gradient"
 DIRECTIONS = 4
-STEP, TOLERANCE = 1e-5, 0.01
+STEP, TOLERANCE = 1e-6, 0.01
 """Step of the central difference and largest median error in float64, as a share of the typical slope."""
 STEP_32, TOLERANCE_32 = 1e-2, 0.1
 """The same in float32, for models that cannot be converted."""

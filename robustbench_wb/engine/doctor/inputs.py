@@ -35,8 +35,8 @@ def input_range(patient: Patient) -> Finding:
         return Finding(check=name, verdict="skipped", measured="token ids have no range")
     plain, _ = _fed(patient, patient.inputs)
     others = {what: _fed(patient, feed(patient.inputs)) for what, feed in _feeds(patient).items()}
-    constant = float(torch.bincount(patient.labels).max()) / len(patient.labels)
-    better = [w for w, (right, _) in others.items() if _better(right, plain) and right.mean() > constant + BETTER]
+    enough = _constant(patient) + BETTER
+    better = [what for what, (right, _) in others.items() if _better(right, plain) and right.mean() > enough]
     if better:
         # Several may do better than a wrong range. Of those that do about best, the right one is not overconfident.
         most = max(float(others[what][0].mean()) for what in better)
@@ -77,6 +77,9 @@ def normalisation(patient: Patient) -> Finding:
     measured = f"{first.name} is fed mean {first.mean:.2g}, deviation {first.deviation:.2g}"
     if first.is_norm:
         return Finding(check=name, verdict="ok", measured=f"{measured}, and normalises it")
+    right, _ = _fed(patient, patient.inputs)
+    if right.mean() > 2 * _constant(patient):
+        return Finding(check=name, verdict="ok", measured=f"{measured}; it classifies {right.mean():.0%} that way")
     if first.untouched:
         return Finding(
             check=name,
@@ -108,6 +111,11 @@ def _fed(patient: Patient, inputs: Tensor) -> tuple[NDArray[np.bool_], float]:
     right = (logits.argmax(1) == patient.labels) & torch.isfinite(logits).all(1)
     loss = float(functional.cross_entropy(logits, patient.labels))
     return right.cpu().numpy(), loss if loss == loss else float("inf")
+
+
+def _constant(patient: Patient) -> float:
+    """Accuracy of always naming the most frequent class."""
+    return float(torch.bincount(patient.labels).max()) / len(patient.labels)
 
 
 def _better(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
