@@ -81,6 +81,8 @@ def import_checkpoint(source: Path, output: Path, variant: str, size: str, given
             ``output`` cannot be written.
     """
     recipe = VARIANTS.get(variant)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the file that is read; write to another")
     recipe.size(size)  # raises for an unknown size, before a large file is read
     state = read_state(source)
     family = find_family(variant, state)
@@ -130,7 +132,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
             f"{path} is refused: it holds more than tensors and plain values, and loading it could run code; "
             "save its state_dict alone, or convert it to safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a readable torch file: {error}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not weights by name")

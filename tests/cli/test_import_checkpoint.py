@@ -164,4 +164,6 @@ def test_files_that_are_not_there(cli: Run, tmp_path: Path, theirs: dict[str, Te
     refused(cli("import-checkpoint", "nowhere", *CRATE), "does not exist", tmp_path)
     save_file(theirs, tmp_path / "file")
     refused(cli("import-checkpoint", "file", *CRATE[:-1], "no/folder/out"), "cannot be written", tmp_path)
+    same = cli("import-checkpoint", "file", *CRATE[:-1], "file")
+    refused(same, "write to another", tmp_path)
     assert "Examples" in cli("import-checkpoint", "--help").stdout

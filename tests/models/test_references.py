@@ -130,6 +130,8 @@ def test_a_second_copy_of_the_words_must_be_one() -> None:
     assert load_reference(model, "crate", more).unused == ("lm_head.weight", "transformer.h.1.attn.bias")
     with pytest.raises(CheckpointError, match="lm_head"):
         load_reference(model, "crate", {**more, "lm_head.weight": torch.zeros(13, 8)})
+    with pytest.raises(CheckpointError, match="lm_head"):
+        load_reference(model, "crate", {**more, "lm_head.weight": "x"})
 
 
 def test_what_has_no_reference() -> None:

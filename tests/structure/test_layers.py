@@ -82,7 +82,16 @@ def test_only_the_console_prints() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["run", "--help"], ["list"], ["list", "--json"], ["show", "crate"], ["show", "digits"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["import-checkpoint", "--help"],
+        ["list"],
+        ["list", "--json"],
+        ["show", "crate"],
+        ["show", "digits"],
+    ],
     ids=" ".join,
 )
 def test_light_commands_import_no_torch(arguments: list[str]) -> None:

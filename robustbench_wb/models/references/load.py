@@ -54,7 +54,7 @@ def load_reference(model: nn.Module, variant: str, state: Mapping[str, Any]) -> 
     _refuse_other_names(family, given, wanted)
     weights = {ours: _fitting(rule, given, own[ours]) for ours, rule in by_name.items() if ours not in fresh}
     for copy, original in family.copies.items():
-        if copy in given and not torch.equal(given[copy], given[original]):
+        if copy in given and not _same(given[copy], given[original]):
             raise CheckpointError(f"{copy} in the reference checkpoint is not {original}: the model here ties them")
     model.load_state_dict({**own, **weights})
     return Loaded(tuple(sorted(given.keys() - wanted)), tuple(sorted(fresh)))
@@ -136,3 +136,7 @@ def _fitting(rule: Rule, given: Mapping[str, Any], own: Tensor) -> Tensor:
             f"this model needs {tuple(own.shape)}"
         )
     return tensor
+
+
+def _same(one: object, other: Tensor) -> bool:
+    return isinstance(one, Tensor) and one.dtype == other.dtype and torch.equal(one, other)

@@ -38,7 +38,7 @@ KERNEL = Form(
     lambda theirs: theirs[0].permute(0, 2, 3, 1).flatten(1), lambda ours, channels: [_to_kernel(ours, channels)], axes=4
 )
 """Theirs is a convolution with the patch as its stride, (d, C, p, p); ours a linear map with the channel fastest."""
-STACKED = Form(lambda theirs: torch.cat(list(theirs)), lambda ours, _: list(ours.chunk(3)))
+STACKED = Form(lambda theirs: torch.stack(list(theirs)).flatten(0, 1), lambda ours, _: list(ours.chunk(3)))
 """Theirs are query, key and value apart."""
 FIRST_SEGMENT = Form(
     lambda theirs: theirs[0] + theirs[1][:1], lambda ours, _: [ours, ours.new_zeros(2, ours.shape[1])], axes=2
