@@ -1,0 +1,71 @@
+"""The example of docs/variants/adding.md, as a stranger would take it: found by its name once it is installed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import ATTENTIONS
+from robustbench_wb.models.shape import ImageShape, TextShape
+
+PAGE = Path(__file__).parents[2] / "docs" / "variants" / "adding.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+
+
+def test_the_example_is_short_and_builds_in_every_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("python")
+    assert len(code.splitlines()) < 60
+    (tmp_path / "cosine.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
+    ATTENTIONS.add("cosine", "cosine:CosineAttention", "the docs' own")
+    import cosine  # type: ignore[import-not-found]
+
+    image = ImageShape(channels=1, height=8, width=8, classes=3, patch=2)
+    assert build(cosine.COSINE, "nano", image, [0.5], [0.5], 0)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    text = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=2), [], [], 0).double().eval()
+    alone, padded = text(torch.tensor([[2, 5, 7]])), text(torch.tensor([[2, 5, 7, 0, 0]]))
+    assert (alone - padded).abs().max() < 1e-12
+    words = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=9, causal=True), [], [], 0)
+    assert words(torch.tensor([[5, 6, 7]])).shape == (1, 3, 9)
+    layer = text.backbone.blocks[0].attention
+    x = torch.randn(1, 4, 64, dtype=torch.float64)
+    q, k, v = layer.qkv(x)[0].chunk(3, dim=-1)
+    rows = []
+    for h in range(4):
+        s = slice(16 * h, 16 * h + 16)
+        cosines = torch.stack([torch.stack([torch.cosine_similarity(a, b, dim=0) for b in k[:, s]]) for a in q[:, s]])
+        rows.append((cosines * 10).softmax(dim=-1) @ v[:, s])
+    from robustbench_wb.models.sockets import Context
+
+    want = torch.cat(rows, dim=-1) @ layer.out.weight.T + layer.out.bias
+    assert (layer(x, Context())[0] - want).abs().max() < 1e-10
+
+
+def test_an_installed_package_is_found_by_name(tmp_path: Path) -> None:
+    """Entry points are what an installer writes; here they are written by hand."""
+    (code,), (lines,) = blocks("python"), blocks("toml")
+    (tmp_path / "cosine.py").write_text(code, encoding="utf-8")
+    info = tmp_path / "cosine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cosine\nVersion: 1.0\n")
+    ini = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", lines).replace('"', "")
+    (info / "entry_points.txt").write_text(ini)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "robustbench_wb", "show", "cosine", "--json"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2010.04245" in done.stdout
