@@ -45,13 +45,13 @@ class Bench:
 
     def native(self, setting: Setting) -> Tensor:
         attack = parse_stressor(f"pgd-{setting.norm};eps={setting.eps};steps={setting.steps};step=1/8")
-        return attack.apply(Job(self.model, self.images, self.labels, self.ids, 0, BATCH)).images
+        return attack.apply(Job(self.model, self.images, self.labels, self.ids, 0, BATCH)).inputs
 
     def torchattacks(self, setting: Setting) -> Tensor:
         name = {"linf": "PGD", "l2": "PGDL2"}[setting.norm]
         numbers = f"eps={setting.eps};alpha={setting.eps / 8};steps={setting.steps};random_start=true;batch={BATCH}"
         attack = parse_stressor(f"torchattacks:{name};{numbers}")
-        return attack.apply(Job(self.model, self.images, self.labels, self.ids, 0, BATCH)).images
+        return attack.apply(Job(self.model, self.images, self.labels, self.ids, 0, BATCH)).inputs
 
     def foolbox(self, setting: Setting) -> Tensor:
         import foolbox
@@ -74,7 +74,7 @@ def prepare(variant: str) -> Bench:
     job = Prepared(RunRequest(variants=(variant,), device="cpu"), Silent())
     dataset = job.datasets[0]
     model = job.obtain(job.plan.tasks[0].subjects[0], dataset).model
-    images = torch.tensor(dataset.test.images).float() / 255
+    images = torch.tensor(dataset.test.inputs).float() / 255
     labels = torch.tensor(dataset.test.labels)
     right = torch.nonzero(predict(model, images, BATCH).argmax(1) == labels)[:, 0]
     return Bench(model, images[right], labels[right], right)

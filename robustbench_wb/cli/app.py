@@ -7,6 +7,7 @@ import typer
 from robustbench_wb import __version__
 from robustbench_wb.cli import console
 from robustbench_wb.cli.diff import diff_command
+from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.run import run_command
@@ -37,6 +38,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("leaderboard")(leaderboard_command)
+app.command("import-checkpoint")(import_command)
 
 # The parser's own errors: typer's BadParameter derives from UsageError, which derives from this class.
 _PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]

@@ -15,8 +15,9 @@ def diff_command(
 ) -> None:
     """Compare two versions in pairs: which samples were lost and gained, and whether that is more than chance.
 
-    Every cell gets a verdict (worse, better, equivalent, undecided) from an exact McNemar test, corrected for the
-    number of cells. Cells that measure different things are refused with the field that differs: exit code 3.
+    Every cell gets a verdict (worse, better, equivalent, undecided) from a paired test (exact McNemar for accuracy, a
+    t-test of the losses for perplexity), corrected for the number of cells. Cells that measure different things are
+    refused with the field that differs: exit code 3.
 
     Examples:
 

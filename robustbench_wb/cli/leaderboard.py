@@ -18,7 +18,7 @@ def leaderboard_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Show every row of the score table, or export it.
+    """Show every row of the score table, the best subject of each task first, or export it as it stands.
 
     Examples:
 
@@ -28,7 +28,7 @@ def leaderboard_command(
     """
     from robustbench_wb.report.csv import leaderboard_csv
     from robustbench_wb.report.json import rows_json
-    from robustbench_wb.report.scores import score_blocks
+    from robustbench_wb.report.scores import leaderboard_blocks
     from robustbench_wb.store.scores import ScoreTable
 
     table = ScoreTable(results)
@@ -40,7 +40,9 @@ def leaderboard_command(
         _write(Path(csv), leaderboard_csv(rows))
         console.tell(f"{len(rows)} rows of v{number} written to {csv}")
     else:
-        console.present(lambda: score_blocks(rows, number, console.width()), lambda: rows_json(rows, number), as_json)
+        console.present(
+            lambda: leaderboard_blocks(rows, number, console.width()), lambda: rows_json(rows, number), as_json
+        )
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,11 +1,21 @@
 """A request made ready: plan, device and data. Nothing is written or computed yet."""
 
 from robustbench_wb.engine.device import choose_device, exact_float32
-from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
+from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.subject import Subject, obtain_subject
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
 from robustbench_wb.tasks.task import Dataset
+
+
+def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
+    """Say at once that a stressor cannot perturb what a task consists of."""
+    image = isinstance(dataset.shape, ImageShape)
+    for stressor in (rung for ladder in task.ladders for rung in ladder.rungs):
+        if stressor.modality == "image" and not image:
+            raise UsageError(f"stressor {stressor.name!r} perturbs images, and task {dataset.label!r} has none")
 
 
 class Prepared:
@@ -20,6 +30,8 @@ class Prepared:
         self.plan: Plan = make_plan(request)
         self.device = choose_device(request.device)
         self.datasets = [task.task.load(request.data_dir) for task in self.plan.tasks]
+        for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
+            _refuse_misfits(task, dataset)
         exact_float32()
 
     def obtain(self, subject: SubjectPlan, dataset: Dataset) -> Subject:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import HarnessError, MeasurementError
+from robustbench_wb.models.inputs import batches, to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.training.losses import next_token_losses
 
 SHARD_BYTES = 1 << 28
-"""Samples are measured in shards of about this many bytes of float32 pixels. Cannot change a result."""
+"""Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +28,11 @@ class Samples:
     """The evaluated samples of a task."""
 
     ids: NDArray[np.int32]
-    images: NDArray[np.uint8]
-    """(N, C, H, W)."""
+    inputs: NDArray[Any]
+    """Images, uint8 (N, C, H, W), or token ids, int32 (N, L)."""
     labels: NDArray[np.int64]
+    language: bool = False
+    """Whether the answer is the next token: samples have a loss then, and no right or wrong."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,28 +62,29 @@ def measure(
 ) -> Record:
     """Measure one cell.
 
-    ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` are tried, all
-    others keep their state. None: this is the clean cell, where every sample is judged and an error is ``WRONG``.
+    ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` (or ``SCORED``) are
+    tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
+    ``WRONG``.
 
     Raises:
-        MeasurementError: the stressor or the model failed, or a perturbed image broke the threat model.
+        MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
     started = time.perf_counter()
     count = len(samples)
-    alive = np.arange(count) if before is None else np.flatnonzero(before == State.ROBUST)
+    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, (State.ROBUST, State.SCORED)))
     states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
     losses = np.full(count, np.nan, np.float32)
     forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
     wobble = 0
     failed = State.WRONG if before is None else State.BROKEN
     advance(count - len(alive))
-    pixels = int(np.prod(samples.images.shape[1:]))
-    shard = max(batch, SHARD_BYTES // (4 * pixels))
+    numbers = int(np.prod(samples.inputs.shape[1:]))
+    shard = max(batch, SHARD_BYTES // (4 * numbers))
     for start in range(0, len(alive), shard):
         rows = alive[start : start + shard]
         job = Job(
             model=model,
-            images=torch.from_numpy(samples.images[rows]).to(device).float() / 255,
+            inputs=to_inputs(samples.inputs[rows], device),
             labels=torch.from_numpy(samples.labels[rows]).to(device),
             ids=torch.from_numpy(samples.ids[rows].astype(np.int64)).to(device),
             seed=identity.seed,
@@ -87,9 +93,10 @@ def measure(
         )
         with one_line(stressor.signature):
             stressed = stressor.apply(job)
-            stressor.check(job.images, stressed.images)
-            verdict = _judge(job, stressed)
-        states[rows] = np.where(verdict.finite, np.where(verdict.correct, State.ROBUST, failed), State.ERRORED)
+            stressor.check(job.inputs, stressed.inputs)
+            verdict = _score(job, stressed) if samples.language else _judge(job, stressed)
+        judged = State.SCORED if samples.language else np.where(verdict.correct, State.ROBUST, failed)
+        states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         losses[rows] = verdict.losses
         forwards[rows] = stressed.forwards + verdict.passes
         backwards[rows] = stressed.backwards
@@ -109,18 +116,18 @@ class _Verdict:
 
 
 def _judge(job: Job, stressed: Stressed) -> _Verdict:
-    """Classify the perturbed images in float32, in another order and batching than the search; count disagreements.
+    """Classify the perturbed inputs in float32, in another order and batching than the search; count disagreements.
 
     The verdict is this second pass alone. A stressor that did not look at predictions gets a first pass here, so that
     what rounding can change is counted for every cell.
     """
     passes = 1
     if stressed.broken is None:
-        first = _wrong(predict(job.model, stressed.images, job.batch), job.labels)
+        first = _wrong(predict(job.model, stressed.inputs, job.batch), job.labels)
         passes = 2
     else:
         first = torch.from_numpy(stressed.broken).to(job.labels.device)
-    logits = predict(job.model, stressed.images.flip(0), job.batch).flip(0)
+    logits = predict(job.model, stressed.inputs.flip(0), job.batch).flip(0)
     wrong = _wrong(logits, job.labels)
     losses = F.cross_entropy(logits, job.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
@@ -134,6 +141,16 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
         wobble=int(((first != wrong) & finite).sum()),
         passes=passes,
     )
+
+
+@torch.no_grad()
+def _score(job: Job, stressed: Stressed) -> _Verdict:
+    """The loss of every sample of a language model; the logits of a batch are too large to keep."""
+    losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
+    for rows, tokens in batches(stressed.inputs, job.batch):
+        losses[rows] = next_token_losses(job.model(tokens).float(), tokens)
+    finite = torch.isfinite(losses).cpu().numpy()
+    return _Verdict(correct=finite, finite=finite, losses=losses.cpu().numpy(), wobble=0, passes=1)
 
 
 def _wrong(logits: Tensor, labels: Tensor) -> Tensor:

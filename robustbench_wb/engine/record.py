@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.spec import Spec, digest
+
+Metric = Literal["accuracy", "perplexity"]
+"""What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
 
 SCHEMA_VERSION = 1
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
@@ -25,6 +29,8 @@ class State(IntEnum):
     """Could not be judged (logits not finite, an exception)."""
     NOT_RUN = 4
     """Left out: the cell stopped before this sample."""
+    SCORED = 5
+    """Judged by its loss alone, in language modelling: there is no right or wrong."""
 
 
 class Identity(Spec):
@@ -73,6 +79,8 @@ class Cell(Spec):
     strength: str
     """Exact text, like ``8/255``; empty for a stressor without strength."""
     seed: int
+    metric: Metric = "accuracy"
+    """A fact of the task, so that a cell that failed has it too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +93,8 @@ class Record:
     states: NDArray[np.int8]
     """Values of :class:`State`."""
     losses: NDArray[np.float32]
-    """Cross-entropy in nats of the true label at the judged input; NaN where not judged."""
+    """Cross-entropy in nats of the true label at the judged input, in language modelling the mean over the predicted
+    tokens of the sample, of which every sample has as many; NaN where not judged."""
     forwards: NDArray[np.int32]
     """Forward passes spent on each sample in this cell alone (not on lower strengths), verdict included."""
     backwards: NDArray[np.int32]

@@ -157,6 +157,7 @@ class _Bench:
             stressor=stressor.signature.split(";")[0],
             strength=stressor.strength,
             seed=self.job.plan.seed,
+            metric="perplexity" if self.dataset.shape.causal else "accuracy",
         )
 
     def _failed(
@@ -178,4 +179,4 @@ def choose_samples(dataset: Dataset, count: int | None) -> Samples:
     if count is not None and count < total:
         chosen = rng.permutation(total, 0, "evaluated-samples")[:count]
         ids = torch.sort(chosen).values.numpy().astype(np.int32)
-    return Samples(ids, np.asarray(dataset.test.images[ids]), dataset.test.labels[ids])
+    return Samples(ids, np.asarray(dataset.test.inputs[ids]), dataset.test.labels[ids], dataset.shape.causal)

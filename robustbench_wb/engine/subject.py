@@ -14,7 +14,7 @@ from robustbench_wb.engine.record import SubjectCard
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.probe import probe
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
 from robustbench_wb.spec import digest
@@ -46,7 +46,7 @@ def obtain_subject(
         SubjectError: it cannot be built, does not behave like a classifier, or its training diverged.
         CheckpointError: the given checkpoint cannot be used.
     """
-    shape = _shape(dataset)
+    shape = dataset.shape
     make = _builder(plan, dataset, shape, seed)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     if isinstance(plan.source, Factory):
@@ -65,27 +65,22 @@ def obtain_subject(
     return Subject(card, model_code, ready)
 
 
-def _shape(dataset: Dataset) -> ImageShape:
-    _, channels, height, width = dataset.train.images.shape
-    return ImageShape(channels=channels, height=height, width=width, classes=len(dataset.classes), patch=dataset.patch)
-
-
-def _source_digest(plan: SubjectPlan, shape: ImageShape) -> str:
+def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
     if isinstance(plan.source, Factory):
         return plan.source.code_digest
     return variant_code_digest(plan.source, plan.size, shape)
 
 
-def _builder(plan: SubjectPlan, dataset: Dataset, shape: ImageShape, seed: int) -> Callable[[], nn.Module]:
+def _builder(plan: SubjectPlan, dataset: Dataset, shape: Shape, seed: int) -> Callable[[], nn.Module]:
     """A function that builds the untrained model, the same one each time."""
     if isinstance(plan.source, Factory):
         return partial(_from_factory, plan.source, shape, seed)
     variant = plan.source
-    mean, std = dataset.train.moments()
+    mean, std = dataset.train.moments() if isinstance(shape, ImageShape) else ([], [])
     return partial(build, variant, plan.size, shape, mean, std, seed)
 
 
-def _from_factory(factory: Factory, shape: ImageShape, seed: int) -> nn.Module:
+def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
     """A user's model, its random initialisation drawn from a generator of its own."""
     with torch.random.fork_rng():
         torch.manual_seed(rng.stream_key(seed, "factory-init"))

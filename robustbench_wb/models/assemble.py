@@ -24,7 +24,7 @@ class Parts:
     position: Position
     post: bool
     norm_eps: float
-    initialisation: Literal["trunc-normal", "torch"]
+    initialisation: Literal["trunc-normal", "torch", "xavier"]
 
 
 def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[float], Sequence[float]]) -> Transformer:
@@ -50,6 +50,8 @@ def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[flo
     model = ImageClassifier(embedding, backbone, head, mean, std) if mean else Transformer(embedding, backbone, head)
     if parts.initialisation == "trunc-normal":
         model.apply(_trunc_normal)
+    elif parts.initialisation == "xavier":
+        model.apply(xavier)
     return model
 
 
@@ -57,5 +59,13 @@ def _trunc_normal(module: nn.Module) -> None:
     """ViT's start: linear weights of std 0.02, no biases. (CRATE keeps torch's own: U(+-1/sqrt(fan in)).)"""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def xavier(module: nn.Module) -> None:
+    """The start of masked autoencoders: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

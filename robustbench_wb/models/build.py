@@ -80,7 +80,7 @@ def _sockets(variant: Variant, shape: Shape) -> dict[str, tuple[Registry[Any], s
         else (EMBEDDINGS, variant.text_embedding, variant.text_embedding_options),
         "head": (HEADS, variant.language_head, variant.language_head_options)
         if shape.causal
-        else (HEADS, variant.head, {}),
+        else (HEADS, variant.head, variant.head_options),
     }
 
 

@@ -67,7 +67,10 @@ class PatchEmbedding(Embedding):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Context]:
         """Images (B, C, H, W) to tokens (B, 1 + N, d) and their context."""
-        patches: Tensor = self.project(patchify(inputs, self.patch))
+        return self.join(self.project(patchify(inputs, self.patch)))
+
+    def join(self, patches: Tensor) -> tuple[Tensor, Context]:
+        """Projected patches (B, N, d) to tokens: behind the class token, with their positions."""
         tokens = torch.cat([self.cls.expand(len(patches), -1, -1), patches], dim=1)
         context = Context(coordinates=self.coordinates)
         stream: Tensor = self.positions(tokens, context)

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from robustbench_wb.errors import SubjectError, UsageError
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.shape import Shape
 from robustbench_wb.source import code_digest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def is_external(reference: str) -> bool:
 
 @dataclass(frozen=True)
 class Factory:
-    """A user's function that makes a model: images in [0, 1], (B, C, H, W), to logits (B, classes).
+    """A user's function that makes a model: images in [0, 1] or token ids, to logits (B, classes).
 
     ``code_digest`` covers the file and what it imports from its own folder.
     """
@@ -32,11 +32,11 @@ class Factory:
     reference: str
     path: Path
     code_digest: str
-    make: Callable[[ImageShape], object] = field(repr=False)
+    make: Callable[[Shape], object] = field(repr=False)
     siblings: dict[str, ModuleType] = field(repr=False, compare=False)
 
-    def __call__(self, shape: ImageShape) -> "nn.Module":
-        """The model for images and classes of this shape.
+    def __call__(self, shape: Shape) -> "nn.Module":
+        """The model for inputs and classes of this shape.
 
         Raises:
             SubjectError: the function raised, or returned something else than a module.

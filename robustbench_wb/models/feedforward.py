@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustbench_wb.models.sockets import FeedForward, Place
+from robustbench_wb.models.sparse import SparseStep
 
 
 class Mlp(FeedForward):
@@ -29,16 +30,15 @@ class Mlp(FeedForward):
         return joined
 
 
-class Ista(FeedForward):
+class Ista(SparseStep):
     """One proximal gradient step towards a non-negative sparse code of z = LN(x) in the dictionary D (d, d).
 
     ``relu(z + eta D^T (z - D z) - eta lam)``, z a column (Yu et al. 2023, arXiv 2306.01129). There is no
-    skip: the z inside the step is the only path. ``eta`` and ``lam`` are constants, not in the checkpoint.
+    skip: the z inside the step is the only path.
     """
 
     def __init__(self, place: Place, eta: float = 0.1, lam: float = 0.1) -> None:
-        super().__init__()
-        self.eta, self.lam = eta, lam
+        super().__init__(eta, lam)
         self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
         # Kaiming uniform with gain sqrt(2) (He et al. 2015): U(-sqrt(6/d), sqrt(6/d)).
         bound = math.sqrt(6.0 / place.width)
@@ -49,7 +49,3 @@ class Ista(FeedForward):
         z = self.norm(x)
         error = z - functional.linear(z, self.dictionary)  # rows: z - z D^T
         return torch.relu(z + self.eta * (error @ self.dictionary) - self.eta * self.lam)
-
-    def extra_repr(self) -> str:
-        """The constants, for printing."""
-        return f"eta={self.eta}, lam={self.lam}"

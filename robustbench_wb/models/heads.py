@@ -8,11 +8,14 @@ from robustbench_wb.models.sockets import Context, Head
 
 
 class ClsHead(Head):
-    """``LN(x_cls) W + b``. ViT's final norm and CRATE's head norm are the same: it acts token by token."""
+    """``LN(x_cls) W + b``. ViT's final norm and CRATE's head norm are the same: it acts token by token.
 
-    def __init__(self, width: int, classes: int, norm_eps: float) -> None:
+    ``eps`` is the norm's own, where it differs from that of the blocks.
+    """
+
+    def __init__(self, width: int, classes: int, norm_eps: float, eps: float | None = None) -> None:
         super().__init__(width, classes, norm_eps)
-        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.norm = nn.LayerNorm(width, eps=norm_eps if eps is None else eps)
         self.linear = nn.Linear(width, classes)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:

@@ -1,46 +1,62 @@
 """Does a model behave like a classifier? Asked once, before hours are spent on it."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.shape import ImageShape, Shape
 
 
-def probe(model: nn.Module, shape: ImageShape, device: torch.device | str) -> None:
+def probe(model: nn.Module, shape: Shape, device: torch.device | str) -> None:
     """Pass two black, two white and two grey images through the model, which must already be on ``device``.
+
+    A text model gets two texts of two tokens and two of full length, all of one word.
 
     Every submodule's train or eval mode is put back afterwards.
 
     Raises:
-        SubjectError: it raised, or the logits are not a finite float tensor of shape (2, classes).
+        SubjectError: it raised, or the logits are not a finite float tensor of shape (2, classes), or in language
+            modelling (2, tokens, vocabulary).
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        for level, colour in ((0.0, "black"), (1.0, "white"), (0.5, "grey")):
-            images = torch.full((2, shape.channels, shape.height, shape.width), level, device=device)
-            _check(_forward(model, images), shape.classes, colour)
+        for inputs, what in _examples(shape, device):
+            answers = (2, inputs.shape[1], shape.classes) if shape.causal else (2, shape.classes)
+            _check(_forward(model, inputs, what), answers, what)
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _forward(model: nn.Module, images: Tensor) -> object:
+def _examples(shape: Shape, device: torch.device | str) -> Iterator[tuple[Tensor, str]]:
+    if isinstance(shape, ImageShape):
+        for level, colour in ((0.0, "black"), (1.0, "white"), (0.5, "grey")):
+            size = (2, shape.channels, shape.height, shape.width)
+            yield torch.full(size, level, device=device), f"{colour} images"
+        return
+    for length in (min(2, shape.length), shape.length):
+        yield torch.full((2, length), shape.vocabulary - 1, device=device), f"texts of {length} tokens"
+
+
+def _forward(model: nn.Module, inputs: Tensor, what: str) -> object:
     try:
         with torch.no_grad():
-            return model(images)
+            return model(inputs)
     except Exception as error:
-        size = tuple(images.shape)
-        raise SubjectError(f"the model raised {type(error).__name__} on images of {size}: {error}") from error
+        size = tuple(inputs.shape)
+        raise SubjectError(f"the model raised {type(error).__name__} on {what} of {size}: {error}") from error
 
 
-def _check(logits: object, classes: int, colour: str) -> None:
+def _check(logits: object, answers: tuple[int, ...], what: str) -> None:
     if not isinstance(logits, Tensor):
         raise SubjectError(f"the model returned a {type(logits).__name__}; logits must be a float tensor (B, classes)")
     if not logits.is_floating_point():
         raise SubjectError(f"the model returned {logits.dtype}; logits must be float, not labels")
-    if logits.shape != (2, classes):
-        raise SubjectError(f"the model returned shape {tuple(logits.shape)} for 2 images; expected (2, {classes})")
+    if logits.shape != answers:
+        kind = what.split()[-1] if what.endswith("images") else "texts"
+        raise SubjectError(f"the model returned shape {tuple(logits.shape)} for 2 {kind}; expected {answers}")
     if not torch.isfinite(logits).all():
-        raise SubjectError(f"the model's logits for {colour} images are not finite")
+        raise SubjectError(f"the model's logits for {what} are not finite")

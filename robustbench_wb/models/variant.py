@@ -54,11 +54,12 @@ class Variant(Spec):
     text_embedding: str = "token"
     text_embedding_options: Options = Field(default_factory=dict)
     head: str = "cls"
+    head_options: Options = Field(default_factory=dict)
     language_head: str = "tied"
     language_head_options: Options = Field(default_factory=dict)
     norm: Literal["pre", "post"] = "pre"
     norm_eps: float = Field(default=1e-6, gt=0)
-    initialisation: Literal["trunc-normal", "torch"] = "trunc-normal"
+    initialisation: Literal["trunc-normal", "torch", "xavier"] = "trunc-normal"
     sizes: dict[str, Size]
     status: Literal["confirmed", "reconstruction"]
     source: str

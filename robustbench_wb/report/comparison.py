@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import expm1
 from typing import Final
 
-from robustbench_wb.report.scores import cell_label, subject_labels, subject_of
+from robustbench_wb.engine.record import Metric
+from robustbench_wb.report.scores import cell_label, short_text, subject_labels
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.compare import Comparison, Pair
-from robustbench_wb.store.rows import ScoreRow
 
 _COLUMNS: Final = (
     Column("cell"),
@@ -22,6 +23,8 @@ _COLUMNS: Final = (
 _DISPENSABLE: Final = ("detects", "old -> new", "p (Holm)")
 """Columns left out of a table that is too wide, the first first."""
 
+_NOT_FOR_PERPLEXITY: Final = ("lost", "gained")
+
 _STYLES: Final = {
     "worse": "bold red",
     "better": "green",
@@ -31,18 +34,22 @@ _STYLES: Final = {
     "not comparable": "red",
 }
 _DIGEST_LENGTH: Final = 64
+_LARGEST: Final = 700.0
+"""A larger logarithm of a ratio is shown as this one: exp of 710 overflows."""
 
 
 def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[Block]:
     """The comparison as table data: one block per task, scale and variant, then a summary.
 
-    Accuracies are in percent, differences in percentage points. ``width`` is the columns to stay within, by leaving out
+    Accuracies are in percent, their differences in percentage points, those of perplexities in percent of the old
+    one. ``width`` is the columns to stay within, by leaving out
     the less important ones; None keeps all.
     """
     labels = subject_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[Pair]] = {}
     for pair in comparison.pairs:
-        title = f"{pair.new.task}, {pair.new.scale} scale, suite {pair.new.suite}: {labels[subject_of(pair.new)]}"
+        what = f"suite {pair.new.suite}" + (", perplexity" if pair.metric == "perplexity" else "")
+        title = f"{pair.new.task}, {pair.new.scale} scale, {what}: {labels[pair.new.subject]}"
         panels.setdefault(title, []).append(pair)
     blocks = [_panel(title, pairs, width) for title, pairs in panels.items()]
     return [*blocks, _summary(comparison)]
@@ -56,8 +63,9 @@ def _panel(title: str, pairs: Sequence[Pair], width: int | None) -> Block:
     notes = tuple(f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items())
     rows = tuple(_line(pair) for pair in pairs)
     left_out: list[str] = []
+    foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
     while True:
-        kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in left_out]
+        kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in (*left_out, *foreign)]
         shown = tuple(tuple(row[index] for index in kept) for row in rows)
         block = Block(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
         if width is None or block.width <= width or len(left_out) == len(_DISPENSABLE):
@@ -81,34 +89,34 @@ def _line(pair: Pair) -> tuple[str, ...]:
     return (
         cell_label(pair.new),
         pair.verdict,
-        f"{_share(pair.old)} -> {_share(pair.new)}",
+        f"{short_text(pair.old)} -> {short_text(pair.new)}",
         _difference(pair),
         _count(pair.lost),
         _count(pair.gained),
         _p(pair.adjusted_p),
-        "" if pair.detectable_drop is None else f"{100 * pair.detectable_drop:.1f}",
+        "" if pair.detectable_drop is None else _change(pair.detectable_drop, pair.metric).removeprefix("+"),
     )
-
-
-def _share(row: ScoreRow) -> str:
-    mark = {"ok": "", "incomplete": "*"}
-    return f"{100 * row.accuracy:.1f}{mark[row.status]}" if row.status in mark else "error"
 
 
 def _difference(pair: Pair) -> str:
     if pair.differing:
         return "differs: " + ", ".join(item.field for item in pair.differing)
-    if pair.difference is None or pair.low is None or pair.high is None:
+    if pair.difference is None:
         return ""
+    difference = _change(pair.difference, pair.metric)
+    if pair.low is None or pair.high is None:
+        return f"{difference} [no interval]"
     if pair.low == pair.high:
-        return _points(pair.difference)
-    return f"{_points(pair.difference)} [{_points(pair.low)}, {_points(pair.high)}]"
+        return difference
+    return f"{difference} [{_change(pair.low, pair.metric)}, {_change(pair.high, pair.metric)}]"
 
 
-def _points(share: float) -> str:
-    """Signed percentage points; zero has no sign, and neither has what rounds to it."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
+def _change(value: float, metric: Metric) -> str:
+    """Signed percentage points, or from the logarithm of a ratio a signed percentage; what rounds to 0 has no sign."""
+    percent = 100 * (value if metric == "accuracy" else expm1(min(value, _LARGEST)))
+    text = f"{percent:+.1f}" if percent < 1e5 else f"{percent:+.1e}"
+    text = "0.0" if text in ("+0.0", "-0.0") else text
+    return text if metric == "accuracy" else f"{text}%"
 
 
 def _count(number: int | None) -> str:
@@ -124,16 +132,25 @@ def _p(p: float | None) -> str:
 def _summary(comparison: Comparison) -> Block:
     counts = Counter[str](pair.verdict for pair in comparison.pairs)
     verdicts = ", ".join(f"{counts[name]} {name}" for name in _STYLES if counts[name])
-    notes = [
-        verdicts or "no cell stands in both tables: nothing to compare",
-        "difference: new - old in points [95 % paired interval]",
-        f"equivalent: interval within {100 * comparison.margin:g} points",
-        f"worse, better: exact McNemar p, adjusted by Holm, at most {comparison.alpha:g}",
-        "detects: the smallest drop in points seen with 80 % power, given n and how many samples changed",
-    ]
+    notes = [verdicts or "no cell stands in both tables: nothing to compare"]
+    metrics = {pair.metric for pair in comparison.pairs}
+    if metrics != {"perplexity"}:
+        notes += [
+            "difference: new - old in points [95 % paired interval]",
+            f"equivalent: interval within {100 * comparison.margin:g} points",
+            f"worse, better: exact McNemar p, adjusted by Holm, at most {comparison.alpha:g}",
+            "detects: the smallest drop in points seen with 80 % power, given n and how many samples changed",
+        ]
+    if "perplexity" in metrics:
+        notes += [
+            "perplexity difference: new against old in percent [95 % paired t interval], lower is better",
+            f"perplexity equivalent: interval within a factor of {1 + comparison.margin:g} either way",
+            f"perplexity worse, better: paired t-test of the samples' losses, Holm p at most {comparison.alpha:g}",
+            "perplexity detects: the smallest rise seen with 80 % power, given n and the scatter of the differences",
+        ]
     alone = (("only in the new table", comparison.added), ("only in the old table", comparison.removed))
     for what, rows in alone:
         labels = subject_labels(rows)
-        cells = [f"{row.task} {labels[subject_of(row)]} {cell_label(row)}" for row in rows]
+        cells = [f"{row.task} {labels[row.subject]} {cell_label(row)}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
     return Block("", (), (), tuple(notes))

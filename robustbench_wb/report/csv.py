@@ -17,8 +17,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
     """The rows as CSV with a header, lines ended by CRLF.
 
-    Floats are written so that reading them gives the same number back. A text that a spreadsheet would run
-    as a formula gets a leading apostrophe.
+    Floats are written so that reading them gives the same number back; what is None is left empty. A text that a
+    spreadsheet would run as a formula gets a leading apostrophe.
     """
     target = io.StringIO(newline="")
     writer = csv.writer(target)
@@ -31,5 +31,5 @@ def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return repr(value)
-    text = str(value)
+    text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text

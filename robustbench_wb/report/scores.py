@@ -2,12 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Final
 
+from robustbench_wb.engine.record import Metric
 from robustbench_wb.report.text import Block, Column
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.stats.rank import ranked
+from robustbench_wb.store.rows import Panel, ScoreRow
 
-Panel = tuple[str, str, str, int]
-"""What one heading covers: task, scale, suite, suite version."""
+_UNIT: Final[dict[Metric, str]] = {
+    "accuracy": "robust accuracy in percent",
+    "perplexity": "perplexity per token, lower is better",
+}
+_INTERVAL: Final[dict[Metric, str]] = {
+    "accuracy": "[95 % Wilson interval]",
+    "perplexity": "[95 % t interval over samples]",
+}
+_ORDER: Final[dict[Metric, str]] = {
+    "accuracy": "accuracy: highest mean over all cells of a table first; a missing or failed cell counts as 0",
+    "perplexity": "perplexity: lowest geometric mean over all cells of a table first; a missing or failed one is worst",
+}
 
 
 def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
@@ -20,23 +33,57 @@ def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: in
     """
     panels: dict[Panel, list[ScoreRow]] = {}
     for row in rows:
-        panels.setdefault((row.task, row.scale, row.suite, row.suite_version), []).append(row)
+        panels.setdefault(row.panel, []).append(row)
     blocks: list[Block] = []
     for panel, members in panels.items():
         blocks += _panel_blocks(panel, members, version, width)
     return blocks
 
 
-def accuracy_text(row: ScoreRow) -> str:
-    """``87.2 [84.9, 89.2]`` in percent; ``83.1* (12 errored)`` or ``error`` when samples are missing."""
+def leaderboard_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
+    """Like :func:`score_blocks`, with the best subject of each table first and a note on what that means."""
+    order = ranked(rows)
+    metrics = dict.fromkeys(row.metric for row in order)
+    notes = tuple(f"order by {_ORDER[metric]}" for metric in metrics)
+    return [*score_blocks(order, version, width), *([Block("", (), (), notes)] if notes else [])]
+
+
+def score_text(row: ScoreRow) -> str:
+    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity.
+
+    When samples are missing: ``83.1* (12 errored)``, ``>= 20.05* (2 errored)`` or ``error``.
+    """
+    if row.status != "ok":
+        missing = ((row.errored, "errored"), (row.not_run, "not run"))
+        counts = ", ".join(f"{count} {what}" for count, what in missing if count)
+        return f"{short_text(row)} ({counts})" if counts and row.status == "incomplete" else short_text(row)
+    if row.metric == "accuracy":
+        return f"{short_text(row)} [{_percent(row.low)}, {_percent(row.high)}]"
+    return f"{short_text(row)} [{_perplexity(row.perplexity_low)}, {_perplexity(row.perplexity_high)}]"
+
+
+def short_text(row: ScoreRow) -> str:
+    """The value alone: ``87.2``; ``83.1*`` or ``>= 20.05*`` (a bound) with missing samples; ``error``."""
     if row.status == "error":
         return "error"
-    share = f"{100 * row.accuracy:.1f}"
-    if row.status == "ok":
-        return f"{share} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
-    missing = ((row.errored, "errored"), (row.not_run, "not run"))
-    counts = ", ".join(f"{count} {what}" for count, what in missing if count)
-    return f"{share}* ({counts})" if counts else f"{share}*"
+    if row.metric == "accuracy":
+        value = _percent(row.accuracy)
+    elif row.perplexity is not None:
+        value = _perplexity(row.perplexity)
+    else:
+        value = f">= {_perplexity(row.perplexity_low)}"
+    return value if row.status == "ok" else f"{value}*"
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * (share or 0.0):.1f}"
+
+
+def _perplexity(value: float | None) -> str:
+    """Two decimals, fewer from ten thousand on; ``inf`` for an open end."""
+    if value is None:
+        return "inf"
+    return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
 
 
 def cell_label(row: ScoreRow) -> str:
@@ -55,8 +102,8 @@ def strength_order(strength: str) -> tuple[int, Fraction, str]:
 
 
 def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
-    task, scale, suite, suite_version = panel
-    title = f"{task}, {scale} scale: robust accuracy in percent"
+    task, scale, suite, suite_version, metric = panel
+    title = f"{task}, {scale} scale: {_UNIT[metric]}"
     notes = (_facts(rows, f"suite {suite} v{suite_version}", version), *_footnotes(rows))
     subjects = subject_labels(rows)
     wide = _wide(rows, subjects)
@@ -74,7 +121,7 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
 
 
 def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
-    """Name of each subject (see :func:`subject_of`): the recipe and the seed are shown where they vary."""
+    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary."""
     members = list(rows)
     recipes = len({row.recipe for row in members}) > 1
     seeds = len({row.seed for row in members}) > 1
@@ -82,13 +129,8 @@ def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
     for row in members:
         name = f"{row.variant}-{row.size}" if row.size else row.variant
         recipe = f" {row.recipe}" if recipes else ""
-        labels[subject_of(row)] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
+        labels[row.subject] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
     return labels
-
-
-def subject_of(row: ScoreRow) -> tuple[str, ...]:
-    """What was tested: variant, size, recipe and seed."""
-    return (row.variant, row.size, row.recipe, str(row.seed))
 
 
 def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
@@ -101,7 +143,7 @@ def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
 
 def _wide(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str]) -> Block:
     """Subjects down, one column per stressor and strength."""
-    found = {(subject_of(row), row.stressor, row.strength): row for row in rows}
+    found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = _cells(rows)
     headings = [f"{stressor}@{strength}" if strength else stressor for stressor, strength in cells]
     lines = []
@@ -119,7 +161,7 @@ def _narrow(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str], widt
     shared: dict[tuple[str, ...], list[str]] = {}
     for stressor, steps in strengths.items():
         shared.setdefault(tuple(steps), []).append(stressor)
-    found = {(subject_of(row), row.stressor, row.strength): row for row in rows}
+    found = {(row.subject, row.stressor, row.strength): row for row in rows}
     blocks: list[Block] = []
     for ladder, stressors in shared.items():
         lines = [
@@ -128,7 +170,7 @@ def _narrow(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str], widt
             for subject, label in subjects.items()
         ]
         lines = [line for line in lines if any(line[2:])]
-        steps_across = tuple(Column(step or "accuracy", "right") for step in ladder)
+        steps_across = tuple(Column(step or rows[0].metric, "right") for step in ladder)
         together = Block("", (Column("stressor"), Column("variant"), *steps_across), tuple(lines))
         if together.width <= width:
             blocks.append(together)
@@ -158,7 +200,7 @@ def _part(table: Block, start: int, end: int) -> Block:
 
 
 def _text(row: ScoreRow | None) -> str:
-    return accuracy_text(row) if row is not None else ""
+    return score_text(row) if row is not None else ""
 
 
 def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
@@ -169,7 +211,7 @@ def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
     facts = [
         f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}",
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
-        "[95 % Wilson interval]",
+        _INTERVAL[rows[0].metric],
         f"recipe{'s' if len(recipes) > 1 else ''} {', '.join(recipes)}",
         suite,
     ]
@@ -182,11 +224,19 @@ def _footnotes(rows: Sequence[ScoreRow]) -> list[str]:
     failed: dict[tuple[str, str], list[str]] = {}
     notes = []
     for row in rows:
-        label = labels[subject_of(row)]
+        label = labels[row.subject]
         if row.status == "error":
             failed.setdefault((label, row.error or "no sample was judged"), []).append(cell_label(row))
         elif row.status == "incomplete":
-            bounds = f"between {100 * row.accuracy:.1f} and {100 * row.accuracy_high:.1f}"
-            missing = f"{row.errored + row.not_run} of {row.n} samples not judged, accuracy {bounds}"
+            missing = f"{row.errored + row.not_run} of {row.n} samples not judged, {row.metric} {_bounds(row)}"
             notes.append(f"* {label} {cell_label(row)}: {missing}: {row.error}".removesuffix(": "))
     return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]
+
+
+def _bounds(row: ScoreRow) -> str:
+    """What is known of the value of an incomplete row."""
+    if row.metric == "accuracy":
+        return f"between {_percent(row.accuracy)} and {_percent(row.accuracy_high)}"
+    if row.perplexity is not None:
+        return _perplexity(row.perplexity)
+    return f"at least {_perplexity(row.perplexity_low)} (97.5 % bound, missing losses taken as 0)"

@@ -1,9 +1,11 @@
-"""Confidence intervals for proportions and for the difference of two paired proportions."""
+"""Confidence intervals for proportions, for the difference of two paired proportions, and for means."""
 
-from math import sqrt
-from typing import NamedTuple
+from math import inf, sqrt
+from typing import Any, NamedTuple
 
-from scipy.stats import norm
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 
 class Interval(NamedTuple):
@@ -78,6 +80,33 @@ def paired_difference(
     down = _add(new / n - new_low, old_high - old / n, phi)
     up = _add(new_high - new / n, old / n - old_low, phi)
     return difference, Interval(max(-1.0, difference - down), min(1.0, difference + up))
+
+
+def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -> tuple[float, Interval]:
+    """Mean of independent values, like losses or paired differences of losses, and its t interval.
+
+    Student (1908), Biometrika 6, 1-25: mean +- t(n - 1) s / sqrt(n). Exact for normal values; otherwise good once the
+    mean of n values is close to normal.
+
+    Args:
+        values: (n,) finite numbers.
+        confidence: coverage aimed at, above 0 and below 1.
+
+    Returns:
+        The mean (0 without values) and the interval; one value alone tells nothing of the scatter, so that the interval
+        is (-inf, inf).
+
+    Raises:
+        ValueError: ``confidence`` is out of range, or a value is not finite.
+    """
+    samples = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(samples).all() or not 0 < confidence < 1:
+        raise ValueError(f"mean_interval: values must be finite and confidence {confidence} in (0, 1)")
+    mean = float(samples.mean()) if samples.size else 0.0
+    if samples.size < 2:
+        return mean, Interval(-inf, inf)
+    reach = float(t.isf((1 - confidence) / 2, samples.size - 1)) * float(samples.std(ddof=1)) / sqrt(samples.size)
+    return mean, Interval(mean - reach, mean + reach)
 
 
 def _phi(both: int, lost: int, gained: int, neither: int) -> float:

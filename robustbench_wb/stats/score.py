@@ -1,21 +1,32 @@
-"""From measured cells to rows of a table: accuracies in which an error never counts as robust."""
+"""From measured cells to rows of a table: numbers in which an error never helps."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from math import exp, isinf, log
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robustbench_wb.engine.record import Measured, Record, State
-from robustbench_wb.stats.intervals import wilson
+from robustbench_wb.stats.intervals import mean_interval, wilson
 from robustbench_wb.store.rows import ScoreRow
 
 Status = Literal["ok", "incomplete", "error"]
+_LARGEST = log(sys.float_info.max)
 
 
 def score_rows(measured: Iterable[Measured]) -> list[ScoreRow]:
-    """One row per cell, in order.
+    """One row per cell, in order. n is the number of samples *asked for*; what errored or was not run is missing.
 
-    The accuracy is robust / n, with n the samples *asked for*: what errored or was not run counts as broken.
-    Its interval is Wilson's (95 %); with such samples it runs from the low end of "all of them broken" to the
-    high end of "all of them robust".
+    Accuracy is robust / n: missing samples count as broken. Its interval is Wilson's (95 %); with missing samples it
+    runs from the low end of "all of them broken" to the high end of "all of them robust".
+
+    Perplexity is exp(mean loss), in nats per predicted token. Its 95 % interval is exp of the t interval of that mean
+    over the samples: chunks of text of equal length are the unit, because tokens of one chunk depend on each other.
+    A missing sample could have any loss from 0 upward, so that there is no perplexity then and no high end. The low end
+    is that of "all of them had a loss of 0": those losses are nowhere above the true ones, so that their mean's
+    lower confidence bound is one for the true mean. What exceeds the largest float is cut there.
     """
     return [_row(cell) for cell in measured]
 
@@ -23,24 +34,24 @@ def score_rows(measured: Iterable[Measured]) -> list[ScoreRow]:
 def _row(measured: Measured) -> ScoreRow:
     record, identity, subject = measured.record, measured.identity, measured.subject
     counts = {state: record.count(state) if record is not None else 0 for state in State}
-    judged = counts[State.ROBUST] + counts[State.BROKEN] + counts[State.WRONG]
-    n = max(measured.samples, judged + counts[State.ERRORED])
-    # Samples that the record does not mention were not run either.
-    not_run = n - judged - counts[State.ERRORED]
-    robust, best = counts[State.ROBUST], n - counts[State.BROKEN] - counts[State.WRONG]
+    losses = _losses(record)
+    if measured.cell.metric == "perplexity":
+        judged, errored = losses.size, counts[State.ERRORED] + counts[State.SCORED] - losses.size
+    else:
+        judged, errored = counts[State.ROBUST] + counts[State.BROKEN] + counts[State.WRONG], counts[State.ERRORED]
+    n = max(measured.samples, judged + errored)
+    numbers = _perplexity(losses, n) if measured.cell.metric == "perplexity" else _accuracy(counts, n)
     return ScoreRow(
         **measured.cell.model_dump(),
         signature=identity.signature if identity else "",
         n=n,
-        accuracy=robust / n if n else 0.0,
-        low=wilson(robust, n).low,
-        high=wilson(best, n).high,
-        accuracy_high=best / n if n else 1.0,
-        robust=robust,
+        **numbers,
+        robust=counts[State.ROBUST],
         broken=counts[State.BROKEN],
         wrong=counts[State.WRONG],
-        errored=counts[State.ERRORED],
-        not_run=not_run,
+        errored=errored,
+        # Samples that the record does not mention were not run either.
+        not_run=n - judged - errored,
         status=_status(judged, n, measured.error),
         error=" ".join(measured.error.split()),
         wobble=record.wobble if record is not None else 0,
@@ -58,6 +69,41 @@ def _row(measured: Measured) -> ScoreRow:
         ladder=" ".join(identity.ladder) if identity else "",
         key=identity.key if identity else "",
     )
+
+
+def _accuracy(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
+    robust, best = counts[State.ROBUST], n - counts[State.BROKEN] - counts[State.WRONG]
+    return {
+        "accuracy": robust / n if n else 0.0,
+        "low": wilson(robust, n).low,
+        "high": wilson(best, n).high,
+        "accuracy_high": best / n if n else 1.0,
+    }
+
+
+def _losses(record: Record | None) -> NDArray[np.float64]:
+    """The losses of the scored samples, as far as they are finite: any other is no score."""
+    if record is None:
+        return np.empty(0)
+    losses: NDArray[np.float64] = record.losses[record.states == State.SCORED].astype(np.float64)
+    return losses[np.isfinite(losses)]
+
+
+def _perplexity(losses: NDArray[np.float64], n: int) -> dict[str, float | None]:
+    complete = 0 < losses.size == n
+    mean, interval = mean_interval(losses if complete else np.pad(losses, (0, n - losses.size)))
+    none = dict.fromkeys(("accuracy", "low", "high", "accuracy_high"))
+    return {
+        **none,
+        "perplexity": _exp(mean) if complete else None,
+        "perplexity_low": _exp(interval.low),
+        "perplexity_high": _exp(interval.high) if complete and not isinf(interval.high) else None,
+    }
+
+
+def _exp(loss: float) -> float:
+    """exp, from 1 (no mean loss is below 0, though the low end of its interval may be) to the largest float."""
+    return exp(min(max(loss, 0.0), _LARGEST))
 
 
 def _status(judged: int, n: int, error: str) -> Status:

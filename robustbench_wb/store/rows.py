@@ -1,17 +1,28 @@
 """One line of a score table: what was measured, how it came out, and everything that identifies it."""
 
-from typing import Literal
+from math import isnan
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from robustbench_wb.engine.record import Metric
 from robustbench_wb.spec import Spec
 
 Slot = tuple[str, str, str, str, str, str, str, str, int]
 """What a row stands for: a later measurement of the same slot replaces it."""
 
+Panel = tuple[str, str, str, int, Metric]
+"""Task, scale, suite, suite version and metric: only rows that share them stand in one table or one ranking."""
+
+_ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
+_PERPLEXITY: tuple[str, ...] = ("perplexity_low", "perplexity", "perplexity_high")
+
 
 class ScoreRow(Spec):
-    """One cell of one finished run. Every field is a plain scalar; no number is NaN or infinite."""
+    """One cell of one finished run. Every field is a plain scalar; no number is NaN or infinite.
+
+    The numbers of the other metric are None. New fields go to the end and have a default: earlier tables lack them.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -31,13 +42,13 @@ class ScoreRow(Spec):
     seed: int
     n: int = Field(ge=0)
     """Samples asked for."""
-    accuracy: float = Field(ge=0, le=1)
+    accuracy: float | None = Field(ge=0, le=1)
     """Share of samples classified correctly under the stressor; errored and not-run ones count as broken."""
-    low: float = Field(ge=0, le=1)
+    low: float | None = Field(ge=0, le=1)
     """Low end of the 95 % Wilson interval of ``accuracy``."""
-    high: float = Field(ge=0, le=1)
+    high: float | None = Field(ge=0, le=1)
     """High end of the 95 % Wilson interval of ``accuracy_high``."""
-    accuracy_high: float = Field(ge=0, le=1)
+    accuracy_high: float | None = Field(ge=0, le=1)
     """Equal to ``accuracy``, unless samples errored or were not run: then as if they had all been robust."""
     robust: int = Field(ge=0)
     broken: int = Field(ge=0)
@@ -71,9 +82,43 @@ class ScoreRow(Spec):
     """Strengths attacked before this one on the same samples, joined by a blank."""
     key: str
     """Address of the record; empty when there is no identity."""
+    metric: Metric = "accuracy"
+    perplexity: float | None = Field(default=None, ge=1)
+    """Exponential of the mean loss (nats per predicted token). None when a sample is missing: it could be anything."""
+    perplexity_low: float | None = Field(default=None, ge=1)
+    """Low end of the 95 % t interval; with missing samples, of the interval as if those had a loss of 0."""
+    perplexity_high: float | None = Field(default=None, ge=1)
+    """High end of the 95 % t interval. None: unbounded, because samples are missing or there is one alone."""
+
+    @field_validator(*_ACCURACY, *_PERPLEXITY, mode="before")
+    @classmethod
+    def _absent(cls, value: object) -> object:
+        """None as CSV files (empty) and data frames (NaN) write it."""
+        return None if value == "" or (isinstance(value, float) and isnan(value)) else value
+
+    @model_validator(mode="after")
+    def _one_metric(self) -> Self:
+        """Exactly the numbers of the row's own metric are there; ends of an interval may be open."""
+        own, foreign = (_ACCURACY, _PERPLEXITY) if self.metric == "accuracy" else (_PERPLEXITY, _ACCURACY)
+        needed = own if self.metric == "accuracy" else own[: 2 if self.status == "ok" else 1]
+        extra = [name for name in foreign if getattr(self, name) is not None]
+        missing = [name for name in needed if getattr(self, name) is None]
+        if extra or missing:
+            raise ValueError(f"a row of {self.metric} has {extra or 'nothing'} too much and lacks {missing}")
+        return self
 
     @property
     def slot(self) -> Slot:
         """What the row stands for in its table."""
         names = (self.task, self.variant, self.size, self.recipe, self.scale, self.suite)
         return (*names, self.stressor, self.strength, self.seed)
+
+    @property
+    def panel(self) -> Panel:
+        """The rows that it may stand beside in one table."""
+        return (self.task, self.scale, self.suite, self.suite_version, self.metric)
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """What was tested: variant, size, recipe and seed."""
+        return (self.variant, self.size, self.recipe, str(self.seed))

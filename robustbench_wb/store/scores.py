@@ -19,7 +19,7 @@ from robustbench_wb.store.rows import ScoreRow, Slot
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
 
-_ARROW: Final[dict[Any, Any]] = {int: pa.int64(), float: pa.float64()}
+_ARROW: Final[dict[Any, Any]] = {int: pa.int64(), float: pa.float64(), float | None: pa.float64()}
 SCHEMA: Final = pa.schema(
     [(name, _ARROW.get(field.annotation, pa.string())) for name, field in ScoreRow.model_fields.items()]
 )
@@ -70,6 +70,7 @@ class ScoreTable:
                         table,
                         _to_arrow(merged),
                         mode="overwrite",
+                        schema_mode="overwrite",  # a table of an earlier harness has fewer columns
                         writer_properties=_WRITER,
                         commit_properties=properties,
                     )

@@ -8,12 +8,13 @@ from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 
 
 class Clean(Stressor):
-    """The images as they are."""
+    """The inputs as they are."""
 
     name: ClassVar[str] = "clean"
+    modality = "any"
 
     def apply(self, job: Job) -> Stressed:
-        """Return the job's images."""
+        """Return the job's inputs."""
         none = np.zeros(len(job.ids), np.int32)
         job.advance(len(job.ids))
-        return Stressed(job.images, none, none.copy())
+        return Stressed(job.inputs, none, none.copy())

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
+from robustbench_wb.models.inputs import batches
 from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
@@ -21,9 +22,9 @@ class Job:
     """Samples to perturb. Attacks only ever get samples that the subject classifies correctly."""
 
     model: nn.Module
-    """Eval mode, parameters frozen; images (B, C, H, W) in [0, 1] to logits (B, classes)."""
-    images: Tensor
-    """float32, (N, C, H, W), in [0, 1], on the device."""
+    """Eval mode, parameters frozen; inputs to logits (B, classes)."""
+    inputs: Tensor
+    """On the device: images, float32 (N, C, H, W) in [0, 1], or token ids, int64 (N, L), padded with 0 on the right."""
     labels: Tensor
     """int64, (N,), the true labels."""
     ids: Tensor
@@ -39,8 +40,8 @@ class Job:
 class Stressed:
     """Perturbed samples, in the order of the job, and what they cost."""
 
-    images: Tensor
-    """Same shape and device as the job's images."""
+    inputs: Tensor
+    """Same shape, type and device as the job's inputs."""
     forwards: NDArray[np.int32]
     """Forward passes spent on each sample."""
     backwards: NDArray[np.int32]
@@ -57,6 +58,8 @@ class Stressor(Spec, ABC):
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
     """The field that is the strength (``eps``), or None."""
+    modality: ClassVar[Literal["image", "any"]] = "image"
+    """What it can perturb."""
 
     @property
     def signature(self) -> str:
@@ -97,7 +100,7 @@ class Stressor(Spec, ABC):
         """
 
     def check(self, clean: Tensor, stressed: Tensor) -> None:
-        """Refuse perturbed images that break the stressor's own threat model.
+        """Refuse perturbed inputs that break the stressor's own threat model.
 
         Raises:
             MeasurementError: an image left its ball or the box [0, 1].
@@ -132,6 +135,9 @@ def _text(value: object) -> str:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, batch: int) -> Tensor:
-    """Logits (N, classes) in float32, computed in batches, without gradients."""
-    return torch.cat([model(images[start : start + batch]).float() for start in range(0, len(images), batch)])
+def predict(model: nn.Module, inputs: Tensor, batch: int) -> Tensor:
+    """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients."""
+    found = [(rows, model(part).float()) for rows, part in batches(inputs, batch)]
+    logits = torch.cat([part for _, part in found])
+    order = [rows for rows, _ in found if isinstance(rows, Tensor)]
+    return logits if not order else logits[torch.argsort(torch.cat(order))]

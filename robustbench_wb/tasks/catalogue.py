@@ -19,6 +19,16 @@ TASKS.add(
     "28x28 grey clothes, 60,000 + 10,000, 10 classes",
 )
 TASKS.add("cifar10", "robustbench_wb.tasks.hub:CIFAR10", "32x32 colour objects, 50,000 + 10,000, 10 classes")
+TASKS.add("sentences", "robustbench_wb.tasks.sentences:SENTENCES", "embedded: generated opinions, 2 classes")
+TASKS.add("sentences-lm", "robustbench_wb.tasks.sentences:SENTENCES_LM", "embedded: the same texts, next token")
+TASKS.add("digits-sequence", "robustbench_wb.tasks.pixels:DIGITS_SEQUENCE", "embedded: digits as 64 pixels in a row")
+_TEXT = "robustbench_wb.tasks.hub_text"
+TASKS.add("sst2", f"{_TEXT}:SST2", "film review phrases, 67,349 + 872, 2 classes")
+TASKS.add("ag_news", f"{_TEXT}:AG_NEWS", "news, 120,000 + 7,600, 4 classes")
+TASKS.add("imdb", f"{_TEXT}:IMDB", "film reviews, 25,000 + 25,000, 2 classes")
+TASKS.add("imdb-bytes", f"{_TEXT}:IMDB_BYTES", "the same byte by byte, 1,024 at most")
+TASKS.add("imdb-lm", f"{_TEXT}:IMDB_LM", "film reviews, next token")
+TASKS.add("wikitext", f"{_TEXT}:WIKITEXT", "WikiText-2, next token")
 
 
 def find_task(name: str) -> Task:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from robustbench_wb.tasks.task import Dataset, Split
+from robustbench_wb.tasks.task import Dataset, Split, image_shape
 
 TEST_SAMPLES = 360
 _SPLIT_SEED = 0
@@ -27,13 +27,9 @@ class Digits:
         # RandomState is numpy's frozen generator: its streams never change between releases.
         order = np.random.RandomState(_SPLIT_SEED).permutation(len(labels))
         test, train = np.sort(order[:TEST_SAMPLES]), np.sort(order[TEST_SAMPLES:])
-        return Dataset(
-            label=self.name,
-            classes=tuple(str(digit) for digit in range(10)),
-            train=Split(images[train], labels[train]),
-            test=Split(images[test], labels[test]),
-            patch=2,
-        )
+        share = Split(images[train], labels[train])
+        classes = tuple(str(digit) for digit in range(10))
+        return Dataset(self.name, classes, share, Split(images[test], labels[test]), image_shape(share, 10, patch=2))
 
 
 DIGITS = Digits()

@@ -4,13 +4,8 @@ Decoding tens of thousands of PNG files takes seconds, so decoded arrays are kep
 the bytes of the files that they came from: an edited mirror is decoded again, whatever its file dates say.
 """
 
-import hashlib
 import json
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,8 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.pictures import decode, lossy_suffix
-from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch
+from robustbench_wb.tasks.source import Source, locate
+from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
 
 _FORMAT = 2  # of the decoded cache; raise it when decoding changes
 _log = logging.getLogger(__name__)
@@ -37,17 +33,11 @@ class HubTask:
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if there, else from the hub (or its local cache)."""
-        root = data_dir or os.environ.get("RBWB_DATA_DIR")
-        mirror = _mirror_folder(self.facts.source, root)
-        if mirror is not None:
-            key = _files_digest(_mirror_files(mirror))
-            decoded = _decoded(key, lambda: _open(str(mirror)), self.name)
-        else:
-            source = _reach(self.facts.source, root)
-            decoded = _decoded(_files_digest(_cache_files(source)), lambda: source, self.name)
+        decoded = _decoded(locate(self.facts.source, data_dir), self.name)
         suffix = decoded.lossy if self.facts.lossless else ""
-        patch = self.facts.patch or default_patch(*decoded.train.images.shape[2:])
-        return Dataset(self.name + suffix, decoded.classes, decoded.train, decoded.test, patch)
+        patch = self.facts.patch or default_patch(*decoded.train.inputs.shape[2:])
+        shape = image_shape(decoded.train, len(decoded.classes), patch)
+        return Dataset(self.name + suffix, decoded.classes, decoded.train, decoded.test, shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,125 +72,13 @@ def task_of_hub_id(name: str) -> HubTask:
     return HubTask(TaskFacts(name=name, summary="image classification from the hub", source=name))
 
 
-def _mirror_folder(source: str, root: str | None) -> Path | None:
-    """The folder of a hub id inside the mirror; None when no mirror is named or it lacks the dataset."""
-    if not root:
-        return None
-    base = Path(root).expanduser()
-    if not base.is_dir():
-        raise DataError(f"data folder {root} does not exist; --data-dir / RBWB_DATA_DIR names a mirror in hub layout")
-    for folder in (base / source, base / source.split("/")[-1]):
-        if any(folder.rglob("*.parquet")) or any(folder.rglob("*.arrow")):
-            return folder
-    return None
-
-
-def _mirror_files(mirror: Path) -> dict[str, Path]:
-    """Files of a mirror by their path inside it; hidden ones (``.git``, ``.cache``) are not part of the dataset."""
-    inside = ((path.relative_to(mirror), path) for path in mirror.rglob("*.*") if path.is_file())
-    return {name.as_posix(): path for name, path in inside if not any(part.startswith(".") for part in name.parts)}
-
-
-def _files_digest(files: dict[str, Path]) -> str:
-    """SHA-256 over names and bytes of the files.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
-    sha = hashlib.sha256()
-    for name in sorted(files):
-        try:
-            with files[name].open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"data file {files[name]} cannot be read: {error.strerror}") from error
-        sha.update(f"{name}\0{content}\n".encode())
-    return sha.hexdigest()
-
-
-def _cache_files(source: Any) -> dict[str, Path]:
-    paths = [Path(entry["filename"]) for split in source for entry in source[split].cache_files]
-    return {path.name: path for path in paths}
-
-
-def _open(path: str) -> Any:
-    """A dataset dictionary of a local folder. Arrow copies go to a folder that is thrown away."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return datasets.load_dataset(path, cache_dir=scratch, keep_in_memory=True)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            # "An error occurred while generating the dataset" has its reason in the cause.
-            reason = _first_line(error.__cause__ or error)
-            raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
-
-
-def _reach(hub_id: str, mirror: str | None) -> Any:
-    """A dataset dictionary from the hub; without a network, from the hub library's own cache.
-
-    ``datasets`` alone retries an unreachable hub for most of a minute, so one quick question goes first.
-
-    Raises:
-        DataError: the hub has no such dataset, it cannot be loaded, or neither hub nor cache can be reached.
-    """
-    import datasets
-    import httpx2
-    from huggingface_hub import HfApi, errors
-
-    datasets.disable_progress_bars()
-    revision: str | None = None
-    silence = ""
-    try:
-        revision = HfApi().dataset_info(hub_id, timeout=20).sha
-    except (errors.RepositoryNotFoundError, errors.DisabledRepoError, errors.HFValidationError) as error:
-        raise DataError(f"the hub has no readable dataset {hub_id!r}: {_first_line(error)}") from error
-    except (httpx2.HTTPError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
-        silence = _first_line(error)
-        _log.info("the hub did not answer (%s); looking in its local cache", silence)
-    try:
-        with _offline(revision is None):
-            return datasets.load_dataset(hub_id, revision=revision)
-    except (OSError, ValueError, httpx2.HTTPError, datasets.exceptions.DatasetsError) as error:
-        if revision is not None:
-            raise DataError(f"dataset {hub_id!r} is on the hub but cannot be loaded: {_first_line(error)}") from error
-        where = f"{mirror} has no folder for it" if mirror else "no local mirror was named"
-        raise DataError(
-            f"dataset {hub_id!r} cannot be reached: {where} and the hub did not answer ({silence}); "
-            "connect to the network, or name a folder in hub layout with --data-dir or RBWB_DATA_DIR, or use the "
-            "embedded task: --task digits"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often has a page of advice after it."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-@contextmanager
-def _offline(wanted: bool) -> Iterator[None]:
-    """Keep the hub library from retrying a network that just did not answer."""
-    import datasets
-    import huggingface_hub.constants as hub
-
-    before = (hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
-    if wanted:
-        hub.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def _decoded(source_digest: str, open_source: Callable[[], Any], name: str) -> _Decoded:
+def _decoded(source: Source, name: str) -> _Decoded:
     """The decoded arrays of a source; decoded now if a whole copy is not there yet."""
-    folder = cache_folder("datasets") / digest({"format": _FORMAT, "source": source_digest})[:32]
+    folder = cache_folder("datasets") / digest({"format": _FORMAT, "source": source.digest})[:32]
     found = _read(folder)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        _decode_into(folder, open_source(), name)
+        _decode_into(folder, source.open(), name)
         found = _read(folder)
     if found is None:
         raise DataError(f"{name}: the decoded copy in {folder} cannot be read right after it was written")

@@ -1,13 +1,15 @@
 """What a task is: a dataset, its splits and the facts that a model needs. No torch, no dataset is loaded here."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
+from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.spec import Spec
 
 MAX_TOKENS = 64
@@ -18,21 +20,26 @@ MOMENT_BYTES = 1 << 25
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels of one split, in the order of their source."""
+    """Inputs and labels of one split, in the order of their source."""
 
-    images: NDArray[np.uint8]
-    """Shape (N, C, H, W), levels 0..255; may be memory-mapped."""
+    inputs: NDArray[Any]
+    """Images: uint8, (N, C, H, W), levels 0..255. Text: token ids, int32, (N, L), padded with 0 on the right. May be
+    memory-mapped."""
     labels: NDArray[np.int64]
-    """Shape (N,), values 0..classes-1."""
+    """Shape (N,), values 0..classes-1; zeros in language modelling, where the text itself is the answer."""
+    texts: Sequence[str] = ()
+    """The N texts that the token ids stand for; empty for images and in language modelling."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def digest(self) -> str:
-        """SHA-256 (hex) over shape and bytes of images and labels: one changed pixel changes it."""
-        sha = hashlib.sha256(f"{self.images.shape}{self.labels.shape}".encode())
-        sha.update(np.ascontiguousarray(self.images).data)
+        """SHA-256 (hex) over shape and bytes of inputs, labels and texts: one changed pixel or letter changes it."""
+        sha = hashlib.sha256(f"{self.inputs.shape}{self.labels.shape}".encode())
+        sha.update(np.ascontiguousarray(self.inputs).data)
         sha.update(np.ascontiguousarray(self.labels).data)
+        for text in self.texts:
+            sha.update(hashlib.sha256(text.encode()).digest())
         return sha.hexdigest()
 
     def moments(self) -> tuple[list[float], list[float]]:
@@ -41,7 +48,7 @@ class Split:
         Counted from histograms of the 256 levels: exact, and no copy in floating point. A constant channel gets 1/1000
         as deviation, so that it can be divided by.
         """
-        share = self.images[: max(1, MOMENT_BYTES // self.images[0].size)]
+        share = self.inputs[: max(1, MOMENT_BYTES // self.inputs[0].size)]
         levels = np.arange(256) / 255
         mean, std = [], []
         for channel in range(share.shape[1]):
@@ -61,8 +68,10 @@ class Dataset:
     classes: tuple[str, ...]
     train: Split
     test: Split
-    patch: int
-    """Patch size in pixels for patch-based models."""
+    shape: Shape
+    """What the task asks of a model."""
+    tokenizer: str = ""
+    """The task's tokenizer, as the JSON of the ``tokenizers`` library; empty for images."""
 
 
 class Task(Protocol):
@@ -89,6 +98,12 @@ class TaskFacts(Spec):
     patch: int | None = None
     lossless: bool = False
     """True when the original images are not JPEG: a JPEG copy is then named as such."""
+
+
+def image_shape(train: Split, classes: int, patch: int) -> ImageShape:
+    """The shape of an image task with patches of ``patch`` pixels."""
+    _, channels, height, width = train.inputs.shape
+    return ImageShape(channels=channels, height=height, width=width, classes=classes, patch=patch)
 
 
 def default_patch(height: int, width: int) -> int:

@@ -86,14 +86,15 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         # Only now: the header length that begins a sound safetensors file may look like the start of a pickle.
-        if _looks_pickled(path):
+        if looks_pickled(path):
             raise CheckpointError(
                 f"{path} is a pickle, which can run code when loaded; convert it to safetensors first"
             ) from None
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _looks_pickled(path: Path) -> bool:
+def looks_pickled(path: Path) -> bool:
+    """Whether a file begins like a pickle or like torch's zip of one; a sound safetensors file may, too."""
     try:
         with path.open("rb") as file:
             return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

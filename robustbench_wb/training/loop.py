@@ -12,11 +12,17 @@ from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.errors import DivergedError
+from robustbench_wb.models.inputs import lengths, trim
 from robustbench_wb.progress import Advance
+from robustbench_wb.tasks.vocabulary import MASK, SPECIAL
+from robustbench_wb.training.losses import next_token_losses
 from robustbench_wb.training.recipe import Recipe
 
 SNAPSHOT_SECONDS = 20.0
 """A snapshot is taken at most this often."""
+
+POOL = 32
+"""How many batches of texts are sorted by length together."""
 
 CHECK_STEPS = 50
 """The losses of this many steps are looked at together."""
@@ -38,8 +44,8 @@ class Position:
 class TrainingData:
     """The training split on its device."""
 
-    images: Tensor
-    """uint8, (N, C, H, W)."""
+    inputs: Tensor
+    """Images, uint8 (N, C, H, W), or token ids, int32 (N, L)."""
     labels: Tensor
     """int64, (N,)."""
 
@@ -49,7 +55,28 @@ class TrainingData:
             return self
         chosen = rng.permutation(len(self.labels), seed, "train-share")[: recipe.train_samples]
         chosen = chosen.sort().values.to(self.labels.device)
-        return TrainingData(self.images[chosen], self.labels[chosen])
+        return TrainingData(self.inputs[chosen], self.labels[chosen])
+
+    @property
+    def texts(self) -> bool:
+        """Whether the inputs are token ids."""
+        return self.inputs.ndim == 2
+
+    def order(self, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+        """The samples of an epoch, in a random order of their own.
+
+        Texts of like length stand together, for padding is lost time: the random order is cut into pools of
+        :data:`POOL` batches, each pool is sorted by length and its batches are shuffled. A short last batch stays last.
+        """
+        order = rng.permutation(len(self.labels), seed, "train-order", epoch).to(self.labels.device)
+        if not self.texts:
+            return order
+        size = lengths(self.inputs)
+        pools = [pool[torch.argsort(size[pool], stable=True)] for pool in torch.split(order, POOL * recipe.batch)]
+        batches = torch.split(torch.cat(pools), recipe.batch)
+        whole = len(order) // recipe.batch
+        shuffled = rng.permutation(whole, seed, "train-batches", epoch).tolist()
+        return torch.cat([*(batches[index] for index in shuffled), *batches[whole:]])
 
 
 def steps_in(recipe: Recipe, samples: int) -> int:
@@ -93,6 +120,14 @@ def augment(images: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) 
     return images
 
 
+def hide_words(tokens: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """Put [MASK] in place of a share of the words of (B, L) token ids, chosen by sample id, seed and epoch only."""
+    if not recipe.masked:
+        return tokens
+    hidden = rng.uniform(ids, (tokens.shape[1],), seed, "masked", epoch) < recipe.masked
+    return torch.where(hidden & (tokens >= len(SPECIAL)), MASK, tokens)
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.AdamW,
@@ -124,7 +159,7 @@ def train(
         for step in range(position.step, total):
             epoch, within = divmod(step, per_epoch)
             if within == 0 or len(order) == 0:
-                order = rng.permutation(count, seed, "train-order", epoch).to(device)
+                order = data.order(recipe, seed, epoch)
             ids = order[within * recipe.batch : (within + 1) * recipe.batch]
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
@@ -178,10 +213,17 @@ def _step(
     epoch: int,
 ) -> Tensor:
     """One optimiser step; returns the detached loss."""
-    images = augment(data.images[ids].float() / 255, ids, recipe, seed, epoch)
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=images.device.type == "cuda"):
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), data.labels[ids], label_smoothing=recipe.label_smoothing)
+    inputs = data.inputs[ids]
+    if data.texts:
+        inputs = hide_words(trim(inputs.long()), ids, recipe, seed, epoch)
+    else:
+        inputs = augment(inputs.float() / 255, ids, recipe, seed, epoch)
+    with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=inputs.device.type == "cuda"):
+        logits = model(inputs)
+    if logits.ndim == 3:
+        loss = next_token_losses(logits.float(), data.inputs[ids].long()).mean()
+    else:
+        loss = F.cross_entropy(logits.float(), data.labels[ids], label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)

@@ -32,6 +32,8 @@ class Recipe(Spec):
     """Random translation by at most this many pixels, zero padded."""
     flip: bool = False
     """Random horizontal flip."""
+    masked: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the words of a text that training hides behind [MASK]."""
 
 
 AS_BUILT = Recipe(epochs=0)
@@ -48,6 +50,46 @@ _STANDARD: dict[str, dict[Scale, Recipe]] = {
         "small": Recipe(epochs=6),
         "full": Recipe(epochs=100, batch=256, learning_rate=1e-3, shift=2, flip=True, label_smoothing=0.1),
     },
+    "digits-sequence": {
+        "smoke": Recipe(epochs=25, batch=64, learning_rate=3e-3),
+        "small": Recipe(epochs=60, batch=64, learning_rate=3e-3),
+        "full": Recipe(epochs=200, batch=64, learning_rate=3e-3),
+    },
+    "sentences": {
+        "smoke": Recipe(epochs=15, batch=64, learning_rate=2e-3),
+        "small": Recipe(epochs=20, batch=64, learning_rate=2e-3),
+        "full": Recipe(epochs=60, batch=64, learning_rate=2e-3),
+    },
+    "sentences-lm": {
+        "smoke": Recipe(epochs=6, batch=32, learning_rate=3e-3),
+        "small": Recipe(epochs=12, batch=32, learning_rate=3e-3),
+        "full": Recipe(epochs=30, batch=32, learning_rate=3e-3),
+    },
+    "sst2": {
+        "smoke": Recipe(epochs=2, batch=128, train_samples=20_000, learning_rate=1e-3, masked=0.1),
+        "small": Recipe(epochs=5, batch=128, learning_rate=1e-3, masked=0.1),
+        "full": Recipe(epochs=10, batch=128, learning_rate=3e-4, masked=0.1),
+    },
+    "imdb": {
+        "smoke": Recipe(epochs=3, batch=64, train_samples=5_000, learning_rate=1e-3, masked=0.1),
+        "small": Recipe(epochs=5, batch=64, learning_rate=1e-3, masked=0.1),
+        "full": Recipe(epochs=10, batch=64, learning_rate=3e-4, masked=0.1),
+    },
+}
+_ANY_TEXT: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=2, batch=64, train_samples=4_000, learning_rate=1e-3, masked=0.1),
+    "small": Recipe(epochs=4, batch=64, train_samples=30_000, learning_rate=1e-3, masked=0.1),
+    "full": Recipe(epochs=10, batch=64, learning_rate=3e-4, masked=0.1),
+}
+_ANY_LANGUAGE: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=1, batch=32, train_samples=4_000, learning_rate=2e-3),
+    "small": Recipe(epochs=1, batch=32, train_samples=30_000, learning_rate=2e-3),
+    "full": Recipe(epochs=10, batch=32, learning_rate=1e-3),
+}
+_BY_TASK = {
+    **_STANDARD,
+    **dict.fromkeys(("ag_news", "imdb-bytes"), _ANY_TEXT),
+    **dict.fromkeys(("imdb-lm", "wikitext"), _ANY_LANGUAGE),
 }
 _ANY_IMAGES: dict[Scale, Recipe] = {
     "smoke": Recipe(epochs=3, train_samples=12_000),
@@ -63,7 +105,7 @@ def find_recipe(name: str, task: str, scale: Scale) -> Recipe:
         UnknownNameError: no such recipe.
     """
     if name == "standard":
-        return _STANDARD.get(task, _ANY_IMAGES)[scale]
+        return _BY_TASK.get(task, _ANY_IMAGES)[scale]
     if name == "none":
         return AS_BUILT
     raise UnknownNameError(f"unknown recipe {name!r}; {suggest(name, ['standard', 'none'])}")

@@ -109,8 +109,8 @@ def _train(
     """Train from the last snapshot, if any, and write the checkpoint."""
     model.to(device)
     recipe = identity.recipe
-    images = torch.tensor(split.images).to(device)
-    data = TrainingData(images, torch.tensor(split.labels).to(device)).select(recipe, identity.seed)
+    inputs = torch.tensor(split.inputs).to(device)
+    data = TrainingData(inputs, torch.tensor(split.labels).to(device)).select(recipe, identity.seed)
     optimizer = make_optimizer(model, recipe)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)

@@ -90,6 +90,8 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, tmp_path: Path) -> None:
     assert cli("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode().replace(
         "\r\n", "\n"
     )
+    assert {row["metric"] for row in rows} == {"accuracy"}
+    assert "order by accuracy: highest mean" in cli("leaderboard").stdout
     shown = cli("show", "v1")
     assert shown.returncode == 0
     assert "packages" in shown.stdout

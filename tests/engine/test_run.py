@@ -336,5 +336,5 @@ def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> N
     few, many = choose_samples(dataset, 50), choose_samples(dataset, 200)
     assert set(few.ids) < set(many.ids)
     assert (np.diff(many.ids) > 0).all()
-    np.testing.assert_array_equal(many.images, dataset.test.images[many.ids])
+    np.testing.assert_array_equal(many.inputs, dataset.test.inputs[many.ids])
     assert len(choose_samples(dataset, 10_000)) == 360

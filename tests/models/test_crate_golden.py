@@ -1,52 +1,33 @@
-"""CRATE against numbers from running the reference implementation in float64 on exactly filled weights."""
+"""The CRATE family against numbers from running the reference implementations in float64 on exactly filled weights."""
 
-import math
 from copy import deepcopy
 
 import pytest
 import torch
-from torch import Tensor
+from golden_fill import fill, filled_state
+from torch import Tensor, nn
+from torch.nn import functional
 
-from robustbench_wb.errors import CheckpointError
+from robustbench_wb.models.autoencoder import MaskedAutoencoder, build_autoencoder
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build
-from robustbench_wb.models.reference import from_reference, load_reference, to_reference
-from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.references.load import load_reference, to_reference
+from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.variant import Size
-from robustbench_wb.models.zoo.crate import CRATE
+from robustbench_wb.models.zoo.crate import CRATE, CRATE_MAE
 
-MASK = (1 << 64) - 1
 SHAPE = ImageShape(channels=3, height=32, width=32, classes=10, patch=8)
+MINI = {"sizes": {"mini": Size(width=48, depth=3, heads=4, dim_head=12)}}
 
 
-def fill(tensor: int, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [-1, 1) that any language can make: SplitMix64 of the element's index."""
-    values = []
-    for j in range(math.prod(shape)):
-        z = ((j + 1 + (tensor << 32)) * 0x9E3779B97F4A7C15) & MASK
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        z ^= z >> 31
-        values.append(2.0 * ((z >> 11) * 2.0**-53) - 1.0)
-    return torch.tensor(values, dtype=torch.float64).view(shape)
-
-
-def filled(name: str, tensor: int, shape: tuple[int, ...]) -> Tensor:
-    f = fill(tensor, shape)
-    if name in ("pos_embedding", "cls_token"):
-        return 0.5 * f
-    if len(shape) == 1:
-        return 1.0 + 0.1 * f if name.endswith("weight") else 0.1 * f
-    return f * math.sqrt(3.0 / shape[-1])
+def shapes(model: nn.Module, variant: str) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in to_reference(model, variant).items()}
 
 
 @pytest.fixture(scope="module")
 def mini() -> ImageClassifier:
-    recipe = CRATE.model_copy(update={"sizes": {"mini": Size(width=48, depth=3, heads=4, dim_head=12)}})
-    model = build(recipe, "mini", SHAPE, [0.0] * 3, [1.0] * 3, seed=0).double()
-    names = to_reference("crate", model.state_dict())
-    state = {name: filled(name, t, tuple(names[name].shape)) for t, name in enumerate(sorted(names))}
-    load_reference(model, "crate", state)
+    model = build(CRATE.model_copy(update=MINI), "mini", SHAPE, [0.0] * 3, [1.0] * 3, seed=0).double()
+    load_reference(model, "crate", filled_state(shapes(model, "crate")))
     return model
 
 
@@ -90,31 +71,49 @@ def test_single_precision_is_near_double(mini: ImageClassifier) -> None:
     assert (exact - single).abs().max() < 1e-5
 
 
-def test_reference_names_go_there_and_back(mini: ImageClassifier) -> None:
-    state = {name: value for name, value in mini.state_dict().items() if name not in ("mean", "std")}
-    theirs = to_reference("crate", mini.state_dict())
-    assert len(theirs) == 12 + 8 * 3
-    wrapped = {f"module.{name}": value for name, value in theirs.items()}
-    for given in (theirs, wrapped, {"state_dict": wrapped, "epoch": 3}, {"model": theirs}):
-        assert from_reference("crate", given).keys() == state.keys()
-    assert all(torch.equal(from_reference("crate", theirs)[name], state[name]) for name in state)
+@pytest.fixture(scope="module")
+def autoencoder() -> MaskedAutoencoder:
+    variant = CRATE_MAE.model_copy(update=MINI)
+    model = build_autoencoder("mini", SHAPE, [0.0] * 3, [1.0] * 3, 0, variant).double()
+    # Saved by the reference, never used, and counted when its weights are filled.
+    dead = {"pos_embed": (1, 17, 48), "decoder_embed.weight": (48, 48), "decoder_embed.bias": (48,)}
+    loaded = load_reference(model, "crate-mae", filled_state({**shapes(model, "crate-mae"), **dead}))
+    assert set(loaded.unused) == set(dead)
+    return model
 
 
-def test_every_wrong_checkpoint_names_the_weight(mini: ImageClassifier) -> None:
-    theirs = to_reference("crate", mini.state_dict())
-    for lost in theirs:
-        less = {name: value for name, value in theirs.items() if name != lost}
-        with pytest.raises(CheckpointError, match=lost.replace(".", r"\.")):
-            from_reference("crate", less)
-    with pytest.raises(CheckpointError, match=r"unknown head\.weight"):
-        from_reference("crate", {**theirs, "head.weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match=r"cls_token.*str"):
-        from_reference("crate", {**theirs, "cls_token": "x"})
-    with pytest.raises(CheckpointError, match="vit"):
-        from_reference("vit", theirs)
-    with pytest.raises(CheckpointError, match="does not fit"):
-        load_reference(mini, "crate", {**theirs, "cls_token": torch.zeros(1, 1, 7)})
-    with pytest.raises(CheckpointError, match="norm"):
-        to_reference("crate", {k: v for k, v in mini.state_dict().items() if k != "head.norm.weight"})
-    with pytest.raises(CheckpointError, match="vit"):
-        to_reference("vit", theirs)
+@torch.no_grad()
+def test_autoencoder_is_the_reference_s(autoencoder: MaskedAutoencoder) -> None:
+    images = 1.5 * fill(9999, (2, 3, 32, 32))
+    latent, _ = autoencoder.encode(images)
+    assert latent[0, 0, :4].tolist() == pytest.approx(
+        [-0.419519967, -0.630853893, -0.563036017, -0.595022905], abs=1e-8
+    )
+    values = autoencoder(images)
+    assert values.shape == (2, 16, 192)
+    assert values.sum().item() == pytest.approx(132.811849072, abs=1e-7)
+    nothing = torch.zeros(2, 16, dtype=torch.bool)
+    assert torch.equal(autoencoder(images, nothing), values)
+    assert {block.feedforward.lam for block in autoencoder.backbone.blocks} == {0.5}
+    wrong = deepcopy(autoencoder)
+    for block in wrong.backbone.blocks:
+        block.feedforward.lam = 5.0
+    assert (wrong(images) - values).abs().max() > 1e-2  # a wrong lambda fits, and is wrong
+
+
+@torch.no_grad()
+def test_language_model_is_the_reference_s() -> None:
+    shape = TextShape(vocabulary=64, length=16, classes=64, causal=True)
+    model = build(CRATE.model_copy(update=MINI), "mini", shape, [], [], seed=0).double()
+    names = shapes(model, "crate")
+    assert len(names) == 2 + 3 * 8
+    tables = ("transformer.wte.weight", "transformer.wpe.weight")
+    load_reference(model, "crate", filled_state(names, halves=tables))
+    ids = (torch.arange(24).view(2, 12) * 7 + 3) % 64
+    logits = model(ids)
+    assert logits[0, -1, :4].tolist() == pytest.approx(
+        [-0.204542444, 1.549302001, -1.564368161, -0.233654913], abs=1e-8
+    )
+    assert logits.sum().item() == pytest.approx(172.695243856, abs=1e-7)
+    loss = functional.cross_entropy(logits.flatten(0, 1), ((ids + 1) % 64).flatten())
+    assert loss.item() == pytest.approx(5.170491139, abs=1e-8)

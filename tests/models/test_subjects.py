@@ -136,7 +136,7 @@ def test_probe_lets_a_classifier_pass_and_puts_modes_back() -> None:
         (lambda x: torch.full((len(x), 2), float("nan")), "black images are not finite"),
         (lambda x: 1 / (1 - x.flatten(1)[:, :2]), "white images are not finite"),
         (lambda x: 1 / (0.5 - x.flatten(1)[:, :2]), "grey images are not finite"),
-        (lambda x: x.view(7), "raised RuntimeError on images of"),
+        (lambda x: x.view(7), "raised RuntimeError on black images of"),
     ],
 )
 def test_probe_says_what_is_wrong(answer: object, message: str) -> None:

@@ -1,9 +1,11 @@
 """One small run and its successor, with every kind of cell: sound, partly errored, failed, changed."""
 
+import numpy as np
+
 from robustbench_wb.engine.record import Record
 from robustbench_wb.stats.compare import Comparison, compare
 from robustbench_wb.store.rows import ScoreRow
-from tests.store.make import record, row, states
+from tests.store.make import record, row, scored, states, text_row
 
 BROKEN = {"vit": (12, 60, 300), "crate": (20, 40, 120)}
 STRENGTHS = ("2/255", "8/255")
@@ -37,3 +39,35 @@ def comparison() -> Comparison:
     new = [r for r in new if (r.variant, r.strength) != ("crate", "2/255")]
     new += [row(other, variant="crate", strength="2/255"), row(record(), variant="boosting")]
     return compare(old, new, {**old_records, **new_records})
+
+
+def text_run(drift: float = 0.0, weights: str = "weights") -> tuple[list[ScoreRow], dict[str, Record]]:
+    """A language-modelling run with every kind of cell; the successor's losses under swap are ``drift`` higher."""
+    rng = np.random.default_rng(0)
+    rows, records = [], {}
+    for level, variant in ((3.4, "gpt"), (3.1, "crate")):
+        base = level + 0.3 * rng.standard_normal(200)
+        for stressor, strength, more in (("clean", "", 0.0), ("swap", "0.025", 0.2), ("swap", "0.05", 8.0)):
+            losses = base + more + 0.05 * rng.standard_normal(200)
+            losses += drift * (stressor == "swap") * (1.0 + 0.5 * rng.standard_normal(200))
+            error = ""
+            if (variant, strength) == ("crate", "0.025"):
+                losses[:3], error = np.nan, "ValueError: logits are not finite"
+            signature = f"{stressor};rate={strength};{variant}"
+            made = scored(losses.tolist(), signature=signature, weights=weights if stressor == "swap" else variant)
+            records[made.key] = made
+            rows.append(text_row(made, error=error, variant=variant, stressor=stressor, strength=strength))
+    one = scored([3.0 + drift], signature="one", weights=weights)
+    records[one.key] = one
+    rows.append(text_row(one, variant="gpt", stressor="length", strength="4096"))
+    rows.append(text_row(None, 200, "SubjectError: no logits", variant="crate", stressor="length", strength="4096"))
+    return rows, records
+
+
+def text_comparison() -> Comparison:
+    """Language modelling beside one cell of classification."""
+    old, old_records = text_run()
+    new, new_records = text_run(0.04, "retrained")
+    before, after = record(states(900, 100)), record(states(930, 70), weights="retrained")
+    both = {**old_records, **new_records, before.key: before, after.key: after}
+    return compare([*old, row(before)], [*new, row(after)], both)

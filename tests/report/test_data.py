@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from robustbench_wb.report.csv import COLUMNS, leaderboard_csv
 from robustbench_wb.report.json import comparison_json, rows_json
 from robustbench_wb.store.rows import ScoreRow
-from tests.report.sample import comparison, run
+from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import row
 
 ODD = 'comma, "quote"\nnewline; ünïcode'
 
 
 def test_csv_through_pandas_and_back() -> None:
-    rows = [*run()[0], row().model_copy(update={"error": ODD})]
+    rows = [*run()[0], *text_run()[0], row().model_copy(update={"error": ODD})]
     # As text: whether pandas reads the last bit of a float depends on its version, what was written does not.
     frame = pd.read_csv(io.StringIO(leaderboard_csv(rows), newline=""), keep_default_na=False, dtype=str)
     assert tuple(frame.columns) == COLUMNS
@@ -39,6 +39,7 @@ def test_the_column_order_is_public() -> None:
         *("robust", "broken", "wrong", "errored", "not_run", "status", "error", "wobble"),
         *("forwards", "backwards", "seconds", "parameters", "train_seconds"),
         *("weights", "data", "samples", "stressor_code", "model_code", "numerics", "ladder", "key"),
+        *("metric", "perplexity", "perplexity_low", "perplexity_high"),
     )
     assert expected == COLUMNS
 
@@ -64,7 +65,7 @@ def refuse(name: str) -> None:
 
 
 def test_json_is_plain_and_complete() -> None:
-    rows = run()[0]
+    rows = [*run()[0], *text_run()[0]]
     read = json.loads(rows_json(rows, 3), parse_constant=refuse)
     assert read["version"] == 3
     assert [ScoreRow.model_validate(entry) for entry in read["rows"]] == rows
@@ -77,3 +78,12 @@ def test_comparison_json() -> None:
     verdicts = {pair["verdict"] for pair in read["pairs"]}
     assert verdicts == {"worse", "equivalent", "incomplete", "not comparable"}
     assert read["added"][0]["variant"] == "boosting"
+
+
+def test_comparison_json_names_the_metric_of_each_pair() -> None:
+    read = json.loads(comparison_json(text_comparison()), parse_constant=refuse)
+    found = {(pair["metric"], pair["verdict"]) for pair in read["pairs"]}
+    assert found >= {("perplexity", "worse"), ("perplexity", "equivalent"), ("accuracy", "better")}
+    alone = next(pair for pair in read["pairs"] if pair["new"]["n"] == 1)
+    assert (alone["low"], alone["high"], alone["lost"]) == (None, None, None)
+    assert alone["difference"] > 0

@@ -6,10 +6,11 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from robustbench_wb.report.comparison import comparison_blocks
-from robustbench_wb.report.scores import score_blocks, strength_order
+from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text, strength_order
 from robustbench_wb.report.text import plain, plain_table, rich
-from tests.report.sample import comparison, run
-from tests.store.make import record, row, states
+from robustbench_wb.stats.compare import compare
+from tests.report.sample import comparison, run, text_comparison, text_run
+from tests.store.make import record, row, scored, states, text_row
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -26,14 +27,16 @@ def rendered(name: str) -> str:
     if what == "scores":
         rows = run()[0]
         blocks = score_blocks(rows, 3, columns)
+    elif what == "board":
+        blocks = leaderboard_blocks([*run()[0], *text_run()[0]], 3, columns)
     else:
-        blocks = comparison_blocks(comparison(), columns)
+        blocks = comparison_blocks(comparison() if what == "verdicts" else text_comparison(), columns)
     return plain(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
 
 
 NAMES = [
     f"{what}-{how}-{width}"
-    for what in ("scores", "verdicts")
+    for what in ("scores", "verdicts", "board", "textverdicts")
     for how in ("plain", "rich")
     for width in (80, 100, "any")
 ]
@@ -51,7 +54,10 @@ def test_golden(name: str) -> None:
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_tables_stay_within_the_width(width: int) -> None:
-    for text in (plain(score_blocks(run()[0], 3, width)), plain(comparison_blocks(comparison(), width))):
+    rows = [*run()[0], *text_run()[0]]
+    blocks = score_blocks(rows, 3, width), leaderboard_blocks(rows, 3, width)
+    verdicts = comparison_blocks(comparison(), width), comparison_blocks(text_comparison(), width)
+    for text in map(plain, (*blocks, *verdicts)):
         tables = [line for line in text.splitlines() if "  " in line]
         assert max(map(cell_len, tables)) <= width
 
@@ -77,6 +83,29 @@ def test_recipe_and_seed_are_named_where_they_vary() -> None:
     assert "vit-nano plain seed 1" in text
     assert "vit-nano adversarial seed 2" in text
     assert "seeds 1, 2; " in text
+
+
+@pytest.mark.parametrize(
+    ("losses", "samples", "text"),
+    [
+        ([3.0, 3.0], 2, "20.09 [20.09, 20.09]"),
+        ([9.21, 9.21], 2, "9996.60 [9996.60, 9996.60]"),
+        ([11.0], 1, "59874 [1.00, inf]"),
+        ([18.0, 18.0], 2, "6.57e+07 [6.57e+07, 6.57e+07]"),
+        ([1e5, 1e5], 2, "1.80e+308 [1.80e+308, 1.80e+308]"),
+        ([3.0, 3.0, 3.0], 4, ">= 1.00* (1 not run)"),
+        ([], 2, "error"),
+    ],
+)
+def test_perplexities_large_and_unknown(losses: list[float], samples: int, text: str) -> None:
+    assert score_text(text_row(scored(losses), samples)) == text
+
+
+def test_a_change_of_perplexity_beyond_all_floats_still_prints() -> None:
+    old, new = scored([1.0, 1.0]), scored([1e5, 1e5], weights="broken")
+    text = plain(comparison_blocks(compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new})))
+    assert "worse    2.72 -> 1.80e+308  +1.0e+306%" in text
+    assert "McNemar" not in text
 
 
 def test_strengths_are_ordered_by_size() -> None:

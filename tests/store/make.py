@@ -1,6 +1,7 @@
 """Small made-up records, cells and rows for the tests of store, stats and report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,13 @@ def record(states: Sequence[int] = (0, 1, 2, 0), **changes: Any) -> Record:
     )
 
 
+def scored(losses: Sequence[float], **changes: Any) -> Record:
+    """A record of language modelling; a loss of NaN is an errored sample."""
+    values = np.array(losses, dtype=np.float32)
+    made = record([State.SCORED] * len(values), **{"signature": "clean", "ladder": (), **changes})
+    return replace(made, losses=values, states=np.where(np.isnan(values), State.ERRORED, made.states).astype(np.int8))
+
+
 def cell(**changes: Any) -> Cell:
     fields: dict[str, Any] = {
         "suite": "adversarial",
@@ -75,6 +83,12 @@ def measured(made: Record | None, samples: int | None = None, error: str = "", *
 def row(made: Record | None = None, samples: int | None = None, error: str = "", **names: Any) -> ScoreRow:
     made = record() if made is None and not error else made
     return score_rows([measured(made, samples, error, **names)])[0]
+
+
+def text_row(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> ScoreRow:
+    """A row of language modelling."""
+    fixed = {"suite": "clean", "task": "text", "stressor": "clean", "strength": "", "metric": "perplexity"}
+    return score_rows([measured(made, samples, error, **{**fixed, **names})])[0]
 
 
 def states(robust: int, broken: int, wrong: int = 0, errored: int = 0) -> list[int]:

@@ -1,14 +1,17 @@
+import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.store.location import KEEP_HISTORY, create_table
 from robustbench_wb.store.rows import ScoreRow, Slot
-from robustbench_wb.store.scores import ScoreTable
-from tests.store.make import record, row, states
+from robustbench_wb.store.scores import SCHEMA, ScoreTable
+from tests.store.make import record, row, scored, states, text_row
 from tests.store.test_records import start
 
 
@@ -91,6 +94,48 @@ def test_two_processes_lose_no_row_and_every_run_is_one_version(tmp_path: Path) 
 def test_a_row_holds_no_nan() -> None:
     with pytest.raises(ValidationError):
         ScoreRow.model_validate({**row().model_dump(), "seconds": float("nan")})
+
+
+# What tables were made of before rows had a metric.
+FIRST_COLUMNS = (
+    *("suite", "suite_version", "scale", "task", "variant", "size", "recipe", "stressor", "strength", "signature"),
+    *("seed", "n", "accuracy", "low", "high", "accuracy_high", "robust", "broken", "wrong", "errored", "not_run"),
+    *("status", "error", "wobble", "forwards", "backwards", "seconds", "parameters", "train_seconds", "weights"),
+    *("data", "samples", "stressor_code", "model_code", "numerics", "ladder", "key"),
+)
+
+
+def test_a_table_without_the_columns_of_perplexity_is_read_and_goes_on(tmp_path: Path) -> None:
+    table, old = ScoreTable(str(tmp_path)), row(variant="vit")
+    schema = pa.schema([SCHEMA.field(name) for name in FIRST_COLUMNS])
+    create_table(table.uri, schema, KEEP_HISTORY)
+    content = pa.Table.from_pylist([old.model_dump(include=set(FIRST_COLUMNS))], schema=schema)
+    write_deltalake(table.uri, content, mode="overwrite")
+    assert table.rows() == [old]
+    assert (old.metric, old.perplexity) == ("accuracy", None)
+    new = [text_row(scored([3.0, 4.0])), text_row(None, 4, "no subject", variant="crate"), row(variant="vit", seed=1)]
+    assert table.commit(new, {}) == 2
+    assert table.rows() == [old, *new]
+    assert table.rows("v1") == [old]
+    assert DeltaTable(table.uri).schema().to_arrow().names == SCHEMA.names
+    assert DeltaTable(table.uri).metadata().configuration == KEEP_HISTORY
+
+
+def test_a_published_table_of_the_first_columns_reads() -> None:
+    published = Path(__file__).parents[2] / "results" / "published" / "adversarial-digits-smoke.csv"
+    with published.open(newline="", encoding="utf-8") as file:
+        rows = [ScoreRow.model_validate(entry) for entry in csv.DictReader(file)]
+    assert len(rows) == 85
+    assert {entry.metric for entry in rows} == {"accuracy"}
+
+
+def test_perplexities_come_back_as_they_were(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    rows = [row(), text_row(scored([3.0, 4.0, 3.5])), text_row(scored([3.0]), variant="crate")]
+    table.commit(rows, {})
+    assert table.rows() == rows
+    frame = DeltaTable(table.uri).to_pandas()
+    assert [ScoreRow.model_validate(entry) for entry in frame.to_dict("records")] == rows
 
 
 class Overtaken(ScoreTable):

@@ -30,7 +30,7 @@ ATTACKS = [
 def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
     """A function that makes a job of correctly classified digits."""
     model = trained("vit")
-    images = torch.tensor(digits.test.images).float() / 255
+    images = torch.tensor(digits.test.inputs).float() / 255
     labels = torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:120, 0]
@@ -52,7 +52,7 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
 
 def robust(stressed: Stressed, job: Job) -> Tensor:
     with torch.no_grad():
-        return job.model(stressed.images).argmax(1) == job.labels
+        return job.model(stressed.inputs).argmax(1) == job.labels
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
@@ -61,10 +61,10 @@ def test_images_stay_in_ball_and_box_and_some_break(signature: str, job: Callabl
     assert isinstance(attack, Attack)
     work = job()
     stressed = attack.apply(work)
-    assert stressed.images.min() >= 0
-    assert stressed.images.max() <= 1
-    assert float(attack.norm.distance(stressed.images - work.images).max()) <= attack.radius + 10 * TOLERANCE
-    attack.check(work.images, stressed.images)
+    assert stressed.inputs.min() >= 0
+    assert stressed.inputs.max() <= 1
+    assert float(attack.norm.distance(stressed.inputs - work.inputs).max()) <= attack.radius + 10 * TOLERANCE
+    attack.check(work.inputs, stressed.inputs)
     assert 0 < int(robust(stressed, work).sum()) < len(work.ids)
 
 
@@ -90,13 +90,13 @@ def test_what_the_search_believes_is_what_the_model_says(signature: str, job: Ca
 
 def test_fgsm_is_one_signed_step(job: Callable[..., Job]) -> None:
     work = job()
-    inputs = work.images.clone().requires_grad_(True)
+    inputs = work.inputs.clone().requires_grad_(True)
     F.cross_entropy(work.model(inputs), work.labels, reduction="sum").backward()
     assert inputs.grad is not None
-    expected = (work.images + 16 / 255 * inputs.grad.sign()).clamp(0, 1)
+    expected = (work.inputs + 16 / 255 * inputs.grad.sign()).clamp(0, 1)
     found = parse_stressor("fgsm-linf;eps=16/255").apply(work)
     # Signs of gradients near zero may differ between two kernels; every other value must agree.
-    assert float((found.images - expected).abs().gt(1e-6).float().mean()) < 1e-3
+    assert float((found.inputs - expected).abs().gt(1e-6).float().mean()) < 1e-3
 
 
 def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job]) -> None:
@@ -105,9 +105,9 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job])
     assert isinstance(attack, Attack)
     stressed = attack.apply(work)
     eps, broken, passes = 16 / 255, [], []
-    start = attack.start(work.images, work.ids, 0, 0)
+    start = attack.start(work.inputs, work.ids, 0, 0)
     for row in range(40):
-        clean, label = work.images[row : row + 1], work.labels[row : row + 1]
+        clean, label = work.inputs[row : row + 1], work.labels[row : row + 1]
         current = (clean + (start[row] - clean).clamp(-eps, eps)).clamp(0, 1)
         for step in range(11):
             logits, gradient = value_and_gradient(work.model, current, label)
@@ -141,7 +141,7 @@ def test_a_huge_ball_breaks_everything(job: Callable[..., Job]) -> None:
 
 def test_seeds_differ_and_repeat(job: Callable[..., Job]) -> None:
     attack = parse_stressor("pgd-linf;eps=8/255;steps=1")
-    first, again, other = (attack.apply(job(seed=seed)).images for seed in (0, 0, 1))
+    first, again, other = (attack.apply(job(seed=seed)).inputs for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -150,7 +150,7 @@ def test_no_samples_no_work(job: Callable[..., Job]) -> None:
     empty = job(order=torch.empty(0, dtype=torch.int64))
     for signature in ATTACKS:
         stressed = parse_stressor(signature).apply(empty)
-        assert stressed.images.shape == (0, 1, 8, 8)
+        assert stressed.inputs.shape == (0, 1, 8, 8)
 
 
 def test_active_set_spends_less_than_the_full_budget(job: Callable[..., Job]) -> None:
@@ -161,7 +161,7 @@ def test_active_set_spends_less_than_the_full_budget(job: Callable[..., Job]) ->
 
 def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Dataset) -> None:
     model = trained("vit")
-    images = torch.tensor(digits.test.images[:4]).float() / 255
+    images = torch.tensor(digits.test.inputs[:4]).float() / 255
     labels = torch.tensor(digits.test.labels[:4])
     _, gradient = value_and_gradient(model, images, labels)
     double = deepcopy(model).double()
@@ -218,8 +218,8 @@ def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., Job]) -> N
     attack = Escaping(eps="8/255")  # type: ignore[arg-type]
     stressed = attack.apply(work)
     with pytest.raises(MeasurementError, match="left its linf ball"):
-        attack.check(work.images, stressed.images)
+        attack.check(work.inputs, stressed.inputs)
     with pytest.raises(MeasurementError, match="pixel range"):
-        attack.check(work.images, work.images + 1.5)
+        attack.check(work.inputs, work.inputs + 1.5)
     with pytest.raises(MeasurementError, match="not finite"):
-        attack.check(work.images, work.images * float("nan"))
+        attack.check(work.inputs, work.inputs * float("nan"))

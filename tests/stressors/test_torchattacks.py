@@ -17,7 +17,7 @@ Trained = Callable[[str], nn.Module]
 
 
 def job_of(model: nn.Module, digits: Dataset) -> Job:
-    images = torch.tensor(digits.test.images).float() / 255
+    images = torch.tensor(digits.test.inputs).float() / 255
     labels = torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:, 0]
@@ -48,13 +48,13 @@ def test_fgsm_is_the_same_attack(trained: Trained, digits: Dataset) -> None:
     ours = parse_stressor("fgsm-linf;eps=16/255").apply(job)
     library = parse_stressor("torchattacks:FGSM;eps=16/255").apply(job)
     # Signs of gradients near zero depend on the batching; images agree elsewhere and outcomes nearly everywhere.
-    assert float((ours.images - library.images).abs().gt(1e-6).float().mean()) < 1e-3
+    assert float((ours.inputs - library.inputs).abs().gt(1e-6).float().mean()) < 1e-3
     assert int((ours.broken != library.broken).sum()) <= 1
 
 
 def test_the_callers_random_state_is_left_alone(trained: Trained, digits: Dataset) -> None:
     job = job_of(trained("vit"), digits)
-    small = Job(job.model, job.images[:8], job.labels[:8], job.ids[:8], 0, 8)
+    small = Job(job.model, job.inputs[:8], job.labels[:8], job.ids[:8], 0, 8)
     torch.manual_seed(5)
     np.random.seed(5)
     expected = (torch.rand(3), np.random.rand(3))
@@ -70,9 +70,9 @@ def test_a_seed_repeats_and_another_differs(trained: Trained, digits: Dataset) -
     attack = parse_stressor("torchattacks:PGD;eps=8/255;steps=1;random_start=true")
     images = []
     for seed in (0, 0, 1):
-        work = Job(job.model, job.images[:16], job.labels[:16], job.ids[:16], seed, 8)
+        work = Job(job.model, job.inputs[:16], job.labels[:16], job.ids[:16], seed, 8)
         torch.rand(7)  # whatever was drawn before must not matter
-        images.append(attack.apply(work).images)
+        images.append(attack.apply(work).inputs)
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
 

@@ -20,13 +20,13 @@ def digits() -> Dataset:
 
 
 def test_shape_of_the_task(digits: Dataset) -> None:
-    assert digits.train.images.shape == (1437, 1, 8, 8)
-    assert digits.test.images.shape == (360, 1, 8, 8)
-    assert digits.train.images.dtype == np.uint8
+    assert digits.train.inputs.shape == (1437, 1, 8, 8)
+    assert digits.test.inputs.shape == (360, 1, 8, 8)
+    assert digits.train.inputs.dtype == np.uint8
     assert digits.train.labels.dtype == np.int64
     assert (len(digits.train), len(digits.test)) == (1437, 360)
     assert digits.classes == tuple("0123456789")
-    assert (digits.label, digits.patch) == ("digits", 2)
+    assert (digits.label, digits.shape.patch) == ("digits", 2)
     assert set(digits.test.labels) == set(range(10))
 
 
@@ -35,7 +35,7 @@ def test_splits_are_disjoint_and_complete(digits: Dataset) -> None:
     assert len(np.unique(bunch.data, axis=0)) == 1797  # so that a picture tells which sample it is
     where = {image.tobytes(): index for index, image in enumerate(np.rint(bunch.images * 255 / 16).astype(np.uint8))}
     found = {
-        name: np.array([where[image.tobytes()] for image in split.images])
+        name: np.array([where[image.tobytes()] for image in split.inputs])
         for name, split in (("train", digits.train), ("test", digits.test))
     }
     assert sorted([*found["train"], *found["test"]]) == list(range(1797))
@@ -45,11 +45,11 @@ def test_splits_are_disjoint_and_complete(digits: Dataset) -> None:
 
 
 def test_ink_levels(digits: Dataset) -> None:
-    levels = np.unique(np.concatenate([digits.train.images.ravel(), digits.test.images.ravel()]))
+    levels = np.unique(np.concatenate([digits.train.inputs.ravel(), digits.test.inputs.ravel()]))
     assert levels.tolist() == [round(255 * ink / 16) for ink in range(17)]
     # The first zero of scikit-learn: rows known from its documentation.
     first = np.array([0, 0, 5, 13, 9, 1, 0, 0]) * 255 / 16
-    assert any((image[0, 0] == np.rint(first)).all() for image in [*digits.train.images, *digits.test.images])
+    assert any((image[0, 0] == np.rint(first)).all() for image in [*digits.train.inputs, *digits.test.inputs])
 
 
 def test_golden_digests(digits: Dataset) -> None:
@@ -62,7 +62,7 @@ def test_a_mirror_is_not_looked_at() -> None:
 
 
 def test_digest_sees_one_pixel_one_label_and_the_order(digits: Dataset) -> None:
-    images, labels = digits.test.images[:20], digits.test.labels[:20]
+    images, labels = digits.test.inputs[:20], digits.test.labels[:20]
     one_pixel, one_label = images.copy(), labels.copy()
     one_pixel[7, 0, 3, 3] += 1
     one_label[7] = (one_label[7] + 1) % 10

@@ -20,7 +20,7 @@ from hub_layout import Write, encode, noise, rows
 from huggingface_hub import constants, errors
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks import hub
+from robustbench_wb.tasks import source
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.hub import HubTask
 from robustbench_wb.tasks.task import TaskFacts
@@ -50,9 +50,9 @@ def test_a_mirror_is_read(write: Write, mode: str, folder: str) -> None:
     data = find_task("own/toy").load(str(root))
     assert data.label == "own/toy"
     assert data.classes == tuple(NAMES)
-    assert data.patch == 1
-    assert (np.asarray(data.train.images) == pixels(mode, 0)).all()
-    assert (np.asarray(data.test.images) == pixels(mode, 50)).all()
+    assert data.shape.patch == 1
+    assert (np.asarray(data.train.inputs) == pixels(mode, 0)).all()
+    assert (np.asarray(data.test.inputs) == pixels(mode, 50)).all()
     assert data.train.labels.tolist() == LABELS
     assert data.test.labels.tolist() == LABELS[::-1]
     assert data.train.labels.dtype == np.int64
@@ -72,27 +72,27 @@ def test_the_environment_names_a_mirror(write: Write, monkeypatch: pytest.Monkey
 def test_owner_and_name_come_before_name(write: Write) -> None:
     write("toy", train=split(seed=20), test=split(seed=30))
     root = write("own/toy", train=split(seed=0), test=split(seed=9))
-    assert (np.asarray(find_task("own/toy").load(str(root)).train.images) == pixels(seed=0)).all()
+    assert (np.asarray(find_task("own/toy").load(str(root)).train.inputs) == pixels(seed=0)).all()
 
 
 def test_validation_stands_in_for_a_missing_test(write: Write) -> None:
     root = write("toy", train=split(), validation=split(seed=9))
-    assert (np.asarray(find_task("a/toy").load(str(root)).test.images) == pixels(seed=9)).all()
+    assert (np.asarray(find_task("a/toy").load(str(root)).test.inputs) == pixels(seed=9)).all()
     write("both", train=split(), validation=split(seed=9), test=split(seed=20))
-    assert (np.asarray(find_task("a/both").load(str(root)).test.images) == pixels(seed=20)).all()
+    assert (np.asarray(find_task("a/both").load(str(root)).test.inputs) == pixels(seed=20)).all()
 
 
 def test_splits_of_different_make_fit_together(write: Write) -> None:
     root = write("toy", train=split("L"), test=split("RGB"))
     data = find_task("a/toy").load(str(root))
-    assert data.train.images.shape == data.test.images.shape == (4, 3, 8, 8)
+    assert data.train.inputs.shape == data.test.inputs.shape == (4, 3, 8, 8)
 
 
 def test_a_jpeg_copy_is_named_where_the_original_is_lossless(write: Write) -> None:
     root = write("toy", train=split("RGB", kind="JPEG", quality=75), test=split("RGB", kind="JPEG", quality=75))
     facts = TaskFacts(name="toy", summary="", source="a/toy", lossless=True, patch=4)
     data = HubTask(facts).load(str(root))
-    assert (data.label, data.patch) == ("toy-jpeg75", 4)
+    assert (data.label, data.shape.patch) == ("toy-jpeg75", 4)
     assert find_task("a/toy").load(str(root)).label == "a/toy"
     write("half", train=split("RGB"), test=split("RGB", kind="JPEG", quality=75))
     assert HubTask(facts.model_copy(update={"source": "a/half"})).load(str(root)).label == "toy-jpeg75"
@@ -106,7 +106,7 @@ def test_a_jpeg_copy_is_named_where_the_original_is_lossless(write: Write) -> No
 def test_the_second_load_does_not_decode(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write("toy", train=split(), test=split(seed=9))
     first = find_task("a/toy").load(str(root))
-    monkeypatch.setattr(hub, "_open", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(source, "_open", lambda path: pytest.fail("decoded again"))
     second = find_task("a/toy").load(str(root))
     assert first.train.digest() == second.train.digest()
     assert (first.classes, first.label) == (second.classes, second.label)
@@ -138,7 +138,7 @@ def test_one_edited_pixel_is_seen_whatever_the_file_dates_say(write: Write) -> N
     os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (seen.st_size, seen.st_mtime_ns)
     after = find_task("a/toy").load(str(root))
-    changed = np.argwhere(np.asarray(before.train.images) != np.asarray(after.train.images))
+    changed = np.argwhere(np.asarray(before.train.inputs) != np.asarray(after.train.inputs))
     assert changed.tolist() == [[2, 0, 7, 3]]
     assert before.train.digest() != after.train.digest()
     assert before.test.digest() == after.test.digest()
@@ -150,11 +150,11 @@ def test_files_that_trade_places_are_seen(write: Write, tmp_path: Path) -> None:
     for folder, part in (("test", split(seed=0)), ("train", split(seed=9))):
         (root / "toy" / folder).mkdir(parents=True)
         part.to_parquet(root / "toy" / folder / "0.parquet")
-    assert (np.asarray(find_task("a/toy").load(str(root)).test.images) == pixels(seed=0)).all()
+    assert (np.asarray(find_task("a/toy").load(str(root)).test.inputs) == pixels(seed=0)).all()
     (root / "toy" / "train").rename(root / "toy" / "validation")
     (root / "toy" / "test").rename(root / "toy" / "train")
-    assert (np.asarray(find_task("a/toy").load(str(root)).train.images) == pixels(seed=0)).all()
-    assert (np.asarray(find_task("a/toy").load(str(root)).test.images) == pixels(seed=9)).all()
+    assert (np.asarray(find_task("a/toy").load(str(root)).train.inputs) == pixels(seed=0)).all()
+    assert (np.asarray(find_task("a/toy").load(str(root)).test.inputs) == pixels(seed=9)).all()
 
 
 def test_hidden_files_are_no_part_of_a_mirror(write: Write, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class Hub:
             raise self.answer
         return SimpleNamespace(sha=self.answer)
 
-    def load_dataset(self, hub_id: str, revision: str | None) -> Any:
+    def load_dataset(self, hub_id: str, config: str | None, revision: str | None) -> Any:
         self.asked.append((hub_id, revision, constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE))
         if isinstance(self.loaded, Exception):
             raise self.loaded
@@ -371,7 +371,7 @@ def test_a_silent_hub_leaves_its_local_cache(silence: Exception, monkeypatch: py
     both = datasets.DatasetDict(train=split(), test=split(seed=9))
     stand_in = Hub(silence, both)
     stand_in.install(monkeypatch)
-    monkeypatch.setattr(hub, "_cache_files", lambda source: {})
+    monkeypatch.setattr(source, "_cache_files", lambda source: {})
     assert len(find_task("a/toy").load(None).train) == 4
     assert stand_in.asked == [("a/toy", None, True, True)]
     assert [constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE] == [False, False]

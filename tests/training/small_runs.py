@@ -21,7 +21,7 @@ STEPS = 3 * 7
 
 def digits(samples: int = SAMPLES) -> Split:
     train = find_task("digits").load(None).train
-    return Split(train.images[:samples], train.labels[:samples])
+    return Split(train.inputs[:samples], train.labels[:samples])
 
 
 class Net(nn.Module):

@@ -105,7 +105,7 @@ def test_a_share_of_the_samples_is_fixed_and_nested() -> None:
 
     def share(count: int | None, seed: int = 0) -> list[int]:
         part = data.select(Recipe(epochs=1, train_samples=count), seed)
-        assert part.images.flatten().tolist() == part.labels.tolist()
+        assert part.inputs.flatten().tolist() == part.labels.tolist()
         return part.labels.tolist()
 
     assert share(None) == share(50) == share(99) == list(range(50))

@@ -25,13 +25,13 @@ def test_training_learns_digits() -> None:
     split, recipe = digits(600), Recipe(epochs=6, batch=32, learning_rate=0.02)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    data = TrainingData(torch.tensor(split.images), torch.tensor(split.labels))
+    data = TrainingData(torch.tensor(split.inputs), torch.tensor(split.labels))
     position = Position(0, 0.0)
     with torch.no_grad():
-        before = float(nn.functional.cross_entropy(model(data.images.float() / 255), data.labels))
+        before = float(nn.functional.cross_entropy(model(data.inputs.float() / 255), data.labels))
     final = train(model, make_optimizer(model, recipe), data, recipe, 0, position, lambda n: None, lambda p: None)
     with torch.no_grad():
-        logits = model(data.images.float() / 255)
+        logits = model(data.inputs.float() / 255)
     assert final < 0.2 * before
     assert float((logits.argmax(1) == data.labels).float().mean()) > 0.9
     assert position.step == 6 * 19
@@ -82,7 +82,7 @@ def test_the_second_call_does_not_train(monkeypatch: pytest.MonkeyPatch, cache: 
 
 def one_pixel() -> Split:
     split = digits()
-    images = split.images.copy()
+    images = split.inputs.copy()
     images[50, 0, 4, 4] ^= 1
     return Split(images, split.labels)
 
@@ -91,7 +91,7 @@ def one_label() -> Split:
     split = digits()
     labels = split.labels.copy()
     labels[50] = (labels[50] + 1) % 10
-    return Split(split.images, labels)
+    return Split(split.inputs, labels)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +355,6 @@ def test_a_full_disk_at_the_end_is_one_clear_line(monkeypatch: pytest.MonkeyPatc
 
 def test_memory_mapped_images_train(tmp_path: Path) -> None:
     split = digits()
-    np.save(tmp_path / "images.npy", split.images)
+    np.save(tmp_path / "images.npy", split.inputs)
     mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.labels)
     assert run(split=mapped).weights == run(device=CPU).weights

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robustbench_wb.models.attention.biased import BiasedAttention, masked
 from robustbench_wb.models.sockets import Context
 
 
@@ -30,9 +31,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: Context, bias: Tensor | Non
     if bias is None and context.causal:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     mask = context.mask(q.shape[-2], q.device)
-    if bias is not None:
-        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if bias is None:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if _in_pieces(bias, mask):
+        mixed: Tensor = BiasedAttention.apply(q, k, v, bias, mask)  # type: ignore[no-untyped-call]
+        return mixed
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=masked(bias, mask))
+
+
+def _in_pieces(bias: Tensor, mask: Tensor | None) -> bool:
+    """Whether PyTorch's fused attention would write something of shape (B, H, N, N) out: on CPUs only."""
+    if bias.device.type != "cpu" or len(bias) > 1 or torch.is_autocast_enabled("cpu"):
+        return False
+    return bias.requires_grad or (mask is not None and len(mask) > 1)
 
 
 def attention_matrix(q: Tensor, k: Tensor, context: Context, bias: Tensor | None = None) -> Tensor:

@@ -78,18 +78,18 @@ class _Search:
         self.waiting = deque((index, 0) for index in range(len(job.ids)))
         self.active = self._enter([])
         self.unjudged = self._enter([])
-        self.found = job.images.clone()
-        self.broken = torch.zeros(len(job.ids), dtype=torch.bool, device=job.images.device)
+        self.found = job.inputs.clone()
+        self.broken = torch.zeros(len(job.ids), dtype=torch.bool, device=job.inputs.device)
         self.failed = torch.zeros_like(self.broken)
-        self.forwards = torch.zeros(len(job.ids), dtype=torch.int32, device=job.images.device)
+        self.forwards = torch.zeros(len(job.ids), dtype=torch.int32, device=job.inputs.device)
         self.backwards = torch.zeros_like(self.forwards)
 
     def _enter(self, queued: list[tuple[int, int]]) -> _Active:
         """Place queued (index, run) pairs at their starting points."""
-        device = self.job.images.device
+        device = self.job.inputs.device
         index = torch.tensor([index for index, _ in queued], dtype=torch.int64, device=device)
         run = torch.tensor([run for _, run in queued], dtype=torch.int64, device=device)
-        images = self.job.images[index]
+        images = self.job.inputs[index]
         iterates = images.clone()
         for number in sorted({run for _, run in queued}):
             rows = run == number
@@ -111,7 +111,7 @@ class _Search:
         self.backwards[active.index] += 1
         over = self._settle(active, logits, torch.isfinite(gradient).flatten(1).all(1))
         going = active.keep(~over)
-        originals = self.job.images[going.index]
+        originals = self.job.inputs[going.index]
         going.images = self.attack.project(originals, self.attack.propose(going.images, gradient[~over]))
         going.step = going.step + 1
         last = going.step >= self.attack.iterations
@@ -178,7 +178,7 @@ def search(attack: Walk, job: Job) -> Stressed:
     state = _Search(attack, job)
     state.run()
     return Stressed(
-        images=state.found,
+        inputs=state.found,
         forwards=state.forwards.cpu().numpy(),
         backwards=state.backwards.cpu().numpy(),
         broken=state.broken.cpu().numpy(),

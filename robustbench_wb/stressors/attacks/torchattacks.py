@@ -89,7 +89,7 @@ class TorchAttack(Stressor):
         Raises:
             MeasurementError: the library raised.
         """
-        images = job.images.clone()
+        images = job.inputs.clone()
         for start in range(0, len(job.ids), self.batch):
             rows = slice(start, start + self.batch)
             images[rows] = self._attack_batch(job, rows)
@@ -104,11 +104,11 @@ class TorchAttack(Stressor):
         with _fenced(job.model, seed), torch.enable_grad():
             try:
                 attack = _attack_class(self.attack)(job.model, **{k: _number(v) for k, v in self.numbers})
-                result: torch.Tensor = attack(job.images[rows].clone(), job.labels[rows].clone())
+                result: torch.Tensor = attack(job.inputs[rows].clone(), job.labels[rows].clone())
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise MeasurementError(f"torchattacks {self.attack} failed: {reason}") from error
-        return result.detach().to(job.images.dtype)
+        return result.detach().to(job.inputs.dtype)
 
     def check(self, clean: torch.Tensor, stressed: torch.Tensor) -> None:
         """Refuse images outside the box, and outside the ball where the attack promises one."""

@@ -1,0 +1,65 @@
+"""``import-checkpoint``: weights of another implementation, for ``run --checkpoint``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A safetensors file, or a torch file of tensors.")],
+    variant: Annotated[str, typer.Option("--variant", help="The variant that these weights are of.")],
+    size: Annotated[str, typer.Option("--size", help="Its size.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The safetensors file to write.")],
+    eta: Annotated[float | None, typer.Option("--eta", help="Step size; the variant's when left out.")] = None,
+    lam: Annotated[float | None, typer.Option("--lambda", help="Penalty; the variant's when left out.")] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", help="Of images in \\[0, 1]; ImageNet's when left out.")
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="ImageNet's when left out.")] = None,
+    classes: Annotated[
+        int | None, typer.Option("--classes", min=1, metavar="N", help="Of a new head, where the file has none.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="HEIGHTxWIDTH", help="In pixels; square when left out.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Import a checkpoint of the reference implementation of CRATE, CRATE-alpha, CRATE-MAE, CRATE-GPT or CRATE-BERT,
+    of a timm ViT or of a transformers BERT. Every weight must be there under its own name, and nothing else.
+
+    Examples:
+
+      robustbench-wb import-checkpoint checkpoint.pth.tar --variant crate --size small --output crate-s.safetensors
+
+      robustbench-wb import-checkpoint mae.pth --variant crate-mae --size base --lambda 0.5 --output mae.safetensors
+    """
+    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.training.importing import Given, import_checkpoint
+
+    given = Given(eta, lam, _numbers("--mean", mean), _numbers("--std", std), classes, _pixels(image))
+    imported = import_checkpoint(file, output, variant, size, given)
+    details = {"output": str(output), **asdict(imported), "shape": imported.shape}
+    console.present(
+        lambda: details_blocks(f"{variant} {size} from {file}", details), lambda: any_json(details), as_json
+    )
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text}: write one number per channel, like 0.5,0.5,0.5") from None
+
+
+def _pixels(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise UsageError(f"--image {text}: write height and width in pixels, like 224x224")
+    return int(height), int(width)

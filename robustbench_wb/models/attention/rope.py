@@ -1,0 +1,57 @@
+"""Rotary positions (Su et al. 2021, arXiv 2104.09864), axial in images (Heo et al. 2024, arXiv 2403.13298)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
+from robustbench_wb.models.attention.places import placed
+from robustbench_wb.models.attention.softmax import SoftmaxAttention
+from robustbench_wb.models.sockets import Context, Place
+
+
+class RopeAttention(SoftmaxAttention):
+    """``softmax((R_i q_i) (R_j k_j)^T / sqrt(p)) v_j``; R_i turns each pair of neighbouring entries by an angle.
+
+    Each of the A axes has p / A entries, whose pair t is turned by coordinate * (base^(1/A))^(-2tA/p): base 10000 for
+    texts, and 100 for images, whose sides are the root of their number of tokens. A token without a place is not
+    turned, so that to its pairs it lies at the origin; among the others only offsets count.
+    """
+
+    position = "none"
+
+    def __init__(self, place: Place, base: float = 10000.0) -> None:
+        super().__init__(place)
+        self.base = base
+
+    def angles(self, context: Context, dim_head: int) -> Tensor:
+        """(N, p/2), in radians; 0 for tokens without a place.
+
+        Raises:
+            UsageError: the context holds no coordinates, or they do not share out the entries of a head.
+        """
+        where = placed(context)
+        axes = where.shape[-1]
+        if dim_head % (2 * axes):
+            raise UsageError(f"rope over {axes} axes needs heads of a multiple of {2 * axes} entries, not {dim_head}")
+        share = torch.arange(0, dim_head, 2 * axes, dtype=where.dtype, device=where.device) / dim_head
+        speeds = self.base ** (-share / axes)
+        return functional.pad((where[:, :, None] * speeds).flatten(1), (0, 0, context.unplaced, 0))
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, N, d) to (B, N, d)."""
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        if "turn" not in context.carry:
+            angles = self.angles(context, q.shape[-1])
+            context.carry["turn"] = torch.stack([angles.cos(), angles.sin()]).to(q.dtype)
+        turn = context.carry["turn"]
+        mixed: Tensor = self.out(merge_heads(attend(rotate(q, turn), rotate(k, turn), v, context)))
+        return mixed
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Turns the pairs (x_2t, x_2t+1) of (..., N, p) by the angles whose cosines and sines are in (2, N, p/2)."""
+    cos, sin = turn
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)

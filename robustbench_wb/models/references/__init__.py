@@ -1,0 +1,1 @@
+"""Checkpoints of other implementations: their names for weights, and ours. One file per family."""

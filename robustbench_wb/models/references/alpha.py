@@ -1,0 +1,20 @@
+"""The torch implementation of CRATE-alpha: an image classifier."""
+
+from robustbench_wb.models.references.crate import LAYER, OUTSIDE
+from robustbench_wb.models.references.mapping import KERNEL, Family, Rule, rules
+
+CRATE_ALPHA = Family(
+    "crate-alpha",
+    "image",
+    (
+        *OUTSIDE,
+        Rule("embedding.project.weight", ("conv1.weight",), KERNEL),
+        *rules({"embedding.project.bias": "conv1.bias"}),
+        *LAYER,
+        *rules(
+            {"feedforward.dictionary": "1.fn.D", "feedforward.decoder": "1.fn.D1"},
+            "backbone.blocks.{i}.",
+            "transformer.layers.{i}.",
+        ),
+    ),
+)

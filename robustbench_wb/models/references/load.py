@@ -1,0 +1,138 @@
+"""Loading a foreign checkpoint, whatever its family, and the way back."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb.errors import CheckpointError
+from robustbench_wb.models.autoencoder import MaskedAutoencoder
+from robustbench_wb.models.backbone import ImageClassifier
+from robustbench_wb.models.references.alpha import CRATE_ALPHA
+from robustbench_wb.models.references.bert import BERT, CRATE_BERT
+from robustbench_wb.models.references.crate import CRATE
+from robustbench_wb.models.references.gpt import CRATE_GPT
+from robustbench_wb.models.references.mae import AUTOENCODER, ENCODER
+from robustbench_wb.models.references.mapping import Family, Modality, Rule, describe, join, listed
+from robustbench_wb.models.references.vit import VIT
+
+FAMILIES = (CRATE, CRATE_GPT, CRATE_ALPHA, ENCODER, AUTOENCODER, CRATE_BERT, VIT, BERT)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a foreign checkpoint."""
+
+    unused: tuple[str, ...]
+    """Their names that mean nothing here."""
+    fresh: tuple[str, ...]
+    """Our names that the file lacked and may lack; these weights are as they were before."""
+
+
+def load_reference(model: nn.Module, variant: str, state: Mapping[str, Any]) -> Loaded:
+    """Load a checkpoint with the names of the implementation that ``variant`` follows, or of transformers or timm.
+
+    ``state`` maps names to tensors, bare or under ``state_dict`` or ``model``, with or without ``module.``. Every
+    weight must be there, with the shape that ``model`` has, and nothing unknown may be. Mean, std, eta and lambda are
+    in no such checkpoint: the model keeps its own.
+
+    Raises:
+        CheckpointError: there is no reference for the variant, or a weight is missing, unknown, not a tensor or of
+            another shape; the message names it. The model is unchanged then.
+    """
+    family = _family(variant, _modality(model))
+    given = family.unwrap(state)
+    own = model.state_dict()
+    by_name = _rules(family, own)
+    fresh = {name for name in family.fresh if name in by_name}
+    if any(name in given for ours in fresh for name in by_name[ours].theirs):
+        fresh = set()
+    wanted = {name for ours, rule in by_name.items() if ours not in fresh for name in rule.theirs}
+    _refuse_other_names(family, given, wanted)
+    weights = {ours: _fitting(rule, given, own[ours]) for ours, rule in by_name.items() if ours not in fresh}
+    for copy, original in family.copies.items():
+        if copy in given and not torch.equal(given[copy], given[original]):
+            raise CheckpointError(f"{copy} in the reference checkpoint is not {original}: the model here ties them")
+    model.load_state_dict({**own, **weights})
+    return Loaded(tuple(sorted(given.keys() - wanted)), tuple(sorted(fresh)))
+
+
+def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
+    """The model's weights under the reference's names: what ``load_reference`` takes, without prefix or nesting.
+
+    Raises:
+        CheckpointError: there is no reference for the variant.
+    """
+    own = model.state_dict()
+    channels = len(own["mean"]) if "mean" in own else 0
+    found: dict[str, Tensor] = {}
+    for ours, rule in _rules(_family(variant, _modality(model)), own).items():
+        found |= dict(zip(rule.theirs, rule.form.split(own[ours], channels), strict=True))
+    return found
+
+
+def find_family(variant: str, state: Mapping[str, Any]) -> Family:
+    """The family of a variant's classifiers and language models that shares most names with a checkpoint.
+
+    Raises:
+        CheckpointError: no reference checkpoints are known for the variant.
+    """
+    families = [family for family in FAMILIES if family.variant == variant and family.modality != "autoencoder"]
+    if not families:
+        raise CheckpointError(f"no reference checkpoints are known for variant {variant!r}; known: {_known()}")
+
+    def shared(family: Family) -> int:
+        return len(family.unwrap(state).keys() & {name for rule in family.outside() for name in rule.theirs})
+
+    return max(families, key=shared)
+
+
+def _known() -> str:
+    return ", ".join(dict.fromkeys(family.variant for family in FAMILIES))
+
+
+def _modality(model: nn.Module) -> Modality:
+    if isinstance(model, MaskedAutoencoder):
+        return "autoencoder"
+    if isinstance(model, ImageClassifier):
+        return "image"
+    return "causal" if getattr(getattr(model, "embedding", None), "causal", False) else "text"
+
+
+def _family(variant: str, modality: Modality) -> Family:
+    for family in FAMILIES:
+        if (family.variant, family.modality) == (variant, modality):
+            return family
+    raise CheckpointError(f"no {modality} reference checkpoints are known for variant {variant!r}; known: {_known()}")
+
+
+def _rules(family: Family, own: Iterable[str]) -> dict[str, Rule]:
+    """The rule of each of a model's weights, by our name."""
+    weights = {name for name in own if name not in ("mean", "std") and not name.endswith("_extra_state")}
+    layers = [int(match[1]) for name in weights if (match := re.search(r"\.(\d+)\.", name))]
+    by_name = {rule.ours: rule for rule in family.for_depth(1 + max(layers, default=-1)) if rule.ours in weights}
+    unknown = weights - by_name.keys()
+    if unknown:
+        raise CheckpointError(f"the reference of {family.variant!r} has no counterpart of our {listed(unknown)}")
+    return by_name
+
+
+def _refuse_other_names(family: Family, given: Mapping[str, Any], wanted: set[str]) -> None:
+    missing = wanted - given.keys()
+    extra = {name for name in given.keys() - wanted if not family.is_unused(name)}
+    problems = [f"{what} {listed(names)}" for what, names in (("misses", missing), ("has unknown", extra)) if names]
+    if problems:
+        raise CheckpointError(f"the reference checkpoint {' and '.join(problems)}")
+
+
+def _fitting(rule: Rule, given: Mapping[str, Any], own: Tensor) -> Tensor:
+    tensor = join(rule, given)
+    if tensor.shape != own.shape:
+        raise CheckpointError(
+            f"{describe(rule, given)} in the reference checkpoint gives shape {tuple(tensor.shape)}; "
+            f"this model needs {tuple(own.shape)}"
+        )
+    return tensor

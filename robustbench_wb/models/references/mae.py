@@ -1,0 +1,46 @@
+"""The reference implementation of CRATE-MAE: the whole autoencoder, or its encoder alone as a classifier."""
+
+from robustbench_wb.models.references.mapping import KERNEL, LEADING, Family, Rule, pairs, rules
+
+
+def _attention(ours: str, theirs: str) -> tuple[Rule, ...]:
+    return (
+        *pairs({"norm": "norm", "attention.out": "fn.to_out.0"}, ours, theirs),
+        *rules({"attention.subspaces.weight": "fn.qkv.weight"}, ours, theirs),
+    )
+
+
+_ENCODER = (
+    # The implementation adds the decoder's table to what goes into the encoder; "pos_embed" is saved and never used.
+    Rule("embedding.positions.table", ("decoder_pos_embed",), LEADING),
+    *rules({"embedding.cls": "cls_token", "embedding.project.bias": "patch_embed.proj.bias"}),
+    Rule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),
+    *_attention("backbone.blocks.{i}.", "blocks.{i}.layers.0.0."),
+    *pairs({"feedforward.norm": "norm"}, "backbone.blocks.{i}.", "blocks.{i}.layers.0.1."),
+    *rules({"feedforward.dictionary": "fn.weight"}, "backbone.blocks.{i}.", "blocks.{i}.layers.0.1."),
+)
+_NEVER_USED = ("pos_embed", r"decoder_embed\.(weight|bias)")
+
+AUTOENCODER = Family(
+    "crate-mae",
+    "autoencoder",
+    (
+        *_ENCODER,
+        *pairs({"norm": "norm", "decoder_norm": "decoder_norm", "predict": "decoder_pred"}),
+        *rules({"mask_token": "mask_token"}),
+        *pairs({"code_norm": "norm"}, "decoder.{i}.", "decoder_blocks.{i}.layers.0.0."),
+        *rules({"dictionary": "fn.weight"}, "decoder.{i}.", "decoder_blocks.{i}.layers.0.0."),
+        *_attention("decoder.{i}.", "decoder_blocks.{i}.layers.0.1."),
+    ),
+    unused=_NEVER_USED,
+    asked=("lam",),
+)
+
+ENCODER = Family(
+    "crate-mae",
+    "image",
+    (*_ENCODER, *pairs({"head.norm": "norm"}), *pairs({"head.linear": "head"})),
+    unused=(*_NEVER_USED, "mask_token", r"decoder_(blocks|norm|pred)\..*"),
+    fresh=("head.linear.weight", "head.linear.bias"),
+    asked=("lam",),
+)

@@ -1,0 +1,27 @@
+"""Vision transformers of the timm library, DeiT's among them."""
+
+from robustbench_wb.models.references.mapping import KERNEL, LEADING, Family, Rule, pairs, rules
+
+VIT = Family(
+    "vit",
+    "image",
+    (
+        Rule("embedding.positions.table", ("pos_embed",), LEADING),
+        *rules({"embedding.cls": "cls_token", "embedding.project.bias": "patch_embed.proj.bias"}),
+        Rule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),
+        *pairs({"head.norm": "norm", "head.linear": "head"}),
+        *pairs(
+            {
+                "norm": "norm1",
+                "attention.qkv": "attn.qkv",
+                "attention.out": "attn.proj",
+                "feedforward.norm": "norm2",
+                "feedforward.hidden": "mlp.fc1",
+                "feedforward.out": "mlp.fc2",
+            },
+            "backbone.blocks.{i}.",
+            "blocks.{i}.",
+        ),
+    ),
+    fresh=("head.linear.weight", "head.linear.bias"),
+)

@@ -1,0 +1,36 @@
+"""The order of a leaderboard: the best subject of each table first."""
+
+from collections.abc import Iterable, Sequence
+from math import log
+
+from robustbench_wb.store.rows import Panel, ScoreRow
+
+
+def ranked(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
+    """The rows, with the subjects of each panel from best to worst; panels and a subject's cells keep their order.
+
+    The higher mean accuracy over all cells of the panel is better, and the lower geometric mean of perplexities; a
+    panel holds one metric only. A cell that a subject lacks, or that failed, counts as the worst there is: as accuracy
+    0, and as a perplexity beyond all others. Subjects that tie keep their order.
+    """
+    panels: dict[Panel, list[ScoreRow]] = {}
+    for row in rows:
+        panels.setdefault(row.panel, []).append(row)
+    return [row for members in panels.values() for row in _by_rank(members)]
+
+
+def _by_rank(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    cells = {(row.stressor, row.strength) for row in rows}
+    subjects: dict[tuple[str, ...], list[ScoreRow]] = {}
+    for row in rows:
+        subjects.setdefault(row.subject, []).append(row)
+    order = sorted(subjects.values(), key=lambda members: _badness(members, len(cells)))
+    return [row for members in order for row in members]
+
+
+def _badness(rows: Sequence[ScoreRow], cells: int) -> tuple[int, float]:
+    """A sort key of one subject, the smallest first."""
+    if rows[0].metric == "accuracy":
+        return 0, -sum(row.accuracy or 0.0 for row in rows) / cells
+    known = [log(row.perplexity) for row in rows if row.perplexity is not None]
+    return cells - len(known), sum(known) / max(len(known), 1)

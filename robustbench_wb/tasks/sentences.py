@@ -1,0 +1,84 @@
+"""An embedded text task that is generated: short opinions with negations. Needs no network."""
+
+import numpy as np
+
+from robustbench_wb.source import code_digest
+from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.tasks.text import Corpus, encoded_dataset
+from robustbench_wb.tasks.vocabulary import Encoding
+
+TRAIN, TEST = 4000, 1000
+_SEED = 0
+_SUBJECTS = [
+    "film",
+    "story",
+    "cast",
+    "music",
+    "plot",
+    "ending",
+    "hotel",
+    "room",
+    "view",
+    "breakfast",
+    "staff",
+    "service",
+    "soup",
+    "bread",
+    "wine",
+    "menu",
+]
+_GOOD = ["good", "great", "lovely", "bright", "clever", "warm", "fresh", "superb", "charming", "neat", "brave", "calm"]
+_BAD = ["bad", "awful", "dull", "cold", "stale", "weak", "noisy", "clumsy", "bland", "ugly", "rude", "grim"]
+_DEGREES = ("", "very", "really", "quite", "rather", "so")
+_NEGATIONS = ("not", "never", "hardly")
+_VERBS = ("was", "seemed", "felt", "looked")
+_OPENERS = ("", "honestly", "they say", "to me", "in the end", "last week")
+
+
+class Sentences:
+    """One or three clauses such as ``the soup was hardly good``; the label is the opinion of most of them.
+
+    A negation turns its clause round, so that counting words is not enough. Words, clauses and labels come from a fixed
+    stream of numpy's frozen generator; no text stands twice in the data.
+    """
+
+    def __init__(self, name: str, language: bool) -> None:
+        self.name = name
+        self.language = language
+
+    def load(self, data_dir: str | None) -> Dataset:
+        """Generate the texts; a mirror is not needed and not looked at."""
+        encoding = Encoding(kind="bpe", vocabulary=500, length=32)
+        return encoded_dataset(self.name, code_digest(__name__), _generate, encoding, self.language)
+
+
+def _generate() -> Corpus:
+    draw = np.random.RandomState(_SEED)
+    texts: dict[str, int] = {}
+    while len(texts) < TRAIN + TEST:
+        text, label = _sentence(draw)
+        texts.setdefault(text, label)
+    whole, labels = list(texts), np.array(list(texts.values()), np.int64)
+    return Corpus(("negative", "positive"), (whole[:TRAIN], labels[:TRAIN]), (whole[TRAIN:], labels[TRAIN:]))
+
+
+def _sentence(draw: np.random.RandomState) -> tuple[str, int]:
+    clauses, opinion = [], 0
+    for _ in range(draw.choice((1, 3))):
+        good, negated = draw.randint(2), draw.randint(3) == 0
+        words = (
+            "the",
+            draw.choice(_SUBJECTS),
+            draw.choice(_VERBS),
+            draw.choice(_NEGATIONS) if negated else "",
+            draw.choice(_DEGREES),
+            draw.choice(_GOOD if good else _BAD),
+        )
+        clauses.append(" ".join(word for word in words if word))
+        opinion += 1 if good != negated else -1
+    opener = draw.choice(_OPENERS)
+    return f"{opener} {' , '.join(clauses)} .".strip(), int(opinion > 0)
+
+
+SENTENCES = Sentences("sentences", language=False)
+SENTENCES_LM = Sentences("sentences-lm", language=True)

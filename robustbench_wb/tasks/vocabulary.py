@@ -1,0 +1,85 @@
+"""Token ids that every text task has, and the tokenizers that the tasks train."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from robustbench_wb.models.shape import PAD
+from robustbench_wb.spec import Spec
+
+UNKNOWN, CLS, SEP, MASK = 1, 2, 3, 4
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Their ids are 0 to 4."""
+_CHUNK = 1024
+
+
+class Encoding(Spec):
+    """How texts become token ids.
+
+    ``bpe`` learns merges of bytes from the training texts, lower-cased (Sennrich et al. 2016, over bytes as in GPT-2):
+    no text is unknown to it, and ids go back to the very text. (WordPiece as the ``tokenizers`` library learns it
+    numbers its words differently in every process.) ``bytes`` takes the UTF-8 bytes as they are: nothing is learnt.
+    """
+
+    kind: Literal["bpe", "bytes"]
+    length: int = Field(ge=3)
+    """Longest sequence in tokens; longer texts are cut at the end."""
+    vocabulary: int = Field(default=256 + len(SPECIAL), ge=len(SPECIAL))
+    """Most ids there may be."""
+
+
+def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> Any:
+    """A tokenizer of the ``tokenizers`` library for these texts. The same texts give the same tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    if encoding.kind == "bytes":
+        ids = {token: index for index, token in enumerate([*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))])}
+        tokenizer = Tokenizer(models.BPE(ids, [], byte_fallback=True, unk_token=SPECIAL[UNKNOWN]))
+        tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+        return tokenizer
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=encoding.vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def encode(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int32]:
+    """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
+    rows = np.full((len(texts), length), PAD, np.int32)
+    for row, ids in enumerate(_ids(tokenizer, texts)):
+        kept = [CLS, *ids[: length - 2], SEP]
+        rows[row, : len(kept)] = kept
+    return rows
+
+
+def encode_stream(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int32]:
+    """All texts in one stream, each ended by [SEP], cut into rows of ``length`` ids; the rest is dropped."""
+    stream: list[int] = []
+    for ids in _ids(tokenizer, texts):
+        stream.extend(ids)
+        stream.append(SEP)
+    whole = len(stream) // length
+    return np.array(stream[: whole * length], np.int32).reshape(whole, length)
+
+
+def _ids(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
+    if tokenizer.pre_tokenizer is None:  # bytes: no need to ask the library
+        for text in texts:
+            yield [byte + len(SPECIAL) for byte in text.encode()]
+        return
+    rest = iter(texts)
+    while part := list(islice(rest, _CHUNK)):  # the memory of a whole corpus of encodings is large
+        for found in tokenizer.encode_batch_fast(part, add_special_tokens=False):
+            yield found.ids

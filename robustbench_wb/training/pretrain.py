@@ -1,0 +1,47 @@
+"""Pretraining of a masked autoencoder. Order and masks are counted, not drawn."""
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb import rng
+from robustbench_wb.errors import DivergedError
+from robustbench_wb.models.autoencoder import MaskedAutoencoder, hide
+from robustbench_wb.training.loop import learning_rate, make_optimizer, steps_in
+from robustbench_wb.training.recipe import Recipe
+
+
+def pretrain(
+    model: MaskedAutoencoder, images: Tensor, recipe: Recipe, seed: int, ratio: float = 0.75, normalise: bool = False
+) -> list[float]:
+    """Train ``model`` in place on uint8 images (N, C, H, W), which lie on its device; the mean loss of each epoch.
+
+    An image is its own label; ``ratio`` is the share of hidden patches, drawn anew in each epoch. Of the recipe the
+    epochs, batch, rate, decay, warm-up and clip count. The encoder then goes to a classifier by ``give_encoder``.
+
+    Raises:
+        UsageError: the ratio hides nothing.
+        DivergedError: the loss of an epoch was not finite.
+    """
+    optimizer = make_optimizer(model, recipe)
+    total, step = steps_in(recipe, len(images)), 0
+    patches = len(model.embedding.coordinates) - 1
+    means: list[float] = []
+    model.train()
+    for epoch in range(recipe.epochs):
+        losses = []
+        order = rng.permutation(len(images), seed, "mae-order", epoch).to(images.device)
+        for ids in torch.split(order, recipe.batch):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step, total)
+            loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed, epoch), normalise)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimizer.step()
+            losses.append(loss.detach())
+            step += 1
+        means.append(float(torch.stack(losses).mean()))
+        if not means[-1] < float("inf"):
+            raise DivergedError(f"pretraining diverged in epoch {epoch + 1}; lower the learning rate")
+    model.eval()
+    return means

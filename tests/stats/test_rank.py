@@ -1,0 +1,54 @@
+from robustbench_wb.stats.rank import ranked
+from robustbench_wb.store.rows import ScoreRow
+from tests.store.make import record, row, scored, states, text_row
+
+
+def names(rows: list[ScoreRow]) -> list[str]:
+    return [f"{entry.task} {entry.variant}" for entry in rows]
+
+
+def test_accuracy_descends_perplexity_ascends_and_tables_stay_apart() -> None:
+    rows = [
+        row(record(states(5, 5)), variant="bert"),
+        text_row(scored([4.0, 4.0]), variant="bert"),
+        row(record(states(9, 1)), variant="vit"),
+        text_row(scored([3.0, 3.0]), variant="gpt"),
+        text_row(scored([3.5, 3.5]), variant="vit"),
+    ]
+    assert names(ranked(rows)) == ["digits vit", "digits bert", "text gpt", "text vit", "text bert"]
+
+
+def test_scales_and_metrics_are_ranked_by_themselves() -> None:
+    rows = [row(record(states(1, 9)), scale="smoke"), row(record(states(9, 1)), variant="crate")]
+    assert ranked(rows) == rows
+    rows = [row(None, 4, "x", task="text", variant="a"), text_row(scored([1.0]), suite="adversarial", variant="b")]
+    assert ranked(rows) == rows
+
+
+def test_all_cells_count_and_a_missing_or_failed_one_is_the_worst() -> None:
+    def cells(variant: str, *robust: int) -> list[ScoreRow]:
+        made = [record(states(count, 10 - count), signature=str(count)) for count in robust]
+        return [row(one, variant=variant, strength=str(step)) for step, one in enumerate(made, 1)]
+
+    failed = row(None, 10, "no", variant="failed", strength="2")
+    rows = [*cells("alone", 10), *cells("failed", 10), failed, *cells("both", 6, 5), *cells("best", 2, 10)]
+    found = ranked(rows)
+    assert names(found) == [f"digits {name}" for name in ("best", "best", "both", "both", "alone", "failed", "failed")]
+    assert [entry.strength for entry in found[:2]] == ["1", "2"]
+
+
+def test_perplexities_are_averaged_as_logarithms() -> None:
+    def cells(variant: str, *losses: float) -> list[ScoreRow]:
+        return [
+            text_row(scored([loss, loss]), variant=variant, stressor="swap", strength=str(step))
+            for step, loss in enumerate(losses, 1)
+        ]
+
+    rows = [*cells("alone", 0.1), *cells("even", 3.0, 3.0), *cells("uneven", 0.5, 5.0)]
+    assert [entry.variant for entry in ranked(rows)] == ["uneven", "uneven", "even", "even", "alone"]
+
+
+def test_ties_keep_their_order_and_nothing_gets_lost() -> None:
+    rows = [row(variant=name) for name in "cab"]
+    assert ranked(rows) == rows
+    assert ranked([]) == []
