@@ -17,6 +17,7 @@ from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
+from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Stressor, predict
@@ -98,7 +99,7 @@ class _Bench:
         correct = []
         with one_line("clean"):
             for shard in self._shards(np.arange(len(self.samples))):
-                correct += (predict(self.model, shard.images, shard.batch).argmax(1) == shard.labels).tolist()
+                correct += (predict(self.model, shard.inputs, shard.batch).argmax(1) == shard.labels).tolist()
         if not any(correct):
             raise UsageError("no sample is classified correctly when clean, so an attack has nothing to try")
         return np.flatnonzero(correct)
@@ -110,8 +111,8 @@ class _Bench:
         with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
             for shard in self._shards(rows, advance):
                 with one_line(stressor.signature):
-                    inputs = stressor.apply(shard).images
-                    stressor.check(shard.images, inputs)
+                    inputs = stressor.apply(shard).inputs
+                    stressor.check(shard.inputs, inputs)
                     batch = min(shard.batch, LAYER_BATCH)
                     parts.append(measure_layers(self.model, inputs, shard.ids, shard.seed, batch, advance=advance))
         return join(parts)
@@ -119,12 +120,12 @@ class _Bench:
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
         """Some samples, in jobs that fit into memory."""
         request, device = self.job.request, self.job.device
-        size = max(request.batch, SHARD_BYTES // (4 * self.samples.images[0].size))
+        size = max(request.batch, SHARD_BYTES // (4 * self.samples.inputs[0].size))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             yield Job(
                 model=self.model,
-                images=torch.from_numpy(self.samples.images[some]).to(device).float() / 255,
+                inputs=to_inputs(self.samples.inputs[some], device),
                 labels=torch.from_numpy(self.samples.labels[some]).to(device),
                 ids=torch.from_numpy(self.samples.ids[some].astype(np.int64)).to(device),
                 seed=self.job.plan.seed,

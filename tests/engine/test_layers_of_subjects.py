@@ -41,7 +41,7 @@ def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> 
     job = Prepared(request(), Silent())
     model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
     samples = choose_samples(job.datasets[0], 50)
-    logits = predict(model, torch.from_numpy(samples.images).float() / 255, 50)
+    logits = predict(model, torch.from_numpy(samples.inputs).float() / 255, 50)
     right = samples.ids[(logits.argmax(1).numpy() == samples.labels)]
     (one,) = found.stressed
     assert one.signature == FGSM
@@ -73,7 +73,7 @@ def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
 
     def wild(self: FgsmLinf, job: Job) -> Stressed:
         none = np.zeros(len(job.ids), np.int32)
-        return Stressed(job.images + 1.0, none, none)
+        return Stressed(job.inputs + 1.0, none, none)
 
     monkeypatch.setattr(FgsmLinf, "apply", wild)
     with pytest.raises(MeasurementError, match="left the pixel range"):
