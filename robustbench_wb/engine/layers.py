@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.measure import SHARD_BYTES, Samples, one_line
 from robustbench_wb.engine.run import choose_samples
 from robustbench_wb.errors import UsageError
-from robustbench_wb.layers.drift import Drift, drift
+from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.backbone import Transformer
@@ -28,17 +27,10 @@ _NO_LAYERS = "has no layers that the harness could look into; name a registered 
 
 
 @dataclass(frozen=True, eq=False)
-class StressedLayers:
+class StressedLayers(LayerPair):
     """The layers under one stressor, beside those of the same samples when clean."""
 
     signature: str
-    clean: LayerTable
-    stressed: LayerTable
-
-    @cached_property
-    def drift(self) -> dict[str, Drift]:
-        """Stressed minus clean, by measure."""
-        return drift(self.clean, self.stressed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +70,7 @@ def subject_layers(job: Prepared) -> SubjectLayers:
     found = []
     for stressor in stressors:
         table = bench.table(stressor, right if stressor.adversarial() else everyone)
-        found.append(StressedLayers(stressor.signature, clean.select(table.ids), table))
+        found.append(StressedLayers(clean.select(table.ids), table, stressor.signature))
     return SubjectLayers(dataset.label, plan.name, plan.size, plan.recipe_name, job.plan.seed, clean, tuple(found))
 
 
@@ -91,11 +83,13 @@ class _Bench:
     samples: Samples
 
     def right(self) -> NDArray[np.int64]:
-        """Rows of the samples that are classified correctly when clean.
+        """Rows of the samples that an attack is given: those right when clean, or all where there is no right or wrong.
 
         Raises:
             UsageError: there are none, so an attack has nothing to try.
         """
+        if self.samples.language:
+            return np.arange(len(self.samples))
         correct = []
         with one_line("clean"):
             for shard in self._shards(np.arange(len(self.samples))):

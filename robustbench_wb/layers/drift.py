@@ -1,12 +1,14 @@
 """Drift: how far a stressor moves each measure of each layer, in pairs of the same sample."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from robustbench_wb.layers.table import LayerTable, mean_std
+from robustbench_wb.layers.table import LayerTable, mean_std, plain_list
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,24 @@ class Drift:
     high: NDArray[np.float64]
     pairs: NDArray[np.int64]
     """Samples with both numbers."""
+
+    def plain(self) -> dict[str, Any]:
+        """Lists with one entry per layer; None where nothing is defined."""
+        ends = {name: plain_list(getattr(self, name)) for name in ("mean", "low", "high")}
+        return {**ends, "pairs": self.pairs.tolist()}
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPair:
+    """The layers of some samples under a stressor, and of the same samples when clean."""
+
+    clean: LayerTable
+    stressed: LayerTable
+
+    @cached_property
+    def drift(self) -> dict[str, Drift]:
+        """Stressed minus clean, by measure."""
+        return drift(self.clean, self.stressed)
 
 
 def drift(clean: LayerTable, stressed: LayerTable) -> dict[str, Drift]:

@@ -1,7 +1,9 @@
 """The measures of every layer and every sample, as plain arrays. Nothing here imports torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +63,22 @@ class LayerTable:
         missing = [int(sample) for sample in ids if int(sample) not in place]
         if missing:
             raise ValueError(f"samples {missing} were not measured")
-        rows = [place[int(sample)] for sample in ids]
+        return self.take(np.array([place[int(sample)] for sample in ids], dtype=np.int64))
+
+    def take(self, rows: NDArray[np.int64]) -> "LayerTable":
+        """The table of the samples in these rows, in this order."""
         return LayerTable(self.ids[rows], {name: value[:, rows] for name, value in self.values.items()})
+
+    def plain(self) -> dict[str, Any]:
+        """Per measure, lists with one entry per layer; None where nothing is defined."""
+        return {
+            name: {
+                "mean": plain_list(self.mean(name)),
+                "std": plain_list(self.std(name)),
+                "defined": self.defined(name).tolist(),
+            }
+            for name in self.values
+        }
 
 
 def join(parts: "list[LayerTable]") -> LayerTable:
@@ -78,6 +94,11 @@ def join(parts: "list[LayerTable]") -> LayerTable:
         np.concatenate([part.ids for part in parts]),
         {name: np.concatenate([part.values[name] for part in parts], axis=1) for name in names},
     )
+
+
+def plain_list(values: NDArray[np.float64]) -> list[float | None]:
+    """Numbers that JSON knows: None for those that are not finite."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def mean_std(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

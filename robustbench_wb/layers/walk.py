@@ -15,6 +15,7 @@ from robustbench_wb.layers.snr import NOISE_LEVEL, snr_gain, stream_noise
 from robustbench_wb.layers.sparsity import nonzero_fraction
 from robustbench_wb.layers.table import MEASURES, LayerTable, join
 from robustbench_wb.models.backbone import Block, Transformer
+from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.sockets import Context
 from robustbench_wb.progress import Advance
 
@@ -45,14 +46,14 @@ def measure_layers(
     Raises:
         ValueError: there are no samples, or not as many ids.
     """
-    if len(ids) != len(inputs):
-        raise ValueError(f"{len(inputs)} samples have {len(ids)} ids")
-    parts = []
-    for start in range(0, len(ids), batch):
-        some = slice(start, start + batch)
-        parts.append(_walk(model, inputs[some], ids[some], seed, noise))
+    if len(ids) != len(inputs) or not len(ids):
+        raise ValueError(f"{len(inputs)} samples have {len(ids)} ids; each needs one, and one sample is the least")
+    parts, order = [], []
+    for rows, some in batches(inputs, batch):
+        parts.append(_walk(model, some, ids[rows], seed, noise))
+        order.append(np.arange(len(ids))[rows.cpu().numpy() if isinstance(rows, Tensor) else rows])
         advance(len(parts[-1].ids))
-    return join(parts)
+    return join(parts).take(np.argsort(np.concatenate(order)))
 
 
 @torch.no_grad()

@@ -3,13 +3,8 @@
 import json
 import math
 from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
-from robustbench_wb.layers.drift import Drift
 from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.report.text import Block, Column
 
@@ -28,14 +23,14 @@ def layers_json(layers: SubjectLayers) -> str:
     names = ("task", "variant", "size", "recipe", "seed")
     content = {
         **{name: getattr(layers, name) for name in names},
-        "clean": {"samples": len(layers.clean.ids), "measures": _plain_table(layers.clean)},
+        "clean": {"samples": len(layers.clean.ids), "measures": layers.clean.plain()},
         "stressed": [
             {
                 "signature": one.signature,
                 "samples": len(one.stressed.ids),
-                "clean": _plain_table(one.clean),
-                "measures": _plain_table(one.stressed),
-                "drift": {name: _plain_drift(found) for name, found in one.drift.items()},
+                "clean": one.clean.plain(),
+                "measures": one.stressed.plain(),
+                "drift": {name: found.plain() for name, found in one.drift.items()},
             }
             for one in layers.stressed
         ],
@@ -87,23 +82,3 @@ def _gaps(table: LayerTable) -> Iterable[str]:
 
 def _number(value: float, sign: str = "") -> str:
     return f"{value:{sign}.3f}" if math.isfinite(value) else "-"
-
-
-def _plain_table(table: LayerTable) -> dict[str, Any]:
-    return {
-        name: {
-            "mean": _plain(table.mean(name)),
-            "std": _plain(table.std(name)),
-            "defined": table.defined(name).tolist(),
-        }
-        for name in MEASURES
-    }
-
-
-def _plain_drift(found: Drift) -> dict[str, Any]:
-    ends = {name: _plain(getattr(found, name)) for name in ("mean", "low", "high")}
-    return {**ends, "pairs": found.pairs.tolist()}
-
-
-def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values.tolist()]

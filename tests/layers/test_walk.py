@@ -216,5 +216,6 @@ def test_progress_is_told_and_wrong_ids_are_refused() -> None:
     told: list[int] = []
     measure_layers(toy("vit", IMAGES), pictures(), torch.arange(5), 0, 2, advance=told.append)
     assert told == [2, 2, 1]
-    with pytest.raises(ValueError, match="5 samples have 4 ids"):
-        measure_layers(toy("vit", IMAGES), pictures(), torch.arange(4), 0, 2)
+    for count, ids in ((5, 4), (0, 0)):
+        with pytest.raises(ValueError, match=f"{count} samples have {ids} ids"):
+            measure_layers(toy("vit", IMAGES), pictures(count), torch.arange(ids), 0, 2)
