@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.look import LAYER_BATCH
 from robustbench_wb.engine.measure import SHARD_BYTES, Samples, one_line
 from robustbench_wb.engine.run import choose_samples
 from robustbench_wb.errors import UsageError
@@ -21,8 +22,6 @@ from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Stressor, predict
 
-LAYER_BATCH = 64
-"""Largest batch: attention matrices are written out, and noise is drawn in float64."""
 _NO_LAYERS = "has no layers that the harness could look into; name a registered variant"
 
 

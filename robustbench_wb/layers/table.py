@@ -67,7 +67,9 @@ class LayerTable:
 
     def take(self, rows: NDArray[np.int64]) -> "LayerTable":
         """The table of the samples in these rows, in this order."""
-        return LayerTable(self.ids[rows], {name: value[:, rows] for name, value in self.values.items()})
+        # In one memory order: sums round by it, and a table must give the same numbers after it was kept in a file.
+        values = {name: np.ascontiguousarray(value[:, rows]) for name, value in self.values.items()}
+        return LayerTable(self.ids[rows], values)
 
     def plain(self) -> dict[str, Any]:
         """Per measure, lists with one entry per layer; None where nothing is defined."""
