@@ -12,10 +12,11 @@ __version__ = version("robustbench_wb")
 _DOOR = {
     "run": "robustbench_wb.cli.harness",
     "train": "robustbench_wb.cli.harness",
+    "doctor": "robustbench_wb.cli.harness",
     "diff": "robustbench_wb.cli.harness",
     "RunRequest": "robustbench_wb.engine.request",
 }
-__all__ = ["RunRequest", "__version__", "diff", "run", "train"]
+__all__ = ["RunRequest", "__version__", "diff", "doctor", "run", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ import typer
 from robustbench_wb import __version__
 from robustbench_wb.cli import console
 from robustbench_wb.cli.diff import diff_command
+from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
@@ -17,7 +18,8 @@ from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
     "Exit codes: 0 fine, 2 the request or its input is wrong, 3 the two versions cannot be compared, "
-    "4 some cell could not be measured, 130 interrupted (the same command goes on where it stopped)."
+    "4 some cell could not be measured or a check of the doctor failed, "
+    "130 interrupted (the same command goes on where it stopped)."
 )
 
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
@@ -34,6 +36,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=EPILOG)(run_command)
 app.command("train", epilog=EPILOG)(train_command)
+app.command("doctor", epilog=EPILOG)(doctor_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)

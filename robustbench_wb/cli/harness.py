@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from robustbench_wb.engine.doctor.diagnose import diagnose
+from robustbench_wb.engine.doctor.finding import Diagnosis
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.layers import SubjectLayers, subject_layers
 from robustbench_wb.engine.record import Measured, Record
@@ -81,6 +83,15 @@ def layers(request: RunRequest, progress: Progress | None = None) -> SubjectLaye
         MeasurementError: the subject cannot be had, or a stressor or the model failed.
     """
     return subject_layers(Prepared(request, progress or Silent()))
+
+
+def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
+    """Examine the first subject of a request on its first task; train nothing, write nothing.
+
+    Raises:
+        UsageError: the request or the data cannot be used.
+    """
+    return diagnose(Prepared(request, progress or Silent()))
 
 
 def diff(old: str, new: str, results: str = "results") -> Comparison:

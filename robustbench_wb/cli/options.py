@@ -16,7 +16,9 @@ Tasks = Annotated[
 ]
 Variants = Annotated[
     list[str] | None,
-    typer.Option("--variant", help="A variant's name, or path.py:factory. Repeatable.  [default: the five of the zoo]"),
+    typer.Option(
+        "--variant", help="A variant's name, path.py:factory, timm:NAME or hf:NAME. Repeatable.  [default: the five]"
+    ),
 ]
 Size = Annotated[str | None, typer.Option("--size", help="Size of the variants.  [default: the scale's]")]
 Recipe = Annotated[str, typer.Option("--recipe", help="'standard' trains; 'none' takes the model as it is built.")]

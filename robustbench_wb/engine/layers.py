@@ -58,10 +58,11 @@ def subject_layers(job: Prepared) -> SubjectLayers:
     if isinstance(plan.source, Factory):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
     with one_line(plan.name):
-        model = job.obtain(plan, dataset).model
+        subject = job.obtain(plan, dataset)
+        model = subject.model
     if not isinstance(model, Transformer):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
-    bench = _Bench(job, model, choose_samples(dataset, job.plan.samples))
+    bench = _Bench(job, model, choose_samples(subject.dataset, job.plan.samples))
     stressors = [stressor for ladder in task.ladders[1:] for stressor in ladder.rungs]
     everyone = np.arange(len(bench.samples))
     clean = bench.table(Clean(), everyone)

@@ -114,7 +114,9 @@ def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPla
         if not checkpoint.is_file():
             raise CheckpointError(f"checkpoint {checkpoint} does not exist")
     if is_external(name):
-        return SubjectPlan(name, load_factory(name), "", recipe_name, recipe, checkpoint)
+        # Given weights are put into the model as they are, so that it may have a new head until then.
+        factory = load_factory(name, trained=recipe.epochs > 0 or checkpoint is not None)
+        return SubjectPlan(name, factory, "", recipe_name, recipe, checkpoint)
     variant = VARIANTS.get(name)
     chosen = request.size or size
     variant.size(chosen)  # raises for an unknown size, before any work

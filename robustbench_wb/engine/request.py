@@ -16,7 +16,7 @@ class RunRequest(Spec):
     """A registered suite, or a path of a TOML file."""
     tasks: tuple[str, ...] = ("digits",)
     variants: tuple[str, ...] = ZOO
-    """Registered variants, or ``path.py:factory``."""
+    """Registered variants, or models from outside: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``."""
     size: str | None = None
     """Size of registered variants; None: the scale's."""
     recipe: str = "standard"

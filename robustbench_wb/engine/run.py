@@ -76,6 +76,7 @@ class _Bench:
             return
         self.known = self._known(subject)
         self.clean_layers = None
+        self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
         if clean.record is None:

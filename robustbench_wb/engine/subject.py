@@ -1,7 +1,7 @@
 """The thing under test: its weights, how to build it, and its digests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -11,6 +11,7 @@ from robustbench_wb import rng
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.record import SubjectCard
+from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.probe import probe
@@ -29,6 +30,8 @@ class Subject:
 
     card: SubjectCard
     model_code: str
+    dataset: Dataset
+    """The task's data as the subject takes them."""
     _make: Callable[[], nn.Module]
 
     @cached_property
@@ -46,11 +49,15 @@ def obtain_subject(
         SubjectError: it cannot be built, does not behave like a classifier, or its training diverged.
         CheckpointError: the given checkpoint cannot be used.
     """
+    dataset = as_taken(plan, dataset)
     shape = dataset.shape
-    make = _builder(plan, dataset, shape, seed)
+    make = _builder(plan, dataset, seed)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     if isinstance(plan.source, Factory):
-        probe(make().to(device), shape, device)
+        first = make()
+        # It may bring weights of its own: training that starts elsewhere is another training.
+        model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
+        probe(first.to(device), shape, device)
     trained = _weights(plan, make, model_code, dataset, seed, device, label, progress)
 
     def ready() -> nn.Module:
@@ -62,7 +69,7 @@ def obtain_subject(
 
     parameters = sum(p.numel() for p in make().parameters())
     card = SubjectCard(parameters, trained.weights, trained.seconds, trained.fresh)
-    return Subject(card, model_code, ready)
+    return Subject(card, model_code, dataset, ready)
 
 
 def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
@@ -71,8 +78,26 @@ def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
     return variant_code_digest(plan.source, plan.size, shape)
 
 
-def _builder(plan: SubjectPlan, dataset: Dataset, shape: Shape, seed: int) -> Callable[[], nn.Module]:
+def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
+    """The data as a subject takes them: a text model with a tokenizer of its own gets its own token ids.
+
+    Raises:
+        SubjectError: it has one, and the task has no whole texts: language modelling, or pixels in a row.
+    """
+    if not isinstance(plan.source, Factory) or plan.source.encode is None or isinstance(dataset.shape, ImageShape):
+        return dataset
+    if not dataset.test.texts:
+        raise SubjectError(f"{plan.name} has a tokenizer of its own, and task {dataset.label!r} has no texts for it")
+    encode, length = plan.source.encode, dataset.shape.length
+    train, test = (replace(part, inputs=encode(part.texts, length)) for part in (dataset.train, dataset.test))
+    ids = 1 + max(int(train.inputs.max()), int(test.inputs.max()))
+    shape = dataset.shape.model_copy(update={"vocabulary": ids, "length": train.inputs.shape[1]})
+    return replace(dataset, train=train, test=test, shape=shape)
+
+
+def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.Module]:
     """A function that builds the untrained model, the same one each time."""
+    shape = dataset.shape
     if isinstance(plan.source, Factory):
         return partial(_from_factory, plan.source, shape, seed)
     variant = plan.source
@@ -85,6 +110,19 @@ def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(rng.stream_key(seed, "factory-init"))
         return factory(shape)
+
+
+def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
+    """The subject on the CPU as it is built, or with the weights of its checkpoint; not trained, not probed.
+
+    Raises:
+        SubjectError: it cannot be built.
+        CheckpointError: the given checkpoint cannot be used.
+    """
+    model = _builder(plan, dataset, seed)()
+    if plan.checkpoint is not None:
+        put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+    return model
 
 
 def _weights(

@@ -1,121 +1,59 @@
-"""Somebody's own model, from a file: ``path/to/file.py:factory``."""
+"""Models from outside the zoo, by reference: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``, or a plug-in's name.
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from hashlib import sha256
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+A provider is a function ``provide(name, options, trained) -> Factory`` in a file of its own, and one line below;
+another package brings one through the entry-point group ``robustbench_wb.providers``. A package with one model needs
+no provider: the group ``robustbench_wb.subjects`` names a function from a shape to a model.
+"""
 
-from robustbench_wb.errors import SubjectError, UsageError
-from robustbench_wb.models.shape import Shape
-from robustbench_wb.source import code_digest
+from collections.abc import Callable, Mapping
 
-if TYPE_CHECKING:
-    from torch import nn
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.providers.factory import Factory as Factory
+from robustbench_wb.models.providers.file import provide as from_file
+from robustbench_wb.registry import Registry
+
+Provider = Callable[[str, Mapping[str, str], bool], Factory]
+
+_HERE = "robustbench_wb.models.providers"
+
+PROVIDERS: Registry[Provider] = Registry("provider")
+PROVIDERS.add("timm", f"{_HERE}.timm:provide", "an image model of timm, by name or from a folder")
+PROVIDERS.add("hf", f"{_HERE}.hf:provide", "an image or text classifier of transformers, by name or from a folder")
+
+SUBJECTS: Registry[Callable[..., object]] = Registry("subject")
+"""Brought by plug-ins only."""
 
 
 def is_external(reference: str) -> bool:
-    """Whether a variant's name is a reference to a file."""
-    return ".py:" in reference
+    """Whether a variant's name stands for a model from outside."""
+    prefix, found, _ = reference.partition(":")
+    return ".py:" in reference or bool(found and prefix in PROVIDERS) or reference in SUBJECTS
 
 
-@dataclass(frozen=True)
-class Factory:
-    """A user's function that makes a model: images in [0, 1] or token ids, to logits (B, classes).
+def load_factory(reference: str, trained: bool = True) -> Factory:
+    """What a reference stands for; nothing but its code and configuration has been loaded then.
 
-    ``code_digest`` covers the file and what it imports from its own folder.
-    """
-
-    reference: str
-    path: Path
-    code_digest: str
-    make: Callable[[Shape], object] = field(repr=False)
-    siblings: dict[str, ModuleType] = field(repr=False, compare=False)
-
-    def __call__(self, shape: Shape) -> "nn.Module":
-        """The model for inputs and classes of this shape.
-
-        Raises:
-            SubjectError: the function raised, or returned something else than a module.
-        """
-        from torch import nn
-
-        try:
-            with _importing(self.path.parent, self.siblings):
-                model = self.make(shape)
-        except (Exception, SystemExit) as error:
-            raise SubjectError(f"{self.reference} raised {type(error).__name__}: {error}") from error
-        if not isinstance(model, nn.Module):
-            raise SubjectError(f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module")
-        return model
-
-
-def load_factory(reference: str) -> Factory:
-    """Import the file of ``path.py:name`` and take the function of that name from it.
+    ``trained`` says whether a recipe will train the model: only then may it get a new head for the task's classes.
 
     Raises:
-        UsageError: no such file or function, or the file does not import.
+        UsageError: there is no such file, function, library or model, or an option is wrong.
     """
-    head, found, name = reference.rpartition(".py:")
-    path = Path(f"{head}.py").expanduser()
-    if not found or not head or not name.isidentifier():
-        raise UsageError(f"{reference!r} is not a file and a function; write it like 'model.py:make'")
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist; {reference!r} needs a file")
-    path = path.resolve()
-    if "." in path.stem:
-        raise UsageError(f"{path.name} cannot be imported by name; rename it without the dot")
-    siblings: dict[str, ModuleType] = {}
-    make = getattr(_execute(path, siblings), name, None)
-    if make is None:
-        raise UsageError(f"{path} has no function {name!r}")
-    if not callable(make):
-        raise UsageError(f"{name!r} in {path} is a {type(make).__name__}, not a function that makes a model")
-    folder = path.parent
-    module = f"{folder.name}.{path.stem}" if (folder / "__init__.py").is_file() else path.stem
-    return Factory(reference, path, code_digest(module, root=folder), make, siblings)
+    prefix, found, rest = reference.partition(":")
+    if found and prefix in PROVIDERS:
+        name, *options = rest.split(";")
+        if not name:
+            raise UsageError(f"{reference!r} names no model; write it like '{prefix}:NAME'")
+        return PROVIDERS.get(prefix)(name, _options(reference, options), trained)
+    if reference in SUBJECTS:
+        from robustbench_wb.models.providers.plugin import provide as from_plugin
+
+        return from_plugin(SUBJECTS, reference)
+    return from_file(reference)
 
 
-def _execute(path: Path, siblings: dict[str, ModuleType]) -> ModuleType:
-    # Two users' files may have one name; the path tells them apart.
-    name = f"_robustbench_wb_external_{sha256(str(path).encode()).hexdigest()[:16]}"
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up there
-    try:
-        # Compiled from its bytes: Python's bytecode cache goes by date and size, and misses a quick edit.
-        with _importing(path.parent, siblings):
-            exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
-    except SyntaxError as error:
-        sys.modules.pop(name, None)
-        raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        sys.modules.pop(name, None)
-        raise UsageError(f"{path} does not import: {type(error).__name__}: {error}") from error
-    return module
-
-
-@contextmanager
-def _importing(folder: Path, siblings: dict[str, ModuleType]) -> Iterator[None]:
-    """Let imports find the files beside the user's file, and only for as long as this lasts.
-
-    Modules from the folder are moved out to ``siblings`` again: another user's ``helper.py`` must not be
-    mistaken for this one.
-    """
-    before, bytecode = set(sys.modules), sys.dont_write_bytecode
-    entry = str(folder)
-    sys.path.insert(0, entry)
-    sys.modules.update(siblings)
-    sys.dont_write_bytecode = True  # leave no folder behind in somebody else's project
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = bytecode
-        sys.path.remove(entry)
-        for name in set(sys.modules) - before:
-            origin = getattr(sys.modules[name], "__file__", None)
-            if name in siblings or (origin and Path(origin).is_relative_to(folder)):
-                siblings[name] = sys.modules.pop(name)
+def _options(reference: str, texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for key, found, value in pairs:
+        if not (key and found and value):
+            raise UsageError(f"{reference!r}: options are written like ';pretrained=false'")
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,151 @@
+"""The whole examination: build the subject, run every check, forecast the suite."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from robustbench_wb.engine.doctor import answers, cost, gradients, inputs, labels, steadiness
+from robustbench_wb.engine.doctor.finding import Diagnosis, Finding, Forecast
+from robustbench_wb.engine.doctor.forecast import forecast, time_finding
+from robustbench_wb.engine.doctor.patient import LABELLED, LOOKED_AT, Patient
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.measure import one_line
+from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.subject import as_taken, untrained
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.tasks.task import Dataset
+
+PATIENCE = 2.0
+"""Seconds that one pass over the labelled samples may take; a slow model gets fewer of them."""
+FEWEST = 32
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    look: Callable[[Patient], Finding]
+    needs: tuple[str, ...] = ()
+    """Checks that must not have failed for this one to mean anything."""
+
+
+CHECKS = (
+    _Check("answers", answers.answers),
+    _Check("dtype", answers.number_format, ("answers",)),
+    _Check("finite", answers.finite, ("answers",)),
+    _Check("logits", answers.are_logits, ("answers",)),
+    _Check("eval mode", steadiness.eval_mode, ("answers",)),
+    _Check("determinism", steadiness.determinism, ("answers",)),
+    _Check("batch invariance", steadiness.batch_invariance, ("answers", "determinism")),
+    _Check("gradient", gradients.gradient, ("answers",)),
+    _Check("finite differences", gradients.slope, ("answers", "determinism", "gradient")),
+    _Check("input range", inputs.input_range, ("answers",)),
+    _Check("normalisation", inputs.normalisation, ("answers",)),
+    _Check("class order", labels.class_order, ("answers",)),
+    _Check("head", labels.head, ("answers",)),
+)
+
+
+def diagnose(job: Prepared) -> Diagnosis:
+    """Examine the first subject of a prepared request on its first task. It is not trained.
+
+    Raises:
+        CheckpointError: the given checkpoint cannot be used.
+    """
+    plan, dataset = job.plan.tasks[0].subjects[0], job.datasets[0]
+    findings: list[Finding] = []
+    cost_of_suite: Forecast | None = None
+    parameters = 0
+    total = len(CHECKS) + 3
+    with torch.random.fork_rng(), job.progress.stage(f"doctor {plan.name}", total, "checks") as advance:
+        try:
+            with one_line(plan.name):
+                patient = _admit(job, dataset)
+        except MeasurementError as error:
+            fix = "make the factory return a torch.nn.Module for the shape it is given"
+            findings.append(Finding(check="build", verdict="fail", measured=str(error), fix=fix))
+        else:
+            parameters = sum(parameter.numel() for parameter in patient.model.parameters())
+            findings.append(Finding(check="build", verdict="ok", measured=f"{parameters:,} parameters"))
+            advance(1)
+            findings += _examine(patient, advance)
+            more, cost_of_suite = _costs(job, dataset, patient, findings)
+            findings += more
+    return Diagnosis(
+        subject=plan.name,
+        size=plan.size,
+        task=dataset.label,
+        device=str(job.device),
+        parameters=parameters,
+        findings=tuple(findings),
+        forecast=cost_of_suite,
+    )
+
+
+def _admit(job: Prepared, dataset: Dataset) -> Patient:
+    """Model and samples on the device."""
+    plan = job.plan.tasks[0].subjects[0]
+    dataset = as_taken(plan, dataset)
+    model = untrained(plan, dataset, job.plan.seed)
+    model.to(job.device).eval().requires_grad_(False)
+    samples = choose_samples(dataset, LABELLED)
+    return Patient(
+        model=model,
+        shape=dataset.shape,
+        inputs=to_inputs(samples.inputs, job.device),
+        labels=torch.from_numpy(samples.labels).to(job.device),
+        classes=dataset.classes,
+    )
+
+
+def _examine(patient: Patient, advance: Callable[[int], None]) -> list[Finding]:
+    """Every check in order; one whose ground is gone is skipped, one that raises has failed."""
+    findings: dict[str, Finding] = {}
+    for check in CHECKS:
+        broken = [name for name in check.needs if findings[name].verdict == "fail"]
+        if broken:
+            measured = f"means nothing before {broken[0]} is right"
+            findings[check.name] = Finding(check=check.name, verdict="skipped", measured=measured)
+        else:
+            findings[check.name] = _guarded(check, patient)
+        if check.name == "answers" and findings["answers"].verdict == "ok":
+            patient = _affordable(patient)
+        advance(1)
+    return list(findings.values())
+
+
+def _guarded(check: _Check, patient: Patient) -> Finding:
+    try:
+        with one_line("the model"):
+            return check.look(patient)
+    except MeasurementError as error:
+        fix = "make the model take any batch of valid inputs, with and without gradients"
+        return Finding(check=check.name, verdict="fail", measured=str(error), fix=fix)
+
+
+def _affordable(patient: Patient) -> Patient:
+    """Fewer labelled samples for a slow model."""
+    started = time.perf_counter()
+    patient.ask(patient.few)
+    each = (time.perf_counter() - started) / LOOKED_AT
+    return patient.first(max(FEWEST, int(PATIENCE / max(each, 1e-9))))
+
+
+def _costs(
+    job: Prepared, dataset: Dataset, patient: Patient, findings: list[Finding]
+) -> tuple[list[Finding], Forecast | None]:
+    """Memory and time, of a model that answers."""
+    if any(finding.check == "answers" and finding.verdict == "fail" for finding in findings):
+        measured = "means nothing before answers is right"
+        return [Finding(check=name, verdict="skipped", measured=measured) for name in ("memory", "time")], None
+    batch = job.request.batch
+    memory = _guarded(_Check("memory", lambda p: cost.memory(p, batch)), patient)
+    try:
+        speed = cost.speed(patient, batch)
+    except MeasurementError as error:
+        fix = "make the model take any batch of valid inputs, with and without gradients"
+        return [memory, Finding(check="time", verdict="fail", measured=str(error), fix=fix)], None
+    found = forecast(job.plan, dataset, speed)
+    return [memory, time_finding(speed, found)], found

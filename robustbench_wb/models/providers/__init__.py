@@ -1,0 +1,1 @@
+"""Where models from outside come from: one file per provider, found through ``models.external``."""

@@ -1,0 +1,467 @@
+"""``doctor`` through the public door: each classic mistake is planted in a file of its own, and must be named."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robustbench_wb.cli import harness
+from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.doctor import cost
+from robustbench_wb.engine.doctor.cost import Speed, kept_bytes
+from robustbench_wb.engine.doctor.diagnose import _examine
+from robustbench_wb.engine.doctor.forecast import forecast, passes
+from robustbench_wb.engine.doctor.patient import Patient
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.shape import ImageShape, TextShape
+from robustbench_wb.models.variant import Size
+from robustbench_wb.progress import Silent
+from robustbench_wb.stressors.catalogue import parse_stressor
+
+HEAD = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Good(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.conv, self.drop = nn.Conv2d(1, 8, 3, padding=1), nn.Dropout(0.5)
+        self.norm, self.out = nn.BatchNorm2d(8), nn.Linear(8 * 64, shape.classes)
+    def normalise(self, x):
+        return (x - 0.3) / 0.38
+    def features(self, x):
+        return self.drop(F.gelu(self.norm(self.conv(self.normalise(x))))).flatten(1)
+    def forward(self, x):
+        return self.out(self.features(x))
+"""
+
+NEAREST = """
+from sklearn.datasets import load_digits
+
+class Nearest(nn.Module):
+    '''Nearest mean of a class, of pixels that are first put through FEED: it needs no training.'''
+    def __init__(self, shape):
+        super().__init__()
+        bunch = load_digits()
+        pixels = self.feed(torch.tensor(bunch.images / 16).float().flatten(1))
+        self.means = nn.Parameter(torch.stack([pixels[torch.tensor(bunch.target) == k].mean(0) for k in range(10)]))
+    def feed(self, x):
+        return x
+    def forward(self, x):
+        return -(x.flatten(1)[:, None] - self.means).square().sum(-1) / self.means.var().detach()
+"""
+
+# What is planted: the body of a class, then the check that must speak, its verdict, and words of its advice.
+MISTAKES: dict[str, tuple[str, str, str, str]] = {
+    "softmax": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x).softmax(1)",
+        "logits", "fail", "remove the softmax",
+    ),
+    "log_softmax": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x).log_softmax(1)",
+        "logits", "warn", "remove the log_softmax",
+    ),
+    "trained_on_0_255": (
+        "class Model(Nearest):\n def feed(self, x): return x * 255",
+        "input range", "fail", "the conversion from [0, 1] to 0..255 inside forward",
+    ),
+    "trained_on_normalised": (
+        "class Model(Nearest):\n def feed(self, x): return (x - 0.3) / 0.38",
+        "input range", "fail", "normalised by the task's mean and deviation inside forward",
+    ),
+    "divides_by_255_again": (
+        "class Model(Good):\n def normalise(self, x): return (x / 255 - 0.3) / 0.38",
+        "input range", "fail", "take the division by 255",
+    ),
+    "shifts_like_0_255": (
+        "class Model(Good):\n def normalise(self, x): return (x - 127.5) / 127.5",
+        "input range", "fail", "images come in [0, 1] already",
+    ),
+    "no_normalisation": (
+        "class Model(Good):\n def normalise(self, x): return x",
+        "normalisation", "warn", "begin forward with (images - mean) / std",
+    ),
+    "normalised_twice": (
+        "class Model(Good):\n def normalise(self, x): return (super().normalise(x) - 0.3) / 0.38",
+        "normalisation", "warn", "normalise once",
+    ),
+    "scaled_up": (
+        "class Model(Good):\n def normalise(self, x): return x * 255",
+        "normalisation", "warn", "255?",
+    ),
+    "dropout_left_on": (
+        "class Model(Good):\n def features(self, x): return F.dropout(super().features(x))",
+        "determinism", "fail", "training=self.training to functional dropout",
+    ),
+    "training_forced": (
+        "class Model(Good):\n def train(self, mode=True): return super().train(True)",
+        "eval mode", "fail", "override train()",
+    ),
+    "one_module_forced": (
+        "class Loud(nn.Dropout):\n def train(self, mode=True):\n  self.training = True\n  return self\n"
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.drop = Loud()",
+        "eval mode", "fail", "module.training",
+    ),
+    "running_statistics_move": (
+        "class Model(Good):\n def features(self, x):\n  self.norm.running_mean += x.mean()\n"
+        "  return super().features(x)",
+        "eval mode", "fail", "update running statistics in training only",
+    ),
+    "batch_statistics": (
+        "class Model(Good):\n def features(self, x):\n"
+        "  return F.batch_norm(self.conv(self.normalise(x)), None, None, training=True).flatten(1)",
+        "batch invariance", "fail", "batch norm needs its running statistics",
+    ),
+    "batch_dependent": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x - x.mean(0))",
+        "batch invariance", "fail", "no statistic over the batch",
+    ),
+    "noise": (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.drop = nn.Identity()\n"
+        " def forward(self, x): return super().forward(x + 0.1 * torch.randn_like(x))",
+        "determinism", "fail", "draw no random numbers",
+    ),
+    "memory_of_calls": (
+        "class Model(Good):\n calls = 0\n def forward(self, x):\n  self.calls += 1\n"
+        "  return super().forward(x) + self.calls * x.flatten(1)[:, 20:30]",
+        "determinism", "fail", "earlier calls",
+    ),
+    "no_grad": (
+        "class Model(Good):\n @torch.no_grad()\n def forward(self, x): return super().forward(x)",
+        "gradient", "fail", "remove torch.no_grad()",
+    ),
+    "argmax": (
+        "class Model(Good):\n def forward(self, x): return F.one_hot(super().forward(x).argmax(1), 10).float() * 9",
+        "gradient", "fail", "argmax",
+    ),
+    "quantised": (
+        "class Model(Good):\n def normalise(self, x): return super().normalise((x * 15).round() / 15)",
+        "gradient", "fail", "replace argmax, round, sign",
+    ),
+    "constant": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x * 0 + 0.5)",
+        "gradient", "fail", "let the logits depend on the input",
+    ),
+    "detached": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x.detach())",
+        "gradient", "fail", "keep the input in the graph",
+    ),
+    "half_detached": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x) + super().forward(1 - x.detach())",
+        "finite differences", "fail", "detached branch",
+    ),
+    "straight_through": (
+        "class Model(Good):\n def normalise(self, x): return super().normalise(x + ((x * 7).round() / 7 - x).detach())",
+        "finite differences", "fail", "straight-through",
+    ),
+    "root_of_zero": (
+        "class Model(Good):\n def normalise(self, x): return x.sqrt()",
+        "gradient", "fail", "guard roots",
+    ),
+    "nan_on_black": (
+        "class Model(Good):\n def normalise(self, x): return x / x.amax((1, 2, 3), keepdim=True)",
+        "finite", "fail", "guard the division",
+    ),
+    "float64_weights": (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.double()",
+        "answers", "fail", "model.float(): they are float64",
+    ),
+    "float64_inside": (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.double()\n"
+        " def normalise(self, x): return super().normalise(x.double())",
+        "dtype", "warn", "model.float()",
+    ),
+    "half_weights": (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.half()",
+        "answers", "fail", "model.float(): they are float16",
+    ),
+    "half_inside": (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.bfloat16()\n"
+        " def normalise(self, x): return super().normalise(x.bfloat16())",
+        "dtype", "fail", "small gradients become zero",
+    ),
+    "classes": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x)[:, :7]",
+        "answers", "fail", "give the last layer 10 outputs",
+    ),
+    "labels_out": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x).argmax(1)",
+        "answers", "fail", "before argmax",
+    ),
+    "tuple_out": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x), x",
+        "answers", "fail", "the tensor of logits itself",
+    ),
+    "batch_squeezed": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x).mean(0)",
+        "answers", "fail", "one row per input",
+    ),
+    "wrong_size": (
+        "class Model(Good):\n def forward(self, x): return super().forward(x[:, :, :7])",
+        "answers", "fail", "at the task's size",
+    ),
+    "class_order": (
+        "class Model(Nearest):\n def forward(self, x): return super().forward(x).roll(3, 1)",
+        "class order", "fail", "into the order of the task's classes: 0, 1",
+    ),
+    "class_names": (
+        "class Model(Good):\n pretrained_cfg = {'label_names': list('1234567890')}",
+        "class order", "fail", "into the order of the task's classes",
+    ),
+    "no_module": ("def Model(shape): return 3", "build", "fail", "torch.nn.Module"),
+    "does_not_build": ("def Model(shape): raise KeyError('weights')", "build", "fail", "torch.nn.Module"),
+}  # fmt: skip
+
+Doctor = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Run the command on a file of this body; the exit code, and what it found."""
+
+    def run(name: str, body: str, *options: str) -> tuple[int, dict[str, Any]]:
+        path = tmp_path / f"{name}.py"
+        path.write_text(
+            f"{HEAD}{NEAREST if 'Nearest' in body else ''}\n{body}\n\ndef make(shape): return Model(shape)\n"
+        )
+        capsys.readouterr()
+        code = run_cli(["doctor", f"{path}:make", "--device", "cpu", "--progress", "none", "--json", *options])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def verdicts(found: dict[str, Any]) -> dict[str, str]:
+    return {finding["check"]: finding["verdict"] for finding in found["findings"]}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_planted_mistake_is_named_with_its_fix(name: str, doctor: Doctor) -> None:
+    body, check, verdict, words = MISTAKES[name]
+    code, found = doctor(name, body)
+    finding = next(finding for finding in found["findings"] if finding["check"] == check)
+    assert finding["verdict"] == verdict, found["findings"]
+    assert words in finding["fix"]
+    assert "\n" not in finding["measured"] + finding["fix"]
+    assert code == (4 if "fail" in verdicts(found).values() else 0)
+    if verdict == "warn":
+        assert set(verdicts(found).values()) <= {"ok", "warn", "skipped"}
+
+
+def test_each_planted_mistake_is_a_class_of_its_own() -> None:
+    """A mistake that a correct model also shows would prove nothing: the checks above all pass below."""
+    assert len({body for body, *_ in MISTAKES.values()}) == len(MISTAKES)
+    assert {check for _, check, *_ in MISTAKES.values()} >= {
+        "answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "gradient",
+        "finite differences", "input range", "normalisation", "class order",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Model(Good): pass",
+        # The right conversion inside, and normalisation by a layer.
+        "class Model(Nearest):\n def feed(self, x): return x * 255\n"
+        " def forward(self, x): return super().forward(x * 255)",
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.first = nn.BatchNorm2d(1)\n"
+        " def normalise(self, x): return self.first(x)",
+        "class Model(Good):\n pretrained_cfg = {'label_names': list('0123456789')}",
+    ],
+)
+def test_a_correct_model_passes_every_check(body: str, doctor: Doctor) -> None:
+    code, found = doctor("good", body)
+    assert code == 0
+    assert set(verdicts(found).values()) <= {"ok", "skipped"}, found["findings"]
+    assert found["parameters"] > 0
+    assert found["task"] == "digits"
+    assert all(finding["fix"] == "" for finding in found["findings"])
+    assert verdicts(found)["gradient"] == verdicts(found)["finite differences"] == "ok"
+
+
+@pytest.mark.parametrize("variant", ["vit", "crate"])
+def test_variants_of_the_zoo_pass_every_check(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["doctor", variant, "--device", "cpu", "--progress", "none"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{variant}-nano on digits, cpu"
+    assert lines[-1] == "0 failed, 0 warned, 16 checks"
+    assert not any(line.startswith(("fail:", "warn:")) for line in lines)
+
+
+def test_the_table_fits_the_width_and_ends_with_what_to_do(tmp_path: Path, cache: str) -> None:
+    (tmp_path / "soft.py").write_text(f"{HEAD}\ndef make(shape): return nn.Sequential(Good(shape), nn.Softmax(1))\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "robustbench_wb", "doctor", "soft.py:make", "--device", "cpu"],
+        cwd=tmp_path, env={**os.environ, "RBWB_CACHE_DIR": cache}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    *table, fix, last = done.stdout.splitlines()
+    assert max(map(len, table)) <= 100
+    assert fix.startswith("fail: logits: remove the softmax")
+    assert last == "1 failed, 0 warned, 16 checks"
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vti"], "unknown variant 'vti'; did you mean vit"),
+        (["nowhere.py:make"], "does not exist"),
+        (["vit", "--size", "huge"], "no size 'huge'"),
+        (["vit", "--task", "digit"], "did you mean digits"),
+        (["vit", "--suite", "adverserial"], "did you mean adversarial"),
+        (["vit", "--batch", "0"], "--batch-size"),
+        (["vit", "--checkpoint", "nowhere.safetensors"], "does not exist"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(["doctor", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert words in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> None:
+    from safetensors.torch import save_file
+
+    body = "class Model(Good): pass"
+    _, before = doctor("good", body)
+    file = tmp_path / "weights.safetensors"
+    namespace: dict[str, Any] = {}
+    exec(HEAD, namespace)
+    shape = Prepared(RunRequest(device="cpu"), Silent())
+    model = namespace["Good"](type("Shape", (), {"classes": len(shape.datasets[0].classes)}))
+    with torch.no_grad():
+        model.conv.weight.fill_(float("nan"))
+    save_file(model.state_dict(), file)
+    code, after = doctor("good", body, "--checkpoint", str(file))
+    assert verdicts(before)["finite"] == "ok"
+    assert verdicts(after)["finite"] == "fail"
+    assert code == 4
+
+
+def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None:
+    """Against the record of a run whose samples are never broken, so that nothing leaves early."""
+    (tmp_path / "sure.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Sure(nn.Module):\n"
+        " def __init__(self):\n  super().__init__()\n  self.scale = nn.Parameter(torch.ones(1))\n"
+        " def forward(self, x): return torch.eye(10)[6] * 1e3 + x.flatten(1)[:, :10] * self.scale\n"
+        "def make(shape): return Sure()\n"
+    )
+    attacks = ("pgd-linf;eps=8/255;steps=5;restarts=2", "fgsm-l2;eps=1/8")
+    request = RunRequest(
+        variants=(f"{tmp_path / 'sure.py'}:make",), recipe="none", samples=12, stressors=attacks, device="cpu"
+    )
+    report = harness.run(request, str(tmp_path / "results"))
+    right = report.rows[0].robust
+    assert right > 0
+    assert [row.broken for row in report.rows] == [0, 0, 0]
+    for row, signature in zip(report.rows, ("clean", *attacks), strict=True):
+        tried = 12 if signature == "clean" else right
+        spent = (round(row.forwards * 12 / tried, 6), round(row.backwards * 12 / tried, 6))
+        assert spent == passes(parse_stressor(signature))
+    job = Prepared(request, Silent())
+    found = forecast(job.plan, job.datasets[0], Speed(forward=2.0, backward=3.0, training=5.0))
+    assert (found.cells, found.samples, found.train_samples) == (3, 12, 0)
+    assert found.forwards == 12 * (2 + 13 + 3)
+    assert found.backwards == 12 * (10 + 1)
+    assert found.seconds == 2 * found.forwards + 3 * found.backwards
+    trained = Prepared(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
+    found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
+    assert found.train_samples == found.seconds == 25 * 1437
+
+
+def test_stressors_of_unknown_cost_are_named() -> None:
+    assert passes(parse_stressor("torchattacks:PGD;eps=8/255")) is None
+    job = Prepared(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
+    assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
+
+
+class _Gpu:
+    """The memory of a device of 1,000 bytes on which one sample takes ``each``."""
+
+    def __init__(self, each: int, raises_at: int = 1 << 30) -> None:
+        self.each, self.raises_at, self.batch, self.largest = each, raises_at, 0, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.batch, self.largest = len(x), max(self.largest, len(x))
+        if len(x) >= self.raises_at:
+            raise torch.OutOfMemoryError("out of memory")
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("each", "raises_at", "safe", "tried"), [(10, 1 << 30, 32, 64), (1, 16, 8, 16), (600, 9, 0, 1)]
+)
+def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
+    each: int, raises_at: int, safe: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = _Gpu(each, raises_at)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 77)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 77 + gpu.each * gpu.batch)
+    model = nn.Module()
+    model.forward = gpu.forward
+    shape = ImageShape(channels=1, height=2, width=2, classes=4, patch=2)
+    patient = Patient(model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d"))
+    found, measured = cost._by_trial(patient)
+    assert (found, gpu.largest) == (safe, tried)
+    assert f"at batch {safe}" in measured
+
+
+def test_a_batch_that_does_not_fit_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = ImageShape(channels=1, height=2, width=2, classes=3, patch=2)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(False)
+    patient = Patient(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
+    # 5 floats kept, doubled: 40 bytes per sample; 16 samples are 640 bytes of the 700 that half of 1,400 are.
+    monkeypatch.setattr(cost, "free_bytes", lambda: 1400)
+    assert cost.memory(patient, 16).verdict == "ok"
+    found = cost.memory(patient, 17)
+    assert found.verdict == "warn"
+    assert "40 B per sample" in found.measured
+    assert found.fix.startswith("use --batch-size 16")
+    monkeypatch.setattr(cost, "free_bytes", lambda: None)
+    assert cost.memory(patient, 16).verdict == "skipped"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
+    shape = TextShape(vocabulary=11, length=6, classes=11 if causal else 3, causal=causal)
+    variant = VARIANTS.get("vit" if causal else "bert").model_copy(
+        update={"sizes": {"toy": Size(width=8, depth=1, heads=2)}}
+    )
+    model = build(variant, "toy", shape, [], [], seed=0).eval().requires_grad_(False)
+    tokens = torch.randint(1, 11, (40, 6), generator=torch.Generator().manual_seed(0))
+    tokens[1, 3:] = 0
+    labels = torch.arange(40) % shape.classes
+    findings = {
+        f.check: f for f in _examine(Patient(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
+    }
+    assert {finding.verdict for finding in findings.values()} == {"ok", "skipped"}, findings
+    ok = {"answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "head"}
+    assert {name for name, finding in findings.items() if finding.verdict == "ok"} == ok
+    broken = Patient(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
+    assert {f.check for f in _examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
+
+
+def test_kept_bytes_are_those_of_the_activations() -> None:
+    """x W^T then tanh: for the input gradient autograd keeps the output of tanh alone, W being left out."""
+    model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Tanh()).requires_grad_(False)
+    assert kept_bytes(model, torch.rand(7, 6)) == 7 * 5 * 4
