@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from robustbench_wb.engine.doctor.diagnose import diagnose
 from robustbench_wb.engine.doctor.finding import Diagnosis
 from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.layers import SubjectLayers, subject_layers
 from robustbench_wb.engine.record import Measured, Record
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
@@ -72,6 +73,16 @@ def train(request: RunRequest, progress: Progress | None = None) -> list[Trained
         UsageError: the request or the data cannot be used.
     """
     return train_subjects(Prepared(request, progress or Silent()))
+
+
+def layers(request: RunRequest, progress: Progress | None = None) -> SubjectLayers:
+    """What each layer of one subject does on one task, clean and under the request's stressors. Nothing is kept.
+
+    Raises:
+        UsageError: the request or the data cannot be used, or the subject is not a transformer of this harness.
+        MeasurementError: the subject cannot be had, or a stressor or the model failed.
+    """
+    return subject_layers(Prepared(request, progress or Silent()))
 
 
 def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from typing import Annotated
 
 import typer
 
@@ -24,6 +25,9 @@ def run_command(
     data_dir: options.DataDir = None,
     device: options.Device = "auto",
     batch_size: options.Batch = 256,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Measure also what each layer does; it goes into CSV and JSON.")
+    ] = False,
     results: options.Results = "results",
     progress: options.ProgressStyle = "auto",
     log_level: options.LogLevel = "warning",
@@ -43,7 +47,7 @@ def run_command(
     request = make_request(
         suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples,
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
-        batch=batch_size,
+        batch=batch_size, layers=layers,
     )  # fmt: skip
     from robustbench_wb.cli.harness import run
     from robustbench_wb.report.json import rows_json

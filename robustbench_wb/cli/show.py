@@ -1,4 +1,4 @@
-"""``show``: one variant, suite, stressor, task, or one version of the score table."""
+"""``show``: one variant, suite, stressor, task, or one version of the score table; or the layers of a subject."""
 
 import re
 from typing import Annotated, Any
@@ -6,29 +6,73 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.errors import UnknownNameError
+from robustbench_wb.cli.show_layers import show_layers
+from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.registry import suggest
 
+_ALWAYS = ("name", "results", "as_json")
 _VERSION = re.compile(r"v[0-9]+|latest")
 
 
 def show_command(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name that `list` prints, a version like v3, or 'latest'.")],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Train the variant, or find it, and measure what each layer does.")
+    ] = False,
+    task: Annotated[
+        str, typer.Option("--task", help="With --layers: a task's name, or a hub id OWNER/NAME.")
+    ] = "digits",
+    size: options.Size = None,
+    recipe: options.Recipe = "standard",
+    scale: options.Scale = "smoke",
+    samples: options.Samples = None,
+    stressor: Annotated[
+        list[str] | None,
+        typer.Option("--stressor", metavar="SIGNATURE", help="With --layers: show the drift under this. Repeatable."),
+    ] = None,
+    checkpoint: options.Checkpoint = None,
+    seed: options.Seed = 0,
+    data_dir: options.DataDir = None,
+    device: options.Device = "auto",
+    batch_size: options.Batch = 256,
+    progress: options.ProgressStyle = "auto",
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Show what a name stands for, or the scores and provenance of one version.
+    """Show what a name stands for, the scores and provenance of one version, or what the layers of a variant do.
 
     Examples:
 
       robustbench-wb show crate
 
       robustbench-wb show v1 --results results
+
+      robustbench-wb show crate --layers --stressor "pgd-linf;eps=8/255"
     """
+    if layers:
+        show_layers(
+            name, progress, as_json, tasks=[task], size=size, recipe=recipe, scale=scale, samples=samples,
+            stressors=stressor, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device, batch=batch_size,
+        )  # fmt: skip
+        return
+    _refuse_idle_options(context)
     if _VERSION.fullmatch(name):
         _show_version(name, results, as_json)
     else:
         _show_entry(name, as_json)
+
+
+def _refuse_idle_options(context: typer.Context) -> None:
+    """An option that would change nothing was meant to change something.
+
+    Raises:
+        UsageError: an option that needs --layers was given without.
+    """
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in _ALWAYS and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} needs --layers")
 
 
 def _show_version(name: str, results: str, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Measuring one cell: perturb, check the threat model, judge every sample by an independent second pass."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +59,13 @@ def measure(
     device: torch.device,
     batch: int,
     advance: Advance,
+    look: Callable[[Job, Stressed], float] | None = None,
 ) -> Record:
     """Measure one cell.
 
     ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` (or ``SCORED``) are
     tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
-    ``WRONG``.
+    ``WRONG``. ``look`` is shown what was perturbed, and gives the seconds that it took: they are not the cell's.
 
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
@@ -75,7 +76,7 @@ def measure(
     states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
     losses = np.full(count, np.nan, np.float32)
     forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    wobble = 0
+    wobble, looked = 0, 0.0
     failed = State.WRONG if before is None else State.BROKEN
     advance(count - len(alive))
     numbers = int(np.prod(samples.inputs.shape[1:]))
@@ -101,7 +102,8 @@ def measure(
         forwards[rows] = stressed.forwards + verdict.passes
         backwards[rows] = stressed.backwards
         wobble += verdict.wobble
-    seconds = time.perf_counter() - started
+        looked += look(job, stressed) if look is not None else 0.0
+    seconds = time.perf_counter() - started - looked
     return Record(identity, samples.ids, states, losses, forwards, backwards, wobble, seconds)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import Spec, digest
 
 Metric = Literal["accuracy", "perplexity"]
@@ -144,3 +145,5 @@ class Measured:
     """Number of samples the cell asked for."""
     error: str = ""
     """One line; not empty when the cell failed or some of its samples errored."""
+    layers: LayerPair | None = None
+    """The layers of the samples that the cell tried, beside the clean ones; None when they were not measured."""

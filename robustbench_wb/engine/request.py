@@ -34,3 +34,5 @@ class RunRequest(Spec):
     device: str = "auto"
     batch: int = Field(default=256, ge=1)
     """Samples per forward pass. Changes speed, not results."""
+    layers: bool = False
+    """Whether to measure what each layer does, too."""

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from robustbench_wb import rng
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.look import Look, find_layers, keep_layers
 from robustbench_wb.engine.measure import Samples, measure, one_line
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.layers.drift import LayerPair
+from robustbench_wb.layers.table import LayerTable
+from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
@@ -58,6 +62,7 @@ class _Bench:
         self.data_digest = dataset.test.digest()
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
+        self.clean_layers: LayerTable | None = None
 
     def cells(self, plan: SubjectPlan) -> Iterator[Measured]:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
@@ -70,6 +75,7 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.known = self._known(subject)
+        self.clean_layers = None
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
@@ -116,22 +122,48 @@ class _Bench:
         stressor: Stressor,
         before: NDArray[np.int8] | None,
     ) -> tuple[Measured, Record]:
-        """Find the record of a cell or make it. A record with errored samples is shown but not kept."""
+        """Find the record of a cell or make it. A record with errored samples is shown but not kept.
+
+        Where layers are asked for and not known, a cell whose record is known is measured again, for their sake alone.
+        """
         count = len(self.samples)
         found = self.known.get(identity.key)
-        if found is not None:
-            return Measured(cell, identity, subject.card, found, True, count), found
+        wanted = self.job.request.layers and self._has_layers(subject)
+        kept = find_layers(identity.key) if wanted and found is not None else None
+        if found is not None and (kept is not None or not wanted):
+            layers = self._beside_clean(kept, before is None)
+            return Measured(cell, identity, subject.card, found, True, count, layers=layers), found
         with one_line(stressor.name):
             model = subject.model
         batch, device = self.job.request.batch, self.job.device
         label = " ".join(part for part in (cell.variant, stressor.name, cell.strength) if part)
+        look = Look() if wanted else None
         with self.job.progress.stage(label, count, "samples") as advance:
-            record = measure(model, stressor, identity, self.samples, before, device, batch, advance)
+            record = measure(model, stressor, identity, self.samples, before, device, batch, advance, look)
+        table = look.table if look is not None else None
         errored = record.count(State.ERRORED)
         problem = f"{errored} of {count} samples have logits or gradients that are not finite" if errored else ""
         if not errored:
-            self.ledger.append(record)
-        return Measured(cell, identity, subject.card, record, False, count, problem), record
+            if found is None:
+                self.ledger.append(record)
+            if table is not None:
+                keep_layers(identity.key, table)
+        layers = self._beside_clean(table, before is None)
+        if found is not None:
+            return Measured(cell, identity, subject.card, found, True, count, layers=layers), found
+        return Measured(cell, identity, subject.card, record, False, count, problem, layers), record
+
+    def _has_layers(self, subject: Subject) -> bool:
+        with one_line("layers"):
+            return isinstance(subject.model, Transformer)
+
+    def _beside_clean(self, table: LayerTable | None, clean: bool) -> LayerPair | None:
+        """The layers of a cell beside the clean ones of the same samples; the clean cell comes first."""
+        if clean:
+            self.clean_layers = table
+        if table is None or self.clean_layers is None:
+            return None
+        return LayerPair(table if clean else self.clean_layers.select(table.ids), table)
 
     def _identity(self, subject: Subject, stressor: Stressor, ladder: tuple[str, ...]) -> Identity:
         return Identity(

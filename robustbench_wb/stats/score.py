@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from math import exp, isinf, log
-from typing import Literal
+from math import exp, isfinite, isinf, log
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.record import Measured, Record, State
+from robustbench_wb.layers.drift import LayerPair
+from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import LAYER_MEANS, ScoreRow
 
 Status = Literal["ok", "incomplete", "error"]
 _LARGEST = log(sys.float_info.max)
@@ -68,7 +70,25 @@ def _row(measured: Measured) -> ScoreRow:
         numerics=identity.numerics if identity else "",
         ladder=" ".join(identity.ladder) if identity else "",
         key=identity.key if identity else "",
+        **_layers(measured.layers),
     )
+
+
+def _layers(pair: LayerPair | None) -> dict[str, Any]:
+    """What the layers amount to, and all of it as JSON; nothing where they were not measured."""
+    if pair is None:
+        return {}
+    table, clean = pair.stressed, pair.clean is pair.stressed
+    means = {name: table.mean(name).mean() for name in LAYER_MEANS}
+    content = {
+        "n": len(table.ids),
+        "measures": table.plain(),
+        "drift": {} if clean else {name: moved.plain() for name, moved in pair.drift.items()},
+    }
+    return {
+        **{name: float(mean) for name, mean in means.items() if isfinite(mean)},
+        "layers": canonical_json(content),
+    }
 
 
 def _accuracy(counts: Mapping[State, int], n: int) -> dict[str, float | None]:

@@ -15,6 +15,8 @@ Panel = tuple[str, str, str, int, Metric]
 """Task, scale, suite, suite version and metric: only rows that share them stand in one table or one ranking."""
 
 _ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
+LAYER_MEANS: tuple[str, ...] = ("coding_rate", "sparsity", "entropy", "similarity")
+"""The measures of layers that have a column of their own."""
 _PERPLEXITY: tuple[str, ...] = ("perplexity_low", "perplexity", "perplexity_high")
 
 
@@ -89,8 +91,20 @@ class ScoreRow(Spec):
     """Low end of the 95 % t interval; with missing samples, of the interval as if those had a loss of 0."""
     perplexity_high: float | None = Field(default=None, ge=1)
     """High end of the 95 % t interval. None: unbounded, because samples are missing or there is one alone."""
+    coding_rate: float | None = None
+    """R^c of what attention mixes (nats), mean over layers and the samples that the cell tried; so the next three.
 
-    @field_validator(*_ACCURACY, *_PERPLEXITY, mode="before")
+    None where layers were not measured, or the measure is not defined for the subject."""
+    sparsity: float | None = Field(default=None, ge=0, le=1)
+    """Share of the layers' code that is not exactly 0."""
+    entropy: float | None = Field(default=None, ge=0)
+    """Entropy of attention (nats)."""
+    similarity: float | None = None
+    """Mean cosine of different tokens."""
+    layers: str = ""
+    """JSON: ``n``, and per measure lists with one entry per layer, and their drift. Empty when not measured."""
+
+    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
         """None as CSV files (empty) and data frames (NaN) write it."""

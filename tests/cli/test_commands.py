@@ -159,6 +159,8 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         (["run", "--data-dir", "nowhere", "--task", "cifar10"], "does not exist"),
         (["show", "nothing"], "nothing is called"),
         (["show", "v7"], "no results"),
+        (["show", "vit", "--stressor", "clean"], "--stressor needs --layers"),
+        (["show", "model.py:make", "--layers"], "model.py:make has no layers"),
         (["diff", "v1", "v2"], "no results"),
         (["leaderboard"], "no results"),
         (["list", "things"], "unknown kind"),

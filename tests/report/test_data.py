@@ -40,6 +40,7 @@ def test_the_column_order_is_public() -> None:
         *("forwards", "backwards", "seconds", "parameters", "train_seconds"),
         *("weights", "data", "samples", "stressor_code", "model_code", "numerics", "ladder", "key"),
         *("metric", "perplexity", "perplexity_low", "perplexity_high"),
+        *("coding_rate", "sparsity", "entropy", "similarity", "layers"),
     )
     assert expected == COLUMNS
 

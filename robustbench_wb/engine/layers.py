@@ -1,0 +1,128 @@
+"""The layers of one subject, on clean inputs and under stressors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.look import LAYER_BATCH
+from robustbench_wb.engine.measure import SHARD_BYTES, Samples, one_line
+from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.errors import UsageError
+from robustbench_wb.layers.drift import LayerPair
+from robustbench_wb.layers.table import LayerTable, join
+from robustbench_wb.layers.walk import measure_layers
+from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.models.external import Factory
+from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.progress import Advance
+from robustbench_wb.stressors.clean import Clean
+from robustbench_wb.stressors.stressor import Job, Stressor, predict
+
+_NO_LAYERS = "has no layers that the harness could look into; name a registered variant"
+
+
+@dataclass(frozen=True, eq=False)
+class StressedLayers(LayerPair):
+    """The layers under one stressor, beside those of the same samples when clean."""
+
+    signature: str
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectLayers:
+    """The layers of a subject on the evaluated samples of a task."""
+
+    task: str
+    variant: str
+    size: str
+    recipe: str
+    seed: int
+    clean: LayerTable
+    stressed: tuple[StressedLayers, ...]
+    """One per stressor of the request. An attack is given the samples that are right when clean, and no others."""
+
+
+def subject_layers(job: Prepared) -> SubjectLayers:
+    """Train the one subject of a request, or find it; measure its layers clean and under every stressor.
+
+    Raises:
+        UsageError: the subject is not a transformer of this harness.
+        MeasurementError: it cannot be had, or a stressor or the model failed.
+    """
+    ((task, dataset),) = zip(job.plan.tasks, job.datasets, strict=True)
+    (plan,) = task.subjects
+    if isinstance(plan.source, Factory):
+        raise UsageError(f"{plan.name} {_NO_LAYERS}")
+    with one_line(plan.name):
+        subject = job.obtain(plan, dataset)
+        model = subject.model
+    if not isinstance(model, Transformer):
+        raise UsageError(f"{plan.name} {_NO_LAYERS}")
+    bench = _Bench(job, model, choose_samples(subject.dataset, job.plan.samples))
+    stressors = [stressor for ladder in task.ladders[1:] for stressor in ladder.rungs]
+    everyone = np.arange(len(bench.samples))
+    clean = bench.table(Clean(), everyone)
+    right = bench.right() if any(stressor.adversarial() for stressor in stressors) else everyone
+    found = []
+    for stressor in stressors:
+        table = bench.table(stressor, right if stressor.adversarial() else everyone)
+        found.append(StressedLayers(clean.select(table.ids), table, stressor.signature))
+    return SubjectLayers(dataset.label, plan.name, plan.size, plan.recipe_name, job.plan.seed, clean, tuple(found))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """One subject and the samples it is measured on."""
+
+    job: Prepared
+    model: Transformer
+    samples: Samples
+
+    def right(self) -> NDArray[np.int64]:
+        """Rows of the samples that an attack is given: those right when clean, or all where there is no right or wrong.
+
+        Raises:
+            UsageError: there are none, so an attack has nothing to try.
+        """
+        if self.samples.language:
+            return np.arange(len(self.samples))
+        correct = []
+        with one_line("clean"):
+            for shard in self._shards(np.arange(len(self.samples))):
+                correct += (predict(self.model, shard.inputs, shard.batch).argmax(1) == shard.labels).tolist()
+        if not any(correct):
+            raise UsageError("no sample is classified correctly when clean, so an attack has nothing to try")
+        return np.flatnonzero(correct)
+
+    def table(self, stressor: Stressor, rows: NDArray[np.int64]) -> LayerTable:
+        """The layers of some samples under a stressor."""
+        parts = []
+        # Each sample is perturbed, then measured.
+        with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
+            for shard in self._shards(rows, advance):
+                with one_line(stressor.signature):
+                    inputs = stressor.apply(shard).inputs
+                    stressor.check(shard.inputs, inputs)
+                    batch = min(shard.batch, LAYER_BATCH)
+                    parts.append(measure_layers(self.model, inputs, shard.ids, shard.seed, batch, advance=advance))
+        return join(parts)
+
+    def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
+        """Some samples, in jobs that fit into memory."""
+        request, device = self.job.request, self.job.device
+        size = max(request.batch, SHARD_BYTES // (4 * self.samples.inputs[0].size))
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            yield Job(
+                model=self.model,
+                inputs=to_inputs(self.samples.inputs[some], device),
+                labels=torch.from_numpy(self.samples.labels[some]).to(device),
+                ids=torch.from_numpy(self.samples.ids[some].astype(np.int64)).to(device),
+                seed=self.job.plan.seed,
+                batch=request.batch,
+                advance=advance,
+            )

@@ -1,0 +1,31 @@
+"""Entropy of attention: over how many tokens a query spreads its attention."""
+
+import torch
+from torch import Tensor
+
+from robustbench_wb.layers.tokens import counts, real
+
+
+def attention_entropy(matrix: Tensor, mask: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean entropy of the rows of ``matrix`` (B, H, N, N), in nats and as a share of the greatest, (B,) each.
+
+    ``-sum_j a_ij ln a_ij`` over heads and real queries; the share divides each row by ln of the number of keys that
+    ``mask`` (bool, broadcastable to the matrix; None: all) lets the query see. A query that sees one key has no
+    share and is left out of that mean; the share is NaN when all are.
+
+    Rows are scaled to shares ``|a| / sum |a|`` first: for softmax this changes nothing, and mechanisms that mix with
+    negative or unnormalised weights stay comparable.
+    """
+    batch, heads, tokens, _ = matrix.shape
+    seen = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=matrix.device) if mask is None else mask
+    weight = real(matrix, keep).abs().masked_fill(~seen, 0.0)
+    total = weight.sum(dim=-1, keepdim=True)
+    shares = weight / total.clamp(min=torch.finfo(matrix.dtype).tiny)
+    entropy = torch.special.entr(shares).sum(dim=-1)  # (B, H, N), 0 at padding
+
+    keys = seen.sum(dim=-1).expand(batch, 1, tokens).to(matrix.dtype)
+    queries = torch.ones_like(keys, dtype=torch.bool) if keep is None else keep[:, None, :]
+    choice = queries & (keys > 1)
+    share = (entropy / keys.clamp(min=2.0).log()).masked_fill(~choice, 0.0)
+    mean = entropy.sum(dim=(1, 2)) / (heads * counts(matrix, keep))
+    return mean, share.sum(dim=(1, 2)) / (heads * choice.sum(dim=(1, 2)))

@@ -1,0 +1,124 @@
+"""The walk: one forward pass, block by block, with every measure taken on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_wb.layers import rate
+from robustbench_wb.layers.entropy import attention_entropy
+from robustbench_wb.layers.similarity import token_similarity
+from robustbench_wb.layers.snr import NOISE_LEVEL, snr_gain, stream_noise
+from robustbench_wb.layers.sparsity import nonzero_fraction
+from robustbench_wb.layers.table import MEASURES, LayerTable, join
+from robustbench_wb.models.backbone import Block, Transformer
+from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.sockets import Context
+from robustbench_wb.progress import Advance
+
+Measures = dict[str, Tensor]
+"""A number per sample, (B,), by measure."""
+
+
+def measure_layers(
+    model: Transformer,
+    inputs: Tensor,
+    ids: Tensor,
+    seed: int,
+    batch: int,
+    noise: float = NOISE_LEVEL,
+    advance: Advance = lambda count: None,
+) -> LayerTable:
+    """Every measure of every block, for every sample.
+
+    Args:
+        model: in eval mode.
+        inputs: as the model takes them, (samples, ...), on its device.
+        ids: int64, (samples,): with ``seed``, all that the noise of the signal-to-noise gain depends on.
+        seed: of that noise.
+        batch: samples per pass. Changes speed and rounding, nothing else.
+        noise: root mean square of that noise, relative to the stream's.
+        advance: told the samples that are done.
+
+    Raises:
+        ValueError: there are no samples, or not as many ids.
+    """
+    if len(ids) != len(inputs) or not len(ids):
+        raise ValueError(f"{len(inputs)} samples have {len(ids)} ids; each needs one, and one sample is the least")
+    parts, order = [], []
+    for rows, some in batches(inputs, batch):
+        parts.append(_walk(model, some, ids[rows], seed, noise))
+        order.append(np.arange(len(ids))[rows.cpu().numpy() if isinstance(rows, Tensor) else rows])
+        advance(len(parts[-1].ids))
+    return join(parts).take(np.argsort(np.concatenate(order)))
+
+
+@torch.no_grad()
+def _walk(model: Transformer, inputs: Tensor, ids: Tensor, seed: int, noise: float) -> LayerTable:
+    x0, context = model.embed(inputs)
+    x, layers = x0, []
+    for number, module in enumerate(model.backbone.blocks):
+        block = cast("Block", module)
+        before = dict(context.carry)
+        out, found = _measure_block(block, x, x0, context)
+        added = stream_noise(x, context.keep, ids, seed, number, noise)
+        # The noisy pass finds what earlier layers left, and leaves nothing to later ones.
+        noisy = block(x + added, x0, replace(context, carry=before, watch=None))
+        found["snr_gain"] = snr_gain(x, added, out, noisy, context.keep)
+        layers.append(found)
+        x = out
+    nothing = torch.full((len(ids),), torch.nan)
+    values = {
+        name: np.stack([layer.get(name, nothing).cpu().double().numpy() for layer in layers]) for name in MEASURES
+    }
+    return LayerTable(ids.cpu().numpy().astype(np.int64), values)
+
+
+def _measure_block(block: Block, x: Tensor, x0: Tensor, context: Context) -> tuple[Tensor, Measures]:
+    """The next stream, and what is measured on the way; names that cannot be measured are left out."""
+    watch = _Watch(context)
+    entered: list[Tensor] = []
+    hook = block.feedforward.register_forward_pre_hook(lambda module, given: entered.append(given[0]))
+    context.watch = watch
+    try:
+        out: Tensor = block(x, x0, context)
+    finally:
+        hook.remove()
+    keep = context.keep
+    code: Callable[[Tensor], Tensor] | None = getattr(block.feedforward, "code", None)
+    return out, {
+        **watch.mean(),
+        "stream_rate": rate.stream_rate(x, keep),
+        "normed_rate": rate.stream_rate(x if block.post else block.norm(x), keep),
+        "sparsity": nonzero_fraction(out if code is None else code(entered[0]), keep),
+        "similarity": token_similarity(out, keep),
+    }
+
+
+@dataclass
+class _Watch:
+    """Measures what attention mixes when it is told of it, so that no matrix is kept."""
+
+    context: Context
+    found: list[Measures] = field(default_factory=list)
+
+    def __call__(self, matrix: Tensor, values: Tensor) -> None:
+        keep = self.context.keep
+        entropy, share = attention_entropy(matrix, self.context.mask(matrix.shape[-1], matrix.device), keep)
+        coding_rate = rate.subspace_rate(values, keep)
+        self.found.append(
+            {
+                "coding_rate": coding_rate,
+                "coding_rate_share": rate.subspace_share(coding_rate, values, keep),
+                "entropy": entropy,
+                "entropy_share": share,
+            }
+        )
+
+    def mean(self) -> Measures:
+        """The measures of a block; of one that mixes several times, their mean."""
+        names = self.found[0] if self.found else {}
+        return {name: torch.stack([found[name] for found in self.found]).mean(dim=0) for name in names}

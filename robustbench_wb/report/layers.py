@@ -1,0 +1,84 @@
+"""The layers of a subject as tables and as JSON."""
+
+import json
+import math
+from collections.abc import Iterable
+
+from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
+from robustbench_wb.layers.table import MEASURES, LayerTable
+from robustbench_wb.report.text import Block, Column
+
+_FORMULAS = "formulas and conventions: docs/layers.md"
+
+
+def layer_blocks(layers: SubjectLayers) -> list[Block]:
+    """One table for the clean inputs, and one with drifts for each stressor."""
+    subject = f"{layers.variant}-{layers.size}" if layers.size else layers.variant
+    title = f"{subject} on {layers.task}, recipe {layers.recipe}, seed {layers.seed}: layers"
+    return [_clean_block(f"{title}, clean", layers.clean), *(_stressed_block(title, one) for one in layers.stressed)]
+
+
+def layers_json(layers: SubjectLayers) -> str:
+    """Names, samples, and per measure lists with one entry per layer; null where nothing is defined."""
+    names = ("task", "variant", "size", "recipe", "seed")
+    content = {
+        **{name: getattr(layers, name) for name in names},
+        "clean": {"samples": len(layers.clean.ids), "measures": layers.clean.plain()},
+        "stressed": [
+            {
+                "signature": one.signature,
+                "samples": len(one.stressed.ids),
+                "clean": one.clean.plain(),
+                "measures": one.stressed.plain(),
+                "drift": {name: found.plain() for name, found in one.drift.items()},
+            }
+            for one in layers.stressed
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _clean_block(title: str, table: LayerTable) -> Block:
+    columns = (Column("measure"), *(Column(name, "right") for name in ("layer", "mean", "std")))
+    lines = []
+    for name in _measured(table):
+        mean, std = table.mean(name), table.std(name)
+        lines += [(name, str(i + 1), _number(mean[i]), _number(std[i])) for i in range(table.layers)]
+    notes = [f"n = {len(table.ids)}; mean and standard deviation over samples; {_FORMULAS}", *_gaps(table)]
+    return Block(title, columns, tuple(lines), tuple(notes))
+
+
+def _stressed_block(title: str, one: StressedLayers) -> Block:
+    headings = ("layer", "clean", "stressed", "drift", "95 %")
+    columns = (Column("measure"), *(Column(name, "right") for name in headings))
+    lines = []
+    for name in _measured(one.stressed):
+        clean, stressed, moved = one.clean.mean(name), one.stressed.mean(name), one.drift[name]
+        for i in range(one.stressed.layers):
+            interval = f"[{_number(moved.low[i], '+')}, {_number(moved.high[i], '+')}]"
+            numbers = (_number(clean[i]), _number(stressed[i]), _number(moved.mean[i], "+"), interval)
+            lines.append((name, str(i + 1), *numbers))
+    notes = [
+        f"n = {len(one.stressed.ids)}: the samples that the stressor was given; drift: mean paired difference",
+        *_gaps(one.stressed),
+    ]
+    return Block(f"{title}, {one.signature}", columns, tuple(lines), tuple(notes))
+
+
+def _measured(table: LayerTable) -> list[str]:
+    """The measures that any sample has, in their order."""
+    return [name for name in MEASURES if table.defined(name).any()]
+
+
+def _gaps(table: LayerTable) -> Iterable[str]:
+    """One line per measure that some samples lack."""
+    for name in MEASURES:
+        least = int(table.defined(name).min())
+        if least == 0 and not table.defined(name).any():
+            yield f"{name}: not defined for this subject"
+        elif least < len(table.ids):
+            yield f"{name}: defined for {least} samples in the layer with the fewest"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}" if math.isfinite(value) else "-"

@@ -1,0 +1,48 @@
+"""``show --layers`` as a process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from robustbench_wb.layers.table import MEASURES
+
+
+def show(folder: Path, cache: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    options = ("--layers", "--recipe", "none", "--samples", "40", "--device", "cpu", *arguments)
+    return subprocess.run(
+        [sys.executable, "-m", "robustbench_wb", "show", "crate", *options],
+        cwd=folder,
+        env={**os.environ, "RBWB_CACHE_DIR": cache},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_layers_of_a_variant_as_tables_and_as_json(tmp_path: Path, cache: str) -> None:
+    stressors = ("--stressor", "fgsm-linf;eps=8/255", "--stressor", "pgd-l2;eps=1/2;steps=2")
+    done = show(tmp_path, cache, *stressors)
+    assert done.returncode == 0, done.stderr
+    clean, fgsm, pgd = done.stdout.strip().split("\n\n")
+    assert clean.splitlines()[0] == "crate-nano on digits, recipe none, seed 0: layers, clean"
+    assert "fgsm-linf;eps=8/255" in fgsm.splitlines()[0]
+    assert "pgd-l2;eps=1/2;steps=2" in pgd.splitlines()[0]
+    for table in (clean, fgsm, pgd):
+        lines = table.splitlines()[2:-1]
+        assert [line.split()[:2] for line in lines] == [[name, str(i)] for name in MEASURES for i in (1, 2, 3, 4)]
+    content = json.loads(show(tmp_path, cache, *stressors, "--json").stdout)
+    assert [one["signature"].split(";")[0] for one in content["stressed"]] == ["fgsm-linf", "pgd-l2"]
+    shown = [line.split() for line in fgsm.splitlines()[2:-1]]
+    for name, layer, before, after, moved, *interval in shown:
+        one, place = content["stressed"][0], int(layer) - 1
+        drift = one["drift"][name]
+        assert float(before) == round(one["clean"][name]["mean"][place], 3)
+        assert float(after) == round(one["measures"][name]["mean"][place], 3)
+        assert float(moved) == round(drift["mean"][place], 3)
+        low, high = (float(end.strip("[],")) for end in interval)
+        assert (low, high) == (round(drift["low"][place], 3), round(drift["high"][place], 3))
+        assert drift["low"][place] <= drift["mean"][place] <= drift["high"][place]
+    assert not (tmp_path / "results").exists()
