@@ -56,7 +56,7 @@ def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[flo
 
 
 def _trunc_normal(module: nn.Module) -> None:
-    """ViT's start: linear weights of std 0.02, no biases. (CRATE keeps torch's own: U(+-1/sqrt(fan in)).)"""
+    """BERT's start: linear weights of std 0.02, no biases. (CRATE keeps torch's own: U(+-1/sqrt(fan in)).)"""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -64,7 +64,7 @@ def _trunc_normal(module: nn.Module) -> None:
 
 
 def xavier(module: nn.Module) -> None:
-    """The start of masked autoencoders: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases."""
+    """The start of ViT's authors, for any width: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -41,7 +41,7 @@ AS_BUILT = Recipe(epochs=0)
 # Budgets per scale: smoke is minutes for five variants on two CPU cores, small a coffee break, full a GPU.
 _STANDARD: dict[str, dict[Scale, Recipe]] = {
     "digits": {
-        "smoke": Recipe(epochs=25, batch=64, learning_rate=3e-3),
+        "smoke": Recipe(epochs=30, batch=64, learning_rate=3e-3),
         "small": Recipe(epochs=100, batch=64, learning_rate=3e-3, shift=1),
         "full": Recipe(epochs=300, batch=64, learning_rate=3e-3, shift=1),
     },

@@ -21,7 +21,7 @@ from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.models.zoo.baselines import VIT
-from robustbench_wb.models.zoo.crate import CRATE
+from robustbench_wb.models.zoo.crate import CRATE, CRATE_ALPHA
 from robustbench_wb.models.zoo.image_processing import BILATERAL
 
 IMAGENET = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
@@ -87,9 +87,13 @@ def test_same_seed_same_weights_and_the_global_generator_stays(name: str, toy_sh
 def test_init_is_the_papers() -> None:
     shape = ImageShape(channels=3, height=32, width=32, classes=10, patch=4)
     vit = build(VIT, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
-    weights = torch.cat([m.weight.flatten() for m in vit.modules() if isinstance(m, torch.nn.Linear)])
+    linear = [m for m in vit.modules() if isinstance(m, torch.nn.Linear)]
+    for m in linear:
+        assert 0.98 < m.weight.abs().max() / (6 / (m.in_features + m.out_features)) ** 0.5 <= 1.0
+        assert (m.bias == 0).all()
+    alpha = build(CRATE_ALPHA, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
+    weights = torch.cat([m.weight.flatten() for m in alpha.modules() if isinstance(m, torch.nn.Linear)])
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
-    assert all((m.bias == 0).all() for m in vit.modules() if isinstance(m, torch.nn.Linear))
     assert vit.embedding.positions.table.std().item() == pytest.approx(0.02, rel=0.1)
     crate = build(CRATE, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
     assert crate.embedding.positions.table.std().item() == pytest.approx(1.0, rel=0.1)
