@@ -15,7 +15,7 @@ from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.probe import probe
-from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
 from robustbench_wb.spec import digest
@@ -90,8 +90,10 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
         raise SubjectError(f"{plan.name} has a tokenizer of its own, and task {dataset.label!r} has no texts for it")
     encode, length = plan.source.encode, dataset.shape.length
     train, test = (replace(part, inputs=encode(part.texts, length)) for part in (dataset.train, dataset.test))
-    ids = 1 + max(int(train.inputs.max()), int(test.inputs.max()))
-    shape = dataset.shape.model_copy(update={"vocabulary": ids, "length": train.inputs.shape[1]})
+    every = (train.inputs, test.inputs)
+    ids = 1 + max(int(tokens.max()) for tokens in every)
+    longest = max(int((tokens != PAD).sum(1).max()) for tokens in every)  # the model may have places for fewer
+    shape = dataset.shape.model_copy(update={"vocabulary": ids, "length": longest})
     return replace(dataset, train=train, test=test, shape=shape)
 
 

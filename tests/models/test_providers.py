@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.record import State
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import RegistryError, SubjectError, UnknownNameError, UsageError
 from robustbench_wb.models.external import SUBJECTS, is_external, load_factory
@@ -23,6 +24,8 @@ from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.tasks.catalogue import find_task
 
 DIGITS = ImageShape(channels=1, height=8, width=8, classes=10, patch=2)
 COLOUR = ImageShape(channels=3, height=20, width=20, classes=10, patch=2)
@@ -329,6 +332,31 @@ def test_models_of_both_libraries_run_through_the_front_door(
     assert len({row.weights for row in report.rows}) == 2
     again = harness.run(request, str(tmp_path / "results"))
     assert again.reused == 4
+
+
+def test_a_text_model_is_asked_in_its_own_words(text_folder: Path, tmp_path: Path) -> None:
+    transformers = library.load_library("transformers", "hf")
+    folder, place = tmp_path / "two", str(tmp_path / "results")
+    shutil.copytree(text_folder, folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    config.num_labels = 2
+    torch.manual_seed(1)
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    given = {"suite": "clean", "tasks": ("sentences",), "device": "cpu", "samples": 50}
+    report = harness.run(RunRequest(**given, variants=(f"hf:{folder}", "bert"), recipe="none"), place)
+    row, ours = report.rows
+    assert (row.error, row.data) == ("", ours.data)  # the same texts, in two vocabularies
+    data = find_task("sentences").load(None)
+    (record,) = RecordStore(place).find([row.key]).values()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = [data.test.texts[i] for i in record.ids]
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=7, return_tensors="pt")
+    with torch.no_grad():
+        right = model(**batch).logits.argmax(1).numpy() == data.test.labels[record.ids]
+    assert ((record.states == State.ROBUST) == right).all()
+    refused = harness.run(RunRequest(**{**given, "tasks": ("digits-sequence",)}, variants=(f"hf:{folder}",)), place)
+    assert refused.rows[0].error.endswith("has no texts for it")
 
 
 def test_the_doctor_is_content_with_them_and_warns_of_a_new_head(
