@@ -39,7 +39,7 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
         rows = right if order is None else right[order]
         fields = {
             "model": model,
-            "images": images[rows],
+            "inputs": images[rows],
             "labels": labels[rows],
             "ids": rows,
             "seed": 0,
