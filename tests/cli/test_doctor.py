@@ -206,7 +206,7 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
     assert found.seconds == 2 * found.forwards + 3 * found.backwards
     trained = Prepared(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
     found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
-    assert found.train_samples == found.seconds == 25 * 1437
+    assert found.train_samples == found.seconds == 30 * 1437
 
 
 def test_stressors_of_unknown_cost_are_named() -> None:

@@ -22,7 +22,7 @@ def autoencoder() -> MaskedAutoencoder:
 
 
 def test_the_loss_falls_and_the_same_seed_gives_the_same_weights() -> None:
-    images = torch.tensor(digits(256).images)
+    images = torch.tensor(digits(256).inputs)
     model, again, other = autoencoder(), autoencoder(), autoencoder()
     losses = pretrain(model, images, RECIPE, seed=1, ratio=0.5)
     assert len(losses) == 8

@@ -122,7 +122,7 @@ class Bag(nn.Module):
     def __init__(self, every: bool) -> None:
         super().__init__()
         self.every = every
-        self.words, self.out = nn.Embedding(400, 8), nn.Linear(8, 400 if every else 2)
+        self.words, self.out = nn.Embedding(500, 8), nn.Linear(8, 500 if every else 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         found = self.words(tokens)
