@@ -24,7 +24,7 @@ class Parts:
     position: Position
     post: bool
     norm_eps: float
-    initialisation: Literal["trunc-normal", "torch", "xavier"]
+    initialisation: Literal["xavier", "torch"]
 
 
 def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[float], Sequence[float]]) -> Transformer:
@@ -48,23 +48,16 @@ def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[flo
     backbone, head = Backbone(blocks), parts.head(size.width, shape.classes, eps)
     mean, std = moments
     model = ImageClassifier(embedding, backbone, head, mean, std) if mean else Transformer(embedding, backbone, head)
-    if parts.initialisation == "trunc-normal":
-        model.apply(_trunc_normal)
-    elif parts.initialisation == "xavier":
+    if parts.initialisation == "xavier":
         model.apply(xavier)
     return model
 
 
-def _trunc_normal(module: nn.Module) -> None:
-    """BERT's start: linear weights of std 0.02, no biases. (CRATE keeps torch's own: U(+-1/sqrt(fan in)).)"""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 def xavier(module: nn.Module) -> None:
-    """The start of ViT's authors, for any width: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases."""
+    """The start of ViT's authors, for any width: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases.
+
+    CRATE keeps torch's own: U(+-1/sqrt(fan in)), biases too.
+    """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

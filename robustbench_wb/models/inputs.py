@@ -14,9 +14,8 @@ Rows = slice | Tensor
 
 def to_inputs(array: NDArray[np.generic], device: torch.device | str) -> Tensor:
     """Images, uint8 0..255, to float32 in [0, 1]; token ids to int64. On the device."""
-    if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device).float() / 255
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device).long()
+    whole = torch.tensor(array).to(device)  # a copy: the array may be mapped from a file
+    return whole.float() / 255 if array.dtype == np.uint8 else whole.long()
 
 
 def lengths(tokens: Tensor) -> Tensor:

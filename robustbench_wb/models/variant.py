@@ -59,7 +59,7 @@ class Variant(Spec):
     language_head_options: Options = Field(default_factory=dict)
     norm: Literal["pre", "post"] = "pre"
     norm_eps: float = Field(default=1e-6, gt=0)
-    initialisation: Literal["trunc-normal", "torch", "xavier"] = "xavier"
+    initialisation: Literal["xavier", "torch"] = "xavier"
     sizes: dict[str, Size]
     status: Literal["confirmed", "reconstruction"]
     source: str

@@ -37,7 +37,6 @@ CRATE_ALPHA = Variant(
     # The torch port's last norm; the JAX original has 1e-6 there too.
     head_options={"eps": 1e-5},
     norm_eps=1e-6,
-    initialisation="trunc-normal",
     sizes={
         "nano": _SIZES["nano"],
         "tiny": Size(width=192, depth=12, heads=3),
@@ -77,7 +76,6 @@ CRATE_BERT = Variant(
     text_embedding_options={"norm": True},
     head="pooler",
     norm_eps=1e-12,
-    initialisation="trunc-normal",
     sizes=_SIZES,
     status="confirmed",
     source="Yu et al. 2023, arXiv 2311.13110, section on language; the layer of its port to transformers",
