@@ -1,4 +1,4 @@
-"""What the robust attentions share: the linear maps around a rule for the heads, and means over tokens."""
+"""What attentions with queries, keys and values share: the linear maps around a rule for the heads; token means."""
 
 from abc import abstractmethod
 
@@ -10,14 +10,14 @@ from robustbench_wb.models.sockets import Attention, Context, Place
 
 
 class PerHeadAttention(Attention):
-    """``concat_h mix(Q_h, K_h, V_h)``, then a linear map. Its maps are those of softmax attention, names included."""
+    """``concat_h mix(Q_h, K_h, V_h)``, then a linear map; the maps have biases, as in ViT."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.heads = place.heads
-        inner = place.heads * place.dim_head
-        self.qkv = nn.Linear(place.width, 3 * inner)
-        self.out = nn.Linear(inner, place.width)
+        self.inner = place.heads * place.dim_head
+        self.qkv = nn.Linear(place.width, 3 * self.inner)
+        self.out = nn.Linear(self.inner, place.width)
 
     @abstractmethod
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:

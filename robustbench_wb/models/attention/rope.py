@@ -5,13 +5,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
+from robustbench_wb.models.attention.base import attend
+from robustbench_wb.models.attention.per_head import PerHeadAttention
 from robustbench_wb.models.attention.places import placed
-from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.sockets import Context, Place
 
 
-class RopeAttention(SoftmaxAttention):
+class RopeAttention(PerHeadAttention):
     """``softmax((R_i q_i) (R_j k_j)^T / sqrt(p)) v_j``; R_i turns each pair of neighbouring entries by an angle.
 
     Each of the A axes has p / A entries, whose pair t is turned by coordinate * (base^(1/A))^(-2tA/p): base 10000 for
@@ -39,15 +39,13 @@ class RopeAttention(SoftmaxAttention):
         speeds = self.base ** (-share / axes)
         return functional.pad((where[:, :, None] * speeds).flatten(1), (0, 0, context.unplaced, 0))
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        """The outputs of the heads, (B, H, N, p)."""
         if "turn" not in context.carry:
             angles = self.angles(context, q.shape[-1])
             context.carry["turn"] = torch.stack([angles.cos(), angles.sin()]).to(q.dtype)
         turn = context.carry["turn"]
-        mixed: Tensor = self.out(merge_heads(attend(rotate(q, turn), rotate(k, turn), v, context)))
-        return mixed
+        return attend(rotate(q, turn), rotate(k, turn), v, context)
 
 
 def rotate(x: Tensor, turn: Tensor) -> Tensor:

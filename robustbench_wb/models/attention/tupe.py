@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
+from robustbench_wb.models.attention.base import split_heads
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.sockets import Context, Place
 
@@ -49,9 +49,6 @@ class TupeAttention(SoftmaxAttention):
         logits = torch.cat([to_cls.expand(-1, tokens - unplaced, unplaced), logits], dim=2)
         return torch.cat([from_cls.expand(-1, unplaced, tokens), logits], dim=1)[None]
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
-        bias = self.position_logits(context)
-        mixed: Tensor = self.out(merge_heads(attend(q / math.sqrt(2), k, v, context, bias)))
-        return mixed
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        """The outputs of the heads, (B, H, N, p)."""
+        return super().mix(q / math.sqrt(2), k, v, context)

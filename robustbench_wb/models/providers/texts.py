@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError
+from robustbench_wb.models.inputs import trim
 from robustbench_wb.models.shape import PAD
 
 
@@ -64,9 +65,7 @@ class Texts(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, classes). Columns of padding alone are cut off: they may be more than the model has places for."""
-        real = tokens != PAD
-        longest = max(1, int(real.sum(1).max()))
-        tokens, real = tokens[:, :longest], real[:, :longest]
-        answer = self.model(input_ids=self.encoder.swap(tokens), attention_mask=real.long())
+        tokens = trim(tokens)
+        answer = self.model(input_ids=self.encoder.swap(tokens), attention_mask=(tokens != PAD).long())
         logits: Tensor = answer.logits
         return logits

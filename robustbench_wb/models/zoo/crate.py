@@ -59,7 +59,6 @@ CRATE_MAE = Variant(
     embedding="sincos-patch",
     head_options={"eps": 1e-6},
     norm_eps=1e-5,
-    initialisation="xavier",
     sizes=_SIZES,
     status="confirmed",
     source="Pai et al. 2024, arXiv 2404.02446, and the behaviour of its public implementation",
