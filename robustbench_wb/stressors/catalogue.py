@@ -15,6 +15,7 @@ STRESSORS.add("fgsm-linf", f"{_PGD}:FgsmLinf", "one signed gradient step (Goodfe
 STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step in L2")
 STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
 STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
+STRESSORS.add("pgd-l1", f"{_PGD}:PgdL1", "projected gradient descent in L1, sparse steps, random start")
 
 PROVIDER = "torchattacks:"
 

@@ -1,6 +1,7 @@
 """What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -34,6 +35,8 @@ class Job:
     """Largest number of samples in one forward pass. Cannot change a result, only its speed."""
     advance: Advance = field(default=lambda count: None)
     """Told the number of samples that are finished."""
+    draws: int = 1
+    """Forward passes whose mean is one answer: more than 1 for a model that is random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ class Stressed:
     """What the search itself believes; None for stressors that do not look at predictions."""
     failed: NDArray[np.bool_] | None = None
     """Samples that could not be searched (logits or gradient not finite). They become errors, never robust."""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """Numbers about the search that add up over jobs: what credibility is graded by."""
 
 
 class Stressor(Spec, ABC):
@@ -135,9 +140,15 @@ def _text(value: object) -> str:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, batch: int) -> Tensor:
-    """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients."""
-    found = [(rows, model(part).float()) for rows, part in batches(inputs, batch)]
+def predict(model: nn.Module, inputs: Tensor, batch: int, draws: int = 1) -> Tensor:
+    """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients.
+
+    Means over ``draws`` passes.
+    """
+    found = [
+        (rows, torch.stack([model(part).float() for _ in range(draws)]).mean(0))
+        for rows, part in batches(inputs, batch)
+    ]
     logits = torch.cat([part for _, part in found])
     order = [rows for rows, _ in found if isinstance(rows, Tensor)]
     return logits if not order else logits[torch.argsort(torch.cat(order))]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
-from robustbench_wb.stressors.attacks.search import value_and_gradient
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.losses import LOSSES, cross_entropy
+from robustbench_wb.stressors.attacks.oracle import Answer, Oracle, value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job, Stressed
 from robustbench_wb.tasks.task import Dataset
@@ -22,7 +24,9 @@ ATTACKS = [
     "fgsm-l2;eps=1/2",
     "pgd-linf;eps=16/255;steps=10",
     "pgd-l2;eps=1/2;steps=10",
-    "pgd-linf;eps=8/255;steps=4;restarts=3",
+    "pgd-l1;eps=4;steps=10",
+    "pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce",
+    "pgd-linf;eps=16/255;steps=5;momentum=1;loss=dlr",
 ]
 
 
@@ -48,6 +52,10 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
         return Job(**{**fields, **changes})  # type: ignore[arg-type]
 
     return make
+
+
+def ask(model: nn.Module, images: Tensor, labels: Tensor, loss: str = "ce") -> Answer:
+    return value_and_gradient(model, images, lambda logits: LOSSES[loss](logits, labels))
 
 
 def robust(stressed: Stressed, job: Job) -> Tensor:
@@ -105,17 +113,23 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job])
     assert isinstance(attack, Attack)
     stressed = attack.apply(work)
     eps, broken, passes = 16 / 255, [], []
-    start = attack.start(work.inputs, work.ids, 0, 0)
+    noise = [attack.norm.inside(work.ids, tuple(work.inputs.shape[1:]), 0, attack.stream, run) for run in (0, 1)]
     for row in range(40):
         clean, label = work.inputs[row : row + 1], work.labels[row : row + 1]
-        current = (clean + (start[row] - clean).clamp(-eps, eps)).clamp(0, 1)
-        for step in range(11):
-            logits, gradient = value_and_gradient(work.model, current, label)
-            if int(logits.argmax(1)) != int(label) or step == 10:
+        spent, wrong = 0, False
+        for run, loss in enumerate(("margin", "ce")):
+            current = (clean + eps * noise[run][row]).clamp(0, 1)
+            for step in range(11):
+                answer = ask(work.model, current, label, loss)
+                spent += 1
+                wrong = int(answer.logits.argmax(1)) != int(label)
+                if wrong or step == 10:
+                    break
+                current = (clean + (current + eps / 4 * answer.gradient.sign() - clean).clamp(-eps, eps)).clamp(0, 1)
+            if wrong:
                 break
-            current = (clean + (current + eps / 4 * gradient.sign() - clean).clamp(-eps, eps)).clamp(0, 1)
-        broken.append(int(logits.argmax(1)) != int(label))
-        passes.append(step + 1)
+        broken.append(wrong)
+        passes.append(spent)
     np.testing.assert_array_equal(stressed.broken[:40], broken)
     np.testing.assert_array_equal(stressed.forwards[:40], passes)
 
@@ -128,7 +142,7 @@ def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Ca
 def test_each_restart_only_adds_broken_samples(job: Callable[..., Job]) -> None:
     # The noise label holds all numbers, so runs of different counts start elsewhere; within one attack the first
     # success ends the sample, which the counters show.
-    stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3").apply(job())
+    stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce").apply(job())
     held = ~stressed.broken
     assert set(stressed.forwards[held]) == {15}
     assert set(stressed.backwards[held]) == {12}
@@ -163,7 +177,7 @@ def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Datas
     model = trained("vit")
     images = torch.tensor(digits.test.inputs[:4]).float() / 255
     labels = torch.tensor(digits.test.labels[:4])
-    _, gradient = value_and_gradient(model, images, labels)
+    gradient = ask(model, images, labels).gradient
     double = deepcopy(model).double()
     direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).double()
     step = 1e-5
@@ -203,14 +217,11 @@ class Escaping(Attack):
     name = "escaping"
     norm = parse_stressor("pgd-linf;eps=1").norm  # type: ignore[attr-defined]
 
-    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
-        return images
+    def begin(self, batch: Batch, seed: int) -> None:
+        batch.x = (batch.x + 0.5).clamp(0, 1)
 
-    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
-        return current
-
-    def project(self, images: Tensor, candidate: Tensor) -> Tensor:
-        return (candidate + 0.5).clamp(0, 1)
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        oracle.gradient(batch, cross_entropy)
 
 
 def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., Job]) -> None:

@@ -1,7 +1,8 @@
 """What must be true of every native attack: the ball, the box, true labels, and the active-set search."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.norms import Norm
+from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.search import search
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 
@@ -35,12 +38,8 @@ def refuse_outside(name: str, clean: Tensor, stressed: Tensor, norm: Norm | None
             raise MeasurementError(f"{name} left its {norm.name} ball: distance {farthest:.6g} > {radius:.6g}")
 
 
-class Attack(Stressor):
-    """A gradient attack inside a ball of radius eps around each image, in pixel space [0, 1].
-
-    A new attack states its norm and writes ``start`` and ``propose``; projection to ball and box, dropping of broken
-    samples, refilling of the batch, restarts and cost counting are done here and in the search.
-    """
+class Bounded(Stressor):
+    """A stressor inside a ball of radius eps around each image, in pixel space [0, 1], that looks for errors."""
 
     axis: ClassVar[str | None] = "eps"
     norm: ClassVar[Norm]
@@ -53,9 +52,28 @@ class Attack(Stressor):
         """The radius as a float."""
         return float(self.eps)
 
+    def adversarial(self) -> bool:
+        """Always: it looks for errors."""
+        return True
+
+    def check(self, clean: Tensor, stressed: Tensor) -> None:
+        """Refuse images outside ball or box."""
+        refuse_outside(self.signature, clean, stressed, self.norm, self.radius)
+
+
+class Attack(Bounded):
+    """One walk inside the ball.
+
+    A new attack states its norm and writes ``begin`` and ``move``; projection to ball and box, dropping of broken
+    samples, refilling of the batch, restarts, ladders of radii and cost counting are done here and in the search.
+    """
+
+    judged: ClassVar[bool] = False
+    """Whether a move judges where it arrives. If not, the search looks at the last iterate of a run."""
+
     @property
     def iterations(self) -> int:
-        """Gradient steps in one run."""
+        """Steps in one run."""
         return 1
 
     @property
@@ -63,27 +81,27 @@ class Attack(Stressor):
         """Runs per sample, each from its own start."""
         return 1
 
-    def adversarial(self) -> bool:
-        """Always: it looks for errors."""
-        return True
+    @property
+    def stream(self) -> str:
+        """The label of the attack's noise: its signature without the radius, so that a ladder shares its starts."""
+        return ";".join(part for part in self.signature.split(";") if not part.startswith("eps="))
 
     @abstractmethod
-    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
-        """Where run number ``run`` begins, before projection: (B, C, H, W)."""
+    def begin(self, batch: Batch, seed: int) -> None:
+        """Place new rows, all of one run, at their start (``batch.x``), and fill ``batch.memory``."""
 
     @abstractmethod
-    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
-        """The next iterate before projection, given the loss gradient at ``current``."""
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """Ask the oracle about the rows and move them (``batch.x``), each by its own step of its own run."""
 
-    def project(self, images: Tensor, candidate: Tensor) -> Tensor:
-        """Bring a candidate into the ball around ``images``, then into the box."""
-        radius = torch.full((len(images), 1, 1, 1), self.radius, device=images.device)
-        return (images + self.norm.project(candidate - images, radius)).clamp(0.0, 1.0)
+    def project(self, batch: Batch, candidate: Tensor) -> Tensor:
+        """Bring candidates (B, C, H, W) into the balls around the originals, then into the box."""
+        return (batch.originals + self.norm.project(candidate - batch.originals, batch.radius)).clamp(0.0, 1.0)
 
     def apply(self, job: Job) -> Stressed:
         """Search for an error on every sample of the job."""
-        return search(self, job)
+        return search(self, job, [self.radius])[0]
 
-    def check(self, clean: Tensor, stressed: Tensor) -> None:
-        """Refuse images outside ball or box."""
-        refuse_outside(self.signature, clean, stressed, self.norm, self.radius)
+    def sweep(self, job: Job, rungs: Sequence[Self], headline: int | None) -> list[Stressed]:
+        """Search at every radius of a ladder at once, by bisection."""
+        return search(self, job, [rung.radius for rung in rungs], headline)

@@ -4,6 +4,7 @@ Images are (B, C, H, W) float32 in the box [0, 1]; radii are (B, 1, 1, 1) tensor
 have its own.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -88,5 +89,45 @@ class L2:
         return direction * radius.view(-1, 1, 1, 1)
 
 
+class L1:
+    """Sum of the absolute changes."""
+
+    name = "l1"
+    share = 0.05
+    """Share of the values that a steepest step moves: the exact one moves a single value, which is slow."""
+
+    def distance(self, delta: Tensor) -> Tensor:
+        """sum |delta|."""
+        return delta.abs().flatten(1).sum(1)
+
+    def project(self, delta: Tensor, radius: Tensor) -> Tensor:
+        """Soft thresholding by the one threshold that gives the radius (Duchi et al. 2008, figure 1)."""
+        size = delta.abs().flatten(1)
+        ordered = size.sort(dim=1, descending=True).values
+        excess = ordered.cumsum(1) - radius.flatten(1)
+        counts = torch.arange(1, size.shape[1] + 1, device=delta.device)
+        active = (ordered * counts > excess).sum(1, keepdim=True).clamp(min=1)
+        threshold = (excess.gather(1, active - 1) / active).clamp(min=0)
+        inside = size.sum(1, keepdim=True) <= radius.flatten(1)
+        kept = (size - torch.where(inside, 0.0, threshold)).clamp(min=0)
+        return delta.sign() * kept.view_as(delta)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Equal steps on the values with the largest gradients (Tramer & Boneh 2019)."""
+        size = gradient.abs().flatten(1)
+        count = max(1, round(self.share * size.shape[1]))
+        least = size.topk(count, dim=1).values[:, -1:]
+        direction = torch.where(size >= least, gradient.flatten(1).sign(), 0.0).view_as(gradient)
+        return direction / self.distance(direction).clamp(min=1).view(-1, 1, 1, 1)
+
+    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int) -> Tensor:
+        """Signed exponentials over the sum of them and one more: uniform in the ball (Barthe et al. 2005)."""
+        count = math.prod(shape)
+        drawn = -torch.log1p(-rng.uniform(ids, (count + 1,), seed, label, step))
+        sign = torch.where(rng.uniform(ids, (count,), seed, f"{label}/sign", step) < 0.5, -1.0, 1.0)
+        return (sign * drawn[:, :-1] / drawn.sum(1, keepdim=True)).view(len(ids), *shape)
+
+
 LINF = Linf()
 L2_NORM = L2()
+L1_NORM = L1()

@@ -1,26 +1,30 @@
-"""FGSM (Goodfellow, Shlens & Szegedy 2015, eq. 1) and PGD (Madry et al. 2018, eq. 3) in Linf and L2."""
+"""FGSM (Goodfellow, Shlens & Szegedy 2015, eq. 1) and PGD (Madry et al. 2018, eq. 3) in Linf, L2 and L1."""
 
 from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
+from robustbench_wb.stressors.attacks.norms import L1_NORM, L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.oracle import Oracle
 
 
 class Fgsm(Attack):
-    """One step of length eps along the steepest direction, from the image itself."""
+    """One step of length eps along the steepest direction of the cross-entropy, from the image itself."""
 
-    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
-        """The image."""
-        return images
+    def begin(self, batch: Batch, seed: int) -> None:
+        """At the image."""
 
-    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
+    def move(self, batch: Batch, oracle: Oracle) -> None:
         """A full step."""
-        return current + self.radius * self.norm.steepest(gradient)
+        gradient = oracle.gradient(batch, LOSSES["ce"]).gradient
+        batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest(gradient))
 
 
 class FgsmLinf(Fgsm):
@@ -38,13 +42,20 @@ class FgsmL2(Fgsm):
 
 
 class Pgd(Attack):
-    """Projected ascent on the cross-entropy of the true label, from uniform random starts in the ball."""
+    """Projected ascent from uniform random starts in the ball.
+
+    ``both`` runs the margin loss first and the cross-entropy on what it left, each for every restart: at small radii the
+    margin breaks more, at large ones the cross-entropy does.
+    """
 
     steps: int = Field(default=20, ge=1)
     step: Exact = Field(default=Fraction(1, 8), gt=0)
     """Step length as a share of eps. 1/8 at 20 steps is Madry's 2.5 eps / steps."""
     restarts: int = Field(default=1, ge=1)
-    """Number of runs; a sample leaves at its first success."""
+    """Number of runs of each loss; a sample leaves at its first success."""
+    loss: Literal["both", "ce", "margin", "dlr"] = "both"
+    momentum: Exact = Field(default=Fraction(0), ge=0)
+    """Decay of the accumulated gradient, each of L1 norm 1 (Dong et al. 2018, eq. 6); 0: none."""
 
     @property
     def iterations(self) -> int:
@@ -54,16 +65,35 @@ class Pgd(Attack):
     @property
     def runs(self) -> int:
         """Runs per sample."""
-        return self.restarts
+        return self.restarts * len(self._losses)
 
-    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
-        """A uniform draw from the ball, a function of (seed, signature, sample id, run)."""
-        shape = tuple(images.shape[1:])
-        return images + self.radius * self.norm.inside(ids, shape, seed, self.signature, run)
+    @property
+    def _losses(self) -> tuple[str, ...]:
+        return ("margin", "ce") if self.loss == "both" else (self.loss,)
 
-    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
+    def _loss(self, batch: Batch) -> Loss:
+        """The loss of each row's run: losses take turns, run by run."""
+        first, *rest = (LOSSES[name] for name in self._losses)
+        if not rest:
+            return first
+        odd = batch.run % 2 == 1
+        return lambda logits, labels: torch.where(odd, rest[0](logits, labels), first(logits, labels))
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """A uniform draw from the ball, a function of (seed, numbers, sample id, run)."""
+        shape, run = tuple(batch.x.shape[1:]), int(batch.run[0])
+        noise = self.norm.inside(batch.ids, shape, seed, self.stream, run)
+        batch.x = self.project(batch, batch.x + batch.radius * noise)
+        if self.momentum:
+            batch.memory["velocity"] = torch.zeros_like(batch.x)
+
+    def move(self, batch: Batch, oracle: Oracle) -> None:
         """A step of length step * eps."""
-        return current + float(self.step * self.eps) * self.norm.steepest(gradient)
+        gradient = oracle.gradient(batch, self._loss(batch)).gradient
+        if self.momentum:
+            size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)
+            gradient = batch.memory["velocity"] = float(self.momentum) * batch.memory["velocity"] + gradient / size
+        batch.x = self.project(batch, batch.x + float(self.step) * batch.radius * self.norm.steepest(gradient))
 
 
 class PgdLinf(Pgd):
@@ -78,3 +108,10 @@ class PgdL2(Pgd):
 
     name: ClassVar[str] = "pgd-l2"
     norm: ClassVar[Norm] = L2_NORM
+
+
+class PgdL1(Pgd):
+    """PGD under a bound on the sum of the changes, with sparse steps (Tramer & Boneh 2019, section 3)."""
+
+    name: ClassVar[str] = "pgd-l1"
+    norm: ClassVar[Norm] = L1_NORM

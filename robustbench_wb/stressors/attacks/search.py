@@ -1,55 +1,32 @@
 """The active-set search: a sample that is broken leaves at once, and its place is taken by a waiting one.
 
-Every sample of the batch is at its own step, so the device stays full until the queue is empty. Each iterate is
-judged in the same forward pass that yields its gradient; iterates after the last step need no gradient and are judged
-together in forward-only batches.
+Every row of the batch is at its own step, so the device stays full until the queue is empty. Each iterate is judged in
+the same forward pass that yields its gradient; iterates after the last step need no gradient and are judged together
+in forward-only batches.
+
+A ladder of radii is answered for each sample by bisection: the ball at a smaller radius lies inside the larger one, so
+that a sample broken at one radius is broken at all larger ones. That a failed search at one radius would have failed at
+all smaller ones is assumed, not known; at the headline radius it is therefore tried in full.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.stressor import Job, Stressed
 
 
-@dataclass
-class _Active:
-    """The samples in the batch: which, in which run, at which step, and where."""
-
-    index: Tensor
-    """int64 (B,), position in the job."""
-    run: Tensor
-    """int64 (B,)."""
-    step: Tensor
-    """int64 (B,), steps taken in this run."""
-    images: Tensor
-    """(B, C, H, W), the current iterates."""
-
-    def keep(self, mask: Tensor) -> "_Active":
-        return _Active(self.index[mask], self.run[mask], self.step[mask], self.images[mask])
-
-    def join(self, other: "_Active") -> "_Active":
-        return _Active(
-            torch.cat([self.index, other.index]),
-            torch.cat([self.run, other.run]),
-            torch.cat([self.step, other.step]),
-            torch.cat([self.images, other.images]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-
 class Walk(Protocol):
-    """What the search asks of an attack: where to begin, where to step, how far, how often."""
+    """What the search asks of an attack: where a run begins, what one step is, how many there are, and the ball."""
 
     @property
     def iterations(self) -> int:
-        """Gradient steps in one run."""
+        """Steps in one run."""
         ...
 
     @property
@@ -57,45 +34,97 @@ class Walk(Protocol):
         """Runs per sample."""
         ...
 
-    def start(self, images: Tensor, ids: Tensor, seed: int, run: int) -> Tensor:
-        """Where a run begins, before projection."""
+    @property
+    def judged(self) -> bool:
+        """Whether the last iterate of a run has been judged by its last step."""
         ...
 
-    def propose(self, current: Tensor, gradient: Tensor) -> Tensor:
-        """The next iterate, before projection."""
+    def begin(self, batch: Batch, seed: int) -> None:
+        """Place new rows, all of one run, at their start and fill their memory."""
         ...
 
-    def project(self, images: Tensor, candidate: Tensor) -> Tensor:
-        """Into ball and box."""
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """Ask the oracle about the rows and move them."""
         ...
+
+    def project(self, batch: Batch, candidate: Tensor) -> Tensor:
+        """Bring images into ball and box."""
+        ...
+
+
+class _Brackets:
+    """What is known of each sample: held below ``low``, broken from ``high`` on; between them it is open."""
+
+    def __init__(self, samples: int, rungs: int, headline: int | None) -> None:
+        self.low, self.high = [0] * samples, [rungs] * samples
+        self.tried: list[set[int]] = [set() for _ in range(samples)]
+        self.headline = headline
+
+    def next(self, index: int) -> int | None:
+        """The rung to try now; None when the sample is answered."""
+        low, high = self.low[index], self.high[index]
+        if low < high:
+            return (low + high) // 2
+        if self.headline is not None and high > self.headline and self.headline not in self.tried[index]:
+            return self.headline
+        return None
+
+    def learn(self, index: int, rung: int, broken: bool) -> None:
+        """Take in how all runs at a rung ended."""
+        self.tried[index].add(rung)
+        if broken:
+            self.high[index] = rung
+            self.low[index] = min(self.low[index], rung)
+        else:
+            self.low[index] = max(self.low[index], rung + 1)
 
 
 class _Search:
     """State of one search over one job."""
 
-    def __init__(self, attack: Walk, job: Job) -> None:
+    def __init__(self, attack: Walk, job: Job, radii: Sequence[float], headline: int | None) -> None:
         self.attack, self.job = attack, job
-        self.waiting = deque((index, 0) for index in range(len(job.ids)))
-        self.active = self._enter([])
-        self.unjudged = self._enter([])
-        self.found = job.inputs.clone()
-        self.broken = torch.zeros(len(job.ids), dtype=torch.bool, device=job.inputs.device)
-        self.failed = torch.zeros_like(self.broken)
-        self.forwards = torch.zeros(len(job.ids), dtype=torch.int32, device=job.inputs.device)
-        self.backwards = torch.zeros_like(self.forwards)
+        self.radii = torch.tensor(radii, dtype=job.inputs.dtype, device=job.inputs.device)
+        self.oracle = Oracle(job, len(radii))
+        self.brackets = _Brackets(len(job.ids), len(radii), headline)
+        self.waiting: deque[tuple[int, int, int]] = deque()
+        for index in range(len(job.ids)):
+            self._ask_for(index)
+        self.active = self.unjudged = self._enter([])
 
-    def _enter(self, queued: list[tuple[int, int]]) -> _Active:
-        """Place queued (index, run) pairs at their starting points."""
-        device = self.job.inputs.device
-        index = torch.tensor([index for index, _ in queued], dtype=torch.int64, device=device)
-        run = torch.tensor([run for _, run in queued], dtype=torch.int64, device=device)
-        images = self.job.inputs[index]
-        iterates = images.clone()
-        for number in sorted({run for _, run in queued}):
-            rows = run == number
-            start = self.attack.start(images[rows], self.job.ids[index[rows]], self.job.seed, number)
-            iterates[rows] = self.attack.project(images[rows], start)
-        return _Active(index, run, torch.zeros_like(index), iterates)
+    def _ask_for(self, index: int) -> None:
+        rung = self.brackets.next(index)
+        if rung is None:
+            self.job.advance(1)
+        else:
+            self.waiting.append((index, rung, 0))
+
+    def _enter(self, queued: list[tuple[int, int, int]]) -> Batch:
+        """Place queued (index, rung, run) triples at their starting points."""
+        job, device = self.job, self.job.inputs.device
+        groups = []
+        for number in sorted({run for _, _, run in queued}) or [0]:
+            rows = [(index, rung) for index, rung, run in queued if run == number]
+            index, rung = torch.tensor(rows, dtype=torch.int64, device=device).view(-1, 2).unbind(1)
+            images = job.inputs[index]
+            batch = Batch(
+                index=index,
+                ids=job.ids[index],
+                labels=job.labels[index],
+                originals=images,
+                radius=self.radii[rung].view(-1, 1, 1, 1),
+                rung=rung,
+                run=torch.full_like(index, number),
+                step=torch.zeros_like(index),
+                x=images.clone(),
+            )
+            if queued:
+                self.attack.begin(batch, job.seed)
+            groups.append(batch)
+        whole = groups[0]
+        for group in groups[1:]:
+            whole = whole.join(group)
+        return whole
 
     def refill(self) -> None:
         """Fill the batch from the queue."""
@@ -104,46 +133,36 @@ class _Search:
             self.active = self.active.join(self._enter([self.waiting.popleft() for _ in range(free)]))
 
     def advance(self) -> None:
-        """One gradient for every active sample; the broken leave, the others step."""
-        active = self.active
-        logits, gradient = value_and_gradient(self.job.model, active.images, self.job.labels[active.index])
-        self.forwards[active.index] += 1
-        self.backwards[active.index] += 1
-        over = self._settle(active, logits, torch.isfinite(gradient).flatten(1).all(1))
-        going = active.keep(~over)
-        originals = self.job.inputs[going.index]
-        going.images = self.attack.project(originals, self.attack.propose(going.images, gradient[~over]))
-        going.step = going.step + 1
-        last = going.step >= self.attack.iterations
-        self.unjudged = self.unjudged.join(going.keep(last))
-        self.active = going.keep(~last)
+        """One step of every active row; the broken leave, and so do those whose run is at its end."""
+        batch = self.active
+        self.attack.move(batch, self.oracle)
+        batch.step = batch.step + 1
+        over = self.oracle.over(batch)
+        last = (batch.step >= self.attack.iterations) & ~over
+        if bool((over | last).any()):
+            self.settle(batch.keep(over | last if self.attack.judged else over))
+            if not self.attack.judged:
+                self.unjudged = self.unjudged.join(batch.keep(last))
+            self.active = batch.keep(~(over | last))
 
-    def judge(self, batch: _Active) -> None:
-        """Look at final iterates; those that held get their next run, or leave as robust."""
-        with torch.no_grad():
-            logits = self.job.model(batch.images)
-        self.forwards[batch.index] += 1
-        held = batch.keep(~self._settle(batch, logits, torch.ones_like(batch.index, dtype=torch.bool)))
-        again = held.run + 1 < self.attack.runs
-        self.waiting.extend(zip(held.index[again].tolist(), (held.run[again] + 1).tolist(), strict=True))
-        done = held.keep(~again)
-        self.found[done.index] = done.images
-        self.job.advance(len(done))
+    def judge(self) -> None:
+        """Look at final iterates, a batch of them at a time."""
+        first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.job.batch
+        chosen, self.unjudged = self.unjudged.keep(first), self.unjudged.keep(~first)
+        self.oracle.logits(chosen)
+        self.settle(chosen)
 
-    def _settle(self, batch: _Active, logits: Tensor, usable: Tensor) -> Tensor:
-        """Record the samples that are broken, and those that cannot be searched on; return which leave.
-
-        A gradient that is not finite must not pass for one that leads nowhere: sign(NaN) is 0 in torch.
-        """
-        finite = torch.isfinite(logits).all(1)
-        broken = finite & (logits.argmax(1) != self.job.labels[batch.index])
-        failed = ~broken & ~(finite & usable)
-        over = broken | failed
-        self.found[batch.index[over]] = batch.images[over]
-        self.broken[batch.index[broken]] = True
-        self.failed[batch.index[failed]] = True
-        self.job.advance(int(over.sum()))
-        return over
+    def settle(self, batch: Batch) -> None:
+        """Rows whose run has ended: those that held get their next run; the others, or after all runs, the next rung."""
+        over = self.oracle.over(batch).tolist()
+        ended = zip(batch.index.tolist(), batch.rung.tolist(), batch.run.tolist(), over, strict=True)
+        for index, rung, run, done in ended:
+            if not done and run + 1 < self.attack.runs:
+                self.waiting.append((index, rung, run + 1))
+                continue
+            # A sample that cannot be searched on is closed like a broken one; it is reported as failed.
+            self.brackets.learn(index, rung, done)
+            self._ask_for(index)
 
     def run(self) -> None:
         """Work until nothing is waiting, active or unjudged."""
@@ -152,35 +171,46 @@ class _Search:
             if len(self.active):
                 self.advance()
             while len(self.unjudged) >= self.job.batch or (len(self.unjudged) and not len(self.active)):
-                first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.job.batch
-                chosen, self.unjudged = self.unjudged.keep(first), self.unjudged.keep(~first)
-                self.judge(chosen)
+                self.judge()
+
+    def answers(self) -> list[Stressed]:
+        """What was found at each rung: errors of the rungs below, and where none was tried, near misses from above."""
+        oracle, last = self.oracle, len(self.radii) - 1
+        for rung in range(last - 1, -1, -1):
+            untried = torch.nonzero(oracle.forwards[rung] == 0)[:, 0]
+            for rows in torch.split(untried, self.job.batch):
+                self._shrink(rows, rung)
+        for rung in range(1, last + 1):
+            inherit = (oracle.broken[rung - 1] | oracle.failed[rung - 1]) & ~oracle.broken[rung]
+            oracle.found[rung, inherit] = oracle.found[rung - 1, inherit]
+            oracle.broken[rung] |= oracle.broken[rung - 1]
+            oracle.failed[rung] |= oracle.failed[rung - 1] & ~oracle.broken[rung]
+        return [self._answer(rung) for rung in range(last + 1)]
+
+    def _shrink(self, rows: Tensor, rung: int) -> None:
+        """Judge the images of the next larger ball, moved toward the clean ones until they lie in this one.
+
+        Ball and box are convex and hold the clean image, so nothing need be projected.
+        """
+        batch = self._enter([(index, rung, 0) for index in rows.tolist()])
+        share = self.radii[rung] / self.radii[rung + 1]
+        batch.x = batch.originals + share * (self.oracle.found[rung + 1, rows] - batch.originals)
+        self.oracle.logits(batch)
+
+    def _answer(self, rung: int) -> Stressed:
+        oracle = self.oracle
+        return Stressed(
+            inputs=oracle.found[rung],
+            forwards=oracle.forwards[rung].cpu().numpy(),
+            backwards=oracle.backwards[rung].cpu().numpy(),
+            broken=oracle.broken[rung].cpu().numpy(),
+            failed=oracle.failed[rung].cpu().numpy(),
+            evidence=oracle.evidence(rung),
+        )
 
 
-def value_and_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, classes) and the gradient of each sample's own cross-entropy in its image (B, C, H, W).
-
-    Losses are summed, never averaged: a sample's gradient does not depend on who shares its batch. Only the input
-    gradient is computed. A model that is constant in its input has gradient zero.
-    """
-    with torch.enable_grad():
-        inputs = images.detach().requires_grad_(True)
-        logits = model(inputs)
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-        if not loss.requires_grad:
-            return logits.detach(), torch.zeros_like(images)
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return logits.detach(), torch.zeros_like(images) if gradients[0] is None else gradients[0]
-
-
-def search(attack: Walk, job: Job) -> Stressed:
-    """Run ``attack`` on every sample of ``job``: the first broken iterate of each, else its last."""
-    state = _Search(attack, job)
+def search(attack: Walk, job: Job, radii: Sequence[float], headline: int | None = None) -> list[Stressed]:
+    """Run ``attack`` on every sample of ``job`` at each radius (ascending); ``headline`` is tried in full."""
+    state = _Search(attack, job, radii, headline)
     state.run()
-    return Stressed(
-        inputs=state.found,
-        forwards=state.forwards.cpu().numpy(),
-        backwards=state.backwards.cpu().numpy(),
-        broken=state.broken.cpu().numpy(),
-        failed=state.failed.cpu().numpy(),
-    )
+    return state.answers()

@@ -1,0 +1,138 @@
+"""The only way from an attack to the model: every question is counted, and every answer is looked at for an error."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.losses import Loss, margin
+from robustbench_wb.stressors.stressor import Job
+
+TINY = 1e-12
+"""A gradient whose largest entry is smaller than this is called tiny: float32 steps along it are rounding noise."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says at the iterates of a batch."""
+
+    logits: Tensor
+    """float32 (B, K)."""
+    losses: Tensor
+    """float32 (B,)."""
+    gradient: Tensor
+    """(B, C, H, W): of each sample's own loss in its image."""
+
+
+def value_and_gradient(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor], draws: int = 1) -> Answer:
+    """The answer for images (B, C, H, W); ``loss`` takes logits (B, K) to (B,).
+
+    Losses are summed over the batch, never averaged: a sample's gradient does not depend on who shares its batch. Only
+    the input gradient is computed. A model that is constant in its input has gradient zero. For a random model, logits
+    are means over ``draws`` passes and the gradient is that of the mean (Athalye et al. 2018, expectation over
+    transformation).
+    """
+    answers = [_ask(model, images, loss) for _ in range(draws)]
+    if draws == 1:
+        return answers[0]
+    logits, losses, gradients = (
+        torch.stack([getattr(answer, name) for answer in answers]).mean(0) for name in ("logits", "losses", "gradient")
+    )
+    return Answer(logits, losses, gradients)
+
+
+def _ask(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Answer:
+    with torch.enable_grad():
+        inputs = images.detach().requires_grad_(True)
+        logits = model(inputs).float()
+        losses = loss(logits)
+        if not losses.requires_grad:
+            return Answer(logits.detach(), losses.detach(), torch.zeros_like(images))
+        (found,) = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
+    gradient: Tensor = torch.zeros_like(images) if found is None else found
+    return Answer(logits.detach(), losses.detach(), gradient)
+
+
+class Oracle:
+    """Answers for one search, and what the search knows of each sample of the job at each rung of the ladder.
+
+    A row of a batch that is judged broken, or that cannot be searched on, is ``over``: the search takes it out.
+    """
+
+    def __init__(self, job: Job, rungs: int) -> None:
+        self.job = job
+        count, device = len(job.ids), job.inputs.device
+        self.found = job.inputs.expand(rungs, *job.inputs.shape).clone()
+        """(R, N, C, H, W): the first error, or the strongest iterate of the samples that held."""
+        self.best = torch.full((rungs, count), -torch.inf, device=device)
+        """(R, N): the margin loss at ``found``."""
+        self.broken = torch.zeros((rungs, count), dtype=torch.bool, device=device)
+        self.failed = torch.zeros_like(self.broken)
+        """Logits or gradient were not finite."""
+        self.forwards = torch.zeros((rungs, count), dtype=torch.int32, device=device)
+        self.backwards = torch.zeros_like(self.forwards)
+        self.zero = torch.zeros(count, dtype=torch.bool, device=device)
+        """Some input gradient was exactly zero in all entries."""
+        self.tiny = torch.zeros_like(self.zero)
+        """Some input gradient was not zero, and tiny."""
+
+    def over(self, batch: Batch) -> Tensor:
+        """Which rows have nothing left to be asked, bool (B,)."""
+        return self.broken[batch.rung, batch.index] | self.failed[batch.rung, batch.index]
+
+    def gradient(self, batch: Batch, loss: Loss | None = None, where: Tensor | None = None) -> Answer:
+        """The model's answer at the iterates, or at the images ``where``. None: the margin loss."""
+        images = batch.x if where is None else where
+        chosen = margin if loss is None else loss
+        answer = value_and_gradient(self.job.model, images, lambda logits: chosen(logits, batch.labels), self.job.draws)
+        self._count(batch, self.forwards, self.job.draws)
+        self._count(batch, self.backwards, self.job.draws)
+        usable = torch.isfinite(answer.gradient).flatten(1).all(1)
+        self.judge(batch, images, answer.logits, usable)
+        largest = answer.gradient.abs().flatten(1).amax(1)
+        self.zero[batch.index] |= largest == 0
+        self.tiny[batch.index] |= (largest > 0) & (largest < TINY)
+        return answer
+
+    @torch.no_grad()
+    def logits(self, batch: Batch, where: Tensor | None = None) -> Tensor:
+        """The model's logits (B, K) at the iterates, or at the images ``where``, without gradients."""
+        images = batch.x if where is None else where
+        logits = torch.stack([self.job.model(images).float() for _ in range(self.job.draws)]).mean(0)
+        self._count(batch, self.forwards, self.job.draws)
+        self.judge(batch, images, logits, torch.ones_like(batch.index, dtype=torch.bool))
+        return logits
+
+    def judge(self, batch: Batch, images: Tensor, logits: Tensor, usable: Tensor) -> None:
+        """Keep what is an error, or is the strongest image of its sample so far.
+
+        A gradient that is not finite must not pass for one that leads nowhere: sign(NaN) is 0 in torch.
+        """
+        finite = torch.isfinite(logits).all(1)
+        wrong = finite & (logits.argmax(1) != batch.labels)
+        failed = ~wrong & ~(finite & usable)
+        place = (batch.rung, batch.index)
+        height = torch.where(finite, margin(logits, batch.labels), -torch.inf)
+        better = (height > self.best[place]) & ~self.broken[place] | (wrong & ~self.broken[place])
+        if bool(better.any()):
+            rows = (batch.rung[better], batch.index[better])
+            self.found[rows] = images[better]
+            self.best[rows] = height[better]
+        self.broken[place] |= wrong
+        self.failed[place] |= failed & ~self.broken[place]
+
+    def evidence(self, rung: int) -> dict[str, int]:
+        """Counts of samples that a reader needs to know how far the outcome can be believed; they add up over jobs."""
+        asked = self.backwards[rung] > 0
+        return {
+            "samples": int((self.forwards[rung] > 0).sum()),
+            "gradients": int(asked.sum()),
+            "zero_gradients": int((self.zero & asked).sum()),
+            "tiny_gradients": int((self.tiny & asked).sum()),
+        }
+
+    @staticmethod
+    def _count(batch: Batch, counter: Tensor, passes: int) -> None:
+        counter[batch.rung, batch.index] += passes
