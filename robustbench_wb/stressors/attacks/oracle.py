@@ -48,10 +48,10 @@ def _ask(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> 
         inputs = images.detach().requires_grad_(True)
         logits = model(inputs).float()
         losses = loss(logits)
-        if not losses.requires_grad:
-            return Answer(logits.detach(), losses.detach(), torch.zeros_like(images))
-        (found,) = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
-    gradient: Tensor = torch.zeros_like(images) if found is None else found
+        found: tuple[Tensor | None, ...] = (None,)
+        if losses.requires_grad:
+            found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
+    gradient = torch.zeros_like(images) if found[0] is None else found[0]
     return Answer(logits.detach(), losses.detach(), gradient)
 
 

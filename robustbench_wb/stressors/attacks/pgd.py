@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Attack
@@ -44,8 +43,8 @@ class FgsmL2(Fgsm):
 class Pgd(Attack):
     """Projected ascent from uniform random starts in the ball.
 
-    ``both`` runs the margin loss first and the cross-entropy on what it left, each for every restart: at small radii the
-    margin breaks more, at large ones the cross-entropy does.
+    ``both`` runs the margin loss first and the cross-entropy on what it left, each for every restart: at small radii
+    the margin breaks more, at large ones the cross-entropy does.
     """
 
     steps: int = Field(default=20, ge=1)

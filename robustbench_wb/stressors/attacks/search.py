@@ -153,7 +153,7 @@ class _Search:
         self.settle(chosen)
 
     def settle(self, batch: Batch) -> None:
-        """Rows whose run has ended: those that held get their next run; the others, or after all runs, the next rung."""
+        """Rows whose run has ended: those that held get their next run, or after the last one the next rung."""
         over = self.oracle.over(batch).tolist()
         ended = zip(batch.index.tolist(), batch.rung.tolist(), batch.run.tolist(), over, strict=True)
         for index, rung, run, done in ended:
