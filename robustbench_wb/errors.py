@@ -64,3 +64,9 @@ class SubjectError(MeasurementError):
 
 class DivergedError(SubjectError):
     """Training produced a loss that is not finite."""
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of a library's message, which often has a page of advice after it; ``limit`` characters of it."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:limit] if lines else type(error).__name__

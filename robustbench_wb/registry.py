@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from robustbench_wb.errors import RegistryError, UnknownNameError
@@ -85,6 +87,20 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
+
+    def source(self, name: str) -> tuple[str, Path]:
+        """The module of an entry, and the folder its imports are followed under: its package, or where one file lies.
+
+        Raises:
+            UnknownNameError: no such name.
+            RegistryError: as for ``get``, or the source cannot be found.
+        """
+        self.get(name)  # for its errors
+        module = next(entry.target for entry in self if entry.name == name).partition(":")[0]
+        spec = find_spec(module.partition(".")[0])
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            raise RegistryError(f"the source of plug-in {module} cannot be found, so its identity cannot be told")
+        return module, Path(spec.origin).resolve().parent
 
     def _load(self, name: str) -> T:
         points = self._plugins.get(name, [])

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH
-from robustbench_wb.engine.measure import SHARD_BYTES, Samples, one_line
+from robustbench_wb.engine.measure import Samples, jobs, one_line
 from robustbench_wb.engine.run import choose_samples
 from robustbench_wb.errors import UsageError
 from robustbench_wb.layers.drift import LayerPair
@@ -17,7 +16,6 @@ from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Stressor, predict
@@ -114,15 +112,5 @@ class _Bench:
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
         """Some samples, in jobs that fit into memory."""
         request, device = self.job.request, self.job.device
-        size = max(request.batch, SHARD_BYTES // (4 * self.samples.inputs[0].size))
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            yield Job(
-                model=self.model,
-                inputs=to_inputs(self.samples.inputs[some], device),
-                labels=torch.from_numpy(self.samples.labels[some]).to(device),
-                ids=torch.from_numpy(self.samples.ids[some].astype(np.int64)).to(device),
-                seed=self.job.plan.seed,
-                batch=request.batch,
-                advance=advance,
-            )
+        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, request.batch, advance):
+            yield shard

@@ -50,6 +50,25 @@ def one_line(what: str) -> Iterator[None]:
         raise MeasurementError(f"{what}: {type(error).__name__}: {reason[0] if reason else 'no message'}") from error
 
 
+def jobs(
+    model: nn.Module,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    seed: int,
+    device: torch.device,
+    batch: int,
+    advance: Advance,
+) -> Iterator[tuple[NDArray[np.int64], Job]]:
+    """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds."""
+    size = max(batch, SHARD_BYTES // (4 * int(np.prod(samples.inputs.shape[1:]))))
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        inputs = to_inputs(samples.inputs[some], device)
+        labels = torch.from_numpy(samples.labels[some]).to(device)
+        ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
+        yield some, Job(model, inputs, labels, ids, seed, batch, advance)
+
+
 def measure(
     model: nn.Module,
     stressor: Stressor,
@@ -79,19 +98,7 @@ def measure(
     wobble, looked = 0, 0.0
     failed = State.WRONG if before is None else State.BROKEN
     advance(count - len(alive))
-    numbers = int(np.prod(samples.inputs.shape[1:]))
-    shard = max(batch, SHARD_BYTES // (4 * numbers))
-    for start in range(0, len(alive), shard):
-        rows = alive[start : start + shard]
-        job = Job(
-            model=model,
-            inputs=to_inputs(samples.inputs[rows], device),
-            labels=torch.from_numpy(samples.labels[rows]).to(device),
-            ids=torch.from_numpy(samples.ids[rows].astype(np.int64)).to(device),
-            seed=identity.seed,
-            batch=batch,
-            advance=advance,
-        )
+    for rows, job in jobs(model, samples, alive, identity.seed, device, batch, advance):
         with one_line(stressor.signature):
             stressed = stressor.apply(job)
             stressor.check(job.inputs, stressed.inputs)

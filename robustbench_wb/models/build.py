@@ -3,13 +3,12 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robustbench_wb.errors import RegistryError, UsageError
+from robustbench_wb.errors import UsageError
 from robustbench_wb.models.assemble import Parts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
@@ -18,8 +17,6 @@ from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
 from robustbench_wb.spec import digest
-
-_PACKAGE = PACKAGE_ROOT.name
 
 
 def build(
@@ -121,27 +118,11 @@ def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
         RegistryError: a plug-in's source cannot be found.
     """
     sockets = _sockets(variant, shape)
-    modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"{_PACKAGE}.models.{m}" for m in ("assemble", "backbone")]}
+    modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"robustbench_wb.models.{m}" for m in ("assemble", "backbone")]}
     for registry, name, _ in sockets.values():
-        module = _module_of(registry, name)
-        modules.setdefault(_root_of(module), []).append(module)
+        module, root = registry.source(name)
+        modules.setdefault(root, []).append(module)
     code = sorted(code_digest(*names, root=root) for root, names in modules.items())
     recipe = {socket: {"name": name, "options": options} for socket, (_, name, options) in sockets.items()}
     rest = {"norm": variant.norm, "norm_eps": variant.norm_eps, "initialisation": variant.initialisation}
     return digest({"sockets": recipe, **rest, "size": variant.size(size), "code": code})
-
-
-def _module_of(registry: Registry[Any], name: str) -> str:
-    registry.get(name)  # for its errors
-    return next(entry.target for entry in registry if entry.name == name).partition(":")[0]
-
-
-def _root_of(module: str) -> Path:
-    """The folder under which a module's imports are followed: its package, or where a single file lies."""
-    top = module.partition(".")[0]
-    if top == _PACKAGE:
-        return PACKAGE_ROOT
-    spec = find_spec(top)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise RegistryError(f"the source of plug-in {module} cannot be found, so its identity cannot be told")
-    return Path(spec.origin).resolve().parent

@@ -4,24 +4,19 @@ Decoding tens of thousands of PNG files takes seconds, so decoded arrays are kep
 the bytes of the files that they came from: an edited mirror is decoded again, whatever its file dates say.
 """
 
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.folders import cache_folder, write_atomic
-from robustbench_wb.spec import digest
+from robustbench_wb.tasks.kept import kept, write_array
 from robustbench_wb.tasks.pictures import decode, lossy_suffix
-from robustbench_wb.tasks.source import Source, locate
+from robustbench_wb.tasks.source import locate
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
 
 _FORMAT = 2  # of the decoded cache; raise it when decoding changes
-_log = logging.getLogger(__name__)
 
 
 class HubTask:
@@ -33,7 +28,9 @@ class HubTask:
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if there, else from the hub (or its local cache)."""
-        decoded = _decoded(locate(self.facts.source, data_dir), self.name)
+        source = locate(self.facts.source, data_dir)
+        key = {"format": _FORMAT, "source": source.digest}
+        decoded = kept(key, self.name, "decode", lambda folder: _decode_into(folder, source.open(), self.name), _read)
         suffix = decoded.lossy if self.facts.lossless else ""
         patch = self.facts.patch or default_patch(*decoded.train.inputs.shape[2:])
         shape = image_shape(decoded.train, len(decoded.classes), patch)
@@ -72,21 +69,8 @@ def task_of_hub_id(name: str) -> HubTask:
     return HubTask(TaskFacts(name=name, summary="image classification from the hub", source=name))
 
 
-def _decoded(source: Source, name: str) -> _Decoded:
-    """The decoded arrays of a source; decoded now if a whole copy is not there yet."""
-    folder = cache_folder("datasets") / digest({"format": _FORMAT, "source": source.digest})[:32]
-    found = _read(folder)
-    if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _decode_into(folder, source.open(), name)
-        found = _read(folder)
-    if found is None:
-        raise DataError(f"{name}: the decoded copy in {folder} cannot be read right after it was written")
-    return found
-
-
-def _decode_into(folder: Path, source: Any, name: str) -> None:
-    """Decode both splits; the card is written last and is what makes the folder complete."""
+def _decode_into(folder: Path, source: Any, name: str) -> dict[str, object]:
+    """Decode both splits; gives the card."""
     test = next((split for split in ("test", "validation", "valid") if split in source), None)
     if "train" not in source or test is None:
         raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
@@ -100,11 +84,10 @@ def _decode_into(folder: Path, source: Any, name: str) -> None:
     for (split, origin), (images, labels) in zip(origins.items(), decode(rows, image, label, name), strict=True):
         if labels.min() < 0 or labels.max() >= len(classes):
             raise DataError(f"{name}: split {origin!r} holds rows without a valid label, so it cannot be scored")
-        _write_array(folder / f"{split}-images.npy", images)
-        _write_array(folder / f"{split}-labels.npy", labels)
+        write_array(folder / f"{split}-images.npy", images)
+        write_array(folder / f"{split}-labels.npy", labels)
     suffixes = {lossy_suffix(part, image) for part in rows}
-    card = json.dumps({"classes": classes, "lossy": "".join(sorted(suffixes))})
-    write_atomic(folder / "card.json", lambda path: path.write_text(card, encoding="utf-8"))
+    return {"classes": classes, "lossy": "".join(sorted(suffixes))}
 
 
 def _columns(features: Any, name: str) -> tuple[str, str]:
@@ -124,21 +107,9 @@ def _columns(features: Any, name: str) -> tuple[str, str]:
     return images[0], labels[0]
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    write_atomic(path, lambda temporary: np.save(temporary, array))
-
-
-def _read(folder: Path) -> _Decoded | None:
-    """A whole decoded copy; None when it is absent, unfinished or damaged."""
-    if not (folder / "card.json").is_file():
-        return None
-    try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        train, test = (_read_split(folder, name) for name in ("train", "test"))
-        return _Decoded(tuple(card["classes"]), str(card["lossy"]), train, test)
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        _log.warning("the decoded copy in %s is damaged (%s); decoding again", folder, error)
-        return None
+def _read(folder: Path, card: dict[str, Any]) -> _Decoded:
+    train, test = (_read_split(folder, name) for name in ("train", "test"))
+    return _Decoded(tuple(card["classes"]), str(card["lossy"]), train, test)
 
 
 def _read_split(folder: Path, split: str) -> Split:

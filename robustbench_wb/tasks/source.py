@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustbench_wb.errors import DataError
+from robustbench_wb.errors import DataError, first_line
 
+_REASON = 200  # characters of a library's message
 _log = logging.getLogger(__name__)
 
 
@@ -105,7 +106,7 @@ def _open(path: str) -> Any:
             return datasets.load_dataset(path, cache_dir=scratch, keep_in_memory=True)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             # "An error occurred while generating the dataset" has its reason in the cause.
-            reason = _first_line(error.__cause__ or error)
+            reason = first_line(error.__cause__ or error, _REASON)
             raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
 
 
@@ -127,28 +128,23 @@ def _reach(hub_id: str, mirror: str | None, config: str | None) -> Any:
     try:
         revision = HfApi().dataset_info(hub_id, timeout=20).sha
     except (errors.RepositoryNotFoundError, errors.DisabledRepoError, errors.HFValidationError) as error:
-        raise DataError(f"the hub has no readable dataset {hub_id!r}: {_first_line(error)}") from error
+        raise DataError(f"the hub has no readable dataset {hub_id!r}: {first_line(error, _REASON)}") from error
     except (httpx2.HTTPError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
-        silence = _first_line(error)
+        silence = first_line(error, _REASON)
         _log.info("the hub did not answer (%s); looking in its local cache", silence)
     try:
         with _offline(revision is None):
             return datasets.load_dataset(hub_id, config, revision=revision)
     except (OSError, ValueError, httpx2.HTTPError, datasets.exceptions.DatasetsError) as error:
         if revision is not None:
-            raise DataError(f"dataset {hub_id!r} is on the hub but cannot be loaded: {_first_line(error)}") from error
+            reason = first_line(error, _REASON)
+            raise DataError(f"dataset {hub_id!r} is on the hub but cannot be loaded: {reason}") from error
         where = f"{mirror} has no folder for it" if mirror else "no local mirror was named"
         raise DataError(
             f"dataset {hub_id!r} cannot be reached: {where} and the hub did not answer ({silence}); "
             "connect to the network, or name a folder in hub layout with --data-dir or RBWB_DATA_DIR, or use the "
             "embedded task: --task digits"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often has a page of advice after it."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 @contextmanager

@@ -5,7 +5,6 @@ encoding and the release of the tokenizer library.
 """
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.spec import digest
+from robustbench_wb.tasks.kept import kept, write_array, write_json
 from robustbench_wb.tasks.task import Dataset, Split
 from robustbench_wb.tasks.vocabulary import Encoding, encode, encode_stream, train_tokenizer
 
 _FORMAT = 1  # of the encoded cache; raise it when encoding changes
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,55 +49,36 @@ def encoded_dataset(
         DataError: the corpus is too small, or not what the task needs.
     """
     key = {"format": _FORMAT, "source": source_digest, "encoding": encoding, "language": language}
-    folder = cache_folder("datasets") / digest({**key, "tokenizers": version("tokenizers")})[:32]
-    found = _read(folder, label, encoding, language)
-    if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _encode_into(folder, read(), encoding, language, label)
-        found = _read(folder, label, encoding, language)
-    if found is None:
-        raise DataError(f"{label}: the encoded copy in {folder} cannot be read right after it was written")
-    return found
+    classes, tokenizer, ids, train, test = kept(
+        {**key, "tokenizers": version("tokenizers")},
+        label,
+        "encode",
+        lambda folder: _encode_into(folder, read(), encoding, language, label),
+        _read,
+    )
+    answers = ids if language else len(classes)
+    shape = TextShape(vocabulary=ids, length=encoding.length, classes=answers, causal=language)
+    return Dataset(label, classes, train, test, shape, tokenizer)
 
 
-def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: bool, label: str) -> None:
-    """Encode both splits; the card is written last and is what makes the folder complete."""
+def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: bool, label: str) -> dict[str, object]:
+    """Encode both splits; gives the card."""
     tokenizer = train_tokenizer(corpus.train[0], encoding)
     for name, (texts, labels) in (("train", corpus.train), ("test", corpus.test)):
         tokens = (encode_stream if language else encode)(tokenizer, texts, encoding.length)
         if len(tokens) == 0:
             raise DataError(f"{label}: split {name!r} has no {encoding.length} tokens")
-        kept = np.zeros(len(tokens), np.int64) if language else labels
-        _write(folder / f"{name}-tokens.npy", tokens)
-        _write(folder / f"{name}-labels.npy", kept)
-        _write_json(folder / f"{name}-texts.json", [] if language else texts)
-    _write_json(folder / "card.json", {"classes": corpus.classes, "tokenizer": tokenizer.to_str()})
+        write_array(folder / f"{name}-tokens.npy", tokens)
+        write_array(folder / f"{name}-labels.npy", np.zeros(len(tokens), np.int64) if language else labels)
+        write_json(folder / f"{name}-texts.json", [] if language else texts)
+    return {"classes": corpus.classes, "tokenizer": tokenizer.to_str()}
 
 
-def _write(path: Path, array: NDArray[Any]) -> None:
-    write_atomic(path, lambda temporary: np.save(temporary, array))
-
-
-def _write_json(path: Path, content: object) -> None:
-    write_atomic(path, lambda temporary: temporary.write_text(json.dumps(content), encoding="utf-8"))
-
-
-def _read(folder: Path, label: str, encoding: Encoding, language: bool) -> Dataset | None:
-    """A whole encoded copy; None when it is absent, unfinished or damaged."""
-    if not (folder / "card.json").is_file():
-        return None
-    try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        train, test = (_read_split(folder, name) for name in ("train", "test"))
-        classes, tokenizer = tuple(card["classes"]), str(card["tokenizer"])
-        ids = _vocabulary(json.loads(tokenizer))
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        _log.warning("the encoded copy in %s is damaged (%s); encoding again", folder, error)
-        return None
-    shape = TextShape(
-        vocabulary=ids, length=encoding.length, classes=ids if language else len(classes), causal=language
-    )
-    return Dataset(label, classes, train, test, shape, tokenizer)
+def _read(folder: Path, card: dict[str, Any]) -> tuple[tuple[str, ...], str, int, Split, Split]:
+    """Classes, tokenizer, ids in its vocabulary, and both splits."""
+    train, test = (_read_split(folder, name) for name in ("train", "test"))
+    tokenizer = str(card["tokenizer"])
+    return tuple(card["classes"]), tokenizer, _vocabulary(json.loads(tokenizer)), train, test
 
 
 def _vocabulary(tokenizer: dict[str, Any]) -> int:

@@ -224,9 +224,14 @@ def _step(
         loss = next_token_losses(logits.float(), data.inputs[ids].long()).mean()
     else:
         loss = F.cross_entropy(logits.float(), data.labels[ids], label_smoothing=recipe.label_smoothing)
+    return descend(model, optimizer, loss, recipe.clip)
+
+
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+    """One step down the gradient of ``loss``, whose norm is cut to ``clip``; returns the detached loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
     return loss.detach()
 

@@ -1,12 +1,12 @@
 """Pretraining of a masked autoencoder. Order and masks are counted, not drawn."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.errors import DivergedError
 from robustbench_wb.models.autoencoder import MaskedAutoencoder, hide
-from robustbench_wb.training.loop import learning_rate, make_optimizer, steps_in
+from robustbench_wb.training.loop import descend, learning_rate, make_optimizer, steps_in
 from robustbench_wb.training.recipe import Recipe
 
 
@@ -34,11 +34,7 @@ def pretrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
             loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed, epoch), normalise)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(descend(model, optimizer, loss, recipe.clip))
             step += 1
         means.append(float(torch.stack(losses).mean()))
         if not means[-1] < float("inf"):

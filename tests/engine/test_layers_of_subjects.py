@@ -55,7 +55,7 @@ def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> 
 
 @pytest.mark.parametrize("shard", [7, 1 << 28])
 def test_shards_and_batches_change_nothing(shard: int, found: SubjectLayers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_layers, "SHARD_BYTES", shard)
+    monkeypatch.setattr("robustbench_wb.engine.measure.SHARD_BYTES", shard)
     again = harness.layers(request(stressors=(FGSM,), batch=11))
     for before, after in ((found.clean, again.clean), (found.stressed[0].stressed, again.stressed[0].stressed)):
         assert before.ids.tolist() == after.ids.tolist()

@@ -13,7 +13,6 @@ from torch.autograd.gradcheck import GradcheckError
 
 from robustbench_wb import source
 from robustbench_wb.errors import RegistryError, UnknownNameError, UsageError
-from robustbench_wb.models import build as build_module
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build, skeleton, variant_code_digest
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS, VARIANTS
@@ -264,7 +263,7 @@ def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytes
     ATTENTIONS.add("compiled", "math:sqrt", "has no source")
     if not str(getattr(sys.modules["math"], "__file__", "")).endswith(".py"):
         with pytest.raises(RegistryError, match="source of plug-in math"):
-            build_module._root_of("math")
+            ATTENTIONS.source("compiled")
     sys.modules.pop("plugged_first_values")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_wb.errors import SubjectError, UsageError
+from robustbench_wb.errors import SubjectError, UsageError, first_line
 from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
@@ -41,7 +41,7 @@ def provide(name: str, options: Mapping[str, str], trained: bool) -> Factory:
         with _quiet(transformers):
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
-        raise UsageError(f"{reference} cannot be loaded: {library.first_line(error)}") from error
+        raise UsageError(f"{reference} cannot be loaded: {first_line(error)}") from error
     # A commit of the hub, or every small file of a folder: tokenizer and preprocessing are among them.
     source = library.folder_digest(folder) if folder.is_dir() else f"{name}@{getattr(config, '_commit_hash', None)}"
     identity = {
@@ -80,7 +80,7 @@ class _Model:
             try:
                 tokenizer = self.transformers.AutoTokenizer.from_pretrained(self.name, trust_remote_code=False)
             except Exception as error:
-                reason = library.first_line(error)
+                reason = first_line(error)
                 raise SubjectError(f"the tokenizer of {self.name} cannot be loaded: {reason}") from error
         # Without its files the library makes an empty one, silently.
         if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
@@ -103,7 +103,7 @@ class _Model:
                     self.name, backend="pil", trust_remote_code=False
                 )
             except Exception as error:
-                reason = library.first_line(error)
+                reason = first_line(error)
                 raise SubjectError(f"the image processor of {self.name} cannot be loaded: {reason}") from error
             # Plain colours stay plain when resized and cropped, so only the scaling shows.
             black, white, grey = (self._processed(processor, level) for level in (0, 255, 51))
@@ -144,7 +144,7 @@ class _Model:
                     trust_remote_code=False,
                 )
             except Exception as error:
-                raise SubjectError(f"{self.name} cannot be loaded: {library.first_line(error)}") from error
+                raise SubjectError(f"{self.name} cannot be loaded: {first_line(error)}") from error
         new = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
         if new and not self.trained:
             saved = f"{self.name} has no trained {new[0]} for {classes} classes (saved with {self.config.num_labels})"

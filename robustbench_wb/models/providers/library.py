@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import UsageError, first_line
 
 _WEIGHTS = frozenset({".safetensors", ".bin", ".pth", ".pt", ".h5", ".msgpack", ".onnx"})
 
@@ -114,9 +114,3 @@ def folder_digest(folder: Path) -> str:
         if path.is_file() and path.suffix not in _WEIGHTS and not path.name.startswith("."):
             sha.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return sha.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often has a page of advice after it."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -1,8 +1,6 @@
 """One model of another package, through the entry-point group ``robustbench_wb.subjects``."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 
 from robustbench_wb.errors import RegistryError
 from robustbench_wb.models.catalogue import VARIANTS
@@ -19,9 +17,5 @@ def provide(subjects: Registry[Callable[..., object]], name: str) -> Factory:
     """
     if name in VARIANTS:
         raise RegistryError(f"subject {name!r} of a plug-in has the name of a variant; uninstall or rename one")
-    make = subjects.get(name)
-    module = next(entry.target for entry in subjects if entry.name == name).partition(":")[0]
-    spec = find_spec(module.partition(".")[0])
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise RegistryError(f"the source of plug-in {module} cannot be found, so its identity cannot be told")
-    return Factory(name, code_digest(module, root=Path(spec.origin).resolve().parent), make)
+    module, root = subjects.source(name)
+    return Factory(name, code_digest(module, root=root), subjects.get(name))

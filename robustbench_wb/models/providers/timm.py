@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustbench_wb.errors import SubjectError, UnknownNameError, UsageError
+from robustbench_wb.errors import SubjectError, UnknownNameError, UsageError, first_line
 from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.shape import ImageShape, Shape
@@ -68,7 +68,7 @@ def _config(timm: Any, name: str, reference: str) -> dict[str, Any]:
             return dict(found.to_dict()) if found is not None else {}
         return dict(timm.models.resolve_model_input_args(name)["pretrained_cfg"])
     except Exception as error:
-        raise UsageError(f"{reference} cannot be loaded: {library.first_line(error)}") from error
+        raise UsageError(f"{reference} cannot be loaded: {first_line(error)}") from error
 
 
 def _make(timm: Any, name: str, config: Mapping[str, Any], shape: Shape, pretrained: bool, trained: bool) -> object:
@@ -86,7 +86,7 @@ def _make(timm: Any, name: str, config: Mapping[str, Any], shape: Shape, pretrai
     try:
         model = timm.create_model(name, pretrained=pretrained, **other)
     except Exception as error:
-        raise SubjectError(f"timm cannot make {name}: {library.first_line(error)}") from error
+        raise SubjectError(f"timm cannot make {name}: {first_line(error)}") from error
     data = timm.data.resolve_model_data_config(model)
     size = data["input_size"]
     preprocessing = Preprocessing(size[1], size[2], list(data["mean"]), list(data["std"]), data["interpolation"])
