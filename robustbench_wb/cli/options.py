@@ -48,6 +48,11 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Local mirror in hub layout.  [default: RBWB_DATA_DIR]"),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
-Batch = Annotated[int, typer.Option("--batch-size", help="Samples per forward pass; never changes a result.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", help="Samples per forward pass; never changes a result.  [default: what is fast and fits]"
+    ),
+]
 ProgressStyle = Annotated[str, typer.Option("--progress", help="auto, bar, lines or none.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]

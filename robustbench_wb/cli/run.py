@@ -24,7 +24,7 @@ def run_command(
     seed: options.Seed = 0,
     data_dir: options.DataDir = None,
     device: options.Device = "auto",
-    batch_size: options.Batch = 256,
+    batch_size: options.Batch = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Measure also what each layer does; it goes into CSV and JSON.")
     ] = False,

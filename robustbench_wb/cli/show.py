@@ -35,7 +35,7 @@ def show_command(
     seed: options.Seed = 0,
     data_dir: options.DataDir = None,
     device: options.Device = "auto",
-    batch_size: options.Batch = 256,
+    batch_size: options.Batch = None,
     progress: options.ProgressStyle = "auto",
     results: options.Results = "results",
     as_json: options.Json = False,

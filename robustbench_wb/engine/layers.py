@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.batch import batch_for
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH
 from robustbench_wb.engine.measure import Samples, jobs, one_line
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.run import FEW, choose_samples
 from robustbench_wb.errors import UsageError
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
+from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Stressor, predict
@@ -111,6 +113,8 @@ class _Bench:
 
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
         """Some samples, in jobs that fit into memory."""
-        request, device = self.job.request, self.job.device
-        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, request.batch, advance):
+        device = self.job.device
+        few = to_inputs(self.samples.inputs[:FEW], device)
+        batch = batch_for(self.job.request.batch, self.model, few)
+        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, batch, advance):
             yield shard

@@ -1,9 +1,11 @@
 """Measuring one cell: perturb, check the threat model, judge every sample by an independent second pass."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import HarnessError, MeasurementError
 from robustbench_wb.models.inputs import batches, to_inputs
@@ -21,6 +24,13 @@ from robustbench_wb.training.losses import next_token_losses
 
 SHARD_BYTES = 1 << 28
 """Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
+
+
+_OPEN = (State.ROBUST, State.SCORED)
+"""A sample in one of these states is still to be tried."""
+
+Look = Callable[[Job, Stressed], float]
+"""Shown what a cell perturbed; gives the seconds that looking took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,62 +66,108 @@ def jobs(
     rows: NDArray[np.int64],
     seed: int,
     device: torch.device,
-    batch: int,
+    batch: BatchSize,
     advance: Advance,
+    rungs: int = 1,
 ) -> Iterator[tuple[NDArray[np.int64], Job]]:
-    """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds."""
-    size = max(batch, SHARD_BYTES // (4 * int(np.prod(samples.inputs.shape[1:]))))
+    """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds.
+
+    A job is smaller by the number of rungs that are answered at once: each keeps an input per sample.
+    """
+    size = max(batch.size, SHARD_BYTES // (4 * rungs * int(np.prod(samples.inputs.shape[1:]))))
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
         inputs = to_inputs(samples.inputs[some], device)
         labels = torch.from_numpy(samples.labels[some]).to(device)
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
-        yield some, Job(model, inputs, labels, ids, seed, batch, advance)
+        yield some, Job(model, inputs, labels, ids, seed, batch.size, advance, batch.draws)
+
+
+class _Tally:
+    """What a cell becomes, filled job by job."""
+
+    def __init__(self, identity: Identity, samples: Samples, before: NDArray[np.int8] | None) -> None:
+        count = len(samples)
+        self.identity, self.samples = identity, samples
+        self.states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
+        self.failed = State.WRONG if before is None else State.BROKEN
+        self.losses = np.full(count, np.nan, np.float32)
+        self.forwards, self.backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        self.wobble, self.looked = 0, 0.0
+        self.evidence: Counter[str] = Counter()
+
+    def inherit(self, lower: "_Tally", rows: NDArray[np.int64]) -> None:
+        """Rows that a lower strength broke are broken here, by the same inputs."""
+        self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
+
+    def add(self, rows: NDArray[np.int64], stressed: Stressed, verdict: "_Verdict") -> None:
+        """Take in what became of some rows."""
+        judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed)
+        self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
+        self.losses[rows] = verdict.losses
+        self.forwards[rows] = stressed.forwards + verdict.passes
+        self.backwards[rows] = stressed.backwards
+        self.wobble += verdict.wobble
+        self.evidence.update(stressed.evidence)
+
+    def record(self, seconds: float) -> Record:
+        """The finished cell."""
+        arrays = (self.states, self.losses, self.forwards, self.backwards)
+        return Record(self.identity, self.samples.ids, *arrays, self.wobble, seconds, dict(self.evidence))
 
 
 def measure(
     model: nn.Module,
-    stressor: Stressor,
-    identity: Identity,
+    rungs: Sequence[Stressor],
+    identities: Sequence[Identity],
     samples: Samples,
     before: NDArray[np.int8] | None,
     device: torch.device,
-    batch: int,
+    batch: BatchSize,
     advance: Advance,
-    look: Callable[[Job, Stressed], float] | None = None,
-) -> Record:
-    """Measure one cell.
+    looks: Sequence[Look] = (),
+) -> list[Record]:
+    """Measure one cell, or all cells of a ladder that its stressor answers at once.
 
-    ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` (or ``SCORED``) are
-    tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
-    ``WRONG``. ``look`` is shown what was perturbed, and gives the seconds that it took: they are not the cell's.
+    ``before`` holds the state of every sample when the first cell begins: only those still ``ROBUST`` (or ``SCORED``)
+    are tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
+    ``WRONG``. ``looks``, one per rung or none, are shown what was perturbed, and give the seconds that it took: they
+    are not the cell's. The time of a search is shared out among its cells by the passes that each has spent.
 
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
     started = time.perf_counter()
     count = len(samples)
-    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, (State.ROBUST, State.SCORED)))
-    states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
-    losses = np.full(count, np.nan, np.float32)
-    forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    wobble, looked = 0, 0.0
-    failed = State.WRONG if before is None else State.BROKEN
+    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _OPEN))
+    tallies = [_Tally(identity, samples, before) for identity in identities]
     advance(count - len(alive))
-    for rows, job in jobs(model, samples, alive, identity.seed, device, batch, advance):
-        with one_line(stressor.signature):
-            stressed = stressor.apply(job)
-            stressor.check(job.inputs, stressed.inputs)
-            verdict = _score(job, stressed) if samples.language else _judge(job, stressed)
-        judged = State.SCORED if samples.language else np.where(verdict.correct, State.ROBUST, failed)
-        states[rows] = np.where(verdict.finite, judged, State.ERRORED)
-        losses[rows] = verdict.losses
-        forwards[rows] = stressed.forwards + verdict.passes
-        backwards[rows] = stressed.backwards
-        wobble += verdict.wobble
-        looked += look(job, stressed) if look is not None else 0.0
-    seconds = time.perf_counter() - started - looked
-    return Record(identity, samples.ids, states, losses, forwards, backwards, wobble, seconds)
+    seed = identities[0].seed
+    for rows, job in jobs(model, samples, alive, seed, device, batch, advance, len(rungs)):
+        with one_line(rungs[0].signature):
+            found = batch.fit(job, partial(_perturb, rungs))
+            for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):
+                still = np.ones(len(rows), np.bool_)
+                if level:
+                    still = np.isin(tallies[level - 1].states[rows], (*_OPEN, State.ERRORED))
+                    tallies[level].inherit(tallies[level - 1], rows[~still])
+                part, tried = job.rows(still), stressed.rows(still)
+                stressor.check(part.inputs, tried.inputs)
+                verdict = batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
+                tallies[level].add(rows[still], tried, verdict)
+                if looks:
+                    tallies[level].looked += looks[level](part, tried)
+    seconds = time.perf_counter() - started - sum(tally.looked for tally in tallies)
+    passes = [1 + int(tally.forwards.sum()) + int(tally.backwards.sum()) for tally in tallies]
+    return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
+
+
+def _perturb(rungs: Sequence[Stressor], job: Job) -> list[Stressed]:
+    return [rungs[0].apply(job)] if len(rungs) == 1 else rungs[0].sweep(job, rungs)
+
+
+def _verdict(job: Job, stressed: Stressed, language: bool) -> "_Verdict":
+    return _score(job, stressed) if language else _judge(job, stressed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +188,11 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
     """
     passes = 1
     if stressed.broken is None:
-        first = _wrong(predict(job.model, stressed.inputs, job.batch), job.labels)
+        first = _wrong(predict(job.model, stressed.inputs, job.batch, job.draws), job.labels)
         passes = 2
     else:
         first = torch.from_numpy(stressed.broken).to(job.labels.device)
-    logits = predict(job.model, stressed.inputs.flip(0), job.batch).flip(0)
+    logits = predict(job.model, stressed.inputs.flip(0), job.batch, job.draws).flip(0)
     wrong = _wrong(logits, job.labels)
     losses = F.cross_entropy(logits, job.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)

@@ -1,6 +1,7 @@
 """What a measurement is: the state of every sample, what it cost, and everything that identifies it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
@@ -13,7 +14,7 @@ from robustbench_wb.spec import Spec, digest
 Metric = Literal["accuracy", "perplexity"]
 """What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
 
 
@@ -41,7 +42,8 @@ class Identity(Spec):
     signature: str
     """The stressor's printed form, with its strength and all numbers."""
     ladder: tuple[str, ...]
-    """Strengths attacked before this one on the same samples, ascending: what they broke is not attacked again."""
+    """The strengths that the outcome depends on, ascending. Only lower ones: attacked before on the same samples, and
+    what they broke is not attacked again. This one among them: all were answered together, by bisection."""
     stressor_code: str
     """Digest of the stressor's source and all it imports."""
     data: str
@@ -104,6 +106,8 @@ class Record:
     """Samples whose verdict differed between the search and the independent second pass (another batch)."""
     seconds: float
     """Wall time of this cell. Not part of its identity."""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """Counts made during the search, which tell how far the outcome can be believed. Not part of its identity."""
 
     @property
     def key(self) -> str:

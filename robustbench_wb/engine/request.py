@@ -32,7 +32,7 @@ class RunRequest(Spec):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     data_dir: str | None = None
     device: str = "auto"
-    batch: int = Field(default=256, ge=1)
-    """Samples per forward pass. Changes speed, not results."""
+    batch: int | None = Field(default=None, ge=1)
+    """Samples per forward pass; None: as many as are fast and fit. Changes speed, not results."""
     layers: bool = False
     """Whether to measure what each layer does, too."""

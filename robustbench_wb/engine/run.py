@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_wb import rng
+from robustbench_wb.engine.batch import BatchSize, batch_for
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import Look, find_layers, keep_layers
@@ -20,10 +22,13 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 
+FEW = 8
+"""Samples that are looked at to find out how a subject is to be asked."""
 _log = logging.getLogger(__name__)
 _NO_SUBJECT = SubjectCard(parameters=0, weights="", train_seconds=0.0, trained=False)
 
@@ -53,6 +58,14 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
     return cells
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The cells that are measured together."""
+
+    rungs: tuple[Stressor, ...]
+    identities: tuple[Identity, ...]
+
+
 class _Bench:
     """One task, ready to have subjects measured on it."""
 
@@ -63,6 +76,7 @@ class _Bench:
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
+        self.batch: BatchSize | None = None
 
     def cells(self, plan: SubjectPlan) -> Iterator[Measured]:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
@@ -75,7 +89,7 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.known = self._known(subject)
-        self.clean_layers = None
+        self.clean_layers, self.batch = None, None
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
@@ -87,71 +101,97 @@ class _Bench:
 
     def _known(self, subject: Subject) -> Mapping[str, Record]:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
-        keys = []
-        for ladder in self.task.ladders:
-            done: tuple[str, ...] = ()
-            for stressor in ladder.rungs:
-                keys.append(self._identity(subject, stressor, done).key)
-                done = (*done, stressor.strength) if stressor.adversarial() else done
-        return self.ledger.find(keys)
+        steps = [step for ladder in self.task.ladders for step in self._steps(subject, ladder)]
+        return self.ledger.find([identity.key for step in steps for identity in step.identities])
+
+    def _steps(self, subject: Subject, ladder: Ladder) -> list["_Step"]:
+        """The parts of a ladder that are measured one after the other: all rungs at once, or each after the last."""
+        names = tuple(stressor.strength for stressor in ladder.rungs)
+        if ladder.rungs[0].sweeps and len(names) > 1:
+            return [_Step(ladder.rungs, tuple(self._identity(subject, rung, names) for rung in ladder.rungs))]
+        adversarial = ladder.rungs[0].adversarial()
+        before = [names[:level] if adversarial else () for level in range(len(names))]
+        return [
+            _Step((rung,), (self._identity(subject, rung, done),))
+            for rung, done in zip(ladder.rungs, before, strict=True)
+        ]
 
     def _climb(
         self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8] | None
     ) -> Iterator[Measured]:
         """Measure one stressor at ascending strengths; what a lower strength broke is not tried again."""
-        done: list[str] = []
-        for stressor in ladder.rungs:
-            identity = self._identity(subject, stressor, tuple(done))
-            cell = self._cell(plan, stressor)
+        for step in self._steps(subject, ladder):
+            cells = [self._cell(plan, rung) for rung in step.rungs]
             try:
-                measured, record = self._measure(cell, identity, subject, stressor, before)
+                measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)
-                yield Measured(cell, identity, subject.card, None, False, len(self.samples), str(error))
+                for cell, identity in zip(cells, step.identities, strict=True):
+                    yield Measured(cell, identity, subject.card, None, False, len(self.samples), str(error))
                 continue
-            yield measured
-            if stressor.adversarial():
-                before = record.states
-                done.append(stressor.strength)
+            yield from measured
+            last = measured[-1].record
+            if ladder.rungs[0].adversarial() and last is not None:
+                before = last.states
 
     def _measure(
+        self, cells: list[Cell], step: "_Step", subject: Subject, before: NDArray[np.int8] | None
+    ) -> list[Measured]:
+        """Find the records of a step or make them. A record with errored samples is shown but not kept.
+
+        Where layers are asked for and not known, known cells are measured again, for their sake alone.
+        """
+        count, keys = len(self.samples), [identity.key for identity in step.identities]
+        found = [self.known[key] for key in keys if key in self.known]
+        whole = len(found) == len(keys)
+        wanted = self.job.request.layers and self._has_layers(subject)
+        kept = [find_layers(key) for key in keys] if wanted and whole else []
+        if whole and not (wanted and None in kept):
+            tables = kept or [None] * len(keys)
+            return [
+                self._measured(*entry, subject, True, before is None)
+                for entry in zip(cells, step.identities, found, tables, strict=True)
+            ]
+        with one_line(step.rungs[0].name):
+            batch = self._batch(subject)
+        looks = [Look() for _ in keys] if wanted else []
+        with self.job.progress.stage(_label(cells), count, "samples") as advance:
+            records = measure(
+                subject.model, step.rungs, step.identities, self.samples, before, self.job.device, batch, advance, looks
+            )
+        tables = [look.table for look in looks] or [None] * len(keys)
+        for record, table in zip(records, tables, strict=True):
+            if not record.count(State.ERRORED):
+                if not whole:
+                    self.ledger.append(record)
+                if table is not None:
+                    keep_layers(record.key, table)
+        return [
+            self._measured(*entry, subject, whole, before is None)
+            for entry in zip(cells, step.identities, found if whole else records, tables, strict=True)
+        ]
+
+    def _measured(
         self,
         cell: Cell,
         identity: Identity,
+        record: Record,
+        table: LayerTable | None,
         subject: Subject,
-        stressor: Stressor,
-        before: NDArray[np.int8] | None,
-    ) -> tuple[Measured, Record]:
-        """Find the record of a cell or make it. A record with errored samples is shown but not kept.
-
-        Where layers are asked for and not known, a cell whose record is known is measured again, for their sake alone.
-        """
-        count = len(self.samples)
-        found = self.known.get(identity.key)
-        wanted = self.job.request.layers and self._has_layers(subject)
-        kept = find_layers(identity.key) if wanted and found is not None else None
-        if found is not None and (kept is not None or not wanted):
-            layers = self._beside_clean(kept, before is None)
-            return Measured(cell, identity, subject.card, found, True, count, layers=layers), found
-        with one_line(stressor.name):
-            model = subject.model
-        batch, device = self.job.request.batch, self.job.device
-        label = " ".join(part for part in (cell.variant, stressor.name, cell.strength) if part)
-        look = Look() if wanted else None
-        with self.job.progress.stage(label, count, "samples") as advance:
-            record = measure(model, stressor, identity, self.samples, before, device, batch, advance, look)
-        table = look.table if look is not None else None
-        errored = record.count(State.ERRORED)
+        reused: bool,
+        clean: bool,
+    ) -> Measured:
+        count, errored = len(self.samples), record.count(State.ERRORED)
         problem = f"{errored} of {count} samples have logits or gradients that are not finite" if errored else ""
-        if not errored:
-            if found is None:
-                self.ledger.append(record)
-            if table is not None:
-                keep_layers(identity.key, table)
-        layers = self._beside_clean(table, before is None)
-        if found is not None:
-            return Measured(cell, identity, subject.card, found, True, count, layers=layers), found
-        return Measured(cell, identity, subject.card, record, False, count, problem, layers), record
+        layers = self._beside_clean(table, clean)
+        return Measured(cell, identity, subject.card, record, reused, count, problem, layers)
+
+    def _batch(self, subject: Subject) -> BatchSize:
+        """How many samples the subject is asked at once; found out when it is first needed."""
+        if self.batch is None:
+            few = to_inputs(self.samples.inputs[:FEW], self.job.device)
+            self.batch = batch_for(self.job.request.batch, subject.model, few)
+        return self.batch
 
     def _has_layers(self, subject: Subject) -> bool:
         with one_line("layers"):
@@ -200,6 +240,11 @@ class _Bench:
         for ladder in ladders:
             for stressor in ladder.rungs:
                 yield Measured(self._cell(plan, stressor), None, card, None, False, len(self.samples), error)
+
+
+def _label(cells: Sequence[Cell]) -> str:
+    first, strengths = cells[0], ", ".join(cell.strength for cell in cells)
+    return " ".join(part for part in (first.variant, first.stressor, strengths) if part)
 
 
 def choose_samples(dataset: Dataset, count: int | None) -> Samples:

@@ -1,6 +1,7 @@
 """The record store: one row per measured cell, addressed by content, appended in one atomic commit."""
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -41,6 +42,7 @@ SCHEMA: Final = pa.schema(
         ("schema_version", pa.int32()),
         ("written", pa.int64()),
         ("digest", pa.string()),
+        ("evidence", pa.string()),
     ]
 )
 """``written`` is nanoseconds since 1970 (UTC): of two records with one key, the first written wins."""
@@ -132,9 +134,9 @@ class RecordStore:
         return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
-def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int) -> str:
-    """SHA-256 (hex) over the key, the wobble and, per array, its name, length and little-endian bytes."""
-    state = hashlib.sha256(f"{key}\n{wobble}\n".encode())
+def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str) -> str:
+    """SHA-256 (hex) over the key, the wobble, the evidence and, per array, its name, length and little-endian bytes."""
+    state = hashlib.sha256(f"{key}\n{wobble}\n{evidence}\n".encode())
     for name, dtype in ARRAYS.items():
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
         state.update(f"{name} {content.size}\n".encode())
@@ -147,6 +149,7 @@ def _write_row(record: Record) -> pa.Table:
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
         raise ValueError(f"the arrays of a record must be flat and of one length, not {sizes}")
+    evidence = canonical_json(record.evidence)
     row: dict[str, object] = {
         "key": record.key,
         "identity": canonical_json(record.identity),
@@ -155,7 +158,8 @@ def _write_row(record: Record) -> pa.Table:
         "seconds": record.seconds,
         "schema_version": record.identity.schema_version,
         "written": time.time_ns(),
-        "digest": _digest(record.key, arrays, record.wobble),
+        "digest": _digest(record.key, arrays, record.wobble, evidence),
+        "evidence": evidence,
     }
     return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
 
@@ -163,7 +167,7 @@ def _write_row(record: Record) -> pa.Table:
 def _read_row(columns: dict[str, Any], index: int) -> Record:
     key = columns["key"][index].as_py()
     text = columns["identity"][index].as_py() or ""
-    wobble = columns["wobble"][index].as_py()
+    wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py() or "{}"
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
         for name, dtype in ARRAYS.items()
@@ -172,11 +176,13 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
     if (
         arrays.keys() != ARRAYS.keys()
         or hashlib.sha256(text.encode()).hexdigest() != key
-        or _digest(key, arrays, wobble) != columns["digest"][index].as_py()
+        or _digest(key, arrays, wobble, evidence) != columns["digest"][index].as_py()
     ):
         raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
     try:
         identity = Identity.model_validate_json(text)
     except ValidationError as error:
         raise StoreError(f"record {key} was written by a version of the harness that this one cannot read") from error
-    return Record(identity=identity, wobble=wobble, seconds=columns["seconds"][index].as_py(), **arrays)
+    seconds = columns["seconds"][index].as_py()
+    ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
+    return Record(identity, ids, states, losses, forwards, backwards, wobble, seconds, json.loads(evidence))

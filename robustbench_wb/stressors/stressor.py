@@ -1,8 +1,8 @@
 """What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -38,6 +38,13 @@ class Job:
     draws: int = 1
     """Forward passes whose mean is one answer: more than 1 for a model that is random."""
 
+    def rows(self, mask: NDArray[np.bool_]) -> "Job":
+        """The same job for some of its samples."""
+        if mask.all():
+            return self
+        rows = torch.from_numpy(mask).to(self.labels.device)
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Stressed:
@@ -56,6 +63,19 @@ class Stressed:
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Numbers about the search that add up over jobs: what credibility is graded by."""
 
+    def rows(self, mask: NDArray[np.bool_]) -> "Stressed":
+        """The same for some of the samples; evidence stays that of all."""
+        if mask.all():
+            return self
+        return replace(
+            self,
+            inputs=self.inputs[torch.from_numpy(mask).to(self.inputs.device)],
+            forwards=self.forwards[mask],
+            backwards=self.backwards[mask],
+            broken=None if self.broken is None else self.broken[mask],
+            failed=None if self.failed is None else self.failed[mask],
+        )
+
 
 class Stressor(Spec, ABC):
     """Base of everything that perturbs. Subclasses are frozen specs: their fields are their numbers."""
@@ -63,6 +83,8 @@ class Stressor(Spec, ABC):
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
     """The field that is the strength (``eps``), or None."""
+    sweeps: ClassVar[bool] = False
+    """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
     modality: ClassVar[Literal["image", "any"]] = "image"
     """What it can perturb."""
 
@@ -103,6 +125,14 @@ class Stressor(Spec, ABC):
         Raises:
             MeasurementError: it cannot be done for this subject.
         """
+
+    def sweep(self, job: Job, rungs: Sequence[Self]) -> list[Stressed]:
+        """Perturb every sample at every rung of a ladder, ascending; what one breaks, all higher ones break.
+
+        Raises:
+            MeasurementError: it cannot be done for this subject.
+        """
+        raise NotImplementedError(f"{self.name} does not sweep")
 
     def check(self, clean: Tensor, stressed: Tensor) -> None:
         """Refuse perturbed inputs that break the stressor's own threat model.

@@ -15,8 +15,10 @@ from torch import nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine import batch as batch_module
+from robustbench_wb.engine.batch import kept_bytes
 from robustbench_wb.engine.doctor import cost
-from robustbench_wb.engine.doctor.cost import Speed, kept_bytes
+from robustbench_wb.engine.doctor.cost import Speed
 from robustbench_wb.engine.doctor.diagnose import _examine
 from robustbench_wb.engine.doctor.forecast import forecast, passes
 from robustbench_wb.engine.doctor.patient import Patient
@@ -243,7 +245,7 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
     model.forward = gpu.forward
     shape = ImageShape(channels=1, height=2, width=2, classes=4, patch=2)
     patient = Patient(model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d"))
-    found, measured = cost._by_trial(patient)
+    found, measured = batch_module._by_trial(patient.model, patient.few)
     assert (found, gpu.largest) == (safe, tried)
     assert f"at batch {safe}" in measured
 
@@ -253,13 +255,13 @@ def test_a_batch_that_does_not_fit_is_a_warning(monkeypatch: pytest.MonkeyPatch)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(False)
     patient = Patient(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
     # 5 floats kept, doubled: 40 bytes per sample; 16 samples are 640 bytes of the 700 that half of 1,400 are.
-    monkeypatch.setattr(cost, "free_bytes", lambda: 1400)
+    monkeypatch.setattr(batch_module, "free_bytes", lambda: 1400)
     assert cost.memory(patient, 16).verdict == "ok"
     found = cost.memory(patient, 17)
     assert found.verdict == "warn"
     assert "40 B per sample" in found.measured
     assert found.fix.startswith("use --batch-size 16")
-    monkeypatch.setattr(cost, "free_bytes", lambda: None)
+    monkeypatch.setattr(batch_module, "free_bytes", lambda: None)
     assert cost.memory(patient, 16).verdict == "skipped"
 
 

@@ -14,7 +14,7 @@ FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=2, max_denominat
 
 @given(eps=FRACTIONS, step=FRACTIONS, steps=st.integers(1, 500), restarts=st.integers(1, 20))
 def test_printed_and_read_back_is_the_same_value(eps: Fraction, step: Fraction, steps: int, restarts: int) -> None:
-    signature = f"pgd-linf;eps={eps};steps={steps};step={step};restarts={restarts}"
+    signature = f"pgd-linf;eps={eps};steps={steps};step={step};restarts={restarts};loss=margin"
     stressor = parse_stressor(signature)
     assert stressor.signature == signature
     assert parse_stressor(stressor.signature) == stressor

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from robustbench_wb.engine.batch import ENOUGH
 from robustbench_wb.engine.doctor import answers, cost, gradients, inputs, labels, steadiness
 from robustbench_wb.engine.doctor.finding import Diagnosis, Finding, Forecast
 from robustbench_wb.engine.doctor.forecast import forecast, time_finding
@@ -140,7 +141,7 @@ def _costs(
     if any(finding.check == "answers" and finding.verdict == "fail" for finding in findings):
         measured = "means nothing before answers is right"
         return [Finding(check=name, verdict="skipped", measured=measured) for name in ("memory", "time")], None
-    batch = job.request.batch
+    batch = job.request.batch or ENOUGH
     memory = _guarded(_Check("memory", lambda p: cost.memory(p, batch)), patient)
     try:
         speed = cost.speed(patient, batch)

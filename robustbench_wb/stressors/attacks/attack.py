@@ -68,6 +68,7 @@ class Attack(Bounded):
     samples, refilling of the batch, restarts, ladders of radii and cost counting are done here and in the search.
     """
 
+    sweeps: ClassVar[bool] = True
     judged: ClassVar[bool] = False
     """Whether a move judges where it arrives. If not, the search looks at the last iterate of a run."""
 
@@ -102,6 +103,6 @@ class Attack(Bounded):
         """Search for an error on every sample of the job."""
         return search(self, job, [self.radius])[0]
 
-    def sweep(self, job: Job, rungs: Sequence[Self], headline: int | None) -> list[Stressed]:
+    def sweep(self, job: Job, rungs: Sequence[Self]) -> list[Stressed]:
         """Search at every radius of a ladder at once, by bisection."""
-        return search(self, job, [rung.radius for rung in rungs], headline)
+        return search(self, job, [rung.radius for rung in rungs])

@@ -53,8 +53,8 @@ class Pgd(Attack):
     restarts: int = Field(default=1, ge=1)
     """Number of runs of each loss; a sample leaves at its first success."""
     loss: Literal["both", "ce", "margin", "dlr"] = "both"
-    momentum: Exact = Field(default=Fraction(0), ge=0)
-    """Decay of the accumulated gradient, each of L1 norm 1 (Dong et al. 2018, eq. 6); 0: none."""
+    momentum: Exact | None = Field(default=None, ge=0)
+    """Decay of the accumulated gradient, each of L1 norm 1 (Dong et al. 2018, eq. 6); None: plain steps."""
 
     @property
     def iterations(self) -> int:
@@ -83,13 +83,13 @@ class Pgd(Attack):
         shape, run = tuple(batch.x.shape[1:]), int(batch.run[0])
         noise = self.norm.inside(batch.ids, shape, seed, self.stream, run)
         batch.x = self.project(batch, batch.x + batch.radius * noise)
-        if self.momentum:
+        if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
         """A step of length step * eps."""
         gradient = oracle.gradient(batch, self._loss(batch)).gradient
-        if self.momentum:
+        if self.momentum is not None:
             size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)
             gradient = batch.memory["velocity"] = float(self.momentum) * batch.memory["velocity"] + gradient / size
         batch.x = self.project(batch, batch.x + float(self.step) * batch.radius * self.norm.steepest(gradient))

@@ -6,7 +6,8 @@ in forward-only batches.
 
 A ladder of radii is answered for each sample by bisection: the ball at a smaller radius lies inside the larger one, so
 that a sample broken at one radius is broken at all larger ones. That a failed search at one radius would have failed at
-all smaller ones is assumed, not known; at the headline radius it is therefore tried in full.
+all smaller ones is assumed, not known: every sample is tried in full at the middle radius, where bisection begins, and
+at smaller radii the near miss of the larger one is tried, drawn toward the image.
 """
 
 from collections import deque
@@ -55,38 +56,30 @@ class Walk(Protocol):
 class _Brackets:
     """What is known of each sample: held below ``low``, broken from ``high`` on; between them it is open."""
 
-    def __init__(self, samples: int, rungs: int, headline: int | None) -> None:
+    def __init__(self, samples: int, rungs: int) -> None:
         self.low, self.high = [0] * samples, [rungs] * samples
-        self.tried: list[set[int]] = [set() for _ in range(samples)]
-        self.headline = headline
 
     def next(self, index: int) -> int | None:
-        """The rung to try now; None when the sample is answered."""
+        """The rung to try now; None when the sample is answered. The first is the headline: the middle one."""
         low, high = self.low[index], self.high[index]
-        if low < high:
-            return (low + high) // 2
-        if self.headline is not None and high > self.headline and self.headline not in self.tried[index]:
-            return self.headline
-        return None
+        return (low + high) // 2 if low < high else None
 
     def learn(self, index: int, rung: int, broken: bool) -> None:
         """Take in how all runs at a rung ended."""
-        self.tried[index].add(rung)
         if broken:
             self.high[index] = rung
-            self.low[index] = min(self.low[index], rung)
         else:
-            self.low[index] = max(self.low[index], rung + 1)
+            self.low[index] = rung + 1
 
 
 class _Search:
     """State of one search over one job."""
 
-    def __init__(self, attack: Walk, job: Job, radii: Sequence[float], headline: int | None) -> None:
+    def __init__(self, attack: Walk, job: Job, radii: Sequence[float]) -> None:
         self.attack, self.job = attack, job
         self.radii = torch.tensor(radii, dtype=job.inputs.dtype, device=job.inputs.device)
         self.oracle = Oracle(job, len(radii))
-        self.brackets = _Brackets(len(job.ids), len(radii), headline)
+        self.brackets = _Brackets(len(job.ids), len(radii))
         self.waiting: deque[tuple[int, int, int]] = deque()
         for index in range(len(job.ids)):
             self._ask_for(index)
@@ -209,8 +202,8 @@ class _Search:
         )
 
 
-def search(attack: Walk, job: Job, radii: Sequence[float], headline: int | None = None) -> list[Stressed]:
-    """Run ``attack`` on every sample of ``job`` at each radius (ascending); ``headline`` is tried in full."""
-    state = _Search(attack, job, radii, headline)
+def search(attack: Walk, job: Job, radii: Sequence[float]) -> list[Stressed]:
+    """Run ``attack`` on every sample of ``job``, and say at each radius (ascending) what it broke."""
+    state = _Search(attack, job, radii)
     state.run()
     return state.answers()
