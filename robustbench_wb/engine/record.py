@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.credibility.check import Credibility
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import Spec, digest
 
@@ -151,3 +152,5 @@ class Measured:
     """One line; not empty when the cell failed or some of its samples errored."""
     layers: LayerPair | None = None
     """The layers of the samples that the cell tried, beside the clean ones; None when they were not measured."""
+    credibility: Credibility | None = None
+    """How far an adversary's outcome may be believed; None for all others."""

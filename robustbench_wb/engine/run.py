@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from robustbench_wb import rng
 from robustbench_wb.engine.batch import BatchSize, batch_for
+from robustbench_wb.engine.credibility.grade import Outcome, grade
+from robustbench_wb.engine.credibility.probe import Probe, choose_probe
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import Look, find_layers, keep_layers
@@ -52,9 +54,11 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
         for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
             bench = _Bench(job, ledger, task, dataset)
             for subject in task.subjects:
+                own = []
                 for cell in bench.cells(subject):
-                    cells.append(cell)
+                    own.append(cell)
                     advance(1)
+                cells += bench.graded(own)
     return cells
 
 
@@ -77,6 +81,8 @@ class _Bench:
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
         self.batch: BatchSize | None = None
+        self.probe = choose_probe(task.ladders)
+        self.evidence: Mapping[str, float] = {}
 
     def cells(self, plan: SubjectPlan) -> Iterator[Measured]:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
@@ -89,20 +95,59 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.known = self._known(subject)
-        self.clean_layers, self.batch = None, None
+        self.clean_layers, self.batch, self.evidence = None, None, {}
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
         if clean.record is None:
             yield from self._failed(plan, attacks, subject.card, f"the clean cell failed: {clean.error}")
             return
+        if self.probe is not None:
+            self.evidence = self._probed(plan, subject, self.probe, clean.record.states)
         for ladder in attacks:
             yield from self._climb(plan, subject, ladder, clean.record.states)
 
     def _known(self, subject: Subject) -> Mapping[str, Record]:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
         steps = [step for ladder in self.task.ladders for step in self._steps(subject, ladder)]
-        return self.ledger.find([identity.key for step in steps for identity in step.identities])
+        keys = [identity.key for step in steps for identity in step.identities]
+        if self.probe is not None:
+            keys.append(self._identity(subject, self.probe, ()).key)
+        return self.ledger.find(keys)
+
+    def _probed(
+        self, plan: SubjectPlan, subject: Subject, probe: Probe, before: NDArray[np.int8]
+    ) -> Mapping[str, float]:
+        """The evidence of the probe, found or made; nothing where it failed, which costs the rows their A."""
+        identity, count = self._identity(subject, probe, ()), len(self.samples)
+        if identity.key in self.known:
+            return self.known[identity.key].evidence
+        try:
+            with (
+                one_line(probe.name),
+                self.job.progress.stage(f"{plan.name} {probe.name}", count, "samples") as advance,
+            ):
+                step, batch = ((probe,), (identity,)), self._batch(subject)
+                (record,) = measure(subject.model, *step, self.samples, before, self.job.device, batch, advance)
+        except MeasurementError as error:
+            _log.warning("%s: not graded above B: %s", plan.name, error)
+            return {}
+        if not record.count(State.ERRORED):
+            self.ledger.append(record)
+        return record.evidence
+
+    def graded(self, cells: Sequence[Measured]) -> list[Measured]:
+        """The cells of one subject, each adversarial one with its grade."""
+        rungs = {rung.signature: rung for ladder in self.task.ladders for rung in ladder.rungs}
+        found = [
+            Outcome(rungs[cell.identity.signature], cell.record) if cell.identity and cell.record else None
+            for cell in cells
+        ]
+        rows = [outcome for outcome in found if outcome is not None and outcome.stressor.kind is not None]
+        return [
+            replace(cell, credibility=grade(row, rows, self.evidence)) if row in rows else cell
+            for cell, row in zip(cells, found, strict=True)
+        ]
 
     def _steps(self, subject: Subject, ladder: Ladder) -> list["_Step"]:
         """The parts of a ladder that are measured one after the other: all rungs at once, or each after the last."""

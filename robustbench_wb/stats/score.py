@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.credibility.check import Credibility
 from robustbench_wb.engine.record import Measured, Record, State
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import canonical_json
@@ -71,7 +72,13 @@ def _row(measured: Measured) -> ScoreRow:
         ladder=" ".join(identity.ladder) if identity else "",
         key=identity.key if identity else "",
         **_layers(measured.layers),
+        **_credibility(measured.credibility),
     )
+
+
+def _credibility(found: Credibility | None) -> dict[str, Any]:
+    """Grade and checks; nothing where there is none."""
+    return {"grade": found.grade, "checks": canonical_json(found.checks)} if found is not None else {}
 
 
 def _layers(pair: LayerPair | None) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class ScoreRow(Spec):
     layers: str = ""
     """JSON: ``n``, and per measure lists with one entry per layer, and their drift. Empty when not measured."""
 
+    grade: Literal["", "A", "B", "C", "F"] = ""
+    """How far the number may be believed, see docs/credibility.md; empty where nobody looked for errors."""
+    checks: str = ""
+    """JSON: a list of the checks behind the grade, each with value, limit, samples and reason."""
+
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:

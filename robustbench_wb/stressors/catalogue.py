@@ -16,6 +16,15 @@ STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step in L2")
 STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
 STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
 STRESSORS.add("pgd-l1", f"{_PGD}:PgdL1", "projected gradient descent in L1, sparse steps, random start")
+_ENSEMBLE = "robustbench_wb.stressors.attacks.ensemble"
+STRESSORS.add(
+    "quick-linf", f"{_ENSEMBLE}:QuickLinf", "FGSM, PGD with both losses, targeted APGD, Square: minutes on a CPU"
+)
+STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "the same in L2")
+STRESSORS.add(
+    "autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's composition and settings (Croce & Hein 2020)"
+)
+STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "the same in L2")
 
 PROVIDER = "torchattacks:"
 

@@ -17,6 +17,8 @@ from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
 
+Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -83,6 +85,8 @@ class Stressor(Spec, ABC):
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
     """The field that is the strength (``eps``), or None."""
+    kind: ClassVar[Kind | None] = None
+    """What an adversary is, for the order of strengths; None: not an adversary."""
     sweeps: ClassVar[bool] = False
     """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
     modality: ClassVar[Literal["image", "any"]] = "image"
@@ -93,6 +97,11 @@ class Stressor(Spec, ABC):
         """The printed form: name and every number, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
         fields = plain(self)
         return ";".join([self.name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
+
+    @property
+    def threat(self) -> tuple[str, str]:
+        """What an attacker is allowed: rows of one threat can be compared by strength. Here name and strength."""
+        return (self.name, self.strength)
 
     @property
     def strength(self) -> str:

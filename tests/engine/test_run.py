@@ -193,23 +193,28 @@ def test_one_weight_of_a_checkpoint_measures_again(model: Callable[..., str], tm
     assert harness.run(request(model(), checkpoint=str(path)), results).measured == 3
 
 
-def test_strengths_are_walked_upward(model: Callable[..., str], tmp_path: Path) -> None:
+def test_a_ladder_is_bisected(model: Callable[..., str], tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     attack = ("pgd-linf;eps=1/255;steps=5",)
     report = harness.run(request(model(), stressors=attack, epsilons=("16/255", "4/255", "8/255")), results)
     rungs = report.rows[1:]
     assert [row.strength for row in rungs] == ["4/255", "8/255", "16/255"]
-    assert [row.ladder for row in rungs] == ["", "4/255", "4/255 8/255"]
+    assert [row.ladder for row in rungs] == ["4/255 8/255 16/255"] * 3
     accuracies = [row.accuracy for row in report.rows]
     assert accuracies == sorted(accuracies, reverse=True)
     records = RecordStore(results).find([row.key for row in rungs])
-    lower = records[rungs[0].key]
-    upper = records[rungs[1].key]
-    broken = lower.states == State.BROKEN
-    assert broken.any()
-    assert (upper.states[broken] == State.BROKEN).all()
-    assert (upper.backwards[broken] == 0).all()
-    assert (upper.forwards[broken] == 0).all()
+    low, middle, high = (records[row.key] for row in rungs)
+    for lower, upper in ((low, middle), (middle, high)):
+        broken = lower.states == State.BROKEN
+        assert broken.any()
+        assert (upper.states[broken] == State.BROKEN).all()
+    # Every sample is tried at the middle; then at the larger radius if it held, else at the smaller one.
+    tried = middle.backwards > 0
+    assert (tried == (middle.states != State.WRONG)).all()
+    assert (low.backwards[middle.states == State.ROBUST] == 0).all()
+    assert (high.backwards[middle.states == State.BROKEN] == 0).all()
+    alone = harness.run(request(model(), stressors=attack, epsilons=("8/255",)), results).rows[1]
+    assert alone.accuracy == rungs[1].accuracy
 
 
 @pytest.mark.parametrize(

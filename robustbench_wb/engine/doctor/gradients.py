@@ -61,7 +61,7 @@ def slope(patient: Patient) -> Finding:
     name = "finite differences"
     if not patient.images:
         return Finding(check=name, verdict="skipped", measured="token ids have no gradient")
-    error, kind, tolerance = _slope_error(patient)
+    error, kind, tolerance = slope_error(patient.model, patient.few)
     if error is None:
         return Finding(check=name, verdict="skipped", measured="there is no gradient to compare")
     measured = f"median error {error:.1e} of the typical slope ({kind})"
@@ -71,18 +71,27 @@ def slope(patient: Patient) -> Finding:
     return Finding(check=name, verdict="fail", measured=measured, fix=fix)
 
 
-def _slope_error(patient: Patient) -> tuple[float | None, str, float]:
+def slope_error(model: nn.Module, images: Tensor) -> tuple[float | None, str, float]:
+    """How far the gradient of images (B, C, H, W) in [0, 1] is from central differences along random directions.
+
+    Returns:
+        The median error as a share of the typical slope (None: there is no gradient), the number format in which it was
+        found, and the largest error that rounding explains there.
+
+    Raises:
+        MeasurementError: the model raised.
+    """
     # Inside the box: on its edge, at black and white pixels, a model that clips has two slopes.
-    images = 0.1 + 0.8 * patient.few
+    images = 0.1 + 0.8 * images
     try:
         with one_line("float64"):
-            error = _median_error(deepcopy(patient.model).double(), images.double(), STEP)
+            error = _median_error(deepcopy(model).double(), images.double(), STEP)
     except MeasurementError:  # not every model can be converted; it is then asked in its own number format
         error = None
     if error is not None and error <= TOLERANCE:
         return error, "float64", TOLERANCE
     # A cast inside to float32 makes tiny steps noise, which must not be taken for a wrong gradient.
-    coarse = _median_error(patient.model, images, STEP_32)
+    coarse = _median_error(model, images, STEP_32)
     return coarse, "float32", TOLERANCE_32
 
 

@@ -14,7 +14,7 @@ from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.norms import Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.search import search
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Job, Kind, Stressed, Stressor
 
 TOLERANCE = 1e-6
 """By how much float32 rounding may carry an image over the edge of its ball or box."""
@@ -48,6 +48,11 @@ class Bounded(Stressor):
     """Radius of the ball, an exact fraction; unit: full pixel range."""
 
     @property
+    def threat(self) -> tuple[str, str]:
+        """The ball."""
+        return (self.norm.name, self.strength)
+
+    @property
     def radius(self) -> float:
         """The radius as a float."""
         return float(self.eps)
@@ -68,6 +73,7 @@ class Attack(Bounded):
     samples, refilling of the batch, restarts, ladders of radii and cost counting are done here and in the search.
     """
 
+    kind: ClassVar[Kind | None] = "white-box"
     sweeps: ClassVar[bool] = True
     judged: ClassVar[bool] = False
     """Whether a move judges where it arrives. If not, the search looks at the last iterate of a run."""

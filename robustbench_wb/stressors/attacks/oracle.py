@@ -77,6 +77,8 @@ class Oracle:
         """Some input gradient was exactly zero in all entries."""
         self.tiny = torch.zeros_like(self.zero)
         """Some input gradient was not zero, and tiny."""
+        self.spent = torch.zeros_like(self.broken)
+        """All runs at this rung came to their end."""
 
     def over(self, batch: Batch) -> Tensor:
         """Which rows have nothing left to be asked, bool (B,)."""
@@ -126,7 +128,11 @@ class Oracle:
     def evidence(self, rung: int) -> dict[str, int]:
         """Counts of samples that a reader needs to know how far the outcome can be believed; they add up over jobs."""
         asked = self.backwards[rung] > 0
+        held = (self.forwards[rung] > 0) & ~self.broken[rung] & ~self.failed[rung]
         return {
+            "held": int(held.sum()),
+            # A sample that held to the end in a larger ball has been tried in full.
+            "held_to_the_end": int((held & self.spent[rung:].any(0)).sum()),
             "samples": int((self.forwards[rung] > 0).sum()),
             "gradients": int(asked.sum()),
             "zero_gradients": int((self.zero & asked).sum()),

@@ -17,6 +17,8 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 class Fgsm(Attack):
     """One step of length eps along the steepest direction of the cross-entropy, from the image itself."""
 
+    kind = "single-step"
+
     def begin(self, batch: Batch, seed: int) -> None:
         """At the image."""
 

@@ -154,6 +154,7 @@ class _Search:
                 self.waiting.append((index, rung, run + 1))
                 continue
             # A sample that cannot be searched on is closed like a broken one; it is reported as failed.
+            self.oracle.spent[rung, index] = not done
             self.brackets.learn(index, rung, done)
             self._ask_for(index)
 

@@ -1,0 +1,109 @@
+"""Ensembles: attacks in a row, cheap before expensive, each on the samples that the earlier ones left."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from robustbench_wb.stressors.attacks.attack import Bounded
+from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+
+
+class Ensemble(Bounded):
+    """The worst case over its members, sample by sample.
+
+    Its evidence holds how many samples each member was given (``NAME/samples``) and broke (``NAME/broken``), besides
+    the members' own counts added up.
+    """
+
+    kind = "ensemble"
+    members: ClassVar[tuple[str, ...]]
+    """Signatures without norm and radius, like ``pgd;loss=margin``, in the order of their cost."""
+
+    @property
+    def attacks(self) -> tuple[Stressor, ...]:
+        """The members at the ensemble's radius."""
+        names = (member.partition(";") for member in self.members)
+        return tuple(parse_stressor(f"{name}-{self.norm.name};eps={self.eps};{rest}") for name, _, rest in names)
+
+    def code(self) -> str:
+        """Digest of the source of the ensemble and of all its members."""
+        return "+".join(dict.fromkeys([super().code(), *(attack.code() for attack in self.attacks)]))
+
+    def apply(self, job: Job) -> Stressed:
+        """Run one member after the other on the samples that still hold."""
+        count = len(job.ids)
+        found = job.inputs.clone()
+        broken, failed = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        evidence: Counter[str] = Counter()
+        for member, attack in zip(self.members, self.attacks, strict=True):
+            left = ~broken & ~failed
+            stressed = attack.apply(replace(job.rows(left), advance=lambda count: None))
+            attack.check(job.inputs[torch.from_numpy(left)], stressed.inputs)
+            found[torch.from_numpy(left).to(found.device)] = stressed.inputs
+            forwards[left] += stressed.forwards
+            backwards[left] += stressed.backwards
+            evidence.update(stressed.evidence)
+            evidence[f"{member}/samples"] += int(left.sum())
+            evidence[f"{member}/broken"] += int(stressed.broken.sum()) if stressed.broken is not None else 0
+            broken[left] = stressed.broken
+            failed[left] = stressed.failed if stressed.failed is not None else False
+            job.advance(int((broken | failed)[left].sum()))
+        job.advance(int((~broken & ~failed).sum()))
+        return Stressed(found, forwards, backwards, broken, failed, dict(evidence))
+
+
+class Quick(Ensemble):
+    """Minutes on a CPU: one step, both losses of PGD, targeted APGD, and a capped black box last."""
+
+    members = (
+        "fgsm",
+        "pgd;steps=20;step=1/8;loss=margin",
+        "pgd;steps=20;step=1/8;loss=ce",
+        "apgd;steps=20;loss=targeted;targets=3",
+        "square;queries=500",
+    )
+
+
+class QuickLinf(Quick):
+    """The quick ensemble under a bound on the largest pixel change."""
+
+    name: ClassVar[str] = "quick-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class QuickL2(Quick):
+    """The quick ensemble under a bound on the Euclidean length."""
+
+    name: ClassVar[str] = "quick-l2"
+    norm: ClassVar[Norm] = L2_NORM
+
+
+class AutoAttack(Ensemble):
+    """AutoAttack's standard composition and settings (Croce & Hein 2020, section 5)."""
+
+    members = (
+        "apgd;steps=100;loss=ce",
+        "apgd;steps=100;loss=targeted;targets=9",
+        "fab;steps=100;targets=9",
+        "square;queries=5000",
+    )
+
+
+class AutoAttackLinf(AutoAttack):
+    """AutoAttack under a bound on the largest pixel change."""
+
+    name: ClassVar[str] = "autoattack-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class AutoAttackL2(AutoAttack):
+    """AutoAttack under a bound on the Euclidean length."""
+
+    name: ClassVar[str] = "autoattack-l2"
+    norm: ClassVar[Norm] = L2_NORM
