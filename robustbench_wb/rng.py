@@ -39,20 +39,38 @@ def stream_key(seed: int, label: str, step: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little", signed=True)
 
 
-def words(ids: Tensor, count: int, seed: int, label: str, step: int = 0) -> Tensor:
-    """Random int64 words of shape (len(ids), count): element j of a row depends only on that row's id and j."""
-    base = mix(mix(ids.to(torch.int64) * _GOLDEN + stream_key(seed, label, step)))
+Step = int | Tensor
+"""One number for all rows, or int64 (len(ids),): one for each."""
+
+
+def _keys(device: torch.device, seed: int, label: str, step: Step) -> Step:
+    """The key of the stream at one step, or of each row at its own."""
+    if isinstance(step, int):
+        return stream_key(seed, label, step)
+    steps, place = torch.unique(step, return_inverse=True)
+    keys = [stream_key(seed, label, number) for number in steps.tolist()]
+    return torch.tensor(keys, dtype=torch.int64, device=device)[place.to(device)]
+
+
+def words(ids: Tensor, count: int, seed: int, label: str, step: Step = 0) -> Tensor:
+    """Random int64 words of shape (len(ids), count): element j of a row depends only on its id, its step and j."""
+    base = mix(mix(ids.to(torch.int64) * _GOLDEN + _keys(ids.device, seed, label, step)))
     counter = torch.arange(1, count + 1, device=ids.device, dtype=torch.int64) * _GOLDEN
     return mix(base[:, None] + counter[None, :])
 
 
-def uniform(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int = 0) -> Tensor:
+def uniform(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
     """Uniform float32 in [0, 1), shape (len(ids), *shape), one independent stream per sample id."""
     bits = _shift_right(words(ids, math.prod(shape), seed, label, step), 40)
     return (bits.to(torch.float32) * 2.0**-24).view(len(ids), *shape)
 
 
-def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int = 0) -> Tensor:
+def signs(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
+    """-1 or 1 in float32, each with probability 1/2, shape (len(ids), *shape)."""
+    return torch.where(uniform(ids, shape, seed, label, step) < 0.5, -1.0, 1.0)
+
+
+def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
     """Standard normal float32, shape (len(ids), *shape) (Box & Muller 1958, cosine branch, in float64)."""
     count = math.prod(shape)
     device = ids.device

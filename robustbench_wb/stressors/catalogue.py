@@ -16,15 +16,30 @@ STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step in L2")
 STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
 STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
 STRESSORS.add("pgd-l1", f"{_PGD}:PgdL1", "projected gradient descent in L1, sparse steps, random start")
+_APGD = "robustbench_wb.stressors.attacks.apgd"
+STRESSORS.add("apgd-linf", f"{_APGD}:ApgdLinf", "PGD that sets its own step (Croce & Hein 2020)")
+STRESSORS.add("apgd-l2", f"{_APGD}:ApgdL2", "PGD that sets its own step, in L2")
+STRESSORS.add("apgd-t-linf", f"{_APGD}:ApgdTargetedLinf", "APGD toward each of the likeliest wrong classes")
+STRESSORS.add("apgd-t-l2", f"{_APGD}:ApgdTargetedL2", "APGD toward each of the likeliest wrong classes, in L2")
+_FAB = "robustbench_wb.stressors.attacks.fab"
+STRESSORS.add("fab-linf", f"{_FAB}:FabLinf", "nearest point of the decision boundary (Croce & Hein 2020)")
+STRESSORS.add("fab-l2", f"{_FAB}:FabL2", "nearest point of the decision boundary, in L2")
+_SQUARE = "robustbench_wb.stressors.attacks.square"
+STRESSORS.add(
+    "square-linf", f"{_SQUARE}:SquareLinf", "random search by squares (Andriushchenko et al. 2020)"
+)
+STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in L2")
+_SPSA = "robustbench_wb.stressors.attacks.spsa"
+STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent along finite differences (Uesato et al. 2018)")
+STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "ascent along finite differences, in L2")
+_NOISE = "robustbench_wb.stressors.attacks.noise"
+STRESSORS.add("noise-linf", f"{_NOISE}:NoiseLinf", "uniform draws from the ball: the control of every attack")
+STRESSORS.add("noise-l2", f"{_NOISE}:NoiseL2", "uniform draws from the L2 ball")
 _ENSEMBLE = "robustbench_wb.stressors.attacks.ensemble"
-STRESSORS.add(
-    "quick-linf", f"{_ENSEMBLE}:QuickLinf", "FGSM, PGD with both losses, targeted APGD, Square: minutes on a CPU"
-)
-STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "the same in L2")
-STRESSORS.add(
-    "autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's composition and settings (Croce & Hein 2020)"
-)
-STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "the same in L2")
+STRESSORS.add("quick-linf", f"{_ENSEMBLE}:QuickLinf", "for a CPU: FGSM, PGD with both losses, targeted APGD, Square")
+STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "for a CPU: the same in L2")
+STRESSORS.add("autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's four attacks (Croce & Hein 2020)")
+STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "AutoAttack's four attacks in L2")
 
 PROVIDER = "torchattacks:"
 

@@ -105,6 +105,19 @@ class Attack(Bounded):
         """Bring candidates (B, C, H, W) into the balls around the originals, then into the box."""
         return (batch.originals + self.norm.project(candidate - batch.originals, batch.radius)).clamp(0.0, 1.0)
 
+    def random_start(self, batch: Batch, seed: int) -> Tensor:
+        """A uniform draw from the ball around each original, brought into the box; another one for each run."""
+        noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), seed, self.stream, batch.run)
+        return self.project(batch, batch.originals + batch.radius * noise)
+
+    def contains(self, batch: Batch, images: Tensor) -> Tensor:
+        """Which images (B, C, H, W) lie in the balls around the originals, bool (B,)."""
+        return self.norm.distance(images - batch.originals) <= batch.radius.flatten() + TOLERANCE
+
+    def ticket(self, batch: Batch) -> Tensor:
+        """A number for each step of each run, int64 (B,): the noise of one is not that of another."""
+        return batch.run * self.iterations + batch.step
+
     def apply(self, job: Job) -> Stressed:
         """Search for an error on every sample of the job."""
         return search(self, job, [self.radius])[0]

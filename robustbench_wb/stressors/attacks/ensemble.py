@@ -65,7 +65,7 @@ class Quick(Ensemble):
         "fgsm",
         "pgd;steps=20;step=1/8;loss=margin",
         "pgd;steps=20;step=1/8;loss=ce",
-        "apgd;steps=20;loss=targeted;targets=3",
+        "apgd-t;steps=20;targets=3",
         "square;queries=500",
     )
 
@@ -89,7 +89,7 @@ class AutoAttack(Ensemble):
 
     members = (
         "apgd;steps=100;loss=ce",
-        "apgd;steps=100;loss=targeted;targets=9",
+        "apgd-t;steps=100;targets=9",
         "fab;steps=100;targets=9",
         "square;queries=5000",
     )

@@ -30,7 +30,7 @@ class Norm(Protocol):
         """The unit-norm direction in which the linearised loss rises fastest; zero where the gradient is zero."""
         ...
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int) -> Tensor:
+    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """A uniform draw from the unit ball per sample id, shape (B, *shape)."""
         ...
 
@@ -57,7 +57,7 @@ class Linf:
         """The sign."""
         return gradient.sign()
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int) -> Tensor:
+    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """Independent uniform values in [-1, 1)."""
         return 2 * rng.uniform(ids, shape, seed, label, step) - 1
 
@@ -81,7 +81,7 @@ class L2:
         scaled = gradient / gradient.abs().flatten(1).amax(1).clamp(min=1e-38).view(-1, 1, 1, 1)
         return scaled / _length(scaled).clamp(min=1e-12).view(-1, 1, 1, 1)
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int) -> Tensor:
+    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """A normal direction times u^(1/d): uniform in the ball (Muller 1959)."""
         direction = self.steepest(rng.normal(ids, shape, seed, label, step))
         count = direction[0].numel() if len(direction) else 1
@@ -120,11 +120,11 @@ class L1:
         direction = torch.where(size >= least, gradient.flatten(1).sign(), 0.0).view_as(gradient)
         return direction / self.distance(direction).clamp(min=1).view(-1, 1, 1, 1)
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: int) -> Tensor:
+    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """Signed exponentials over the sum of them and one more: uniform in the ball (Barthe et al. 2005)."""
         count = math.prod(shape)
         drawn = -torch.log1p(-rng.uniform(ids, (count + 1,), seed, label, step))
-        sign = torch.where(rng.uniform(ids, (count,), seed, f"{label}/sign", step) < 0.5, -1.0, 1.0)
+        sign = rng.signs(ids, (count,), seed, f"{label}/sign", step)
         return (sign * drawn[:, :-1] / drawn.sum(1, keepdim=True)).view(len(ids), *shape)
 
 

@@ -84,39 +84,60 @@ class Oracle:
         """Which rows have nothing left to be asked, bool (B,)."""
         return self.broken[batch.rung, batch.index] | self.failed[batch.rung, batch.index]
 
-    def gradient(self, batch: Batch, loss: Loss | None = None, where: Tensor | None = None) -> Answer:
-        """The model's answer at the iterates, or at the images ``where``. None: the margin loss."""
+    def gradient(
+        self, batch: Batch, loss: Loss | None = None, where: Tensor | None = None, inside: Tensor | None = None
+    ) -> Answer:
+        """The model's answer at the iterates, or at the images ``where``. None: the margin loss.
+
+        An attack that asks outside the ball says which rows are ``inside``, bool (B,): only these can be errors.
+        """
         images = batch.x if where is None else where
         chosen = margin if loss is None else loss
         answer = value_and_gradient(self.job.model, images, lambda logits: chosen(logits, batch.labels), self.job.draws)
         self._count(batch, self.forwards, self.job.draws)
         self._count(batch, self.backwards, self.job.draws)
         usable = torch.isfinite(answer.gradient).flatten(1).all(1)
-        self.judge(batch, images, answer.logits, usable)
+        self.judge(batch, images, answer.logits, usable, inside)
         largest = answer.gradient.abs().flatten(1).amax(1)
         self.zero[batch.index] |= largest == 0
         self.tiny[batch.index] |= (largest > 0) & (largest < TINY)
         return answer
 
     @torch.no_grad()
-    def logits(self, batch: Batch, where: Tensor | None = None) -> Tensor:
-        """The model's logits (B, K) at the iterates, or at the images ``where``, without gradients."""
+    def logits(self, batch: Batch, where: Tensor | None = None, inside: Tensor | None = None) -> Tensor:
+        """The model's logits (B, K) at the iterates, or at the images ``where``, without gradients.
+
+        ``inside`` is that of ``gradient``.
+        """
         images = batch.x if where is None else where
-        logits = torch.stack([self.job.model(images).float() for _ in range(self.job.draws)]).mean(0)
+        logits = self._forward(images)
         self._count(batch, self.forwards, self.job.draws)
-        self.judge(batch, images, logits, torch.ones_like(batch.index, dtype=torch.bool))
+        self.judge(batch, images, logits, torch.ones_like(batch.index, dtype=torch.bool), inside)
         return logits
 
-    def judge(self, batch: Batch, images: Tensor, logits: Tensor, usable: Tensor) -> None:
-        """Keep what is an error, or is the strongest image of its sample so far.
+    @torch.no_grad()
+    def explore(self, batch: Batch, images: Tensor) -> Tensor:
+        """The margin loss (S, B) at S images (S, B, C, H, W) for every row, in one pass of S * B; none is an error."""
+        logits = self._forward(images.flatten(0, 1))
+        self._count(batch, self.forwards, len(images) * self.job.draws)
+        finite = torch.isfinite(logits).all(1).view(len(images), -1).all(0)
+        self.failed[batch.rung, batch.index] |= ~finite
+        return margin(logits, batch.labels.repeat(len(images))).view(len(images), -1)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        return torch.stack([self.job.model(images).float() for _ in range(self.job.draws)]).mean(0)
+
+    def judge(self, batch: Batch, images: Tensor, logits: Tensor, usable: Tensor, inside: Tensor | None = None) -> None:
+        """Keep what is an error, or is the strongest image of its sample so far, among those inside the ball.
 
         A gradient that is not finite must not pass for one that leads nowhere: sign(NaN) is 0 in torch.
         """
         finite = torch.isfinite(logits).all(1)
-        wrong = finite & (logits.argmax(1) != batch.labels)
+        allowed = finite if inside is None else finite & inside
+        wrong = allowed & (logits.argmax(1) != batch.labels)
         failed = ~wrong & ~(finite & usable)
         place = (batch.rung, batch.index)
-        height = torch.where(finite, margin(logits, batch.labels), -torch.inf)
+        height = torch.where(allowed, margin(logits, batch.labels), -torch.inf)
         better = (height > self.best[place]) & ~self.broken[place] | (wrong & ~self.broken[place])
         if bool(better.any()):
             rows = (batch.rung[better], batch.index[better])

@@ -82,9 +82,7 @@ class Pgd(Attack):
 
     def begin(self, batch: Batch, seed: int) -> None:
         """A uniform draw from the ball, a function of (seed, numbers, sample id, run)."""
-        shape, run = tuple(batch.x.shape[1:]), int(batch.run[0])
-        noise = self.norm.inside(batch.ids, shape, seed, self.stream, run)
-        batch.x = self.project(batch, batch.x + batch.radius * noise)
+        batch.x = self.random_start(batch, seed)
         if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 

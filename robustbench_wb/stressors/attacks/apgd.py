@@ -1,0 +1,156 @@
+"""Auto-PGD: projected ascent that sets its own step length (Croce & Hein 2020, algorithm 1)."""
+
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb.stressors.attacks.attack import Attack
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.losses import LOSSES, targeted_dlr
+from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.oracle import Answer, Oracle
+from robustbench_wb.stressors.attacks.targeted import Targeted
+
+ALPHA = 0.75
+"""Weight of the new step; the rest goes to the last move."""
+RHO = 0.75
+"""Share of the steps between two checkpoints that must raise the loss."""
+
+
+@lru_cache
+def windows(steps: int) -> tuple[int, ...]:
+    """For each step 0..steps, the steps since the last checkpoint if it is one, else -1 (section 3; w_0 = 0)."""
+    found, last, share, gap = [-1] * (steps + 1), 0, Fraction(0), Fraction(22, 100)
+    while share <= 1:
+        place = ceil(share * steps)
+        if found[place] < 0:
+            found[place], last = place - last, place
+        share, gap = share + gap, max(gap - Fraction(3, 100), Fraction(6, 100))
+    return tuple(found)
+
+
+def enter(attack: Attack, batch: Batch, seed: int) -> None:
+    """Place rows at a random start, with nothing found yet and eta = 2 eps."""
+    batch.x = attack.random_start(batch, seed)
+    none = torch.full_like(batch.radius, -torch.inf).flatten()
+    batch.memory |= {
+        "previous": batch.x,
+        "last": -none,
+        "best": batch.x,
+        "height": none,
+        "slope": torch.zeros_like(batch.x),
+        "stride": 2 * batch.radius,
+        "rises": torch.zeros_like(none),
+        "halved": torch.zeros_like(batch.step, dtype=torch.bool),
+        "checked": none,
+    }
+
+
+def ascend(attack: Attack, batch: Batch, answer: Answer) -> None:
+    """From x^(k) to x^(k+1), given the answer at x^(k); rows may be at different k.
+
+    At a checkpoint the conditions are looked at when f(x^(k)) is known, and the step is then taken from x_max with the
+    gradient found there: a return costs no question.
+    """
+    memory = batch.memory
+    memory["rises"] = memory["rises"] + (answer.losses > memory["last"])
+    higher = answer.losses > memory["height"]
+    for name, value in (("best", batch.x), ("height", answer.losses), ("slope", answer.gradient)):
+        batch.put(higher, name, value)
+    back = _stuck(batch, attack.iterations)
+    batch.put(back, "stride", memory["stride"] / 2)
+    rows = back.view(-1, 1, 1, 1)
+    x, gradient = torch.where(rows, memory["best"], batch.x), torch.where(rows, memory["slope"], answer.gradient)
+    memory["last"] = torch.where(back, memory["height"], answer.losses)
+    step = attack.project(batch, x + memory["stride"] * attack.norm.steepest(gradient))
+    blend = attack.project(batch, x + ALPHA * (step - x) + (1 - ALPHA) * (x - memory["previous"]))
+    memory["previous"] = x
+    batch.x = torch.where((batch.step == 0).view(-1, 1, 1, 1), step, blend)
+
+
+def _stuck(batch: Batch, steps: int) -> Tensor:
+    """Which rows are at a checkpoint and have gained too little since the last one (conditions 1 and 2), bool (B,)."""
+    memory = batch.memory
+    window = torch.tensor(windows(steps), device=batch.step.device)[batch.step]
+    due = window >= 0
+    oscillates = memory["rises"] < RHO * window
+    stalls = ~memory["halved"] & (memory["height"] == memory["checked"])
+    stuck: Tensor = due & (oscillates | stalls)
+    for name, value in (("halved", stuck), ("checked", memory["height"]), ("rises", torch.zeros_like(memory["rises"]))):
+        batch.put(due, name, value)
+    return stuck
+
+
+class Apgd(Attack):
+    """Ascent of one loss from uniform random starts in the ball."""
+
+    steps: int = Field(default=100, ge=1)
+    restarts: int = Field(default=1, ge=1)
+    """Number of runs; a sample leaves at its first success."""
+    loss: Literal["ce", "dlr", "margin"] = "ce"
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps in one run."""
+        return self.steps
+
+    @property
+    def runs(self) -> int:
+        """Runs per sample."""
+        return self.restarts
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """A uniform draw from the ball."""
+        enter(self, batch, seed)
+
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """One step of algorithm 1."""
+        ascend(self, batch, oracle.gradient(batch, LOSSES[self.loss]))
+
+
+class ApgdLinf(Apgd):
+    """APGD with signed gradients."""
+
+    name: ClassVar[str] = "apgd-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class ApgdL2(Apgd):
+    """APGD with normalised gradients."""
+
+    name: ClassVar[str] = "apgd-l2"
+    norm: ClassVar[Norm] = L2_NORM
+
+
+class ApgdTargeted(Targeted):
+    """Ascent of the targeted DLR loss, one target a run, from uniform random starts."""
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """A uniform draw from the ball."""
+        super().begin(batch, seed)
+        enter(self, batch, seed)
+
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """One step of algorithm 1 toward the target."""
+        targets = self.aim(batch, oracle)
+        answer = oracle.gradient(batch, lambda logits, labels: targeted_dlr(logits, labels, targets))
+        ascend(self, batch, answer)
+
+
+class ApgdTargetedLinf(ApgdTargeted):
+    """Targeted APGD with signed gradients."""
+
+    name: ClassVar[str] = "apgd-t-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class ApgdTargetedL2(ApgdTargeted):
+    """Targeted APGD with normalised gradients."""
+
+    name: ClassVar[str] = "apgd-t-l2"
+    norm: ClassVar[Norm] = L2_NORM

@@ -1,0 +1,131 @@
+"""FAB: the nearest point of the decision boundary (Croce & Hein 2020, "fast adaptive boundary", algorithm 1), targeted.
+
+A minimum-norm attack: it does not know its ball, and walks outside of it. Only what lies inside is an error.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.targeted import Targeted
+
+ALPHA_MAX = 0.1
+"""Largest pull toward the clean image."""
+ETA = 1.05
+"""Overshoot past the linearised boundary."""
+BETA = 0.9
+"""Where the next step starts once a point is misclassified: at this share of the way to it from the clean image."""
+
+
+def onto_plane(images: Tensor, normal: Tensor, height: Tensor, speed: Tensor) -> Tensor:
+    """The nearest points of the box [0, 1] with <normal, z - images> + height = 0.
+
+    Images, normal and speed are (B, C, H, W), height is (B,). All values leave their place at once, each by ``speed`` a
+    unit of time, and stop at the box: speed 1 gives the nearest point in Linf, |normal| that in L2 (where it is
+    clip(x - t sign(height) normal) for one t). The height falls piecewise linearly, so that one sort of the times at
+    which values stop gives t. Where no point of the box is on the plane, the result is the nearest to it.
+    """
+    size, wanted = normal.abs().flatten(1), height.abs()[:, None]
+    direction = -height.sign().view(-1, 1, 1, 1) * normal.sign()
+    room = torch.where(direction > 0, 1 - images, images).flatten(1)
+    pace = speed.flatten(1)
+    times, order = (room / pace.clamp(min=1e-12)).sort(dim=1)
+    rate, full = (size * pace).gather(1, order), (size * room).gather(1, order)
+    stopped = full.cumsum(1) - full
+    moving = rate.flip(1).cumsum(1).flip(1)
+    place = (stopped + times * moving < wanted).sum(1, keepdim=True)
+    short, place = place == size.shape[1], place.clamp(max=size.shape[1] - 1)
+    time = (wanted - stopped.gather(1, place)) / moving.gather(1, place).clamp(min=1e-38)
+    moved = torch.where(short, room, torch.minimum(pace * time, room)).view_as(images)
+    return images + direction * moved
+
+
+class Fab(Targeted):
+    """Projection onto the linearised boundary between true class and target, pulled toward the clean image.
+
+    The first runs start at the clean image; those of later restarts at a random point within half the radius.
+    """
+
+    judged: ClassVar[bool] = True
+
+    @abstractmethod
+    def speed(self, size: Tensor) -> Tensor:
+        """How fast each value moves in the shortest way to a plane whose normal has entries of this size."""
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """No point of the other side is known yet."""
+        super().begin(batch, seed)
+        later = (batch.run >= self.targets).view(-1, 1, 1, 1)
+        batch.x = torch.where(later, (batch.originals + self.random_start(batch, seed)) / 2, batch.originals)
+        batch.memory["nearest"] = batch.x
+        batch.memory["distance"] = torch.full_like(batch.radius, torch.inf).flatten()
+
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """One step: a gradient, and a look at where it leads."""
+        targets = self.aim(batch, oracle)[:, None]
+
+        def lead(logits: Tensor, labels: Tensor) -> Tensor:
+            return (logits.gather(1, targets) - logits.gather(1, labels[:, None]))[:, 0]
+
+        answer = oracle.gradient(batch, lead, inside=self.contains(batch, batch.x))
+        batch.x = self._approach(batch, answer.gradient, answer.losses)
+        logits = oracle.logits(batch, inside=self.contains(batch, batch.x))
+        self._retreat(batch, logits.argmax(1) != batch.labels)
+        self._shrink(batch, oracle)
+
+    def _approach(self, batch: Batch, normal: Tensor, height: Tensor) -> Tensor:
+        """Steps from iterate and original past the plane, mixed by how far each is from it."""
+        scale = normal.abs().flatten(1).amax(1).clamp(min=1e-38)
+        normal, height = normal / scale.view(-1, 1, 1, 1), height / scale
+        speed = self.speed(normal.abs())
+        clean = batch.originals
+        above = height + (normal * (clean - batch.x)).flatten(1).sum(1)
+        step = onto_plane(batch.x, normal, height, speed) - batch.x
+        origin = onto_plane(clean, normal, above, speed) - clean
+        near, far = self.norm.distance(step), self.norm.distance(origin)
+        alpha = (near / (near + far).clamp(min=1e-12)).clamp(max=ALPHA_MAX).view(-1, 1, 1, 1)
+        return ((1 - alpha) * (batch.x + ETA * step) + alpha * (clean + ETA * origin)).clamp(0.0, 1.0)
+
+    def _retreat(self, batch: Batch, wrong: Tensor) -> None:
+        """Remember the nearest point of the other side, and step back from it toward the clean image."""
+        distance = self.norm.distance(batch.x - batch.originals)
+        nearer = wrong & (distance < batch.memory["distance"])
+        batch.put(nearer, "nearest", batch.x)
+        batch.put(nearer, "distance", distance)
+        back = batch.originals + BETA * (batch.x - batch.originals)
+        batch.x = torch.where(wrong.view(-1, 1, 1, 1), back, batch.x)
+
+    def _shrink(self, batch: Batch, oracle: Oracle) -> None:
+        """At the end, look once where the line from the nearest point to the clean image enters the ball."""
+        last = (batch.step == self.iterations - 1) & batch.memory["distance"].isfinite()
+        if bool(last.any()):
+            rows = batch.keep(last)
+            share = (rows.radius / rows.memory["distance"].view(-1, 1, 1, 1)).clamp(max=1.0)
+            oracle.logits(rows, rows.originals + share * (rows.memory["nearest"] - rows.originals))
+
+
+class FabLinf(Fab):
+    """The smallest largest change."""
+
+    name: ClassVar[str] = "fab-linf"
+    norm: ClassVar[Norm] = LINF
+
+    def speed(self, size: Tensor) -> Tensor:
+        """All alike."""
+        return torch.ones_like(size)
+
+
+class FabL2(Fab):
+    """The smallest Euclidean change."""
+
+    name: ClassVar[str] = "fab-l2"
+    norm: ClassVar[Norm] = L2_NORM
+
+    def speed(self, size: Tensor) -> Tensor:
+        """In proportion to the normal."""
+        return size

@@ -1,0 +1,83 @@
+"""SPSA: ascent along gradients estimated from differences of the loss alone (Uesato et al. 2018, section 4)."""
+
+from fractions import Fraction
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.attack import Attack
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.oracle import Oracle
+
+BETAS = (0.9, 0.999)
+"""Decay of Adam's two means (Kingma & Ba 2015)."""
+
+
+class Spsa(Attack):
+    """Adam on the margin loss, from the image itself; a step costs 2 * samples + 1 forward passes and no gradient."""
+
+    judged: ClassVar[bool] = True
+
+    steps: int = Field(default=100, ge=1)
+    samples: int = Field(default=128, ge=1)
+    """Random directions per step."""
+    delta: Exact = Field(default=Fraction(1, 100), gt=0)
+    """How far each pixel value is moved either way to take a difference; unit: full pixel range."""
+    rate: Exact = Field(default=Fraction(1, 100), gt=0)
+    """Adam's step length; unit: full pixel range."""
+
+    @property
+    def iterations(self) -> int:
+        """Steps of Adam."""
+        return self.steps
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """At the image, with empty means."""
+        batch.memory["mean"] = torch.zeros_like(batch.x)
+        batch.memory["square"] = torch.zeros_like(batch.x)
+
+    def move(self, batch: Batch, oracle: Oracle) -> None:
+        """Estimate, step, look."""
+        gradient, memory = self.estimate(batch, oracle), batch.memory
+        memory["mean"] = BETAS[0] * memory["mean"] + (1 - BETAS[0]) * gradient
+        memory["square"] = BETAS[1] * memory["square"] + (1 - BETAS[1]) * gradient.square()
+        count = (batch.step + 1).view(-1, 1, 1, 1)
+        mean, square = memory["mean"] / (1 - BETAS[0] ** count), memory["square"] / (1 - BETAS[1] ** count)
+        batch.x = self.project(batch, batch.x + float(self.rate) * mean / (square.sqrt() + 1e-8))
+        oracle.logits(batch)
+
+    def estimate(self, batch: Batch, oracle: Oracle) -> Tensor:
+        """Mean over directions v in {-1, 1}^d of v (L(x + delta v) - L(x - delta v)) / (2 delta), (B, C, H, W).
+
+        Both points are kept in the box. They may be outside the ball, so that none of them is an error.
+        """
+        total, delta, chunk = torch.zeros_like(batch.x), float(self.delta), max(1, oracle.job.batch // len(batch))
+        for first in range(0, self.samples, chunk):
+            count = min(chunk, self.samples - first)
+            ways = torch.stack([self._way(batch, first + number, oracle.job.seed) for number in range(count)])
+            high, low = (oracle.explore(batch, (batch.x + sign * delta * ways).clamp(0.0, 1.0)) for sign in (1, -1))
+            total += (ways * ((high - low) / (2 * delta))[:, :, None, None, None]).sum(0)
+        return total / self.samples
+
+    def _way(self, batch: Batch, number: int, seed: int) -> Tensor:
+        """One random direction for each row."""
+        return rng.signs(batch.ids, tuple(batch.x.shape[1:]), seed, f"{self.stream}/{number}", batch.step)
+
+
+class SpsaLinf(Spsa):
+    """Steps are brought back into the cube."""
+
+    name: ClassVar[str] = "spsa-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class SpsaL2(Spsa):
+    """Steps are brought back into the Euclidean ball."""
+
+    name: ClassVar[str] = "spsa-l2"
+    norm: ClassVar[Norm] = L2_NORM

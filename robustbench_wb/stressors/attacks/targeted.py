@@ -1,0 +1,46 @@
+"""Attacks that aim, run by run, at one wrong class after another."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb.stressors.attacks.attack import Attack
+from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.oracle import Oracle
+
+
+class Targeted(Attack):
+    """One run for each of the likeliest wrong classes of the clean image, then again for the next restart."""
+
+    steps: int = Field(default=100, ge=1)
+    targets: int = Field(default=9, ge=1)
+    """Wrong classes to aim at, in falling order of their clean logits; where there are fewer, all of them."""
+    restarts: int = Field(default=1, ge=1)
+    """Runs per target; a sample leaves at its first success."""
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps in one run."""
+        return self.steps
+
+    @property
+    def runs(self) -> int:
+        """Runs per sample."""
+        return self.restarts * self.targets
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """At the start of the attack, with no target yet."""
+        batch.memory["target"] = torch.zeros_like(batch.labels)
+
+    def aim(self, batch: Batch, oracle: Oracle) -> Tensor:
+        """The targets (B,). Rows at their first step learn theirs from the clean image; those without end with it."""
+        new = batch.step == 0
+        if bool(new.any()):
+            fresh = batch.keep(new)
+            logits = oracle.logits(fresh, fresh.originals)
+            others = logits.scatter(1, fresh.labels[:, None], -torch.inf)
+            rank, last = fresh.run % self.targets, logits.shape[1] - 2
+            ordered = others.argsort(dim=1, descending=True, stable=True)
+            batch.memory["target"][new] = ordered.gather(1, rank.clamp(max=last)[:, None])[:, 0]
+            batch.step[new] = torch.where(rank > last, self.iterations - 1, 0)
+        return batch.memory["target"]
