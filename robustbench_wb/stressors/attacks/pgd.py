@@ -6,9 +6,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 
 
 class Fgsm(Attack):
