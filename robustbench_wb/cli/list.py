@@ -15,16 +15,19 @@ def registries() -> dict[str, Registry[Any]]:
     from robustbench_wb.stressors.catalogue import STRESSORS
     from robustbench_wb.suites.suite import SUITES
     from robustbench_wb.tasks.catalogue import TASKS
+    from robustbench_wb.training.recipe import RECIPES
 
-    return {"variants": VARIANTS, "tasks": TASKS, "stressors": STRESSORS, "suites": SUITES}
+    return {"variants": VARIANTS, "tasks": TASKS, "recipes": RECIPES, "stressors": STRESSORS, "suites": SUITES}
 
 
 def list_command(
-    kind: Annotated[str | None, typer.Argument(help="variants, tasks, stressors or suites; all when left out.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="variants, tasks, recipes, stressors or suites; all when left out.")
+    ] = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """List variants, tasks, stressors and suites, built in and from plug-ins.
+    """List variants, tasks, recipes, stressors and suites, built in and from plug-ins.
 
     Examples:
 

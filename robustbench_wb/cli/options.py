@@ -21,7 +21,12 @@ Variants = Annotated[
     ),
 ]
 Size = Annotated[str | None, typer.Option("--size", help="Size of the variants.  [default: the scale's]")]
-Recipe = Annotated[str, typer.Option("--recipe", help="'standard' trains; 'none' takes the model as it is built.")]
+Recipe = Annotated[
+    str,
+    typer.Option(
+        "--recipe", help="How to train, by a name that `list recipes` prints; 'none' takes it as it is built."
+    ),
+]
 Scale = Annotated[str, typer.Option("--scale", help="How much is run: smoke, small or full.")]
 Samples = Annotated[
     int | None, typer.Option("--samples", help="Evaluated samples.  [default: the scale's]", metavar="N")

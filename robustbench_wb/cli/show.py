@@ -1,4 +1,4 @@
-"""``show``: one variant, suite, stressor, task, or one version of the score table; or the layers of a subject."""
+"""``show``: one entry of ``list``, or one version of the score table; or the layers of a subject."""
 
 import re
 from typing import Annotated, Any
@@ -117,6 +117,10 @@ def _details(kind: str, value: Any) -> dict[str, Any]:
         defaults = {key: str(field.default) for key, field in value.model_fields.items() if not field.is_required()}
         required = [key for key, field in value.model_fields.items() if field.is_required()]
         return {"what": _first_line(value.__doc__), "required numbers": required, "defaults": defaults}
+    if kind == "recipes":
+        budgets = {scale: value("digits", scale) for scale in ("smoke", "small", "full")}
+        on_digits = {f"digits, {scale}": plain(recipe) for scale, recipe in budgets.items()}
+        return {"what": _first_line(value.__doc__), **on_digits}
     if isinstance(value, Spec):
         details: dict[str, Any] = plain(value)
         return details

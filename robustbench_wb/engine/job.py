@@ -11,8 +11,13 @@ from robustbench_wb.tasks.task import Dataset
 
 
 def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
-    """Say at once that a stressor cannot perturb what a task consists of."""
+    """Say at once that a stressor or an adversary cannot perturb what a task consists of."""
     image = isinstance(dataset.shape, ImageShape)
+    for subject in task.subjects:
+        if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
+            raise UsageError(
+                f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
+            )
     for stressor in (rung for ladder in task.ladders for rung in ladder.rungs):
         if stressor.modality == "image" and not image:
             raise UsageError(f"stressor {stressor.name!r} perturbs images, and task {dataset.label!r} has none")

@@ -15,6 +15,8 @@ from robustbench_wb.errors import DivergedError
 from robustbench_wb.models.inputs import lengths, trim
 from robustbench_wb.progress import Advance
 from robustbench_wb.tasks.vocabulary import MASK, SPECIAL
+from robustbench_wb.training.adversary import adversarial_loss
+from robustbench_wb.training.forward import forward
 from robustbench_wb.training.losses import next_token_losses
 from robustbench_wb.training.recipe import Recipe
 
@@ -140,7 +142,7 @@ def train(
 ) -> float:
     """Train ``model`` in place from ``position`` to the end; return the mean loss of the last epoch (nats).
 
-    On CUDA the forward runs in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32. What a
+    On CUDA forward passes run in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32. What a
     model draws itself (dropout) is a function of seed and step; torch's own generators are left as they were.
 
     Raises:
@@ -164,7 +166,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
             reseed(rng.stream_key(seed, "train-model", step))
-            losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch))
+            losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch, (step + 1) / total))
             advance(1)
             position.step = step + 1
             # Looking at the loss waits for the device, so it is looked at now and then and at the end.
@@ -211,19 +213,23 @@ def _step(
     recipe: Recipe,
     seed: int,
     epoch: int,
+    progress: float,
 ) -> Tensor:
-    """One optimiser step; returns the detached loss."""
+    """One optimiser step, to which ``progress`` of the run is over; returns the detached loss."""
     inputs = data.inputs[ids]
     if data.texts:
         inputs = hide_words(trim(inputs.long()), ids, recipe, seed, epoch)
     else:
         inputs = augment(inputs.float() / 255, ids, recipe, seed, epoch)
-    with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=inputs.device.type == "cuda"):
-        logits = model(inputs)
-    if logits.ndim == 3:
-        loss = next_token_losses(logits.float(), data.inputs[ids].long()).mean()
+    labels = data.labels[ids]
+    if recipe.adversary is not None:
+        loss = adversarial_loss(model, inputs, labels, ids, recipe, recipe.adversary, seed, epoch, progress)
     else:
-        loss = F.cross_entropy(logits.float(), data.labels[ids], label_smoothing=recipe.label_smoothing)
+        logits = forward(model, inputs)
+        if logits.ndim == 3:
+            loss = next_token_losses(logits, data.inputs[ids].long()).mean()
+        else:
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     return descend(model, optimizer, loss, recipe.clip)
 
 

@@ -148,6 +148,7 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         (["run", "--scale", "huge"], "--scale"),
         (["run", "--size", "huge"], "no size 'huge'"),
         (["run", "--recipe", "secret"], "unknown recipe"),
+        (["run", "--recipe", "trades", "--suite", "clean", "--task", "sentences"], "task 'sentences' has none"),
         (["run", "--device", "abacus"], "abacus"),
         (["run", "--progress", "loud"], "unknown progress style"),
         (["run", "--log-level", "loud"], "unknown log level"),
@@ -252,7 +253,8 @@ def test_help_gives_examples_and_exit_codes(cli: Run) -> None:
 
 def test_list_and_show_in_json(cli: Run) -> None:
     listing = json.loads(cli("list", "--json").stdout)
-    assert {"variants", "tasks", "stressors", "suites"} == set(listing)
+    assert {"variants", "tasks", "recipes", "stressors", "suites"} == set(listing)
+    assert {"standard", "none", "pgd-at", "trades"} <= {e["name"] for e in listing["recipes"]}
     assert {"vit", "crate", "bilateral", "boosting", "bilateral-boosting"} <= {e["name"] for e in listing["variants"]}
     shown = json.loads(cli("show", "bilateral", "--json").stdout)
     assert shown["variants"]["status"] == "reconstruction"

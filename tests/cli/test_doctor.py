@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from planted_mistakes import HEAD, MISTAKES, NEAREST
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.cli.app import run_cli
@@ -30,6 +30,7 @@ from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.variant import Size
 from robustbench_wb.progress import Silent
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
 
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -209,6 +210,42 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
     trained = Prepared(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
     found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
     assert found.train_samples == found.seconds == 30 * 1437
+
+
+class Counting(nn.Module):
+    """Counts the images that it is shown, and those whose gradient it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.forwards, self.backwards = nn.Linear(64, 10), 0, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        logits = self.linear(images.flatten(1))
+        if logits.requires_grad:
+            logits.register_hook(self.count)
+        return logits
+
+    def count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@pytest.mark.parametrize("recipe", ["pgd-at", "trades"])
+def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> None:
+    """Against a model that counts: images seen, and gradients that came back to it."""
+    request = RunRequest(variants=("vit",), recipe=recipe, samples=1, stressors=("clean",), device="cpu")
+    job = Prepared(request, Silent())
+    whole = job.plan.tasks[0].subjects[0].recipe
+    found = forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 0.0))
+    model = Counting()
+    short, split = whole.model_copy(update={"epochs": 1}), job.datasets[0].train
+    data = TrainingData(torch.tensor(split.inputs[:64]), torch.tensor(split.labels[:64]))
+    train(model, make_optimizer(model, short), data, short, 0, Position(0, 0.0), lambda n: None, lambda p: None)
+    each = whole.epochs * len(split)
+    # One forward and one gradient are those of plain training; the clean cell of one sample looks twice.
+    assert found.forwards == each * (model.forwards // 64 - 1) + 2
+    assert found.backwards == each * (model.backwards // 64 - 1)
+    assert found.train_samples == each
 
 
 def test_stressors_of_unknown_cost_are_named() -> None:

@@ -120,6 +120,11 @@ def test_finding_recipes() -> None:
     budgets = [find_recipe("standard", "digits", scale).epochs for scale in ("smoke", "small", "full")]
     assert budgets == sorted(set(budgets))
     assert find_recipe("standard", "own/toy", "small") == find_recipe("standard", "cifar10", "small")
+    for task, eps in (("digits", "32/255"), ("fashion-mnist", "8/255"), ("own/toy", "8/255")):
+        for name, beta in (("pgd-at", None), ("trades", 6.0)):
+            adversary = find_recipe(name, task, "smoke").adversary
+            assert adversary is not None
+            assert (str(adversary.eps), adversary.beta) == (eps, beta)
     with pytest.raises(UnknownNameError, match=r"unknown recipe 'standart'; did you mean standard\?"):
         find_recipe("standart", "digits", "smoke")
 

@@ -18,7 +18,7 @@ from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training import checkpoint, snapshot, stage
 from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
-from robustbench_wb.training.recipe import AS_BUILT, Recipe
+from robustbench_wb.training.recipe import AS_BUILT, Adversary, Recipe
 
 
 def test_training_learns_digits() -> None:
@@ -260,21 +260,28 @@ class StopAt:
         yield advance
 
 
-@pytest.mark.parametrize("stop", [1, 2, 6, 7, 8, 13, 14, STEPS - 1])
+AGAINST = RECIPE.model_copy(
+    update={"adversary": Adversary(method="trades", eps="16/255", steps=2, beta=6.0, warmup=0.7)}
+)
+
+
+@pytest.mark.parametrize(
+    ("stop", "recipe"), [*((stop, RECIPE) for stop in (1, 2, 6, 7, 8, 13, 14, STEPS - 1)), (10, AGAINST)]
+)
 def test_a_resumed_run_equals_an_unbroken_one(
-    stop: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int, recipe: Recipe, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken = run()
+    unbroken = run(recipe=recipe)
     final = json.loads(checkpoints(cache, ".json")[0].read_text())["final_loss"]
     monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "other"))
     monkeypatch.setattr("robustbench_wb.training.loop.SNAPSHOT_SECONDS", 0.0)
     with pytest.raises(Stop):
-        run(progress=StopAt(stop))
+        run(recipe=recipe, progress=StopAt(stop))
     assert [p.suffix for p in checkpoints(tmp_path / "other", "")] == [".partial"]
     torch.manual_seed(stop)
     steps: list[int] = []
     monkeypatch.setattr(stage, "train", lambda *a: steps.append(a[5].step) or train(*a))
-    resumed = run()
+    resumed = run(recipe=recipe)
     assert steps == [stop]  # went on where it was: the step that was stopped in was not kept
     assert resumed.weights == unbroken.weights
     assert not checkpoints(tmp_path / "other", ".partial")

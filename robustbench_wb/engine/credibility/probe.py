@@ -11,10 +11,10 @@ from torch import Tensor
 
 from robustbench_wb.engine.doctor.gradients import slope_error
 from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.norms import LINF
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Bounded
 from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
-from robustbench_wb.stressors.attacks.norms import LINF
 from robustbench_wb.stressors.attacks.oracle import TINY, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.attacks.square import SquareLinf

@@ -23,10 +23,11 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
     samples = min(len(dataset.test), plan.samples or len(dataset.test))
     rungs = [rung for ladder in task.ladders for rung in ladder.rungs]
     known = [cost for cost in map(passes, rungs) if cost is not None]
-    forwards = samples * sum(cost[0] for cost in known)
-    backwards = samples * sum(cost[1] for cost in known)
     subject = task.subjects[0]
     trained = 0 if subject.checkpoint is not None else _trained(subject.recipe, len(dataset.train))
+    inner = _inner(subject.recipe)
+    forwards = samples * sum(cost[0] for cost in known) + trained * inner[0]
+    backwards = samples * sum(cost[1] for cost in known) + trained * inner[1]
     seconds = forwards * speed.forward + backwards * speed.backward + trained * speed.training
     return Forecast(
         suite=plan.suite,
@@ -43,6 +44,16 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
 
 def _trained(recipe: Recipe, samples: int) -> int:
     return recipe.epochs * min(samples, recipe.train_samples or samples)
+
+
+def _inner(recipe: Recipe) -> tuple[int, int]:
+    """Forward passes and gradients that a sample of adversarial training costs beside those of plain training."""
+    adversary = recipe.adversary
+    if adversary is None:
+        return 0, 0
+    # TRADES also looks at the clean image, once for its adversary and once for its own loss.
+    looks, losses = (2, 1) if adversary.method == "trades" else (0, 0)
+    return adversary.steps + looks, adversary.steps + losses
 
 
 def time_finding(speed: Speed, found: Forecast) -> Finding:

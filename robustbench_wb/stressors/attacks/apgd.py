@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import LOSSES, targeted_dlr
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.oracle import Answer, Oracle
 from robustbench_wb.stressors.attacks.targeted import Targeted
 

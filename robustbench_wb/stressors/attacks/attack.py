@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.norms import Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.norms import Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.search import search
 from robustbench_wb.stressors.stressor import Job, Kind, Stressed, Stressor

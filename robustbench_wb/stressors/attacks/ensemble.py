@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.attack import Bounded
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 

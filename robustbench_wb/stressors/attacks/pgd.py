@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
+from robustbench_wb.norms import L1_NORM, L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
-from robustbench_wb.stressors.attacks.norms import L1_NORM, L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 

@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb import rng
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 BETAS = (0.9, 0.999)

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb import rng
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact, parse_exact
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import margin
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)

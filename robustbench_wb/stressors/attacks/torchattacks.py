@@ -19,11 +19,11 @@ from torch import nn
 
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError, UnknownNameError, UsageError
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.registry import suggest
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, build_value, predict
 
 _L2 = {"PGDL2", "PGDRSL2"}

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from scipy.optimize import minimize
 
-from robustbench_wb.stressors.attacks.norms import L2_NORM, LINF, Norm
+from robustbench_wb.norms import L2_NORM, LINF, Norm
 
 NORMS = [LINF, L2_NORM]
 ORDER = {"linf": np.inf, "l2": 2}

@@ -1,0 +1,109 @@
+"""Adversarial training: the inner maximisation over images, and the loss of the outer minimisation over weights.
+
+The inner loop sees the model in eval mode: dropout is off and batch norms use their running statistics, which it does
+not touch, so that an image's adversary does not depend on who shares its batch. The outer loss sees the mode of
+training again. Only input gradients are computed in the inner loop.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustbench_wb import rng
+from robustbench_wb.norms import L2_NORM, LINF, Norm
+from robustbench_wb.training.forward import forward
+from robustbench_wb.training.recipe import Adversary, Recipe
+
+START = 0.001
+"""Deviation of the Gaussian start of TRADES: the divergence has no gradient at the image itself."""
+
+_NORMS: dict[str, Norm] = {"linf": LINF, "l2": L2_NORM}
+
+
+def adversarial_loss(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    recipe: Recipe,
+    adversary: Adversary,
+    seed: int,
+    epoch: int,
+    progress: float,
+) -> Tensor:
+    """Mean loss (nats) over a batch that is attacked first; ``progress`` is the share of the training that is over.
+
+    PGD-AT: CE(f(x'), y) at the x' of largest cross-entropy (Madry et al. 2018, eq. 2.1). TRADES: CE(f(x), y) +
+    beta KL(p(x) || p(x')) at the x' of largest divergence (Zhang et al. 2019, eq. 5); both terms train the weights.
+    """
+    radius = float(adversary.eps) * (min(1.0, progress / adversary.warmup) if adversary.warmup else 1.0)
+    worst = worst_images(model, images, labels, ids, adversary, radius, seed, epoch)
+    if adversary.beta is None:
+        return F.cross_entropy(forward(model, worst), labels, label_smoothing=recipe.label_smoothing)
+    clean = forward(model, images)
+    natural = F.cross_entropy(clean, labels, label_smoothing=recipe.label_smoothing)
+    return natural + adversary.beta * divergence(clean, forward(model, worst)).mean()
+
+
+def divergence(clean: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(clean) || softmax(other)) per sample (nats), (B,); gradients flow into both (B, classes) logits."""
+    return F.kl_div(F.log_softmax(other, 1), F.log_softmax(clean, 1), reduction="none", log_target=True).sum(1)
+
+
+def worst_images(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    adversary: Adversary,
+    radius: float,
+    seed: int,
+    epoch: int,
+) -> Tensor:
+    """The last iterates (B, C, H, W) of the ascent from ``images``, inside their balls of ``radius`` and [0, 1].
+
+    The start is a function of (seed, sample id, epoch): uniform in the ball for PGD, Gaussian for TRADES.
+    """
+    norm = _NORMS[adversary.norm]
+    radii = torch.full((len(images), 1, 1, 1), radius, device=images.device)
+
+    def project(candidate: Tensor) -> Tensor:
+        return (images + norm.project(candidate - images, radii)).clamp(0.0, 1.0)
+
+    shape = tuple(images.shape[1:])
+    if adversary.method == "pgd":
+        start = radius * norm.inside(ids, shape, seed, "train-adversary", epoch)
+    else:
+        start = START * rng.normal(ids, shape, seed, "train-adversary", epoch)
+    current = project(images + start)
+    with evaluating(model):
+        loss = _inner_loss(model, images, labels, adversary)
+        for _ in range(adversary.steps):
+            current.requires_grad_(True)
+            (gradient,) = torch.autograd.grad(loss(current), current, allow_unused=True, materialize_grads=True)
+            current = project(current.detach() + float(adversary.step) * radius * norm.steepest(gradient))
+    return current
+
+
+def _inner_loss(model: nn.Module, images: Tensor, labels: Tensor, adversary: Adversary) -> Callable[[Tensor], Tensor]:
+    """What the adversary raises, summed over the batch, so that a sample's gradient is its own."""
+    if adversary.method == "pgd":
+        return lambda current: F.cross_entropy(forward(model, current), labels, reduction="sum")
+    with torch.no_grad():
+        clean = forward(model, images)
+    return lambda current: divergence(clean, forward(model, current)).sum()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; every module then gets back the mode that it had, frozen ones too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
