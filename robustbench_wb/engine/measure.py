@@ -64,20 +64,23 @@ def measure(
     """Measure one cell.
 
     ``before`` holds the state of every sample when this cell begins: only those still ``ROBUST`` (or ``SCORED``) are
-    tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
-    ``WRONG``. ``look`` is shown what was perturbed, and gives the seconds that it took: they are not the cell's.
+    tried, and by a stressor that is not adversarial those ``WRONG`` when clean too; all others keep their state. None:
+    this is the clean cell, where every sample is judged and an error is ``WRONG``. ``look`` is shown what was
+    perturbed, and gives the seconds that it took: they are not the cell's.
 
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
     started = time.perf_counter()
     count = len(samples)
-    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, (State.ROBUST, State.SCORED)))
+    tried = (State.ROBUST, State.SCORED) if stressor.adversarial() else (State.ROBUST, State.SCORED, State.WRONG)
+    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, tried))
     states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
     losses = np.full(count, np.nan, np.float32)
     forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
     wobble, looked = 0, 0.0
-    failed = State.WRONG if before is None else State.BROKEN
+    was_wrong = np.ones(count, bool) if before is None else before == State.WRONG
+    failed = np.where(was_wrong, State.WRONG, State.BROKEN)
     advance(count - len(alive))
     numbers = int(np.prod(samples.inputs.shape[1:]))
     shard = max(batch, SHARD_BYTES // (4 * numbers))
@@ -96,7 +99,7 @@ def measure(
             stressed = stressor.apply(job)
             stressor.check(job.inputs, stressed.inputs)
             verdict = _score(job, stressed) if samples.language else _judge(job, stressed)
-        judged = State.SCORED if samples.language else np.where(verdict.correct, State.ROBUST, failed)
+        judged = State.SCORED if samples.language else np.where(verdict.correct, State.ROBUST, failed[rows])
         states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         losses[rows] = verdict.losses
         forwards[rows] = stressed.forwards + verdict.passes

@@ -15,6 +15,10 @@ STRESSORS.add("fgsm-linf", f"{_PGD}:FgsmLinf", "one signed gradient step (Goodfe
 STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step in L2")
 STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
 STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
+_PUBLISHED = "robustbench_wb.stressors.attacks.published"
+STRESSORS.add("published-fgsm-linf", f"{_PUBLISHED}:PublishedFgsm", "FGSM by some papers' protocol: own label, no box")
+STRESSORS.add("published-pgd-linf", f"{_PUBLISHED}:PublishedPgd", "PGD by some papers' protocol: own label, no box")
+STRESSORS.add("published-spsa", f"{_PUBLISHED}:PublishedSpsa", "SPSA by some papers' protocol, with its defect")
 
 PROVIDER = "torchattacks:"
 
