@@ -26,9 +26,6 @@ SHARD_BYTES = 1 << 28
 """Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
 
 
-_OPEN = (State.ROBUST, State.SCORED)
-"""A sample in one of these states is still to be tried."""
-
 Look = Callable[[Job, Stressed], float]
 """Shown what a cell perturbed; gives the seconds that looking took."""
 
@@ -90,7 +87,8 @@ class _Tally:
         count = len(samples)
         self.identity, self.samples = identity, samples
         self.states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
-        self.failed = State.WRONG if before is None else State.BROKEN
+        was_wrong = np.ones(count, np.bool_) if before is None else before == State.WRONG
+        self.failed = np.where(was_wrong, State.WRONG, State.BROKEN)
         self.losses = np.full(count, np.nan, np.float32)
         self.forwards, self.backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
         self.wobble, self.looked = 0, 0.0
@@ -102,7 +100,7 @@ class _Tally:
 
     def add(self, rows: NDArray[np.int64], stressed: Stressed, verdict: "_Verdict") -> None:
         """Take in what became of some rows."""
-        judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed)
+        judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         self.losses[rows] = verdict.losses
         self.forwards[rows] = stressed.forwards + verdict.passes
@@ -130,16 +128,17 @@ def measure(
     """Measure one cell, or all cells of a ladder that its stressor answers at once.
 
     ``before`` holds the state of every sample when the first cell begins: only those still ``ROBUST`` (or ``SCORED``)
-    are tried, all others keep their state. None: this is the clean cell, where every sample is judged and an error is
-    ``WRONG``. ``looks``, one per rung or none, are shown what was perturbed, and give the seconds that it took: they
-    are not the cell's. The time of a search is shared out among its cells by the passes that each has spent.
+    are tried, and by a stressor that is not adversarial those ``WRONG`` when clean too; all others keep their state.
+    None: this is the clean cell, where every sample is judged and an error is ``WRONG``. ``looks``, one per rung or
+    none, are shown what was perturbed, and give the seconds that it took: they are not the cell's. The time of a search
+    is shared out among its cells by the passes that each has spent.
 
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
     started = time.perf_counter()
     count = len(samples)
-    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _OPEN))
+    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _open(rungs[0])))
     tallies = [_Tally(identity, samples, before) for identity in identities]
     advance(count - len(alive))
     seed = identities[0].seed
@@ -149,7 +148,7 @@ def measure(
             for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
-                    still = np.isin(tallies[level - 1].states[rows], (*_OPEN, State.ERRORED))
+                    still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
                     tallies[level].inherit(tallies[level - 1], rows[~still])
                 part, tried = job.rows(still), stressed.rows(still)
                 stressor.check(part.inputs, tried.inputs)
@@ -160,6 +159,12 @@ def measure(
     seconds = time.perf_counter() - started - sum(tally.looked for tally in tallies)
     passes = [1 + int(tally.forwards.sum()) + int(tally.backwards.sum()) for tally in tallies]
     return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
+
+
+def _open(stressor: Stressor) -> tuple[State, ...]:
+    """The states of samples that are still to be tried: who looks for errors has nothing to do where there is one."""
+    tried = (State.ROBUST, State.SCORED)
+    return tried if stressor.adversarial() else (*tried, State.WRONG)
 
 
 def _perturb(rungs: Sequence[Stressor], job: Job) -> list[Stressed]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robustbench_wb.engine.credibility.check import Credibility
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import Spec, digest
+from robustbench_wb.stressors.protocol import ProtocolName
 
 Metric = Literal["accuracy", "perplexity"]
 """What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
@@ -27,7 +28,7 @@ class State(IntEnum):
     BROKEN = 1
     """Correct when clean, wrong under the stressor."""
     WRONG = 2
-    """Wrong already when clean; an attack has nothing to add."""
+    """Wrong already when clean. An adversarial stressor does not try it; under any other it is still wrong."""
     ERRORED = 3
     """Could not be judged (logits not finite, an exception)."""
     NOT_RUN = 4
@@ -85,6 +86,8 @@ class Cell(Spec):
     seed: int
     metric: Metric = "accuracy"
     """A fact of the task, so that a cell that failed has it too."""
+    protocol: ProtocolName = "sound"
+    """A fact of the stressor."""
 
 
 @dataclass(frozen=True, eq=False)

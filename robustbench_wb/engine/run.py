@@ -276,6 +276,7 @@ class _Bench:
             strength=stressor.strength,
             seed=self.job.plan.seed,
             metric="perplexity" if self.dataset.shape.causal else "accuracy",
+            protocol=stressor.protocol,
         )
 
     def _failed(

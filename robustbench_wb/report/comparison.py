@@ -49,6 +49,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[
     panels: dict[str, list[Pair]] = {}
     for pair in comparison.pairs:
         what = f"suite {pair.new.suite}" + (", perplexity" if pair.metric == "perplexity" else "")
+        what += f", protocol {pair.new.protocol}" if pair.new.protocol != "sound" else ""
         title = f"{pair.new.task}, {pair.new.scale} scale, {what}: {labels[pair.new.subject]}"
         panels.setdefault(title, []).append(pair)
     blocks = [_panel(title, pairs, width) for title, pairs in panels.items()]

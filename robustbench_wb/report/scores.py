@@ -102,8 +102,9 @@ def strength_order(strength: str) -> tuple[int, Fraction, str]:
 
 
 def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
-    task, scale, suite, suite_version, metric = panel
-    title = f"{task}, {scale} scale: {_UNIT[metric]}"
+    task, scale, suite, suite_version, metric, protocol = panel
+    rules = "" if protocol == "sound" else f", protocol {protocol}"
+    title = f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
     notes = (_facts(rows, f"suite {suite} v{suite_version}", version), *_footnotes(rows))
     subjects = subject_labels(rows)
     wide = _wide(rows, subjects)

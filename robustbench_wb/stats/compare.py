@@ -17,12 +17,12 @@ from robustbench_wb.store.rows import ScoreRow
 
 Verdict = Literal["worse", "better", "equivalent", "undecided", "incomplete", "not comparable"]
 
-MUST_AGREE: Final = ("metric", "suite_version", "data", "samples", "signature", "stressor_code", "ladder", "n")
+_ALWAYS_KNOWN: Final = ("metric", "protocol", "suite_version", "n")
+"""The ones that a row whose subject could not be built has, too."""
+
+MUST_AGREE: Final = (*_ALWAYS_KNOWN, "data", "samples", "signature", "stressor_code", "ladder")
 """Fields that say what was measured. A stronger attack lowers accuracy without any change in the subject:
 when one of these differs, two numbers are not comparable, and that is never called a regression."""
-
-_ALWAYS_KNOWN: Final = ("metric", "suite_version", "n")
-"""The only ones that a row whose subject could not be built still has."""
 
 
 class Difference(Spec):

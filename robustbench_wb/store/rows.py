@@ -7,12 +7,13 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from robustbench_wb.engine.record import Metric
 from robustbench_wb.spec import Spec
+from robustbench_wb.stressors.protocol import ProtocolName
 
 Slot = tuple[str, str, str, str, str, str, str, str, int]
 """What a row stands for: a later measurement of the same slot replaces it."""
 
-Panel = tuple[str, str, str, int, Metric]
-"""Task, scale, suite, suite version and metric: only rows that share them stand in one table or one ranking."""
+Panel = tuple[str, str, str, int, Metric, ProtocolName]
+"""Task, scale, suite, its version, metric and protocol: only rows that share them stand in one table or ranking."""
 
 _ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
 LAYER_MEANS: tuple[str, ...] = ("coding_rate", "sparsity", "entropy", "similarity")
@@ -103,6 +104,8 @@ class ScoreRow(Spec):
     """Mean cosine of different tokens."""
     layers: str = ""
     """JSON: ``n``, and per measure lists with one entry per layer, and their drift. Empty when not measured."""
+    protocol: ProtocolName = "sound"
+    """Under which rules the stressor works; ``as-published`` ones are those of a group of papers, defects included."""
 
     grade: Literal["", "A", "B", "C", "F"] = ""
     """How far the number may be believed, see docs/credibility.md; empty where nobody looked for errors."""
@@ -135,7 +138,7 @@ class ScoreRow(Spec):
     @property
     def panel(self) -> Panel:
         """The rows that it may stand beside in one table."""
-        return (self.task, self.scale, self.suite, self.suite_version, self.metric)
+        return (self.task, self.scale, self.suite, self.suite_version, self.metric, self.protocol)
 
     @property
     def subject(self) -> tuple[str, ...]:

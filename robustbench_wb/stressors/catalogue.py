@@ -38,6 +38,10 @@ STRESSORS.add("quick-linf", f"{_ENSEMBLE}:QuickLinf", "for a CPU: FGSM, PGD with
 STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "for a CPU: the same in L2")
 STRESSORS.add("autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's four attacks (Croce & Hein 2020)")
 STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "AutoAttack's four attacks in L2")
+_PUBLISHED = "robustbench_wb.stressors.attacks.published"
+STRESSORS.add("published-fgsm-linf", f"{_PUBLISHED}:PublishedFgsm", "FGSM by some papers' protocol: own label, no box")
+STRESSORS.add("published-pgd-linf", f"{_PUBLISHED}:PublishedPgd", "PGD by some papers' protocol: own label, no box")
+STRESSORS.add("published-spsa", f"{_PUBLISHED}:PublishedSpsa", "SPSA by some papers' protocol, with its defect")
 
 PROVIDER = "torchattacks:"
 

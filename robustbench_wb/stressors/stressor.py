@@ -16,13 +16,14 @@ from robustbench_wb.models.inputs import batches
 from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
+from robustbench_wb.stressors.protocol import ProtocolName
 
 Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Samples to perturb. Attacks only ever get samples that the subject classifies correctly."""
+    """Samples to perturb. Adversarial stressors only ever get samples that the subject classifies correctly."""
 
     model: nn.Module
     """Eval mode, parameters frozen; inputs to logits (B, classes)."""
@@ -91,6 +92,8 @@ class Stressor(Spec, ABC):
     """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
     modality: ClassVar[Literal["image", "any"]] = "image"
     """What it can perturb."""
+    protocol: ClassVar[ProtocolName] = "sound"
+    """Fixed by the name, which is in the signature."""
 
     @property
     def signature(self) -> str:
@@ -124,7 +127,10 @@ class Stressor(Spec, ABC):
         return code_digest(type(self).__module__)
 
     def adversarial(self) -> bool:
-        """True when it looks for errors: a sample broken at a lower strength is then not tried again."""
+        """True when it looks for errors: only samples that are still right are tried, strength by strength.
+
+        False: every strength stands alone, and is given all samples, those wrong when clean too: they may become right.
+        """
         return False
 
     @abstractmethod

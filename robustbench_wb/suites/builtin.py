@@ -11,3 +11,4 @@ def _read(name: str) -> Suite:
 
 CLEAN = _read("clean.toml")
 ADVERSARIAL = _read("adversarial.toml")
+ADVERSARIAL_AS_PUBLISHED = _read("adversarial-as-published.toml")

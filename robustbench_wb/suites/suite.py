@@ -87,6 +87,9 @@ SUITES: Registry[Suite] = Registry("suite")
 _BUILT_IN = "robustbench_wb.suites.builtin"
 SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on the images as they are")
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, FGSM and PGD in Linf and L2 over epsilon lists")
+SUITES.add(
+    "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
+)
 
 
 def find_suite(name: str) -> Suite:

@@ -58,6 +58,16 @@ def test_the_same_record_is_equivalent_without_looking() -> None:
     assert (pair.difference, pair.low, pair.high, pair.both, pair.neither) == (0, 0, 0, 3, 3)
 
 
+def test_numbers_of_different_protocols_are_not_compared() -> None:
+    old, new = row(record()), row(record(weights="other"), protocol="as-published")
+    failed = row(None, 4, "no subject", protocol="as-published")
+    for later in (new, failed):
+        comparison = compare([old], [later], {})
+        assert only(comparison).verdict == "not comparable"
+        assert "protocol: sound and as-published" in only(comparison).reason
+        assert comparison.exit_code == ExitCode.NOT_COMPARABLE
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

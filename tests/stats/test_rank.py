@@ -25,6 +25,12 @@ def test_scales_and_metrics_are_ranked_by_themselves() -> None:
     assert ranked(rows) == rows
 
 
+def test_protocols_are_ranked_by_themselves() -> None:
+    rows = [row(record(states(1, 9))), row(record(states(9, 1)), variant="crate", protocol="as-published")]
+    assert ranked(rows) == rows
+    assert len({entry.panel for entry in rows}) == 2
+
+
 def test_all_cells_count_and_a_missing_or_failed_one_is_the_worst() -> None:
     def cells(variant: str, *robust: int) -> list[ScoreRow]:
         made = [record(states(count, 10 - count), signature=str(count)) for count in robust]

@@ -41,7 +41,7 @@ def wrong(text: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["clean", "adversarial"])
+@pytest.mark.parametrize("name", ["clean", "adversarial", "adversarial-as-published"])
 def test_built_in_suites(name: str) -> None:
     suite = find_suite(name)
     assert suite.name == name

@@ -41,6 +41,10 @@ class Probe(Stressor):
     queries: int = Field(default=300, ge=1)
     """Of the black box."""
 
+    def adversarial(self) -> bool:
+        """Whether it is given samples that are right when clean, and no others."""
+        return True
+
     def apply(self, job: Job) -> Stressed:
         """Examine; the inputs come back as they are."""
         count = len(job.ids)

@@ -4,6 +4,7 @@ from robustbench_wb.engine.doctor.cost import Speed
 from robustbench_wb.engine.doctor.finding import Finding, Forecast
 from robustbench_wb.engine.plan import Plan
 from robustbench_wb.stressors.attacks.attack import Attack
+from robustbench_wb.stressors.attacks.published import Published
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
@@ -14,6 +15,9 @@ def passes(stressor: Stressor) -> tuple[int, int] | None:
     if isinstance(stressor, Attack):
         # Each run: a pass with a gradient per step, a last look without one; then the independent verdict.
         return stressor.runs * (stressor.iterations + 1) + 1, stressor.runs * stressor.iterations
+    if isinstance(stressor, Published):
+        forwards, backwards = stressor.passes
+        return forwards + 2, backwards
     return None if stressor.adversarial() else (2, 0)
 
 
