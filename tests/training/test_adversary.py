@@ -137,7 +137,7 @@ def test_more_steps_climb_higher() -> None:
         for steps in (1, 3, 10):
             other = model(worst(model, given, adversary.model_copy(update={"steps": steps})))
             trades = divergence(model(given[0]), other).mean()
-            heights.append(float(trades if adversary.beta else nn.functional.cross_entropy(other, given[1])))
+            heights.append((trades if adversary.beta else nn.functional.cross_entropy(other, given[1])).item())
         assert heights[0] < heights[1] < heights[2]
 
 
