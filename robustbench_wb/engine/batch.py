@@ -88,7 +88,11 @@ def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
         return wanted
     if not inputs.is_floating_point() or not len(inputs):
         return ENOUGH
-    safe, _ = safe_batch(model, inputs)
+    try:
+        safe, _ = safe_batch(model, inputs)
+    except Exception:  # whatever a model without gradients raises; attacks that need them will say so
+        _log.debug("no gradient, so its memory is not known", exc_info=True)
+        return ENOUGH
     limit = LIMIT if inputs.is_cuda else ENOUGH
     return limit if safe is None else max(1, min(safe, limit))
 

@@ -94,9 +94,10 @@ class _Tally:
         self.wobble, self.looked = 0, 0.0
         self.evidence: Counter[str] = Counter()
 
-    def inherit(self, lower: "_Tally", rows: NDArray[np.int64]) -> None:
-        """Rows that a lower strength broke are broken here, by the same inputs."""
+    def inherit(self, lower: "_Tally", rows: NDArray[np.int64], stressed: Stressed) -> None:
+        """Rows that a lower strength broke are broken here, by the same inputs; what was spent here was spent."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
+        self.forwards[rows], self.backwards[rows] = stressed.forwards, stressed.backwards
 
     def add(self, rows: NDArray[np.int64], stressed: Stressed, verdict: "_Verdict") -> None:
         """Take in what became of some rows."""
@@ -149,7 +150,7 @@ def measure(
                 still = np.ones(len(rows), np.bool_)
                 if level:
                     still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
-                    tallies[level].inherit(tallies[level - 1], rows[~still])
+                    tallies[level].inherit(tallies[level - 1], rows[~still], stressed.rows(~still))
                 part, tried = job.rows(still), stressed.rows(still)
                 stressor.check(part.inputs, tried.inputs)
                 verdict = batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))

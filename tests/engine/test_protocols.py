@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.record import Identity, State
 from robustbench_wb.engine.request import RunRequest
@@ -42,12 +43,12 @@ def test_states_follow_the_true_label_though_the_own_one_is_attacked() -> None:
     levels = np.array([130, 250, 130, 250, 120, 30, 0], np.uint8).reshape(-1, 1, 1, 1)  # the boundary is at 127.5
     samples = Samples(np.arange(7, dtype=np.int32), levels, np.array([0, 0, 1, 1, 0, 0, 0]))
     made: list[Identity] = [identity(signature="clean"), identity(signature="published")]
-    fixed = {"device": torch.device("cpu"), "batch": 3, "advance": lambda count: None}
-    clean = measure(planted(), parse_stressor("clean"), made[0], samples, None, **fixed)  # type: ignore[arg-type]
+    fixed = {"device": torch.device("cpu"), "batch": BatchSize(3), "advance": lambda count: None}
+    (clean,) = measure(planted(), [parse_stressor("clean")], made[:1], samples, None, **fixed)  # type: ignore[arg-type]
     right, wrong = State.ROBUST, State.WRONG
     assert clean.states.tolist() == [right, right, wrong, wrong, wrong, wrong, State.ERRORED]
     attack = parse_stressor("published-fgsm-linf;eps=1/10")
-    found = measure(planted(), attack, made[1], samples, clean.states, **fixed)  # type: ignore[arg-type]
+    (found,) = measure(planted(), [attack], made[1:], samples, clean.states, **fixed)  # type: ignore[arg-type]
     # Near the boundary both the right and the wrong change sides; far from it nothing happens.
     assert found.states.tolist() == [State.BROKEN, right, right, wrong, right, wrong, State.ERRORED]
     assert found.wobble == 0
