@@ -1,5 +1,7 @@
 """The one error hierarchy. Every error a user can cause carries its exit code and one clear sentence."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -70,3 +72,15 @@ def first_line(error: BaseException, limit: int = 300) -> str:
     """The first line of a library's message, which often has a page of advice after it; ``limit`` characters of it."""
     lines = str(error).strip().splitlines()
     return lines[0][:limit] if lines else type(error).__name__
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """Turn whatever a model or a library raises into one clear line; the traceback goes to the debug log."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise MeasurementError(f"{what}: {type(error).__name__}: {reason[0] if reason else 'no message'}") from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.stressors.stressor import Job
 
 LIMIT = 4096
@@ -89,8 +90,9 @@ def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     if not inputs.is_floating_point() or not len(inputs):
         return ENOUGH
     try:
-        safe, _ = safe_batch(model, inputs)
-    except Exception:  # whatever a model without gradients raises; attacks that need them will say so
+        with one_line("memory"):
+            safe, _ = safe_batch(model, inputs)
+    except MeasurementError:  # the attacks that need gradients will say so
         _log.debug("no gradient, so its memory is not known", exc_info=True)
         return ENOUGH
     limit = LIMIT if inputs.is_cuda else ENOUGH

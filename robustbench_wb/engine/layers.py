@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from robustbench_wb.engine.batch import batch_for
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH
-from robustbench_wb.engine.measure import Samples, jobs, one_line
+from robustbench_wb.engine.measure import Samples, jobs
 from robustbench_wb.engine.run import FEW, choose_samples
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers

@@ -9,8 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from robustbench_wb.engine.measure import one_line
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.layers.table import MEASURES, LayerTable, join
 from robustbench_wb.layers.walk import measure_layers

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.record import Identity, Record, State
-from robustbench_wb.errors import HarnessError, MeasurementError
+from robustbench_wb.errors import one_line
 from robustbench_wb.models.inputs import batches, to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
@@ -43,18 +42,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@contextmanager
-def one_line(what: str) -> Iterator[None]:
-    """Turn whatever a model or a library raises into one clear line; the traceback goes to the debug log."""
-    try:
-        yield
-    except HarnessError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise MeasurementError(f"{what}: {type(error).__name__}: {reason[0] if reason else 'no message'}") from error
 
 
 def jobs(

@@ -16,11 +16,11 @@ from robustbench_wb.engine.credibility.probe import Probe, choose_probe
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import Look, find_layers, keep_layers
-from robustbench_wb.engine.measure import Samples, measure, one_line
+from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
 from robustbench_wb.engine.subject import Subject
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer

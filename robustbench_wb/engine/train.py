@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.measure import one_line
 from robustbench_wb.engine.record import SubjectCard
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.errors import MeasurementError, one_line
 
 
 @dataclass(frozen=True)

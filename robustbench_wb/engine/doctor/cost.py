@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustbench_wb.engine.batch import LIMIT, input_gradient, safe_batch, tiled
 from robustbench_wb.engine.doctor.finding import Finding
 from robustbench_wb.engine.doctor.patient import Patient
-from robustbench_wb.engine.measure import one_line
+from robustbench_wb.errors import one_line
 
 TIMED = 64
 """Largest batch that is timed on a CPU, where a larger one is no faster."""

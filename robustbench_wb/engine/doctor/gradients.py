@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from robustbench_wb import rng
 from robustbench_wb.engine.doctor.finding import Finding
 from robustbench_wb.engine.doctor.patient import Patient, spread
-from robustbench_wb.engine.measure import one_line
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.errors import MeasurementError, one_line
 
 NAME = "gradient"
 DIRECTIONS = 4

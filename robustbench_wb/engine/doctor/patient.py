@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.engine.measure import one_line
+from robustbench_wb.errors import one_line
 from robustbench_wb.models.shape import ImageShape, Shape
 
 LOOKED_AT = 8

@@ -28,7 +28,7 @@ class Ensemble(Bounded):
     def attacks(self) -> tuple[Stressor, ...]:
         """The members at the ensemble's radius."""
         names = (member.partition(";") for member in self.members)
-        return tuple(parse_stressor(f"{name}-{self.norm.name};eps={self.eps};{rest}") for name, _, rest in names)
+        return tuple(parse_stressor(f"{name}-{self.norm.name};eps={self.eps}{more}{rest}") for name, more, rest in names)
 
     def code(self) -> str:
         """Digest of the source of the ensemble and of all its members."""

@@ -1,0 +1,141 @@
+"""Planted fake defences are seen through, honest models are not accused: whole runs through the front door."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from safetensors.torch import save_file
+from torch import nn
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.store.rows import ScoreRow
+
+DEFENCES = '''
+import torch
+from torch import nn
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import VARIANTS
+
+
+class Dead(torch.autograd.Function):
+    @staticmethod
+    def forward(context, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return torch.zeros_like(gradient)
+
+
+class Defended(nn.Module):
+    """A plainly trained vit, the same in every class below."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.inner = build(VARIANTS.get("vit"), "nano", shape, [0.5], [0.5], 0)
+
+    def forward(self, images):
+        return self.inner(images)
+
+
+class ZeroGradient(Defended):
+    def forward(self, images):
+        return self.inner(Dead.apply(images))
+
+
+class Quantised(Defended):
+    def forward(self, images):
+        return self.inner((images * 8).round() / 8)
+
+
+class Scaled(Defended):
+    def forward(self, images):
+        return 1000 * self.inner(images)
+
+
+class Noisy(Defended):
+    def forward(self, images):
+        return self.inner(images + 0.15 * torch.randn_like(images))
+
+
+class NoGrad(Defended):
+    def forward(self, images):
+        with torch.no_grad():
+            votes = self.inner(images).argmax(1)
+        return nn.functional.one_hot(votes, 10).float()
+
+
+class Probabilities(Defended):
+    def forward(self, images):
+        return self.inner(images).softmax(1)
+'''
+BALL = "16/255"
+
+
+@pytest.fixture(scope="module")
+def run(
+    trained: Callable[[str], nn.Module], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[ScoreRow]]:
+    """A function that attacks a class of the file above with the weights of the trained vit inside."""
+    folder = tmp_path_factory.mktemp("defences")
+    (folder / "defences.py").write_text(DEFENCES)
+    weights = {f"inner.{name}": tensor.contiguous() for name, tensor in trained("vit").state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+
+    def attack(name: str) -> list[ScoreRow]:
+        request = RunRequest(
+            variants=(f"{folder / 'defences.py'}:{name}",),
+            checkpoint=str(folder / "weights.safetensors"),
+            stressors=("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf"),
+            epsilons=(BALL,),
+            samples=120,
+            device="cpu",
+        )
+        return harness.run(request, str(folder / "results")).rows[1:]
+
+    return attack
+
+
+def failed(row: ScoreRow) -> dict[str, str]:
+    """Grades of the checks that did not pass, by name."""
+    return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}
+
+
+@pytest.mark.parametrize(
+    ("defence", "grades", "reasons"),
+    [
+        ("ZeroGradient", "F", {"gradient", "large ball", "black box"}),
+        ("Quantised", "F", {"gradient", "large ball", "black box"}),
+        ("NoGrad", "F", {"gradient", "large ball", "black box"}),
+        ("Scaled", "C", {"cross-entropy"}),
+        ("Noisy", "C", {"deterministic"}),
+        ("Probabilities", "CF", {"logits"}),
+    ],
+)
+def test_a_fake_defence_is_named_in_every_row(
+    defence: str, grades: str, reasons: set[str], run: Callable[[str], list[ScoreRow]]
+) -> None:
+    for row in run(defence):
+        assert row.status == "ok"
+        assert row.grade in grades
+        assert reasons <= failed(row).keys(), failed(row)
+
+
+def test_an_honest_model_gets_an_a(run: Callable[[str], list[ScoreRow]]) -> None:
+    noise, fgsm, pgd, quick = run("Defended")
+    assert quick.grade == "A", failed(quick)
+    assert pgd.grade == "A", failed(pgd)
+    # The number of a weak attack is no robustness, and the row says by how much.
+    assert set(failed(noise)) == {"strongest"}
+    assert set(failed(fgsm)) == {"strongest"}
+    assert [row.accuracy for row in (noise, fgsm, pgd, quick)] == sorted(
+        (row.accuracy for row in (noise, fgsm, pgd, quick)), reverse=True
+    )
+    for check in json.loads(quick.checks):
+        assert check["samples"] > 0
+
+
+def test_grades_are_found_again_with_the_records(run: Callable[[str], list[ScoreRow]]) -> None:
+    first, again = run("Scaled"), run("Scaled")
+    assert [(row.key, row.grade, row.checks) for row in first] == [(row.key, row.grade, row.checks) for row in again]
