@@ -25,9 +25,7 @@ _FAB = "robustbench_wb.stressors.attacks.fab"
 STRESSORS.add("fab-linf", f"{_FAB}:FabLinf", "nearest point of the decision boundary (Croce & Hein 2020)")
 STRESSORS.add("fab-l2", f"{_FAB}:FabL2", "nearest point of the decision boundary, in L2")
 _SQUARE = "robustbench_wb.stressors.attacks.square"
-STRESSORS.add(
-    "square-linf", f"{_SQUARE}:SquareLinf", "random search by squares (Andriushchenko et al. 2020)"
-)
+STRESSORS.add("square-linf", f"{_SQUARE}:SquareLinf", "random search by squares (Andriushchenko et al. 2020)")
 STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in L2")
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent along finite differences (Uesato et al. 2018)")
