@@ -12,7 +12,7 @@ from robustbench_wb import rng
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
-KINDS = {"uniform": rng.uniform, "normal": rng.normal}
+KINDS = {"uniform": rng.uniform, "normal": rng.normal, "signs": rng.signs}
 
 
 def mix(z: int) -> int:
@@ -62,6 +62,14 @@ def test_splitting_and_shuffling_a_batch_changes_nothing(kind: str, data: st.Dat
     pieces = [draw(part, (2, 3), 7, "noise", 4) for part in (ids[:cut], ids[cut:])]
     assert torch.equal(torch.cat(pieces), whole)
     assert torch.equal(draw(ids[order], (2, 3), 7, "noise", 4), whole[order])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_at_steps_of_their_own_are_those_of_each_step(kind: str) -> None:
+    ids, steps = torch.tensor([3, 1, 3, 9]), torch.tensor([7, 0, 2, 7])
+    found = KINDS[kind](ids, (2, 3), 5, "noise", steps)
+    for row, (sample, step) in enumerate(zip(ids, steps.tolist(), strict=True)):
+        assert torch.equal(found[row], KINDS[kind](sample[None], (2, 3), 5, "noise", step)[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,6 +27,18 @@ ATTACKS = [
     "pgd-l1;eps=4;steps=10",
     "pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce",
     "pgd-linf;eps=16/255;steps=5;momentum=1;loss=dlr",
+    "apgd-linf;eps=16/255;steps=10",
+    "apgd-l2;eps=1/2;steps=10;loss=dlr",
+    "apgd-t-linf;eps=16/255;steps=5;targets=3",
+    "apgd-t-l2;eps=1/2;steps=5;targets=3",
+    "fab-linf;eps=16/255;steps=4;targets=3",
+    "fab-l2;eps=1/2;steps=4;targets=2;restarts=2",
+    "square-linf;eps=24/255;queries=30",
+    "square-l2;eps=1/2;queries=30",
+    "spsa-linf;eps=24/255;steps=4;samples=8",
+    "spsa-l2;eps=1/2;steps=4;samples=8",
+    "noise-linf;eps=48/255",
+    "noise-l2;eps=1;draws=20",
 ]
 
 

@@ -28,8 +28,8 @@ def bump(height: int, width: int) -> Tensor:
     row, column = torch.arange(height)[:, None], torch.arange(width)[None, :]
     reach = n - torch.maximum((row - n).abs(), (column - width // 2).abs())
     terms: Tensor = 1.0 / (n + 1 - torch.arange(n + 1)) ** 2
-    found: Tensor = terms.cumsum(0)[reach.clamp(min=0)]
-    return found * (reach >= 0)
+    weight: Tensor = terms.cumsum(0)[reach.clamp(min=0)] * (reach >= 0)
+    return weight
 
 
 @lru_cache
