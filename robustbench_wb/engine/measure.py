@@ -1,9 +1,9 @@
 """Measuring one cell: perturb, check the threat model, judge every sample by an independent second pass."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,17 @@ from torch import Tensor, nn
 from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import HarnessError, MeasurementError
 from robustbench_wb.models.inputs import batches, to_inputs
+from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.progress import Advance
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, answers, predict
+from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.training.losses import next_token_losses
 
 SHARD_BYTES = 1 << 28
 """Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
+VECTOR = 1024
+"""Numbers that one token id is reckoned with: attacks hold word vectors, or many copies of a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,12 @@ class Samples:
     labels: NDArray[np.int64]
     language: bool = False
     """Whether the answer is the next token: samples have a loss then, and no right or wrong."""
+    texts: Sequence[str] = ()
+    """The texts that the token ids stand for; empty for images and in language modelling."""
+    tokenizer: Tokenizer | None = None
+    """What made the token ids."""
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
+    """The words of the task's training texts."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,13 +71,15 @@ def jobs(
     advance: Advance,
 ) -> Iterator[tuple[NDArray[np.int64], Job]]:
     """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds."""
-    size = max(batch, SHARD_BYTES // (4 * int(np.prod(samples.inputs.shape[1:]))))
+    numbers = int(np.prod(samples.inputs.shape[1:])) * (1 if samples.inputs.dtype == np.uint8 else VECTOR)
+    size = max(batch, SHARD_BYTES // (4 * numbers))
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
         inputs = to_inputs(samples.inputs[some], device)
         labels = torch.from_numpy(samples.labels[some]).to(device)
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
-        yield some, Job(model, inputs, labels, ids, seed, batch, advance)
+        texts = [samples.texts[row] for row in some] if samples.texts else ()
+        yield some, Job(model, inputs, labels, ids, seed, batch, advance, texts, samples.tokenizer, samples.lexicon)
 
 
 def measure(
@@ -101,7 +114,7 @@ def measure(
     for rows, job in jobs(model, samples, alive, identity.seed, device, batch, advance):
         with one_line(stressor.signature):
             stressed = stressor.apply(job)
-            stressor.check(job.inputs, stressed.inputs)
+            stressor.verify(job, stressed)
             verdict = _score(job, stressed) if samples.language else _judge(job, stressed)
         judged = State.SCORED if samples.language else np.where(verdict.correct, State.ROBUST, failed)
         states[rows] = np.where(verdict.finite, judged, State.ERRORED)
@@ -132,11 +145,12 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
     """
     passes = 1
     if stressed.broken is None:
-        first = _wrong(predict(job.model, stressed.inputs, job.batch), job.labels)
+        first = _wrong(_logits(job, stressed.inputs, stressed.vectors), job.labels)
         passes = 2
     else:
         first = torch.from_numpy(stressed.broken).to(job.labels.device)
-    logits = predict(job.model, stressed.inputs.flip(0), job.batch).flip(0)
+    vectors = None if stressed.vectors is None else stressed.vectors.flip(0)
+    logits = _logits(job, stressed.inputs.flip(0), vectors).flip(0)
     wrong = _wrong(logits, job.labels)
     losses = F.cross_entropy(logits, job.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
@@ -150,6 +164,14 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
         wobble=int(((first != wrong) & finite).sum()),
         passes=passes,
     )
+
+
+def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
+    """Of the inputs, or of perturbed word vectors for them."""
+    if vectors is None:
+        return predict(job.model, inputs, job.batch)
+    table = WordTable(job.model)
+    return answers(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
 
 
 @torch.no_grad()

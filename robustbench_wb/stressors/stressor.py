@@ -1,6 +1,7 @@
 """What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -11,10 +12,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.inputs import Rows, batches
+from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
+from robustbench_wb.tasks.lexicon import Lexicon
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,12 @@ class Job:
     """Largest number of samples in one forward pass. Cannot change a result, only its speed."""
     advance: Advance = field(default=lambda count: None)
     """Told the number of samples that are finished."""
+    texts: Sequence[str] = ()
+    """The texts that the token ids stand for, whole; empty for images and in language modelling."""
+    tokenizer: Tokenizer | None = None
+    """What makes token ids of texts; None where there are no texts."""
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
+    """The words of the task's training texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,10 @@ class Stressed:
     """What the search itself believes; None for stressors that do not look at predictions."""
     failed: NDArray[np.bool_] | None = None
     """Samples that could not be searched (logits or gradient not finite). They become errors, never robust."""
+    texts: Sequence[str] | None = None
+    """The perturbed texts, of which ``inputs`` are the token ids; None where no text was perturbed."""
+    vectors: Tensor | None = None
+    """Perturbed word vectors (N, L, d), to be judged in place of those that the model looks up for ``inputs``."""
 
 
 class Stressor(Spec, ABC):
@@ -58,7 +71,7 @@ class Stressor(Spec, ABC):
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
     """The field that is the strength (``eps``), or None."""
-    modality: ClassVar[Literal["image", "any"]] = "image"
+    modality: ClassVar[Literal["image", "text", "any"]] = "image"
     """What it can perturb."""
 
     @property
@@ -106,6 +119,14 @@ class Stressor(Spec, ABC):
             MeasurementError: an image left its ball or the box [0, 1].
         """
 
+    def verify(self, job: Job, stressed: Stressed) -> None:
+        """The same with all that is known of the samples: a threat model of texts needs more than token ids.
+
+        Raises:
+            MeasurementError: as :meth:`check`.
+        """
+        self.check(job.inputs, stressed.inputs)
+
 
 S = TypeVar("S", bound=Stressor)
 
@@ -134,10 +155,15 @@ def _text(value: object) -> str:
     return str(value)
 
 
-@torch.no_grad()
 def predict(model: nn.Module, inputs: Tensor, batch: int) -> Tensor:
     """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients."""
-    found = [(rows, model(part).float()) for rows, part in batches(inputs, batch)]
+    return answers(lambda rows, part: model(part), inputs, batch)
+
+
+@torch.no_grad()
+def answers(ask: Callable[[Rows, Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:
+    """The same of anything that gives logits for some rows of the inputs, and for what they hold."""
+    found = [(rows, ask(rows, part).float()) for rows, part in batches(inputs, batch)]
     logits = torch.cat([part for _, part in found])
     order = [rows for rows, _ in found if isinstance(rows, Tensor)]
     return logits if not order else logits[torch.argsort(torch.cat(order))]

@@ -11,3 +11,4 @@ def _read(name: str) -> Suite:
 
 CLEAN = _read("clean.toml")
 ADVERSARIAL = _read("adversarial.toml")
+ADVERSARIAL_TEXT = _read("adversarial-text.toml")
