@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -19,12 +20,13 @@ SCORES = 1 << 24
 
 
 class HotFlip(Budget):
-    """White box, greedy: one swap after the other, each the best of those with the highest first-order scores.
+    """White box, greedy: one swap after the other, each the best of those that a first-order score points at.
 
     The score of making word w of the word x at place i is ``g_i . (E_w - E_x)``, with g the gradient of the
-    cross-entropy in the word vectors (their eq. 1 to 3). The ``candidates`` swaps with the highest scores are put
-    into the text, tokenized and asked for; the one with the greatest loss is kept. A sample ends when it is broken,
-    or when no candidate raises its loss. No place is swapped twice.
+    cross-entropy in the word vectors (their section 3.1). Candidates are the best word for each place, in the order of
+    their scores, then the second best for each, and so on; they are put into the text, tokenized and asked for, and
+    the one with the greatest loss is kept. A sample ends when it is broken, or when no candidate raises its loss. No
+    place is swapped twice. Words are swapped that are one token, for words of the training texts that are one token.
     """
 
     name: ClassVar[str] = "hotflip"
@@ -104,9 +106,16 @@ class _Scorer:
         return scores.masked_fill(shut[:, :, None] | (tokens[:, :, None] == self.ids), -torch.inf)
 
     def _highest(self, scores: Tensor) -> list[list[tuple[int, int]]]:
-        """For each sample the columns and words of its highest scores."""
-        flat = scores.flatten(1)
-        values, at = flat.topk(min(self.candidates, flat.shape[1]))
-        pairs = [[divmod(index, len(self.words)) for index in row] for row in at.tolist()]
-        kept = torch.isfinite(values).tolist()
-        return [[pair for pair, fine in zip(*row, strict=True) if fine] for row in zip(pairs, kept, strict=True)]
+        """For each sample the columns and words of its candidates: the best of every place, then the second best, ...
+
+        Scores are better at telling words at one place apart than at telling places apart.
+        """
+        values, words = scores.topk(min(self.candidates, scores.shape[2]), dim=2)  # (B, L, k)
+        found = []
+        for row in range(len(values)):
+            rank, column = torch.nonzero(torch.isfinite(values[row].T), as_tuple=True)
+            order = np.lexsort((-values[row, column, rank].cpu().numpy(), rank.cpu().numpy()))[: self.candidates]
+            chosen = torch.from_numpy(order).to(rank.device)
+            column, rank = column[chosen], rank[chosen]
+            found.append(list(zip(column.tolist(), words[row, column, rank].tolist(), strict=True)))
+        return found
