@@ -1,5 +1,6 @@
 """Token ids that every text task has, and the tokenizers that the tasks train."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -140,7 +140,9 @@ def test_unknown_lists_and_scales() -> None:
 
 
 def test_finding() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial or adversarial-text\?"
+    ):
         find_suite("adversary")
 
 
