@@ -11,13 +11,13 @@ Results = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Suite = Annotated[str, typer.Option("--suite", help="A suite's name, or a TOML file of your own.")]
 Tasks = Annotated[
-    list[str],
-    typer.Option("--task", help="A task's name, or a hub id OWNER/NAME. Repeatable.", show_default=True),
+    list[str] | None,
+    typer.Option("--task", help="A task's name, or a hub id OWNER/NAME. Repeatable.  [default: the suite's]"),
 ]
 Variants = Annotated[
     list[str] | None,
     typer.Option(
-        "--variant", help="A variant's name, path.py:factory, timm:NAME or hf:NAME. Repeatable.  [default: the five]"
+        "--variant", help="A variant's name, path.py:factory, timm:NAME or hf:NAME. Repeatable.  [default: the suite's]"
     ),
 ]
 Size = Annotated[str | None, typer.Option("--size", help="Size of the variants.  [default: the scale's]")]

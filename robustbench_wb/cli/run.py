@@ -12,7 +12,7 @@ from robustbench_wb.cli.request import make_request
 
 def run_command(
     suite: options.Suite = "adversarial",
-    task: options.Tasks = ["digits"],  # noqa: B006  (typer copies defaults)
+    task: options.Tasks = None,
     variant: options.Variants = None,
     size: options.Size = None,
     recipe: options.Recipe = "standard",

@@ -11,7 +11,7 @@ from robustbench_wb.errors import ExitCode
 
 def train_command(
     suite: options.Suite = "adversarial",
-    task: options.Tasks = ["digits"],  # noqa: B006  (typer copies defaults)
+    task: options.Tasks = None,
     variant: options.Variants = None,
     size: options.Size = None,
     recipe: options.Recipe = "standard",

@@ -21,6 +21,10 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
     for stressor in (rung for ladder in task.ladders for rung in ladder.rungs):
         if stressor.modality == "image" and not image:
             raise UsageError(f"stressor {stressor.name!r} perturbs images, and task {dataset.label!r} has none")
+        if stressor.modality == "text" and not dataset.test.texts:
+            raise UsageError(
+                f"stressor {stressor.name!r} perturbs texts with labels, and task {dataset.label!r} has none"
+            )
 
 
 class Prepared:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from robustbench_wb.engine.batch import batch_for
 from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.look import LAYER_BATCH
+from robustbench_wb.engine.look import LAYER_BATCH, refuse_vectors
 from robustbench_wb.engine.measure import Samples, jobs
 from robustbench_wb.engine.run import FEW, choose_samples
 from robustbench_wb.errors import UsageError, one_line
@@ -105,10 +105,11 @@ class _Bench:
         with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
             for shard in self._shards(rows, advance):
                 with one_line(stressor.signature):
-                    inputs = stressor.apply(shard).inputs
-                    stressor.check(shard.inputs, inputs)
-                    batch = min(shard.batch, LAYER_BATCH)
-                    parts.append(measure_layers(self.model, inputs, shard.ids, shard.seed, batch, advance=advance))
+                    stressed = stressor.apply(shard)
+                    stressor.verify(shard, stressed)
+                    refuse_vectors(stressed)
+                    some, batch = stressed.inputs, min(shard.batch, LAYER_BATCH)
+                    parts.append(measure_layers(self.model, some, shard.ids, shard.seed, batch, advance=advance))
         return join(parts)
 
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:

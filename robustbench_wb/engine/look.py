@@ -37,6 +37,7 @@ class Look:
             batch = min(job.batch, LAYER_BATCH)
             try:
                 with one_line("layers"):
+                    refuse_vectors(stressed)
                     self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, job.seed, batch))
             except MeasurementError as error:
                 _log.warning("%s", error)
@@ -47,6 +48,16 @@ class Look:
     def table(self) -> LayerTable | None:
         """The layers of all samples that the cell tried; None when there is none, or they could not be measured."""
         return join(self.parts) if self.parts and not self.failed else None
+
+
+def refuse_vectors(stressed: Stressed) -> None:
+    """The walk through the layers begins at token ids.
+
+    Raises:
+        MeasurementError: other word vectors than those of the ids were perturbed.
+    """
+    if stressed.vectors is not None:
+        raise MeasurementError("layers are not measured under perturbed word vectors, which have no token ids")
 
 
 def find_layers(key: str) -> LayerTable | None:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,17 @@ from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import one_line
 from robustbench_wb.models.inputs import batches, to_inputs
+from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.progress import Advance
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, answers, predict
+from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.training.losses import next_token_losses
 
 SHARD_BYTES = 1 << 28
 """Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
+VECTOR = 1024
+"""Numbers that one token id is reckoned with: attacks hold word vectors, or many copies of a text."""
 
 
 Look = Callable[[Job, Stressed], float]
@@ -39,6 +44,12 @@ class Samples:
     labels: NDArray[np.int64]
     language: bool = False
     """Whether the answer is the next token: samples have a loss then, and no right or wrong."""
+    texts: Sequence[str] = ()
+    """The texts that the token ids stand for; empty for images and in language modelling."""
+    tokenizer: Tokenizer | None = None
+    """What made the token ids."""
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
+    """The words of the task's training texts."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,13 +69,16 @@ def jobs(
 
     A job is smaller by the number of rungs that are answered at once: each keeps an input per sample.
     """
-    size = max(batch.size, SHARD_BYTES // (4 * rungs * int(np.prod(samples.inputs.shape[1:]))))
+    numbers = int(np.prod(samples.inputs.shape[1:])) * (1 if samples.inputs.dtype == np.uint8 else VECTOR)
+    size = max(batch.size, SHARD_BYTES // (4 * rungs * numbers))
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
         inputs = to_inputs(samples.inputs[some], device)
         labels = torch.from_numpy(samples.labels[some]).to(device)
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
-        yield some, Job(model, inputs, labels, ids, seed, batch.size, advance, batch.draws)
+        texts = [samples.texts[row] for row in some] if samples.texts else ()
+        job = Job(model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon)
+        yield some, replace(job, draws=batch.draws)
 
 
 class _Tally:
@@ -139,7 +153,7 @@ def measure(
                     still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
                     tallies[level].inherit(tallies[level - 1], rows[~still], stressed.rows(~still))
                 part, tried = job.rows(still), stressed.rows(still)
-                stressor.check(part.inputs, tried.inputs)
+                stressor.verify(part, tried)
                 verdict = batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
                 tallies[level].add(rows[still], tried, verdict)
                 if looks:
@@ -181,11 +195,12 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
     """
     passes = 1
     if stressed.broken is None:
-        first = _wrong(predict(job.model, stressed.inputs, job.batch, job.draws), job.labels)
+        first = _wrong(_logits(job, stressed.inputs, stressed.vectors), job.labels)
         passes = 2
     else:
         first = torch.from_numpy(stressed.broken).to(job.labels.device)
-    logits = predict(job.model, stressed.inputs.flip(0), job.batch, job.draws).flip(0)
+    vectors = None if stressed.vectors is None else stressed.vectors.flip(0)
+    logits = _logits(job, stressed.inputs.flip(0), vectors).flip(0)
     wrong = _wrong(logits, job.labels)
     losses = F.cross_entropy(logits, job.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
@@ -199,6 +214,14 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
         wobble=int(((first != wrong) & finite).sum()),
         passes=passes,
     )
+
+
+def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
+    """Of the inputs, or of perturbed word vectors for them."""
+    if vectors is None:
+        return predict(job.model, inputs, job.batch, job.draws)
+    table = WordTable(job.model)
+    return answers(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import Factory, is_external, load_factory
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.spec import parse_exact
-from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
 from robustbench_wb.tasks.catalogue import find_task
@@ -75,8 +75,9 @@ def make_plan(request: RunRequest) -> Plan:
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
     custom = bool(request.stressors or request.epsilons)
-    tasks = _distinct("task", request.tasks)
-    if request.checkpoint is not None and len(request.variants) != 1:
+    tasks = _distinct("task", suite.tasks if request.tasks is None else request.tasks)
+    variants = _distinct("variant", suite.variants if request.variants is None else request.variants)
+    if request.checkpoint is not None and len(variants) != 1:
         raise UsageError("--checkpoint holds the weights of one model; name exactly one --variant with it")
     return Plan(
         # Rows of a changed suite never take the place of the suite's own.
@@ -88,10 +89,7 @@ def make_plan(request: RunRequest) -> Plan:
         tasks=tuple(
             TaskPlan(
                 find_task(name),
-                tuple(
-                    _subject(variant, name, settings.size, request)
-                    for variant in _distinct("variant", request.variants)
-                ),
+                tuple(_subject(variant, name, settings.size, request) for variant in variants),
                 _ladders(suite, name, request),
             )
             for name in tasks
@@ -135,12 +133,15 @@ def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]
 def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, ...]) -> Ladder:
     name, _, numbers = line.use.partition(";")
     strengths = suite.strengths_for(line, task)
-    if name != "clean" and epsilons:
+    axis = strength_axis(name)
+    if axis is not None and epsilons:
         strengths = epsilons
     if strengths is None:
         return Ladder((parse_stressor(line.use),))
+    if axis is None:
+        raise UsageError(f"suite {suite.name!r} gives strengths to {name!r}, which has none")
     values: dict[Fraction, str] = {parse_exact(strength): strength for strength in strengths}
-    rest = [part for part in numbers.split(";") if part and not part.startswith("eps=")]
-    first = ";".join([name, f"eps={values[min(values)]}", *rest])
+    rest = [part for part in numbers.split(";") if part and not part.startswith(f"{axis}=")]
+    first = ";".join([name, f"{axis}={values[min(values)]}", *rest])
     stressor = parse_stressor(first)
     return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)))

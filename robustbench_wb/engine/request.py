@@ -5,18 +5,17 @@ from pydantic import Field
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
 
-ZOO = ("vit", "crate", "bilateral", "boosting", "bilateral-boosting")
-"""The variants that a request without ``variants`` covers."""
-
 
 class RunRequest(Spec):
     """A run: suite x tasks x variants at a scale, and how to do it."""
 
     suite: str = "adversarial"
     """A registered suite, or a path of a TOML file."""
-    tasks: tuple[str, ...] = ("digits",)
-    variants: tuple[str, ...] = ZOO
-    """Registered variants, or models from outside: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``."""
+    tasks: tuple[str, ...] | None = None
+    """None: the suite's."""
+    variants: tuple[str, ...] | None = None
+    """Registered variants, or models from outside: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``; None: the
+    suite's."""
     size: str | None = None
     """Size of registered variants; None: the scale's."""
     recipe: str = "standard"

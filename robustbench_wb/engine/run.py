@@ -94,9 +94,9 @@ class _Bench:
             _log.debug("no subject", exc_info=True)
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
+        self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         self.known = self._known(subject)
         self.clean_layers, self.batch, self.evidence = None, None, {}
-        self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
         if clean.record is None:
@@ -251,11 +251,13 @@ class _Bench:
         return LayerPair(table if clean else self.clean_layers.select(table.ids), table)
 
     def _identity(self, subject: Subject, stressor: Stressor, ladder: tuple[str, ...]) -> Identity:
+        # An adversary of texts takes its words from the training split.
+        words = stressor.modality == "text"
         return Identity(
             signature=stressor.signature,
             ladder=ladder,
             stressor_code=stressor.code(),
-            data=self.data_digest,
+            data=digest([self.data_digest, self.samples.lexicon.words]) if words else self.data_digest,
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,
@@ -303,4 +305,13 @@ def choose_samples(dataset: Dataset, count: int | None) -> Samples:
     if count is not None and count < total:
         chosen = rng.permutation(total, 0, "evaluated-samples")[:count]
         ids = torch.sort(chosen).values.numpy().astype(np.int32)
-    return Samples(ids, np.asarray(dataset.test.inputs[ids]), dataset.test.labels[ids], dataset.shape.causal)
+    test = dataset.test
+    return Samples(
+        ids=ids,
+        inputs=np.asarray(test.inputs[ids]),
+        labels=test.labels[ids],
+        language=dataset.shape.causal,
+        texts=[test.texts[row] for row in ids.tolist()] if test.texts else (),
+        tokenizer=dataset.tokenizer,
+        lexicon=dataset.lexicon,
+    )

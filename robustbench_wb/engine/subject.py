@@ -84,17 +84,17 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
     Raises:
         SubjectError: it has one, and the task has no whole texts: language modelling, or pixels in a row.
     """
-    if not isinstance(plan.source, Factory) or plan.source.encode is None or isinstance(dataset.shape, ImageShape):
+    if not isinstance(plan.source, Factory) or plan.source.tokenizer is None or isinstance(dataset.shape, ImageShape):
         return dataset
     if not dataset.test.texts:
         raise SubjectError(f"{plan.name} has a tokenizer of its own, and task {dataset.label!r} has no texts for it")
-    encode, length = plan.source.encode, dataset.shape.length
-    train, test = (replace(part, inputs=encode(part.texts, length)) for part in (dataset.train, dataset.test))
+    tokenizer, length = plan.source.tokenizer(), dataset.shape.length
+    train, test = (replace(part, inputs=tokenizer.encode(part.texts, length)) for part in (dataset.train, dataset.test))
     every = (train.inputs, test.inputs)
     ids = 1 + max(int(tokens.max()) for tokens in every)
     longest = max(int((tokens != PAD).sum(1).max()) for tokens in every)  # the model may have places for fewer
     shape = dataset.shape.model_copy(update={"vocabulary": ids, "length": longest})
-    return replace(dataset, train=train, test=test, shape=shape)
+    return replace(dataset, train=train, test=test, shape=shape, tokenizer=tokenizer)
 
 
 def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.Module]:

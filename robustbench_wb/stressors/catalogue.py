@@ -42,8 +42,28 @@ _PUBLISHED = "robustbench_wb.stressors.attacks.published"
 STRESSORS.add("published-fgsm-linf", f"{_PUBLISHED}:PublishedFgsm", "FGSM by some papers' protocol: own label, no box")
 STRESSORS.add("published-pgd-linf", f"{_PUBLISHED}:PublishedPgd", "PGD by some papers' protocol: own label, no box")
 STRESSORS.add("published-spsa", f"{_PUBLISHED}:PublishedSpsa", "SPSA by some papers' protocol, with its defect")
+_TEXTS = "robustbench_wb.stressors.texts"
+_VECTORS = f"{_TEXTS}.embedding:Embedding"
+STRESSORS.add("embedding-fgsm-linf", f"{_VECTORS}FgsmLinf", "FGSM on word vectors; a bound, not a text")
+STRESSORS.add("embedding-fgsm-l2", f"{_VECTORS}FgsmL2", "the same in L2, word by word")
+STRESSORS.add("embedding-pgd-linf", f"{_VECTORS}PgdLinf", "PGD on word vectors; a bound, not a text")
+STRESSORS.add("embedding-pgd-l2", f"{_VECTORS}PgdL2", "the same in L2, word by word")
+STRESSORS.add("hotflip", f"{_TEXTS}.hotflip:HotFlip", "words swapped along the gradient (Ebrahimi et al. 2018)")
+STRESSORS.add("random-flip", f"{_TEXTS}.substitution:RandomFlip", "control of hotflip: swaps at random")
+STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "words swapped by a black box")
+STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
+STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 
 PROVIDER = "torchattacks:"
+
+
+def strength_axis(name: str) -> str | None:
+    """The number that is a stressor's strength, like ``eps``; None for one without.
+
+    Raises:
+        UnknownNameError: no stressor has that name.
+    """
+    return "eps" if name.startswith(PROVIDER) else STRESSORS.get(name).axis
 
 
 def parse_stressor(signature: str) -> "Stressor":

@@ -1,7 +1,7 @@
 """What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.inputs import Rows, batches
+from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
 from robustbench_wb.stressors.protocol import ProtocolName
+from robustbench_wb.tasks.lexicon import Lexicon
 
 Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
 
@@ -38,6 +40,12 @@ class Job:
     """Largest number of samples in one forward pass. Cannot change a result, only its speed."""
     advance: Advance = field(default=lambda count: None)
     """Told the number of samples that are finished."""
+    texts: Sequence[str] = ()
+    """The texts that the token ids stand for, whole; empty for images and in language modelling."""
+    tokenizer: Tokenizer | None = None
+    """What makes token ids of texts; None where there are no texts."""
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
+    """The words of the task's training texts."""
     draws: int = 1
     """Forward passes whose mean is one answer: more than 1 for a model that is random."""
 
@@ -46,7 +54,8 @@ class Job:
         if mask.all():
             return self
         rows = torch.from_numpy(mask).to(self.labels.device)
-        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows])
+        texts = [text for text, kept in zip(self.texts, mask, strict=True) if kept] if self.texts else ()
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows], texts=texts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +72,10 @@ class Stressed:
     """What the search itself believes; None for stressors that do not look at predictions."""
     failed: NDArray[np.bool_] | None = None
     """Samples that could not be searched (logits or gradient not finite). They become errors, never robust."""
+    texts: Sequence[str] | None = None
+    """The perturbed texts, of which ``inputs`` are the token ids; None where no text was perturbed."""
+    vectors: Tensor | None = None
+    """Perturbed word vectors (N, L, d), to be judged in place of those that the model looks up for ``inputs``."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Numbers about the search that add up over jobs: what credibility is graded by."""
 
@@ -70,13 +83,17 @@ class Stressed:
         """The same for some of the samples; evidence stays that of all."""
         if mask.all():
             return self
+        rows = torch.from_numpy(mask).to(self.inputs.device)
+        texts = None if self.texts is None else [text for text, kept in zip(self.texts, mask, strict=True) if kept]
         return replace(
             self,
-            inputs=self.inputs[torch.from_numpy(mask).to(self.inputs.device)],
+            inputs=self.inputs[rows],
             forwards=self.forwards[mask],
             backwards=self.backwards[mask],
             broken=None if self.broken is None else self.broken[mask],
             failed=None if self.failed is None else self.failed[mask],
+            texts=texts,
+            vectors=None if self.vectors is None else self.vectors[rows],
         )
 
 
@@ -90,7 +107,7 @@ class Stressor(Spec, ABC):
     """What an adversary is, for the order of strengths; None: not an adversary."""
     sweeps: ClassVar[bool] = False
     """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
-    modality: ClassVar[Literal["image", "any"]] = "image"
+    modality: ClassVar[Literal["image", "text", "any"]] = "image"
     """What it can perturb."""
     protocol: ClassVar[ProtocolName] = "sound"
     """Fixed by the name, which is in the signature."""
@@ -156,6 +173,14 @@ class Stressor(Spec, ABC):
             MeasurementError: an image left its ball or the box [0, 1].
         """
 
+    def verify(self, job: Job, stressed: Stressed) -> None:
+        """The same with all that is known of the samples: a threat model of texts needs more than token ids.
+
+        Raises:
+            MeasurementError: as :meth:`check`.
+        """
+        self.check(job.inputs, stressed.inputs)
+
 
 S = TypeVar("S", bound=Stressor)
 
@@ -184,16 +209,18 @@ def _text(value: object) -> str:
     return str(value)
 
 
-@torch.no_grad()
 def predict(model: nn.Module, inputs: Tensor, batch: int, draws: int = 1) -> Tensor:
     """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients.
 
     Means over ``draws`` passes.
     """
-    found = [
-        (rows, torch.stack([model(part).float() for _ in range(draws)]).mean(0))
-        for rows, part in batches(inputs, batch)
-    ]
+    return answers(lambda rows, part: torch.stack([model(part).float() for _ in range(draws)]).mean(0), inputs, batch)
+
+
+@torch.no_grad()
+def answers(ask: Callable[[Rows, Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:
+    """The same of anything that gives logits for some rows of the inputs, and for what they hold."""
+    found = [(rows, ask(rows, part).float()) for rows, part in batches(inputs, batch)]
     logits = torch.cat([part for _, part in found])
     order = [rows for rows, _ in found if isinstance(rows, Tensor)]
     return logits if not order else logits[torch.argsort(torch.cat(order))]

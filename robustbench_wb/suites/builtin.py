@@ -12,3 +12,4 @@ def _read(name: str) -> Suite:
 CLEAN = _read("clean.toml")
 ADVERSARIAL = _read("adversarial.toml")
 ADVERSARIAL_AS_PUBLISHED = _read("adversarial-as-published.toml")
+ADVERSARIAL_TEXT = _read("adversarial-text.toml")

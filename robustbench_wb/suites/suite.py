@@ -36,6 +36,10 @@ class Suite(Spec):
     version: int = Field(ge=1)
     """Raise it when a number can change: rows of different versions are never compared."""
     summary: str
+    tasks: tuple[str, ...] = ("digits",)
+    """What a request that names no task is about."""
+    variants: tuple[str, ...] = ("vit", "crate", "bilateral", "boosting", "bilateral-boosting")
+    """What a request that names no variant covers."""
     stressors: tuple[SuiteStressor, ...]
     strengths: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     """List name -> task name (or ``default``) -> exact strengths."""
@@ -90,6 +94,7 @@ SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, FGSM and PGD in Li
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
 )
+SUITES.add("adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then word vectors, words and letters attacked")
 
 
 def find_suite(name: str) -> Suite:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.spec import Spec
+from robustbench_wb.tasks.lexicon import Lexicon
 
 MAX_TOKENS = 64
 """Without a stated patch size, the smallest patch that leaves at most this many tokens is taken."""
@@ -70,8 +73,13 @@ class Dataset:
     test: Split
     shape: Shape
     """What the task asks of a model."""
-    tokenizer: str = ""
-    """The task's tokenizer, as the JSON of the ``tokenizers`` library; empty for images."""
+    tokenizer: Tokenizer | None = None
+    """What made the token ids of the texts; None for images, and for sequences that are no texts."""
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """The words of the training texts."""
+        return Lexicon(self.train.texts)
 
 
 class Task(Protocol):

@@ -18,7 +18,7 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.kept import kept, write_array, write_json
 from robustbench_wb.tasks.task import Dataset, Split
-from robustbench_wb.tasks.vocabulary import Encoding, encode, encode_stream, train_tokenizer
+from robustbench_wb.tasks.vocabulary import Encoding, TaskTokenizer, encode, encode_stream, train_tokenizer
 
 _FORMAT = 1  # of the encoded cache; raise it when encoding changes
 
@@ -74,16 +74,11 @@ def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: boo
     return {"classes": corpus.classes, "tokenizer": tokenizer.to_str()}
 
 
-def _read(folder: Path, card: dict[str, Any]) -> tuple[tuple[str, ...], str, int, Split, Split]:
+def _read(folder: Path, card: dict[str, Any]) -> tuple[tuple[str, ...], TaskTokenizer, int, Split, Split]:
     """Classes, tokenizer, ids in its vocabulary, and both splits."""
     train, test = (_read_split(folder, name) for name in ("train", "test"))
-    tokenizer = str(card["tokenizer"])
-    return tuple(card["classes"]), tokenizer, _vocabulary(json.loads(tokenizer)), train, test
-
-
-def _vocabulary(tokenizer: dict[str, Any]) -> int:
-    ids: dict[str, int] = tokenizer["model"]["vocab"]
-    return 1 + max(ids.values())
+    tokenizer = TaskTokenizer(str(card["tokenizer"]))
+    return tuple(card["classes"]), tokenizer, tokenizer.vocabulary, train, test
 
 
 def _read_split(folder: Path, name: str) -> Split:

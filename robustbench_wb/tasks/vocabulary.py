@@ -1,6 +1,9 @@
 """Token ids that every text task has, and the tokenizers that the tasks train."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
 
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.tokenizer import Span
 from robustbench_wb.spec import Spec
 
 UNKNOWN, CLS, SEP, MASK = 1, 2, 3, 4
@@ -83,3 +87,36 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
     while part := list(islice(rest, _CHUNK)):  # the memory of a whole corpus of encodings is large
         for found in tokenizer.encode_batch_fast(part, add_special_tokens=False):
             yield found.ids
+
+
+@dataclass(frozen=True)
+class TaskTokenizer:
+    """A task's own tokenizer (:class:`~robustbench_wb.models.tokenizer.Tokenizer`)."""
+
+    json: str
+    """As the ``tokenizers`` library writes it."""
+    special: frozenset[int] = field(default=frozenset(range(len(SPECIAL))), init=False)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """All ids are below it."""
+        ids: dict[str, int] = json.loads(self.json)["model"]["vocab"]
+        return 1 + max(ids.values())
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(self.json)
+
+    def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
+        """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
+        return encode(self._tokenizer, texts, length)
+
+    def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
+        """For each text where its tokens stand; (0, 0) for the first and the last."""
+        if self._tokenizer.pre_tokenizer is None:  # bytes: a letter has one to four
+            found = [[(at, at + 1) for at, letter in enumerate(text) for _ in letter.encode()] for text in texts]
+        else:
+            found = [one.offsets for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [[(0, 0), *spans[: length - 2], (0, 0)] for spans in found]

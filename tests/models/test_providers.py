@@ -207,7 +207,7 @@ def test_texts_go_through_the_models_own_tokenizer(text_folder: Path) -> None:
     ids = model.encode(texts, TEXT.length)
     assert ids.dtype == np.int32
     assert ids.shape == (3, 9)
-    np.testing.assert_array_equal(ids, factory.encode(texts, TEXT.length))
+    np.testing.assert_array_equal(ids, factory.tokenizer().encode(texts, TEXT.length))
     # "the" has id 0 and padding 4 in the tokenizer; here they have changed places. Seven places at most.
     np.testing.assert_array_equal(ids[0], [8, 4, 1, 2, 3, 9, 0, 0, 0])
     np.testing.assert_array_equal(ids[1], [8, 5, 9, 0, 0, 0, 0, 0, 0])
@@ -236,7 +236,7 @@ def test_text_models_that_do_not_fit(text_folder: Path, tmp_path: Path) -> None:
     config = json.loads((narrow / "config.json").read_text())
     (narrow / "config.json").write_text(json.dumps({**config, "vocab_size": 7}))
     with pytest.raises(SubjectError, match="knows 10 tokens, its model 7"):
-        load_factory(f"hf:{narrow}").encode(["good"], 4)
+        load_factory(f"hf:{narrow}").tokenizer()
     bare = tmp_path / "bare"
     shutil.copytree(text_folder, bare, ignore=shutil.ignore_patterns("token*"))
     with pytest.raises(SubjectError, match="has no tokenizer"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_wb.errors import UnknownNameError, UsageError
-from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
+from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor, strength_axis
 
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=2, max_denominator=1000)
 
@@ -25,7 +25,9 @@ def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
     for entry in STRESSORS:
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
-        numbers = ";eps=8/255" if kind.axis else ""
+        numbers = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2"}[
+            strength_axis(entry.name)
+        ]
         assert parse_stressor(entry.name + numbers).signature.startswith(entry.name)
 
 
@@ -62,6 +64,14 @@ def test_provider_signature_reads_back() -> None:
         ("pgd-linf;eps=8/255;eps=4/255", UsageError, "twice"),
         ("pgd-linf;eps", UsageError, "name=value"),
         ("clean;eps=1", UsageError, "no number 'eps'"),
+        ("hotflip", UsageError, "budget"),
+        ("hotflip;budget=0", UsageError, "greater than or equal to 1"),
+        ("hotflip;budget=1/2", UsageError, "budget"),
+        ("word-substitution;rate=3/2", UsageError, "less than or equal to 1"),
+        ("character-edits;rate=0", UsageError, "greater than 0"),
+        ("word-substitution;rate=1;queries=2", UsageError, "queries"),
+        ("random-swap;rate=1;draws=0", UsageError, "draws"),
+        ("embedding-fgsm-l2;eps=-1", UsageError, "greater than 0"),
         ("torchattacks:PDG;eps=8/255", UnknownNameError, "did you mean"),
         ("torchattacks:PGD;epsilon=8/255", UsageError, "takes no 'epsilon'"),
         ("torchattacks:PGD;eps=-1/255", UsageError, "greater than 0"),

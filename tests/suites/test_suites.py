@@ -6,7 +6,7 @@ import pytest
 
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.spec import parse_exact
-from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.suites.suite import SUITES, Suite, SuiteStressor, find_suite, read_suite
 
 OWN = """
@@ -41,7 +41,7 @@ def wrong(text: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["clean", "adversarial", "adversarial-as-published"])
+@pytest.mark.parametrize("name", ["clean", "adversarial", "adversarial-as-published", "adversarial-text"])
 def test_built_in_suites(name: str) -> None:
     suite = find_suite(name)
     assert suite.name == name
@@ -62,7 +62,8 @@ def test_every_line_builds_at_every_strength(name: str, task: str) -> None:
         exact = [parse_exact(strength) for strength in strengths]
         assert exact == sorted(set(exact))
         head, _, tail = line.use.partition(";")
-        stressor = parse_stressor(";".join(part for part in (head, f"eps={strengths[0]}", tail) if part))
+        strength = f"{strength_axis(head)}={strengths[0]}"
+        stressor = parse_stressor(";".join(part for part in (head, strength, tail) if part))
         for strength in strengths:
             there = stressor.at(strength)
             assert there.strength == str(parse_exact(strength))
@@ -139,7 +140,9 @@ def test_unknown_lists_and_scales() -> None:
 
 
 def test_finding() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial or adversarial-text\?"
+    ):
         find_suite("adversary")
 
 

@@ -112,7 +112,7 @@ def test_sentences_mean_what_their_labels_say() -> None:
         assert [judge(one) for one in split.texts] == split.labels.tolist()
         assert 0.45 < split.labels.mean() < 0.55
     assert not set(data.train.texts) & set(data.test.texts)
-    tokenizer = Tokenizer.from_str(data.tokenizer)
+    tokenizer = Tokenizer.from_str(data.tokenizer.json)
     assert (np.asarray(data.test.inputs) == encode(tokenizer, data.test.texts, data.shape.length)).all()
     assert (np.asarray(data.test.inputs) != UNKNOWN).all()
     assert not data.shape.causal

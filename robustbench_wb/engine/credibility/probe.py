@@ -14,6 +14,7 @@ from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.norms import LINF
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import Bounded
+from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
 from robustbench_wb.stressors.attacks.oracle import TINY, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
@@ -25,6 +26,15 @@ WHOLE_RANGE = Fraction(1)
 
 SLOPES = 8
 """Samples whose gradient is compared with differences."""
+
+
+class Straight(PgdLinf):
+    """PGD from the image itself: in a ball that holds every image, a random start would succeed without a gradient."""
+
+    name: ClassVar[str] = "pgd-straight-linf"
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """At the image."""
 
 
 class Probe(Stressor):
@@ -56,7 +66,7 @@ class Probe(Stressor):
 
     def _examine(self, job: Job) -> dict[str, float]:
         logits = predict(job.model, job.inputs, job.batch)
-        far = PgdLinf(eps=WHOLE_RANGE, steps=self.steps, step=Fraction(1, 8)).apply(job)
+        far = Straight(eps=WHOLE_RANGE, steps=self.steps, step=Fraction(1, 8)).apply(job)
         near = PgdLinf(eps=self.eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
         held = ~_flags(near.broken, job)
         black = SquareLinf(eps=self.eps, queries=self.queries).apply(job.rows(held))

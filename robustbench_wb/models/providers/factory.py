@@ -1,18 +1,15 @@
 """What every provider hands over: a function that makes the model, and the identity of what is behind it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from robustbench_wb.errors import HarnessError, SubjectError
 from robustbench_wb.models.shape import Shape
+from robustbench_wb.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
-
-Encode = Callable[[Sequence[str], int], "NDArray[np.int32]"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +21,8 @@ class Factory:
     code_digest: str
     """Digest of the code, the library's release and the configuration behind the model. Weights are digested apart."""
     make: Callable[[Shape], object] = field(repr=False, compare=False)
-    encode: Encode | None = field(default=None, repr=False, compare=False)
-    """For a text model with a tokenizer of its own: texts and a length to ids, int32 (N, length), padded with 0 on the
-    right."""
+    tokenizer: Callable[[], Tokenizer] | None = field(default=None, repr=False, compare=False)
+    """Loads the tokenizer of a text model that has one of its own."""
 
     def __call__(self, shape: Shape) -> "nn.Module":
         """The model for inputs and classes of this shape.

@@ -54,7 +54,7 @@ def provide(name: str, options: Mapping[str, str], trained: bool) -> Factory:
     }
     model = _Model(transformers, name, config, pretrained, trained)
     written = ";".join([reference, *(f"{key}={value}" for key, value in options.items())])
-    return Factory(written, digest(identity), model.make, lambda texts, length: model.encoder().encode(texts, length))
+    return Factory(written, digest(identity), model.make, model.encoder)
 
 
 class _Model:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.inputs import trim
 from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.tokenizer import Span
 
 
 class Encoder:
@@ -32,17 +33,26 @@ class Encoder:
         self.vocabulary = len(tokenizer)
         self.longest = min(int(tokenizer.model_max_length), positions or int(tokenizer.model_max_length))
         """Most tokens of one text."""
+        named = torch.tensor([*tokenizer.all_special_ids, self.pad], dtype=torch.int64)
+        self.special = frozenset(self.swap(named).tolist())
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
         """Texts to ids, int32 (N, length), special tokens included, cut at ``length`` or at the model's own limit."""
         rows = np.full((len(texts), length), PAD, np.int32)
         if not len(texts):
             return rows
-        limit = min(length, self.longest)
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=limit, padding=False)["input_ids"]
-        for row, ids in zip(rows, encoded, strict=True):
+        for row, ids in zip(rows, self._cut(texts, length)["input_ids"], strict=True):
             row[: len(ids)] = self.swap(torch.tensor(ids, dtype=torch.int64)).numpy()
         return rows
+
+    def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
+        """For each text where its tokens stand; (0, 0) for special ones."""
+        found: list[list[Span]] = self._cut(texts, length, return_offsets_mapping=True)["offset_mapping"]
+        return found
+
+    def _cut(self, texts: Sequence[str], length: int, **more: bool) -> Any:
+        limit = min(length, self.longest)
+        return self.tokenizer(list(texts), truncation=True, max_length=limit, padding=False, **more)
 
     def swap(self, ids: Tensor) -> Tensor:
         """Exchange 0 and the padding id; doing it twice changes nothing."""

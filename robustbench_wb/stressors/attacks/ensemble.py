@@ -28,7 +28,9 @@ class Ensemble(Bounded):
     def attacks(self) -> tuple[Stressor, ...]:
         """The members at the ensemble's radius."""
         names = (member.partition(";") for member in self.members)
-        return tuple(parse_stressor(f"{name}-{self.norm.name};eps={self.eps}{more}{rest}") for name, more, rest in names)
+        return tuple(
+            parse_stressor(f"{name}-{self.norm.name};eps={self.eps}{more}{rest}") for name, more, rest in names
+        )
 
     def code(self) -> str:
         """Digest of the source of the ensemble and of all its members."""
@@ -55,7 +57,7 @@ class Ensemble(Bounded):
             failed[left] = stressed.failed if stressed.failed is not None else False
             job.advance(int((broken | failed)[left].sum()))
         job.advance(int((~broken & ~failed).sum()))
-        return Stressed(found, forwards, backwards, broken, failed, dict(evidence))
+        return Stressed(found, forwards, backwards, broken, failed, evidence=dict(evidence))
 
 
 class Quick(Ensemble):

@@ -13,6 +13,7 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 class Noise(Attack):
     """Independent uniform draws from the ball, brought into the box; a sample is broken when any of them is wrong."""
 
+    kind = "control"
     judged: ClassVar[bool] = True
 
     draws: int = Field(default=10, ge=1)

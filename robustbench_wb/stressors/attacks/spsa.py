@@ -21,6 +21,7 @@ BETAS = (0.9, 0.999)
 class Spsa(Attack):
     """Adam on the margin loss, from the image itself; a step costs 2 * samples + 1 forward passes and no gradient."""
 
+    kind = "black-box"
     judged: ClassVar[bool] = True
 
     steps: int = Field(default=100, ge=1)

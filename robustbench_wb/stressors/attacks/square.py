@@ -36,12 +36,14 @@ def bump(height: int, width: int) -> Tensor:
 def dipole(side: int) -> Tensor:
     """A square of length 1 in L2: a bump beside a negative one (section 3.3)."""
     both = torch.cat([bump(side, side // 2), -bump(side, side - side // 2)], dim=1)
-    return both / both.norm()
+    unit: Tensor = both / both.norm()
+    return unit
 
 
 class Square(Attack):
     """Random search: a changed square is kept where it raises the margin loss."""
 
+    kind = "black-box"
     judged: ClassVar[bool] = True
 
     queries: int = Field(default=5000, ge=1)

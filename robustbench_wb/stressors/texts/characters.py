@@ -1,0 +1,51 @@
+"""Misspelt words by a black box, in the manner of DeepWordBug (Gao, Lanchantin, Soffa & Qi 2018, arXiv 1801.04354)."""
+
+from collections.abc import Iterator, Sequence
+from string import ascii_lowercase
+from typing import ClassVar
+
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.texts.greedy import Greedy
+
+
+class CharacterEdits(Greedy):
+    """One edit in each of the important words: two neighbours swapped, or a letter substituted, deleted or inserted.
+
+    The four edits of their table 1; forms take turns among them, at random places, with letters a to z. Words are
+    ranked by leaving them out, not by their scores of heads and tails of the text.
+    """
+
+    name: ClassVar[str] = "character-edits"
+
+    def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
+        """Misspelt forms of a word."""
+        return [form for turn, number in enumerate(numbers) for form in _edit(word, turn % 4, number)]
+
+    def admits(self, job: Job, before: str, after: str) -> bool:
+        """One edit away."""
+        return one_edit_apart(before, after)
+
+
+def _edit(word: str, kind: int, number: int) -> Iterator[str]:
+    """The word with an edit of that kind; nothing for a word of one letter that cannot have it."""
+    rest, letter = divmod(number, len(ascii_lowercase))
+    new, size = ascii_lowercase[letter], len(word)
+    at = rest % max(1, (size - 1, size, size, size + 1)[kind])
+    if kind == 0 and size > 1:
+        yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    if kind == 1:
+        yield word[:at] + new + word[at + 1 :]
+    if kind == 2 and size > 1:
+        yield word[:at] + word[at + 1 :]
+    if kind == 3:
+        yield word[:at] + new + word[at:]
+
+
+def one_edit_apart(a: str, b: str) -> bool:
+    """Whether one swap of neighbours, substitution, deletion or insertion makes ``b`` of ``a``."""
+    short, long = sorted((a, b), key=len)
+    head = next((at for at, (x, y) in enumerate(zip(short, long, strict=False)) if x != y), len(short))
+    if len(short) < len(long):
+        return short[head:] == long[head + 1 :]
+    swapped = short[head + 1 : head + 2] + short[head : head + 1] + short[head + 2 :]
+    return short != long and (short[head + 1 :] == long[head + 1 :] or swapped == long[head:])

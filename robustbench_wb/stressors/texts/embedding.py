@@ -1,0 +1,244 @@
+"""FGSM and PGD on the word vectors of a text (Miyato, Dai & Goodfellow 2017, as a bound instead of a training rule).
+
+A worst case, not an attack that can be carried out: the perturbed vectors are those of no text. The words' own vectors
+move, before positions are added; those of padding and special tokens stay.
+"""
+
+from abc import abstractmethod
+from fractions import Fraction
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.norms import L2_NORM, LINF, Norm
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+
+ROUNDING = 1e-5
+"""Share of the radius, and of a vector's largest value, by which float32 may carry it over the edge of its ball."""
+
+
+class EmbeddingAttack(Stressor):
+    """A gradient attack inside a ball around the vector of every word: in Linf per number, in L2 per word.
+
+    All samples of a job take a step before any takes the next: the batches of a step hold no sample that is broken
+    already, are full, and hold texts of like length.
+    """
+
+    axis: ClassVar[str | None] = "eps"
+    modality = "text"
+    norm: ClassVar[Norm]
+
+    eps: Exact = Field(gt=0)
+    """Radius, an exact fraction; unit: the standard deviation of all numbers in the model's table of word vectors,
+    rows of special tokens left out."""
+
+    def adversarial(self) -> bool:
+        """Always: it looks for errors."""
+        return True
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps."""
+        return 1
+
+    @abstractmethod
+    def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
+        """Where word vectors (M, d) begin, before projection; ``ids`` (M,) are of the words, not of the samples."""
+
+    @abstractmethod
+    def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
+        """The next word vectors (M, d), before projection."""
+
+    def project(self, words: Tensor, moved: Tensor, radius: float) -> Tensor:
+        """Bring moved word vectors (M, d) into the balls around their words."""
+        limit = words.new_full((len(words), 1, 1, 1), radius)
+        return words + _flat(self.norm.project(_image(moved - words), limit))
+
+    def apply(self, job: Job) -> Stressed:
+        """Search for an error on every sample of the job."""
+        search = _Search(self, job)
+        alive = torch.arange(len(job.ids), device=job.ids.device)
+        for step in range(self.iterations + 1):
+            # The iterate after the last step is only looked at.
+            alive = alive[search.pass_over(alive, moving=step < self.iterations)]
+        job.advance(len(alive))
+        return search.result()
+
+    def verify(self, job: Job, stressed: Stressed) -> None:
+        """Refuse word vectors outside their balls, and changes of anything but words."""
+        if stressed.vectors is None or not torch.equal(stressed.inputs, job.inputs):
+            raise MeasurementError(f"{self.signature} has to perturb word vectors, and no token ids")
+        table = WordTable(job.model)
+        clean = table.vectors(job.inputs)
+        change = stressed.vectors - clean
+        if not bool(torch.isfinite(change).all()):
+            raise MeasurementError(f"{self.signature} produced word vectors that are not finite")
+        real = real_words(job.inputs, _tokenizer(job))
+        if bool(change[~real].any()):
+            raise MeasurementError(f"{self.signature} moved padding or special tokens")
+        if not bool(real.any()):
+            return
+        radius = float(self.eps) * word_deviation(table, _tokenizer(job), job.inputs.device)
+        farthest = float(self.norm.distance(_image(change[real])).max())
+        if farthest > radius + ROUNDING * (radius + float(clean.abs().max())):
+            raise MeasurementError(f"{self.signature} left its ball: distance {farthest:.6g} > {radius:.6g}")
+
+
+class _Search:
+    """Where every sample of a job stands."""
+
+    def __init__(self, attack: EmbeddingAttack, job: Job) -> None:
+        self.attack, self.job, self.table = attack, job, WordTable(job.model)
+        self.real = real_words(job.inputs, _tokenizer(job))
+        self.radius = float(attack.eps) * word_deviation(self.table, _tokenizer(job), job.inputs.device)
+        self.vectors = self.table.vectors(job.inputs)
+        length = job.inputs.shape[1]
+        # A word is known by its sample and its place: cutting off padding moves no noise.
+        ids = (job.ids[:, None] * length + torch.arange(length, device=job.ids.device))[self.real]
+        words = self.vectors[self.real]
+        self.vectors[self.real] = attack.project(words, attack.start(words, ids, job.seed, self.radius), self.radius)
+        self.forwards = torch.zeros_like(job.ids, dtype=torch.int32)
+        self.backwards = torch.zeros_like(self.forwards)
+        self.broken = torch.zeros_like(job.ids, dtype=torch.bool)
+        self.failed = torch.zeros_like(self.broken)
+
+    def pass_over(self, alive: Tensor, moving: bool) -> Tensor:
+        """Judge where samples stand and, ``moving``, take a step; which of ``alive`` are still correct, bool."""
+        going = torch.zeros_like(alive, dtype=torch.bool)
+        for part, tokens in batches(self.job.inputs[alive], self.job.batch):
+            rows = alive[part]
+            current = self.vectors[rows, : tokens.shape[1]]
+            if moving:
+                logits, gradient = self.table.gradient(tokens, current, self.job.labels[rows])
+                usable = torch.isfinite(gradient).flatten(1).all(1)
+                self.backwards[rows] += 1
+            else:
+                with torch.no_grad():
+                    logits = self.table.logits(tokens, current)
+                usable = torch.ones_like(rows, dtype=torch.bool)
+            self.forwards[rows] += 1
+            stays = going[part] = self._settle(rows, logits, usable)
+            if moving:
+                self._step(rows[stays], tokens[stays], current[stays], gradient[stays])
+        return going
+
+    def _settle(self, rows: Tensor, logits: Tensor, usable: Tensor) -> Tensor:
+        """Record which samples are broken, and which cannot be searched on; return the others."""
+        finite = torch.isfinite(logits).all(1)
+        broken = finite & (logits.argmax(1) != self.job.labels[rows])
+        failed = ~broken & ~(finite & usable)
+        self.broken[rows], self.failed[rows] = broken, failed
+        self.job.advance(int((broken | failed).sum()))
+        return ~(broken | failed)
+
+    def _step(self, rows: Tensor, tokens: Tensor, current: Tensor, gradient: Tensor) -> None:
+        width = tokens.shape[1]
+        real = self.real[rows, :width]
+        words = self.table.vectors(tokens)[real]
+        proposed = self.attack.propose(current[real], gradient[real], self.radius)
+        current[real] = self.attack.project(words, proposed, self.radius)
+        self.vectors[rows, :width] = current
+
+    def result(self) -> Stressed:
+        return Stressed(
+            inputs=self.job.inputs,
+            forwards=self.forwards.cpu().numpy(),
+            backwards=self.backwards.cpu().numpy(),
+            broken=self.broken.cpu().numpy(),
+            failed=self.failed.cpu().numpy(),
+            vectors=self.vectors,
+        )
+
+
+def _tokenizer(job: Job) -> Tokenizer:
+    if job.tokenizer is None:
+        raise MeasurementError("word vectors are perturbed only where a tokenizer says which ids are words")
+    return job.tokenizer
+
+
+def real_words(tokens: Tensor, tokenizer: Tokenizer) -> Tensor:
+    """Which token ids (N, L) are part of a text, bool."""
+    return ~torch.isin(tokens, torch.tensor(sorted(tokenizer.special), device=tokens.device))
+
+
+def word_deviation(table: WordTable, tokenizer: Tokenizer, device: torch.device) -> float:
+    """Standard deviation of all numbers in the vectors of a tokenizer's words and parts of words."""
+    ids = torch.arange(tokenizer.vocabulary, device=device)
+    return float(table.vectors(ids[real_words(ids, tokenizer)]).double().std(correction=0))
+
+
+def _image(words: Tensor) -> Tensor:
+    """Word vectors (M, d) as the norms take samples: each word its own."""
+    return words[:, :, None, None]
+
+
+def _flat(words: Tensor) -> Tensor:
+    return words[:, :, 0, 0]
+
+
+class EmbeddingFgsm(EmbeddingAttack):
+    """One step of length eps along the steepest direction, from the word itself."""
+
+    def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
+        """The words."""
+        return words
+
+    def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
+        """A full step."""
+        return words + radius * _flat(self.norm.steepest(_image(gradient)))
+
+
+class EmbeddingFgsmLinf(EmbeddingFgsm):
+    """x + eps sign(grad)."""
+
+    name: ClassVar[str] = "embedding-fgsm-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class EmbeddingFgsmL2(EmbeddingFgsm):
+    """x + eps grad / |grad|, word by word."""
+
+    name: ClassVar[str] = "embedding-fgsm-l2"
+    norm: ClassVar[Norm] = L2_NORM
+
+
+class EmbeddingPgd(EmbeddingAttack):
+    """Projected ascent on the cross-entropy of the true label, from a uniform random start in the balls."""
+
+    steps: int = Field(default=20, ge=1)
+    step: Exact = Field(default=Fraction(1, 8), gt=0)
+    """Step length as a share of eps."""
+
+    @property
+    def iterations(self) -> int:
+        """Gradient steps."""
+        return self.steps
+
+    def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
+        """A uniform draw from the ball of each word, a function of (seed, signature, sample id, place)."""
+        return words + radius * _flat(self.norm.inside(ids, (words.shape[1], 1, 1), seed, self.signature, 0))
+
+    def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
+        """A step of length step * eps."""
+        return words + float(self.step) * radius * _flat(self.norm.steepest(_image(gradient)))
+
+
+class EmbeddingPgdLinf(EmbeddingPgd):
+    """PGD under a bound on the change of every number of a word vector."""
+
+    name: ClassVar[str] = "embedding-pgd-linf"
+    norm: ClassVar[Norm] = LINF
+
+
+class EmbeddingPgdL2(EmbeddingPgd):
+    """PGD under a bound on the Euclidean length of the change of every word vector."""
+
+    name: ClassVar[str] = "embedding-pgd-l2"
+    norm: ClassVar[Norm] = L2_NORM

@@ -1,0 +1,121 @@
+"""HotFlip on words (Ebrahimi, Rao, Lowd & Dou 2018, arXiv 1712.06751): swaps that a gradient points at."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.texts.search import Budget, Search, replace_words, token_places, token_words
+from robustbench_wb.tasks.lexicon import find_words
+
+SCORES = 1 << 24
+"""Scores (samples x places x words) that are held at a time."""
+
+
+class HotFlip(Budget):
+    """White box, greedy: one swap after the other, each the best of those that a first-order score points at.
+
+    The score of making word w of the word x at place i is ``g_i . (E_w - E_x)``, with g the gradient of the
+    cross-entropy in the word vectors (their section 3.1). Candidates are the best word for each place, in the order of
+    their scores, then the second best for each, and so on; they are put into the text, tokenized and asked for, and
+    the one with the greatest loss is kept. A sample ends when it is broken, or when no candidate raises its loss. No
+    place is swapped twice. Words are swapped that are one token, for words of the training texts that are one token.
+    """
+
+    name: ClassVar[str] = "hotflip"
+
+    candidates: int = Field(default=16, ge=1)
+    """Swaps that are tried with the model before each is chosen."""
+
+    def apply(self, job: Job) -> Stressed:
+        """Search for an error on every sample of the job."""
+        search = Search(job)
+        scorer = _Scorer(search, self.candidates)
+        for _ in range(self.budget):
+            rows = search.alive()
+            taken = search.improve(rows, scorer.options(rows))
+            search.end([row for row in rows if row not in taken])
+        return search.result()
+
+
+class _Scorer:
+    """First-order scores of all swaps in a job's texts."""
+
+    def __init__(self, search: Search, candidates: int) -> None:
+        self.search, self.candidates = search, candidates
+        self.table = WordTable(search.job.model)
+        self.words, ids = token_words(search.job)
+        self.ids = torch.from_numpy(ids).to(search.job.inputs.device)
+        self.vectors = self.table.vectors(self.ids)
+
+    def options(self, rows: Sequence[int]) -> list[list[str]]:
+        """For each sample its text with one more swap, for each of the swaps with the highest scores."""
+        search, texts = self.search, [self.search.texts[row] for row in rows]
+        places = [self._open(row, some) for row, some in zip(rows, self._places(texts), strict=True)]
+        found: list[list[str]] = [[] for _ in rows]
+        if not rows or not self.words:
+            return found
+        for part, tokens in batches(search.tokens(texts), search.job.batch):
+            here = torch.as_tensor(part).tolist()
+            current = self.table.vectors(tokens)
+            gradient = self._gradient(tokens, current, [rows[at] for at in here])
+            size = max(1, SCORES // (tokens.shape[1] * len(self.words)))
+            for at in range(0, len(here), size):
+                cut = slice(at, at + size)
+                scores = self._scores(gradient[cut], current[cut], tokens[cut], [places[i] for i in here[cut]])
+                for i, best in zip(here[cut], self._highest(scores), strict=True):
+                    swaps = ((places[i][column], self.words[word]) for column, word in best)
+                    found[i] = [replace_words(texts[i], {number: word}) for number, word in swaps]
+        return found
+
+    def _places(self, texts: Sequence[str]) -> list[dict[int, int]]:
+        return token_places(self.search.tokenizer, texts, self.search.length)
+
+    def _open(self, row: int, places: dict[int, int]) -> dict[int, int]:
+        """Columns of words that are not swapped yet, each with the number of its word."""
+        original, text = self.search.job.texts[row], self.search.texts[row]
+        spans = zip(find_words(original), find_words(text), strict=True)
+        same = {number for number, (a, b) in enumerate(spans) if original[slice(*a)] == text[slice(*b)]}
+        return {column: number for number, column in places.items() if number in same}
+
+    def _gradient(self, tokens: Tensor, current: Tensor, rows: list[int]) -> Tensor:
+        """Of the loss in the word vectors; samples without a finite one have failed."""
+        search = self.search
+        labels = search.job.labels[torch.tensor(rows, device=tokens.device)]
+        logits, gradient = self.table.gradient(tokens, current, labels)
+        search.forwards[rows] += 1
+        search.backwards[rows] += 1
+        search.losses[rows] = F.cross_entropy(logits.float(), labels, reduction="none").cpu().numpy()
+        usable = torch.isfinite(logits).all(1) & torch.isfinite(gradient).flatten(1).all(1)
+        search.fail([row for row, fine in zip(rows, usable.tolist(), strict=True) if not fine])
+        return gradient.nan_to_num()
+
+    def _scores(self, gradient: Tensor, current: Tensor, tokens: Tensor, places: list[dict[int, int]]) -> Tensor:
+        """g . (E_w - E_x), (B, L, words); -inf for swaps that are not open."""
+        scores = gradient @ self.vectors.T - (gradient * current).sum(-1, keepdim=True)
+        shut = torch.ones_like(tokens, dtype=torch.bool)
+        for row, some in enumerate(places):
+            shut[row, list(some)] = False
+        return scores.masked_fill(shut[:, :, None] | (tokens[:, :, None] == self.ids), -torch.inf)
+
+    def _highest(self, scores: Tensor) -> list[list[tuple[int, int]]]:
+        """For each sample the columns and words of its candidates: the best of every place, then the second best, ...
+
+        Scores are better at telling words at one place apart than at telling places apart.
+        """
+        values, words = scores.topk(min(self.candidates, scores.shape[2]), dim=2)  # (B, L, k)
+        found = []
+        for row in range(len(values)):
+            rank, column = torch.nonzero(torch.isfinite(values[row].T), as_tuple=True)
+            order = np.lexsort((-values[row, column, rank].cpu().numpy(), rank.cpu().numpy()))[: self.candidates]
+            chosen = torch.from_numpy(order).to(rank.device)
+            column, rank = column[chosen], rank[chosen]
+            found.append(list(zip(column.tolist(), words[row, column, rank].tolist(), strict=True)))
+        return found

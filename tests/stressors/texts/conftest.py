@@ -1,0 +1,76 @@
+"""A few opinions, a tokenizer for them, and models small enough to work out by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb.models.build import build
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.models.shape import PAD
+from robustbench_wb.stressors.stressor import Job, predict
+from robustbench_wb.tasks.sentences import SENTENCES
+from robustbench_wb.tasks.task import Dataset
+
+MakeJob = Callable[..., Job]
+
+
+class Bag(nn.Module):
+    """The mean of the word vectors, then a linear map: its loss is monotone in a linear function of every vector."""
+
+    def __init__(self, vocabulary: int, width: int = 6) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.table, self.head = nn.Embedding(vocabulary, width), nn.Linear(width, 2)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.table
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        keep = (tokens != PAD).float()[:, :, None]
+        return self.head((self.table(tokens) * keep).sum(1) / keep.sum(1))
+
+
+@pytest.fixture(scope="session")
+def sentences(cache: str) -> Dataset:
+    return SENTENCES.load(None)
+
+
+@pytest.fixture(scope="session")
+def bag(sentences: Dataset) -> nn.Module:
+    return Bag(sentences.shape.vocabulary).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def encoder(sentences: Dataset) -> nn.Module:
+    """An untrained transformer, its word vectors grown so that words matter to it."""
+    model = build(VARIANTS.get("bert"), "nano", sentences.shape, [], [], 0).eval().requires_grad_(False)
+    model.embedding.words.weight.mul_(20)
+    return model
+
+
+@pytest.fixture(scope="session")
+def job_of(sentences: Dataset) -> MakeJob:
+    """A function that makes a job of the first samples; labels are what the model says, so that all are right."""
+
+    def make(model: nn.Module, count: int = 24, order: Tensor | None = None, **changes: object) -> Job:
+        rows = torch.arange(count) if order is None else order
+        inputs = to_inputs(np.asarray(sentences.test.inputs)[rows.numpy()], "cpu")
+        fields: dict[str, object] = {
+            "model": model,
+            "inputs": inputs,
+            "labels": predict(model, inputs, 64).argmax(1) if len(rows) else rows,
+            "ids": rows,
+            "seed": 0,
+            "batch": 64,
+            "texts": [sentences.test.texts[row] for row in rows.tolist()],
+            "tokenizer": sentences.tokenizer,
+            "lexicon": sentences.lexicon,
+        }
+        return Job(**{**fields, **changes})  # type: ignore[arg-type]
+
+    return make

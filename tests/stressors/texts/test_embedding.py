@@ -1,0 +1,181 @@
+"""Attacks on word vectors: the arithmetic in closed form, the ball, and which models they can be run on."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from robustbench_wb.errors import MeasurementError, SubjectError
+from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.texts.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
+from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.tasks.vocabulary import SPECIAL
+
+MakeJob = Callable[..., Job]
+
+
+def unit(model: nn.Module, sentences: Dataset) -> float:
+    """Standard deviation of the table without special rows, written out."""
+    table = WordTable(model).module.weight[len(SPECIAL) :].double()
+    return float(((table - table.mean()) ** 2).mean().sqrt())
+
+
+def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Dataset) -> None:
+    found = word_deviation(WordTable(bag), sentences.tokenizer, torch.device("cpu"))
+    assert found == pytest.approx(unit(bag, sentences), rel=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fgsm_on_a_linear_model_is_known_in_closed_form(
+    norm: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+) -> None:
+    """The loss rises with (W_other - W_label) . x of every word alike: its sign, or its direction, is the step."""
+    job = job_of(bag, 12)
+    stressed = parse_stressor(f"embedding-fgsm-{norm};eps=1/20").apply(job)
+    for row in range(12):
+        label = int(job.labels[row])
+        up = bag.head.weight[1 - label] - bag.head.weight[label]
+        step = up.sign() if norm == "linf" else up / up.norm()
+        expected = WordTable(bag).vectors(job.inputs[row])
+        real = job.inputs[row] >= len(SPECIAL)
+        expected[real] += unit(bag, sentences) / 20 * step
+        torch.testing.assert_close(stressed.vectors[row], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: MakeJob) -> None:
+    job = job_of(encoder.double(), 3)
+    try:
+        table = WordTable(encoder)
+        vectors = table.vectors(job.inputs)
+        _, gradient = table.gradient(job.inputs, vectors, job.labels)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(5):
+            way = torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
+            ends = [
+                F.cross_entropy(table.logits(job.inputs, vectors + side * 1e-5 * way), job.labels, reduction="none")
+                for side in (1, -1)
+            ]
+            torch.testing.assert_close((ends[0] - ends[1]) / 2e-5, (gradient * way).sum((1, 2)), rtol=1e-5, atol=1e-8)
+    finally:
+        encoder.float()
+
+
+def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
+    job, table = job_of(encoder, 20), WordTable(encoder)
+    attack = EmbeddingPgdLinf(eps="1/8", steps=5, step="1/4")
+    stressed = attack.apply(job)
+    radius = unit(encoder, sentences) / 8
+    for row in range(20):
+        tokens, label = job.inputs[row : row + 1], job.labels[row : row + 1]
+        clean, real = table.vectors(tokens), (tokens >= len(SPECIAL))[:, :, None]
+        ids = job.ids[row] * 32 + torch.arange(32)
+        start = attack.start(clean[0], ids, job.seed, radius)[None]
+        current = torch.where(real, clean + (start - clean).clamp(-radius, radius), clean)
+        for step in range(6):
+            logits, gradient = table.gradient(tokens, current, label)
+            if int(logits.argmax()) != int(label) or step == 5:
+                break
+            moved = clean + (current + radius / 4 * gradient.sign() - clean).clamp(-radius, radius)
+            current = torch.where(real, moved, clean)
+        assert stressed.broken[row] == (int(logits.argmax()) != int(label))
+        assert stressed.forwards[row] == step + 1
+        assert stressed.backwards[row] == min(step + 1, 5)
+
+
+@given(
+    rows=st.lists(st.integers(0, 999), min_size=1, max_size=6, unique=True),
+    eps=st.sampled_from(["1/100", "1/4", "2", "7"]),
+    name=st.sampled_from(["fgsm-linf", "fgsm-l2", "pgd-linf", "pgd-l2"]),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_words_stay_in_their_balls_and_nothing_else_moves(
+    rows: list[int], eps: str, name: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+) -> None:
+    steps = ";steps=3" if name.startswith("pgd") else ""
+    attack, job = parse_stressor(f"embedding-{name};eps={eps}{steps}"), job_of(bag, order=torch.tensor(rows))
+    stressed = attack.apply(job)
+    attack.verify(job, stressed)
+    change = stressed.vectors - WordTable(bag).vectors(job.inputs)
+    special = job.inputs < len(SPECIAL)
+    assert (job.inputs[:, 0] == 2).all()
+    assert not change[special].any()
+    numerator, _, denominator = eps.partition("/")
+    radius = unit(bag, sentences) * int(numerator) / int(denominator or 1)
+    sizes = change.abs().amax(-1) if name.endswith("linf") else change.norm(dim=-1)
+    assert float(sizes.max()) <= radius * (1 + 1e-4) + 1e-6
+    assert float(sizes[~special].max()) > 0
+    assert stressed.inputs is job.inputs or torch.equal(stressed.inputs, job.inputs)
+
+
+class Escapes(EmbeddingFgsmL2):
+    """Forgets its ball."""
+
+    name = "escapes"
+
+    def project(self, words: Tensor, moved: Tensor, radius: float) -> Tensor:
+        return words + 1.01 * (moved - words)
+
+
+def test_a_buggy_attack_is_refused(bag: nn.Module, job_of: MakeJob) -> None:
+    job, bad = job_of(bag, 4), Escapes(eps="1/2")
+    with pytest.raises(MeasurementError, match="left its ball"):
+        bad.verify(job, bad.apply(job))
+    good = EmbeddingFgsmL2(eps="1/2")
+    stressed = good.apply(job)
+    good.verify(job, stressed)
+    moved = stressed.vectors.clone()
+    moved[0, 0, 0] += 1e-3
+    with pytest.raises(MeasurementError, match="special tokens"):
+        good.verify(job, dataclasses.replace(stressed, vectors=moved))
+    moved = stressed.vectors.clone()
+    moved[job.inputs == PAD] += 1e-3
+    with pytest.raises(MeasurementError, match="special tokens"):
+        good.verify(job, dataclasses.replace(stressed, vectors=moved))
+    with pytest.raises(MeasurementError, match="not finite"):
+        good.verify(job, dataclasses.replace(stressed, vectors=stressed.vectors * torch.nan))
+    with pytest.raises(MeasurementError, match="no token ids"):
+        good.verify(job, dataclasses.replace(stressed, inputs=job.inputs.flip(0)))
+
+
+def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn.Module, job_of: MakeJob) -> None:
+    for model in (encoder, bag):
+        tokens, table = job_of(model, 8).inputs, WordTable(model)
+        with torch.no_grad():
+            torch.testing.assert_close(table.logits(tokens, table.vectors(tokens)), model(tokens), rtol=0, atol=0)
+            assert not torch.equal(table.logits(tokens, table.vectors(tokens) + 1), model(tokens))
+            # Nothing of it stays behind.
+            torch.testing.assert_close(model(tokens), model(tokens), rtol=0, atol=0)
+        assert not table.module._forward_hooks
+
+
+def test_models_without_word_vectors_are_refused(job_of: MakeJob) -> None:
+    class NoTable(nn.Module):
+        def forward(self, tokens: Tensor) -> Tensor:
+            return F.one_hot((tokens.sum(1) % 2).long(), 2).float()
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(600, 2)
+
+        def get_input_embeddings(self) -> nn.Module:
+            return self.table
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.table(tokens).mean(1) + self.table(tokens[:, :1]).mean(1)
+
+    for model, words in ((NoTable(), "names no table of word vectors"), (Twice(), "not .* at once")):
+        job = job_of(model, 4)
+        for signature in ("embedding-fgsm-linf;eps=1", "hotflip;budget=1"):
+            with pytest.raises(SubjectError, match=words):
+                parse_stressor(signature).apply(job)
+        black_box = parse_stressor("word-substitution;rate=1")
+        black_box.verify(job, black_box.apply(job))

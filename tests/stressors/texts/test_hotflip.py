@@ -1,0 +1,94 @@
+"""HotFlip against enumeration of every swap."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustbench_wb.models.inputs import trim
+from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job, predict
+from robustbench_wb.stressors.texts.hotflip import _Scorer
+from robustbench_wb.stressors.texts.search import Search, token_words
+from robustbench_wb.tasks.task import Dataset
+
+MakeJob = Callable[..., Job]
+
+
+def all_swaps(job: Job, row: int) -> list[str]:
+    """Every text with one word of the lexicon in another one's place, written out."""
+    words, found = job.texts[row].split(), []
+    for place, old in enumerate(words):
+        if old.isalpha():
+            found += [" ".join([*words[:place], new, *words[place + 1 :]]) for new in job.lexicon.words if new != old]
+    return found
+
+
+def ask(job: Job, texts: list[str]) -> Tensor:
+    return predict(job.model, torch.from_numpy(job.tokenizer.encode(texts, 32)).long(), 256)
+
+
+@pytest.mark.parametrize(("kind", "candidates"), [("bag", 40), ("encoder", 5000)])
+def test_the_first_swap_is_the_best_of_all(
+    kind: str, candidates: int, request: pytest.FixtureRequest, job_of: MakeJob
+) -> None:
+    """On a bag of words the scores put the words of a place in the right order: the best of each place is enough."""
+    job = job_of(request.getfixturevalue(kind), 3)
+    stressed = parse_stressor(f"hotflip;budget=1;candidates={candidates}").apply(job)
+    for row in range(3):
+        swaps = all_swaps(job, row)
+        logits = ask(job, swaps)
+        every = F.cross_entropy(logits, job.labels[row].expand(len(swaps)), reduction="none")
+        assert float(every[swaps.index(stressed.texts[row])]) == pytest.approx(float(every.max()), abs=1e-5)
+        assert stressed.broken[row] == bool((logits.argmax(1) != job.labels[row]).any())
+
+
+def test_the_highest_first_order_score_is_that_of_the_formula(encoder: nn.Module, job_of: MakeJob) -> None:
+    """All scores as directional derivatives, by central differences in float64."""
+    job = job_of(encoder.double(), 2)
+    try:
+        table, (words, ids) = WordTable(encoder), token_words(job)
+        proposed = _Scorer(Search(job), 1).options([0, 1])
+        for row in range(2):
+            tokens, split = trim(job.inputs[row : row + 1]), job.texts[row].split()
+            vectors = table.vectors(tokens)
+            places = [at for at, word in enumerate(split) if word.isalpha()]
+            change = torch.zeros(len(places), len(words), *vectors.shape[1:], dtype=torch.float64)
+            for i, place in enumerate(places):
+                for j, index in enumerate(ids):
+                    change[i, j, place + 1] = table.vectors(torch.tensor(index)) - vectors[0, place + 1]
+            flat = change.flatten(0, 1)
+            label = job.labels[row].expand(len(flat))
+            up, down = (
+                F.cross_entropy(table.logits(tokens.expand(len(flat), -1), vectors + h * flat), label, reduction="none")
+                for h in (1e-5, -1e-5)
+            )
+            scores = (up - down).view(len(places), len(words))
+            for i, place in enumerate(places):
+                scores[i, words.index(split[place])] = -torch.inf
+            place, word = divmod(int(scores.argmax()), len(words))
+            expected = [*split[: places[place]], words[word], *split[places[place] + 1 :]]
+            assert proposed[row] == [" ".join(expected)]
+    finally:
+        encoder.float()
+
+
+def test_words_of_one_token_are_all_words_of_the_task(job_of: MakeJob, bag: nn.Module, sentences: Dataset) -> None:
+    job = job_of(bag, 1)
+    words, ids = token_words(job)
+    assert set(words) == {word for text in sentences.train.texts for word in text.split() if word.isalpha()}
+    for word, index in zip(words, ids, strict=True):
+        assert sentences.tokenizer.encode([f"x {word}"], 8)[0].tolist().count(index) == 1
+    assert sentences.lexicon.words[0] == "the"
+
+
+def test_no_place_is_swapped_twice(encoder: nn.Module, job_of: MakeJob) -> None:
+    job = job_of(encoder, 30)
+    for budget in (1, 2, 3):
+        stressed = parse_stressor(f"hotflip;budget={budget};candidates=4").apply(job)
+        for row, (before, after) in enumerate(zip(job.texts, stressed.texts, strict=True)):
+            changed = sum(a != b for a, b in zip(before.split(), after.split(), strict=True))
+            assert changed == stressed.backwards[row] or not stressed.broken[row]

@@ -1,0 +1,121 @@
+"""The suite for texts, end to end: from the command line to error rows."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from robustbench_wb.cli import harness
+from robustbench_wb.cli.app import app
+from robustbench_wb.engine.plan import make_plan
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.providers import library
+from robustbench_wb.tasks.task import Dataset
+
+NO_TABLE = """
+from torch import nn
+class Bag(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.words = nn.EmbeddingBag(shape.vocabulary, shape.classes, padding_idx=0)
+    def forward(self, tokens):
+        return self.words(tokens)
+def make(shape):
+    return Bag(shape)
+"""
+VECTORS = ["embedding-fgsm-linf", "embedding-pgd-linf", "embedding-fgsm-l2", "embedding-pgd-l2"]
+
+
+def request(**more: object) -> RunRequest:
+    given = {"suite": "adversarial-text", "recipe": "none", "samples": 24, "device": "cpu"}
+    return RunRequest(**{**given, **more})  # type: ignore[arg-type]
+
+
+def test_the_command_needs_no_further_options(tmp_path: Path) -> None:
+    command = ["run", "--suite", "adversarial-text", "--recipe", "none", "--samples", "8", "--results", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--device", "cpu", "--progress", "none"])
+    assert done.exit_code == 0, done.output
+    assert "sentences, smoke scale: robust accuracy in percent" in done.output
+    for word in (*VECTORS, "hotflip", "random-flip", "word-substitution", "character-edits", "random-swap"):
+        assert word in done.output
+    assert "bert-nano" in done.output
+    assert "crate-bert-nano" in done.output
+
+
+def test_no_cell_moves_with_the_batch(tmp_path: Path) -> None:
+    reports = [
+        harness.run(request(variants=("bert",), batch=batch), results=str(tmp_path / str(batch))) for batch in (5, 64)
+    ]
+    one, other = ([(row.stressor, row.strength, row.accuracy, row.key) for row in report.rows] for report in reports)
+    assert one == other
+    assert {row.status for row in reports[0].rows} == {"ok"}
+    assert {row.wobble for row in reports[0].rows} == {0}
+
+
+def test_a_model_without_word_vectors_gets_error_rows_and_is_attacked_as_a_black_box(tmp_path: Path) -> None:
+    (tmp_path / "bag.py").write_text(NO_TABLE)
+    report = harness.run(request(variants=(f"{tmp_path}/bag.py:make",)), results=str(tmp_path / "r"))
+    failed = {row.stressor for row in report.rows if row.status != "ok"}
+    assert failed == {*VECTORS, "hotflip"}
+    lines = {row.error for row in report.rows if row.error}
+    assert len(lines) == 1
+    assert "Bag names no table of word vectors (get_input_embeddings)" in lines.pop()
+
+
+@pytest.fixture
+def hf_folder(tmp_path: Path, sentences: Dataset) -> Path:
+    """A BERT whose padding has id 4, with a cased tokenizer of its own."""
+    transformers = library.load_library("transformers", "hf")
+    import tokenizers
+
+    names = list(sentences.lexicon.words)
+    order = [*names[:4], "[PAD]", *names[4:], ".", ",", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: index for index, word in enumerate(order)}
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    ends = [(name, vocabulary[name]) for name in ("[SEP]", "[CLS]")]
+    core.post_processor = tokenizers.processors.BertProcessing(*ends)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(tmp_path / "hf")
+    config = transformers.BertConfig(
+        vocab_size=len(order), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=32, num_labels=2, pad_token_id=4, initializer_range=0.5,
+    )  # fmt: skip
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "hf")
+    return tmp_path / "hf"
+
+
+def test_a_model_of_transformers_is_attacked_by_its_own_tokens(hf_folder: Path, tmp_path: Path) -> None:
+    report = harness.run(request(variants=(f"hf:{hf_folder}",)), results=str(tmp_path / "r"))
+    assert {row.status for row in report.rows} == {"ok"}
+    clean, *others = report.rows
+    broken = {row.stressor for row in others if row.accuracy < clean.accuracy}
+    assert {"hotflip", "embedding-pgd-linf", "word-substitution", "character-edits"} <= broken
+
+
+@pytest.mark.parametrize("task", ["digits", "digits-sequence", "sentences-lm"])
+def test_tasks_without_labelled_texts_are_refused(task: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"perturbs texts with labels, and task '{task}' has none"):
+        harness.run(request(tasks=(task,)), results=str(tmp_path / "r"))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_request_overrides_what_a_suite_proposes() -> None:
+    plan = make_plan(request())
+    assert [task.task.name for task in plan.tasks] == ["sentences"]
+    assert [subject.name for subject in plan.tasks[0].subjects] == ["bert", "crate-bert"]
+    plan = make_plan(request(tasks=("sst2",), variants=("vit",), stressors=("hotflip",), epsilons=("3", "1")))
+    assert [task.task.name for task in plan.tasks] == ["sst2"]
+    assert [rung.signature for rung in plan.tasks[0].ladders[1].rungs] == [
+        "hotflip;budget=1;candidates=16",
+        "hotflip;budget=3;candidates=16",
+    ]
+    assert next(subject.name for subject in make_plan(RunRequest()).tasks[0].subjects) == "vit"
+    with pytest.raises(UsageError, match="budget"):
+        make_plan(request(stressors=("hotflip",), epsilons=("1/2",)))

@@ -1,0 +1,300 @@
+"""What is true of every adversary of texts: its budget, its independence of batches, and what the engine refuses."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from robustbench_wb.engine.measure import Samples, measure
+from robustbench_wb.engine.record import Identity, State
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job, Stressed, predict
+from robustbench_wb.stressors.texts.characters import CharacterEdits, one_edit_apart
+from robustbench_wb.stressors.texts.search import WordAttack, changed_words, replace_words
+from robustbench_wb.stressors.texts.substitution import RandomSwap
+from robustbench_wb.tasks.lexicon import find_words
+from robustbench_wb.tasks.task import Dataset
+
+MakeJob = Callable[..., Job]
+WORDS = [
+    "hotflip;budget=2;candidates=6",
+    "random-flip;budget=2;draws=3",
+    "word-substitution;rate=1/4;queries=20;candidates=4",
+    "character-edits;rate=1/4;queries=20;candidates=4",
+    "random-swap;rate=1/4;draws=3",
+]
+VECTORS = [
+    "embedding-fgsm-linf;eps=1/8",
+    "embedding-fgsm-l2;eps=1",
+    "embedding-pgd-linf;eps=1/8;steps=4",
+    "embedding-pgd-l2;eps=1;steps=4",
+]
+
+
+@pytest.mark.parametrize("signature", WORDS + VECTORS)
+def test_batch_size_and_order_change_no_state(signature: str, encoder: nn.Module, job_of: MakeJob) -> None:
+    attack = parse_stressor(signature)
+    whole = attack.apply(job_of(encoder))
+    assert whole.broken.sum() > 0
+    for batch in (1, 7):
+        again = attack.apply(job_of(encoder, batch=batch))
+        np.testing.assert_array_equal(again.broken, whole.broken)
+        np.testing.assert_array_equal(again.forwards, whole.forwards)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
+    shuffled = attack.apply(job_of(encoder, order=order, batch=7))
+    np.testing.assert_array_equal(shuffled.broken, whole.broken[order])
+    if whole.texts is not None:
+        assert list(shuffled.texts) == [whole.texts[row] for row in order]
+    alone = attack.apply(job_of(encoder, 10))
+    np.testing.assert_array_equal(alone.broken, whole.broken[:10])
+
+
+@pytest.mark.parametrize("signature", WORDS)
+def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
+    signature: str, encoder: nn.Module, job_of: MakeJob, sentences: Dataset
+) -> None:
+    attack, job = parse_stressor(signature), job_of(encoder)
+    stressed = attack.apply(job)
+    attack.verify(job, stressed)
+    lexicon = set(sentences.lexicon.words)
+    for before, after in zip(job.texts, stressed.texts, strict=True):
+        words = before.split()
+        changed = [(a, b) for a, b in zip(words, after.split(), strict=True) if a != b]
+        letters = sum(word.isalpha() for word in words)
+        assert len(changed) <= (2 if "budget" in signature else max(1, letters // 4))
+        assert all(a.isalpha() for a, _ in changed)
+        if "character" not in signature:
+            assert {b for _, b in changed} <= lexicon
+    ids = torch.from_numpy(sentences.tokenizer.encode(stressed.texts, 32)).long()
+    assert torch.equal(ids, stressed.inputs)
+    np.testing.assert_array_equal(stressed.broken, (predict(encoder, ids, 9).argmax(1) != job.labels).numpy())
+    most = {"hotflip": 14, "random-flip": 3, "word-substitution": 20, "character-edits": 20, "random-swap": 3}
+    assert stressed.forwards.max() <= most[attack.name]
+    # A black box goes on until it has used up its queries.
+    if "queries" in signature and not stressed.broken.all():
+        assert stressed.forwards[~stressed.broken].min() > 14
+    assert (stressed.backwards > 0).any() == (attack.name == "hotflip")
+
+
+@pytest.mark.parametrize("queries", [3, 4, 11])
+@pytest.mark.parametrize("name", ["word-substitution", "character-edits"])
+def test_queries_are_passes_that_really_happen(name: str, queries: int, encoder: nn.Module, job_of: MakeJob) -> None:
+    seen = 0
+
+    def count(module: nn.Module, given: Any) -> None:
+        nonlocal seen
+        seen += len(given[0])
+
+    attack, job = parse_stressor(f"{name};rate=1;queries={queries}"), job_of(encoder)
+    hook = encoder.register_forward_pre_hook(count)
+    try:
+        stressed = attack.apply(job)
+    finally:
+        hook.remove()
+    assert stressed.forwards.sum() == seen
+    assert stressed.forwards.max() <= queries
+
+
+@pytest.mark.parametrize("signature", [*WORDS[:1], *VECTORS])
+def test_counters_are_passes_that_really_happen(signature: str, encoder: nn.Module, job_of: MakeJob) -> None:
+    job = job_of(encoder, batch=16)
+    passes: list[tuple[int, bool]] = []
+    hook = encoder.register_forward_pre_hook(
+        lambda module, given: passes.append((len(given[0]), torch.is_grad_enabled()))
+    )
+    try:
+        stressed = parse_stressor(signature).apply(job)
+    finally:
+        hook.remove()
+    assert stressed.forwards.sum() == sum(count for count, _ in passes)
+    assert stressed.backwards.sum() == sum(count for count, gradient in passes if gradient)
+
+
+@pytest.mark.parametrize("signature", WORDS)
+def test_more_budget_only_adds_broken_samples(signature: str, bag: nn.Module, sentences: Dataset) -> None:
+    attack = parse_stressor(signature)
+    states = None
+    broken = []
+    for strength in ("1", "3") if attack.axis == "budget" else ("1/10", "1/2"):
+        record = measured(attack.at(strength), bag, sentences, states)
+        states = record.states
+        broken.append(set(np.flatnonzero(states == State.BROKEN)))
+    assert broken[0] <= broken[1]
+
+
+def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = None, count: int = 30) -> Any:
+    inputs = np.asarray(sentences.test.inputs[:count])
+    labels = predict(model, torch.tensor(inputs).long(), 64).argmax(1).numpy()
+    samples = Samples(
+        np.arange(count, dtype=np.int32), inputs, labels, False, sentences.test.texts[:count], sentences.tokenizer,
+        sentences.lexicon,
+    )  # fmt: skip
+    fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
+    identity = Identity(signature=stressor.signature, ladder=(), seed=0, **fields)
+    before = np.full(count, State.ROBUST, np.int8) if before is None else before
+    return measure(model, stressor, identity, samples, before, torch.device("cpu"), 16, lambda count: None)
+
+
+class Tampered(RandomSwap):
+    """Runs well, then its result is changed."""
+
+    name = "tampered"
+    how: str
+
+    def apply(self, job: Job) -> Stressed:
+        stressed = super().apply(job)
+        texts = list(stressed.texts)
+        inputs = stressed.inputs
+        if self.how == "too many":
+            texts[0] = " ".join("film" if word.isalpha() else word for word in job.texts[0].split())
+        elif self.how == "punctuation":
+            texts[0] = f"{job.texts[0]} !"
+        elif self.how == "another word":
+            texts[0] = replace_words(job.texts[0], {0: "zebra"})
+        elif self.how == "missing":
+            texts = texts[1:]
+        if self.how == "ids":
+            inputs = inputs.flip(1)
+        elif len(texts) == len(job.texts):
+            inputs = torch.from_numpy(job.tokenizer.encode(texts, 32)).long()
+        return dataclasses.replace(stressed, inputs=inputs, texts=texts)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("too many", "changed .* of .* words"),
+        ("punctuation", "between the words"),
+        ("another word", "may not make 'zebra'"),
+        ("missing", "no text for some samples"),
+        ("ids", "not those of its texts"),
+    ],
+)
+def test_a_buggy_attack_is_refused(how: str, words: str, bag: nn.Module, sentences: Dataset) -> None:
+    with pytest.raises(MeasurementError, match=words):
+        measured(Tampered(rate="1/10", how=how), bag, sentences)
+    assert measured(Tampered(rate="1/10", how="not at all"), bag, sentences).count(State.ERRORED) == 0
+
+
+def test_a_misspelling_of_two_edits_is_refused(
+    bag: nn.Module, sentences: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack = CharacterEdits(rate="1")
+    assert measured(attack, bag, sentences).count(State.BROKEN)
+    monkeypatch.setattr(CharacterEdits, "forms", lambda self, job, word, numbers: [f"{word}xx"])
+    with pytest.raises(MeasurementError, match=r"may not make '.*xx'"):
+        measured(attack, bag, sentences)
+
+
+@pytest.mark.parametrize("signature", WORDS + VECTORS)
+def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, sentences: Dataset) -> None:
+    class Flaky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = bag
+
+        def get_input_embeddings(self) -> nn.Module:
+            return self.inner.table
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = self.inner(tokens)
+            return torch.where((tokens == tokens[:, 1:2]).sum(1, keepdim=True) > 0, logits * torch.nan, logits)
+
+    inputs = np.asarray(sentences.test.inputs[:5])
+    samples = Samples(
+        np.arange(5, dtype=np.int32), inputs, np.zeros(5, np.int64), False, sentences.test.texts[:5],
+        sentences.tokenizer, sentences.lexicon,
+    )  # fmt: skip
+    fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
+    identity = Identity(signature=signature, ladder=(), seed=0, **fields)
+    alive = np.full(5, State.ROBUST, np.int8)
+    record = measure(
+        Flaky(), parse_stressor(signature), identity, samples, alive, torch.device("cpu"), 16, lambda n: None
+    )
+    assert record.count(State.ERRORED) == 5
+
+
+@pytest.mark.parametrize("signature", WORDS + VECTORS)
+def test_no_samples_no_work(signature: str, bag: nn.Module, job_of: MakeJob) -> None:
+    stressed = parse_stressor(signature).apply(job_of(bag, 0))
+    assert stressed.inputs.shape == (0, 32)
+
+
+@pytest.mark.parametrize("signature", WORDS)
+def test_a_text_without_words_is_left_alone(
+    signature: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+) -> None:
+    texts = ["", ".", "the", "a"]
+    inputs = torch.from_numpy(sentences.tokenizer.encode(texts, 32)).long()
+    labels = predict(bag, inputs, 4).argmax(1)
+    job = job_of(bag, 4, texts=texts, inputs=inputs, labels=labels)
+    attack = parse_stressor(signature)
+    stressed = attack.apply(job)
+    attack.verify(job, stressed)
+    assert list(stressed.texts[:2]) == ["", "."]
+    assert not stressed.broken[:2].any()
+
+
+def test_what_the_model_does_not_see_is_not_changed(bag: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
+    """A text longer than the limit is attacked where it is seen, and stays whole behind that."""
+    long = " ".join(["the film was good ,"] * 20)
+    inputs = torch.from_numpy(sentences.tokenizer.encode([long], 32)).long()
+    job = job_of(bag, 1, texts=[long], inputs=inputs, labels=predict(bag, inputs, 1).argmax(1))
+    for signature in WORDS:
+        attack = parse_stressor(signature)
+        stressed = attack.apply(job)
+        attack.verify(job, stressed)
+        assert len(changed_words(long, stressed.texts[0])) <= 6
+        # 30 tokens between the first and the last: six clauses of five.
+        assert stressed.texts[0].split()[30:] == long.split()[30:]
+
+
+@given(st.text(max_size=40), st.dictionaries(st.integers(0, 5), st.sampled_from(["a", "Ärger", "слово"])))
+@settings(max_examples=60, deadline=None)
+def test_replaced_words_are_the_changed_ones(text: str, words: dict[int, str]) -> None:
+    old = [text[slice(*span)] for span in find_words(text)]
+    new = replace_words(text, words)
+    assert [new[slice(*span)] for span in find_words(new)] == [words.get(at, word) for at, word in enumerate(old)]
+    assert changed_words(text, new) == [(a, words[at]) for at, a in enumerate(old) if at in words and words[at] != a]
+    assert replace_words(new, dict(enumerate(old))) == text
+
+
+LETTERS = st.text("abc", min_size=0, max_size=5)
+
+
+@given(LETTERS, LETTERS)
+@settings(max_examples=300, deadline=None)
+def test_one_edit_apart_agrees_with_all_edits_written_out(a: str, b: str) -> None:
+    forms = {a[:i] + x + a[i:] for i in range(len(a) + 1) for x in "abc"}
+    forms |= {a[:i] + a[i + 1 :] for i in range(len(a))}
+    forms |= {a[:i] + x + a[i + 1 :] for i in range(len(a)) for x in "abc"}
+    forms |= {a[:i] + a[i + 1] + a[i] + a[i + 2 :] for i in range(len(a) - 1)}
+    assert one_edit_apart(a, b) == (b in forms and a != b)
+
+
+@given(st.text("abcdef", min_size=1, max_size=6), st.lists(st.integers(0, (1 << 63) - 1), min_size=4, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_misspelt_forms_are_one_edit_away(word: str, numbers: list[int]) -> None:
+    job = Job(nn.Identity(), torch.empty(0), torch.empty(0), torch.empty(0), 0, 1)
+    forms = CharacterEdits(rate="1").forms(job, word, numbers)
+    assert all(form == word or one_edit_apart(word, form) for form in forms)
+    assert all(find_words(form) == [(0, len(form))] for form in forms)
+    assert len(forms) <= len(numbers)
+
+
+def test_every_word_attack_is_tested_here() -> None:
+    from robustbench_wb.stressors.catalogue import STRESSORS
+
+    kinds = {entry.name: STRESSORS.get(entry.name) for entry in STRESSORS}
+    texts = {name for name, kind in kinds.items() if kind.modality == "text"}
+    assert texts == {signature.split(";")[0] for signature in WORDS + VECTORS}
+    assert {signature.split(";")[0] for signature in WORDS} == {
+        n for n, k in kinds.items() if issubclass(k, WordAttack)
+    }
