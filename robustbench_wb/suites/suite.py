@@ -90,7 +90,7 @@ def read_suite(text: str, where: str) -> Suite:
 SUITES: Registry[Suite] = Registry("suite")
 _BUILT_IN = "robustbench_wb.suites.builtin"
 SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on the images as they are")
-SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, FGSM and PGD in Linf and L2 over epsilon lists")
+SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over epsilon lists, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
 )

@@ -193,6 +193,12 @@ def test_one_weight_of_a_checkpoint_measures_again(model: Callable[..., str], tm
     assert harness.run(request(model(), checkpoint=str(path)), results).measured == 3
 
 
+def test_two_models_of_one_file_are_never_taken_for_each_other(model: Callable[..., str], tmp_path: Path) -> None:
+    file = model().removesuffix(":make")
+    reports = [harness.run(request(f"{file}:{name}", recipe="none"), str(tmp_path / "r")) for name in ("make", "nan")]
+    assert [report.rows[0].status for report in reports] == ["ok", "error"]
+
+
 def test_a_ladder_is_bisected(model: Callable[..., str], tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     attack = ("pgd-linf;eps=1/255;steps=5",)

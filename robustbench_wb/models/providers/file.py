@@ -11,6 +11,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.source import code_digest
+from robustbench_wb.spec import digest
 
 
 def provide(reference: str) -> Factory:
@@ -43,7 +44,8 @@ def provide(reference: str) -> Factory:
         with _importing(folder, siblings):
             return function(shape)
 
-    return Factory(reference, code_digest(module, root=folder), make)
+    # Two functions of one file are two models.
+    return Factory(reference, digest({"code": code_digest(module, root=folder), "function": name}), make)
 
 
 def _execute(path: Path, siblings: dict[str, ModuleType]) -> ModuleType:

@@ -7,6 +7,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.registry import Registry
 from robustbench_wb.source import code_digest
+from robustbench_wb.spec import digest
 
 
 def provide(subjects: Registry[Callable[..., object]], name: str) -> Factory:
@@ -18,4 +19,5 @@ def provide(subjects: Registry[Callable[..., object]], name: str) -> Factory:
     if name in VARIANTS:
         raise RegistryError(f"subject {name!r} of a plug-in has the name of a variant; uninstall or rename one")
     module, root = subjects.source(name)
-    return Factory(name, code_digest(module, root=root), subjects.get(name))
+    # Two entries of one module are two models.
+    return Factory(name, digest({"code": code_digest(module, root=root), "entry": name}), subjects.get(name))

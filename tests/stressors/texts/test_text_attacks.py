@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.record import Identity, State
 from robustbench_wb.errors import MeasurementError
@@ -139,7 +140,8 @@ def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = 
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=stressor.signature, ladder=(), seed=0, **fields)
     before = np.full(count, State.ROBUST, np.int8) if before is None else before
-    return measure(model, stressor, identity, samples, before, torch.device("cpu"), 16, lambda count: None)
+    cell = ([stressor], [identity], samples, before)
+    return measure(model, *cell, torch.device("cpu"), BatchSize(16), lambda count: None)[0]
 
 
 class Tampered(RandomSwap):
@@ -215,9 +217,8 @@ def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, 
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=signature, ladder=(), seed=0, **fields)
     alive = np.full(5, State.ROBUST, np.int8)
-    record = measure(
-        Flaky(), parse_stressor(signature), identity, samples, alive, torch.device("cpu"), 16, lambda n: None
-    )
+    cell = ([parse_stressor(signature)], [identity], samples, alive)
+    (record,) = measure(Flaky(), *cell, torch.device("cpu"), BatchSize(16), lambda n: None)
     assert record.count(State.ERRORED) == 5
 
 
