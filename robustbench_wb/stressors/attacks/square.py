@@ -18,12 +18,12 @@ from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
-"""Queries of 10,000 at which the share of changed pixels is halved (section 3.1)."""
+"""Queries of 10,000 at which the share of changed pixels is halved."""
 
 
 @lru_cache
 def bump(height: int, width: int) -> Tensor:
-    """The rectangle (height, width), height >= width, of falling weight from its centre (eq. 2)."""
+    """The rectangle (height, width), height >= width, of falling weight from its centre (the paper's eta)."""
     n = height // 2
     row, column = torch.arange(height)[:, None], torch.arange(width)[None, :]
     reach = n - torch.maximum((row - n).abs(), (column - width // 2).abs())
@@ -34,9 +34,9 @@ def bump(height: int, width: int) -> Tensor:
 
 @lru_cache
 def dipole(side: int) -> Tensor:
-    """A square of length 1 in L2: a bump beside a negative one (section 3.3)."""
+    """A square of length 1 in L2: a bump beside a negative one."""
     both = torch.cat([bump(side, side // 2), -bump(side, side - side // 2)], dim=1)
-    unit: Tensor = both / both.norm()
+    unit: Tensor = both / torch.linalg.vector_norm(both)
     return unit
 
 
