@@ -19,7 +19,7 @@ _INTERVAL: Final[dict[Metric, str]] = {
     "perplexity": "[95 % t interval over samples]",
 }
 _ORDER: Final[dict[Metric, str]] = {
-    "accuracy": "accuracy: highest mean over all cells of a table first; a cell missing, failed or graded F counts as 0",
+    "accuracy": "accuracy: highest mean over all cells of a table first; one missing, failed or graded F counts as 0",
     "perplexity": "perplexity: lowest geometric mean over all cells of a table first; a missing or failed one is worst",
 }
 

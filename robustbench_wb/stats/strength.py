@@ -24,6 +24,8 @@ RUNS: Final = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of runs, as far as there are so many; all of them come last."""
 FLAT: Final = 0.01
 """Largest share of samples that may fall in a second half (Carlini et al. 2019: more effort must not matter; ours)."""
+HELD: Final = np.iinfo(np.int64).max
+"""The pass at which a sample fell that did not."""
 FEW: Final = 1
 """One sample more is chance."""
 
@@ -65,9 +67,10 @@ class StrengthCurve(Spec):
     lost_by_steps: float | None = None
     """Share of samples that fell in the second half of the first run; None like an empty :attr:`first_run`."""
     lost_by_budget: float
-    """Share of samples that fell in the second half of the whole budget: of the runs, where there are several."""
+    """Share of samples that fell in the second half of the whole budget, which is that of the runs if there are more."""
     converged: bool
-    """Whether both shares are at most :data:`FLAT`, give or take one sample: the last doubling hardly mattered."""
+    """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample: the last doublings of
+    effort hardly mattered."""
 
 
 class RowStrength(Spec):
@@ -90,10 +93,9 @@ def strength_curve(record: Record, lower: Record | None = None, built: Runs | No
             hold no verdict. Without it such a sample is taken to have fallen one pass too early.
         built: the runs of the attack, where it has such.
     """
-    fell = _falls(record, lower)
-    spent = record.forwards - np.where(_judged_below(record, lower), 0, 1)
-    budget = max(0, int(spent.max(initial=0)))
-
+    spent = _spent(record, lower)
+    fell = _falls(record.states, spent)
+    budget = int(spent.max(initial=0))
     whole = built is not None and budget % built.runs == 0 and budget // built.runs >= built.steps
     one = budget // built.runs if built is not None and whole else 0
     runs = _some(built.runs) if built is not None and one else ()
@@ -107,7 +109,7 @@ def strength_curve(record: Record, lower: Record | None = None, built: Runs | No
         by_run=tuple(_point(fell, number * one) for number in runs),
         lost_by_steps=by_steps,
         lost_by_budget=lost,
-        converged=all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
+        converged=not (fell == HELD).any() or all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
     )
 
 
@@ -150,22 +152,19 @@ def _lower(other: ScoreRow, row: ScoreRow) -> bool:
     return other.strength in row.ladder.split() and strength_order(other.strength) < strength_order(row.strength)
 
 
-def _judged_below(record: Record, lower: Record | None) -> NDArray[np.bool_]:
-    """Samples whose state is that of the lower strength: they have no verdict of their own."""
-    none = np.zeros(len(record.states), np.bool_)
-    if lower is None or not np.array_equal(lower.ids, record.ids):
-        return none
-    taken: NDArray[np.bool_] = (lower.states == State.BROKEN) & (record.states == State.BROKEN)
-    return taken
+def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
+    """Forward passes of the search on each sample: all but the verdict, which those broken below did not get."""
+    judged = record.forwards > 0
+    if lower is not None and np.array_equal(lower.ids, record.ids):
+        judged &= lower.states != State.BROKEN
+    found: NDArray[np.int64] = record.forwards.astype(np.int64) - judged
+    return found
 
 
-def _falls(record: Record, lower: Record | None) -> NDArray[np.int64]:
-    """The pass at which each sample fell: -1 for what was never robust, far beyond any budget for what held."""
-    judged = np.where(_judged_below(record, lower), 0, 1)
-    when = np.maximum(record.forwards.astype(np.int64) - judged, 0)
-    never = np.isin(record.states, (State.WRONG, State.ERRORED, State.NOT_RUN))
-    held = np.iinfo(np.int64).max
-    found: NDArray[np.int64] = np.where(record.states == State.BROKEN, when, np.where(never, -1, held))
+def _falls(states: NDArray[np.int8], spent: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The pass at which each sample fell: -1 for what was never robust, :data:`HELD` for what is to the end."""
+    never = np.isin(states, (State.WRONG, State.ERRORED, State.NOT_RUN))
+    found: NDArray[np.int64] = np.where(states == State.BROKEN, spent, np.where(never, -1, HELD))
     return found
 
 
