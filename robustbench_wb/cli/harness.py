@@ -11,15 +11,18 @@ from robustbench_wb.engine.record import Measured, Record
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
-from robustbench_wb.errors import ExitCode
+from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress, Silent
 from robustbench_wb.stats.compare import Comparison, compare
 from robustbench_wb.stats.score import score_rows
+from robustbench_wb.stats.strength import RowStrength, Runs, strengths
 from robustbench_wb.store.location import prepare
 from robustbench_wb.store.provenance import collect
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.stressors.attacks.attack import Attack
+from robustbench_wb.stressors.catalogue import parse_stressor
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,40 @@ def diff(old: str, new: str, results: str = "results") -> Comparison:
     keys = {row.key for row in (*before, *after) if row.key}
     records: Mapping[str, Record] = store.find(sorted(keys))
     return compare(before, after, records)
+
+
+def strength(
+    subject: str, stressor: str | None = None, version: str | None = None, results: str = "results"
+) -> tuple[int, list[RowStrength]]:
+    """What the budgets of a subject's attacks bought, from stored records: the table's version, and its graded rows.
+
+    Args:
+        subject: a variant as the table names it, with or without its size.
+        stressor: the rows of one name, with these numbers; None: all.
+        version: like ``v3``; None is the latest.
+        results: where the results live.
+
+    Raises:
+        StoreError: there is no such version.
+        UsageError: it has no such row.
+    """
+    table = ScoreTable(results)
+    number = table.version(version)
+    graded = [row for row in table.rows(number) if row.grade]
+    own = [row for row in graded if subject in (row.variant, f"{row.variant}-{row.size}")]
+    wanted = [part.strip() for part in (stressor or "").split(";") if part.strip()]
+    rows = [row for row in own if set(wanted) <= set(row.signature.split(";"))]
+    if not rows:
+        known = dict.fromkeys(row.stressor if own else row.variant for row in own or graded)
+        what = f"graded row of {subject!r}" + (f" under {stressor!r}" if own else "")
+        raise UsageError(f"v{number} has no {what}; it has: {', '.join(known) or 'none, a new run grades them'}")
+    return number, strengths(rows, RecordStore(results).find([row.key for row in rows]), _runs)
+
+
+def _runs(signature: str) -> Runs | None:
+    """How many runs of how many steps an attack has; None for what is not one walk."""
+    attack = parse_stressor(signature)
+    return Runs(runs=attack.runs, steps=attack.iterations) if isinstance(attack, Attack) else None
 
 
 def _measured(cells: list[Measured]) -> int:

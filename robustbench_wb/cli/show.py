@@ -1,16 +1,21 @@
-"""``show``: one entry of ``list``, or one version of the score table; or the layers of a subject."""
+"""``show``: one entry of ``list`` or one version of the score table; a subject's layers, or its attacks' strength."""
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
 
 from robustbench_wb.cli import console, options
 from robustbench_wb.cli.show_layers import show_layers
+from robustbench_wb.cli.show_strength import show_strength
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.registry import suggest
 
 _ALWAYS = ("name", "results", "as_json")
+_OF_STRENGTH = (*_ALWAYS, "strength", "stressor", "version")
+_NEEDS = {"version": "--strength", "stressor": "--layers or --strength"}
+"""Where an option belongs; every other one to --layers."""
 _VERSION = re.compile(r"v[0-9]+|latest")
 
 
@@ -19,6 +24,12 @@ def show_command(
     name: Annotated[str, typer.Argument(help="A name that `list` prints, a version like v3, or 'latest'.")],
     layers: Annotated[
         bool, typer.Option("--layers", help="Train the variant, or find it, and measure what each layer does.")
+    ] = False,
+    strength: Annotated[
+        bool,
+        typer.Option(
+            "--strength", help="Robust accuracy against the attacks' cost, from stored results; and the checks."
+        ),
     ] = False,
     task: Annotated[
         str, typer.Option("--task", help="With --layers: a task's name, or a hub id OWNER/NAME.")
@@ -29,7 +40,14 @@ def show_command(
     samples: options.Samples = None,
     stressor: Annotated[
         list[str] | None,
-        typer.Option("--stressor", metavar="SIGNATURE", help="With --layers: show the drift under this. Repeatable."),
+        typer.Option(
+            "--stressor",
+            metavar="SIGNATURE",
+            help="With --layers: show the drift under this. Repeatable. With --strength: only this, or a part of it.",
+        ),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="With --strength: a version like v3.  [default: the latest]")
     ] = None,
     checkpoint: options.Checkpoint = None,
     seed: options.Seed = 0,
@@ -40,7 +58,8 @@ def show_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Show what a name stands for, the scores and provenance of one version, or what the layers of a variant do.
+    """Show what a name stands for, the scores and provenance of one version, what the layers of a variant do, or what
+    the budgets of its attacks bought.
 
     Examples:
 
@@ -49,30 +68,39 @@ def show_command(
       robustbench-wb show v1 --results results
 
       robustbench-wb show crate --layers --stressor "pgd-linf;eps=8/255"
+
+      robustbench-wb show crate --strength --stressor pgd-linf
     """
+    if layers and strength:
+        raise UsageError("--layers and --strength are two questions; ask one at a time")
+    if strength:
+        _refuse_idle_options(context, _OF_STRENGTH)
+        show_strength(name, stressor, version, results, as_json)
+        return
     if layers:
+        _refuse_idle_options(context, set(context.params) - {"version"})
         show_layers(
             name, progress, as_json, tasks=[task], size=size, recipe=recipe, scale=scale, samples=samples,
             stressors=stressor, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device, batch=batch_size,
         )  # fmt: skip
         return
-    _refuse_idle_options(context)
+    _refuse_idle_options(context, _ALWAYS)
     if _VERSION.fullmatch(name):
         _show_version(name, results, as_json)
     else:
         _show_entry(name, as_json)
 
 
-def _refuse_idle_options(context: typer.Context) -> None:
+def _refuse_idle_options(context: typer.Context, taken: Collection[str]) -> None:
     """An option that would change nothing was meant to change something.
 
     Raises:
-        UsageError: an option that needs --layers was given without.
+        UsageError: an option was given that is not among ``taken``.
     """
     for name in context.params:
         source = context.get_parameter_source(name)
-        if name not in _ALWAYS and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{name.replace('_', '-')} needs --layers")
+        if name not in taken and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} needs {_NEEDS.get(name, '--layers')}")
 
 
 def _show_version(name: str, results: str, as_json: bool) -> None:

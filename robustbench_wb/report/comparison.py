@@ -6,7 +6,8 @@ from math import expm1
 from typing import Final
 
 from robustbench_wb.engine.record import Metric
-from robustbench_wb.report.scores import cell_label, short_text, subject_labels
+from robustbench_wb.report.labels import cell_label, subject_labels
+from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.compare import Comparison, Pair
 

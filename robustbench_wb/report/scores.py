@@ -1,12 +1,13 @@
 """The scores of a run: per task and scale, variants against stressors, split as the width asks."""
 
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from robustbench_wb.engine.record import Metric
+from robustbench_wb.report.grades import grade_notes
+from robustbench_wb.report.labels import cell_label, subject_labels
 from robustbench_wb.report.text import Block, Column
-from robustbench_wb.stats.rank import ranked
+from robustbench_wb.stats.rank import ranked, strength_order
 from robustbench_wb.store.rows import Panel, ScoreRow
 
 _UNIT: Final[dict[Metric, str]] = {
@@ -18,7 +19,7 @@ _INTERVAL: Final[dict[Metric, str]] = {
     "perplexity": "[95 % t interval over samples]",
 }
 _ORDER: Final[dict[Metric, str]] = {
-    "accuracy": "accuracy: highest mean over all cells of a table first; a missing or failed cell counts as 0",
+    "accuracy": "accuracy: highest mean over all cells of a table first; one missing, failed or graded F counts as 0",
     "perplexity": "perplexity: lowest geometric mean over all cells of a table first; a missing or failed one is worst",
 }
 
@@ -49,10 +50,14 @@ def leaderboard_blocks(rows: Iterable[ScoreRow], version: int | None = None, wid
 
 
 def score_text(row: ScoreRow) -> str:
-    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity.
+    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity; then the grade, where there is one.
 
     When samples are missing: ``83.1* (12 errored)``, ``>= 20.05* (2 errored)`` or ``error``.
     """
+    return f"{_value_text(row)} {row.grade}".rstrip() if row.status != "error" else _value_text(row)
+
+
+def _value_text(row: ScoreRow) -> str:
     if row.status != "ok":
         missing = ((row.errored, "errored"), (row.not_run, "not run"))
         counts = ", ".join(f"{count} {what}" for count, what in missing if count)
@@ -86,27 +91,13 @@ def _perplexity(value: float | None) -> str:
     return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
 
 
-def cell_label(row: ScoreRow) -> str:
-    """``pgd-linf@8/255``; the bare name for a stressor without strength."""
-    return f"{row.stressor}@{row.strength}" if row.strength else row.stressor
-
-
-def strength_order(strength: str) -> tuple[int, Fraction, str]:
-    """A sort key: no strength first, then numbers by size, then other text."""
-    if not strength:
-        return (0, Fraction(0), "")
-    try:
-        return (1, Fraction(strength), strength)
-    except (ValueError, ZeroDivisionError):
-        return (2, Fraction(0), strength)
-
-
 def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
     task, scale, suite, suite_version, metric, protocol = panel
     rules = "" if protocol == "sound" else f", protocol {protocol}"
     title = f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
-    notes = (_facts(rows, f"suite {suite} v{suite_version}", version), *_footnotes(rows))
     subjects = subject_labels(rows)
+    facts = _facts(rows, f"suite {suite} v{suite_version}", version)
+    notes = (facts, *grade_notes(rows, subjects), *_footnotes(rows, subjects))
     wide = _wide(rows, subjects)
     tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
     return [
@@ -121,19 +112,6 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
     ]
 
 
-def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
-    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary."""
-    members = list(rows)
-    recipes = len({row.recipe for row in members}) > 1
-    seeds = len({row.seed for row in members}) > 1
-    labels = {}
-    for row in members:
-        name = f"{row.variant}-{row.size}" if row.size else row.variant
-        recipe = f" {row.recipe}" if recipes else ""
-        labels[row.subject] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
-    return labels
-
-
 def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     """Stressors in the order given, but the clean one first; strengths ascending."""
     stressors = list(dict.fromkeys(row.stressor for row in rows))
@@ -142,7 +120,7 @@ def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_order(cell[1])))
 
 
-def _wide(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str]) -> Block:
+def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> Block:
     """Subjects down, one column per stressor and strength."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = _cells(rows)
@@ -154,7 +132,7 @@ def _wide(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str]) -> Blo
     return Block("", (Column("variant"), *(Column(text, "right") for text in headings)), tuple(lines))
 
 
-def _narrow(rows: Sequence[ScoreRow], subjects: dict[tuple[str, ...], str], width: int) -> list[Block]:
+def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[Block]:
     """Strengths across: stressors with the same strengths share a table where that fits."""
     strengths: dict[str, list[str]] = {}
     for stressor, strength in _cells(rows):
@@ -219,9 +197,8 @@ def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
     return "; ".join([*facts, f"table v{version}"] if version is not None else facts)
 
 
-def _footnotes(rows: Sequence[ScoreRow]) -> list[str]:
+def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) -> list[str]:
     """One line per distinct trouble, with the cells that have it."""
-    labels = subject_labels(rows)
     failed: dict[tuple[str, str], list[str]] = {}
     notes = []
     for row in rows:

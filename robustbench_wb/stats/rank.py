@@ -1,6 +1,7 @@
-"""The order of a leaderboard: the best subject of each table first."""
+"""The order of a leaderboard, the best subject of each table first, and that of strengths."""
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from math import log
 
 from robustbench_wb.store.rows import Panel, ScoreRow
@@ -11,7 +12,8 @@ def ranked(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
 
     The higher mean accuracy over all cells of the panel is better, and the lower geometric mean of perplexities; a
     panel holds one metric only. A cell that a subject lacks, or that failed, counts as the worst there is: as accuracy
-    0, and as a perplexity beyond all others. Subjects that tie keep their order.
+    0, and as a perplexity beyond all others. So does one graded F: what blinds an attack must not lift a subject above
+    those that were attacked. Subjects that tie keep their order.
     """
     panels: dict[Panel, list[ScoreRow]] = {}
     for row in rows:
@@ -31,6 +33,16 @@ def _by_rank(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
 def _badness(rows: Sequence[ScoreRow], cells: int) -> tuple[int, float]:
     """A sort key of one subject, the smallest first."""
     if rows[0].metric == "accuracy":
-        return 0, -sum(row.accuracy or 0.0 for row in rows) / cells
+        return 0, -sum(row.accuracy or 0.0 for row in rows if row.grade != "F") / cells
     known = [log(row.perplexity) for row in rows if row.perplexity is not None]
     return cells - len(known), sum(known) / max(len(known), 1)
+
+
+def strength_order(strength: str) -> tuple[int, Fraction, str]:
+    """A sort key: no strength first, then numbers by size, then other text."""
+    if not strength:
+        return (0, Fraction(0), "")
+    try:
+        return (1, Fraction(strength), strength)
+    except (ValueError, ZeroDivisionError):
+        return (2, Fraction(0), strength)

@@ -6,9 +6,10 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from robustbench_wb.report.comparison import comparison_blocks
-from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text, strength_order
+from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.text import plain, plain_table, rich
 from robustbench_wb.stats.compare import compare
+from robustbench_wb.stats.rank import strength_order
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import record, row, scored, states, text_row
 

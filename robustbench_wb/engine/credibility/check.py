@@ -1,6 +1,9 @@
 """One check of a number: what was measured, on how many samples, against which limit, and the grade that it allows."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
+
+from pydantic import TypeAdapter
 
 from robustbench_wb.spec import Spec
 
@@ -25,6 +28,9 @@ class Check(Spec):
     """One sentence with the figures, whatever the grade."""
 
 
+_CHECKS: Final = TypeAdapter(tuple[Check, ...])
+
+
 class Credibility(Spec):
     """The grade of a row and the checks behind it."""
 
@@ -36,3 +42,13 @@ def combine(checks: tuple[Check, ...]) -> Credibility:
     """The worst grade of all checks."""
     worst = max((GRADES.index(check.grade) for check in checks), default=0)
     return Credibility(grade=GRADES[worst], checks=checks)
+
+
+def read_checks(text: str) -> tuple[Check, ...]:
+    """The checks of a row, from the JSON that it holds; none from an empty text."""
+    return _CHECKS.validate_json(text) if text else ()
+
+
+def worst_check(checks: Iterable[Check]) -> Check | None:
+    """The first check that allows no better grade than the row has; None without checks."""
+    return max(checks, key=lambda check: GRADES.index(check.grade), default=None)

@@ -1,0 +1,23 @@
+"""How cells and subjects are called."""
+
+from collections.abc import Iterable
+
+from robustbench_wb.store.rows import ScoreRow
+
+
+def cell_label(row: ScoreRow) -> str:
+    """``pgd-linf@8/255``; the bare name for a stressor without strength."""
+    return f"{row.stressor}@{row.strength}" if row.strength else row.stressor
+
+
+def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
+    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary."""
+    members = list(rows)
+    recipes = len({row.recipe for row in members}) > 1
+    seeds = len({row.seed for row in members}) > 1
+    labels = {}
+    for row in members:
+        name = f"{row.variant}-{row.size}" if row.size else row.variant
+        recipe = f" {row.recipe}" if recipes else ""
+        labels[row.subject] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
+    return labels

@@ -1,0 +1,111 @@
+"""What an attack's budget bought: robust accuracy against passes, runs and strength; and the checks of each row."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from robustbench_wb.engine.credibility.check import Check, read_checks
+from robustbench_wb.report.grades import MEANING
+from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.scores import score_text
+from robustbench_wb.report.text import Block, Column
+from robustbench_wb.spec import plain
+from robustbench_wb.stats.strength import FLAT, RUN_SHARES, SHARES, Point, RowStrength, ladders, without_strength
+
+_NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor", "strength", "signature")
+_NUMBERS: Final = ("n", "accuracy", "low", "high", "grade")
+_NOTES: Final = (
+    "robust accuracy in percent after a share of the passes of a sample that holds; at 0 % without those that a lower "
+    "strength broke",
+    f"converged: at most {100 * FLAT:g} point (and one sample) fell late, that is in the second half of the first run, "
+    "and in that of the whole budget",
+    MEANING,
+)
+
+
+def strength_blocks(found: Sequence[RowStrength], version: int | None = None) -> list[Block]:
+    """For each ladder: strengths down and cost across, the runs where there are any, and the checks."""
+    labels = subject_labels(one.row for one in found)
+    rows = {one.row.slot: one for one in found}
+    blocks: list[Block] = []
+    for members in ladders(one.row for one in found):
+        first, curves = members[0], [rows[row.slot] for row in members]
+        table = f", table v{version}" if version is not None else ""
+        title = f"{first.task}, {first.scale} scale{table}, {labels[first.subject]}: {without_strength(first)}"
+        blocks += [_costs(title, curves), *_runs(curves), _checks(curves)]
+    return [*blocks, Block("", (), (), _NOTES)]
+
+
+def strength_json(found: Iterable[RowStrength], version: int | None = None) -> str:
+    """``{"version": 3, "rows": [...]}``: names, numbers, ``checks`` and ``curve`` of each row."""
+    content = {"version": version, "rows": [_plain(one) for one in found]}
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(one: RowStrength) -> dict[str, Any]:
+    facts = {name: getattr(one.row, name) for name in (*_NAMES, *_NUMBERS)}
+    return {**facts, "checks": plain(read_checks(one.row.checks)), "curve": plain(one.curve)}
+
+
+def _costs(title: str, found: Sequence[RowStrength]) -> Block:
+    """Down the last numbers is the curve over strengths; across is that over passes."""
+    lines, notes = [], []
+    for one in found:
+        if one.curve is None:
+            notes.append(f"{one.row.strength or one.row.stressor}: no curve, its record is not in the store")
+            continue
+        curve = one.curve
+        verdict = "yes" if curve.converged else "NO"
+        cells = (one.row.strength, str(curve.budget), *_percents(curve.points[:-1]), score_text(one.row), verdict)
+        lines.append(cells)
+    shares = [Column(f"{100 * share:g} %", "right") for share in SHARES]
+    columns = (Column("strength"), Column("passes", "right"), *shares, Column("converged"))
+    return Block(title, columns, tuple(lines), tuple(notes), {"NO": "red"})
+
+
+def _runs(found: Sequence[RowStrength]) -> list[Block]:
+    """Steps and restarts, where an attack has runs of one length."""
+    curves = [(one.row.strength, one.curve) for one in found if one.curve is not None and one.curve.first_run]
+    if not curves:
+        return []
+    lines = [
+        (strength, *_percents(curve.first_run), *_percents(curve.by_run), _points(curve.lost_by_steps or 0.0),
+         _points(curve.lost_by_budget))
+        for strength, curve in curves
+    ]  # fmt: skip
+    columns = [Column("strength"), *(Column(f"{100 * share:g} % of a run", "right") for share in RUN_SHARES)]
+    columns += [Column(f"{runs} run{'s' if runs > 1 else ''}", "right") for runs in curves[0][1].runs]
+    columns += [Column("late in a run", "right"), Column("in the budget", "right")]
+    return [Block("", tuple(columns), tuple(lines))]
+
+
+def _checks(found: Sequence[RowStrength]) -> Block:
+    """Every check once, with the strengths at which it came out so."""
+    places: dict[Check, list[str]] = {}
+    for one in found:
+        for check in read_checks(one.row.checks):
+            places.setdefault(check, []).append(one.row.strength)
+    order = list(dict.fromkeys(check.name for check in places))
+    lines = [
+        (
+            check.name,
+            "all" if len(where) == len(found) else ", ".join(where),
+            check.grade,
+            f"{check.value:g}",
+            f"{check.limit:g}",
+            str(check.samples),
+            check.reason,
+        )
+        for check, where in sorted(places.items(), key=lambda entry: order.index(entry[0].name))
+    ]
+    numbers = [Column(name, "right") for name in ("value", "limit", "n")]
+    columns = (Column("check"), Column("strength"), Column("allows"), *numbers, Column("reason"))
+    return Block("", columns, tuple(lines))
+
+
+def _percents(points: Sequence[Point]) -> tuple[str, ...]:
+    return tuple(_points(point.accuracy) for point in points)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}"
