@@ -67,7 +67,7 @@ class StrengthCurve(Spec):
     lost_by_steps: float | None = None
     """Share of samples that fell in the second half of the first run; None like an empty :attr:`first_run`."""
     lost_by_budget: float
-    """Share of samples that fell in the second half of the whole budget, which is that of the runs if there are more."""
+    """Share of samples that fell in the second half of the whole budget: that of all runs."""
     converged: bool
     """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample: the last doublings of
     effort hardly mattered."""
