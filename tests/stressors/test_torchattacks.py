@@ -129,3 +129,12 @@ def test_images_outside_their_ball_are_refused() -> None:
     l2.check(clean, clean + 0.05)
     with pytest.raises(MeasurementError, match="pixel range"):
         parse_stressor("torchattacks:CW;steps=3").check(clean, clean + 0.6)
+
+
+def test_the_librarys_autoattack_bears_another_name_and_repeats(trained: Trained, digits: Dataset) -> None:
+    attack = parse_stressor("torchattacks:AutoAttack;eps=32/255;n_classes=10;batch=8")
+    assert attack.signature == "torchattacks:AA-10;eps=32/255;n_classes=10;batch=8"
+    assert parse_stressor(attack.signature) == attack
+    whole = job_of(trained("vit"), digits)
+    job = whole.rows(np.arange(len(whole.ids)) < 4)
+    assert torch.equal(attack.apply(job).inputs, attack.apply(job).inputs)

@@ -3,7 +3,7 @@
 The library draws from the global generator, so that is forked and seeded per batch; batches have a fixed size of
 their own, stated in the signature, because its noise depends on them. It switches train/eval modes and leaves the
 last switch behind, so every module's mode is put back. It does not check ranges, so its output is checked here.
-Its class ``AutoAttack`` is not AutoAttack (10 steps instead of 100); its rows are named after the library.
+Its class ``AutoAttack`` is not AutoAttack (10 steps instead of 100); its rows are named ``torchattacks:AA-10``.
 """
 
 import inspect
@@ -26,6 +26,8 @@ from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, build_value, predict
 
+_LABELS = {"AA-10": "AutoAttack"}
+"""What the library calls AutoAttack is not: its rows bear another name, which is read back as well."""
 _L2 = {"PGDL2", "PGDRSL2"}
 _BY_ARGUMENT = {"APGD", "APGDT", "FAB", "Square", "AutoAttack"}
 _NO_BALL = {
@@ -58,7 +60,8 @@ class TorchAttack(Stressor):
     def signature(self) -> str:
         """Like ``torchattacks:PGD;alpha=2/255;eps=8/255;steps=10;batch=128``."""
         numbers = [f"{key}={value}" for key, value in self.numbers]
-        return ";".join([f"torchattacks:{self.attack}", *numbers, f"batch={self.batch}"])
+        label = next((ours for ours, theirs in _LABELS.items() if theirs == self.attack), self.attack)
+        return ";".join([f"torchattacks:{label}", *numbers, f"batch={self.batch}"])
 
     @property
     def strength(self) -> str:
@@ -103,7 +106,11 @@ class TorchAttack(Stressor):
         seed = rng.stream_key(job.seed, self.signature, int(job.ids[rows][0]))
         with _fenced(job.model, seed), torch.enable_grad():
             try:
-                attack = _attack_class(self.attack)(job.model, **{k: _number(v) for k, v in self.numbers})
+                kind = _attack_class(self.attack)
+                numbers = {key: _number(value) for key, value in self.numbers}
+                if "seed" in inspect.signature(kind).parameters and not numbers.get("seed"):
+                    numbers["seed"] = seed % (1 << 31)  # the library's own are the clock, or the same in every batch
+                attack = kind(job.model, **numbers)
                 result: torch.Tensor = attack(job.inputs[rows].clone(), job.labels[rows].clone())
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
@@ -129,6 +136,7 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
         UnknownNameError: the library has no such attack.
         UsageError: an argument it does not take, or an eps that is not positive.
     """
+    name = _LABELS.get(name, name)
     arguments = inspect.signature(_attack_class(name)).parameters
     ours = {key: numbers[key] for key in ("batch",) if key in numbers}
     given = {key: str(value) for key, value in sorted(numbers.items()) if key not in ours}
