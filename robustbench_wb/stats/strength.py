@@ -67,10 +67,9 @@ class StrengthCurve(Spec):
     lost_by_steps: float | None = None
     """Share of samples that fell in the second half of the first run; None like an empty :attr:`first_run`."""
     lost_by_budget: float
-    """Share of samples that fell in the second half of the whole budget: that of all runs."""
+    """Share of samples that fell in the second half of the whole budget: that of the runs, if there are several."""
     converged: bool
-    """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample: the last doublings of
-    effort hardly mattered."""
+    """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample."""
 
 
 class RowStrength(Spec):

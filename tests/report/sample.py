@@ -1,14 +1,33 @@
 """One small run and its successor, with every kind of cell: sound, partly errored, failed, changed."""
 
+from typing import Final
+
 import numpy as np
 
+from robustbench_wb.engine.credibility.check import Check, Grade
 from robustbench_wb.engine.record import Record
+from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.compare import Comparison, compare
 from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 BROKEN = {"vit": (12, 60, 300), "crate": (20, 40, 120)}
 STRENGTHS = ("2/255", "8/255")
+GRADED: Final[dict[tuple[str, str], tuple[Grade, str, float, str]]] = {
+    ("vit", "2/255"): ("C", "strongest", 0.062, "apgd-linf leaves 6.2 points less"),
+    ("vit", "8/255"): ("C", "strongest", 0.114, "apgd-linf leaves 11.4 points less"),
+    ("crate", "2/255"): ("B", "strongest", 1, "no ensemble was run in this ball"),
+    ("crate", "8/255"): ("F", "gradient", 0.75, "no gradient of the margin at 48 of 64"),
+}
+
+
+def graded(made: ScoreRow, grade: Grade, name: str, value: float, reason: str) -> ScoreRow:
+    """The row with two checks, the second of which its grade is owed to."""
+    checks = (
+        Check(name="logits", grade="A", value=0, limit=0, samples=64, reason="answers are logits"),
+        Check(name=name, grade=grade, value=value, limit=0.01, samples=made.n, reason=reason),
+    )
+    return made.model_copy(update={"grade": grade, "checks": canonical_json(checks)})
 
 
 def run(lost: int = 0, weights: str = "weights") -> tuple[list[ScoreRow], dict[str, Record]]:
@@ -25,7 +44,8 @@ def run(lost: int = 0, weights: str = "weights") -> tuple[list[ScoreRow], dict[s
             signature = f"{stressor};eps={strength};{variant}"
             made = record(outcome, signature=signature, weights=weights if strength == "8/255" else variant)
             records[made.key] = made
-            rows.append(row(made, error=error, variant=variant, stressor=stressor, strength=strength))
+            shown = row(made, error=error, variant=variant, stressor=stressor, strength=strength)
+            rows.append(shown if stressor == "clean" else graded(shown, *GRADED[variant, strength]))
     for strength in ("1/2", "1"):
         failed = "SubjectError: [bold]no logits[/bold]\x1b[31m"
         rows.append(row(None, 1000, failed, variant="crate", stressor="pgd-l2", strength=strength))

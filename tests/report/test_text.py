@@ -7,9 +7,11 @@ from rich.console import Console, RenderableType
 
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
+from robustbench_wb.report.strength import strength_blocks
 from robustbench_wb.report.text import plain, plain_table, rich
 from robustbench_wb.stats.compare import compare
 from robustbench_wb.stats.rank import strength_order
+from robustbench_wb.stats.strength import Runs, strengths
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import record, row, scored, states, text_row
 
@@ -30,6 +32,9 @@ def rendered(name: str) -> str:
         blocks = score_blocks(rows, 3, columns)
     elif what == "board":
         blocks = leaderboard_blocks([*run()[0], *text_run()[0]], 3, columns)
+    elif what == "strength":
+        rows, records = run()
+        blocks = strength_blocks(strengths(rows, records, lambda signature: Runs(runs=2, steps=19)), 3)
     else:
         blocks = comparison_blocks(comparison() if what == "verdicts" else text_comparison(), columns)
     return plain(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
@@ -40,7 +45,7 @@ NAMES = [
     for what in ("scores", "verdicts", "board", "textverdicts")
     for how in ("plain", "rich")
     for width in (80, 100, "any")
-]
+] + ["strength-plain-any"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,3 +58,12 @@ def test_ties_keep_their_order_and_nothing_gets_lost() -> None:
     rows = [row(variant=name) for name in "cab"]
     assert ranked(rows) == rows
     assert ranked([]) == []
+
+
+def test_a_cell_graded_f_counts_like_a_missing_one() -> None:
+    masked = row(record(states(9, 1)), variant="masked").model_copy(update={"grade": "F"})
+    doubtful = row(record(states(3, 7)), variant="doubtful").model_copy(update={"grade": "C"})
+    clean = [row(record(states(10, 0)), variant=name, stressor="clean", strength="") for name in ("masked", "doubtful")]
+    found = ranked([clean[0], masked, clean[1], doubtful])
+    assert names(found) == ["digits doubtful"] * 2 + ["digits masked"] * 2
+    assert masked in found

@@ -1,0 +1,62 @@
+"""docs/credibility.md says what the code does: every check, its limit, and the grade that it costs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from robustbench_wb.engine.credibility import grade
+from robustbench_wb.engine.credibility.check import GRADES
+from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.stats import strength
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "credibility.md").read_text(encoding="utf-8")
+ROWS = {
+    cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
+    for cells in (line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `"))
+}
+
+
+def written() -> list[tuple[str, float, str | None]]:
+    """Name, limit and worst grade of every check that the code makes; None where it depends."""
+    tree = ast.parse(Path(grade.__file__).read_text(encoding="utf-8"))
+    calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_check"]
+    found = []
+    for call in sorted(calls, key=lambda call: call.lineno):
+        name, _, limit, _, worse, _ = call.args
+        value = eval(ast.unparse(limit), vars(grade))
+        found.append((ast.literal_eval(name), value, worse.value if isinstance(worse, ast.Constant) else None))
+    return found
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:g} %" if share else "0"
+
+
+def test_the_page_has_every_check_and_no_other() -> None:
+    assert list(ROWS) == list(dict.fromkeys(name for name, _, _ in written()))
+
+
+@pytest.mark.parametrize(("name", "limit", "worse"), written())
+def test_limits_and_grades(name: str, limit: float, worse: str | None) -> None:
+    what, its_limit, its_worst, source = ROWS[name]
+    assert percent(limit) == its_limit or f"(limit {percent(limit)})" in what
+    assert worse is None or its_worst[0] == worse or f"{worse} at best (limit {percent(limit)})" in what
+    assert source
+
+
+def test_every_other_limit_stands_in_its_row() -> None:
+    assert f"beyond {percent(grade.GAP_C)} C" in ROWS["strongest"][2]
+    assert f"last {percent(grade.LATE_SHARE)} of" in ROWS["converged"][0]
+    assert grade.FEW == strength.FEW == 1
+    assert f"at most {percent(strength.FLAT)} of the samples, and one more" in " ".join(PAGE.split())
+    limits = {value for name, value in vars(grade).items() if name.isupper() and isinstance(value, float)}
+    assert {percent(value) for value in limits} <= {percent(value) for _, value, _ in written()} | {"10 %", "5 %"}
+
+
+def test_the_numbers_of_the_probe_and_the_letters() -> None:
+    text, fields = " ".join(PAGE.split()), Probe.model_fields
+    assert f"first {fields['looked_at'].default} evaluated samples" in text
+    assert f"PGD of {fields['steps'].default} steps" in text
+    assert f"Square of {fields['queries'].default} queries" in text
+    assert all(f"\n| {letter} | " in PAGE for letter in GRADES)
