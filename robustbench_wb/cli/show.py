@@ -1,7 +1,6 @@
 """``show``: one entry of ``list`` or one version of the score table; a subject's layers, or its attacks' strength."""
 
 import re
-from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +11,27 @@ from robustbench_wb.cli.show_strength import show_strength
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.registry import suggest
 
-_ALWAYS = ("name", "results", "as_json")
-_OF_STRENGTH = (*_ALWAYS, "strength", "stressor", "version")
+_ALWAYS = {"name", "results", "as_json"}
+_OF_STRENGTH = _ALWAYS | {"strength", "stressor", "version"}
 _NEEDS = {"version": "--strength", "stressor": "--layers or --strength"}
 """Where an option belongs; every other one to --layers."""
 _VERSION = re.compile(r"v[0-9]+|latest")
+
+Strength = Annotated[
+    bool,
+    typer.Option("--strength", help="Robust accuracy against the attacks' cost, from stored results; and the checks."),
+]
+OnlyStressors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stressor",
+        metavar="SIGNATURE",
+        help="With --layers: show the drift under this. Repeatable. With --strength: only this, or a part of it.",
+    ),
+]
+Version = Annotated[
+    str | None, typer.Option("--version", help="With --strength: a version like v3.  [default: the latest]")
+]
 
 
 def show_command(
@@ -25,12 +40,7 @@ def show_command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Train the variant, or find it, and measure what each layer does.")
     ] = False,
-    strength: Annotated[
-        bool,
-        typer.Option(
-            "--strength", help="Robust accuracy against the attacks' cost, from stored results; and the checks."
-        ),
-    ] = False,
+    strength: Strength = False,
     task: Annotated[
         str, typer.Option("--task", help="With --layers: a task's name, or a hub id OWNER/NAME.")
     ] = "digits",
@@ -38,17 +48,8 @@ def show_command(
     recipe: options.Recipe = "standard",
     scale: options.Scale = "smoke",
     samples: options.Samples = None,
-    stressor: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stressor",
-            metavar="SIGNATURE",
-            help="With --layers: show the drift under this. Repeatable. With --strength: only this, or a part of it.",
-        ),
-    ] = None,
-    version: Annotated[
-        str | None, typer.Option("--version", help="With --strength: a version like v3.  [default: the latest]")
-    ] = None,
+    stressor: OnlyStressors = None,
+    version: Version = None,
     checkpoint: options.Checkpoint = None,
     seed: options.Seed = 0,
     data_dir: options.DataDir = None,
@@ -71,32 +72,30 @@ def show_command(
 
       robustbench-wb show crate --strength --stressor pgd-linf
     """
-    if layers and strength:
-        raise UsageError("--layers and --strength are two questions; ask one at a time")
+    _refuse_idle_options(context, layers, strength)
     if strength:
-        _refuse_idle_options(context, _OF_STRENGTH)
         show_strength(name, stressor, version, results, as_json)
-        return
-    if layers:
-        _refuse_idle_options(context, set(context.params) - {"version"})
+    elif layers:
         show_layers(
             name, progress, as_json, tasks=[task], size=size, recipe=recipe, scale=scale, samples=samples,
             stressors=stressor, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device, batch=batch_size,
         )  # fmt: skip
-        return
-    _refuse_idle_options(context, _ALWAYS)
-    if _VERSION.fullmatch(name):
+    elif _VERSION.fullmatch(name):
         _show_version(name, results, as_json)
     else:
         _show_entry(name, as_json)
 
 
-def _refuse_idle_options(context: typer.Context, taken: Collection[str]) -> None:
+def _refuse_idle_options(context: typer.Context, layers: bool, strength: bool) -> None:
     """An option that would change nothing was meant to change something.
 
     Raises:
-        UsageError: an option was given that is not among ``taken``.
+        UsageError: an option was given without the one that it belongs to.
     """
+    if layers and strength:
+        raise UsageError("--layers and --strength are two questions; ask one at a time")
+    of_layers = set(context.params) - {"version"} if layers else _ALWAYS
+    taken = _OF_STRENGTH if strength else of_layers
     for name in context.params:
         source = context.get_parameter_source(name)
         if name not in taken and source is not None and source.name == "COMMANDLINE":

@@ -75,7 +75,7 @@ def _runs(found: Sequence[RowStrength]) -> list[Block]:
     ]  # fmt: skip
     columns = [Column("strength"), *(Column(f"{100 * share:g} % of a run", "right") for share in RUN_SHARES)]
     columns += [Column(f"{runs} run{'s' if runs > 1 else ''}", "right") for runs in curves[0][1].runs]
-    columns += [Column("late in a run", "right"), Column("in the budget", "right")]
+    columns += [Column("lost late in a run", "right"), Column("in the budget", "right")]
     return [Block("", tuple(columns), tuple(lines))]
 
 
