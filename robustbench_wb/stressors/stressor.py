@@ -124,6 +124,11 @@ class Stressor(Spec, ABC):
         return (self.name, self.strength)
 
     @property
+    def passes(self) -> tuple[int, int] | None:
+        """Forward passes and input gradients spent on a sample that is never broken; None: not known beforehand."""
+        return None if self.adversarial() else (0, 0)
+
+    @property
     def strength(self) -> str:
         """The strength as exact text; empty without an axis."""
         value = getattr(self, self.axis) if self.axis else None

@@ -23,6 +23,7 @@ from robustbench_wb.engine.doctor.diagnose import _examine
 from robustbench_wb.engine.doctor.forecast import forecast, passes
 from robustbench_wb.engine.doctor.patient import Patient
 from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
@@ -189,23 +190,23 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
         " def forward(self, x): return torch.eye(10)[6] * 1e3 + x.flatten(1)[:, :10] * self.scale\n"
         "def make(shape): return Sure()\n"
     )
-    attacks = ("pgd-linf;eps=8/255;steps=5;restarts=2", "fgsm-l2;eps=1/8")
+    attacks = ("pgd-linf;eps=8/255;steps=5;restarts=2", "fgsm-l2;eps=1/8", "noise-linf;eps=1/255")
     request = RunRequest(
         variants=(f"{tmp_path / 'sure.py'}:make",), recipe="none", samples=12, stressors=attacks, device="cpu"
     )
     report = harness.run(request, str(tmp_path / "results"))
     right = report.rows[0].robust
     assert right > 0
-    assert [row.broken for row in report.rows] == [0, 0, 0]
+    assert [row.broken for row in report.rows] == [0, 0, 0, 0]
     for row, signature in zip(report.rows, ("clean", *attacks), strict=True):
         tried = 12 if signature == "clean" else right
         spent = (round(row.forwards * 12 / tried, 6), round(row.backwards * 12 / tried, 6))
-        assert spent == passes(parse_stressor(signature))
+        assert spent == passes(Ladder((parse_stressor(signature),)))
     job = Prepared(request, Silent())
     found = forecast(job.plan, job.datasets[0], Speed(forward=2.0, backward=3.0, training=5.0))
-    assert (found.cells, found.samples, found.train_samples) == (3, 12, 0)
-    assert found.forwards == 12 * (2 + 13 + 3)
-    assert found.backwards == 12 * (10 + 1)
+    assert (found.cells, found.samples, found.train_samples) == (4, 12, 0)
+    assert found.forwards == 12 * (2 + 25 + 3 + 11)
+    assert found.backwards == 12 * (20 + 1)
     assert found.seconds == 2 * found.forwards + 3 * found.backwards
     trained = Prepared(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
     found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
@@ -249,7 +250,7 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
 
 
 def test_stressors_of_unknown_cost_are_named() -> None:
-    assert passes(parse_stressor("torchattacks:PGD;eps=8/255")) is None
+    assert passes(Ladder((parse_stressor("torchattacks:PGD;eps=8/255"),))) is None
     job = Prepared(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
     assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
 

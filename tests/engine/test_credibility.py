@@ -106,7 +106,7 @@ def failed(row: ScoreRow) -> dict[str, str]:
     [
         ("ZeroGradient", "F", {"gradient", "large ball", "black box"}),
         ("Quantised", "F", {"gradient", "large ball", "black box"}),
-        ("NoGrad", "F", {"gradient", "large ball", "black box"}),
+        ("NoGrad", "F", {"gradient", "large ball"}),
         ("Scaled", "C", {"cross-entropy"}),
         ("Probabilities", "CF", {"logits"}),
     ],

@@ -59,7 +59,7 @@ def test_a_language_model_has_a_perplexity_that_can_be_worked_out_by_hand(tmp_pa
 
 
 def test_attacks_on_pixels_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'fgsm-linf' perturbs images, and task 'sentences' has none"):
+    with pytest.raises(UsageError, match="'noise-linf' perturbs images, and task 'sentences' has none"):
         harness.run(request("sentences", suite="adversarial"), results=str(tmp_path / "r"))
     assert not (tmp_path / "r").exists()
 

@@ -2,31 +2,33 @@
 
 from robustbench_wb.engine.doctor.cost import Speed
 from robustbench_wb.engine.doctor.finding import Finding, Forecast
-from robustbench_wb.engine.plan import Plan
-from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.published import Published
-from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.engine.plan import Ladder, Plan
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
 
-def passes(stressor: Stressor) -> tuple[int, int] | None:
-    """Forward passes and input gradients that one sample costs when it is never broken; None when not known."""
-    if isinstance(stressor, Attack):
-        # Each run: a pass with a gradient per step, a last look without one; then the independent verdict.
-        return stressor.runs * (stressor.iterations + 1) + 1, stressor.runs * stressor.iterations
-    if isinstance(stressor, Published):
-        forwards, backwards = stressor.passes
-        return forwards + 2, backwards
-    return None if stressor.adversarial() else (2, 0)
+def passes(ladder: Ladder) -> tuple[int, int] | None:
+    """Forward passes and input gradients of one sample that is never broken at all rungs; None when not known.
+
+    A search by bisection tries few rungs in full. To what the stressor spends, the verdict is added: one pass, or two
+    where the stressor did not look at predictions.
+    """
+    spent = [rung.passes for rung in ladder.rungs]
+    known = [cost for cost in spent if cost is not None]
+    if len(known) < len(spent):
+        return None
+    verdicts = sum(1 if rung.kind is not None else 2 for rung in ladder.rungs)
+    if ladder.rungs[0].sweeps:
+        known = known[: len(known).bit_length()]
+        verdicts += len(spent) - len(known)  # one look at each of the others
+    return sum(cost[0] for cost in known) + verdicts, sum(cost[1] for cost in known)
 
 
 def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
     """The cost of the plan's first subject on its first task."""
     task = plan.tasks[0]
     samples = min(len(dataset.test), plan.samples or len(dataset.test))
-    rungs = [rung for ladder in task.ladders for rung in ladder.rungs]
-    known = [cost for cost in map(passes, rungs) if cost is not None]
+    known = [cost for cost in map(passes, task.ladders) if cost is not None]
     subject = task.subjects[0]
     trained = 0 if subject.checkpoint is not None else _trained(subject.recipe, len(dataset.train))
     inner = _inner(subject.recipe)
@@ -37,12 +39,12 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
         suite=plan.suite,
         scale=plan.scale,
         samples=samples,
-        cells=len(rungs),
+        cells=sum(len(ladder.rungs) for ladder in task.ladders),
         forwards=forwards,
         backwards=backwards,
         train_samples=trained,
         seconds=round(seconds, 1),
-        uncounted=tuple(dict.fromkeys(rung.name for rung in rungs if passes(rung) is None)),
+        uncounted=tuple(dict.fromkeys(ladder.rungs[0].name for ladder in task.ladders if passes(ladder) is None)),
     )
 
 

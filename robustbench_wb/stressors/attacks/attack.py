@@ -89,6 +89,18 @@ class Attack(Bounded):
         return 1
 
     @property
+    def step_passes(self) -> tuple[int, int]:
+        """Forward passes and input gradients of one step."""
+        return 1, 1
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward passes and input gradients spent on a sample that is never broken."""
+        forwards, backwards = self.step_passes
+        look = 0 if self.judged else 1
+        return self.runs * (self.iterations * forwards + look), self.runs * self.iterations * backwards
+
+    @property
     def stream(self) -> str:
         """The label of the attack's noise: its signature without the radius, so that a ladder shares its starts."""
         return ";".join(part for part in self.signature.split(";") if not part.startswith("eps="))

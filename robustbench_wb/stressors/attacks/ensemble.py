@@ -32,6 +32,12 @@ class Ensemble(Bounded):
             parse_stressor(f"{name}-{self.norm.name};eps={self.eps}{more}{rest}") for name, more, rest in names
         )
 
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Those of all members."""
+        spent = [attack.passes or (0, 0) for attack in self.attacks]
+        return sum(forwards for forwards, _ in spent), sum(backwards for _, backwards in spent)
+
     def code(self) -> str:
         """Digest of the source of the ensemble and of all its members."""
         return "+".join(dict.fromkeys([super().code(), *(attack.code() for attack in self.attacks)]))

@@ -65,6 +65,11 @@ class Fab(Targeted):
         batch.memory["nearest"] = batch.x
         batch.memory["distance"] = torch.full_like(batch.radius, torch.inf).flatten()
 
+    @property
+    def step_passes(self) -> tuple[int, int]:
+        """A gradient where it stands, and a look at where it arrives."""
+        return 2, 1
+
     def move(self, batch: Batch, oracle: Oracle) -> None:
         """One step: a gradient, and a look at where it leads."""
         targets = self.aim(batch, oracle)[:, None]

@@ -20,6 +20,11 @@ class Noise(Attack):
     """Draws per sample."""
 
     @property
+    def step_passes(self) -> tuple[int, int]:
+        """No gradient."""
+        return 1, 0
+
+    @property
     def iterations(self) -> int:
         """One draw a step."""
         return self.draws

@@ -33,6 +33,11 @@ class Spsa(Attack):
     """Adam's step length; unit: full pixel range."""
 
     @property
+    def step_passes(self) -> tuple[int, int]:
+        """No gradient."""
+        return 2 * self.samples + 1, 0
+
+    @property
     def iterations(self) -> int:
         """Steps of Adam."""
         return self.steps

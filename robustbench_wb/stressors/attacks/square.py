@@ -54,6 +54,11 @@ class Square(Attack):
     """Share of the pixels that the first square covers (p of the paper)."""
 
     @property
+    def step_passes(self) -> tuple[int, int]:
+        """No gradient."""
+        return 1, 0
+
+    @property
     def iterations(self) -> int:
         """One query a step."""
         return self.queries
