@@ -63,6 +63,11 @@ def show(title: str, turns: dict[str, Turns]) -> None:
         print(f"| {name} | {min(of.seconds):.2f} | {min(of.seconds) / base:.2f} | {robust} |", flush=True)
 
 
+def levels(eps: Fraction) -> str:
+    """A radius in levels of 8-bit pixels."""
+    return f"{float(eps * 255):g}/255"
+
+
 def landmarks(attack: Attack, bench: Bench, setting: Callable[[Fraction], Setting]) -> dict[Fraction, float]:
     """The robust accuracy at every radius of the grid."""
     settings = [setting(eps) for eps in GRID]
@@ -102,13 +107,13 @@ def measure(bench: Bench, targets: Sequence[float], options: argparse.Namespace)
     robust = landmarks(attacks["native"], bench, lambda eps: Setting(options.norm, eps, 40))
     for eps in sorted({nearest(robust, target) for target in targets}):
         setting = Setting(options.norm, eps, 40)
-        show(f"PGD-40 {options.norm} {eps}", take_turns(attacks, bench, [setting], options.repeats))
+        show(f"PGD-40 {options.norm} {levels(eps)}", take_turns(attacks, bench, [setting], options.repeats))
         overhead(bench, [setting], options.repeats)
         if options.profile:
             profile(attacks["native"], [setting])
     end = nearest(robust, 0.0)
     ladder = [Setting(options.norm, end * rung / RUNGS, 20) for rung in range(1, RUNGS + 1)]
-    title = f"Curve of PGD-20 {options.norm} at {', '.join(str(setting.eps) for setting in ladder)}"
+    title = f"Curve of PGD-20 {options.norm} at {', '.join(levels(setting.eps) for setting in ladder)}"
     show(title, take_turns(attacks, bench, ladder, options.repeats))
     overhead(bench, ladder, options.repeats)
 
