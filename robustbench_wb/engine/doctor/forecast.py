@@ -11,7 +11,12 @@ from robustbench_wb.training.recipe import Recipe
 
 
 def passes(stressor: Stressor) -> tuple[int, int] | None:
-    """Forward passes and input gradients that one sample costs when it is never broken; None when not known."""
+    """Forward passes and input gradients that one sample costs when it is never broken; None when not known.
+
+    Not known where there is a surrogate: most passes are its own.
+    """
+    if stressor.surrogate is not None:
+        return None
     if isinstance(stressor, Attack):
         # Each run: a pass with a gradient per step, a last look without one; then the independent verdict.
         return stressor.runs * (stressor.iterations + 1) + 1, stressor.runs * stressor.iterations
