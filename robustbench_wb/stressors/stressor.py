@@ -128,7 +128,7 @@ class Stressor(Spec, ABC):
 
     @property
     def surrogate(self) -> str | None:
-        """The model that ``apply`` needs besides the subject, named like a variant of a request; None: it needs none."""
+        """The model that ``apply`` needs besides the subject, named like a variant of a request; None: no other."""
         return None
 
     @property

@@ -88,8 +88,8 @@ def test_it_is_the_loop_written_out_sample_by_sample(norm: str, pair: tuple[nn.M
         assert (int(stressed.forwards[row]), bool(stressed.broken[row])) == (asked, wrong)
         heights = [float(LOSSES["margin"](subject(image), label)) for image in shown]
         best = shown[-1] if wrong else shown[int(np.argmax(heights))]
-        # Losses within a rounding of each other may choose another iterate; images that count are the same.
-        torch.testing.assert_close(stressed.inputs[row : row + 1], best, atol=1e-9, rtol=0)
+        # Losses are float32, so that gradients carry its rounding.
+        torch.testing.assert_close(stressed.inputs[row : row + 1], best, atol=1e-7, rtol=0)
     assert 0 < stressed.broken.sum() < COUNT
     assert past_the_first > 10
     assert (stressed.backwards == 0).all()
@@ -153,7 +153,7 @@ def test_batch_and_order_change_nothing_and_images_stay_in_ball_and_box(
         found = attack.apply(job_of(*pair, batch=batch))
         np.testing.assert_array_equal(found.broken, expected.broken)
         np.testing.assert_array_equal(found.forwards, expected.forwards)
-        torch.testing.assert_close(found.inputs, expected.inputs, atol=1e-9, rtol=0)
+        torch.testing.assert_close(found.inputs, expected.inputs, atol=1e-7, rtol=0)
         mixed = replace(job, inputs=job.inputs[order], labels=job.labels[order], ids=job.ids[order], batch=batch)
         np.testing.assert_array_equal(attack.apply(mixed).broken, expected.broken[order.numpy()])
 
@@ -202,7 +202,7 @@ def test_passes_of_each_model_are_counted_apart(pair: tuple[nn.Module, nn.Module
 
 
 class Nan(nn.Module):
-    """Answers NaN where the first pixel is bright, once it has been moved."""
+    """Where the first pixel is bright its answer, or only its gradient, is NaN."""
 
     def __init__(self, inner: nn.Module, part: str) -> None:
         super().__init__()
@@ -212,9 +212,9 @@ class Nan(nn.Module):
         logits: Tensor = self.inner(images)
         bright = images.flatten(1)[:, :1] > 0.5
         if self.part == "logits":
-            return torch.where(bright, logits * float("nan"), logits)
-        # The value is 0, its derivative 0 times infinity.
-        return logits + torch.where(bright, (images.flatten(1)[:, :1] * 0).sqrt(), 0.0)
+            return logits + torch.where(bright, torch.nan, 0.0)
+        # The derivative of the root at 0 is infinite.
+        return logits + torch.where(bright, 0 * images.flatten(1)[:, :1], 1.0).sqrt()
 
 
 @pytest.mark.parametrize("part", ["logits", "gradient"])
