@@ -36,6 +36,10 @@ class BatchSize:
     draws: int = 1
     """Passes whose mean is one answer of the subject."""
 
+    def beside(self, other: "BatchSize") -> "BatchSize":
+        """How two subjects are asked together: no more samples at once, and no fewer passes, than either needs."""
+        return BatchSize(min(self.size, other.size), max(self.draws, other.draws))
+
     def fit(self, job: Job, work: Callable[[Job], T]) -> T:
         """Do the work; when memory runs out, do it again in batches of half the size.
 

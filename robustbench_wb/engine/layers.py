@@ -1,7 +1,7 @@
 """The layers of one subject, on clean inputs and under stressors."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH, refuse_vectors
 from robustbench_wb.engine.measure import Samples, jobs
 from robustbench_wb.engine.run import FEW, choose_samples
+from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable, join
@@ -62,7 +63,8 @@ def subject_layers(job: Prepared) -> SubjectLayers:
         model = subject.model
     if not isinstance(model, Transformer):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
-    bench = _Bench(job, model, choose_samples(subject.dataset, job.plan.samples))
+    surrogates = Surrogates(task.surrogates, lambda source: job.obtain(source, dataset))
+    bench = _Bench(job, model, choose_samples(subject.dataset, job.plan.samples), surrogates)
     stressors = [stressor for ladder in task.ladders[1:] for stressor in ladder.rungs]
     everyone = np.arange(len(bench.samples))
     clean = bench.table(Clean(), everyone)
@@ -81,6 +83,7 @@ class _Bench:
     job: Prepared
     model: Transformer
     samples: Samples
+    surrogates: Surrogates
 
     def right(self) -> NDArray[np.int64]:
         """Rows of the samples that an attack is given: those right when clean, or all where there is no right or wrong.
@@ -100,12 +103,12 @@ class _Bench:
 
     def table(self, stressor: Stressor, rows: NDArray[np.int64]) -> LayerTable:
         """The layers of some samples under a stressor."""
-        parts = []
+        parts, surrogate = [], self.surrogates.model(stressor)
         # Each sample is perturbed, then measured.
         with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
             for shard in self._shards(rows, advance):
                 with one_line(stressor.signature):
-                    stressed = stressor.apply(shard)
+                    stressed = stressor.apply(replace(shard, surrogate=surrogate))
                     stressor.verify(shard, stressed)
                     refuse_vectors(stressed)
                     some, batch = stressed.inputs, min(shard.batch, LAYER_BATCH)

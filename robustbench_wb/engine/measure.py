@@ -126,6 +126,7 @@ def measure(
     batch: BatchSize,
     advance: Advance,
     looks: Sequence[Look] = (),
+    surrogate: nn.Module | None = None,
 ) -> list[Record]:
     """Measure one cell, or all cells of a ladder that its stressor answers at once.
 
@@ -144,7 +145,8 @@ def measure(
     tallies = [_Tally(identity, samples, before) for identity in identities]
     advance(count - len(alive))
     seed = identities[0].seed
-    for rows, job in jobs(model, samples, alive, seed, device, batch, advance, len(rungs)):
+    for rows, some in jobs(model, samples, alive, seed, device, batch, advance, len(rungs)):
+        job = replace(some, surrogate=surrogate)
         with one_line(rungs[0].signature):
             found = batch.fit(job, partial(_perturb, rungs))
             for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):

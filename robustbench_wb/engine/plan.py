@@ -47,6 +47,8 @@ class TaskPlan:
     subjects: tuple[SubjectPlan, ...]
     ladders: tuple[Ladder, ...]
     """The first is always ``clean``."""
+    surrogates: tuple[SubjectPlan, ...]
+    """What the ladders need besides the subjects, each once."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,20 @@ def make_plan(request: RunRequest) -> Plan:
         scale=request.scale,
         samples=request.samples if request.samples is not None else settings.samples,
         seed=request.seed,
-        tasks=tuple(
-            TaskPlan(
-                find_task(name),
-                tuple(_subject(variant, name, settings.size, request) for variant in variants),
-                _ladders(suite, name, request),
-            )
-            for name in tasks
-        ),
+        tasks=tuple(_task(suite, name, variants, settings.size, request) for name in tasks),
+    )
+
+
+def _task(suite: Suite, name: str, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:
+    ladders = _ladders(suite, name, request)
+    # Given weights are the subject's: a surrogate is trained.
+    training = request.model_copy(update={"checkpoint": None})
+    sources = dict.fromkeys(ladder.rungs[0].surrogate for ladder in ladders)
+    return TaskPlan(
+        find_task(name),
+        tuple(_subject(variant, name, size, request) for variant in variants),
+        ladders,
+        tuple(_subject(source, name, size, training) for source in sources if source is not None),
     )
 
 

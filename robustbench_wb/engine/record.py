@@ -47,7 +47,7 @@ class Identity(Spec):
     """The strengths that the outcome depends on, ascending. Only lower ones: attacked before on the same samples, and
     what they broke is not attacked again. This one among them: all were answered together, by bisection."""
     stressor_code: str
-    """Digest of the stressor's source and all it imports."""
+    """Digest of the stressor's source and all it imports, and of the weights and the code of its surrogate."""
     data: str
     """Digest of the bytes of the evaluated split."""
     samples: str
@@ -80,7 +80,7 @@ class Cell(Spec):
     size: str
     recipe: str
     stressor: str
-    """Name without numbers, like ``pgd-linf``."""
+    """Name without numbers, like ``pgd-linf``; with its surrogate where it has one: ``transfer-linf:vit``."""
     strength: str
     """Exact text, like ``8/255``; empty for a stressor without strength."""
     seed: int

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
 from robustbench_wb.engine.subject import Subject
+from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
@@ -80,7 +82,8 @@ class _Bench:
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
-        self.batch: BatchSize | None = None
+        self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
+        self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset))
         self.probe = choose_probe(task.ladders)
         self.evidence: Mapping[str, float] = {}
 
@@ -89,14 +92,14 @@ class _Bench:
         first, *attacks = self.task.ladders
         try:
             with one_line(plan.name):
-                subject = self.job.obtain(plan, self.dataset)
+                subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         self.known = self._known(subject)
-        self.clean_layers, self.batch, self.evidence = None, None, {}
+        self.clean_layers, self.evidence = None, {}
         (clean,) = self._climb(plan, subject, first, None)
         yield clean
         if clean.record is None:
@@ -105,11 +108,16 @@ class _Bench:
         if self.probe is not None:
             self.evidence = self._probed(plan, subject, self.probe, clean.record.states)
         for ladder in attacks:
-            yield from self._climb(plan, subject, ladder, clean.record.states)
+            lacking = self.surrogates.lacking(ladder)
+            if lacking:
+                yield from self._failed(plan, [ladder], subject.card, lacking)
+            else:
+                yield from self._climb(plan, subject, ladder, clean.record.states)
 
     def _known(self, subject: Subject) -> Mapping[str, Record]:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
-        steps = [step for ladder in self.task.ladders for step in self._steps(subject, ladder)]
+        ladders = [ladder for ladder in self.task.ladders if not self.surrogates.lacking(ladder)]
+        steps = [step for ladder in ladders for step in self._steps(subject, ladder)]
         keys = [identity.key for step in steps for identity in step.identities]
         if self.probe is not None:
             keys.append(self._identity(subject, self.probe, ()).key)
@@ -198,11 +206,21 @@ class _Bench:
                 for entry in zip(cells, step.identities, found, tables, strict=True)
             ]
         with one_line(step.rungs[0].name):
-            batch = self._batch(subject)
+            surrogate = self.surrogates.model(step.rungs[0])
+            batch = self._batch_beside(subject, self.surrogates.of(step.rungs[0]))
         looks = [Look() for _ in keys] if wanted else []
         with self.job.progress.stage(_label(cells), count, "samples") as advance:
             records = measure(
-                subject.model, step.rungs, step.identities, self.samples, before, self.job.device, batch, advance, looks
+                subject.model,
+                step.rungs,
+                step.identities,
+                self.samples,
+                before,
+                self.job.device,
+                batch,
+                advance,
+                looks,
+                surrogate,
             )
         tables = [look.table for look in looks] or [None] * len(keys)
         for record, table in zip(records, tables, strict=True):
@@ -231,12 +249,17 @@ class _Bench:
         layers = self._beside_clean(table, clean)
         return Measured(cell, identity, subject.card, record, reused, count, problem, layers)
 
+    def _batch_beside(self, subject: Subject, surrogate: Subject | None) -> BatchSize:
+        """The same for a subject that is asked in turns with a surrogate."""
+        batch = self._batch(subject)
+        return batch if surrogate is None else batch.beside(self._batch(surrogate))
+
     def _batch(self, subject: Subject) -> BatchSize:
         """How many samples the subject is asked at once; found out when it is first needed."""
-        if self.batch is None:
+        if subject not in self.batches:
             few = to_inputs(self.samples.inputs[:FEW], self.job.device)
-            self.batch = batch_for(self.job.request.batch, subject.model, few)
-        return self.batch
+            self.batches[subject] = batch_for(self.job.request.batch, subject.model, few)
+        return self.batches[subject]
 
     def _has_layers(self, subject: Subject) -> bool:
         with one_line("layers"):
@@ -256,7 +279,7 @@ class _Bench:
         return Identity(
             signature=stressor.signature,
             ladder=ladder,
-            stressor_code=stressor.code(),
+            stressor_code=self.surrogates.code(stressor),
             data=digest([self.data_digest, self.samples.lexicon.words]) if words else self.data_digest,
             samples=self.samples_digest,
             weights=subject.card.weights,
@@ -274,7 +297,7 @@ class _Bench:
             variant=plan.name,
             size=plan.size,
             recipe=plan.recipe_name,
-            stressor=stressor.signature.split(";")[0],
+            stressor=stressor.label,
             strength=stressor.strength,
             seed=self.job.plan.seed,
             metric="perplexity" if self.dataset.shape.causal else "accuracy",

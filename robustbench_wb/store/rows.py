@@ -37,7 +37,7 @@ class ScoreRow(Spec):
     size: str
     recipe: str
     stressor: str
-    """Name without numbers, like ``pgd-linf``."""
+    """Name without numbers, like ``pgd-linf``; with its surrogate where it has one: ``transfer-linf:vit``."""
     strength: str
     """Exact text, like ``8/255``; empty for a stressor without strength."""
     signature: str

@@ -30,6 +30,9 @@ STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in 
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent along finite differences (Uesato et al. 2018)")
 STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "ascent along finite differences, in L2")
+_TRANSFER = "robustbench_wb.stressors.attacks.transfer"
+STRESSORS.add("transfer-linf", f"{_TRANSFER}:TransferLinf", "PGD on another subject, by its name (source=vit)")
+STRESSORS.add("transfer-l2", f"{_TRANSFER}:TransferL2", "PGD on another subject, in L2")
 _NOISE = "robustbench_wb.stressors.attacks.noise"
 STRESSORS.add("noise-linf", f"{_NOISE}:NoiseLinf", "uniform draws from the ball: the control of every attack")
 STRESSORS.add("noise-l2", f"{_NOISE}:NoiseL2", "uniform draws from the L2 ball")

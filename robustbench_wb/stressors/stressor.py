@@ -48,6 +48,9 @@ class Job:
     """The words of the task's training texts."""
     draws: int = 1
     """Forward passes whose mean is one answer: more than 1 for a model that is random."""
+    surrogate: nn.Module | None = None
+    """The model that a stressor asked to make its images on, eval and frozen like the first; None if it asked for none.
+    """
 
     def rows(self, mask: NDArray[np.bool_]) -> "Job":
         """The same job for some of its samples."""
@@ -117,6 +120,16 @@ class Stressor(Spec, ABC):
         """The printed form: name and every number, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
         fields = plain(self)
         return ";".join([self.name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
+
+    @property
+    def label(self) -> str:
+        """What a table calls it: the name without numbers."""
+        return self.signature.split(";")[0]
+
+    @property
+    def surrogate(self) -> str | None:
+        """The model that ``apply`` needs besides the subject, named like a variant of a request; None: no other."""
+        return None
 
     @property
     def threat(self) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Attack(Bounded):
         return 1, 1
 
     @property
-    def passes(self) -> tuple[int, int]:
+    def passes(self) -> tuple[int, int] | None:
         """Forward passes and input gradients spent on a sample that is never broken."""
         forwards, backwards = self.step_passes
         look = 0 if self.judged else 1

@@ -1,5 +1,6 @@
 """The only way from an attack to the model: every question is counted, and every answer is looked at for an error."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,6 +80,8 @@ class Oracle:
         """Some input gradient was not zero, and tiny."""
         self.spent = torch.zeros_like(self.broken)
         """All runs at this rung came to their end."""
+        self.notes: list[Counter[str]] = [Counter() for _ in range(rungs)]
+        """What an attack counts besides, at each rung."""
 
     def over(self, batch: Batch) -> Tensor:
         """Which rows have nothing left to be asked, bool (B,)."""
@@ -146,6 +149,11 @@ class Oracle:
         self.broken[place] |= wrong
         self.failed[place] |= failed & ~self.broken[place]
 
+    def note(self, batch: Batch, name: str, count: int) -> None:
+        """Count something for every row, to stand in the evidence."""
+        for rung in batch.rung.tolist():
+            self.notes[rung][name] += count
+
     def evidence(self, rung: int) -> dict[str, int]:
         """Counts of samples that a reader needs to know how far the outcome can be believed; they add up over jobs."""
         asked = self.backwards[rung] > 0
@@ -158,6 +166,7 @@ class Oracle:
             "gradients": int(asked.sum()),
             "zero_gradients": int((self.zero & asked).sum()),
             "tiny_gradients": int((self.tiny & asked).sum()),
+            **self.notes[rung],
         }
 
     @staticmethod

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from robustbench_wb.norms import L1_NORM, L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
@@ -87,8 +88,11 @@ class Pgd(Attack):
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """A step of length step * eps."""
-        gradient = oracle.gradient(batch, self._loss(batch)).gradient
+        """A step along the gradient of the run's loss."""
+        self.climb(batch, oracle.gradient(batch, self._loss(batch)).gradient)
+
+    def climb(self, batch: Batch, gradient: Tensor) -> None:
+        """A step of length step * eps along a gradient (B, C, H, W)."""
         if self.momentum is not None:
             size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)
             gradient = batch.memory["velocity"] = float(self.momentum) * batch.memory["velocity"] + gradient / size
