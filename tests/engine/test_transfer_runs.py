@@ -100,7 +100,7 @@ def test_the_batch_changes_nothing(batch: int, model: Callable[..., str], tmp_pa
     stores = []
     for size in (batch, 64):
         results = str(tmp_path / str(size))
-        report = harness.run(request(own, sources=(other,), batch=size, samples=24), results)
+        report = harness.run(request(own, sources=(other,), batch=size, samples=10), results)
         stores.append(RecordStore(results).find([row.key for row in report.rows]))
     assert stores[0].keys() == stores[1].keys()
     for key, record in stores[0].items():
