@@ -144,3 +144,10 @@ def test_an_honest_model_gets_an_a(run: Callable[..., list[ScoreRow]]) -> None:
 def test_grades_are_found_again_with_the_records(run: Callable[..., list[ScoreRow]]) -> None:
     first, again = run("Scaled"), run("Scaled")
     assert [(row.key, row.grade, row.checks) for row in first] == [(row.key, row.grade, row.checks) for row in again]
+
+
+def test_a_weak_attack_beside_a_strong_one_is_graded_by_the_gap(run: Callable[..., list[ScoreRow]]) -> None:
+    noise, pgd = run("Defended", stressors=("noise-linf;draws=1", "pgd-linf;steps=20"))
+    assert (noise.grade, pgd.grade) == ("C", "B")
+    assert "leaves" in json.loads(noise.checks)[-1]["reason"]
+    assert "no ensemble" in json.loads(pgd.checks)[-1]["reason"]

@@ -165,10 +165,10 @@ def _order(row: Outcome, beside: Sequence[Outcome]) -> Check | None:
 def _strongest(row: Outcome, beside: Sequence[Outcome]) -> Check:
     """The gap to the strongest attack in the same ball; an ensemble must have been tried for an A."""
     n = len(row.record.states)
-    if row.stressor.kind != "ensemble" and not any(other.stressor.kind == "ensemble" for other in beside):
-        return _check("strongest", 1, 0, n, "B", "no ensemble was run in this ball")
     best = min([row, *beside], key=lambda outcome: outcome.accuracy)
     gap = row.accuracy - best.accuracy
+    if gap <= GAP_C and not any(outcome.stressor.kind == "ensemble" for outcome in (row, *beside)):
+        return _check("strongest", 1, 0, n, "B", "no ensemble was run in this ball")
     reason = (
         f"{best.stressor.name} leaves {100 * gap:.1f} points less" if gap > 0 else "nothing in this ball is stronger"
     )
