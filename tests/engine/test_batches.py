@@ -19,7 +19,7 @@ def test_a_whole_suite_has_equal_states_at_every_batch_size(variant: str, tmp_pa
     }
     keys = [row.key for row in reports[256].rows]
     assert keys == [row.key for row in reports[48].rows]
-    assert len(keys) == 17
+    assert len(keys) == 22
     found = {batch: RecordStore(str(tmp_path / str(batch))).find(keys) for batch in reports}
     for key in keys:
         np.testing.assert_array_equal(found[256][key].states, found[48][key].states)
