@@ -29,7 +29,7 @@ def run(command: str, folder: Path, cache: str) -> subprocess.CompletedProcess[s
     line = command.replace(".venv/bin/python -m robustbench_wb", python).replace("robustbench-wb ", f"{python} ")
     environment = {**os.environ, "RBWB_CACHE_DIR": cache}
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=560, check=False
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=1800, check=False
     )
 
 
