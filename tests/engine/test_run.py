@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from linear_model import LINEAR
 
 from robustbench_wb.cli import harness
 from robustbench_wb.engine.record import State
@@ -15,25 +16,7 @@ from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 
-MODEL = """
-import torch
-from torch import nn
-
-SCALE = 1.0
-
-class Linear(nn.Module):
-    def __init__(self, shape):
-        super().__init__()
-        self.map = nn.Linear(shape.channels * shape.height * shape.width, shape.classes)
-    def forward(self, images):
-        return SCALE * self.map(images.flatten(1) - 0.3)
-
-def make(shape):
-    return Linear(shape)
-
-def raises(shape):
-    raise RuntimeError("the weights are on another planet")
-
+MODEL = f"""{LINEAR}
 class Broken(Linear):
     def forward(self, images):
         return super().forward(images) * float("nan")

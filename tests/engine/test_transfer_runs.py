@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from linear_model import LINEAR
 from torch import nn
 from typer.testing import CliRunner
 
@@ -24,31 +25,14 @@ from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.tasks.task import Dataset
 
-MODEL = """
-import torch
-from torch import nn
-
-SCALE = 1.0
-
-class Linear(nn.Module):
-    def __init__(self, shape):
-        super().__init__()
-        self.map = nn.Linear(shape.channels * shape.height * shape.width, shape.classes)
-    def forward(self, images):
-        return SCALE * self.map(images.flatten(1) - 0.3)
+MODEL = f"""{LINEAR}
 
 class Constant(Linear):
     def forward(self, images):
         return 0 * super().forward(images)
 
-def make(shape):
-    return Linear(shape)
-
 def constant(shape):
     return Constant(shape)
-
-def raises(shape):
-    raise RuntimeError("the weights are on another planet")
 """
 BALL = "24/255"
 
