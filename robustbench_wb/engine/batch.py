@@ -4,13 +4,15 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.stressors.stressor import Job
 
 LIMIT = 4096
@@ -21,6 +23,8 @@ OVERHEAD = 2.0
 """Backward needs about as much again as what is kept for it: gradients of the activations, and scratch space."""
 ENOUGH = 256
 """On a CPU a larger batch is no faster."""
+FEW = 8
+"""Samples that are looked at to find out how a subject is to be asked."""
 DRAWS = 20
 """Passes whose mean is one answer of a random subject (Croce & Hein 2020 use as many in their variant for such)."""
 
@@ -63,8 +67,9 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def batch_for(wanted: int | None, model: nn.Module, inputs: Tensor) -> BatchSize:
-    """How a subject is asked; ``inputs`` are a few samples."""
+def batch_for(wanted: int | None, model: nn.Module, samples: NDArray[Any], device: torch.device) -> BatchSize:
+    """How a subject is asked, found out with the first of its samples: images or token ids, as tasks give them."""
+    inputs = to_inputs(samples[:FEW], device)
     draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
     return BatchSize(_size(wanted, model, inputs), draws)
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.engine.batch import batch_for
+from robustbench_wb.engine.batch import BatchSize, batch_for
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH, refuse_vectors
 from robustbench_wb.engine.measure import Samples, jobs
-from robustbench_wb.engine.run import FEW, choose_samples
+from robustbench_wb.engine.run import choose_samples
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.layers.drift import LayerPair
@@ -18,7 +19,6 @@ from robustbench_wb.layers.table import LayerTable, join
 from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Stressor, predict
@@ -85,6 +85,11 @@ class _Bench:
     samples: Samples
     surrogates: Surrogates
 
+    @cached_property
+    def batch(self) -> BatchSize:
+        """How the subject is asked."""
+        return batch_for(self.job.request.batch, self.model, self.samples.inputs, self.job.device)
+
     def right(self) -> NDArray[np.int64]:
         """Rows of the samples that an attack is given: those right when clean, or all where there is no right or wrong.
 
@@ -118,7 +123,5 @@ class _Bench:
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
         """Some samples, in jobs that fit into memory."""
         device = self.job.device
-        few = to_inputs(self.samples.inputs[:FEW], device)
-        batch = batch_for(self.job.request.batch, self.model, few)
-        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, batch, advance):
+        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, self.batch, advance):
             yield shard

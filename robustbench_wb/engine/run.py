@@ -26,13 +26,10 @@ from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 
-FEW = 8
-"""Samples that are looked at to find out how a subject is to be asked."""
 _log = logging.getLogger(__name__)
 _NO_SUBJECT = SubjectCard(parameters=0, weights="", train_seconds=0.0, trained=False)
 
@@ -128,6 +125,8 @@ class _Bench:
     ) -> Mapping[str, float]:
         """The evidence of the probe, found or made; nothing where it failed, which costs the rows their A."""
         identity, count = self._identity(subject, probe, ()), len(self.samples)
+        before = before.copy()
+        before[np.flatnonzero(before == State.ROBUST)[probe.looked_at :]] = State.NOT_RUN
         if identity.key in self.known:
             return self.known[identity.key].evidence
         try:
@@ -194,45 +193,44 @@ class _Bench:
 
         Where layers are asked for and not known, known cells are measured again, for their sake alone.
         """
-        count, keys = len(self.samples), [identity.key for identity in step.identities]
+        keys = [identity.key for identity in step.identities]
         found = [self.known[key] for key in keys if key in self.known]
         whole = len(found) == len(keys)
         wanted = self.job.request.layers and self._has_layers(subject)
-        kept = [find_layers(key) for key in keys] if wanted and whole else []
-        if whole and not (wanted and None in kept):
-            tables = kept or [None] * len(keys)
-            return [
-                self._measured(*entry, subject, True, before is None)
-                for entry in zip(cells, step.identities, found, tables, strict=True)
-            ]
+        tables = [find_layers(key) if wanted and whole else None for key in keys]
+        if not whole or (wanted and None in tables):
+            made, tables = self._make(_label(cells), step, subject, before, wanted, not whole)
+            found = found if whole else made
+        return [
+            self._measured(*entry, subject, whole, before is None)
+            for entry in zip(cells, step.identities, found, tables, strict=True)
+        ]
+
+    def _make(
+        self,
+        label: str,
+        step: "_Step",
+        subject: Subject,
+        before: NDArray[np.int8] | None,
+        layers: bool,
+        new: bool,
+    ) -> tuple[list[Record], list[LayerTable | None]]:
+        """Measure a step, and keep at once what is whole: records that are ``new``, and ``layers`` where asked for."""
         with one_line(step.rungs[0].name):
             surrogate = self.surrogates.model(step.rungs[0])
             batch = self._batch_beside(subject, self.surrogates.of(step.rungs[0]))
-        looks = [Look() for _ in keys] if wanted else []
-        with self.job.progress.stage(_label(cells), count, "samples") as advance:
-            records = measure(
-                subject.model,
-                step.rungs,
-                step.identities,
-                self.samples,
-                before,
-                self.job.device,
-                batch,
-                advance,
-                looks,
-                surrogate,
-            )
-        tables = [look.table for look in looks] or [None] * len(keys)
+        looks = [Look() for _ in step.rungs] if layers else []
+        with self.job.progress.stage(label, len(self.samples), "samples") as advance:
+            cells = (step.rungs, step.identities, self.samples, before)
+            records = measure(subject.model, *cells, self.job.device, batch, advance, looks, surrogate)
+        tables = [look.table for look in looks] or [None] * len(records)
         for record, table in zip(records, tables, strict=True):
             if not record.count(State.ERRORED):
-                if not whole:
+                if new:
                     self.ledger.append(record)
                 if table is not None:
                     keep_layers(record.key, table)
-        return [
-            self._measured(*entry, subject, whole, before is None)
-            for entry in zip(cells, step.identities, found if whole else records, tables, strict=True)
-        ]
+        return records, tables
 
     def _measured(
         self,
@@ -257,8 +255,8 @@ class _Bench:
     def _batch(self, subject: Subject) -> BatchSize:
         """How many samples the subject is asked at once; found out when it is first needed."""
         if subject not in self.batches:
-            few = to_inputs(self.samples.inputs[:FEW], self.job.device)
-            self.batches[subject] = batch_for(self.job.request.batch, subject.model, few)
+            wanted, device = self.job.request.batch, self.job.device
+            self.batches[subject] = batch_for(wanted, subject.model, self.samples.inputs, device)
         return self.batches[subject]
 
     def _has_layers(self, subject: Subject) -> bool:

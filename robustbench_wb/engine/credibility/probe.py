@@ -38,14 +38,14 @@ class Straight(PgdLinf):
 
 
 class Probe(Stressor):
-    """Looks at the first samples of a job. Perturbs nothing: its outcome is its evidence."""
+    """Looks at the samples of a job. Perturbs nothing: its outcome is its evidence."""
 
     name: ClassVar[str] = "credibility-probe"
 
     eps: Exact = Field(gt=0)
     """Linf radius in which the black box and the gradient compete."""
     looked_at: int = Field(default=64, ge=1)
-    """Samples."""
+    """Samples: the first that are right when clean. Whoever makes the job sees to it."""
     steps: int = Field(default=40, ge=1)
     """Of PGD, in the whole range as in the ball."""
     queries: int = Field(default=300, ge=1)
@@ -59,8 +59,7 @@ class Probe(Stressor):
         """Examine; the inputs come back as they are."""
         count = len(job.ids)
         none = np.zeros(count, np.int32)
-        part = job.rows(np.arange(count) < self.looked_at)
-        evidence = self._examine(part) if len(part.ids) else {}
+        evidence = self._examine(job) if count else {}
         job.advance(count)
         return Stressed(job.inputs, none, none.copy(), evidence=evidence)
 
