@@ -51,8 +51,9 @@ class Ensemble(Bounded):
         evidence: Counter[str] = Counter()
         for member, attack in zip(self.members, self.attacks, strict=True):
             left = ~broken & ~failed
-            stressed = attack.apply(replace(job.rows(left), advance=lambda count: None))
-            attack.check(job.inputs[torch.from_numpy(left)], stressed.inputs)
+            part = replace(job.rows(left), advance=lambda count: None)
+            stressed = attack.apply(part)
+            attack.check(part.inputs, stressed.inputs)
             found[torch.from_numpy(left).to(found.device)] = stressed.inputs
             forwards[left] += stressed.forwards
             backwards[left] += stressed.backwards

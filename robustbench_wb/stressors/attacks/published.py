@@ -28,11 +28,10 @@ from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.normalisation import Normalised
 from robustbench_wb.norms import LINF
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.attack import TOLERANCE
+from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
-
-TOLERANCE = 1e-6
-"""By how much float32 rounding may carry a pixel over the edge of its ball."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +60,7 @@ class Victims:
         """Logit of the own label minus the largest other one, (B, K), of images (B, K, C, H, W)."""
         parts = torch.split(images.flatten(0, 1), self.batch)
         logits = torch.cat([self.model.logits(part) for part in parts])
-        labels = self.labels.repeat_interleave(images.shape[1])[:, None]
-        others = logits.scatter(1, labels, -torch.inf).amax(1)
-        return (logits.gather(1, labels)[:, 0] - others).view(images.shape[:2])
+        return -margin(logits, self.labels.repeat_interleave(images.shape[1])).view(images.shape[:2])
 
 
 class Published(Stressor):
