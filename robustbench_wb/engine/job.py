@@ -1,12 +1,15 @@
 """A request made ready: plan, device and data. Nothing is written or computed yet."""
 
+from dataclasses import replace
+
 from robustbench_wb.engine.device import choose_device, exact_float32
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.subject import Subject, obtain_subject
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
+from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -49,5 +52,23 @@ class Prepared:
         Raises:
             SubjectError: it cannot be had.
         """
-        label = " ".join(part for part in (subject.name, subject.size, "on", dataset.label) if part)
-        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, self.progress)
+        return obtain_subject(subject, dataset, self.plan.seed, self.device, _label(subject, dataset), self.progress)
+
+    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained) -> Subject:
+        """The same, trained on what a stressor makes of the training split.
+
+        Raises:
+            SubjectError: it cannot be had: its weights are given, or the task cannot be contaminated so.
+        """
+        if subject.checkpoint is not None or subject.recipe.epochs == 0:
+            raise SubjectError(
+                f"{stressor.name} needs a subject that is trained; the weights of {subject.name} are given"
+            )
+        found = stressor.contaminate(dataset, self.plan.seed)
+        label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
+        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, self.progress)
+        return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))
+
+
+def _label(subject: SubjectPlan, dataset: Dataset) -> str:
+    return " ".join(part for part in (subject.name, subject.size, "on", dataset.label) if part)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -109,6 +109,7 @@ class _Tally:
         self.backwards[rows] = stressed.backwards
         self.wobble += verdict.wobble
         self.evidence.update(stressed.evidence)
+        self.evidence.update(verdict.evidence)
 
     def record(self, seconds: float) -> Record:
         """The finished cell."""
@@ -187,6 +188,8 @@ class _Verdict:
     wobble: int
     passes: int
     """Forward passes per sample that the verdict took."""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """Counts that add up over jobs."""
 
 
 def _judge(job: Job, stressed: Stressed) -> _Verdict:
@@ -215,7 +218,14 @@ def _judge(job: Job, stressed: Stressed) -> _Verdict:
         losses=losses.cpu().numpy(),
         wobble=int(((first != wrong) & finite).sum()),
         passes=passes,
+        evidence={} if stressed.target is None else _obedience(logits, job.labels, stressed.target),
     )
+
+
+def _obedience(logits: Tensor, labels: Tensor, target: int) -> dict[str, float]:
+    """How many samples of other classes there are, and how many of them are taken for the target's."""
+    others = labels != target
+    return {"aimed": int(others.sum()), "hit": int((others & (logits.argmax(1) == target)).sum())}
 
 
 def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
@@ -230,10 +240,15 @@ def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
 def _score(job: Job, stressed: Stressed) -> _Verdict:
     """The loss of every sample of a language model; the logits of a batch are too large to keep."""
     losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
+    counted = stressed.counted
     for rows, tokens in batches(stressed.inputs, job.batch):
-        losses[rows] = next_token_losses(job.model(tokens).float(), tokens)
+        some = None if counted is None else counted[rows][:, 1 : tokens.shape[1]]
+        losses[rows] = next_token_losses(job.model(tokens).float(), tokens, some)
     finite = torch.isfinite(losses).cpu().numpy()
-    return _Verdict(correct=finite, finite=finite, losses=losses.cpu().numpy(), wobble=0, passes=1)
+    evidence: dict[str, float] = {}
+    if counted is not None:
+        evidence = {"predicted": counted[:, 1:].numel(), "counted": int(counted[:, 1:].sum())}
+    return _Verdict(finite, finite, losses.cpu().numpy(), wobble=0, passes=1, evidence=evidence)
 
 
 def _wrong(logits: Tensor, labels: Tensor) -> Tensor:

@@ -112,11 +112,20 @@ class Record:
     """Wall time of this cell. Not part of its identity."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Counts made during the search, which tell how far the outcome can be believed. Not part of its identity."""
+    perturbed: str = ""
+    """SHA-256 of the perturbed samples, where all subjects are given the same ones; else empty."""
 
     @property
     def key(self) -> str:
         """Content address, see :attr:`Identity.key`."""
         return self.identity.key
+
+    @property
+    def token_losses(self) -> NDArray[np.float64]:
+        """The losses, such that their mean is that of the counted tokens: where not all are, :attr:`losses` has 0 for
+        the others, and the share of the counted ones over all samples is divided out here."""
+        share = self.evidence.get("counted", 1) / self.evidence.get("predicted", 1)
+        return self.losses.astype(np.float64) / share if share else np.full(len(self.losses), np.nan)
 
     def count(self, state: State) -> int:
         """Number of samples in ``state``."""
@@ -135,6 +144,8 @@ class SubjectCard:
     """Wall time of its training, from the checkpoint's card; 0 when it came from elsewhere."""
     trained: bool
     """True when this run trained it, false when it was reused or came from elsewhere."""
+    contaminated: tuple[int, int] = (0, 0)
+    """Of a contaminated training split: what was contaminated, and what there is. Else zeros."""
 
 
 @dataclass(frozen=True)

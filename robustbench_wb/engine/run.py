@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +20,7 @@ from robustbench_wb.engine.look import Look, find_layers, keep_layers
 from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
+from robustbench_wb.engine.shelf import Shelf
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import MeasurementError, one_line
@@ -27,6 +28,8 @@ from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.spec import digest
+from robustbench_wb.stressors.blind import Blind
+from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 
@@ -79,6 +82,7 @@ class _Bench:
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
+        self.shelf = self._shelf()
         self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
         self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset))
         self.probe = choose_probe(task.ladders)
@@ -95,6 +99,7 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
+        self.shelf = self._shelf()
         self.known = self._known(subject)
         self.clean_layers, self.evidence = None, {}
         (clean,) = self._climb(plan, subject, first, None)
@@ -108,12 +113,33 @@ class _Bench:
             lacking = self.surrogates.lacking(ladder)
             if lacking:
                 yield from self._failed(plan, [ladder], subject.card, lacking)
+            elif isinstance(ladder.rungs[0], Retrained):
+                yield from self._retrain(plan, ladder, clean.record.states)
             else:
                 yield from self._climb(plan, subject, ladder, clean.record.states)
 
+    def _shelf(self) -> Shelf:
+        return Shelf(self.samples, self.data_digest, self.job.plan.seed, self.job.device, self.job.progress)
+
+    def _retrain(self, plan: SubjectPlan, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measured]:
+        """Each rung on a subject of its own, that is trained on what the rung makes of the training split."""
+        for rung in ladder.rungs:
+            alone = Ladder((rung,))
+            try:
+                with one_line(rung.name):
+                    subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung))
+            except MeasurementError as error:
+                _log.debug("no contaminated subject", exc_info=True)
+                yield from self._failed(plan, [alone], _NO_SUBJECT, str(error))
+                continue
+            keys = [identity.key for step in self._steps(subject, alone) for identity in step.identities]
+            self.known = {**self.known, **self.ledger.find(keys)}
+            yield from self._climb(plan, subject, alone, before)
+
     def _known(self, subject: Subject) -> Mapping[str, Record]:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
-        ladders = [ladder for ladder in self.task.ladders if not self.surrogates.lacking(ladder)]
+        own = [ladder for ladder in self.task.ladders if not isinstance(ladder.rungs[0], Retrained)]
+        ladders = [ladder for ladder in own if not self.surrogates.lacking(ladder)]
         steps = [step for ladder in ladders for step in self._steps(subject, ladder)]
         keys = [identity.key for step in steps for identity in step.identities]
         if self.probe is not None:
@@ -220,9 +246,14 @@ class _Bench:
             surrogate = self.surrogates.model(step.rungs[0])
             batch = self._batch_beside(subject, self.surrogates.of(step.rungs[0]))
         looks = [Look() for _ in step.rungs] if layers else []
+        rungs, content = step.rungs, ""
+        if isinstance(rungs[0], Blind):
+            shelved, content = self.shelf.take(rungs[0])
+            rungs = (shelved,)
         with self.job.progress.stage(label, len(self.samples), "samples") as advance:
-            cells = (step.rungs, step.identities, self.samples, before)
+            cells = (rungs, step.identities, self.samples, before)
             records = measure(subject.model, *cells, self.job.device, batch, advance, looks, surrogate)
+        records = [replace(record, perturbed=content) for record in records]
         tables = [look.table for look in looks] or [None] * len(records)
         for record, table in zip(records, tables, strict=True):
             if not record.count(State.ERRORED):

@@ -165,16 +165,16 @@ def _pair(old: ScoreRow, new: ScoreRow, records: Mapping[str, Record], alpha: fl
     if len(ids) != new.n:
         return Pair(**rows, verdict="incomplete", reason="the records do not hold the same samples")
     if new.metric == "perplexity":
-        numbers = _losses(before.losses[old_at], after.losses[new_at], alpha)
+        numbers = _losses(before.token_losses[old_at], after.token_losses[new_at], alpha)
     else:
         robust = (before.states[old_at] == State.ROBUST, after.states[new_at] == State.ROBUST)
         numbers = _outcomes(ids, *robust, alpha)
     return Pair(**rows, verdict="undecided", **numbers)
 
 
-def _losses(old: NDArray[np.float32], new: NDArray[np.float32], alpha: float) -> dict[str, Any]:
+def _losses(old: NDArray[np.float64], new: NDArray[np.float64], alpha: float) -> dict[str, Any]:
     """What follows from the losses of the same samples, (n,) each."""
-    differences = new.astype(np.float64) - old.astype(np.float64)
+    differences = new - old
     difference, interval = mean_interval(differences)
     return {
         "difference": difference,

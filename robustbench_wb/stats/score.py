@@ -73,7 +73,19 @@ def _row(measured: Measured) -> ScoreRow:
         key=identity.key if identity else "",
         **_layers(measured.layers),
         **_credibility(measured.credibility),
+        realised=_share(record, "changed", "units") if subject.contaminated[1] == 0 else _ratio(*subject.contaminated),
+        obeyed=_share(record, "hit", "aimed"),
+        perturbed=record.perturbed if record is not None else "",
     )
+
+
+def _share(record: Record | None, part: str, whole: str) -> float | None:
+    """One count of a record's evidence as a share of another; None where there is nothing."""
+    return _ratio(record.evidence.get(part, 0), record.evidence.get(whole, 0)) if record is not None else None
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _credibility(found: Credibility | None) -> dict[str, Any]:
@@ -112,7 +124,7 @@ def _losses(record: Record | None) -> NDArray[np.float64]:
     """The losses of the scored samples, as far as they are finite: any other is no score."""
     if record is None:
         return np.empty(0)
-    losses: NDArray[np.float64] = record.losses[record.states == State.SCORED].astype(np.float64)
+    losses: NDArray[np.float64] = record.token_losses[record.states == State.SCORED]
     return losses[np.isfinite(losses)]
 
 

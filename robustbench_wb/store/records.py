@@ -43,6 +43,7 @@ SCHEMA: Final = pa.schema(
         ("written", pa.int64()),
         ("digest", pa.string()),
         ("evidence", pa.string()),
+        ("perturbed", pa.string()),
     ]
 )
 """``written`` is nanoseconds since 1970 (UTC): of two records with one key, the first written wins."""
@@ -84,7 +85,10 @@ class RecordStore:
         for index, (key, written, digest) in enumerate(order):
             rank = (written, digest, index)
             first[key] = min(first.get(key, rank), rank)
-        columns = {name: rows[name].combine_chunks() for name in rows.column_names}
+        lacking = {
+            field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names
+        }
+        columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
         return {key: _read_row(columns, index) for key, (_, _, index) in first.items()}
 
     def append(self, record: Record) -> None:
@@ -97,7 +101,14 @@ class RecordStore:
         row = _write_row(record)
         with store_errors(self.location, "write"):
             table = self._open() or self._create()
-            write_deltalake(table, row, mode="append", writer_properties=_WRITER, commit_properties=_PATIENT)
+            write_deltalake(
+                table,
+                row,
+                mode="append",
+                schema_mode="merge",  # a table of an earlier harness has fewer columns
+                writer_properties=_WRITER,
+                commit_properties=_PATIENT,
+            )
 
     def tidy(self) -> bool:
         """Merge many small files into few, at the end of a run. Every earlier version stays readable.
@@ -134,9 +145,10 @@ class RecordStore:
         return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
-def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str) -> str:
-    """SHA-256 (hex) over the key, the wobble, the evidence and, per array, its name, length and little-endian bytes."""
-    state = hashlib.sha256(f"{key}\n{wobble}\n{evidence}\n".encode())
+def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str, perturbed: str) -> str:
+    """SHA-256 (hex) over the key, the wobble, the evidence, what is known of the perturbed samples (nothing, in early
+    records) and, per array, its name, length and little-endian bytes."""
+    state = hashlib.sha256(f"{key}\n{wobble}\n{evidence}\n{perturbed}".encode())
     for name, dtype in ARRAYS.items():
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
         state.update(f"{name} {content.size}\n".encode())
@@ -158,8 +170,9 @@ def _write_row(record: Record) -> pa.Table:
         "seconds": record.seconds,
         "schema_version": record.identity.schema_version,
         "written": time.time_ns(),
-        "digest": _digest(record.key, arrays, record.wobble, evidence),
+        "digest": _digest(record.key, arrays, record.wobble, evidence, record.perturbed),
         "evidence": evidence,
+        "perturbed": record.perturbed,
     }
     return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
 
@@ -168,6 +181,7 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
     key = columns["key"][index].as_py()
     text = columns["identity"][index].as_py() or ""
     wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py() or "{}"
+    perturbed = columns["perturbed"][index].as_py() or ""
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
         for name, dtype in ARRAYS.items()
@@ -176,7 +190,7 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
     if (
         arrays.keys() != ARRAYS.keys()
         or hashlib.sha256(text.encode()).hexdigest() != key
-        or _digest(key, arrays, wobble, evidence) != columns["digest"][index].as_py()
+        or _digest(key, arrays, wobble, evidence, perturbed) != columns["digest"][index].as_py()
     ):
         raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
     try:
@@ -185,4 +199,5 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
         raise StoreError(f"record {key} was written by a version of the harness that this one cannot read") from error
     seconds = columns["seconds"][index].as_py()
     ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
-    return Record(identity, ids, states, losses, forwards, backwards, wobble, seconds, json.loads(evidence))
+    counts = json.loads(evidence)
+    return Record(identity, ids, states, losses, forwards, backwards, wobble, seconds, counts, perturbed)

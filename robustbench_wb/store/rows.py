@@ -111,8 +111,14 @@ class ScoreRow(Spec):
     """How far the number may be believed, see docs/credibility.md; empty where nobody looked for errors."""
     checks: str = ""
     """JSON: a list of the checks behind the grade, each with value, limit, samples and reason."""
+    realised: float | None = Field(default=None, ge=0, le=1)
+    """Share of the units (pixels, words, training samples) that was really perturbed; None where nobody counts."""
+    obeyed: float | None = Field(default=None, ge=0, le=1)
+    """Share of the samples of other classes that a planted trigger turns into its target; None without a trigger."""
+    perturbed: str = ""
+    """Digest of the perturbed samples, where all subjects are given the same ones; else empty."""
 
-    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, mode="before")
+    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, "realised", "obeyed", mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
         """None as CSV files (empty) and data frames (NaN) write it."""

@@ -56,6 +56,8 @@ STRESSORS.add("random-flip", f"{_TEXTS}.substitution:RandomFlip", "control of ho
 STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "words swapped by a black box")
 STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
+_CORRUPTIONS = "robustbench_wb.stressors.corruptions"
+STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
 
 PROVIDER = "torchattacks:"
 

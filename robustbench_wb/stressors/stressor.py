@@ -81,6 +81,10 @@ class Stressed:
     """Perturbed word vectors (N, L, d), to be judged in place of those that the model looks up for ``inputs``."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Numbers about the search that add up over jobs: what credibility is graded by."""
+    target: int | None = None
+    """The class that a planted trigger asks for; how often it is obeyed is counted then. None: there is no trigger."""
+    counted: Tensor | None = None
+    """In language modelling, bool (N, L): the tokens whose prediction is scored; None: all but padding."""
 
     def rows(self, mask: NDArray[np.bool_]) -> "Stressed":
         """The same for some of the samples; evidence stays that of all."""
@@ -97,6 +101,7 @@ class Stressed:
             failed=None if self.failed is None else self.failed[mask],
             texts=texts,
             vectors=None if self.vectors is None else self.vectors[rows],
+            counted=None if self.counted is None else self.counted[rows],
         )
 
 

@@ -13,6 +13,7 @@ TASKS.add(
     "robustbench_wb.tasks.digits:DIGITS",
     "embedded: 8x8 handwritten digits, 1,437 + 360, 10 classes",
 )
+TASKS.add("digits-32", "robustbench_wb.tasks.digits:DIGITS_32", "embedded: the same digits enlarged to 32x32")
 TASKS.add(
     "fashion-mnist",
     "robustbench_wb.tasks.hub:FASHION_MNIST",

@@ -1,4 +1,4 @@
-"""Arrays made of a dataset's files, kept in the cache folder: making them takes long, and they can be made again."""
+"""Arrays kept in the cache folder, by all that they depend on: making them takes long, and they can be made again."""
 
 import json
 import logging
@@ -18,17 +18,23 @@ _log = logging.getLogger(__name__)
 
 
 def kept(
-    key: dict[str, object], name: str, verb: str, fill: Callable[[Path], object], read: Callable[[Path, Any], T]
+    key: dict[str, object],
+    name: str,
+    verb: str,
+    fill: Callable[[Path], object],
+    read: Callable[[Path, Any], T],
+    kind: str = "datasets",
 ) -> T:
     """What ``read`` gives of the copy in the cache; made now by ``fill`` if a whole one is not there yet.
 
-    ``key`` is all that the copy depends on, ``verb`` what makes it: ``decode`` or ``encode``. ``fill`` writes arrays
-    into a folder and gives their card, which is written last: it makes the copy whole. ``read`` takes both.
+    ``key`` is all that the copy depends on, ``verb`` what makes it: ``decode``, ``encode`` or ``store``. ``fill``
+    writes arrays into a folder and gives their card, which is written last: it makes the copy whole. ``read`` takes
+    both. ``kind`` is the part of the cache that the folder is in.
 
     Raises:
         DataError: the copy of ``name`` cannot be read right after it was written.
     """
-    folder = cache_folder("datasets") / digest(key)[:32]
+    folder = cache_folder(kind) / digest(key)[:32]
     found = _read(folder, verb, read)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -127,6 +127,7 @@ _ANY_LANGUAGE: dict[Scale, Recipe] = {
 }
 _BY_TASK = {
     **_STANDARD,
+    "digits-32": _STANDARD["digits"],
     **dict.fromkeys(("ag_news", "imdb-bytes"), _ANY_TEXT),
     **dict.fromkeys(("imdb-lm", "wikitext"), _ANY_LANGUAGE),
 }

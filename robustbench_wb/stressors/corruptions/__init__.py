@@ -1,0 +1,1 @@
+"""Corruptions of images: the 15 + 4 of ImageNet-C and CIFAR-C (Hendrycks & Dietterich, ICLR 2019)."""

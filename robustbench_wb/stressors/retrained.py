@@ -1,0 +1,45 @@
+"""Stressors of the training data: they test what becomes of a subject that is trained on a contaminated split."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.tasks.task import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Contaminated:
+    """A task whose training split is no longer clean. Its test split is."""
+
+    dataset: Dataset
+    changed: int
+    """Training samples (or words, tokens: whatever the rate is a share of) that were contaminated."""
+    units: int
+    """How many there are."""
+
+
+class Retrained(Stressor):
+    """Base of contaminations of the training split, with a rate as strength.
+
+    Each rate is a subject of its own, trained like the one beside it: the weights, and so the identity of the cell, are
+    its own. It is tested on the clean test split, or on what ``apply`` makes of that.
+    """
+
+    modality: ClassVar[Literal["image", "text", "any"]] = "any"
+
+    @abstractmethod
+    def contaminate(self, dataset: Dataset, seed: int) -> Contaminated:
+        """A function of the dataset and the seed; the given arrays stay as they are.
+
+        Raises:
+            MeasurementError: this task cannot be contaminated so.
+        """
+
+    def apply(self, job: Job) -> Stressed:
+        """The inputs as they are."""
+        none = np.zeros(len(job.ids), np.int32)
+        job.advance(len(job.ids))
+        return Stressed(job.inputs, none, none.copy())
