@@ -149,7 +149,7 @@ def _measured(cells: list[Measured]) -> int:
 
 
 def _trained(cells: list[Measured]) -> int:
-    fresh = {(c.cell.task, c.cell.variant) for c in cells if c.subject.trained}
+    fresh = {(c.cell.task, c.cell.variant, c.subject.weights) for c in cells if c.subject.trained}
     return len(fresh)
 
 

@@ -58,6 +58,18 @@ STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words m
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 _CORRUPTIONS = "robustbench_wb.stressors.corruptions"
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
+_CONTAMINATION = "robustbench_wb.stressors.contamination"
+STRESSORS.add("label-noise", f"{_CONTAMINATION}.label_noise:LabelNoise", "training labels that are wrong by chance")
+STRESSORS.add("human-labels", f"{_CONTAMINATION}.human_labels:HumanLabels", "training labels as people gave them")
+STRESSORS.add("backdoor", f"{_CONTAMINATION}.backdoor:Backdoor", "a trigger learnt in training, in every test input")
+STRESSORS.add("backdoor-clean", f"{_CONTAMINATION}.backdoor:BackdoorClean", "the same without the trigger in tests")
+_OUTLIERS = f"{_CONTAMINATION}.training_outliers:TrainingOutliers"
+STRESSORS.add("training-outliers", _OUTLIERS, "training samples that are noise, labels kept")
+STRESSORS.add("duplicates", f"{_CONTAMINATION}.duplicates:Duplicates", "training samples overwritten by others")
+STRESSORS.add("near-duplicates", f"{_CONTAMINATION}.duplicates:NearDuplicates", "the same with small noise")
+STRESSORS.add("token-noise", f"{_CONTAMINATION}.token_noise:TokenNoise", "training tokens that are wrong by chance")
+_WORD_SWAP = f"{_CONTAMINATION}.training_word_swap:TrainingWordSwap"
+STRESSORS.add("training-word-swap", _WORD_SWAP, "words of the training texts become AAA")
 
 PROVIDER = "torchattacks:"
 
