@@ -95,6 +95,7 @@ SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
 )
 SUITES.add("adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then word vectors, words and letters attacked")
+SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then trained on wrong labels, noise and a trigger")
 
 
 def find_suite(name: str) -> Suite:
