@@ -25,6 +25,7 @@ _OF_ERRORS: Final = (
     "errors in percent, mean over severities 1 to 5; the last line is the mean over the common corruptions, not "
     "normalised [95 % percentile bootstrap interval over test samples]"
 )
+_UNDEFINED: Final = "-: the reference makes no error to divide by, or a corruption is lacking"
 
 
 def curves_blocks(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int) -> list[Block]:
@@ -143,7 +144,7 @@ def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[Block]:
     last = ("mean corruption error, unnormalised", *means)
     columns = (Column("corruption"), *(Column(labels[one.clean.subject], "right") for one in subjects))
     lacking = [
-        f"{labels[one.clean.subject]}: {len(one.common)} of the 15 common corruptions have all severities"
+        f"{labels[one.clean.subject]}: {len(one.common)} of the 15 common corruptions were measured at all severities"
         for one in subjects
         if len(one.common) < 15
     ]
@@ -171,8 +172,9 @@ def _normalised(
         lines = [(name, *(_number(own.get(name)) for own in values)) for name in names]
         mean = f"{kind.replace('CE', 'mCE')}" if reference == "AlexNet" else f"mean {kind}"
         heading = f"{title}: {kind}, errors of {reference} = 100"
-        note = "-: the reference makes no such error, or a corruption is lacking"
-        blocks.append(Block(heading, columns, (*lines, (mean, *map(_number, means))), (note,)))
+        lines.append((mean, *map(_number, means)))
+        notes = (_UNDEFINED,) if any("-" in line[1:] for line in lines) else ()
+        blocks.append(Block(heading, columns, tuple(lines), notes))
     return blocks
 
 

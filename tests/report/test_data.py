@@ -41,7 +41,7 @@ def test_the_column_order_is_public() -> None:
         *("weights", "data", "samples", "stressor_code", "model_code", "numerics", "ladder", "key"),
         *("metric", "perplexity", "perplexity_low", "perplexity_high"),
         *("coding_rate", "sparsity", "entropy", "similarity", "layers"),
-        *("protocol", "grade", "checks"),
+        *("protocol", "grade", "checks", "realised", "obeyed", "perturbed", "classes", "side"),
     )
     assert expected == COLUMNS
 

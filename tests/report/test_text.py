@@ -1,4 +1,5 @@
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,16 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from robustbench_wb.report.comparison import comparison_blocks
+from robustbench_wb.report.curves import curves_blocks, curves_json
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.strength import strength_blocks
 from robustbench_wb.report.text import plain, plain_table, rich
 from robustbench_wb.stats.compare import compare
+from robustbench_wb.stats.corruption_errors import corruption_errors
+from robustbench_wb.stats.curves import curves
 from robustbench_wb.stats.rank import strength_order
 from robustbench_wb.stats.strength import Runs, strengths
+from tests.report.curve_sample import alexnet_run, curve_run
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import record, row, scored, states, text_row
 
@@ -35,6 +40,11 @@ def rendered(name: str) -> str:
     elif what == "strength":
         rows, records = run()
         blocks = strength_blocks(strengths(rows, records, lambda signature: Runs(runs=2, steps=19)), 3)
+    elif what == "curves":
+        rows, records = curve_run()
+        blocks = curves_blocks(curves(rows, records), corruption_errors(rows, records, "vit"), 3)
+    elif what == "mce":
+        blocks = curves_blocks([], corruption_errors(alexnet_run(), {}, alexnet=True), 3)
     else:
         blocks = comparison_blocks(comparison() if what == "verdicts" else text_comparison(), columns)
     return plain(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
@@ -45,7 +55,7 @@ NAMES = [
     for what in ("scores", "verdicts", "board", "textverdicts")
     for how in ("plain", "rich")
     for width in (80, 100, "any")
-] + ["strength-plain-any"]
+] + ["strength-plain-any", "curves-plain-any", "mce-plain-any"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,3 +137,16 @@ def test_nothing_to_show() -> None:
 def test_plain_table_aligns_by_the_width_on_screen() -> None:
     text = plain_table(["name", "n"], [["日本", "1"], ["a\nb\tc", "100"]], ["left", "right"])
     assert text == "name     n\n日本     1\na b c  100"
+
+
+def test_curves_as_json_hold_what_the_tables_show() -> None:
+    rows, records = curve_run()
+    found, errors = curves(rows, records), corruption_errors(rows, records, "vit")
+    content = json.loads(curves_json(found, errors, 3))
+    assert content["version"] == 3
+    first = content["curves"][0]
+    assert (first["variant"], first["stressor"], first["area"]) == ("vit", "label-noise:pair", found[0].area)
+    assert [(point["strength"], point["at"]) for point in first["points"]] == [("", 0), ("1/5", 0.2), ("2/5", 0.4)]
+    assert content["corruption_errors"][1]["normalised"][0]["ce"]["fog"] == errors[1].normalised[0].ce["fog"]
+    failed = next(one for one in content["curves"] if one["stressor"] == "duplicates")
+    assert (failed["area"], failed["points"][1]["error"]) == (None, "SubjectError: too dirty")

@@ -41,7 +41,9 @@ def wrong(text: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["clean", "adversarial", "adversarial-as-published", "adversarial-text"])
+@pytest.mark.parametrize(
+    "name", ["clean", "adversarial", "adversarial-as-published", "adversarial-text", "contamination"]
+)
 def test_built_in_suites(name: str) -> None:
     suite = find_suite(name)
     assert suite.name == name
