@@ -57,6 +57,7 @@ STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "w
 STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 _CORRUPTIONS = "robustbench_wb.stressors.corruptions"
+STRESSORS.add("stored", f"{_CORRUPTIONS}.stored:Stored", "images of a CIFAR-C or ImageNet-C folder (folder=...)")
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
 
 PROVIDER = "torchattacks:"
