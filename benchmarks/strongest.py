@@ -3,8 +3,8 @@
     python benchmarks/strongest.py [--task fashion-mnist --data-dir DIR --scale small --samples 1000]
 
 For a plainly and an adversarially trained model, at one radius: the native ensembles, PGD-40 as four engines run it,
-and the members of AutoAttack as torchattacks has them (100 steps, 9 targets, 5,000 queries), each on all samples that are
-right when clean. `missed` counts samples that a row breaks and the native autoattack does not.
+and the members of AutoAttack as torchattacks has them (100 steps, 9 targets, 5,000 queries), each on all samples that
+are right when clean. `missed` counts samples that a row breaks and the native autoattack does not.
 """
 
 import argparse

@@ -13,4 +13,4 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_help(script: str) -> None:
     done = subprocess.run([sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--threads" in done.stdout
+    assert "--variant" in done.stdout
