@@ -57,6 +57,7 @@ STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "w
 STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 _CORRUPTIONS = "robustbench_wb.stressors.corruptions"
+STRESSORS.add("motion-blur", f"{_CORRUPTIONS}.motion_blur:MotionBlur", "a camera that moved along a line")
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
 
 PROVIDER = "torchattacks:"
