@@ -57,6 +57,13 @@ STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "w
 STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 _CORRUPTIONS = "robustbench_wb.stressors.corruptions"
+STRESSORS.add("gaussian-noise", f"{_CORRUPTIONS}.gaussian_noise:GaussianNoise", "noise of a sensor in low light")
+STRESSORS.add("shot-noise", f"{_CORRUPTIONS}.shot_noise:ShotNoise", "light in whole photons")
+STRESSORS.add("impulse-noise", f"{_CORRUPTIONS}.impulse_noise:ImpulseNoise", "values that fail, black or white")
+STRESSORS.add("speckle-noise", f"{_CORRUPTIONS}.speckle_noise:SpeckleNoise", "noise in proportion to brightness")
+STRESSORS.add("gaussian-blur", f"{_CORRUPTIONS}.gaussian_blur:GaussianBlur", "a Gaussian, pixel over pixel")
+STRESSORS.add("defocus-blur", f"{_CORRUPTIONS}.defocus_blur:DefocusBlur", "every point of light becomes a disk")
+STRESSORS.add("glass-blur", f"{_CORRUPTIONS}.glass_blur:GlassBlur", "pixels that change places with a neighbour")
 STRESSORS.add("motion-blur", f"{_CORRUPTIONS}.motion_blur:MotionBlur", "a camera that moved along a line")
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
 

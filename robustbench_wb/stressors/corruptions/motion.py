@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from robustbench_wb.stressors.corruptions.filters import whole_weights
-
-BLOCK_VALUES = 1 << 16
-"""Pixel values that are worked on at once, so that they stay in the cache of a core. Cannot change a result."""
+from robustbench_wb.stressors.corruptions.filters import blocks, whole_weights
 
 
 def motion_blur(values: Tensor, angles: Tensor, radius: int, sigma: float) -> Tensor:
@@ -32,14 +29,12 @@ def motion_blur(values: Tensor, angles: Tensor, radius: int, sigma: float) -> Te
         float32 (B, C, H, W).
     """
     steps = np.arange(2 * radius + 1)
-    weights = np.trim_zeros(whole_weights(np.exp(-(steps**2) / (2 * sigma**2))), "b")
+    weights = np.trim_zeros(whole_weights(np.exp(-(steps**2) / (2 * sigma**2)), 16), "b")
     order = torch.argsort(angles, stable=True)
     shifts = _shifts(angles[order].tolist(), steps[: len(weights)])
     values = values[order]
     blurred = torch.empty_like(values)
-    block = max(1, BLOCK_VALUES // values[0].numel()) if len(values) else 1
-    for start in range(0, len(values), block):
-        rows = slice(start, start + block)
+    for rows in blocks(values):
         blurred[order[rows]] = _blurred(values[rows], shifts[rows], weights.tolist())
     return blurred
 
