@@ -65,6 +65,7 @@ STRESSORS.add("gaussian-blur", f"{_CORRUPTIONS}.gaussian_blur:GaussianBlur", "a 
 STRESSORS.add("defocus-blur", f"{_CORRUPTIONS}.defocus_blur:DefocusBlur", "every point of light becomes a disk")
 STRESSORS.add("glass-blur", f"{_CORRUPTIONS}.glass_blur:GlassBlur", "pixels that change places with a neighbour")
 STRESSORS.add("motion-blur", f"{_CORRUPTIONS}.motion_blur:MotionBlur", "a camera that moved along a line")
+STRESSORS.add("zoom-blur", f"{_CORRUPTIONS}.zoom_blur:ZoomBlur", "a camera that moved forward")
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
 
 PROVIDER = "torchattacks:"

@@ -51,6 +51,12 @@ def blocks(images: Tensor) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, len(images), size))
 
 
+def exact_floats(device: torch.device) -> torch.dtype:
+    """float32 where products of matrices keep its 24 bits, float64 where they may not (TF32, bfloat16)."""
+    full = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+    return torch.float32 if full else torch.float64
+
+
 def in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
     """What ``work`` makes of images, a few at a time: uint8 (B, C, H, W) to the same."""
     found = torch.empty_like(images)
@@ -59,7 +65,6 @@ def in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
     return found
 
 
-@lru_cache(maxsize=16)
 def gaussian_matrix(side: int, sigma: float, truncate: float = 4.0, border: Border = "nearest") -> Tensor:
     """What blurs a line of pixels: float64 (side, side), multiples of 2^-20; sigma in pixels, cut at truncate sigma."""
     reach = int(truncate * sigma + 0.5)
@@ -72,26 +77,27 @@ def gaussian_matrix(side: int, sigma: float, truncate: float = 4.0, border: Bord
     return torch.from_numpy(matrix)
 
 
-def along_rows(values: Tensor, matrix: Tensor) -> Tensor:
-    """Each row of pixels times a banded matrix (W', W): (..., H, W) to (..., H, W'). Only the band is multiplied."""
-    return _joined([values[..., columns] @ part.T for part, columns in _bands(matrix)], -1)
+class Banded:
+    """A matrix (W', W) that is zero away from a diagonal, applied to lines of pixels: only its band is multiplied."""
 
+    def __init__(self, matrix: Tensor) -> None:
+        self.parts: list[tuple[Tensor, slice]] = []
+        for part in torch.split(matrix, _BAND):
+            used = part.any(0).nonzero()
+            columns = slice(int(used[0]), int(used[-1]) + 1)
+            self.parts.append((part[:, columns].contiguous(), columns))
 
-def along_columns(values: Tensor, matrix: Tensor) -> Tensor:
-    """The same for columns: (H', H) and (..., H, W) to (..., H', W)."""
-    return _joined([part @ values[..., columns, :] for part, columns in _bands(matrix)], -2)
+    def rows(self, values: Tensor) -> Tensor:
+        """Each row of pixels: (..., H, W) to (..., H, W')."""
+        return _joined([values[..., columns] @ part.T for part, columns in self.parts], -1)
+
+    def columns(self, values: Tensor) -> Tensor:
+        """Each column of pixels: (..., H, W) to (..., H', W)."""
+        return _joined([part @ values[..., columns, :] for part, columns in self.parts], -2)
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-
-def _bands(matrix: Tensor) -> Iterator[tuple[Tensor, slice]]:
-    """Some rows of a matrix at a time, with the range of columns in which they are not zero."""
-    for part in torch.split(matrix, _BAND):
-        used = part.any(0).nonzero()
-        columns = slice(int(used[0]), int(used[-1]) + 1)
-        yield part[:, columns], columns
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
@@ -99,5 +105,10 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
     uint8 (B, C, H, W) to float32 of the same shape, on the scale 0..255: the exact one for weights rounded to 2^-20.
     """
-    down, along = (gaussian_matrix(side, sigma).to(images.device) for side in images.shape[-2:])
-    return along_columns(along_rows(images.double(), along), down).float()
+    down, along = (_gaussian(side, sigma, images.device) for side in images.shape[-2:])
+    return down.columns(along.rows(images.double())).float()
+
+
+@lru_cache(maxsize=16)
+def _gaussian(side: int, sigma: float, device: torch.device) -> Banded:
+    return Banded(gaussian_matrix(side, sigma).to(device))
