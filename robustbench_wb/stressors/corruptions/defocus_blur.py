@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
@@ -15,7 +16,8 @@ from robustbench_wb.stressors.corruptions.filters import beyond, in_blocks
 class DefocusBlur(Corruption):
     """The mean over the pixels of a disk, then a small Gaussian against its jags; edges mirrored.
 
-    (Hendrycks & Dietterich 2019.) A radius below 1 is a single pixel: what is left then is the Gaussian.
+    (Hendrycks & Dietterich 2019.) A radius below 1 is a single pixel: what is left then is the Gaussian. ``reference``:
+    a disk of radius 8 or 10 is 1 % too bright (:func:`reference_gain`).
     """
 
     name: ClassVar[str] = "defocus-blur"
@@ -34,7 +36,7 @@ class DefocusBlur(Corruption):
         weights /= weights[0] + 2 * weights[1:].sum()
         margin = int(radius) + reach
         down, along = (torch.from_numpy(beyond(side, margin, "mirror")).to(images.device) for side in images.shape[-2:])
-        area = len(disk(radius))
+        area = len(disk(radius)) / (reference_gain(radius, weights) if self.mode == "reference" else 1)
 
         def blur(block: Tensor) -> Tensor:
             disks = disk_sums(block.index_select(2, down).index_select(3, along), radius).float() / area
@@ -47,6 +49,21 @@ def disk(radius: float) -> list[tuple[int, int]]:
     """The pixels (down, right) within a radius of the centre."""
     side = range(-int(radius), int(radius) + 1)
     return [(y, x) for y in side for x in side if x * x + y * y <= radius * radius]
+
+
+def reference_gain(radius: float, weights: NDArray[np.float64]) -> float:
+    """What the kernel of the reference sums to.
+
+    It smooths the disk with ``weights`` (centre first) on a grid of at least 17 x 17 pixels, mirrored at its edges.
+    Where the disk is as wide as the grid, what is beyond an edge is the next row of the disk, and not nothing.
+    """
+    far, reach = max(8, int(radius)), len(weights) - 1
+    grid = np.zeros((2 * far + 1, 2 * far + 1))
+    for y, x in disk(radius):
+        grid[far + y, far + x] = 1
+    taken = beyond(len(grid), reach, "mirror")
+    window = np.convolve(np.ones(len(grid)), np.concatenate([weights[:0:-1], weights]))
+    return float(window @ grid[np.ix_(taken, taken)] @ window / grid.sum())
 
 
 def disk_sums(images: Tensor, radius: float) -> Tensor:

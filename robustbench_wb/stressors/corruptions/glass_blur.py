@@ -71,8 +71,9 @@ def wavefront(height: int, width: int, reach: int, inner: bool) -> Wavefront:
     All of these have a smaller t = j + (2 reach + 1) i, and cells of equal t are farther than that from each other.
     """
     first, last = (reach + 1, 0) if inner else (reach, -1)
-    rows = torch.arange(height - reach + last, first - 1, -1)
-    columns = torch.arange(width - reach + last, first - 1, -1)
+    rows, columns = (
+        torch.tensor(range(side - reach + last, first - 1, -1), dtype=torch.int64) for side in (height, width)
+    )
     times = torch.arange(len(columns)) + (2 * reach + 1) * torch.arange(len(rows))[:, None]
     order = torch.argsort(times.flatten(), stable=True)
     cells = (rows[:, None] * width + columns).flatten()[order]
