@@ -1,6 +1,7 @@
 """Noise of single values: its table against the exact law of each level, its pictures against numpy's draws."""
 
 import math
+from itertools import pairwise
 
 import loops
 import numpy as np
@@ -70,7 +71,7 @@ def test_pictures_are_as_far_away_as_numpys(name: str, severity: int) -> None:
 def test_what_a_little_impulse_noise_strikes_more_strikes_as_well() -> None:
     images, ids = tiles(32, 20), torch.arange(20)
     struck = [noise("impulse-noise", f"severity={severity}").perturb(images, ids, 0) for severity in range(1, 6)]
-    for less, more in zip(struck, struck[1:], strict=False):
+    for less, more in pairwise(struck):
         changed = less != images
         assert torch.equal(more[changed], less[changed])
         assert (more != images).sum() > changed.sum()
