@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor, strength_axis
 
+STRENGTHS = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2", "severity": ";severity=3"}
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=2, max_denominator=1000)
 
 
@@ -25,9 +26,7 @@ def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
     for entry in STRESSORS:
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
-        numbers = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2"}[
-            strength_axis(entry.name)
-        ]
+        numbers = STRENGTHS[strength_axis(entry.name)]
         assert parse_stressor(entry.name + numbers).signature.startswith(entry.name)
 
 
