@@ -25,9 +25,9 @@ def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
     for entry in STRESSORS:
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
-        numbers = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2"}[
-            strength_axis(entry.name)
-        ]
+        given = {None: "", "eps": "8/255", "rate": "1/10", "budget": "2", "severity": "3"}
+        axis = strength_axis(entry.name)
+        numbers = f";{axis}={given[axis]}" if axis else ""
         assert parse_stressor(entry.name + numbers).signature.startswith(entry.name)
 
 
