@@ -367,4 +367,5 @@ def choose_samples(dataset: Dataset, count: int | None) -> Samples:
         texts=[test.texts[row] for row in ids.tolist()] if test.texts else (),
         tokenizer=dataset.tokenizer,
         lexicon=dataset.lexicon,
+        split=test.inputs,
     )

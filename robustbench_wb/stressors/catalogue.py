@@ -79,6 +79,29 @@ STRESSORS.add("pixelate", f"{_CORRUPTIONS}.pixelate:Pixelate", "fewer, larger pi
 STRESSORS.add("jpeg-compression", f"{_CORRUPTIONS}.jpeg:JpegCompression", "JPEG at a low quality")
 STRESSORS.add("spatter", f"{_CORRUPTIONS}.spatter:Spatter", "drops of water or mud on the lens")
 STRESSORS.add("saturate", f"{_CORRUPTIONS}.saturate:Saturate", "the saturation of HSV scaled")
+_TYPOS = "robustbench_wb.stressors.text_corruptions"
+STRESSORS.add("keyboard-typos", f"{_TYPOS}.keyboard:KeyboardTypos", "letters for their neighbours on a keyboard")
+STRESSORS.add("character-swap", f"{_TYPOS}.character_swap:CharacterSwap", "neighbouring letters swapped")
+STRESSORS.add("character-drop", f"{_TYPOS}.character_drop:CharacterDrop", "letters left out")
+STRESSORS.add("character-insert", f"{_TYPOS}.character_insert:CharacterInsert", "letters added")
+STRESSORS.add("ocr", f"{_TYPOS}.ocr:Ocr", "characters misread: 0 and O, 1 and l, rn and m")
+STRESSORS.add("homoglyphs", f"{_TYPOS}.homoglyphs:Homoglyphs", "letters for look-alikes of other scripts")
+STRESSORS.add("case", f"{_TYPOS}.case:Case", "letters in the other case")
+STRESSORS.add("whitespace", f"{_TYPOS}.whitespace:Whitespace", "spaces dropped and added")
+STRESSORS.add("punctuation", f"{_TYPOS}.punctuation:Punctuation", "marks dropped and added at the ends of words")
+STRESSORS.add("word-drop", f"{_TYPOS}.word_drop:WordDrop", "words left out")
+STRESSORS.add("word-duplicate", f"{_TYPOS}.word_duplicate:WordDuplicate", "words written twice")
+STRESSORS.add("word-shuffle", f"{_TYPOS}.word_shuffle:WordShuffle", "three words in a row in another order")
+_CONTAMINATION = "robustbench_wb.stressors.contamination"
+STRESSORS.add("word-swap", f"{_CONTAMINATION}.word_swap:WordSwap", "words of a text become AAA")
+STRESSORS.add("word-swap-lm", f"{_CONTAMINATION}.word_swap_lm:WordSwapLm", "the same, for next tokens")
+STRESSORS.add("token-dropout", f"{_CONTAMINATION}.token_dropout:TokenDropout", "tokens become [MASK] or [UNK]")
+STRESSORS.add("outlier-pixels", f"{_CONTAMINATION}.outlier_pixels:OutlierPixels", "pixels of a random colour")
+STRESSORS.add("outlier-patches", f"{_CONTAMINATION}.outlier_patches:OutlierPatches", "patches of random colours")
+STRESSORS.add("pixel-dropout", f"{_CONTAMINATION}.pixel_dropout:PixelDropout", "black pixels")
+STRESSORS.add("dead-channels", f"{_CONTAMINATION}.dead_channels:DeadChannels", "whole channels zero")
+STRESSORS.add("dead-rows", f"{_CONTAMINATION}.dead_rows:DeadRows", "whole rows of pixels black")
+STRESSORS.add("foreign-samples", f"{_CONTAMINATION}.foreign_samples:ForeignSamples", "samples mixed with another image")
 
 PROVIDER = "torchattacks:"
 

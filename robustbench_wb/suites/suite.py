@@ -97,6 +97,11 @@ SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
 )
 SUITES.add("adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then word vectors, words and letters attacked")
+SUITES.add(
+    "corruption-text", f"{_BUILT_IN}:CORRUPTION_TEXT", "clean, then slips of typing and reading in five severities"
+)
+SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then words swapped and tokens hidden")
+SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity of clean and of swapped words")
 
 
 def find_suite(name: str) -> Suite:
