@@ -14,6 +14,9 @@ from robustbench_wb.engine.train import TrainedSubject, train_subjects
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress, Silent
 from robustbench_wb.stats.compare import Comparison, compare
+from robustbench_wb.stats.corruption_errors import CorruptionErrors, corruption_errors
+from robustbench_wb.stats.curves import Curve
+from robustbench_wb.stats.curves import curves as find_curves
 from robustbench_wb.stats.score import score_rows
 from robustbench_wb.stats.strength import RowStrength, Runs, strengths
 from robustbench_wb.store.location import prepare
@@ -138,6 +141,31 @@ def strength(
     return number, strengths(rows, RecordStore(results).find([row.key for row in rows]), _runs)
 
 
+def curves(
+    version: str | int | None = None, results: str = "results", baseline: str | None = None, alexnet: bool = False
+) -> tuple[list[Curve], list[CorruptionErrors], int]:
+    """Accuracy against strength, and errors under common corruptions, from stored results; the table's version last.
+
+    Args:
+        version: like ``v3``; None is the latest.
+        results: where the results live.
+        baseline: a variant of the table that the corruption errors of all are measured by.
+        alexnet: whether they are measured by AlexNet's: mCE, for ImageNet-C alone.
+
+    Raises:
+        StoreError: there is no such version.
+        UsageError: it has no ladder of accuracies, no such baseline, or AlexNet is no reference for its rows.
+    """
+    table = ScoreTable(results)
+    number = table.version(version)
+    rows = table.rows(number)
+    records = RecordStore(results).find([row.key for row in rows if row.key])
+    found = find_curves(rows, records)
+    if not found:
+        raise UsageError(f"v{number} has no accuracies at several strengths, so there are no curves")
+    return found, corruption_errors(rows, records, baseline, alexnet), number
+
+
 def _runs(signature: str) -> Runs | None:
     """How many runs of how many steps an attack has; None for what is not one walk."""
     attack = parse_stressor(signature)
@@ -149,7 +177,7 @@ def _measured(cells: list[Measured]) -> int:
 
 
 def _trained(cells: list[Measured]) -> int:
-    fresh = {(c.cell.task, c.cell.variant) for c in cells if c.subject.trained}
+    fresh = {(c.cell.task, c.cell.variant, c.subject.weights) for c in cells if c.subject.trained}
     return len(fresh)
 
 

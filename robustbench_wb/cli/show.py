@@ -1,11 +1,12 @@
-"""``show``: one entry of ``list`` or one version of the score table; a subject's layers, or its attacks' strength."""
+"""``show``: an entry of ``list`` or a version of the score table; a subject's layers, its attacks' strength; curves."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from robustbench_wb.cli import console, options
+from robustbench_wb.cli.show_curves import show_curves
 from robustbench_wb.cli.show_layers import show_layers
 from robustbench_wb.cli.show_strength import show_strength
 from robustbench_wb.errors import UnknownNameError, UsageError
@@ -13,7 +14,13 @@ from robustbench_wb.registry import suggest
 
 _ALWAYS = {"name", "results", "as_json"}
 _OF_STRENGTH = _ALWAYS | {"strength", "stressor", "version"}
-_NEEDS = {"version": "--strength", "stressor": "--layers or --strength"}
+_OF_CURVES = _ALWAYS | {"curves", "baseline", "reference"}
+_NEEDS = {
+    "version": "--strength",
+    "stressor": "--layers or --strength",
+    "baseline": "--curves",
+    "reference": "--curves",
+}
 """Where an option belongs; every other one to --layers."""
 _VERSION = re.compile(r"v[0-9]+|latest")
 
@@ -32,6 +39,18 @@ OnlyStressors = Annotated[
 Version = Annotated[
     str | None, typer.Option("--version", help="With --strength: a version like v3.  [default: the latest]")
 ]
+Curves = Annotated[
+    bool,
+    typer.Option("--curves", help="Of a version: accuracy over strengths, and errors under common corruptions."),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="VARIANT", help="With --curves: corruption errors as a share of this one's."),
+]
+Reference = Annotated[
+    Literal["alexnet"] | None,
+    typer.Option("--reference", help="With --curves: mCE, corruption errors as a share of AlexNet's; ImageNet-C only."),
+]
 
 
 def show_command(
@@ -41,6 +60,9 @@ def show_command(
         bool, typer.Option("--layers", help="Train the variant, or find it, and measure what each layer does.")
     ] = False,
     strength: Strength = False,
+    curves: Curves = False,
+    baseline: Baseline = None,
+    reference: Reference = None,
     task: Annotated[
         str, typer.Option("--task", help="With --layers: a task's name, or a hub id OWNER/NAME.")
     ] = "digits",
@@ -59,8 +81,8 @@ def show_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Show what a name stands for, the scores and provenance of one version, what the layers of a variant do, or what
-    the budgets of its attacks bought.
+    """Show what a name stands for, the scores and provenance of one version or its curves, what the layers of a variant
+    do, or what the budgets of its attacks bought.
 
     Examples:
 
@@ -68,12 +90,18 @@ def show_command(
 
       robustbench-wb show v1 --results results
 
+      robustbench-wb show latest --curves --baseline vit
+
       robustbench-wb show crate --layers --stressor "pgd-linf;eps=8/255"
 
       robustbench-wb show crate --strength --stressor pgd-linf
     """
-    _refuse_idle_options(context, layers, strength)
-    if strength:
+    _refuse_idle_options(context, {"layers": layers, "strength": strength, "curves": curves})
+    if curves:
+        if not _VERSION.fullmatch(name):
+            raise UsageError(f"--curves are of a version like v3, or of 'latest', not of {name!r}")
+        show_curves(name, baseline, reference is not None, results, as_json)
+    elif strength:
         show_strength(name, stressor, version, results, as_json)
     elif layers:
         show_layers(
@@ -86,16 +114,17 @@ def show_command(
         _show_entry(name, as_json)
 
 
-def _refuse_idle_options(context: typer.Context, layers: bool, strength: bool) -> None:
+def _refuse_idle_options(context: typer.Context, questions: dict[str, bool]) -> None:
     """An option that would change nothing was meant to change something.
 
     Raises:
         UsageError: an option was given without the one that it belongs to.
     """
-    if layers and strength:
-        raise UsageError("--layers and --strength are two questions; ask one at a time")
-    of_layers = set(context.params) - {"version"} if layers else _ALWAYS
-    taken = _OF_STRENGTH if strength else of_layers
+    asked = [name for name, wanted in questions.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"--{asked[0]} and --{asked[1]} are two questions; ask one at a time")
+    of_layers = set(context.params) - {"version", "baseline", "reference"}
+    taken = {"layers": of_layers, "strength": _OF_STRENGTH, "curves": _OF_CURVES}[asked[0]] if asked else _ALWAYS
     for name in context.params:
         source = context.get_parameter_source(name)
         if name not in taken and source is not None and source.name == "COMMANDLINE":

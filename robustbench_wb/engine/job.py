@@ -77,7 +77,7 @@ class Prepared:
             raise SubjectError(
                 f"{stressor.name} needs a subject that is trained; the weights of {subject.name} are given"
             )
-        found = stressor.contaminate(dataset, self.plan.seed)
+        found = stressor.contaminate(dataset, self.plan.seed, self.request.data_dir)
         label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
         trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, progress)
         return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))

@@ -88,6 +88,10 @@ class Cell(Spec):
     """A fact of the task, so that a cell that failed has it too."""
     protocol: ProtocolName = "sound"
     """A fact of the stressor."""
+    classes: int = 0
+    """Answers there are; a fact of the task, as is the next one."""
+    side: int = 0
+    """Shorter side of the images in pixels; 0 where there are none."""
 
 
 @dataclass(frozen=True, eq=False)

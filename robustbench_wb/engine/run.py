@@ -28,6 +28,7 @@ from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Tied
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.blind import Blind
@@ -319,6 +320,7 @@ class _Bench:
         )
 
     def _cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:
+        shape = self.dataset.shape
         return Cell(
             suite=self.job.plan.suite,
             suite_version=self.job.plan.suite_version,
@@ -330,8 +332,10 @@ class _Bench:
             stressor=stressor.label,
             strength=stressor.strength,
             seed=self.job.plan.seed,
-            metric="perplexity" if self.dataset.shape.causal else "accuracy",
+            metric="perplexity" if shape.causal else "accuracy",
             protocol=stressor.protocol,
+            classes=shape.classes,
+            side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
         )
 
     def _failed(

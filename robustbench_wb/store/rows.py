@@ -117,6 +117,10 @@ class ScoreRow(Spec):
     """Share of the samples of other classes that a planted trigger turns into its target; None without a trigger."""
     perturbed: str = ""
     """Digest of the perturbed samples, where all subjects are given the same ones; else empty."""
+    classes: int = Field(default=0, ge=0)
+    """Answers there are, in language modelling the vocabulary; 0 in rows of an earlier harness. So the next one."""
+    side: int = Field(default=0, ge=0)
+    """Shorter side of the images in pixels; 0 where there are none."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, "realised", "obeyed", mode="before")
     @classmethod

@@ -102,6 +102,18 @@ STRESSORS.add("pixel-dropout", f"{_CONTAMINATION}.pixel_dropout:PixelDropout", "
 STRESSORS.add("dead-channels", f"{_CONTAMINATION}.dead_channels:DeadChannels", "whole channels zero")
 STRESSORS.add("dead-rows", f"{_CONTAMINATION}.dead_rows:DeadRows", "whole rows of pixels black")
 STRESSORS.add("foreign-samples", f"{_CONTAMINATION}.foreign_samples:ForeignSamples", "samples mixed with another image")
+_CONTAMINATION = "robustbench_wb.stressors.contamination"
+STRESSORS.add("label-noise", f"{_CONTAMINATION}.label_noise:LabelNoise", "training labels that are wrong by chance")
+STRESSORS.add("human-labels", f"{_CONTAMINATION}.human_labels:HumanLabels", "training labels as people gave them")
+STRESSORS.add("backdoor", f"{_CONTAMINATION}.backdoor:Backdoor", "a trigger learnt in training, in every test input")
+STRESSORS.add("backdoor-clean", f"{_CONTAMINATION}.backdoor:BackdoorClean", "the same without the trigger in tests")
+_OUTLIERS = f"{_CONTAMINATION}.training_outliers:TrainingOutliers"
+STRESSORS.add("training-outliers", _OUTLIERS, "training samples that are noise, labels kept")
+STRESSORS.add("duplicates", f"{_CONTAMINATION}.duplicates:Duplicates", "training samples overwritten by others")
+STRESSORS.add("near-duplicates", f"{_CONTAMINATION}.duplicates:NearDuplicates", "the same with small noise")
+STRESSORS.add("token-noise", f"{_CONTAMINATION}.token_noise:TokenNoise", "training tokens that are wrong by chance")
+_WORD_SWAP = f"{_CONTAMINATION}.training_word_swap:TrainingWordSwap"
+STRESSORS.add("training-word-swap", _WORD_SWAP, "words of the training texts become AAA")
 
 PROVIDER = "torchattacks:"
 

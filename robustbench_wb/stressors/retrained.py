@@ -31,8 +31,10 @@ class Retrained(Stressor):
     modality: ClassVar[Modality] = "any"
 
     @abstractmethod
-    def contaminate(self, dataset: Dataset, seed: int) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
         """A function of the dataset and the seed; the given arrays stay as they are.
+
+        ``data_dir`` is the mirror that a contamination finds other people's data in, as :meth:`Task.load` does.
 
         Raises:
             MeasurementError: this task cannot be contaminated so.

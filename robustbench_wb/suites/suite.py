@@ -102,6 +102,7 @@ SUITES.add(
 )
 SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then words swapped and tokens hidden")
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity of clean and of swapped words")
+SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then trained on wrong labels, noise and a trigger")
 
 
 def find_suite(name: str) -> Suite:

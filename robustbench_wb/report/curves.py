@@ -1,0 +1,189 @@
+"""Curves over the strengths of contaminations and corruptions, and errors under common corruptions."""
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.scores import short_text
+from robustbench_wb.report.text import Block, Column
+from robustbench_wb.spec import plain
+from robustbench_wb.stats.corruption_errors import CorruptionErrors, Normalised
+from robustbench_wb.stats.curves import Curve, Success
+from robustbench_wb.store.rows import ScoreRow
+
+T = TypeVar("T")
+_NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed")
+_NUMBERS: Final = ("n", "accuracy", "low", "high", "realised", "obeyed", "status", "error")
+_OF_CURVES: Final = (
+    "accuracy in percent; area: mean accuracy up to the largest strength, straight lines between [95 % percentile "
+    "bootstrap interval over test samples]",
+    "breakdown: strength at which half of what the clean accuracy is above guessing is lost; ?: not known",
+    "an interval is about the test samples alone: another training of the same recipe would give another curve",
+)
+_OF_ERRORS: Final = (
+    "errors in percent, mean over severities 1 to 5; the last line is the mean over the common corruptions, not "
+    "normalised [95 % percentile bootstrap interval over test samples]"
+)
+
+
+def curves_blocks(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int) -> list[Block]:
+    """Curves with the same strengths in one table, then triggers, then errors under common corruptions."""
+    blocks: list[Block] = []
+    if curves:
+        labels = subject_labels(curve.rows[-1] for curve in curves)
+        for members in _grouped(curves, lambda curve: (curve.rows[-1].panel, _headings(curve))):
+            blocks.append(_curves(f"{_title(members[0].rows[-1], version)}: accuracy by strength", members, labels))
+        for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
+            blocks.append(_successes(f"{_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
+        blocks.append(Block("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
+    for subjects in _grouped(errors, lambda one: one.clean.panel):
+        blocks += _errors(_title(subjects[0].clean, version), subjects)
+    return blocks
+
+
+def curves_json(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int) -> str:
+    """``{"version": 3, "curves": [...], "corruption_errors": [...]}``: names and numbers of each."""
+    content = {
+        "version": version,
+        "curves": [
+            {
+                **_facts(one.rows[-1]),
+                "stressor": one.stressor,
+                "points": [_point(one, at) for at in range(len(one.rows))],
+            }
+            | plain(one.model_dump(exclude={"rows", "strengths"}))
+            for one in curves
+        ],
+        "corruption_errors": [{**_facts(one.clean), **plain(one.model_dump(exclude={"clean"}))} for one in errors],
+    }
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _curve(one: Curve) -> dict[str, Any]:
+    points = [_point(one, at) for at in range(len(one.rows))]
+    numbers = plain(one.model_dump(exclude={"rows", "strengths"}))
+    return {**_facts(one.rows[-1]), "stressor": one.stressor, "points": points, **numbers}
+
+
+def _facts(row: ScoreRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _NAMES}
+
+
+def _point(curve: Curve, at: int) -> dict[str, Any]:
+    row = curve.rows[at]
+    return {"strength": row.strength, "at": curve.strengths[at], **{name: getattr(row, name) for name in _NUMBERS}}
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """The items with the same key together, in the order of their first ones."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def _title(row: ScoreRow, version: int) -> str:
+    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}, table v{version}"
+
+
+def _headings(curve: Curve) -> tuple[str, ...]:
+    return tuple(row.strength or row.stressor for row in curve.rows)
+
+
+def _curves(title: str, curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> Block:
+    lines = []
+    for curve in curves:
+        area = "" if curve.area is None else _with_ends(curve.area, curve.low, curve.high)
+        names = (curve.stressor, labels[curve.rows[-1].subject])
+        lines.append((*names, *(short_text(row) for row in curve.rows), area, _breakdown(curve)))
+    numbers = [Column(heading, "right") for heading in (*_headings(curves[0]), "area", "breakdown")]
+    return Block(title, (Column("stressor"), Column("variant"), *numbers), tuple(lines), (), {"error": "red"})
+
+
+def _breakdown(curve: Curve) -> str:
+    if curve.threshold is None:
+        return "?"
+    return f"> {curve.rows[-1].strength}" if curve.breakdown is None else f"{curve.breakdown:.3g}"
+
+
+def _successes(title: str, curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> Block:
+    lines = [
+        (curve.stressor, labels[curve.rows[-1].subject], one.strength, _success(one))
+        for curve in curves
+        for one in curve.success
+    ]
+    columns = (Column("stressor"), Column("variant"), Column("strength"), Column("obeyed", "right"))
+    return Block(
+        title, columns, tuple(lines), ("samples of other classes taken for the target [95 % Wilson interval]",)
+    )
+
+
+def _success(one: Success) -> str:
+    return _with_ends(one.share, one.low, one.high)
+
+
+def _failures(curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> list[str]:
+    """One line per curve that is not whole."""
+    notes = []
+    for curve in curves:
+        where = ", ".join(row.strength or row.stressor for row in curve.failed)
+        reason = f"no number at {where}" if where else "no clean row" if curve.area is None else ""
+        if reason:
+            notes.append(f"{labels[curve.rows[-1].subject]} {curve.stressor}: no area, {reason}")
+    return notes
+
+
+def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[Block]:
+    """Corruptions down, subjects across; then the same for each reference."""
+    labels = subject_labels(one.clean for one in subjects)
+    names = list(dict.fromkeys(name for one in subjects for name in one.errors))
+    means = [_with_ends(one.mean, one.low, one.high) for one in subjects]
+    lines = [(name, *(_mean_error(one, name) for one in subjects)) for name in names]
+    last = ("mean corruption error, unnormalised", *means)
+    columns = (Column("corruption"), *(Column(labels[one.clean.subject], "right") for one in subjects))
+    lacking = [
+        f"{labels[one.clean.subject]}: {len(one.common)} of the 15 common corruptions have all severities"
+        for one in subjects
+        if len(one.common) < 15
+    ]
+    blocks = [Block(f"{title}: errors", columns, (*lines, last), (_OF_ERRORS, *lacking))]
+    for at in range(len(subjects[0].normalised)):
+        found = [one.normalised[at] for one in subjects]
+        blocks += _normalised(title, columns, names, found)
+    return blocks
+
+
+def _mean_error(one: CorruptionErrors, name: str) -> str:
+    errors = one.errors.get(name)
+    return _percent(sum(errors) / len(errors)) if errors else ""
+
+
+def _normalised(
+    title: str, columns: tuple[Column, ...], names: Sequence[str], found: Sequence[Normalised]
+) -> list[Block]:
+    reference = found[0].reference
+    blocks = []
+    for kind, values, means in (
+        ("CE", [one.ce for one in found], [one.mean for one in found]),
+        ("relative CE", [one.relative for one in found], [one.relative_mean for one in found]),
+    ):
+        lines = [(name, *(_number(own.get(name)) for own in values)) for name in names]
+        mean = f"{kind.replace('CE', 'mCE')}" if reference == "AlexNet" else f"mean {kind}"
+        heading = f"{title}: {kind}, errors of {reference} = 100"
+        note = "-: the reference makes no such error, or a corruption is lacking"
+        blocks.append(Block(heading, columns, (*lines, (mean, *map(_number, means))), (note,)))
+    return blocks
+
+
+def _with_ends(share: float, low: float | None, high: float | None) -> str:
+    ends = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+    return _percent(share) + ends
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,105 @@
+"""Training samples that stand there more than once."""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.contamination.training import (
+    LARGE,
+    choose,
+    draw,
+    draw_images,
+    is_image,
+    with_texts,
+    with_train,
+)
+from robustbench_wb.stressors.contamination.training_words import OtherTokens, OtherWords, swap_words
+from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.tasks.lexicon import find_words
+from robustbench_wb.tasks.task import Dataset
+
+LABEL = "duplicates"
+"""The stream of random words of both: near-duplicates are those of the same samples."""
+
+
+class Duplicates(Retrained):
+    """Some training samples are overwritten by copies of others, labels and all: the split keeps its size.
+
+    Copies are made of samples that stay, so that a share 1 - rate of the samples is all there is to learn from.
+    """
+
+    name: ClassVar[str] = "duplicates"
+    axis: ClassVar[str | None] = "rate"
+
+    rate: Exact = Field(ge=0, lt=1)
+    """Share of the training samples that are overwritten."""
+
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+        """Copies in the rows that are chosen."""
+        train = dataset.train
+        rows, sources = self._copies(len(train), seed)
+        inputs, labels, texts = np.array(train.inputs), train.labels.copy(), list(train.texts)
+        inputs[rows], labels[rows] = train.inputs[sources], train.labels[sources]
+        if texts:
+            for row, source in zip(rows.tolist(), sources.tolist(), strict=True):
+                texts[row] = train.texts[source]
+        return Contaminated(with_train(dataset, inputs=inputs, labels=labels, texts=texts), len(rows), len(train))
+
+    def _copies(self, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows that are overwritten, ascending, and for each the row that it is a copy of.
+
+        A higher rate overwrites what a lower one does, and more. What it overwrites it with differs: a source stays.
+        """
+        rows = choose(round(self.rate * count), count, seed, LABEL)
+        rest = np.setdiff1d(np.arange(count), rows)
+        if not len(rest):
+            raise MeasurementError(f"{self.name}: rate {self.rate} of {count} samples leaves none to copy")
+        return rows, rest[draw(rows, 1, LARGE, seed, f"{LABEL}/source")[:, 0] % len(rest)]
+
+
+class NearDuplicates(Duplicates):
+    """The same, and every copy differs a little from what it is a copy of.
+
+    An image gets uniform noise of up to ``levels`` grey levels; in a text one word becomes another one of the task's,
+    in a sequence that is no text one token.
+    """
+
+    name: ClassVar[str] = "near-duplicates"
+
+    levels: int = Field(default=8, ge=1, le=255)
+    """Largest change of a pixel, of 255."""
+
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+        """Copies that were changed, in the rows that are chosen."""
+        found = super().contaminate(dataset, seed)
+        rows, _ = self._copies(len(dataset.train), seed)
+        change = self._pixels if is_image(dataset) else self._words if dataset.train.texts else self._tokens
+        return Contaminated(change(found.dataset, rows, seed), found.changed, found.units)
+
+    def _pixels(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
+        inputs = np.array(dataset.train.inputs)
+        for part, numbers in draw_images(rows, inputs.shape[1:], 2 * self.levels + 1, seed, f"{LABEL}/noise"):
+            inputs[part] = np.clip(inputs[part] + numbers - self.levels, 0, 255)
+        return with_train(dataset, inputs=inputs)
+
+    def _words(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
+        others, texts = OtherWords(dataset, self.name), {}
+        draws = draw(rows, 2, LARGE, seed, f"{LABEL}/noise").tolist()
+        for row, (place, number) in zip(rows.tolist(), draws, strict=True):
+            text = dataset.train.texts[row]
+            texts[row] = swap_words(text, {place % max(1, len(find_words(text))): number}, others.instead)
+        return with_texts(dataset, texts, self.name)
+
+    def _tokens(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
+        others, inputs = OtherTokens(dataset, self.name), np.array(dataset.train.inputs)
+        draws = draw(rows, 2, LARGE, seed, f"{LABEL}/noise")
+        for row, (place, number) in zip(rows.tolist(), draws, strict=True):
+            own = np.flatnonzero(others.are(inputs[row]))
+            if len(own):
+                at = own[place % len(own)]
+                inputs[row, at] = others.instead(inputs[row, at], number)
+        return with_train(dataset, inputs=inputs)

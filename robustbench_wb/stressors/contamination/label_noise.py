@@ -1,0 +1,75 @@
+"""Training labels that are wrong by chance."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.contamination.training import choose, draw, needs_labels, with_train
+from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.tasks.task import Dataset
+
+Noise = Literal["symmetric", "resampled", "pair", "asymmetric"]
+
+MAPS: tuple[dict[str, str], ...] = (
+    {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"},
+    {"7": "1", "2": "7", "5": "6", "6": "5", "3": "8"},
+)
+"""Which class is taken for which, in CIFAR-10 and among digits (Patrini et al. 2017, section 5: their figures for
+CIFAR-10 and MNIST)."""
+
+
+class LabelNoise(Retrained):
+    """Some training samples get another label.
+
+    ``symmetric``: one of the K - 1 others, each alike likely. ``resampled``: one of all K, so that about rate (K - 1)/K
+    of the labels are wrong. ``pair``: the next class, y + 1 mod K (Han et al. 2018, Co-teaching). ``asymmetric``: the
+    class that it is easily taken for (:data:`MAPS`); the rate is that of the classes which have one, and half of it
+    overall where those are half of all. Counted are labels that differ, over all samples.
+    """
+
+    name: ClassVar[str] = "label-noise"
+    axis: ClassVar[str | None] = "rate"
+
+    rate: Exact = Field(ge=0, lt=1)
+    """Share of the samples whose labels are drawn anew."""
+    noise: Noise = "symmetric"
+
+    @property
+    def label(self) -> str:
+        """Name and noise: those are different rows."""
+        return f"{self.name}:{self.noise}"
+
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+        """Other labels; the samples are the same for every noise but ``asymmetric``."""
+        classes, labels = needs_labels(dataset, self.name), dataset.train.labels.copy()
+        wrong = _mistaken_for(dataset) if self.noise == "asymmetric" else np.arange(1, classes + 1) % classes
+        open_rows = np.flatnonzero(wrong[labels] != labels)
+        rows = open_rows[choose(round(self.rate * len(open_rows)), len(open_rows), seed, self.name)]
+        if self.noise in ("symmetric", "resampled"):
+            first = int(self.noise == "symmetric")
+            steps = first + draw(rows, 1, classes - first, seed, f"{self.name}/{self.noise}")[:, 0]
+            labels[rows] = (labels[rows] + steps) % classes
+        else:
+            labels[rows] = wrong[labels[rows]]
+        changed = int((labels != dataset.train.labels).sum())
+        return Contaminated(with_train(dataset, labels=labels), changed, len(labels))
+
+
+def _mistaken_for(dataset: Dataset) -> NDArray[np.int64]:
+    """For each class the one that it is taken for, (K,); itself where there is none.
+
+    Raises:
+        MeasurementError: nobody wrote that down for these classes.
+    """
+    classes = dataset.classes
+    for names in MAPS:
+        if {*names, *names.values()} <= set(classes):
+            return np.array([classes.index(names.get(name, name)) for name in classes], np.int64)
+    raise MeasurementError(
+        f"label-noise: task {dataset.label!r} has no asymmetric map, only the classes of CIFAR-10 and digits have one; "
+        "noise=pair needs none"
+    )

@@ -1,0 +1,38 @@
+"""Training texts and sequences with some of their tokens wrong."""
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.contamination.training import LARGE, choose, draw, with_train
+from robustbench_wb.stressors.contamination.training_words import OtherTokens, OtherWords, swap_chosen_words
+from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.tasks.task import Dataset
+
+
+class TokenNoise(Retrained):
+    """Some tokens of the training split become other ones of the vocabulary, each alike likely.
+
+    Special tokens stay. In language modelling a wrong token is a wrong answer, too. Of texts with labels the units are
+    words, which become other words of the task: texts and token ids must agree, and random ids are the ids of no text.
+    """
+
+    name: ClassVar[str] = "token-noise"
+    axis: ClassVar[str | None] = "rate"
+
+    rate: Exact = Field(ge=0, lt=1)
+    """Share of all tokens (words) of the training split."""
+
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+        """Other tokens in places that are chosen."""
+        if dataset.train.texts:
+            others = OtherWords(dataset, self.name)
+            return swap_chosen_words(dataset, self.rate, seed, self.name, others.instead)
+        tokens, inputs = OtherTokens(dataset, self.name), np.array(dataset.train.inputs)
+        places = np.flatnonzero(tokens.are(inputs))
+        chosen = places[choose(round(self.rate * len(places)), len(places), seed, self.name)]
+        flat = inputs.reshape(-1)
+        flat[chosen] = tokens.instead(flat[chosen], draw(chosen, 1, LARGE, seed, self.name)[:, 0])
+        return Contaminated(with_train(dataset, inputs=inputs), len(chosen), len(places))
