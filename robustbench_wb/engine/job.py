@@ -46,15 +46,16 @@ class Prepared:
             _refuse_misfits(task, dataset)
         exact_float32()
 
-    def obtain(self, subject: SubjectPlan, dataset: Dataset) -> Subject:
-        """The trained subject, from the cache or trained now.
+    def obtain(self, subject: SubjectPlan, dataset: Dataset, progress: Progress | None = None) -> Subject:
+        """The trained subject, from the cache or trained now; ``progress`` is told instead of the request's own.
 
         Raises:
             SubjectError: it cannot be had.
         """
-        return obtain_subject(subject, dataset, self.plan.seed, self.device, _label(subject, dataset), self.progress)
+        label = _label(subject, dataset)
+        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, progress or self.progress)
 
-    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained) -> Subject:
+    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained, progress: Progress) -> Subject:
         """The same, trained on what a stressor makes of the training split.
 
         Raises:
@@ -66,7 +67,7 @@ class Prepared:
             )
         found = stressor.contaminate(dataset, self.plan.seed)
         label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
-        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, self.progress)
+        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, progress)
         return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))
 
 

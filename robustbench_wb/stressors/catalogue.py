@@ -57,6 +57,7 @@ STRESSORS.add("word-substitution", f"{_TEXTS}.substitution:WordSubstitution", "w
 STRESSORS.add("character-edits", f"{_TEXTS}.characters:CharacterEdits", "words misspelt by a black box")
 STRESSORS.add("random-swap", f"{_TEXTS}.substitution:RandomSwap", "control of the black boxes: swaps at random")
 _CORRUPTIONS = "robustbench_wb.stressors.corruptions"
+STRESSORS.add("stored", f"{_CORRUPTIONS}.stored:Stored", "images of a CIFAR-C or ImageNet-C folder (folder=...)")
 STRESSORS.add("gaussian-noise", f"{_CORRUPTIONS}.gaussian_noise:GaussianNoise", "noise of a sensor in low light")
 STRESSORS.add("shot-noise", f"{_CORRUPTIONS}.shot_noise:ShotNoise", "light in whole photons")
 STRESSORS.add("impulse-noise", f"{_CORRUPTIONS}.impulse_noise:ImpulseNoise", "values that fail, black or white")
@@ -66,7 +67,18 @@ STRESSORS.add("defocus-blur", f"{_CORRUPTIONS}.defocus_blur:DefocusBlur", "every
 STRESSORS.add("glass-blur", f"{_CORRUPTIONS}.glass_blur:GlassBlur", "pixels that change places with a neighbour")
 STRESSORS.add("motion-blur", f"{_CORRUPTIONS}.motion_blur:MotionBlur", "a camera that moved along a line")
 STRESSORS.add("zoom-blur", f"{_CORRUPTIONS}.zoom_blur:ZoomBlur", "a camera that moved forward")
+STRESSORS.add("snow", f"{_CORRUPTIONS}.snow:Snow", "flakes in motion over a paler image")
+STRESSORS.add("frost", f"{_CORRUPTIONS}.frost:Frost", "crystals of ice laid over the image")
+STRESSORS.add("fog", f"{_CORRUPTIONS}.fog:Fog", "a random cloud laid over the image")
+STRESSORS.add("brightness", f"{_CORRUPTIONS}.brightness:Brightness", "a constant added to the value of HSV")
 STRESSORS.add("contrast", f"{_CORRUPTIONS}.contrast:Contrast", "pixels moved toward the mean of their channel")
+STRESSORS.add(
+    "elastic-transform", f"{_CORRUPTIONS}.elastic:ElasticTransform", "an affine map, then small displacements"
+)
+STRESSORS.add("pixelate", f"{_CORRUPTIONS}.pixelate:Pixelate", "fewer, larger pixels")
+STRESSORS.add("jpeg-compression", f"{_CORRUPTIONS}.jpeg:JpegCompression", "JPEG at a low quality")
+STRESSORS.add("spatter", f"{_CORRUPTIONS}.spatter:Spatter", "drops of water or mud on the lens")
+STRESSORS.add("saturate", f"{_CORRUPTIONS}.saturate:Saturate", "the saturation of HSV scaled")
 
 PROVIDER = "torchattacks:"
 

@@ -90,6 +90,8 @@ def read_suite(text: str, where: str) -> Suite:
 SUITES: Registry[Suite] = Registry("suite")
 _BUILT_IN = "robustbench_wb.suites.builtin"
 SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on the images as they are")
+SUITES.add("corruption", f"{_BUILT_IN}:CORRUPTION", "the 15 corruptions of ImageNet-C and CIFAR-C at 5 severities")
+SUITES.add("corruption-validation", f"{_BUILT_IN}:CORRUPTION_VALIDATION", "the 4 that ImageNet-C keeps for tuning")
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over epsilon lists, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"

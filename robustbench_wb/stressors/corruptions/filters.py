@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Border = Literal["nearest", "mirror"]
-"""What lies beyond an edge: its last pixel again, or the image mirrored about the centre of that (reflect-101)."""
+Border = Literal["nearest", "mirror", "reflect"]
+"""What lies beyond an edge: its last pixel again, or the image mirrored about the centre of that (reflect-101), or
+about its outer side, so that it comes twice. SciPy's names."""
 BLOCK_VALUES = 1 << 16
 """Pixel values that are worked on at once, so that they stay in the cache of a core. Cannot change a result."""
 _BAND = 32
@@ -40,9 +41,10 @@ def beyond(side: int, reach: int, border: Border) -> NDArray[np.int64]:
     places = np.arange(-reach, side + reach)
     if border == "nearest":
         return places.clip(0, side - 1)
-    period = max(1, 2 * (side - 1))
+    twice = int(border == "reflect")
+    period = max(1, 2 * (side - 1 + twice))
     places = places % period
-    return np.minimum(places, period - places)
+    return np.minimum(places, period - twice - places)
 
 
 def blocks(images: Tensor) -> Iterator[slice]:
