@@ -101,6 +101,8 @@ class BlindImages(Blind):
         parts, counts = [], []
         for images, ids in zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True):
             levels = (images * 255).round().to(torch.uint8)
+            if levels.device.type == "mps":  # has no float64
+                levels, ids = levels.cpu(), ids.cpu()
             perturbed = self.perturb(levels, ids, job.seed)
             counts.append(torch.stack(self.count(levels, perturbed)).cpu())
             parts.append(perturbed.cpu())
