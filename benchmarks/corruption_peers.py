@@ -5,6 +5,7 @@ Its release 1.1.2 asks for names that these have removed. Each is put back as wh
 
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ def peers() -> dict[str, Peer]:
     """Every corruption of the library."""
     _put_back()
     from imagecorruptions import corrupt
+
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="imagecorruptions")  # a spatter without a drop
 
     def peer(name: str) -> Peer:
         def run(image: NDArray[np.uint8], severity: int) -> NDArray[np.uint8]:

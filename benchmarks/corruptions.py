@@ -96,7 +96,8 @@ def measure(name: str, peer: Peer, images: Tensor, options: argparse.Namespace) 
 
 
 def row(name: str, fidelity: str, ours: float, theirs: float) -> str:
-    return f"| {name} | {fidelity} | {1 / ours:,.0f} | {1 / theirs:,.0f} | {theirs / ours:.1f} |"
+    speeds = (f"{1 / one:,.0f}" if one < 0.1 else f"{1 / one:.2g}" for one in (ours, theirs))
+    return f"| {name} | {fidelity} | {' | '.join(speeds)} | {theirs / ours:.1f} |"
 
 
 def show(side: int, names: Sequence[str], library: dict[str, Peer], options: argparse.Namespace) -> None:

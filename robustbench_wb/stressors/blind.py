@@ -99,8 +99,11 @@ class BlindImages(Blind):
         """In chunks of a fixed size."""
         size = max(1, CHUNK_VALUES // max(1, job.inputs[0].numel())) if len(job.inputs) else 1
         parts, counts = [], []
-        for images, ids in zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True):
+        chunks = zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True)
+        for images, ids in chunks if len(job.ids) else ():  # nothing is split into one chunk of nothing
             levels = (images * 255).round().to(torch.uint8)
+            if levels.device.type == "mps":  # has no float64
+                levels, ids = levels.cpu(), ids.cpu()
             perturbed = self.perturb(levels, ids, job.seed)
             counts.append(torch.stack(self.count(levels, perturbed)).cpu())
             parts.append(perturbed.cpu())

@@ -80,12 +80,13 @@ def test_a_wide_disk_that_is_not_too_bright() -> None:
 
 
 @pytest.mark.parametrize("degrees", [-180, -135, -90, -50, -45, 0, 30, 45, 90, 170])
-def test_motion_in_any_direction(degrees: int) -> None:
+@pytest.mark.parametrize("reach", [(3, 4), (10, 4)], ids=str)  # radius and sigma: all copies count, or the first
+def test_motion_in_any_direction(degrees: int, reach: tuple[int, float]) -> None:
     images = tiles(32, 3).float()
     angle = math.radians(degrees)
-    found = motion_blur(images, torch.full((3,), angle, dtype=torch.float64), 10, 4)
+    found = motion_blur(images, torch.full((3,), angle, dtype=torch.float64), *reach)
     for image, x in zip(found, images, strict=True):
-        expected = loops.motion_blur(x.permute(1, 2, 0).double().numpy(), angle, 10, 4)
+        expected = loops.motion_blur(x.permute(1, 2, 0).double().numpy(), angle, *reach)
         np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=0.03)
 
 
