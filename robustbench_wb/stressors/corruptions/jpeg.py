@@ -3,6 +3,7 @@
 from io import BytesIO
 from typing import ClassVar, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -27,9 +28,11 @@ class JpegCompression(Corruption):
         pictures = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         mode = "L" if images.shape[1] == 1 else "RGB"
         size = (images.shape[3], images.shape[2])
-        decoded = b"".join(_through_jpeg(mode, size, picture.tobytes(), quality) for picture in pictures)
-        found = torch.frombuffer(bytearray(decoded), dtype=torch.uint8).view(pictures.shape)
-        return found.permute(0, 3, 1, 2).contiguous().to(images.device)
+        found = np.empty_like(pictures)
+        for picture, decoded in zip(pictures, found, strict=True):
+            pixels = _through_jpeg(mode, size, picture.tobytes(), quality)
+            decoded[...] = np.frombuffer(pixels, np.uint8).reshape(decoded.shape)
+        return torch.from_numpy(found).permute(0, 3, 1, 2).contiguous().to(images.device)
 
 
 def _through_jpeg(mode: str, size: tuple[int, int], pixels: bytes, quality: int) -> bytes:

@@ -24,6 +24,8 @@ class Pixelate(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """No draws."""
+        if not len(images):
+            return images.clone()  # Pillow knows no empty picture
         height, width = images.shape[-2:]
         scale = cast("float", self.setting(height, width))
         small = shrink(images.cpu().numpy(), max(1, int(width * scale)))
@@ -36,7 +38,8 @@ class Pixelate(Corruption):
 def shrink(images: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     """Means over the widths of the new pixels, rounded: (B, C, H, W) to (B, C, H, width).
 
-    All rows of all images are one picture to Pillow, which handles each row alone.
+    All rows of all images are one picture to Pillow, which handles each row alone. The reference shrinks rows
+    first, then the columns of what they became.
     """
     rows = Image.fromarray(images.reshape(-1, images.shape[-1]))
     return np.asarray(rows.resize((width, rows.height), Image.Resampling.BOX)).reshape(*images.shape[:-1], width)

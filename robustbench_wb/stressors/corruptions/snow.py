@@ -59,8 +59,11 @@ class Snow(Corruption):
         angles = -math.pi / 4 - rng.uniform(ids, (), seed, self.name, 1).double() * (math.pi / 2)
         flakes = motion_blur(flakes, angles, radius, sigma)
         values = images.float()
-        pale = torch.maximum(values, 1.5 * grey(values) + 127.5)
-        return self.levels(share * values + (1 - share) * pale + (flakes + flakes.flip(2, 3)))
+        pale = share * values  # a x + (1 - a) max(x, g) = max(x, a x + (1 - a) g)
+        pale += (1 - share) * (1.5 * grey(values) + 127.5)
+        torch.maximum(pale, values, out=pale)
+        pale += flakes + flakes.flip(2, 3)
+        return self.levels(pale)
 
 
 def grey(values: Tensor) -> Tensor:

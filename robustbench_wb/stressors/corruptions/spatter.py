@@ -54,14 +54,14 @@ class Spatter(ColourCorruption):
         layer = mean + deviation * smooth(rng.normal16(ids, (height, width), seed, self.name), blur, "nearest")
         if mud:
             mask = smooth((layer > threshold).float(), last, "nearest")
-            return self.levels(self._mixed(images, torch.where(mask < 0.8, 0, mask), MUD, replaces=True))
+            mask = torch.where(mask < 0.8, 0, mask)
+            return self.levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
         liquid = torch.where(layer < threshold, 0, layer)
         mask = liquid * in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
         highest = mask.amax((1, 2), keepdim=True)
-        return self.levels(self._mixed(images, mask / torch.where(highest > 0, highest, 1) * last, WATER))
+        return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * last, WATER))
 
-    def _mixed(self, images: Tensor, mask: Tensor, colour: tuple[float, ...], replaces: bool = False) -> Tensor:
-        """The image, of which mud takes its share away, and the colour, by a mask (B, H, W)."""
-        mask = mask[:, None]
-        drops = mask * torch.tensor(colour, device=images.device).view(3, 1, 1)
-        return (images * (1 - mask) if replaces else images) + drops
+
+def tinted(mask: Tensor, colour: tuple[float, ...]) -> Tensor:
+    """A mask (B, H, W) times a colour of three levels, (B, 3, H, W)."""
+    return mask[:, None] * torch.tensor(colour, device=mask.device).view(3, 1, 1)
