@@ -70,7 +70,7 @@ def test_counted_rounding(rate: Fraction, units: int, draws: list[int]) -> None:
     sample=st.integers(0, 1 << 31),
     floor_=st.sampled_from(["none", "one"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_swapped_words_of_any_text(text: str, sample: int, floor_: str) -> None:
     before = words(text)
     eligible = [word for word in before if word.lower() not in STOP_WORDS]
@@ -209,7 +209,7 @@ def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) ->
 
 @pytest.mark.parametrize("kind", ["bpe", "bytes"])
 @given(text=st.one_of(st.text(st.characters(codec="utf-8"), max_size=40), st.just(LINE), st.just("naïve 学习 😀")))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_pieces_of_a_text_are_the_text(kind: str, text: str) -> None:
     tokenizer = _tokenizer(kind)
     ids = tokenizer.encode([text], 1000)[0].tolist()
