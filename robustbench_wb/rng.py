@@ -6,6 +6,7 @@ Lea & Flood, OOPSLA 2014), computed on int64 tensors: torch wraps on overflow, o
 
 import hashlib
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -79,6 +80,34 @@ def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Ste
     radius = torch.sqrt(-2.0 * torch.log(unit[:, :count]))
     drawn = (radius * torch.cos(2.0 * math.pi * unit[:, count:])).to(torch.float32)
     return drawn.to(device).view(len(ids), *shape)
+
+
+CODES = 1 << 16
+"""How many values :func:`uniform16` and :func:`normal16` take."""
+
+
+def uniform16(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
+    """Uniform whole numbers from 0 to 65535, int32 (len(ids), *shape): four from each random word, for speed."""
+    count = math.prod(shape)
+    quarters = words(ids, -(-count // 4), seed, label, step).view(torch.int16)[:, :count]
+    return (quarters.to(torch.int32) & (CODES - 1)).view(len(ids), *shape)
+
+
+@cache
+def normal_codes() -> Tensor:
+    """The standard normal value of each of 65,536 equally likely codes, float32, ascending: bin centres in probability.
+
+    Nothing lies beyond 4.33 standard deviations (the normal law puts 1.5e-5 there), the variance is 0.99998, and the
+    distance between neighbours is below 0.0001 within one deviation of the mean and 0.25 at the very end.
+    """
+    values: Tensor = torch.special.ndtri((torch.arange(CODES, dtype=torch.float64) + 0.5) / CODES).float()
+    return values
+
+
+def normal16(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
+    """:func:`normal` in 65,536 values, float32 (len(ids), *shape): much faster, and bit-identical on all devices."""
+    codes = uniform16(ids, shape, seed, label, step).flatten()
+    return normal_codes().to(ids.device).index_select(0, codes).view(len(ids), *shape)
 
 
 def permutation(count: int, seed: int, label: str, step: int = 0) -> Tensor:

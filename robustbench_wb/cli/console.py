@@ -11,16 +11,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.progress import Advance, Silent
+from robustbench_wb.progress import AT_ONCE, Advance, Pace, Silent, Whole
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text import Block, plain, rich
 
@@ -82,11 +80,9 @@ def progress_view(style: str) -> Iterator[ProgressView]:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
             yield _Bars(bars)
@@ -106,16 +102,27 @@ class _Bars:
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        bar = self.bars.add_task(label, total=total, unit=unit)
-        try:
-            yield lambda count: self.bars.advance(bar, count)
-        finally:
-            self.bars.remove_task(bar)
+        with self._bar(label, f"/{total} {unit}") as draw:
+            stage = _Stage(total)
+
+            def advance(count: int) -> None:
+                stage.did(count)
+                draw(f"{stage.count}/{total} {unit}", stage.count / max(1, total), stage.pace)
+
+            yield advance
 
     @contextmanager
-    def overall(self, label: str, total: int) -> Iterator[Advance]:
-        with self.stage(label, total, "cells") as advance:
-            yield advance
+    def overall(self, label: str, work: float) -> Iterator[Whole]:
+        with self._bar(label, "") as draw:
+            yield _Whole(work, lambda pace: draw(_percent(pace), _share(pace), pace))
+
+    @contextmanager
+    def _bar(self, label: str, count: str) -> Iterator[Callable[[str, float, Pace], None]]:
+        bar = self.bars.add_task(label, total=1.0, count=count, left="")
+        try:
+            yield lambda count, share, pace: self.bars.update(bar, completed=share, count=count, left=_left(pace))
+        finally:
+            self.bars.remove_task(bar)
 
 
 class _Lines:
@@ -123,23 +130,79 @@ class _Lines:
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        started = last = time.monotonic()
-        done = first = 0
+        stage, due = _Stage(total), _due()
 
         def advance(count: int) -> None:
-            nonlocal done, first, last
-            done += count
-            now = time.monotonic()
-            if done == count:
-                first = count if now - started < 0.1 else 0  # what a resumed stage begins with took no time
-            if now - last >= LINE_SECONDS and done > first:
-                last = now
-                left = (now - started) * (total - done) / (done - first)
-                tell(f"{label}: {done}/{total} {unit}, about {left:.0f} s left")
+            stage.did(count)
+            if stage.pace.done and due():
+                tell(f"{label}: {stage.count}/{total} {unit}, {_left(stage.pace)}")
 
         yield advance
 
     @contextmanager
-    def overall(self, label: str, total: int) -> Iterator[Advance]:
-        with self.stage(label, total, "cells") as advance:
-            yield advance
+    def overall(self, label: str, work: float) -> Iterator[Whole]:
+        due = _due()
+
+        def draw(pace: Pace) -> None:
+            if pace.done and due():
+                tell(f"{label}: {_percent(pace)} done, {_left(pace)}")
+
+        yield _Whole(work, draw)
+
+
+class _Stage:
+    """Where a stage stands. What a resumed one begins with took no time, and says nothing of its pace."""
+
+    def __init__(self, total: int) -> None:
+        self.count, self.pace = 0, Pace(total)
+        self._started = time.monotonic()
+
+    def did(self, count: int) -> None:
+        if not self.count and time.monotonic() - self._started < AT_ONCE:
+            self.pace.total -= count
+        else:
+            self.pace.done += count
+        self.count += count
+
+
+class _Whole:
+    """Where the whole stands; drawn at every change."""
+
+    def __init__(self, work: float, draw: Callable[[Pace], None]) -> None:
+        self.pace, self._draw = Pace(work), draw
+
+    def did(self, work: float) -> None:
+        self.pace.done += work
+        self._draw(self.pace)
+
+    def spared(self, work: float) -> None:
+        self.pace.total -= work
+        self._draw(self.pace)
+
+
+def _due() -> Callable[[], bool]:
+    """A function that is true at most every :data:`LINE_SECONDS`, and not before they have passed."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_SECONDS:
+            return False
+        last = now
+        return True
+
+    return due
+
+
+def _share(pace: Pace) -> float:
+    return min(pace.done / pace.total, 1.0) if pace.total > 0 else 1.0
+
+
+def _percent(pace: Pace) -> str:
+    return f"{100 * _share(pace):.0f} %"
+
+
+def _left(pace: Pace) -> str:
+    seconds = pace.left
+    return "" if seconds is None else f"about {seconds:.0f} s left"

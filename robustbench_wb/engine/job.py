@@ -10,7 +10,15 @@ from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.task import Dataset
+
+_PERTURBS: dict[Modality, str] = {
+    "image": "images",
+    "text": "texts with labels",
+    "tokens": "token ids",
+    "language": "texts without labels",
+}
 
 
 def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
@@ -21,13 +29,17 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
             raise UsageError(
                 f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
             )
+    has: dict[Modality, bool] = {
+        "image": image,
+        "text": bool(dataset.test.texts),
+        "tokens": not image,
+        "language": dataset.shape.causal,
+        "any": True,
+    }
     for stressor in (rung for ladder in task.ladders for rung in ladder.rungs):
-        if stressor.modality == "image" and not image:
-            raise UsageError(f"stressor {stressor.name!r} perturbs images, and task {dataset.label!r} has none")
-        if stressor.modality == "text" and not dataset.test.texts:
-            raise UsageError(
-                f"stressor {stressor.name!r} perturbs texts with labels, and task {dataset.label!r} has none"
-            )
+        if not has[stressor.modality]:
+            what = _PERTURBS[stressor.modality]
+            raise UsageError(f"stressor {stressor.name!r} perturbs {what}, and task {dataset.label!r} has none")
 
 
 class Prepared:
@@ -46,15 +58,16 @@ class Prepared:
             _refuse_misfits(task, dataset)
         exact_float32()
 
-    def obtain(self, subject: SubjectPlan, dataset: Dataset) -> Subject:
-        """The trained subject, from the cache or trained now.
+    def obtain(self, subject: SubjectPlan, dataset: Dataset, progress: Progress | None = None) -> Subject:
+        """The trained subject, from the cache or trained now; ``progress`` is told instead of the request's own.
 
         Raises:
             SubjectError: it cannot be had.
         """
-        return obtain_subject(subject, dataset, self.plan.seed, self.device, _label(subject, dataset), self.progress)
+        label = _label(subject, dataset)
+        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, progress or self.progress)
 
-    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained) -> Subject:
+    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained, progress: Progress) -> Subject:
         """The same, trained on what a stressor makes of the training split.
 
         Raises:
@@ -66,7 +79,7 @@ class Prepared:
             )
         found = stressor.contaminate(dataset, self.plan.seed, self.request.data_dir)
         label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
-        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, self.progress)
+        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, progress)
         return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))
 
 

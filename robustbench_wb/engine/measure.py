@@ -50,6 +50,8 @@ class Samples:
     """What made the token ids."""
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
     """The words of the task's training texts."""
+    split: NDArray[Any] | None = None
+    """The inputs of the whole split, of which these are some; may be memory-mapped."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,7 +80,7 @@ def jobs(
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
         texts = [samples.texts[row] for row in some] if samples.texts else ()
         job = Job(model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon)
-        yield some, replace(job, draws=batch.draws)
+        yield some, replace(job, draws=batch.draws, language=samples.language, split=samples.split)
 
 
 class _Tally:
@@ -242,7 +244,7 @@ def _score(job: Job, stressed: Stressed) -> _Verdict:
     losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
     counted = stressed.counted
     for rows, tokens in batches(stressed.inputs, job.batch):
-        some = None if counted is None else counted[rows][:, 1 : tokens.shape[1]]
+        some = None if counted is None else counted[rows][:, 1:]
         losses[rows] = next_token_losses(job.model(tokens).float(), tokens, some)
     finite = torch.isfinite(losses).cpu().numpy()
     evidence: dict[str, float] = {}

@@ -23,11 +23,13 @@ from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State
 from robustbench_wb.engine.shelf import Shelf
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
+from robustbench_wb.engine.work import ladder_work, plan_work, training_work
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.progress import Tied
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.retrained import Retrained
@@ -53,15 +55,12 @@ class Ledger(Protocol):
 def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
     """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others."""
     cells: list[Measured] = []
-    with job.progress.overall(f"{job.plan.suite} suite", job.plan.cells) as advance:
+    with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets)) as whole:
+        progress = Tied(job.progress, whole)
         for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
-            bench = _Bench(job, ledger, task, dataset)
+            bench = _Bench(job, ledger, task, dataset, progress)
             for subject in task.subjects:
-                own = []
-                for cell in bench.cells(subject):
-                    own.append(cell)
-                    advance(1)
-                cells += bench.graded(own)
+                cells += bench.graded(list(bench.cells(subject)))
     return cells
 
 
@@ -76,8 +75,9 @@ class _Step:
 class _Bench:
     """One task, ready to have subjects measured on it."""
 
-    def __init__(self, job: Prepared, ledger: Ledger, task: TaskPlan, dataset: Dataset) -> None:
+    def __init__(self, job: Prepared, ledger: Ledger, task: TaskPlan, dataset: Dataset, progress: Tied) -> None:
         self.job, self.ledger, self.task, self.dataset = job, ledger, task, dataset
+        self.progress = progress
         self.samples = choose_samples(dataset, job.plan.samples)
         self.data_digest = dataset.test.digest()
         self.samples_digest = digest(self.samples.ids.tolist())
@@ -85,7 +85,7 @@ class _Bench:
         self.clean_layers: LayerTable | None = None
         self.shelf = self._shelf()
         self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
-        self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset))
+        self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset, progress))
         self.probe = choose_probe(task.ladders)
         self.evidence: Mapping[str, float] = {}
 
@@ -93,7 +93,7 @@ class _Bench:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
         first, *attacks = self.task.ladders
         try:
-            with one_line(plan.name):
+            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset)):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
@@ -127,8 +127,8 @@ class _Bench:
         for rung in ladder.rungs:
             alone = Ladder((rung,))
             try:
-                with one_line(rung.name):
-                    subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung))
+                with one_line(rung.name), self.progress.piece(training_work(plan, self.dataset)):
+                    subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
             except MeasurementError as error:
                 _log.debug("no contaminated subject", exc_info=True)
                 yield from self._failed(plan, [alone], _NO_SUBJECT, str(error))
@@ -202,7 +202,8 @@ class _Bench:
         for step in self._steps(subject, ladder):
             cells = [self._cell(plan, rung) for rung in step.rungs]
             try:
-                measured = self._measure(cells, step, subject, before)
+                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples))):
+                    measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)
                 for cell, identity in zip(cells, step.identities, strict=True):
@@ -251,7 +252,7 @@ class _Bench:
         if isinstance(rungs[0], Blind):
             shelved, content = self.shelf.take(rungs[0])
             rungs = (shelved,)
-        with self.job.progress.stage(label, len(self.samples), "samples") as advance:
+        with self.progress.stage(label, len(self.samples), "samples") as advance:
             cells = (rungs, step.identities, self.samples, before)
             records = measure(subject.model, *cells, self.job.device, batch, advance, looks, surrogate)
         records = [replace(record, perturbed=content) for record in records]
@@ -370,4 +371,5 @@ def choose_samples(dataset: Dataset, count: int | None) -> Samples:
         texts=[test.texts[row] for row in ids.tolist()] if test.texts else (),
         tokenizer=dataset.tokenizer,
         lexicon=dataset.lexicon,
+        split=test.inputs,
     )

@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.blind import Blind, Made
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import Job, Modality, Stressed
 from robustbench_wb.tasks.kept import kept, write_array, write_json
 
 KIND = "perturbed"
@@ -37,7 +37,7 @@ class Shelved(Blind):
     """Stands in for a stressor, with what it made of some samples."""
 
     name: ClassVar[str] = "shelved"
-    modality: ClassVar[Literal["image", "text", "any"]] = "any"
+    modality: ClassVar[Modality] = "any"
 
     _of: Blind = PrivateAttr()
     _made: Made = PrivateAttr()
@@ -100,9 +100,14 @@ class Shelf:
             "data": self.data,
             "samples": self.samples.ids.tolist(),
             "words": self.samples.lexicon.words if stressor.modality == "text" else (),
+            "tokens": self._tokens() if stressor.modality == "tokens" else "",
             "seed": self.seed,
             "device": self.device.type,
         }
+
+    def _tokens(self) -> str:
+        """SHA-256 (hex) of the token ids: a subject with a tokenizer of its own has other ones than the task."""
+        return hashlib.sha256(np.ascontiguousarray(self.samples.inputs).data).hexdigest()
 
     def _fill(self, folder: Path, stressor: Blind) -> dict[str, object]:
         """Everything that the stressor makes, job by job; gives the card."""

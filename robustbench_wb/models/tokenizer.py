@@ -23,6 +23,16 @@ class Tokenizer(Protocol):
         """All ids are below it."""
         ...
 
+    @property
+    def mask(self) -> int | None:
+        """The id that hides a token; None if there is none."""
+        ...
+
+    @property
+    def unknown(self) -> int | None:
+        """The id for what the vocabulary lacks; None if there is none."""
+        ...
+
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
         """Texts to ids, int32 (N, length), special tokens included, cut at the end, padded with 0 on the right."""
         ...

@@ -3,14 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Job, Modality, Stressed, Stressor
 
 CHUNK_VALUES = 1 << 21
 """Pixel values that are perturbed at once. Cannot change a result."""
@@ -84,7 +84,7 @@ class Blind(Stressor):
 class BlindImages(Blind):
     """Base of what perturbs images; a subclass perturbs a batch of 8-bit ones."""
 
-    modality: ClassVar[Literal["image", "text", "any"]] = "image"
+    modality: ClassVar[Modality] = "image"
 
     @abstractmethod
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
@@ -99,8 +99,11 @@ class BlindImages(Blind):
         """In chunks of a fixed size."""
         size = max(1, CHUNK_VALUES // max(1, job.inputs[0].numel())) if len(job.inputs) else 1
         parts, counts = [], []
-        for images, ids in zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True):
+        chunks = zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True)
+        for images, ids in chunks if len(job.ids) else ():  # nothing is split into one chunk of nothing
             levels = (images * 255).round().to(torch.uint8)
+            if levels.device.type == "mps":  # has no float64
+                levels, ids = levels.cpu(), ids.cpu()
             perturbed = self.perturb(levels, ids, job.seed)
             counts.append(torch.stack(self.count(levels, perturbed)).cpu())
             parts.append(perturbed.cpu())
@@ -113,7 +116,7 @@ class BlindImages(Blind):
 class BlindTexts(Blind):
     """Base of what perturbs whole texts; a subclass perturbs one."""
 
-    modality: ClassVar[Literal["image", "text", "any"]] = "text"
+    modality: ClassVar[Modality] = "text"
 
     @abstractmethod
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Job, Modality, Stressed, Stressor
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -28,7 +28,7 @@ class Retrained(Stressor):
     its own. It is tested on the clean test split, or on what ``apply`` makes of that.
     """
 
-    modality: ClassVar[Literal["image", "text", "any"]] = "any"
+    modality: ClassVar[Modality] = "any"
 
     @abstractmethod
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:

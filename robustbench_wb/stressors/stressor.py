@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.tasks.lexicon import Lexicon
 
 Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
+Modality = Literal["image", "text", "tokens", "language", "any"]
+"""What a stressor can perturb: images, texts with labels, token ids of any kind, or those of language modelling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,10 @@ class Job:
     surrogate: nn.Module | None = None
     """The model that a stressor asked to make its images on, eval and frozen like the first; None if it asked for none.
     """
+    language: bool = False
+    """Whether the answer to an input is its next token: what is perturbed then is an answer, too."""
+    split: NDArray[Any] | None = None
+    """The inputs of the whole test split, as the task gives them: sample id i is row i. May be memory-mapped."""
 
     def rows(self, mask: NDArray[np.bool_]) -> "Job":
         """The same job for some of its samples."""
@@ -115,7 +121,7 @@ class Stressor(Spec, ABC):
     """What an adversary is, for the order of strengths; None: not an adversary."""
     sweeps: ClassVar[bool] = False
     """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
-    modality: ClassVar[Literal["image", "text", "any"]] = "image"
+    modality: ClassVar[Modality] = "image"
     """What it can perturb."""
     protocol: ClassVar[ProtocolName] = "sound"
     """Fixed by the name, which is in the signature."""

@@ -10,7 +10,12 @@ def _read(name: str) -> Suite:
 
 
 CLEAN = _read("clean.toml")
+CORRUPTION = _read("corruption.toml")
+CORRUPTION_VALIDATION = _read("corruption-validation.toml")
 ADVERSARIAL = _read("adversarial.toml")
 ADVERSARIAL_AS_PUBLISHED = _read("adversarial-as-published.toml")
 ADVERSARIAL_TEXT = _read("adversarial-text.toml")
+CORRUPTION_TEXT = _read("corruption-text.toml")
+CONTAMINATION_TEXT = _read("contamination-text.toml")
+CONTAMINATION_LANGUAGE = _read("contamination-language.toml")
 CONTAMINATION = _read("contamination.toml")

@@ -90,11 +90,18 @@ def read_suite(text: str, where: str) -> Suite:
 SUITES: Registry[Suite] = Registry("suite")
 _BUILT_IN = "robustbench_wb.suites.builtin"
 SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on the images as they are")
+SUITES.add("corruption", f"{_BUILT_IN}:CORRUPTION", "the 15 corruptions of ImageNet-C and CIFAR-C at 5 severities")
+SUITES.add("corruption-validation", f"{_BUILT_IN}:CORRUPTION_VALIDATION", "the 4 that ImageNet-C keeps for tuning")
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over epsilon lists, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
 )
 SUITES.add("adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then word vectors, words and letters attacked")
+SUITES.add(
+    "corruption-text", f"{_BUILT_IN}:CORRUPTION_TEXT", "clean, then slips of typing and reading in five severities"
+)
+SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then words swapped and tokens hidden")
+SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity of clean and of swapped words")
 SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then trained on wrong labels, noise and a trigger")
 
 

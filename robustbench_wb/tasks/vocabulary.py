@@ -96,6 +96,8 @@ class TaskTokenizer:
     json: str
     """As the ``tokenizers`` library writes it."""
     special: frozenset[int] = field(default=frozenset(range(len(SPECIAL))), init=False)
+    mask: int = field(default=MASK, init=False)
+    unknown: int = field(default=UNKNOWN, init=False)
 
     @cached_property
     def vocabulary(self) -> int:
@@ -109,6 +111,30 @@ class TaskTokenizer:
 
         return Tokenizer.from_str(self.json)
 
+    @cached_property
+    def _within(self) -> Any:
+        """The same without a space before a text that begins with none."""
+        from tokenizers import Tokenizer
+
+        found = json.loads(self.json)
+        if found["pre_tokenizer"] is not None:
+            found["pre_tokenizer"]["add_prefix_space"] = False
+        return Tokenizer.from_str(json.dumps(found))
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The UTF-8 bytes that each id stands for; none for special ones. Those of a text's ids, in a row, are the text
+        as the tokenizer sees it: lower-cased, with a space in front, except where ids are bytes."""
+        if self._tokenizer.pre_tokenizer is None:
+            return (*(b"" for _ in SPECIAL), *(bytes([byte]) for byte in range(256)))
+        letters = _byte_letters()
+        names = (self._tokenizer.id_to_token(index) for index in range(self.vocabulary))
+        return tuple(b"" if name in SPECIAL else bytes(letters[letter] for letter in name) for name in names)
+
+    def within(self, text: str) -> list[int]:
+        """The ids of a part of a text: no special ones, and no space put in front."""
+        return next(_ids(self._within, [text]))
+
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
         """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
         return encode(self._tokenizer, texts, length)
@@ -120,3 +146,11 @@ class TaskTokenizer:
         else:
             found = [one.offsets for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         return [[(0, 0), *spans[: length - 2], (0, 0)] for spans in found]
+
+
+def _byte_letters() -> dict[str, int]:
+    """The byte for each letter that byte-level BPE writes bytes with (Radford et al. 2019, GPT-2): printable characters
+    of Latin-1 stand for themselves, all other bytes for the letters from 256 on."""
+    plain = (*range(33, 127), *range(161, 173), *range(174, 256))
+    others = (byte for byte in range(256) if byte not in plain)
+    return {chr(byte): byte for byte in plain} | {chr(256 + at): byte for at, byte in enumerate(others)}

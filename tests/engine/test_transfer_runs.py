@@ -20,6 +20,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import ExitCode, UsageError
+from robustbench_wb.progress import Progress
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.catalogue import parse_stressor
@@ -127,9 +128,9 @@ def test_a_surrogate_is_had_once_and_shared_with_the_subject_that_it_is(
     had: list[str] = []
     obtain = Prepared.obtain
 
-    def counted(self: Prepared, subject: SubjectPlan, dataset: Dataset) -> Subject:
+    def counted(self: Prepared, subject: SubjectPlan, dataset: Dataset, progress: Progress) -> Subject:
         had.append(subject.name)
-        return obtain(self, subject, dataset)
+        return obtain(self, subject, dataset, progress)
 
     monkeypatch.setattr(Prepared, "obtain", counted)
     own, other, third = model(), model("other.py", scale="2.0"), model("third.py", scale="3.0")

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from robustbench_wb import rng
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
-KINDS = {"uniform": rng.uniform, "normal": rng.normal, "signs": rng.signs}
+KINDS = {"uniform": rng.uniform, "normal": rng.normal, "signs": rng.signs, "normal16": rng.normal16}
 
 
 def mix(z: int) -> int:
@@ -99,6 +100,49 @@ def test_normal_has_its_law() -> None:
     assert z.var().item() == pytest.approx(1.0, abs=0.03)
     assert stats.skew(z.flatten().numpy()) == pytest.approx(0.0, abs=0.05)
     assert stats.kurtosis(z.flatten().numpy()) == pytest.approx(0.0, abs=0.1)
+    assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    assert stats.kstest(z[:, 0].numpy(), "norm").pvalue > 1e-3
+
+
+def test_sixteen_bits_are_the_quarters_of_words() -> None:
+    ids = torch.tensor([5, 0, 2**40])
+    found = rng.uniform16(ids, (2, 5), 3, "law", 1)
+    assert found.dtype == torch.int32
+    for row, sample in zip(found.flatten(1).tolist(), ids.tolist(), strict=True):
+        wholes = [word(sample, j, 3, "law", 1) for j in range(3)]
+        assert row == [(whole >> shift) & 0xFFFF for whole in wholes for shift in (0, 16, 32, 48)][:10]
+
+
+def test_sixteen_bits_have_their_law() -> None:
+    codes = rng.uniform16(torch.arange(1000), (200,), 0, "law").double()
+    assert codes.min() >= 0
+    assert codes.max() < rng.CODES
+    centres = (codes + 0.5) / rng.CODES
+    assert stats.kstest(centres.flatten().numpy(), "uniform").pvalue > 1e-3
+    assert stats.kstest(centres[:, 0].numpy(), "uniform").pvalue > 1e-3  # across samples
+    correlation = torch.corrcoef(centres.T[:8]) - torch.eye(8)  # the quarters of two words
+    assert correlation.abs().max() < 4.5 / 1000**0.5
+    lows = np.bincount((codes.long() & 255).flatten().numpy(), minlength=256)
+    assert stats.chisquare(lows).pvalue > 1e-3
+
+
+def test_normal_codes_are_the_quantiles() -> None:
+    codes = rng.normal_codes().double().numpy()
+    expected = stats.norm.ppf((np.arange(65536) + 0.5) / 65536)
+    np.testing.assert_allclose(codes, expected, rtol=1e-6, atol=1e-7)
+    assert codes.mean() == pytest.approx(0, abs=1e-9)
+    assert (codes**2).mean() == pytest.approx(0.99998, abs=1e-6)  # what the docstring says is lost
+    assert codes.max() == pytest.approx(4.325, abs=1e-3)
+    steps = np.diff(codes)
+    assert steps[np.abs(codes[1:]) < 1].max() < 1e-4
+    assert steps.max() < 0.25
+
+
+def test_normal_in_sixteen_bits_has_its_law() -> None:
+    z = rng.normal16(torch.arange(1000), (200,), 0, "law").double()
+    assert z.mean().item() == pytest.approx(0.0, abs=0.011)
+    assert z.var().item() == pytest.approx(1.0, abs=0.016)
+    assert stats.kurtosis(z.flatten().numpy()) == pytest.approx(0.0, abs=0.055)
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
     assert stats.kstest(z[:, 0].numpy(), "norm").pvalue > 1e-3
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor, strength_axis
 
+STRENGTHS = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2", "severity": ";severity=3"}
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=2, max_denominator=1000)
 
 
@@ -23,11 +24,11 @@ def test_printed_and_read_back_is_the_same_value(eps: Fraction, step: Fraction, 
 
 def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
     for entry in STRESSORS:
+        if entry.name == "stored":
+            continue  # it is a folder's; tests/stressors/corruptions/test_stored.py
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
-        numbers = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2"}[
-            strength_axis(entry.name)
-        ]
+        numbers = STRENGTHS[strength_axis(entry.name)]
         assert parse_stressor(entry.name + numbers).signature.startswith(entry.name)
 
 

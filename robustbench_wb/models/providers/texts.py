@@ -35,6 +35,7 @@ class Encoder:
         """Most tokens of one text."""
         named = torch.tensor([*tokenizer.all_special_ids, self.pad], dtype=torch.int64)
         self.special = frozenset(self.swap(named).tolist())
+        self.mask, self.unknown = self._id(tokenizer.mask_token_id), self._id(tokenizer.unk_token_id)
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
         """Texts to ids, int32 (N, length), special tokens included, cut at ``length`` or at the model's own limit."""
@@ -53,6 +54,10 @@ class Encoder:
     def _cut(self, texts: Sequence[str], length: int, **more: bool) -> Any:
         limit = min(length, self.longest)
         return self.tokenizer(list(texts), truncation=True, max_length=limit, padding=False, **more)
+
+    def _id(self, token: int | None) -> int | None:
+        """An id of the tokenizer as the model is given it."""
+        return None if token is None else int(self.swap(torch.tensor(token)))
 
     def swap(self, ids: Tensor) -> Tensor:
         """Exchange 0 and the padding id; doing it twice changes nothing."""

@@ -1,9 +1,9 @@
 """What all image corruptions share: a severity from 1 to 5, a calibration for the size of the images, a mode."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from robustbench_wb.stressors.blind import BlindImages
@@ -12,6 +12,11 @@ Calibration = Literal[32, 64, 224]
 Fidelity = Literal["E", "D", "A"]
 """How close an operation is to the reference. E: within 1 level for the same draws. D: the same distribution (PSNR and
 mean shift in the bands of the reference). A: an approximation."""
+
+
+def _number(value: object) -> object:
+    """The number that a signature spells."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Corruption(BlindImages):
@@ -23,7 +28,7 @@ class Corruption(BlindImages):
     """The five severities of each calibration: 32 pixels (CIFAR-C), 64 (Tiny-ImageNet-C), 224 (ImageNet-C)."""
 
     severity: int = Field(ge=1, le=5)
-    calibration: Calibration | None = None
+    calibration: Annotated[Calibration | None, BeforeValidator(_number)] = None
     """For images of which side the constants were chosen; None: that of the nearest size."""
     mode: Literal["fixed", "reference"] = "fixed"
     """``reference`` keeps those defects of the reference code that change the distribution."""

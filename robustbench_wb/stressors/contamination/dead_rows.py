@@ -1,0 +1,22 @@
+"""Rows of a sensor that give nothing."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from robustbench_wb.stressors.contamination.images import ImageContamination
+
+
+class DeadRows(ImageContamination):
+    """A chosen row of pixels is black. Units: rows; one that was black before is chosen, but not changed."""
+
+    name: ClassVar[str] = "dead-rows"
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Which rows is the only draw."""
+        return images.masked_fill(self.chosen(ids, images.shape[2], seed)[:, None, :, None], 0)
+
+    def count(self, images: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows that differ, and rows."""
+        changed = (images != perturbed).any(3).any(1).sum(1)
+        return changed, changed.new_full(changed.shape, images.shape[2])

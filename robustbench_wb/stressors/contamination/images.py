@@ -1,0 +1,39 @@
+"""What contaminations of images share: a rate, the choice of units, and random content."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.blind import BlindImages
+from robustbench_wb.stressors.share import lowest, roundings
+
+
+class ImageContamination(BlindImages):
+    """Base of what contaminates a share of the units of every image. Counted are pixels whose value is another one."""
+
+    axis: ClassVar[str | None] = "rate"
+
+    rate: Exact = Field(ge=0, le=1)
+    """Share of the units of an image."""
+
+    def chosen(self, ids: Tensor, units: int, seed: int) -> Tensor:
+        """bool (B, units): rate x units of them, rounded up or down by chance."""
+        draws = rng.words(ids, 1 + units, seed, self.name)
+        counts = roundings(self.rate, ids.new_full((len(ids),), units), draws[:, 0])
+        return lowest(draws[:, 1:], counts)
+
+    def count(self, images: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels that differ in any channel, and pixels."""
+        changed = (images != perturbed).any(1).flatten(1).sum(1)
+        return changed, changed.new_full(changed.shape, images.shape[-2] * images.shape[-1])
+
+
+def other_colours(images: Tensor, ids: Tensor, seed: int, label: str) -> Tensor:
+    """uint8 of the same shape: for each value one of the 255 others, each alike likely."""
+    _, channels, height, width = images.shape
+    draws = rng.words(ids, channels * height * width, seed, label).view(images.shape)
+    steps = 1 + ((draws >> 8) & 0xFFFFFFFF) % 255
+    return (images + steps).remainder(256).to(images.dtype)

@@ -1,0 +1,37 @@
+"""Square patches of random content."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.stressors.contamination.images import ImageContamination, other_colours
+
+
+class OutlierPatches(ImageContamination):
+    """Every pixel of a chosen patch gets a random colour that differs from its own in every channel.
+
+    Patches lie on a grid that is shifted by chance for each image, so that it is not that of a vision transformer; at
+    the edges they are cut. Each is alike likely, so that the area is right on average. Units: patches; counted are
+    pixels.
+    """
+
+    name: ClassVar[str] = "outlier-patches"
+
+    side: int = Field(default=4, ge=1)
+    """Pixels along the edge of a patch."""
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Patches, shifts and colours are streams of their own."""
+        height, width = images.shape[-2:]
+        down, across = (1 + -(-size // self.side) for size in (height, width))  # with a shift there is one more
+        shifts = (rng.words(ids, 2, seed, f"{self.name} shifts") >> 8 & 0xFFFFFFFF) % self.side
+        lines, columns = (
+            (torch.arange(size, device=ids.device) + shifts[:, at, None]) // self.side
+            for at, size in enumerate((height, width))
+        )
+        cells = lines[:, :, None] * across + columns[:, None, :]
+        chosen = self.chosen(ids, down * across, seed).gather(1, cells.flatten(1)).view(-1, 1, height, width)
+        return images.where(~chosen, other_colours(images, ids, seed, f"{self.name} colours"))

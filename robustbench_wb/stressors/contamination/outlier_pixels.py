@@ -1,0 +1,19 @@
+"""Pixels of a random colour."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from robustbench_wb.stressors.contamination.images import ImageContamination, other_colours
+
+
+class OutlierPixels(ImageContamination):
+    """A chosen pixel gets a random colour that differs from its own in every channel. Units: pixels."""
+
+    name: ClassVar[str] = "outlier-pixels"
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Places and colours are streams of their own."""
+        height, width = images.shape[-2:]
+        chosen = self.chosen(ids, height * width, seed).view(-1, 1, height, width)
+        return images.where(~chosen, other_colours(images, ids, seed, f"{self.name} colours"))

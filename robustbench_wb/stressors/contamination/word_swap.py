@@ -1,0 +1,34 @@
+"""Words of a text swapped for a word that means nothing."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from robustbench_wb import rng
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.blind import BlindTexts
+from robustbench_wb.stressors.contamination.words import LABEL, SWAPPED, Floor, words_to_swap
+from robustbench_wb.tasks.lexicon import find_words
+
+
+class WordSwap(BlindTexts):
+    """Every chosen word becomes ``AAA``; stop words are not chosen. Units: words, that is runs of letters."""
+
+    name: ClassVar[str] = "word-swap"
+    axis: ClassVar[str | None] = "rate"
+
+    rate: Exact = Field(ge=0, le=1)
+    """Share of the words of a text. The papers take 3/200 and 1/40."""
+    floor: Floor = "none"
+
+    def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
+        """The text with other words; what stands between them stays."""
+        spans = find_words(text)
+        draws = rng.words(torch.tensor([sample]), 1 + len(spans), seed, LABEL)[0].tolist()
+        chosen = words_to_swap([text[start:end] for start, end in spans], self.rate, self.floor, draws)
+        pieces, last = [], 0
+        for start, end in (spans[at] for at in chosen):
+            pieces += [text[last:start], SWAPPED]
+            last = end
+        return "".join([*pieces, text[last:]]), len(chosen), len(spans)

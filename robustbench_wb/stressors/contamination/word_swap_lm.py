@@ -1,0 +1,130 @@
+"""Words swapped in language modelling, where what is swapped is an answer, too.
+
+A perplexity over all tokens mixes two questions: how well clean words are predicted from a contaminated context, and
+how well the model predicts the contamination itself. ``targets`` asks them apart.
+"""
+
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from robustbench_wb import rng
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.shape import PAD
+from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.blind import Blind, Made
+from robustbench_wb.stressors.contamination.words import LABEL, SWAPPED, Floor, words_to_swap
+from robustbench_wb.stressors.stressor import Job, Modality
+from robustbench_wb.tasks.lexicon import find_words
+from robustbench_wb.tasks.vocabulary import TaskTokenizer
+
+Targets = Literal["all", "clean", "swapped"]
+
+
+class Place(NamedTuple):
+    """A word in a row of tokens: the tokens from ``first`` to before ``end``, and the text of these around the word."""
+
+    word: str
+    first: int
+    end: int
+    before: str
+    after: str
+
+
+class WordSwapLm(Blind):
+    """The tokens of every chosen word become those of ``AAA``; all other tokens stay as they are, in their order.
+
+    A row that has grown is cut to its length, one that has shrunk is padded. Which words are chosen does not depend on
+    ``targets``. Units: words, also those that the ends of the row cut in two; a row is the papers' line.
+    """
+
+    name: ClassVar[str] = "word-swap-lm"
+    axis: ClassVar[str | None] = "rate"
+    modality: ClassVar[Modality] = "language"
+
+    rate: Exact = Field(ge=0, le=1)
+    """Share of the words of a row. The papers take 3/200 and 1/40."""
+    targets: Targets = "all"
+    """The tokens whose prediction is scored: ``all`` of them, as in the papers; ``clean``: those of the words that were
+    left, and what is no word; ``swapped``: those of ``AAA``. Padding never is."""
+    floor: Floor = "none"
+
+    @model_validator(mode="after")
+    def _something_is_swapped(self) -> Self:
+        if self.targets == "swapped" and self.rate == 0:
+            raise ValueError("no word is swapped at rate 0, so there are no targets=swapped")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name and targets: different perplexities are different rows."""
+        return f"{self.name}:{self.targets}"
+
+    def make(self, job: Job) -> Made:
+        """Row by row.
+
+        Raises:
+            MeasurementError: the token ids are not those of a task's own tokenizer.
+        """
+        if not isinstance(job.tokenizer, TaskTokenizer):
+            raise MeasurementError(f"{self.name} needs the token ids of a text task's own tokenizer")
+        rows = job.inputs.cpu().numpy()
+        draws = rng.words(job.ids.cpu(), 1 + rows.shape[1], job.seed, LABEL).tolist()
+        inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
+        changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        for row, numbers in enumerate(draws):
+            places = find_places(rows[row], job.tokenizer)
+            chosen = words_to_swap([place.word for place in places], self.rate, self.floor, numbers)
+            tokens, swapped = _swap(rows[row], [places[at] for at in chosen], job.tokenizer)
+            kept = min(len(tokens), rows.shape[1])
+            inputs[row, :kept] = tokens[:kept]
+            counted[row, :kept] = self._scored(swapped[:kept])
+            changed[row], units[row] = len(chosen), len(places)
+            job.advance(1)
+        return Made(inputs, None, changed, units, counted & (inputs != PAD))
+
+    def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if self.targets == "all":
+            return np.ones_like(swapped)
+        return swapped if self.targets == "swapped" else ~swapped
+
+
+def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]:
+    """The words of a row of token ids, left to right. Special tokens part words.
+
+    A token belongs to one word: of two words in one token, which takes letters that are numbers, the first counts.
+    """
+    pieces = [tokenizer.pieces[token] or b"\n" for token in row.tolist()]
+    # A byte that is no character, at the ends of a row, becomes one letter of its own, and no word.
+    text = b"".join(pieces).decode("utf-8", "surrogateescape")
+    sizes = [len(letter.encode("utf-8", "surrogateescape")) for letter in text]
+    byte_at = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+    starts = np.concatenate(([0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)))
+    found: list[Place] = []
+    for start, stop in find_words(text):
+        left, right = int(byte_at[start]), int(byte_at[stop])
+        first, end = int(owner[left]), int(owner[right - 1]) + 1
+        if found and first < found[-1].end:
+            continue
+        before = b"".join(pieces[first:end])[: left - int(starts[first])].decode("utf-8", "replace")
+        after = b"".join(pieces[first:end])[right - int(starts[first]) :].decode("utf-8", "replace")
+        found.append(Place(text[start:stop], first, end, before, after))
+    return found
+
+
+def _swap(row: NDArray[np.int64], places: list[Place], tokenizer: TaskTokenizer) -> tuple[list[int], NDArray[np.bool_]]:
+    """The tokens of a row, of any number, and which of them stand for swapped words."""
+    tokens: list[int] = []
+    swapped: list[bool] = []
+    last = 0
+    for place in places:
+        kept = row[last : place.first].tolist()
+        new = tokenizer.within(f"{place.before}{SWAPPED}{place.after}")
+        tokens += [*kept, *new]
+        swapped += [False] * len(kept) + [True] * len(new)
+        last = place.end
+    rest = row[last:].tolist()
+    return [*tokens, *rest], np.array([*swapped, *(False for _ in rest)], np.bool_)

@@ -1,0 +1,54 @@
+"""Frost: crystals of ice laid over the image."""
+
+import hashlib
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.stressors.corruptions.colour import ColourCorruption
+from robustbench_wb.stressors.corruptions.corruption import Calibration, calibration_for
+from robustbench_wb.stressors.corruptions.ice import identity, textures
+
+SCALE: dict[Calibration, float] = {32: 0.2, 64: 0.3, 224: 1.0}
+"""By how much textures are shrunk."""
+
+
+class Frost(ColourCorruption):
+    """a x + b (a random window of a random texture) (Hendrycks & Dietterich 2019).
+
+    The textures are grown here, not the photographs of the reference, which ``RBWB_FROST_DIR`` can name. Mode
+    ``reference`` takes the first five only, and never the last row or column of windows.
+    """
+
+    name: ClassVar[str] = "frost"
+    fidelity = "A"
+    constants: ClassVar = {
+        32: ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+        64: ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
+        224: ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    }
+
+    def code(self) -> str:
+        """With the bytes of one's own textures."""
+        own = identity()
+        return hashlib.sha256(f"{super().code()} {own}".encode()).hexdigest() if own else super().code()
+
+    def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Three draws: a texture, a row, a column."""
+        height, width = images.shape[-2:]
+        image_weight, ice_weight = cast("tuple[float, float]", self.setting(height, width))
+        scale = SCALE[self.calibration or calibration_for(min(height, width))]
+        ice = textures(scale, max(height, width) + 1)
+        missed = int(self.mode == "reference")
+        ice = ice[:5] if missed else ice
+        which, row, column = rng.uniform(ids, (3,), seed, self.name).unbind(1)
+        found = torch.empty_like(images, dtype=torch.float32)
+        for number, texture in enumerate(ice):
+            rows = torch.nonzero((which * len(ice)).long() == number)[:, 0]
+            windows = texture.to(images.device).unfold(1, height, 1).unfold(2, width, 1)
+            down = (row[rows] * (windows.shape[1] - missed)).long()
+            along = (column[rows] * (windows.shape[2] - missed)).long()
+            found[rows] = windows[:, down, along].transpose(0, 1).float()
+        return self.levels(image_weight * images + ice_weight * found)

@@ -1,0 +1,97 @@
+"""Glass blur: pixels that change places with a neighbour."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.stressors.corruptions.corruption import Corruption
+from robustbench_wb.stressors.corruptions.filters import gaussian_blur, in_blocks
+
+
+class GlassBlur(Corruption):
+    """A Gaussian; a scan that moves every pixel of the inside by a few pixels; the Gaussian again.
+
+    (Hendrycks & Dietterich 2019.) The scan runs from the lower right to the upper left, and a pixel changes places with
+    the one at an offset drawn from {-d..d} in both directions. ``reference``: the offset is drawn from {-d..d-1}, the
+    scan lies one pixel further to the lower right, and the neighbour keeps its value.
+    """
+
+    name: ClassVar[str] = "glass-blur"
+    fidelity = "E"
+    constants: ClassVar = {  # standard deviation and d in pixels, scans
+        32: ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        64: ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+        224: ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    }
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Two draws for each pixel and scan."""
+        sigma, reach, scans = cast("tuple[float, int, int]", self.setting(*images.shape[-2:]))
+        height, width = images.shape[-2:]
+        front = wavefront(height, width, reach, inner=self.mode == "reference")
+        blurred = self._blur(images, sigma).flatten(2)
+        places = torch.arange(height * width, device=images.device)[:, None].repeat(1, len(images))
+        for scan in range(scans):
+            moves = self._moves(front, reach, width, ids, seed, scan)
+            move(places, front, moves, swap=self.mode == "fixed")
+        taken = places.T[:, None].expand(-1, images.shape[1], -1)
+        return self._blur(blurred.gather(2, taken).view(images.shape), sigma)
+
+    def _blur(self, images: Tensor, sigma: float) -> Tensor:
+        return in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
+
+    def _moves(self, front: "Wavefront", reach: int, width: int, ids: Tensor, seed: int, scan: int) -> Tensor:
+        """By how many cells each cell looks away: int64 (cells, B), in the order of the wavefront."""
+        count = len(front.cells)
+        choices = 2 * reach + (self.mode == "fixed")
+        drawn = rng.uniform16(ids, (2, count), seed, self.name, scan)
+        offsets = ((drawn * choices) >> 16) - reach
+        return (offsets[:, 0] * width + offsets[:, 1]).T.long()
+
+
+@dataclass(frozen=True)
+class Wavefront:
+    """The cells of a scan in an order that can be worked off in groups."""
+
+    cells: Tensor
+    """int64, flat indices, group after group."""
+    groups: tuple[slice, ...]
+    """Cells of one group cannot reach what another of the group reaches."""
+
+
+@lru_cache(maxsize=8)
+def wavefront(height: int, width: int, reach: int, inner: bool) -> Wavefront:
+    """Groups whose one-by-one work gives what the scan gives, from the lower right to the upper left, row by row.
+
+    Cell (i, j) of the scan reads and writes within ``reach``, so it must follow the cells before it within 2 reach.
+    All of these have a smaller t = j + (2 reach + 1) i, and cells of equal t are farther than that from each other.
+    """
+    first, last = (reach + 1, 0) if inner else (reach, -1)
+    rows, columns = (
+        torch.tensor(range(side - reach + last, first - 1, -1), dtype=torch.int64) for side in (height, width)
+    )
+    times = torch.arange(len(columns)) + (2 * reach + 1) * torch.arange(len(rows))[:, None]
+    order = torch.argsort(times.flatten(), stable=True)
+    cells = (rows[:, None] * width + columns).flatten()[order]
+    ends = torch.bincount(times.flatten()).cumsum(0).tolist() if len(order) else []
+    return Wavefront(cells, tuple(slice(*ends_of) for ends_of in zip([0, *ends], ends, strict=False)))
+
+
+def move(places: Tensor, front: Wavefront, moves: Tensor, swap: bool) -> None:
+    """One scan, in place: int64 (cells of the image, B), what stands where.
+
+    A cell takes what stands ``moves`` (cells of the scan, B) away from it, which gets the cell's own if ``swap``.
+    """
+    flat, batch = places.view(-1), places.shape[1]
+    here = front.cells.to(places.device)[:, None] * batch + torch.arange(batch, device=places.device)
+    there = here + moves * batch
+    for group in front.groups:
+        near, far = here[group].view(-1), there[group].view(-1)
+        found = flat.take(far)
+        if swap:
+            flat.put_(far, flat.take(near))
+        flat.put_(near, found)

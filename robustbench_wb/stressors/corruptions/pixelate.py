@@ -1,0 +1,52 @@
+"""Pixelate: fewer, larger pixels."""
+
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from robustbench_wb.stressors.corruptions.corruption import Corruption
+
+
+class Pixelate(Corruption):
+    """Box filter down to int(side c), and up again by repeating (Hendrycks & Dietterich 2019; Pillow's BOX)."""
+
+    name: ClassVar[str] = "pixelate"
+    fidelity = "E"
+    constants: ClassVar = {
+        32: (0.95, 0.9, 0.85, 0.75, 0.65),
+        64: (0.9, 0.8, 0.7, 0.6, 0.5),
+        224: (0.6, 0.5, 0.4, 0.3, 0.25),
+    }
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """No draws."""
+        if not len(images):
+            return images.clone()  # Pillow knows no empty picture
+        height, width = images.shape[-2:]
+        scale = cast("float", self.setting(height, width))
+        small = shrink(images.cpu().numpy(), max(1, int(width * scale)))
+        small = shrink(small.swapaxes(2, 3), max(1, int(height * scale))).swapaxes(2, 3)
+        rows, columns = repeats(small.shape[2], height), repeats(small.shape[3], width)
+        large = np.ascontiguousarray(small).take(columns, axis=3).take(rows, axis=2)
+        return torch.from_numpy(large).to(images.device)
+
+
+def shrink(images: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Means over the widths of the new pixels, rounded: (B, C, H, W) to (B, C, H, width).
+
+    All rows of all images are one picture to Pillow, which handles each row alone. The reference shrinks rows
+    first, then the columns of what they became.
+    """
+    rows = Image.fromarray(images.reshape(-1, images.shape[-1]))
+    return np.asarray(rows.resize((width, rows.height), Image.Resampling.BOX)).reshape(*images.shape[:-1], width)
+
+
+def repeats(few: int, many: int) -> NDArray[np.int32]:
+    """Which of ``few`` pixels each of ``many`` repeats, (many,)."""
+    ramp = Image.fromarray(np.arange(few, dtype=np.int32)[None])
+    found: NDArray[np.int32] = np.asarray(ramp.resize((many, 1), Image.Resampling.BOX), np.int32)[0]
+    return found

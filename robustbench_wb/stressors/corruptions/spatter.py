@@ -1,0 +1,67 @@
+"""Spatter: drops of water or mud on the lens."""
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.stressors.corruptions.colour import ColourCorruption
+from robustbench_wb.stressors.corruptions.drops import relief
+from robustbench_wb.stressors.corruptions.filters import in_blocks
+from robustbench_wb.stressors.corruptions.smoothing import smooth
+
+WATER, MUD = (175.0, 238.0, 238.0), (63.0, 42.0, 20.0)
+
+
+class Spatter(ColourCorruption):
+    """Smoothed noise above a threshold is a drop (Hendrycks & Dietterich 2019, validation set).
+
+    Water adds its colour by a map that is brightest inside a drop, mud replaces the image where its blurred drops are
+    thick.
+    """
+
+    name: ClassVar[str] = "spatter"
+    fidelity = "E"
+    constants: ClassVar = {  # mean and deviation of the noise, its blur, the threshold, strength or blur, whether mud
+        32: (
+            (0.62, 0.1, 0.7, 0.7, 0.5, 0),
+            (0.65, 0.1, 0.8, 0.7, 0.5, 0),
+            (0.65, 0.3, 1, 0.69, 0.5, 0),
+            (0.65, 0.1, 0.7, 0.69, 0.6, 1),
+            (0.65, 0.1, 0.5, 0.68, 0.6, 1),
+        ),
+        64: (
+            (0.62, 0.1, 0.7, 0.7, 0.6, 0),
+            (0.65, 0.1, 0.8, 0.7, 0.6, 0),
+            (0.65, 0.3, 1, 0.69, 0.6, 0),
+            (0.65, 0.1, 0.7, 0.68, 0.6, 1),
+            (0.65, 0.1, 0.5, 0.67, 0.6, 1),
+        ),
+        224: (
+            (0.65, 0.3, 4, 0.69, 0.6, 0),
+            (0.65, 0.3, 3, 0.68, 0.6, 0),
+            (0.65, 0.3, 2, 0.68, 0.5, 0),
+            (0.65, 0.3, 1, 0.65, 1.5, 1),
+            (0.67, 0.4, 1, 0.65, 1.5, 1),
+        ),
+    }
+
+    def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """One field of noise for each image."""
+        height, width = images.shape[-2:]
+        mean, deviation, blur, threshold, last, mud = cast("tuple[float, ...]", self.setting(height, width))
+        layer = mean + deviation * smooth(rng.normal16(ids, (height, width), seed, self.name), blur, "nearest")
+        if mud:
+            mask = smooth((layer > threshold).float(), last, "nearest")
+            mask = torch.where(mask < 0.8, 0, mask)
+            return self.levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
+        liquid = torch.where(layer < threshold, 0, layer)
+        mask = liquid * in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
+        highest = mask.amax((1, 2), keepdim=True)
+        return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * last, WATER))
+
+
+def tinted(mask: Tensor, colour: tuple[float, ...]) -> Tensor:
+    """A mask (B, H, W) times a colour of three levels, (B, 3, H, W)."""
+    return mask[:, None] * torch.tensor(colour, device=mask.device).view(3, 1, 1)

@@ -1,0 +1,69 @@
+"""Zoom blur: a camera that moved forward."""
+
+from collections import Counter
+from math import ceil
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_wb.stressors.corruptions.corruption import Corruption
+from robustbench_wb.stressors.corruptions.filters import Banded, exact_floats, in_blocks
+
+_PLACES = 4  # binary places of a level between the two passes
+
+
+class ZoomBlur(Corruption):
+    """The mean of an image and of its centre enlarged by factors from 1 on (Hendrycks & Dietterich 2019).
+
+    Bilinear, the corners of the crop on the corners of what it becomes; factor 1 is one of them, so the image counts
+    twice. Factors that crop and enlarge by the same numbers of pixels are worked out once.
+    """
+
+    name: ClassVar[str] = "zoom-blur"
+    fidelity = "E"
+    constants: ClassVar = {  # last factor, step
+        32: ((1.06, 0.01), (1.11, 0.01), (1.15, 0.01), (1.20, 0.01), (1.25, 0.01)),
+        64: ((1.06, 0.01), (1.11, 0.01), (1.15, 0.01), (1.20, 0.01), (1.25, 0.01)),
+        224: ((1.11, 0.01), (1.15, 0.01), (1.20, 0.02), (1.24, 0.02), (1.30, 0.03)),
+    }
+
+    def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """No draws."""
+        last, step = cast("tuple[float, float]", self.setting(*images.shape[-2:]))
+        factors = np.arange(1, last + step / 2, step).tolist()
+        sizes = Counter(tuple(zoomed(side, factor) for side in images.shape[-2:]) for factor in factors)
+        dtype = exact_floats(images.device)
+        zooms = []
+        for (tall, wide), times in sizes.items():
+            down = zoom_matrix(images.shape[-2], *tall) / 2**_PLACES
+            along = zoom_matrix(images.shape[-1], *wide) * 2**_PLACES
+            zooms.append((Banded(down.to(images.device, dtype)), Banded(along.to(images.device, dtype)), times))
+
+        def blur(block: Tensor) -> Tensor:
+            values, total = block.to(dtype), block.float()
+            for down, along, times in zooms:
+                # 8 + 16 bits, rounded to 8 + 4; then times 12 bits.
+                total += down.columns(along.rows(values).round_()).float().mul_(times)
+            return self.levels(total / (len(factors) + 1))
+
+        return in_blocks(images, blur)
+
+
+def zoomed(side: int, factor: float) -> tuple[int, int]:
+    """Pixels of the crop, and of what it is enlarged to (then trimmed to the side)."""
+    crop = ceil(side / factor)
+    return crop, round(crop * factor)
+
+
+def zoom_matrix(side: int, crop: int, size: int) -> Tensor:
+    """What enlarges the centre of a line of pixels: float64 (side, side), multiples of 2^-12, rows that sum to 1."""
+    positions = (np.arange(side) + (size - side) // 2) * ((crop - 1) / (size - 1))
+    low = np.minimum(positions.astype(np.int64), crop - 2)
+    part = np.round((positions - low) * 2**12) / 2**12
+    matrix = np.zeros((side, side))
+    taken = low + (side - crop) // 2
+    matrix[np.arange(side), taken] = 1 - part
+    matrix[np.arange(side), taken + 1] = part
+    return torch.from_numpy(matrix)

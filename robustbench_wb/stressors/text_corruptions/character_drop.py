@@ -1,0 +1,21 @@
+"""Missing letters."""
+
+import re
+from typing import ClassVar
+
+from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCorruption, percent
+
+
+class CharacterDrop(TextCorruption):
+    """A letter is left out.
+
+    Units: letters of any script. The marks that combine with one stay.
+    """
+
+    name: ClassVar[str] = "character-drop"
+    rates = percent(2, 4, 6, 8, 10)
+    pattern = re.compile(f"({LETTER})")
+
+    def change(self, unit: str, number: int) -> str:
+        """Nothing."""
+        return ""

@@ -1,0 +1,22 @@
+"""Letters too many."""
+
+import re
+from string import ascii_lowercase
+from typing import ClassVar
+
+from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCorruption, percent
+
+
+class CharacterInsert(TextCorruption):
+    """A letter from a to z is put behind a letter.
+
+    Units: letters of any script.
+    """
+
+    name: ClassVar[str] = "character-insert"
+    rates = percent(2, 4, 6, 8, 10)
+    pattern = re.compile(f"({LETTER})")
+
+    def change(self, unit: str, number: int) -> str:
+        """The letter and another, each of the 26 alike likely."""
+        return unit + ascii_lowercase[number % 26]

@@ -1,0 +1,70 @@
+"""What all corruptions of texts share: what a unit is, how many of them a severity takes, and how one is rewritten."""
+
+from abc import abstractmethod
+from fractions import Fraction
+from re import Pattern
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from robustbench_wb import rng
+from robustbench_wb.stressors.blind import BlindTexts
+from robustbench_wb.stressors.share import lowest, rounded
+
+LETTER = r"[^\W\d_]"
+"""One letter, of any script; a combining mark is none."""
+WORD = r"(?<!\S)\S++\s*+"
+"""A word with the spaces behind it: whatever stands between spaces."""
+_POSITIVE = (1 << 63) - 1
+
+
+def percent(*shares: int) -> tuple[Fraction, ...]:
+    """Shares in percent, exact."""
+    return tuple(Fraction(share, 100) for share in shares)
+
+
+class TextCorruption(BlindTexts):
+    """Base of the corruptions. A subclass says what its units are, rewrites one, and holds a rate for each severity.
+
+    Which units are taken, and what becomes of one, does not depend on the severity: a higher one adds to a lower one.
+    Offsets, keys and letters come from one call of the counted generator for each text.
+    """
+
+    axis: ClassVar[str | None] = "severity"
+    rates: ClassVar[tuple[Fraction, ...]]
+    """The share of the units that each severity takes. Severity s changes about 8 s percent of the words of English."""
+    pattern: ClassVar[Pattern[str]]
+    """Finds the units; one group, around the whole. Linear in the length of any text."""
+
+    severity: int = Field(ge=1, le=5)
+
+    @property
+    def rate(self) -> Fraction:
+        """Share of the units that is rewritten."""
+        return self.rates[self.severity - 1]
+
+    @abstractmethod
+    def change(self, unit: str, number: int) -> str:
+        """A unit rewritten, never to what it was; ``number`` is random, 63 bits."""
+
+    def split(self, text: str, number: int) -> list[str]:
+        """A text in pieces, of which every second one may be a unit; ``number`` is random, 63 bits."""
+        return self.pattern.split(text)
+
+    def admits(self, piece: str) -> bool:
+        """Whether a piece that the pattern finds can be rewritten."""
+        return True
+
+    def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
+        """Rewrites rate x units, rounded up or down by chance (:func:`~robustbench_wb.stressors.share.rounded`)."""
+        draws = rng.words(torch.tensor([sample]), 2 + 2 * len(text), seed, self.name)[0]
+        first, second = draws[:2].tolist()
+        pieces = self.split(text, second & _POSITIVE)
+        units = [at for at in range(1, len(pieces), 2) if self.admits(pieces[at])]
+        count = rounded(self.rate, len(units), first)
+        keys, numbers = draws[2 : 2 + 2 * len(units)].view(-1, 2).unbind(1)
+        for number in lowest(keys[None], torch.tensor([count]))[0].nonzero()[:, 0].tolist():
+            at = units[number]
+            pieces[at] = self.change(pieces[at], int(numbers[number]) & _POSITIVE)
+        return "".join(pieces), count, len(units)

@@ -1,0 +1,24 @@
+"""Punctuation left out and put in."""
+
+import re
+from typing import ClassVar
+from unicodedata import category
+
+from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
+
+MARKS = ".,;:!?"
+
+
+class Punctuation(TextCorruption):
+    """The mark at the end of a word is dropped; a word without one gets one.
+
+    Units: whatever stands between spaces.
+    """
+
+    name: ClassVar[str] = "punctuation"
+    rates = percent(8, 16, 24, 32, 40)
+    pattern = re.compile(r"(\S+)")
+
+    def change(self, unit: str, number: int) -> str:
+        """One mark fewer or more."""
+        return unit[:-1] if category(unit[-1]).startswith("P") else unit + MARKS[number % len(MARKS)]

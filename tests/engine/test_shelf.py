@@ -1,0 +1,162 @@
+"""Perturbed samples are made once, shared by all subjects, bound to what they depend on, and can be made again."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linear_model import LINEAR
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import ExitCode, UsageError
+from robustbench_wb.folders import cache_folder
+from robustbench_wb.source import PACKAGE_ROOT
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.stressors.corruptions.gaussian_noise import GaussianNoise
+
+NOISE = ("gaussian-noise;severity=2", "gaussian-noise;severity=5")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The severities that were really made, in order."""
+    found: list[int] = []
+    perturb = GaussianNoise.perturb
+
+    def counted(self: GaussianNoise, *given: object) -> object:
+        found.append(self.severity)
+        return perturb(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GaussianNoise, "perturb", counted)
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., list[ScoreRow]]:
+    (tmp_path / "own.py").write_text(LINEAR)
+
+    def measure(results: str = "r", **changes: object) -> list[ScoreRow]:
+        fields: dict[str, object] = {
+            "variants": (f"{tmp_path / 'own.py'}:make",),
+            "recipe": "none",
+            "stressors": NOISE,
+            "samples": 90,
+            "device": "cpu",
+        }
+        return harness.run(RunRequest.model_validate({**fields, **changes}), str(tmp_path / results)).rows
+
+    return measure
+
+
+def shelf() -> list[Path]:
+    return sorted(cache_folder("perturbed").iterdir())
+
+
+def test_two_subjects_are_given_the_same_samples_made_once(
+    run: Callable[..., list[ScoreRow]], made: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "other.py").write_text(LINEAR.replace("SCALE = 1.0", "SCALE = 2.0"))
+    rows = run(variants=(f"{tmp_path / 'own.py'}:make", f"{tmp_path / 'other.py'}:make"))
+    assert made == [2, 5]
+    digests = [row.perturbed for row in rows]
+    assert digests[0] == digests[3] == ""  # the clean cells
+    assert digests[1:3] == digests[4:6]
+    assert digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"samples": 80}, {"stressors": ("gaussian-noise;severity=2;mode=reference",)}]
+)
+def test_what_matters_is_part_of_the_address(
+    run: Callable[..., list[ScoreRow]], made: list[int], change: dict[str, object]
+) -> None:
+    first, second = run()[1], run("r2", **change)[1]
+    assert made[:2] == [2, 5]
+    assert len(made) > 2
+    assert first.perturbed != second.perturbed
+
+
+def test_batches_do_not_matter(run: Callable[..., list[ScoreRow]], made: list[int], tmp_path: Path) -> None:
+    whole, small = run(batch=256), run("r2", batch=7)
+    assert made == [2, 5]
+    shutil.rmtree(cache_folder("perturbed"))
+    again = run("r3", batch=7)
+    assert [row.perturbed for row in whole] == [row.perturbed for row in small] == [row.perturbed for row in again]
+    stores = [RecordStore(str(tmp_path / name)).find([row.key for row in whole]) for name in ("r", "r2", "r3")]
+    for row in whole:
+        first, *others = (store[row.key] for store in stores)
+        assert all(np.array_equal(first.states, other.states) for other in others)
+
+
+def test_a_damaged_copy_is_made_again(run: Callable[..., list[ScoreRow]], made: list[int]) -> None:
+    before = run()
+    for folder in shelf():
+        content = bytearray((folder / "inputs.npy").read_bytes())
+        content[-1] ^= 1
+        (folder / "inputs.npy").write_bytes(bytes(content))
+    after = run("r2")
+    assert made == [2, 5, 2, 5]
+    assert [row.perturbed for row in before] == [row.perturbed for row in after]
+
+
+def test_what_was_used_longest_ago_makes_room(
+    run: Callable[..., list[ScoreRow]], made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    size = sum(file.stat().st_size for file in shelf()[0].iterdir())
+    monkeypatch.setenv("RBWB_SHELF_GB", str(2.5 * size / 1e9))
+    run("r2", stressors=("gaussian-noise;severity=3",))
+    assert len(shelf()) == 2
+    run("r3", stressors=("gaussian-noise;severity=5",))  # the newer of the first two is still there
+    assert made == [2, 5, 3]
+
+
+def test_what_does_not_fit_is_made_for_each_subject(
+    run: Callable[..., list[ScoreRow]], made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = run()
+    monkeypatch.setenv("RBWB_SHELF_GB", "0")
+    rows = run("r2")
+    assert made == [2, 5, 2, 5]
+    assert [row.accuracy for row in rows] == [row.accuracy for row in kept]
+    assert {row.perturbed for row in rows} == {""}
+
+
+@pytest.mark.parametrize("limit", ["a lot", "-1", "nan"])
+def test_a_limit_that_is_no_number_is_one_line(
+    run: Callable[..., list[ScoreRow]], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("RBWB_SHELF_GB", limit)
+    with pytest.raises(UsageError, match="RBWB_SHELF_GB"):
+        run()
+
+
+def test_a_changed_constant_is_another_measurement(tmp_path: Path) -> None:
+    """In a copy of the package: the digest of the source says so, ``diff`` refuses and names the field."""
+    shutil.copytree(PACKAGE_ROOT, tmp_path / "robustbench_wb", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "own.py").write_text(LINEAR)
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "robustbench_wb", *words, "--results", "r"]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    stressors = ("--stressor", "contrast;severity=1", "--stressor", "saturate;severity=1")
+    task = ("run", "--variant", "own.py:make", "--recipe", "none", "--samples", "20", *stressors)
+    assert command(*task, "--progress", "none").returncode == ExitCode.OK
+    constants = tmp_path / "robustbench_wb" / "stressors" / "corruptions" / "contrast.py"
+    constants.write_text(constants.read_text().replace("32: (0.75,", "32: (0.74,"))
+    again = command(*task, "--progress", "none")
+    assert "1 cells measured, 2 reused" in again.stderr
+    compared = command("diff", "v1", "v2")
+    assert compared.returncode == ExitCode.NOT_COMPARABLE
+    assert "stressor_code" in compared.stdout

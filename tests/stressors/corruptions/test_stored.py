@@ -1,0 +1,130 @@
+"""Published corrupted images are used where they lie, in the task's own order or not at all."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from typer.testing import CliRunner
+
+from robustbench_wb.cli import harness
+from robustbench_wb.cli.app import app
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import UsageError
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.stressors.blind import Blind
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.digits import DIGITS
+from robustbench_wb.tasks.task import Split
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return DIGITS.load(None).test
+
+
+@pytest.fixture
+def arrays(tmp_path: Path, split: Split) -> Path:
+    """A folder in CIFAR-C's layout: severity s inverts the first 60 s images, so that each severity is another one."""
+    rows = []
+    for severity in range(1, 6):
+        images = split.inputs.copy()
+        images[: 60 * severity] = 255 - images[: 60 * severity]
+        rows.append(images.transpose(0, 2, 3, 1))
+    folder = tmp_path / "digits-c"
+    folder.mkdir()
+    np.save(folder / "invert.npy", np.concatenate(rows))
+    np.save(folder / "labels.npy", np.tile(split.labels, 5))
+    return folder
+
+
+def run(folder: Path, results: Path, *severities: int, recipe: str = "none") -> list[ScoreRow]:
+    stressors = tuple(f"stored;corruption=invert;folder={folder};severity={severity}" for severity in severities)
+    request = RunRequest(variants=("vit",), recipe=recipe, stressors=stressors, device="cpu")
+    return harness.run(request, str(results)).rows
+
+
+def test_each_severity_is_its_own_part_of_the_array(arrays: Path, split: Split, tmp_path: Path) -> None:
+    rows = run(arrays, tmp_path / "r", 1, 5)
+    assert [(row.stressor, row.strength, row.status) for row in rows[1:]] == [
+        ("stored-invert", "1", "ok"),
+        ("stored-invert", "5", "ok"),
+    ]
+    assert len({row.perturbed for row in rows}) == 3  # none, and one for each severity
+    assert str(arrays) not in rows[1].signature
+
+
+def test_one_changed_pixel_is_another_identity(arrays: Path, tmp_path: Path) -> None:
+    stressor = parse_stressor(f"stored;corruption=invert;folder={arrays};severity=2")
+    before = stressor.code()
+    other = tmp_path / "other"
+    other.mkdir()
+    rows = np.load(arrays / "invert.npy")
+    rows[0, 0, 0, 0] ^= 1
+    np.save(other / "invert.npy", rows)
+    np.save(other / "labels.npy", np.load(arrays / "labels.npy"))
+    assert parse_stressor(f"stored;corruption=invert;folder={other};severity=2").code() != before
+
+
+def reorder(folder: Path) -> None:
+    np.save(folder / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))
+
+
+def shorten(folder: Path) -> None:
+    np.save(folder / "invert.npy", np.load(folder / "invert.npy")[:100])
+
+
+def enlarge(folder: Path) -> None:
+    np.save(folder / "invert.npy", np.load(folder / "invert.npy").repeat(2, axis=1))
+
+
+def truncate(folder: Path) -> None:
+    np.save(folder / "invert.npy", np.load(folder / "invert.npy")[:-1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (reorder, "another order"),
+        (shorten, "holds 20 samples"),
+        (enlarge, r"holds images \(1, 16, 8\)"),
+        (truncate, "not five severities"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_an_error_row(
+    arrays: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(arrays)
+    (row,) = run(arrays, tmp_path / "r", 1)[1:]
+    assert row.status == "error"
+    assert re.search(message, row.error), row.error
+
+
+def test_a_missing_folder_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is neither"):
+        parse_stressor(f"stored;corruption=fog;folder={tmp_path};severity=1")
+    signature = f"stored;corruption=fog;folder={tmp_path};severity=1"
+    done = CliRunner().invoke(app, ["run", "--stressor", signature, "--results", str(tmp_path / "r")])
+    assert done.exit_code != 0
+    assert not (tmp_path / "r").exists()
+
+
+def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
+    """ImageNet-C's layout, for a task whose test split is in the order of its classes."""
+    order = np.argsort(split.labels, kind="stable")
+    for number, row in enumerate(order):
+        place = tmp_path / "c" / "fog" / "3" / f"n{split.labels[row]:02d}" / f"{number:05d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - split.inputs[row, 0]).convert("RGB").save(place)
+    stressor = parse_stressor(f"stored;corruption=fog;folder={tmp_path / 'c'};severity=3")
+    assert isinstance(stressor, Blind)
+    images = torch.tensor(split.inputs[order]).repeat(1, 3, 1, 1).float() / 255
+    chosen = torch.tensor([5, 0, 359])
+    job = Job(nn.Identity(), images[chosen], torch.tensor(split.labels[order])[chosen], chosen, 0, 8)
+    expected = 255 - split.inputs[order][chosen.numpy()].repeat(3, axis=1)
+    assert (stressor.make(job).inputs == expected).all()
