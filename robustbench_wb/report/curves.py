@@ -38,8 +38,9 @@ def curves_blocks(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], v
         for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
             blocks.append(_successes(f"{_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
         blocks.append(Block("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
-    for subjects in _grouped(errors, lambda one: one.clean.panel):
-        blocks += _errors(_title(subjects[0].clean, version), subjects)
+    for subjects in _grouped(errors, lambda one: (one.clean.panel, one.stored)):
+        files = ", published files" if subjects[0].stored else ""
+        blocks += _errors(_title(subjects[0].clean, version) + files, subjects)
     return blocks
 
 

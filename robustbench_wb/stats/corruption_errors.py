@@ -1,6 +1,6 @@
 """Errors under the common corruptions: as they are, and beside those of a reference (Hendrycks & Dietterich 2019)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,9 +11,11 @@ from robustbench_wb.spec import Spec
 from robustbench_wb.stats.alexnet import CLEAN_ERROR, COMMON, ERRORS
 from robustbench_wb.stats.curves import CLEAN, aligned
 from robustbench_wb.stats.intervals import bootstrap_interval
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import Panel, ScoreRow
 
 SEVERITIES: Final = ("1", "2", "3", "4", "5")
+STORED: Final = "stored-"
+"""What the name of a corruption begins with whose images were read from a published folder."""
 
 
 class Reference(NamedTuple):
@@ -48,6 +50,8 @@ class CorruptionErrors(Spec):
     """One subject in one panel."""
 
     clean: ScoreRow
+    stored: bool
+    """Whether the images were published files, and not made on the fly: another benchmark, though much alike."""
     errors: dict[str, tuple[float, ...]]
     """Error at each severity, 1 to 5; corruptions of which one is missing or failed are left out."""
     mean: float
@@ -64,7 +68,7 @@ class CorruptionErrors(Spec):
 
 
 def corruption_errors(
-    rows: Iterable[ScoreRow], records: Mapping[str, Record], baseline: str | None = None, alexnet: bool = False
+    rows: Sequence[ScoreRow], records: Mapping[str, Record], baseline: str | None = None, alexnet: bool = False
 ) -> list[CorruptionErrors]:
     """The errors of every subject and panel that has a common corruption at all five severities, and a clean row.
 
@@ -78,11 +82,16 @@ def corruption_errors(
         UsageError: there is no such baseline; or AlexNet is asked for, and the rows are not of ImageNet's 1000 classes
             under the corruptions of ImageNet-C.
     """
-    groups: dict[tuple[object, ...], list[ScoreRow]] = {}
+    cleans = {(row.panel, row.subject): row for row in rows if row.stressor == CLEAN and row.status != "error"}
+    groups: dict[tuple[Panel, tuple[str, ...], bool], list[ScoreRow]] = {}
     for row in rows:
-        if row.stressor in (CLEAN, *ERRORS) and row.status != "error":
-            groups.setdefault((row.panel, row.subject), []).append(row)
-    pairs = [(members, found) for members in groups.values() if (found := _errors(members, records)) is not None]
+        if _corruption(row) in ERRORS and row.status != "error" and (row.panel, row.subject) in cleans:
+            groups.setdefault((row.panel, row.subject, _is_stored(row)), []).append(row)
+    pairs = []
+    for (panel, subject, _), members in groups.items():
+        measured = _errors(cleans[panel, subject], members, records)
+        if measured is not None:
+            pairs.append((members, measured))
     every = [found for _, found in pairs]
     if (baseline is not None or alexnet) and not every:
         raise UsageError("no subject has a common corruption at severities 1 to 5, so there is nothing to normalise")
@@ -97,21 +106,30 @@ def corruption_errors(
     return result
 
 
-def _errors(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> CorruptionErrors | None:
-    """Errors of one subject; None without a clean row, or without a common corruption that is whole."""
+def _corruption(row: ScoreRow) -> str:
+    """Which one it is: published folders write ``gaussian_noise``."""
+    return row.stressor.removeprefix(STORED).replace("_", "-")
+
+
+def _is_stored(row: ScoreRow) -> bool:
+    return row.stressor.startswith(STORED)
+
+
+def _errors(clean: ScoreRow, rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> CorruptionErrors | None:
+    """Errors of one subject; None without a common corruption that is whole."""
     ladders: dict[str, dict[str, ScoreRow]] = {}
     for row in rows:
-        ladders.setdefault(row.stressor, {})[row.strength] = row
-    clean = ladders.pop(CLEAN, {}).get("")
+        ladders.setdefault(_corruption(row), {})[row.strength] = row
     whole = {name: [found[s] for s in SEVERITIES] for name, found in ladders.items() if set(SEVERITIES) <= set(found)}
     common = [row for name in COMMON for row in whole.get(name, [])]
-    if clean is None or not common:
+    if not common:
         return None
     kept = aligned(common, records)
     wrong = None if kept is None else np.mean([record.states != State.ROBUST for record in kept], 0)
     low, high = (None, None) if wrong is None else bootstrap_interval(wrong)
     return CorruptionErrors(
         clean=clean,
+        stored=_is_stored(rows[0]),
         errors={name: tuple(map(_error, whole[name])) for name in ERRORS if name in whole},
         mean=float(np.mean([_error(row) for row in common])),
         low=low,
@@ -125,7 +143,7 @@ def _error(row: ScoreRow) -> float:
 
 def _baseline(name: str, subject: CorruptionErrors, every: Sequence[CorruptionErrors]) -> Reference:
     """The errors of a variant in the same panel, by the same recipe and seed if there are several."""
-    beside = [one for one in every if one.clean.panel == subject.clean.panel]
+    beside = [one for one in every if (one.clean.panel, one.stored) == (subject.clean.panel, subject.stored)]
     found = [one for one in beside if name in (one.clean.variant, f"{one.clean.variant}-{one.clean.size}")]
     alike = [one for one in found if one.clean.subject[2:] == subject.clean.subject[2:]]
     chosen = alike if len(alike) == 1 else found
@@ -150,7 +168,7 @@ def _refuse_others(rows: Sequence[ScoreRow]) -> None:
             )
         calibrations = [part for part in row.signature.split(";") if part.startswith("calibration=")]
         meant = calibrations == ["calibration=224"] if calibrations else row.side >= 120
-        if row.stressor != CLEAN and not meant:
+        if not meant:
             raise UsageError(
                 f"AlexNet's errors are of the corruptions of ImageNet-C (calibration=224); {row.stressor} of task "
                 f"{row.task!r} has {calibrations[0] if calibrations else f'images of {row.side} pixels'}"

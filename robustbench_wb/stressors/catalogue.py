@@ -102,7 +102,6 @@ STRESSORS.add("pixel-dropout", f"{_CONTAMINATION}.pixel_dropout:PixelDropout", "
 STRESSORS.add("dead-channels", f"{_CONTAMINATION}.dead_channels:DeadChannels", "whole channels zero")
 STRESSORS.add("dead-rows", f"{_CONTAMINATION}.dead_rows:DeadRows", "whole rows of pixels black")
 STRESSORS.add("foreign-samples", f"{_CONTAMINATION}.foreign_samples:ForeignSamples", "samples mixed with another image")
-_CONTAMINATION = "robustbench_wb.stressors.contamination"
 STRESSORS.add("label-noise", f"{_CONTAMINATION}.label_noise:LabelNoise", "training labels that are wrong by chance")
 STRESSORS.add("human-labels", f"{_CONTAMINATION}.human_labels:HumanLabels", "training labels as people gave them")
 STRESSORS.add("backdoor", f"{_CONTAMINATION}.backdoor:Backdoor", "a trigger learnt in training, in every test input")

@@ -146,3 +146,20 @@ def test_a_baseline_must_be_one_subject() -> None:
                *(one.model_copy(update={"recipe": "pgd-at"}) for one in rows if one.variant == "crate")]  # fmt: skip
     with pytest.raises(UsageError, match="has 2 subjects called 'vit'"):
         corruption_errors(recipes, {}, baseline="vit")
+
+
+def test_published_files_are_their_own_benchmark() -> None:
+    rows, records = curve_run()
+    stored = [
+        one.model_copy(update={"stressor": "stored-fog", "accuracy": 0.5, "key": ""})
+        for one in rows
+        if one.stressor == "fog"
+    ]
+    vit, crate, of_vit, of_crate = corruption_errors([*rows, *stored], records, baseline="vit")
+    assert [one.stored for one in (vit, crate, of_vit, of_crate)] == [False, False, True, True]
+    assert (vit.mean, of_vit.mean) == (pytest.approx(0.4), pytest.approx(0.5))
+    assert (crate.normalised[0].mean, of_crate.normalised[0].mean) == (pytest.approx(125), pytest.approx(100))
+    names = [(f"stored-{one.stressor.replace('-', '_')}", one) for one in alexnet_run() if one.stressor != "clean"]
+    files = [one.model_copy(update={"stressor": name, "signature": "stored;corruption=x"}) for name, one in names]
+    (found,) = corruption_errors([alexnet_run()[0], *files], {}, alexnet=True)
+    assert found.normalised[0].mean == pytest.approx(100)

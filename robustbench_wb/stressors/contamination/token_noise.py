@@ -9,6 +9,7 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.contamination.training import LARGE, choose, draw, with_train
 from robustbench_wb.stressors.contamination.training_words import OtherTokens, OtherWords, swap_chosen_words
 from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -21,6 +22,7 @@ class TokenNoise(Retrained):
 
     name: ClassVar[str] = "token-noise"
     axis: ClassVar[str | None] = "rate"
+    modality: ClassVar[Modality] = "tokens"
 
     rate: Exact = Field(ge=0, lt=1)
     """Share of all tokens (words) of the training split."""

@@ -29,8 +29,10 @@ def swap_words(text: str, numbers: Mapping[int, int], swap: Swap) -> str:
     return "".join([*pieces, text[last:]])
 
 
-def swap_chosen_words(dataset: Dataset, rate: Fraction, seed: int, name: str, swap: Swap) -> Contaminated:
-    """The dataset with round(rate x words) of all words of its training texts swapped.
+def swap_chosen_words(
+    dataset: Dataset, rate: Fraction, seed: int, name: str, swap: Swap, spared: frozenset[str] = frozenset()
+) -> Contaminated:
+    """The dataset with round(rate x words) of all words of its training texts swapped, or all that are not ``spared``.
 
     The random number of a word belongs to its place in the split.
 
@@ -38,17 +40,24 @@ def swap_chosen_words(dataset: Dataset, rate: Fraction, seed: int, name: str, sw
         MeasurementError: there are no texts with labels; ``name`` is that of the stressor.
     """
     texts = dataset.train.texts
-    ends = np.cumsum([0, *(len(find_words(text)) for text in texts)])
-    units = int(ends[-1])
-    chosen = choose(round(rate * units), units, seed, name)
+    taken = [_open_words(text, spared) for text in texts]
+    ends = np.cumsum([0, *map(len, taken)])
+    places = np.flatnonzero(np.concatenate([*taken, np.zeros(0, np.bool_)]))
+    count = min(round(rate * int(ends[-1])), len(places))
+    chosen = places[choose(count, len(places), seed, name)]
     numbers = draw(chosen, 1, LARGE, seed, f"{name}/word")[:, 0]
     rows = np.searchsorted(ends, chosen, side="right") - 1
     changed = {}
     for row in np.unique(rows).tolist():
         own = slice(*np.searchsorted(chosen, ends[row : row + 2]))
-        places = (chosen[own] - ends[row]).tolist()
-        changed[row] = swap_words(texts[row], dict(zip(places, numbers[own].tolist(), strict=True)), swap)
-    return Contaminated(with_texts(dataset, changed, name), len(chosen), units)
+        inside = (chosen[own] - ends[row]).tolist()
+        changed[row] = swap_words(texts[row], dict(zip(inside, numbers[own].tolist(), strict=True)), swap)
+    return Contaminated(with_texts(dataset, changed, name), len(chosen), int(ends[-1]))
+
+
+def _open_words(text: str, spared: frozenset[str]) -> NDArray[np.bool_]:
+    """Which words of a text may be chosen, (words,)."""
+    return np.array([text[start:end].lower() not in spared for start, end in find_words(text)], np.bool_)
 
 
 class OtherWords:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.training import draw
 from robustbench_wb.stressors.stressor import Job
 from robustbench_wb.tasks.lexicon import find_words
@@ -67,6 +68,10 @@ def test_texts_and_token_ids_agree(name: str, sentences: Dataset) -> None:
     if name in ("token-noise", "training-word-swap"):
         total = sum(len(find_words(text)) for text in sentences.train.texts)
         assert (found.changed, found.units) == (round(Fraction(total, 10)), total)
+        every = contaminated(f"{name};rate=99/100", sentences)
+        spared = sum(word in STOP_WORDS for text in sentences.train.texts for word in _words(text))
+        swaps = total - spared if name == "training-word-swap" else round(Fraction(99, 100) * total)
+        assert every.changed == swaps
         swapped = [
             (old, new)
             for before, after in zip(sentences.train.texts, train.texts, strict=True)
@@ -76,6 +81,7 @@ def test_texts_and_token_ids_agree(name: str, sentences: Dataset) -> None:
         assert len(swapped) == found.changed
         if name == "training-word-swap":
             assert {new for _, new in swapped} == {"AAA"}
+            assert not {old for old, _ in swapped} & STOP_WORDS
         else:
             assert len({new for _, new in swapped}) > 40
             assert {new for _, new in swapped} <= set(sentences.lexicon.words)
