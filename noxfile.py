@@ -41,12 +41,12 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests, with coverage."""
     coverage = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
-    run(session, "-m", "pytest", "-m", "not slow", "-n", "2", *coverage, *session.posargs, env=ONE_THREAD)
+    run(session, "-m", "pytest", "-n", "2", *coverage, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Real processes killed and resumed, the README's commands, the two PGDs against each other."""
+    """Real processes killed and resumed, the README's commands, fake defences, the two PGDs against each other."""
     run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs, env=ONE_THREAD)
 
 

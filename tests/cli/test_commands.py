@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from robustbench_wb.cli.app import run_cli
+
 MODEL = """
 from torch import nn
 def make(shape):
@@ -119,14 +121,20 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         "cpu",
     ]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "RBWB_CACHE_DIR": cache}, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "RBWB_CACHE_DIR": cache},
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "results").exists():
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
     assert "Traceback" not in errors
@@ -174,11 +182,27 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
     ids=" ".join,
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(
-    arguments: list[str], words: str, cli: Run, tmp_path: Path
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = cli(*arguments)
+    """In this process: what the process adds is its exit code, which the next test looks at."""
+    (tmp_path / "model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    code = run_cli(arguments)
+    shown = capsys.readouterr()
+    assert code == 2
+    assert words in one_line(subprocess.CompletedProcess(arguments, code, shown.out, shown.err))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_mistake_is_the_exit_code_of_the_process(cli: Run, tmp_path: Path) -> None:
+    done = cli("run", "--variant", "crete")
     assert done.returncode == 2
-    assert words in one_line(done)
+    assert "did you mean crate" in one_line(done)
     assert not (tmp_path / "results").exists()
 
 

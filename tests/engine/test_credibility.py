@@ -71,6 +71,7 @@ class Probabilities(Defended):
         return self.inner(images).softmax(1)
 '''
 BALL = "16/255"
+pytestmark = pytest.mark.slow
 STRESSORS = ("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf")
 
 
@@ -139,6 +140,17 @@ def test_an_honest_model_gets_an_a(run: Callable[..., list[ScoreRow]]) -> None:
     )
     for check in json.loads(quick.checks):
         assert check["samples"] > 0
+
+
+def test_an_adversarially_trained_model_gets_an_a(tmp_path_factory: pytest.TempPathFactory) -> None:
+    request = RunRequest(
+        variants=("vit",), recipe="pgd-at", stressors=("quick-linf",), epsilons=("32/255",), samples=120, device="cpu"
+    )
+    clean, quick = harness.run(request, str(tmp_path_factory.mktemp("trained") / "results")).rows
+    assert quick.grade == "A", failed(quick)
+    assert quick.low is not None
+    assert quick.low > 0.5
+    assert (clean.accuracy or 0) - (quick.accuracy or 0) < 0.4
 
 
 def test_grades_are_found_again_with_the_records(run: Callable[..., list[ScoreRow]]) -> None:

@@ -117,6 +117,7 @@ def test_rows_are_joined_to_the_next_lower_strength_of_their_ladder() -> None:
     assert [one.curve for one in strengths(rows, {}, lambda signature: None)] == [None] * 3
 
 
+@pytest.mark.slow
 def test_a_curve_of_pgd_is_the_accuracy_after_each_step_of_a_written_out_loop(
     trained: Callable[[str], nn.Module], digits: Dataset
 ) -> None:

@@ -9,7 +9,7 @@ from robustbench_wb.tasks.task import MAX_TOKENS, default_patch
 
 
 def test_registered_names() -> None:
-    assert TASKS.names()[:3] == ["digits", "fashion-mnist", "cifar10"]
+    assert TASKS.names()[:4] == ["digits", "digits-32", "fashion-mnist", "cifar10"]
     assert find_task("cifar10") is CIFAR10
     assert find_task("fashion-mnist") is FASHION_MNIST
 
