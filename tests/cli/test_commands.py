@@ -52,6 +52,21 @@ def cli(tmp_path: Path, cache: str) -> Run:
     return run
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The same in this process: what a process adds is its start, which takes seconds."""
+    (tmp_path / "model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = run_cli(list(arguments))
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+
+    return run
+
+
 SMALL = ("--variant", "model.py:make", "--samples", "60", "--stressor", "pgd-linf;eps=8/255;steps=3", "--device", "cpu")
 
 
@@ -64,7 +79,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def test_from_run_to_diff_to_leaderboard(cli: Run, tmp_path: Path) -> None:
+def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) -> None:
     first = cli("run", *SMALL)
     assert first.returncode == 0, first.stderr
     assert "pgd-linf" in first.stdout
@@ -79,8 +94,8 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, tmp_path: Path) -> None:
     same = cli("diff", "v1", "v2")
     assert same.returncode == 0
     assert "equivalent" in same.stdout
-    cli("run", *SMALL, "--seed", "1")
-    changed = json.loads(cli("diff", "v2", "v3", "--json").stdout)
+    here("run", *SMALL, "--seed", "1")
+    changed = json.loads(here("diff", "v2", "v3", "--json").stdout)
     assert len(changed["added"]) == 2
     done = cli("leaderboard", "--csv", "board.csv")
     assert done.returncode == 0
@@ -89,15 +104,13 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, tmp_path: Path) -> None:
     assert {row["seed"] for row in rows} == {"0", "1"}
     for row in rows:
         assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
-    assert cli("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode().replace(
-        "\r\n", "\n"
-    )
+    assert here("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode()
     assert {row["metric"] for row in rows} == {"accuracy"}
-    assert "order by accuracy: highest mean" in cli("leaderboard").stdout
-    shown = cli("show", "v1")
+    assert "order by accuracy: highest mean" in here("leaderboard").stdout
+    shown = here("show", "v1")
     assert shown.returncode == 0
     assert "packages" in shown.stdout
-    assert cli("show", "latest", "--json").returncode == 0
+    assert here("show", "latest", "--json").returncode == 0
 
 
 def test_progress_style_and_log_level_change_nothing(cli: Run) -> None:
@@ -182,20 +195,11 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
     ids=" ".join,
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(
-    arguments: list[str],
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], words: str, here: Run, tmp_path: Path
 ) -> None:
-    """In this process: what the process adds is its exit code, which the next test looks at."""
-    (tmp_path / "model.py").write_text(MODEL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    code = run_cli(arguments)
-    shown = capsys.readouterr()
-    assert code == 2
-    assert words in one_line(subprocess.CompletedProcess(arguments, code, shown.out, shown.err))
+    done = here(*arguments)
+    assert done.returncode == 2
+    assert words in one_line(done)
     assert not (tmp_path / "results").exists()
 
 
@@ -206,7 +210,7 @@ def test_a_mistake_is_the_exit_code_of_the_process(cli: Run, tmp_path: Path) -> 
     assert not (tmp_path / "results").exists()
 
 
-def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_checkpoints_that_are_refused(here: Run, tmp_path: Path) -> None:
     command = ("run", *SMALL, "--checkpoint")
     torch.save({"1.weight": torch.zeros(10, 64)}, tmp_path / "pickle.pt")
     (tmp_path / "garbage.safetensors").write_bytes(b"not safetensors at all")
@@ -220,7 +224,7 @@ def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path) -> None:
         "short.safetensors": "lacks '1.bias'",
         "shape.safetensors": "another shape for '1.weight'",
     }.items():
-        done = cli(*command, name)
+        done = here(*command, name)
         assert done.returncode == 2
         assert words in one_line(done)
     assert not (tmp_path / "results" / "scores").exists()
@@ -228,8 +232,8 @@ def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("factory", "words"), [("nan", "not finite"), ("raises", "no such planet"), ("wide", "3")])
-def test_a_model_that_misbehaves_is_an_error_row_and_exit_code_4(factory: str, words: str, cli: Run) -> None:
-    done = cli("run", "--variant", f"model.py:{factory}", *SMALL[2:])
+def test_a_model_that_misbehaves_is_an_error_row_and_exit_code_4(factory: str, words: str, here: Run) -> None:
+    done = here("run", "--variant", f"model.py:{factory}", *SMALL[2:])
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert words in done.stdout
@@ -237,9 +241,9 @@ def test_a_model_that_misbehaves_is_an_error_row_and_exit_code_4(factory: str, w
     assert "0 cells measured" in done.stderr
 
 
-def test_results_in_places_that_cannot_be_written(cli: Run, tmp_path: Path) -> None:
+def test_results_in_places_that_cannot_be_written(here: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("something of mine")
-    done = cli("run", *SMALL, "--results", "file")
+    done = here("run", *SMALL, "--results", "file")
     assert done.returncode == 2
     assert "file" in one_line(done)
     assert (tmp_path / "file").read_text() == "something of mine"
@@ -247,22 +251,22 @@ def test_results_in_places_that_cannot_be_written(cli: Run, tmp_path: Path) -> N
     locked.mkdir()
     locked.chmod(0o555)
     place = "/proc/robustbench" if os.geteuid() == 0 else str(locked)
-    done = cli("run", *SMALL, "--results", place)
+    done = here("run", *SMALL, "--results", place)
     assert done.returncode == 2
     assert place in one_line(done)
 
 
-def test_an_unwritable_csv_is_one_line(cli: Run) -> None:
-    cli("run", *SMALL)
-    done = cli("leaderboard", "--csv", "no/such/folder/board.csv")
+def test_an_unwritable_csv_is_one_line(here: Run) -> None:
+    here("run", *SMALL)
+    done = here("leaderboard", "--csv", "no/such/folder/board.csv")
     assert done.returncode == 2
     assert "cannot be written" in one_line(done)
 
 
-def test_not_comparable_versions_leave_with_3(cli: Run) -> None:
-    cli("run", *SMALL)
-    cli("run", *SMALL[:2], "--samples", "61", *SMALL[4:])
-    done = cli("diff", "v1", "v2")
+def test_not_comparable_versions_leave_with_3(here: Run) -> None:
+    here("run", *SMALL)
+    here("run", *SMALL[:2], "--samples", "61", *SMALL[4:])
+    done = here("diff", "v1", "v2")
     assert done.returncode == 3
     assert "not comparable" in done.stdout
     assert "samples" in done.stdout
@@ -289,9 +293,9 @@ def test_list_and_show_in_json(cli: Run) -> None:
         assert cli("show", name).returncode == 0
 
 
-def test_train_keeps_checkpoints(cli: Run) -> None:
-    first = json.loads(cli("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
-    again = json.loads(cli("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
+def test_train_keeps_checkpoints(here: Run) -> None:
+    first = json.loads(here("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
+    again = json.loads(here("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
     assert first[0]["card"]["trained"] is True
     assert again[0]["card"]["trained"] is False
     assert first[0]["card"]["weights"] == again[0]["card"]["weights"]

@@ -16,8 +16,8 @@ from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.record import Identity, State
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stressors.blind import Blind
-from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.stressors.stressor import Job, Stressed, predict
 from robustbench_wb.stressors.texts.characters import CharacterEdits, one_edit_apart
 from robustbench_wb.stressors.texts.search import WordAttack, changed_words, replace_words
