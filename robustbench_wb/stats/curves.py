@@ -15,6 +15,9 @@ from robustbench_wb.store.rows import ScoreRow
 CLEAN = "clean"
 """The stressor whose row stands at strength 0."""
 
+_TIE = 1e-9
+"""Accuracies that differ by less are equal: they are counts over samples, and the rest is rounding."""
+
 
 class Success(Spec):
     """How often a planted trigger is obeyed by samples of other classes."""
@@ -127,12 +130,12 @@ def breakdown(strengths: NDArray[np.float64], accuracies: NDArray[np.float64], t
     Returns:
         The strength; None where no accuracy is below the threshold.
     """
-    below = np.flatnonzero(accuracies < threshold)
+    below = np.flatnonzero(accuracies < threshold - _TIE)
     if not len(below):
         return None
     end = int(below[0])
     (x0, x1), (y0, y1) = strengths[end - 1 : end + 1], accuracies[end - 1 : end + 1]
-    return float(x0 + (x1 - x0) * (y0 - threshold) / (y0 - y1))
+    return float(x0 + (x1 - x0) * max(0.0, y0 - threshold) / (y0 - y1))
 
 
 def aligned(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Record] | None:

@@ -71,6 +71,12 @@ def test_weights_add_up_and_a_step_down_is_found() -> None:
     assert breakdown(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.2, 0.9]), 0.6) == pytest.approx(0.25)
 
 
+def test_a_tie_that_rounding_hides_is_no_breakdown() -> None:
+    strengths, accuracies = np.array([0.0, 1.0]), np.array([0.6, 0.35])
+    assert breakdown(strengths, accuracies, float(np.nextafter(0.35, 1))) is None
+    assert breakdown(strengths, accuracies, 0.35 + 1 / 10_000) == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize(("n", "right"), [(200, 140), (360, 350), (50, 25)])
 def test_the_bootstrap_of_a_proportion_is_binomial(n: int, right: int) -> None:
     low, high = bootstrap_interval(np.array(counted(right, n), float))
