@@ -48,15 +48,7 @@ def curves_json(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], ver
     """``{"version": 3, "curves": [...], "corruption_errors": [...]}``: names and numbers of each."""
     content = {
         "version": version,
-        "curves": [
-            {
-                **_facts(one.rows[-1]),
-                "stressor": one.stressor,
-                "points": [_point(one, at) for at in range(len(one.rows))],
-            }
-            | plain(one.model_dump(exclude={"rows", "strengths"}))
-            for one in curves
-        ],
+        "curves": [_curve(one) for one in curves],
         "corruption_errors": [{**_facts(one.clean), **plain(one.model_dump(exclude={"clean"}))} for one in errors],
     }
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -75,7 +75,7 @@ class Quick(Ensemble):
         "pgd;steps=20;step=1/8;loss=margin",
         "pgd;steps=20;step=1/8;loss=ce",
         "apgd-t;steps=20;targets=3",
-        "square;queries=200",
+        "square;queries=500",
     )
 
 
