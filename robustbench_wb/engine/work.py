@@ -1,12 +1,23 @@
 """How much work a plan is, in forward passes of one sample: what a forecast of its time is made from."""
 
+import time
+from collections.abc import Mapping
+
+import torch
+
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
+from robustbench_wb.engine.subject import untrained
+from robustbench_wb.errors import HarnessError
+from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.models.variant import Variant
 from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
 BACKWARD = 2
 """A backward pass costs about twice a forward pass."""
+TIMED = 64
+"""Samples that a pass is timed on."""
 UNKNOWN = (100, 100)
 """Passes that a stressor is reckoned with that cannot tell them: an attack of a library."""
 
@@ -44,6 +55,36 @@ def inner_passes(recipe: Recipe) -> tuple[int, int]:
     return adversary.steps + looks, adversary.steps + losses
 
 
+def pass_seconds(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> float | None:
+    """Seconds of a forward pass of one sample, timed on a few; None for a model from outside, which is not built twice,
+    and for one that cannot be built."""
+    if not isinstance(subject.source, Variant):
+        return None
+    try:
+        model = untrained(subject, dataset, 0).to(device).eval()
+    except HarnessError:  # the run will say so
+        return None
+    inputs = to_inputs(dataset.test.inputs[:TIMED], device)
+    taken = []
+    with torch.no_grad():
+        for _ in range(3):
+            started = time.perf_counter()
+            model(inputs).sum().item()  # waits for the device
+            taken.append(time.perf_counter() - started)
+    return min(taken[1:]) / len(inputs)
+
+
+def weights(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, float]]:
+    """What a pass of each subject costs, by name and for each task; the mean of the others where it is not known."""
+    found: list[Mapping[str, float]] = []
+    for task, dataset in zip(plan.tasks, datasets, strict=True):
+        timed = {subject.name: pass_seconds(subject, dataset, device) for subject in task.subjects}
+        known = [seconds for seconds in timed.values() if seconds is not None]
+        other = sum(known) / len(known) if known else 1.0
+        found.append({name: other if seconds is None else seconds for name, seconds in timed.items()})
+    return found
+
+
 def training_work(subject: SubjectPlan, dataset: Dataset) -> float:
     """That of training a subject."""
     forwards, backwards = inner_passes(subject.recipe)
@@ -63,11 +104,11 @@ def subject_work(subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dat
     return (1 + retrained) * training_work(subject, dataset) + measured
 
 
-def plan_work(plan: Plan, datasets: list[Dataset]) -> float:
-    """That of everything."""
+def plan_work(plan: Plan, datasets: list[Dataset], weights: list[Mapping[str, float]]) -> float:
+    """That of everything, each subject's by its weight."""
     return sum(
-        subject_work(subject, task.ladders, dataset, evaluated(plan, dataset))
-        for task, dataset in zip(plan.tasks, datasets, strict=True)
+        own[subject.name] * subject_work(subject, task.ladders, dataset, evaluated(plan, dataset))
+        for task, dataset, own in zip(plan.tasks, datasets, weights, strict=True)
         for subject in task.subjects
     )
 
