@@ -23,7 +23,7 @@ from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State
 from robustbench_wb.engine.shelf import Shelf
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.engine.work import ladder_work, plan_work, training_work, weights
+from robustbench_wb.engine.work import Cost, costs, ladder_work, plan_work, training_work
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
@@ -55,10 +55,10 @@ class Ledger(Protocol):
 def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
     """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others."""
     cells: list[Measured] = []
-    costs = weights(job.plan, job.datasets, job.device)
-    with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets, costs)) as whole:
+    trial = costs(job.plan, job.datasets, job.device)
+    with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets, trial)) as whole:
         progress = Tied(job.progress, whole)
-        for task, dataset, own in zip(job.plan.tasks, job.datasets, costs, strict=True):
+        for task, dataset, own in zip(job.plan.tasks, job.datasets, trial, strict=True):
             bench = _Bench(job, ledger, task, dataset, progress, own)
             for subject in task.subjects:
                 cells += bench.graded(list(bench.cells(subject)))
@@ -83,10 +83,10 @@ class _Bench:
         task: TaskPlan,
         dataset: Dataset,
         progress: Tied,
-        weights: Mapping[str, float],
+        costs: Mapping[str, Cost],
     ) -> None:
         self.job, self.ledger, self.task, self.dataset = job, ledger, task, dataset
-        self.progress, self.weights = progress, weights
+        self.progress, self.costs = progress, costs
         self.samples = choose_samples(dataset, job.plan.samples)
         self.data_digest = dataset.test.digest()
         self.samples_digest = digest(self.samples.ids.tolist())
@@ -102,7 +102,7 @@ class _Bench:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
         first, *attacks = self.task.ladders
         try:
-            with one_line(plan.name), self.progress.piece(self.weights[plan.name] * training_work(plan, self.dataset)):
+            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self.costs[plan.name])):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
@@ -138,7 +138,7 @@ class _Bench:
             try:
                 with (
                     one_line(rung.name),
-                    self.progress.piece(self.weights[plan.name] * training_work(plan, self.dataset)),
+                    self.progress.piece(training_work(plan, self.dataset, self.costs[plan.name])),
                 ):
                     subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
             except MeasurementError as error:
@@ -214,8 +214,7 @@ class _Bench:
         for step in self._steps(subject, ladder):
             cells = [self._cell(plan, rung) for rung in step.rungs]
             try:
-                work = ladder_work(Ladder(step.rungs), len(self.samples))
-                with self.progress.piece(self.weights[plan.name] * work):
+                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self.costs[plan.name])):
                     measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)

@@ -1,10 +1,12 @@
-"""How much work a plan is, in forward passes of one sample: what a forecast of its time is made from."""
+"""How much work a plan is, in seconds as a short trial has them: what a forecast of its time is made from."""
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 
+from robustbench_wb.engine.doctor.cost import timed, train_pass
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
 from robustbench_wb.engine.subject import untrained
 from robustbench_wb.errors import HarnessError
@@ -15,7 +17,7 @@ from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
 BACKWARD = 2
-"""A backward pass costs about twice a forward pass."""
+"""An input gradient costs about twice a forward pass, beyond that."""
 TIMED = 64
 """Samples that a pass is timed on."""
 UNKNOWN = (100, 100)
@@ -55,9 +57,17 @@ def inner_passes(recipe: Recipe) -> tuple[int, int]:
     return adversary.steps + looks, adversary.steps + losses
 
 
-def pass_seconds(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> float | None:
-    """Seconds of a forward pass of one sample, timed on a few; None for a model from outside, which is not built twice,
-    and for one that cannot be built."""
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that one sample takes."""
+
+    forward: float
+    training: float
+    """A forward pass and one back to the weights."""
+
+
+def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Cost | None:
+    """Timed on a few samples; None for a model from outside, which is not built twice, and for one that cannot be."""
     if not isinstance(subject.source, Variant):
         return None
     try:
@@ -65,50 +75,48 @@ def pass_seconds(subject: SubjectPlan, dataset: Dataset, device: torch.device) -
     except HarnessError:  # the run will say so
         return None
     inputs = to_inputs(dataset.test.inputs[:TIMED], device)
-    taken = []
     with torch.no_grad():
-        for _ in range(3):
-            started = time.perf_counter()
-            model(inputs).sum().item()  # waits for the device
-            taken.append(time.perf_counter() - started)
-    return min(taken[1:]) / len(inputs)
+        forward = timed(lambda: model(inputs), device)
+    return Cost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
 
 
-def weights(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, float]]:
-    """What a pass of each subject costs, by name and for each task; the mean of the others where it is not known."""
-    found: list[Mapping[str, float]] = []
+def costs(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, Cost]]:
+    """Those of the subjects by name, for each task; the mean of the others where one is not known."""
+    found: list[Mapping[str, Cost]] = []
     for task, dataset in zip(plan.tasks, datasets, strict=True):
-        timed = {subject.name: pass_seconds(subject, dataset, device) for subject in task.subjects}
-        known = [seconds for seconds in timed.values() if seconds is not None]
-        other = sum(known) / len(known) if known else 1.0
-        found.append({name: other if seconds is None else seconds for name, seconds in timed.items()})
+        own = {subject.name: cost(subject, dataset, device) for subject in task.subjects}
+        known = [one for one in own.values() if one is not None] or [Cost(1.0, 1.0 + BACKWARD)]
+        mean = Cost(fmean(one.forward for one in known), fmean(one.training for one in known))
+        found.append({name: one or mean for name, one in own.items()})
     return found
 
 
-def training_work(subject: SubjectPlan, dataset: Dataset) -> float:
-    """That of training a subject."""
+def training_work(subject: SubjectPlan, dataset: Dataset, cost: Cost) -> float:
+    """Seconds of training a subject."""
     forwards, backwards = inner_passes(subject.recipe)
-    return trained_samples(subject, dataset) * (1 + BACKWARD + forwards + BACKWARD * backwards)
+    return trained_samples(subject, dataset) * (cost.training + (forwards + BACKWARD * backwards) * cost.forward)
 
 
-def ladder_work(ladder: Ladder, samples: int) -> float:
-    """That of measuring a ladder on trained subjects, where no sample is broken."""
+def ladder_work(ladder: Ladder, samples: int, cost: Cost) -> float:
+    """Seconds of measuring a ladder on trained subjects, where no sample is broken."""
     forwards, backwards = passes(ladder) or (len(ladder.rungs) * UNKNOWN[0], len(ladder.rungs) * UNKNOWN[1])
-    return samples * (forwards + BACKWARD * backwards)
+    return samples * (forwards + BACKWARD * backwards) * cost.forward
 
 
-def subject_work(subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dataset, samples: int) -> float:
-    """That of training a subject and measuring all its cells."""
+def subject_work(
+    subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dataset, samples: int, cost: Cost
+) -> float:
+    """Seconds of training a subject and measuring all its cells."""
     retrained = sum(len(ladder.rungs) for ladder in ladders if isinstance(ladder.rungs[0], Retrained))
-    measured = sum(ladder_work(ladder, samples) for ladder in ladders)
-    return (1 + retrained) * training_work(subject, dataset) + measured
+    measured = sum(ladder_work(ladder, samples, cost) for ladder in ladders)
+    return (1 + retrained) * training_work(subject, dataset, cost) + measured
 
 
-def plan_work(plan: Plan, datasets: list[Dataset], weights: list[Mapping[str, float]]) -> float:
-    """That of everything, each subject's by its weight."""
+def plan_work(plan: Plan, datasets: list[Dataset], costs: list[Mapping[str, Cost]]) -> float:
+    """Seconds of everything."""
     return sum(
-        own[subject.name] * subject_work(subject, task.ladders, dataset, evaluated(plan, dataset))
-        for task, dataset, own in zip(plan.tasks, datasets, weights, strict=True)
+        subject_work(subject, task.ladders, dataset, evaluated(plan, dataset), own[subject.name])
+        for task, dataset, own in zip(plan.tasks, datasets, costs, strict=True)
         for subject in task.subjects
     )
 

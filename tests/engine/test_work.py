@@ -1,4 +1,4 @@
-"""How much work a plan is: counted by hand, and weighed by what a pass of each subject takes."""
+"""How much work a plan is: counted by hand, and weighed by what a pass of each subject takes in a trial."""
 
 import time
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robustbench_wb.engine import work
 from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.work import plan_work, weights
+from robustbench_wb.engine.work import Cost, costs, plan_work
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.tasks.task import Dataset
 
@@ -33,18 +33,20 @@ class Slow(nn.Module):
 def test_a_plan_is_the_sum_of_its_passes(digits: Dataset) -> None:
     signatures = ("gaussian-noise;severity=3", "pgd-linf;eps=8/255;steps=7;loss=ce", "label-noise;rate=1/5")
     plan = planned(variants=("vit", "crate"), stressors=signatures)
-    training = 30 * 1437 * 3  # epochs, samples, a pass forward and one back that costs two
+    training = 30 * 1437 * 5  # epochs, samples, seconds of a training pass
     clean, noise, labels = 2 * 100, 2 * 100, 2 * 100  # two passes for the verdict
     attack = (8 + 1 + 2 * 7) * 100  # seven steps and a last look, a verdict, seven gradients
-    subject = 2 * training + clean + noise + labels + attack
-    assert plan_work(plan, [digits], [{"vit": 1.0, "crate": 0.5}]) == 1.5 * subject
+    measured = clean + noise + labels + attack
+    trial = {"vit": Cost(1.0, 5.0), "crate": Cost(0.5, 2.5)}
+    assert plan_work(plan, [digits], [trial]) == 1.5 * (2 * training + measured)
 
 
 def test_a_subject_that_takes_longer_weighs_more(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"vit": 0.02, "crate": 0.08}
     monkeypatch.setattr(work, "untrained", lambda subject, dataset, seed: Slow(seconds[subject.name]))
-    (found,) = weights(planned(variants=("vit", "crate")), [digits], CPU)
-    assert 2 < found["crate"] / found["vit"] < 6
+    (found,) = costs(planned(variants=("vit", "crate")), [digits], CPU)
+    assert 2 < found["crate"].forward / found["vit"].forward < 6
+    assert 2 < found["crate"].training / found["vit"].training < 6
 
 
 def test_what_cannot_be_timed_is_taken_for_an_average_one(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,5 +56,6 @@ def test_what_cannot_be_timed_is_taken_for_an_average_one(digits: Dataset, monke
         return Slow(0.01)
 
     monkeypatch.setattr(work, "untrained", build)
-    (found,) = weights(planned(variants=("vit", "crate")), [digits], CPU)
-    assert found["crate"] == found["vit"] > 0
+    (found,) = costs(planned(variants=("vit", "crate")), [digits], CPU)
+    assert found["crate"] == found["vit"]
+    assert found["vit"].forward > 0

@@ -60,13 +60,14 @@ def speed(patient: Patient, batch: int) -> Speed:
             model(inputs)
 
     with one_line("the model"):
-        plain = _seconds(forward, patient.device) / count
-        whole = _seconds(lambda: input_gradient(model, inputs), patient.device) / count if patient.images else plain
-        training = _seconds(lambda: _train(model, inputs), patient.device) / count
+        plain = timed(forward, patient.device) / count
+        whole = timed(lambda: input_gradient(model, inputs), patient.device) / count if patient.images else plain
+        training = timed(lambda: train_pass(model, inputs), patient.device) / count
     return Speed(plain, max(whole - plain, 0.0), training)
 
 
-def _seconds(action: Callable[[], None], device: torch.device) -> float:
+def timed(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds that an action takes: the best of a few repeats."""
     best, spent = float("inf"), 0.0
     for number in range(6):
         started = time.perf_counter()
@@ -82,7 +83,8 @@ def _seconds(action: Callable[[], None], device: torch.device) -> float:
     return best
 
 
-def _train(model: nn.Module, inputs: Tensor) -> None:
+def train_pass(model: nn.Module, inputs: Tensor) -> None:
+    """A pass forward and one back to the weights, which are frozen afterwards."""
     parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
     for parameter in parameters:
         parameter.requires_grad_(True)
