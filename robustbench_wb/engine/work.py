@@ -6,10 +6,11 @@ from statistics import fmean
 
 import torch
 
+from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.doctor.cost import timed, train_pass
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
 from robustbench_wb.engine.subject import untrained
-from robustbench_wb.errors import HarnessError
+from robustbench_wb.errors import HarnessError, one_line
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.stressors.retrained import Retrained
@@ -18,8 +19,6 @@ from robustbench_wb.training.recipe import Recipe
 
 BACKWARD = 2
 """An input gradient costs about twice a forward pass, beyond that."""
-TIMED = 64
-"""Samples that a pass is timed on."""
 UNKNOWN = (100, 100)
 """Passes that a stressor is reckoned with that cannot tell them: an attack of a library."""
 
@@ -71,13 +70,14 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Cost |
     if not isinstance(subject.source, Variant):
         return None
     try:
-        model = untrained(subject, dataset, 0).to(device).eval()
+        with one_line(subject.name):
+            model = untrained(subject, dataset, 0).to(device).eval()
+            inputs = to_inputs(dataset.test.inputs[:FEW], device)
+            with torch.no_grad():
+                forward = timed(lambda: model(inputs), device)
+            return Cost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
     except HarnessError:  # the run will say so
         return None
-    inputs = to_inputs(dataset.test.inputs[:TIMED], device)
-    with torch.no_grad():
-        forward = timed(lambda: model(inputs), device)
-    return Cost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
 
 
 def costs(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, Cost]]:

@@ -49,6 +49,18 @@ def test_a_subject_that_takes_longer_weighs_more(digits: Dataset, monkeypatch: p
     assert 2 < found["crate"].training / found["vit"].training < 6
 
 
+def test_a_model_that_fails_in_the_trial_does_not_stop_the_run(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Greedy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(work, "untrained", lambda subject, dataset, seed: Greedy())
+    (found,) = costs(planned(variants=("vit", "crate")), [digits], CPU)
+    assert found["crate"] == found["vit"]
+
+
 def test_what_cannot_be_timed_is_taken_for_an_average_one(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(subject: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
         if subject.name == "crate":
