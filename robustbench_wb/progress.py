@@ -9,7 +9,7 @@ Advance = Callable[[int], None]
 """Called with the number of units finished since the last call."""
 
 AT_ONCE = 0.1
-"""Seconds: what a stage reports so soon after its start was found, not done."""
+"""Seconds: what a stage reports first, so soon after its start, was found, not done."""
 
 
 class Whole(Protocol):
@@ -80,14 +80,14 @@ class Tied:
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a stage; all of it is what is left of the piece."""
-        share, started = self._left / max(1, total), time.monotonic()
+        share, first = self._left / max(1, total), First()
         with self._progress.stage(label, total, unit) as show:
 
             def advance(count: int) -> None:
                 show(count)
                 work = min(share * count, self._left)
                 self._left -= work
-                (self._whole.spared if time.monotonic() - started < AT_ONCE else self._whole.did)(work)
+                (self._whole.spared if first.found() else self._whole.did)(work)
 
             yield advance
 
@@ -95,6 +95,18 @@ class Tied:
     def overall(self, label: str, work: float) -> Iterator[Whole]:
         """A whole within a whole is not shown."""
         yield Nothing()
+
+
+class First:
+    """Tells the first report of a stage when it comes at once: what a resumed stage begins with was found, not done."""
+
+    def __init__(self) -> None:
+        self._limit: float | None = time.monotonic() + AT_ONCE
+
+    def found(self) -> bool:
+        """Asked at every report."""
+        limit, self._limit = self._limit, None
+        return limit is not None and time.monotonic() < limit
 
 
 class Pace:

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.progress import AT_ONCE, Advance, Pace, Silent, Whole
+from robustbench_wb.progress import Advance, First, Pace, Silent, Whole
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text import Block, plain, rich
 
@@ -154,11 +154,10 @@ class _Stage:
     """Where a stage stands. What a resumed one begins with took no time, and says nothing of its pace."""
 
     def __init__(self, total: int) -> None:
-        self.count, self.pace = 0, Pace(total)
-        self._started = time.monotonic()
+        self.count, self.pace, self._first = 0, Pace(total), First()
 
     def did(self, count: int) -> None:
-        if not self.count and time.monotonic() - self._started < AT_ONCE:
+        if self._first.found():
             self.pace.total -= count
         else:
             self.pace.done += count

@@ -47,6 +47,16 @@ def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> No
     assert (total.done, total.found) == (50.0, 50.0)  # the last step was not needed
 
 
+def test_what_follows_the_first_report_was_done_however_soon(clock: Clock) -> None:
+    total = Total()
+    tied = Tied(Silent(), total)
+    with tied.piece(100.0), tied.stage("noise", 4, "samples") as advance:
+        advance(0)
+        clock.now = 0.02
+        advance(4)
+    assert (total.done, total.found) == (100.0, 0.0)
+
+
 def test_a_piece_without_a_stage_was_found(clock: Clock) -> None:
     total = Total()
     with Tied(Silent(), total).piece(7.0):
