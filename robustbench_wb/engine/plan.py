@@ -62,11 +62,6 @@ class Plan:
     seed: int
     tasks: tuple[TaskPlan, ...]
 
-    @property
-    def cells(self) -> int:
-        """Number of measurements."""
-        return sum(len(task.subjects) * sum(len(ladder.rungs) for ladder in task.ladders) for task in self.tasks)
-
 
 def make_plan(request: RunRequest) -> Plan:
     """Resolve a request.

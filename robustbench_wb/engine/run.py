@@ -92,7 +92,6 @@ class _Bench:
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
-        self.shelf = self._shelf()
         self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
         self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset, progress))
         self.probe = choose_probe(task.ladders)
@@ -109,7 +108,6 @@ class _Bench:
             yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
             return
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
-        self.shelf = self._shelf()
         self.known = self._known(subject)
         self.clean_layers, self.evidence = None, {}
         (clean,) = self._climb(plan, subject, first, None)
@@ -262,7 +260,7 @@ class _Bench:
         looks = [Look() for _ in step.rungs] if layers else []
         rungs, content = step.rungs, ""
         if isinstance(rungs[0], Blind):
-            shelved, content = self.shelf.take(rungs[0])
+            shelved, content = self._shelf().take(rungs[0])
             rungs = (shelved,)
         with self.progress.stage(label, len(self.samples), "samples") as advance:
             cells = (rungs, step.identities, self.samples, before)

@@ -4,8 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Job, Modality, Stressed, Stressor
 from robustbench_wb.tasks.task import Dataset
 
@@ -42,6 +41,4 @@ class Retrained(Stressor):
 
     def apply(self, job: Job) -> Stressed:
         """The inputs as they are."""
-        none = np.zeros(len(job.ids), np.int32)
-        job.advance(len(job.ids))
-        return Stressed(job.inputs, none, none.copy())
+        return Clean().apply(job)
