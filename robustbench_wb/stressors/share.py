@@ -1,6 +1,6 @@
 """How many of a sample's units a rate takes, and which: by counted draws that know nothing of the rate.
 
-What a rate takes, every higher rate takes too.
+What a rate takes, every higher rate takes too. Draws are random words of 64 bits (:func:`robustbench_wb.rng.words`).
 """
 
 from fractions import Fraction
@@ -8,13 +8,20 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+POSITIVE = (1 << 63) - 1
+"""Of a draw, which may be negative, 63 bits: a number from 0."""
 _BITS = 53
+
+
+def below(limit: int, draws: Tensor) -> Tensor:
+    """Numbers from 0 to ``limit`` - 1, each alike likely to 2^-32 x limit: int64 of the same shape."""
+    return (draws >> 8 & 0xFFFFFFFF) % limit
 
 
 def rounded(rate: Fraction, units: int, draw: int) -> int:
     """rate x units, rounded down, or up with the probability of its fraction: short samples are right on average.
 
-    ``draw`` is a random word of 64 bits (:func:`robustbench_wb.rng.words`). Exact: no floating point.
+    Exact: no floating point.
     """
     whole, rest = divmod(rate.numerator * units, rate.denominator)
     uniform = (draw >> (64 - _BITS)) & ((1 << _BITS) - 1)

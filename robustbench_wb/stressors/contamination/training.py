@@ -13,11 +13,11 @@ from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.stressors.share import POSITIVE
 from robustbench_wb.tasks.task import Dataset
 
 LARGE = 1 << 62
 """A limit for :func:`draw` where the real one is not known yet: its remainder is taken later."""
-_POSITIVE = (1 << 63) - 1
 _CHUNK = 1 << 22  # values drawn at once
 
 
@@ -35,7 +35,7 @@ def draw(rows: NDArray[np.int64], count: int, limit: int, seed: int, label: str)
     Those of a row depend on its number alone, not on which others there are.
     """
     words = rng.words(torch.from_numpy(rows), count, seed, label)
-    found: NDArray[np.int64] = ((words & _POSITIVE) % limit).numpy()
+    found: NDArray[np.int64] = ((words & POSITIVE) % limit).numpy()
     return found
 
 

@@ -3,14 +3,13 @@
 import math
 from typing import ClassVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.motion import motion_blur
-from robustbench_wb.stressors.corruptions.zoom_blur import zoomed
+from robustbench_wb.stressors.corruptions.zoom_blur import neighbours, zoomed
 
 
 class Snow(Corruption):
@@ -80,9 +79,8 @@ def stretch(fields: Tensor, dim: int, size: int, side: int) -> Tensor:
     ``scipy.ndimage.zoom`` of order 1, trimmed.
     """
     crop = fields.shape[dim]
-    positions = (np.arange(side) + (size - side) // 2) * ((crop - 1) / max(1, size - 1))
-    low = np.minimum(positions.astype(np.int64), max(0, crop - 2))
-    part = torch.from_numpy(positions - low).to(fields.device, fields.dtype)
+    low, rest = neighbours(side, crop, size)
+    part = torch.from_numpy(rest).to(fields.device, fields.dtype)
     part = part[:, None] if dim == 1 else part
     below, above = (torch.from_numpy(low + step).clamp(max=crop - 1).to(fields.device) for step in (0, 1))
     return fields.index_select(dim, below) * (1 - part) + fields.index_select(dim, above) * part

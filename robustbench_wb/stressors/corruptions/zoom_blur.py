@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
@@ -57,11 +58,19 @@ def zoomed(side: int, factor: float) -> tuple[int, int]:
     return crop, round(crop * factor)
 
 
+def neighbours(side: int, crop: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Between which two pixels of a crop the pixels in the centre of what it is enlarged to lie: the lower one, and how
+    far from it; (side,) each. Corners lie on corners."""
+    pixels = np.arange(side, dtype=np.float64) + (size - side) // 2
+    positions: NDArray[np.float64] = pixels * ((crop - 1) / max(1, size - 1))
+    low: NDArray[np.int64] = np.minimum(positions.astype(np.int64), max(0, crop - 2))
+    return low, positions - low
+
+
 def zoom_matrix(side: int, crop: int, size: int) -> Tensor:
     """What enlarges the centre of a line of pixels: float64 (side, side), multiples of 2^-12, rows that sum to 1."""
-    positions = (np.arange(side) + (size - side) // 2) * ((crop - 1) / (size - 1))
-    low = np.minimum(positions.astype(np.int64), crop - 2)
-    part = np.round((positions - low) * 2**12) / 2**12
+    low, part = neighbours(side, crop, size)
+    part = np.round(part * 2**12) / 2**12
     matrix = np.zeros((side, side))
     taken = low + (side - crop) // 2
     matrix[np.arange(side), taken] = 1 - part

@@ -10,13 +10,12 @@ from pydantic import Field
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.blind import BlindTexts
-from robustbench_wb.stressors.share import lowest, rounded
+from robustbench_wb.stressors.share import POSITIVE, lowest, rounded
 
 LETTER = r"[^\W\d_]"
 """One letter, of any script; a combining mark is none."""
 WORD = r"(?<!\S)\S++\s*+"
 """A word with the spaces behind it: whatever stands between spaces."""
-_POSITIVE = (1 << 63) - 1
 
 
 def percent(*shares: int) -> tuple[Fraction, ...]:
@@ -60,11 +59,11 @@ class TextCorruption(BlindTexts):
         """Rewrites rate x units, rounded up or down by chance (:func:`~robustbench_wb.stressors.share.rounded`)."""
         draws = rng.words(torch.tensor([sample]), 2 + 2 * len(text), seed, self.name)[0]
         first, second = draws[:2].tolist()
-        pieces = self.split(text, second & _POSITIVE)
+        pieces = self.split(text, second & POSITIVE)
         units = [at for at in range(1, len(pieces), 2) if self.admits(pieces[at])]
         count = rounded(self.rate, len(units), first)
         keys, numbers = draws[2 : 2 + 2 * len(units)].view(-1, 2).unbind(1)
         for number in lowest(keys[None], torch.tensor([count]))[0].nonzero()[:, 0].tolist():
             at = units[number]
-            pieces[at] = self.change(pieces[at], int(numbers[number]) & _POSITIVE)
+            pieces[at] = self.change(pieces[at], int(numbers[number]) & POSITIVE)
         return "".join(pieces), count, len(units)

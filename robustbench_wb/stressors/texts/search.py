@@ -20,12 +20,12 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.tokenizer import Span, Tokenizer
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.share import POSITIVE
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
 from robustbench_wb.tasks.lexicon import find_words
 
 CHUNK = 4096
 """Candidates that are tokenized and asked for at a time."""
-_POSITIVE = (1 << 63) - 1
 
 
 class Answers(NamedTuple):
@@ -186,7 +186,7 @@ class Search:
     def draw(self, rows: Sequence[int], count: int, label: str, step: int) -> list[list[int]]:
         """Random whole numbers >= 0, ``count`` for each sample, a function of (seed, label, sample id, step)."""
         ids = self.job.ids[torch.tensor(rows, dtype=torch.int64, device=self.job.ids.device)]
-        numbers: list[list[int]] = (rng.words(ids, count, self.job.seed, label, step) & _POSITIVE).tolist()
+        numbers: list[list[int]] = (rng.words(ids, count, self.job.seed, label, step) & POSITIVE).tolist()
         return numbers
 
 
