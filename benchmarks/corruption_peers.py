@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.stats.alexnet import COMMON, ERRORS
+
 Peer = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 """From one image (H, W, 3) and a severity to the corrupted image."""
 
-COMMON = (
-    *("gaussian-noise", "shot-noise", "impulse-noise", "defocus-blur", "glass-blur", "motion-blur", "zoom-blur"),
-    *("snow", "frost", "fog", "brightness", "contrast", "elastic-transform", "pixelate", "jpeg-compression"),
-)
-"""The 15 of the mean corruption error."""
-VALIDATION = ("speckle-noise", "gaussian-blur", "spatter", "saturate")
+VALIDATION = tuple(name for name in ERRORS if name not in COMMON)
+"""The four that are in no mean."""
 
 
 def peers() -> dict[str, Peer]:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from corruption_peers import COMMON, VALIDATION, Peer, peers
+from corruption_peers import VALIDATION, Peer, peers
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from robustbench_wb.stats.alexnet import COMMON
 from robustbench_wb.stressors.blind import CHUNK_VALUES
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
@@ -130,11 +131,8 @@ def main() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    wanted, known = options.only or COMMON + VALIDATION, {entry.name for entry in STRESSORS}
-    names = [name for name in wanted if name in known]
+    names = options.only or COMMON + VALIDATION
     print(f"torch {torch.__version__}, one thread, {options.repeats} turns of {options.seconds} s")
-    if missing := [name for name in wanted if name not in known]:
-        print(f"not there yet: {', '.join(missing)}")
     library = peers()
     for side in options.side or (32, 224):
         show(side, names, library, options)

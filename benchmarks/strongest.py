@@ -19,10 +19,8 @@ from peers import ATTACKS, Setting
 from subjects import Bench, Choice, prepare
 from torch import Tensor
 
-from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stats.intervals import wilson
-from robustbench_wb.stressors.attacks.attack import refuse_outside
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job, predict
 from robustbench_wb.tasks.catalogue import find_task
@@ -36,7 +34,6 @@ NATIVE = (
 )
 LIBRARY = ("APGD;steps=100", "APGDT;steps=100", "FAB;steps=100;multi_targeted=True", "Square;n_queries=5000")
 RADII = {"digits": {"standard": "16/255", "pgd-at": "32/255"}}
-BALLS: dict[str, Norm] = {"linf": LINF, "l2": L2_NORM}
 DEFAULT = {"standard": "4/255", "pgd-at": "8/255"}
 
 
@@ -64,7 +61,7 @@ def rows(bench: Bench, norm: str, eps: Fraction) -> Iterator[tuple[str, Tensor]]
 
 def still_right(bench: Bench, images: Tensor, norm: str, eps: Fraction) -> Tensor:
     """Which samples hold, bool (N,); an image outside ball or box is refused."""
-    refuse_outside("the attack", bench.images, images, BALLS[norm], float(eps))
+    parse_stressor(f"noise-{norm};eps={eps}").check(bench.images, images)
     return predict(bench.model, images, bench.batch).argmax(1) == bench.labels
 
 
