@@ -17,6 +17,7 @@ from robustbench_wb.stats.compare import Comparison, compare
 from robustbench_wb.stats.corruption_errors import CorruptionErrors, corruption_errors
 from robustbench_wb.stats.curves import Curve
 from robustbench_wb.stats.curves import curves as find_curves
+from robustbench_wb.stats.lengths import LengthCurve, length_curves
 from robustbench_wb.stats.score import score_rows
 from robustbench_wb.stats.strength import RowStrength, Runs, strengths
 from robustbench_wb.store.location import prepare
@@ -26,6 +27,15 @@ from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.catalogue import parse_stressor
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What one version has at several strengths."""
+
+    strengths: list[Curve]
+    lengths: list[LengthCurve]
+    errors: list[CorruptionErrors]
 
 
 @dataclass(frozen=True)
@@ -143,8 +153,8 @@ def strength(
 
 def curves(
     version: str | int | None = None, results: str = "results", baseline: str | None = None, alexnet: bool = False
-) -> tuple[list[Curve], list[CorruptionErrors], int]:
-    """Accuracy against strength, and errors under common corruptions, from stored results; the table's version last.
+) -> tuple[Curves, int]:
+    """Accuracy against strength and length, and errors under common corruptions, from stored results; and the version.
 
     Args:
         version: like ``v3``; None is the latest.
@@ -160,10 +170,10 @@ def curves(
     number = table.version(version)
     rows = table.rows(number)
     records = RecordStore(results).find([row.key for row in rows if row.key])
-    found = find_curves(rows, records)
-    if not found:
+    found, lengths = find_curves(rows, records), length_curves(rows, records)
+    if not (found or lengths):
         raise UsageError(f"v{number} has no accuracies at several strengths, so there are no curves")
-    return found, corruption_errors(rows, records, baseline, alexnet), number
+    return Curves(found, lengths, corruption_errors(rows, records, baseline, alexnet)), number
 
 
 def _runs(signature: str) -> Runs | None:
