@@ -34,7 +34,7 @@ class Shortcut(nn.Module, ABC):
 
     def every(self, inputs: NDArray[np.int32]) -> Tensor:
         """The features of a whole split."""
-        chunks = (torch.from_numpy(np.asarray(inputs[at : at + CHUNK])).long() for at in range(0, len(inputs), CHUNK))
+        chunks = (torch.tensor(inputs[at : at + CHUNK]).long() for at in range(0, len(inputs), CHUNK))
         return torch.cat([self.features(chunk) for chunk in chunks])
 
 
