@@ -19,6 +19,9 @@ Metric = Literal["accuracy", "perplexity"]
 SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
 
+SHORTCUT = "shortcut:"
+"""What the variants of a task's shortcut baselines begin with."""
+
 
 class State(IntEnum):
     """What became of one sample. An error is never counted as robust."""

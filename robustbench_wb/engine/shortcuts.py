@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.record import SubjectCard
+from robustbench_wb.engine.record import SHORTCUT, SubjectCard
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.models.weights import weights_digest
@@ -23,13 +23,10 @@ from robustbench_wb.training.recipe import AS_BUILT
 from robustbench_wb.training.shortcuts.catalogue import SHORTCUTS
 from robustbench_wb.training.shortcuts.shortcut import Shortcut
 
-PREFIX = "shortcut:"
-"""What the names of their rows begin with."""
-
 
 def shortcut_plans(dataset: Dataset) -> list[SubjectPlan]:
     """The shortcuts that stand beside every score of a task."""
-    return [SubjectPlan(f"{PREFIX}{name}", SHORTCUTS.get(name), "", "", AS_BUILT, None) for name in dataset.shortcuts]
+    return [SubjectPlan(f"{SHORTCUT}{name}", SHORTCUTS.get(name), "", "", AS_BUILT, None) for name in dataset.shortcuts]
 
 
 def meets(plan: SubjectPlan, ladder: Ladder) -> bool:

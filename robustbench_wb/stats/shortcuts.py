@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest
 
-from robustbench_wb.engine.record import Cell, Measured, Record, State
-from robustbench_wb.engine.shortcuts import PREFIX
+from robustbench_wb.engine.record import SHORTCUT, Cell, Measured, Record, State
 from robustbench_wb.spec import Spec
 
 LEVEL = 0.05
@@ -28,8 +27,8 @@ def beside_shortcuts(measured: Sequence[Measured]) -> list[Beside | None]:
     """For each cell the best shortcut of the same cell; None for shortcuts themselves and where there is none."""
     best: dict[tuple[object, ...], tuple[str, Record]] = {}
     for one in measured:
-        if one.cell.variant.startswith(PREFIX) and one.record is not None:
-            name, place = one.cell.variant.removeprefix(PREFIX), _place(one.cell)
+        if one.cell.variant.startswith(SHORTCUT) and one.record is not None:
+            name, place = one.cell.variant.removeprefix(SHORTCUT), _place(one.cell)
             if place not in best or one.record.count(State.ROBUST) > best[place][1].count(State.ROBUST):
                 best[place] = (name, one.record)
     return [_beside(one, best) for one in measured]
@@ -41,7 +40,7 @@ def _place(cell: Cell) -> tuple[object, ...]:
 
 def _beside(one: Measured, best: dict[tuple[object, ...], tuple[str, Record]]) -> Beside | None:
     found = best.get(_place(one.cell))
-    if found is None or one.record is None or one.cell.variant.startswith(PREFIX):
+    if found is None or one.record is None or one.cell.variant.startswith(SHORTCUT):
         return None
     name, other = found
     if not np.array_equal(other.ids, one.record.ids):
