@@ -25,7 +25,7 @@ BLOCK = 128
 _POOL = 512
 """Among so many pairs of long snakes are twins looked for."""
 _BATCH = 1024
-_HOPELESS = 64
+_HOPELESS = 16
 """After so many batches with less than one success in a hundred, there is no room for the snakes."""
 
 
@@ -181,6 +181,11 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
     ]
     side = parameters.window * parameters.antialias
     one, zero = twins(markers[1], markers[0], side)
+    if not len(one):
+        raise UsageError(
+            f"pathfinder: the distance between markers gives the label away when snakes of {parameters.contour_length} "
+            f"paddles begin {parameters.seed_distance:g} pixels apart; take longer snakes, or a smaller seed_distance"
+        )
     used = np.stack([zero, one], axis=1)
     field = Field(stamps(parameters), 0)
     field.blocked = blocked[used.ravel()]

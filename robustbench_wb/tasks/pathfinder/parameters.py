@@ -72,7 +72,7 @@ class Parameters(Spec):
 
 
 _RANGES = (
-    ("window", 8, 1024),
+    ("window", 8, 256),
     ("padding", 0, 64),
     ("paddle_length", 1, 32),
     ("thickness", 0.25, 8),
@@ -82,7 +82,7 @@ _RANGES = (
     ("contour_length", 2, 256),
     ("distractor_length", 1, 256),
     ("distractors", 0, 256),
-    ("seed_distance", 1, 512),
+    ("seed_distance", 1, 128),
     ("marker_radius", 1, 16),
     ("snake_contrast", 0.25, 64),
     ("paddle_contrast", 0.25, 0.9),
