@@ -27,7 +27,7 @@ PRESETS = {"easy": EASY, "intermediate": INTERMEDIATE, "hard": HARD, "path-x": P
 def marker_features(markers: NDArray[np.int16], parameters: Parameters) -> NDArray[np.float64]:
     """Distance between the markers, their distances from the centre and the sides, and their places, by raster order.
 
-    Shape (N, 11), in pixels.
+    Shape (N, 12), in pixels.
     """
     places = markers / parameters.antialias
     order = np.lexsort((places[..., 1], places[..., 0]), axis=1)
@@ -36,7 +36,7 @@ def marker_features(markers: NDArray[np.int16], parameters: Parameters) -> NDArr
     radii = np.sort(np.hypot(from_centre[..., 0], from_centre[..., 1]), axis=1)
     apart = places[:, 0] - places[:, 1]
     sides = abs(from_centre).reshape(-1, 4)
-    return np.column_stack([np.hypot(*apart.T), abs(apart).max(1), radii, places.reshape(-1, 4), sides])[:, :12]
+    return np.column_stack([np.hypot(*apart.T), abs(apart).max(1), radii, places.reshape(-1, 4), sides])
 
 
 def markers_score(markers: NDArray[np.int16], labels: NDArray[np.int64], parameters: Parameters) -> float:
@@ -60,7 +60,7 @@ def raw(count: int, parameters: Parameters, seed: int) -> tuple[NDArray[np.int16
     words = np.random.Philox(key=seed).random_raw
     parts: list[NDArray[np.int64]] = []
     while sum(map(len, parts)) < count:
-        parts.append(grow_long(Field(stamps(parameters), 1024), words)[1])
+        parts.append(grow_long(Field.empty(stamps(parameters), 1024), words)[1])
     long = np.concatenate(parts)[:count]
     every, labels = np.arange(count), np.arange(count) % 2
     which = (words(count) & np.uint64(1)).astype(np.int64)

@@ -75,7 +75,8 @@ def generate(
     """``count`` images; image i depends on the parameters, the seed, the text ``label``, i and its own label alone.
 
     ``labels`` says what the labels are to be (0 or 1; else they alternate, 0 first). ``processes`` is the number of
-    processes, by default one for each processor; a block or two are made in this one.
+    processes, by default one for each processor; a block or two are made in this one. New processes are spawned: a
+    script that asks for them needs the usual ``if __name__ == "__main__":``.
 
     The idea is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. That no image is
     ambiguous is by construction (see ``grow``), and each is traced before it is given out.
@@ -187,9 +188,7 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
             f"paddles begin {parameters.seed_distance:g} pixels apart; take longer snakes, or a smaller seed_distance"
         )
     used = np.stack([zero, one], axis=1)
-    field = Field(stamps(parameters), 0)
-    field.blocked = blocked[used.ravel()]
-    rows, points = grow_short(field, words)
+    rows, points = grow_short(Field(stamps(parameters), blocked[used.ravel()]), words)
     short = np.zeros((2 * len(used), *points.shape[1:]), np.int64)
     short[rows] = points
     whole = np.isin(np.arange(2 * len(used)), rows).reshape(-1, 2).all(1)
@@ -212,7 +211,7 @@ def _pool(parameters: Parameters, words: Words) -> tuple[NDArray[np.uint8], Ints
     long: list[Ints] = []
     tried = placed = 0
     while placed < _POOL:
-        field = Field(stamps(parameters), _BATCH)
+        field = Field.empty(stamps(parameters), _BATCH)
         rows, points = grow_long(field, words)
         blocked.append(field.blocked[rows])
         long.append(points)

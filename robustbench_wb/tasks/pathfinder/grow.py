@@ -26,14 +26,18 @@ def below(limits: Ints, words: Words) -> Ints:
 
 
 class Field:
-    """Which pixels of each of ``count`` images may be drawn on, by whom."""
+    """Which pixels of each of N images may be drawn on, by whom: flags (N, pixels with border), uint8."""
 
-    def __init__(self, stamps: Stamps, count: int) -> None:
-        self.stamps = stamps
+    def __init__(self, stamps: Stamps, blocked: NDArray[np.uint8]) -> None:
+        self.stamps, self.blocked = stamps, blocked
+
+    @classmethod
+    def empty(cls, stamps: Stamps, count: int) -> "Field":
+        """``count`` images with nothing in them; nobody may draw on the frame."""
         inside = stamps.border + stamps.parameters.padding
         frame = np.full((stamps.side, stamps.side), 255, np.uint8)
         frame[inside:-inside, inside:-inside] = 0
-        self.blocked = np.tile(frame.reshape(1, -1), (count, 1))
+        return cls(stamps, np.tile(frame.reshape(1, -1), (count, 1)))
 
     def place(self, points: Ints) -> tuple[Ints, Ints]:
         """The place within the pixel, and the pixel in the flattened image with border, of fine points (n, 2)."""
@@ -44,7 +48,7 @@ class Field:
     def choose(self, rows: Ints, points: Ints, weights: Ints | None, kind: Kind, who: int, words: Words) -> Ints:
         """Draw the next step from where images ``rows`` are: its number, or -1 where there is no room; (n,)."""
         place, pixel = self.place(points)
-        ink = self.stamps.ink(kind)[place] + (pixel + rows * self.stamps.side**2)[:, None, None]
+        ink = self.stamps.ink[kind][place] + (pixel + rows * self.stamps.side**2)[:, None, None]
         free = np.bitwise_or.reduce(self.blocked.ravel()[ink], axis=1) & who == 0
         sums = (free.astype(np.int64) if weights is None else free * weights).cumsum(1)
         drawn = below(sums[:, -1], words)
@@ -53,7 +57,7 @@ class Field:
     def shade(self, rows: Ints, points: Ints, steps: Ints, kind: Kind, who: int) -> None:
         """Keep everyone in ``who`` off the pixels within a gap of these paddles."""
         place, pixel = self.place(points)
-        shadow = self.stamps.shadow(kind)[place, steps] + (pixel + rows * self.stamps.side**2)[:, None]
+        shadow = self.stamps.shadow[kind][place, steps] + (pixel + rows * self.stamps.side**2)[:, None]
         self.blocked.ravel()[shadow] |= np.uint8(who)
 
 

@@ -17,6 +17,7 @@ from robustbench_wb.tasks.pathfinder.parameters import Parameters
 
 Kind = Literal["first", "middle", "last"]
 """The first paddle has a marker around its beginning, the last one around its end, whether it will be drawn or not."""
+KINDS: tuple[Kind, ...] = ("first", "middle", "last")
 Ints = NDArray[np.int64]
 
 _CONCENTRATION = 4.0
@@ -108,18 +109,18 @@ class Stamps:
         """Side of the image with its border."""
         return self.parameters.window + 2 * self.border
 
-    @lru_cache  # noqa: B019 - stamps live as long as the process
-    def ink(self, kind: Kind) -> Ints:
+    @cached_property
+    def ink(self) -> dict[Kind, Ints]:
         """Pixels that each paddle touches, as offsets in the flattened image with border: (antialias**2, P, K).
 
         The first axis is the place of the beginning within its pixel. Where a paddle has fewer, the first is repeated.
         """
-        return np.ascontiguousarray(self._table(kind, spread=0).swapaxes(1, 2))
+        return {kind: np.ascontiguousarray(self._table(kind, spread=0).swapaxes(1, 2)) for kind in KINDS}
 
-    @lru_cache  # noqa: B019
-    def shadow(self, kind: Kind) -> Ints:
+    @cached_property
+    def shadow(self) -> dict[Kind, Ints]:
         """The pixels that each paddle keeps free of other ink, all within a gap of its own: (antialias**2, K, P)."""
-        return self._table(kind, spread=self.parameters.gap)
+        return {kind: self._table(kind, spread=self.parameters.gap) for kind in KINDS}
 
     def _table(self, kind: Kind, spread: int) -> Ints:
         scale = self.parameters.antialias
