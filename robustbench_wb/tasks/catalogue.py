@@ -45,6 +45,12 @@ TASKS.add("text-bytes-256", f"{_TEXT}:TEXT_BYTES_256", "the same, 256 at most")
 TASKS.add("retrieval", f"{_HERE}.document_pairs:RETRIEVAL", "halves of reviews: of the same one? 4,096 bytes each")
 TASKS.add("retrieval-1k", f"{_HERE}.document_pairs:RETRIEVAL_1K", "the same, 512 bytes each")
 TASKS.add("image-pixels", f"{_HERE}.grey_pixels:IMAGE_PIXELS", "cifar10 in grey as 1,024 pixels in a row")
+_PATHFINDER = f"{_HERE}.pathfinder_task"
+TASKS.add("pathfinder", f"{_PATHFINDER}:PATHFINDER", "generated: are two ends of one curve marked? 1,024 pixels")
+TASKS.add("pathfinder-easy", f"{_PATHFINDER}:PATHFINDER_EASY", "generated: the same with shorter curves")
+TASKS.add("path-x", f"{_PATHFINDER}:PATHX", "generated: the same in 16,384 pixels")
+TASKS.add("lra-pathfinder", f"{_PATHFINDER}:LRA_PATHFINDER", "Pathfinder with the published defect of black pixels")
+TASKS.add("lra-path-x", f"{_PATHFINDER}:LRA_PATHX", "Path-X with the published defect of black pixels")
 TASKS.add("lra-listops", f"{_HERE}.listops_task:LRA_LISTOPS", "ListOps as in Long Range Arena")
 TASKS.add("lra-text", f"{_TEXT}:LRA_TEXT", "Text as in Long Range Arena: 4,000 bytes, no validation split")
 TASKS.add(

@@ -14,6 +14,9 @@ from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.document_pairs import LRA_RETRIEVAL, ReviewPairs
 from robustbench_wb.tasks.grey_pixels import level_tokens, published_tokens
 from robustbench_wb.tasks.hub_text import TextTask
+from robustbench_wb.tasks.pathfinder.parameters import EASY
+from robustbench_wb.tasks.pathfinder.trace import trace
+from robustbench_wb.tasks.pathfinder_task import Pathfinder
 from robustbench_wb.tasks.vocabulary import CLS, SEP
 
 
@@ -101,3 +104,16 @@ def test_published_pairs_are_read_from_the_users_files(tmp_path: Path) -> None:
     (tmp_path / "aan" / "new_aan_pairs.test.tsv").write_text("1.0\tA1\tA2\tonly one text")
     with pytest.raises(DataError, match="line 1: expected label, two ids and two texts"):
         LRA_RETRIEVAL.load(str(tmp_path))
+
+
+def test_pathfinder_shows_the_same_images_in_both_flavours() -> None:
+    own, published = (Pathfinder("tiny", EASY, 300, 100, published=flag).load(None) for flag in (False, True))
+    assert own.validation is not None
+    assert (len(own.train), len(own.validation), len(own.test)) == (300, 100, 100)
+    assert own.test.inputs.shape == (100, 1025)
+    assert own.test.labels.mean() == 0.5
+    np.testing.assert_array_equal(own.test.inputs[:, 1:] - 5, published.test.inputs[:, 1:])
+    assert (own.test.inputs != PAD).all()
+    assert (published.test.inputs == PAD).mean() > 0.5
+    images = (own.test.inputs[:, 1:] - 5).astype(np.uint8).reshape(100, 32, 32)
+    np.testing.assert_array_equal(trace(images, EASY), own.test.labels)

@@ -4,11 +4,11 @@ import hashlib
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError, UsageError
@@ -75,8 +75,7 @@ def generate(
     """``count`` images; image i depends on the parameters, the seed, the text ``label``, i and its own label alone.
 
     ``labels`` says what the labels are to be (0 or 1; else they alternate, 0 first). ``processes`` is the number of
-    processes, by default one for each processor; a block or two are made in this one. New processes are spawned: a
-    script that asks for them needs the usual ``if __name__ == "__main__":``.
+    processes, by default one for each processor; a block or two are made in this one.
 
     The idea is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. That no image is
     ambiguous is by construction (see ``grow``), and each is traced before it is given out.
@@ -108,8 +107,8 @@ def _run(jobs: list[_Job], processes: int) -> Iterator[Pathfinder]:
     if processes == 1 or len(jobs) <= 2 or multiprocessing.current_process().daemon:
         yield from map(_block, jobs)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_block, jobs)
+    # joblib's workers do not import the caller's script, as those of the standard library do.
+    yield from Parallel(processes, return_as="generator")(delayed(_block)(job) for job in jobs)
 
 
 def _joined(parts: list[Pathfinder]) -> Pathfinder:
