@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from robustbench_wb.models.attention.places import neutral, offsets
-from robustbench_wb.models.attention.softmax import SoftmaxAttention
+from robustbench_wb.models.attention.biased import RowBias
+from robustbench_wb.models.attention.places import PlacedAttention
 from robustbench_wb.models.sockets import Context, Place
 
 
@@ -19,28 +19,42 @@ def slopes(heads: int) -> list[float]:
     return first + between
 
 
-class AlibiAttention(SoftmaxAttention):
+class AlibiAttention(PlacedAttention):
     """``softmax(Q K^T / sqrt(p) - m_h |p_i - p_j|) V``, with a constant slope m_h per head; nothing is learned.
 
     The distance is Euclidean: |i - j| in texts, looking back and ahead alike; in images that between patches. Pairs
     with a token without a place get 0.
     """
 
-    position = "none"
+    pairs_name = "distances"
     slopes: Tensor
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.register_buffer("slopes", torch.tensor(slopes(place.heads)), persistent=False)  # they follow from H
 
-    def position_logits(self, context: Context) -> Tensor:
+    @property
+    def learned(self) -> Tensor:
+        """The slopes, (H,), which are constants."""
+        return self.slopes
+
+    def pairs(self, offset: Tensor) -> Tensor:
+        """Distances."""
+        return offset.square().sum(dim=-1).sqrt()
+
+    def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
+        """(m, M) to (H, m, M)."""
+        return (-learned[:, None, None] * pairs).to(self.qkv.weight.dtype)
+
+    def position_logits(self, context: Context) -> Tensor | RowBias:
         """(1, H, N, N), the same for every layer and for every image of the batch.
 
         Raises:
             UsageError: the context holds no coordinates.
         """
-        if "linear biases" not in context.carry:
-            distance = offsets(context).square().sum(dim=-1).sqrt()
-            bias = neutral(-self.slopes[:, None, None] * distance, context)[None]
-            context.carry["linear biases"] = bias.to(self.qkv.weight.dtype)
-        return context.carry["linear biases"]
+        if "linear biases" in context.carry:
+            return context.carry["linear biases"]
+        logits = super().position_logits(context)
+        if isinstance(logits, Tensor):
+            context.carry["linear biases"] = logits
+        return logits

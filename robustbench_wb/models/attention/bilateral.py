@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.attention.base import split_heads
+from robustbench_wb.models.attention.base import attend_joined, split_heads
+from robustbench_wb.models.attention.biased import is_long
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.sockets import Context, Place
 
@@ -39,11 +40,25 @@ class BilateralAttention(SoftmaxAttention):
         Raises:
             UsageError: the context holds no positions.
         """
+        q, k = self.factors(context)
+        return q @ k.mT
+
+    def factors(self, context: Context) -> tuple[Tensor, Tensor]:
+        """What the position logits are the inner products of, both (1, H, N, p).
+
+        Raises:
+            UsageError: the context holds no positions.
+        """
         if context.positions is None:
             raise UsageError("bilateral attention needs an embedding that keeps positions separate")
         # No bias here: a bias would give tokens without a position one.
         weight = self.qkv.weight[: 2 * self.inner] if self.position_qk is None else self.position_qk.weight
-        q, k = (split_heads(part, self.heads) for part in functional.linear(context.positions, weight).chunk(2, dim=-1))
-        scale = float(q.shape[-1]) ** -0.5
-        logits: Tensor = (q * scale) @ k.transpose(-1, -2)
-        return logits.unsqueeze(0)
+        both = functional.linear(context.positions, weight)[None].chunk(2, dim=-1)
+        q, k = (split_heads(part, self.heads) for part in both)
+        return q * float(q.shape[-1]) ** -0.5, k
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        """The outputs of the heads, (B, H, N, p)."""
+        if is_long(q.shape[-2], context):
+            return attend_joined(q, k, v, self.factors(context), context)
+        return super().mix(q, k, v, context)

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.attention.places import neutral, offsets
-from robustbench_wb.models.attention.softmax import SoftmaxAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.attention.places import PlacedAttention
+from robustbench_wb.models.sockets import Place
 
 
-class GaussianBilateralAttention(SoftmaxAttention):
+class GaussianBilateralAttention(PlacedAttention):
     """``softmax(logit_y + logit_p) V`` with ``logit_p = -|p_i - p_j|^2 / (2 h^2)``, h = softplus(theta) per head.
 
     Distances are in patches of an image, or in words. The bandwidths h start from ``near`` in the first head to
@@ -21,7 +20,7 @@ class GaussianBilateralAttention(SoftmaxAttention):
     logit_p = 0.
     """
 
-    position = "none"
+    pairs_name = "squared distances"
 
     def __init__(self, place: Place, near: float = 1.0, far: float = 16.0) -> None:
         super().__init__(place)
@@ -29,13 +28,16 @@ class GaussianBilateralAttention(SoftmaxAttention):
         bandwidth = near * (far / near) ** share
         self.theta = nn.Parameter(bandwidth + torch.log(-torch.expm1(-bandwidth)))  # the inverse of softplus
 
-    def position_logits(self, context: Context) -> Tensor:
-        """(1, H, N, N), the same for every image of the batch.
+    @property
+    def learned(self) -> Tensor:
+        """theta, (H,)."""
+        return self.theta
 
-        Raises:
-            UsageError: the context holds no coordinates.
-        """
-        if "squared distances" not in context.carry:
-            context.carry["squared distances"] = offsets(context).square().sum(dim=-1)
-        steepness = 0.5 / functional.softplus(self.theta).square()
-        return neutral(-steepness[:, None, None] * context.carry["squared distances"], context)[None]
+    def pairs(self, offset: Tensor) -> Tensor:
+        """Squared distances."""
+        return offset.square().sum(dim=-1)
+
+    def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
+        """(m, M) to (H, m, M)."""
+        steepness = 0.5 / functional.softplus(learned).square()
+        return -steepness[:, None, None] * pairs

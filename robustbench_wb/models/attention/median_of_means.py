@@ -1,11 +1,14 @@
 """Median-of-means attention, MoM (Han, Ren, Nguyen, Nguyen, Ghosh, Ho, NeurIPS 2023)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend
+from robustbench_wb.models.attention.biased import RowBias, by_rows
 from robustbench_wb.models.attention.per_head import PerHeadAttention
 from robustbench_wb.models.sockets import Context, Place
 from robustbench_wb.rng import words
@@ -30,28 +33,55 @@ class MedianOfMeansAttention(PerHeadAttention):
             raise UsageError(f"median-of-means needs subsets >= 1 and 0 < share <= 1; got {subsets} and {share}")
         self.layer, self.subsets, self.share = place.layer, subsets, share
 
-    def members(self, tokens: int, device: torch.device) -> Tensor:
-        """bool (S, N, N): whether token j (last) is in subset s of the first i + 1 tokens: those of lowest rank."""
+    def members(self, tokens: int, device: torch.device, rows: slice = slice(None)) -> Tensor:
+        """bool (S, rows, N): whether token j (last) is in subset s of the first i + 1 tokens: those of lowest rank."""
         lots = words(torch.arange(self.subsets), tokens, 0, "median-of-means", self.layer).to(device)
-        rank = (lots[:, :, None] < lots[:, None, :]).cumsum(1, dtype=torch.int32)
-        size = (torch.arange(1, tokens + 1, dtype=torch.float64) * self.share + 1e-9).floor().clamp(min=1)
-        return (rank < size.to(device)[:, None]).tril()
+        start, stop, _ = rows.indices(tokens)
+        lower = (lots[:, rows, None] < lots[:, None, :]).cumsum(1, dtype=torch.int32)
+        if start:  # those before these rows
+            lower += torch.searchsorted(lots[:, :start].sort(-1).values, lots, out_int32=True)[:, None]
+        size = (torch.arange(start + 1, stop + 1, dtype=torch.float64) * self.share + 1e-9).floor().clamp(min=1)
+        return (lower < size.to(device)[:, None]).tril(start)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """The outputs of the heads, (B, H, N, p)."""
-        b, _, n, _ = k.shape
+        n = k.shape[-2]
         k, q = functional.normalize(k, dim=-1, eps=1e-6), 2 * q  # what is left of -||q - k||^2
         with torch.no_grad():
-            member = self.members(n, k.device)
-            if context.causal:
-                member, asked = member[None], q.cumsum(-2)
-            else:
-                keep = k.new_ones(1, n) if context.keep is None else context.keep.to(k.dtype)
-                member = member[:, keep.sum(-1).long() - 1].transpose(0, 1)[:, :, None]  # (B, S, 1, N)
-                asked = (q * keep[:, None, :, None]).sum(-2, keepdim=True)
-            likely = torch.einsum("bhij,bsij->bhis", asked @ k.mT, member.to(k.dtype).expand(b, -1, -1, -1))
-            chosen = likely.argsort(stable=True, dim=-1)[..., self.subsets // 2, None, None]  # (B, H, 1 or N, 1, 1)
-            table = member.movedim(1, 2)[:, None].expand(*likely.shape, n)
-            seen = table.take_along_dim(chosen, -2).squeeze(-2) | torch.eye(n, dtype=torch.bool, device=k.device)
-            bias = torch.zeros_like(seen, dtype=k.dtype).masked_fill(~seen, -torch.inf)
+            rule = self._prefixes(q, k) if context.causal else self._sequence(q, k, context)
+            bias = RowBias(rule) if by_rows(n, k.device, context) else rule(slice(0, n))
         return attend(q, k, v, context, bias)
+
+    def _sequence(self, q: Tensor, k: Tensor, context: Context) -> Callable[[slice], Tensor]:
+        """The rule that makes rows of the bias, (B, H, rows, N): one subset for all queries."""
+        n = k.shape[-2]
+        keep = k.new_ones(1, n) if context.keep is None else context.keep.to(k.dtype)
+        last = [slice(i - 1, i) for i in keep.sum(-1).long().clamp(min=1).tolist()]
+        member = {row.start: self.members(n, k.device, row) for row in last}
+        table = torch.stack([member[row.start] for row in last])  # (B, S, 1, N)
+        seen = _median(table, (q * keep[:, None, :, None]).sum(-2, keepdim=True), k)
+        own = torch.arange(n, device=k.device)
+        return lambda rows: _bias(seen | (own[rows, None] == own), k.dtype)
+
+    def _prefixes(self, q: Tensor, k: Tensor) -> Callable[[slice], Tensor]:
+        """The same where each query has the subset of its own prefix."""
+        n = k.shape[-2]
+        asked, k, own = q.detach().cumsum(-2), k.detach(), torch.arange(k.shape[-2], device=k.device)
+
+        def rule(rows: slice) -> Tensor:
+            seen = _median(self.members(n, k.device, rows)[None], asked[:, :, rows], k)
+            return _bias(seen | (own[rows, None] == own), k.dtype)
+
+        return rule
+
+
+def _median(member: Tensor, asked: Tensor, k: Tensor) -> Tensor:
+    """bool (B, H, rows, N): the member subset whose likelihood for the queries summed in ``asked`` is the median."""
+    likely = torch.einsum("bhij,bsij->bhis", asked @ k.mT, member.to(k.dtype).expand(len(k), -1, -1, -1))
+    chosen = likely.argsort(stable=True, dim=-1)[..., member.shape[1] // 2, None, None]  # (B, H, rows, 1, 1)
+    table = member.movedim(1, 2)[:, None].expand(*likely.shape, k.shape[-2])
+    return table.take_along_dim(chosen, -2).squeeze(-2)
+
+
+def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, -torch.inf)

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.attention.places import neutral, offsets
-from robustbench_wb.models.attention.softmax import SoftmaxAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.attention.places import PlacedAttention
+from robustbench_wb.models.sockets import Place
 
 
-class RelativeBiasAttention(SoftmaxAttention):
+class RelativeBiasAttention(PlacedAttention):
     """``softmax(Q K^T / sqrt(p) + T[bucket(p_i - p_j)]) V``, with one table T per head and layer.
 
     Each axis is cut into buckets (Raffel et al. 2020, arXiv 1910.10683): offsets below ``exact`` are told apart,
@@ -20,7 +19,7 @@ class RelativeBiasAttention(SoftmaxAttention):
     column. Pairs with a token without a place get 0.
     """
 
-    position = "none"
+    pairs_name = "offset buckets"
 
     def __init__(self, place: Place, exact: int = 16, steps: int = 8, far: int = 128) -> None:
         super().__init__(place)
@@ -35,15 +34,17 @@ class RelativeBiasAttention(SoftmaxAttention):
         bucket = torch.where(size < self.exact, size, self.exact + step.floor().clamp(max=self.steps - 1))
         return (offset.sign() * bucket).long() + self.span // 2
 
-    def position_logits(self, context: Context) -> Tensor:
-        """(1, H, N, N), the same for every image of the batch.
+    @property
+    def learned(self) -> Tensor:
+        """The table, (span^2, H)."""
+        return self.table
 
-        Raises:
-            UsageError: the context holds no coordinates.
-        """
-        if "offset buckets" not in context.carry:
-            per_axis = self.buckets(offsets(context)).unbind(dim=-1)
-            second = per_axis[1] if len(per_axis) > 1 else self.span // 2
-            context.carry["offset buckets"] = per_axis[0] * self.span + second
-        bias = functional.embedding(context.carry["offset buckets"], self.table)
-        return neutral(bias.permute(2, 0, 1), context)[None]
+    def pairs(self, offset: Tensor) -> Tensor:
+        """Rows of the table."""
+        per_axis = self.buckets(offset).unbind(dim=-1)
+        second = per_axis[1] if len(per_axis) > 1 else self.span // 2
+        return per_axis[0] * self.span + second
+
+    def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
+        """(m, M) to (H, m, M)."""
+        return functional.embedding(pairs, learned).permute(2, 0, 1)

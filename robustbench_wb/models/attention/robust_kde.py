@@ -1,13 +1,17 @@
 """Attention as a robust kernel density estimate, RKDE (Han, Ren, Nguyen, Nguyen, Ghosh, Ho, NeurIPS 2023)."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.attention.base import attention_matrix
+from robustbench_wb.models.attention.base import attend_joined, attention_matrix
+from robustbench_wb.models.attention.biased import blocks, is_long, masked
 from robustbench_wb.models.attention.per_head import PerHeadAttention, token_mean
 from robustbench_wb.models.sockets import Context, Place
 
@@ -30,11 +34,11 @@ class RobustKdeAttention(PerHeadAttention):
             raise UsageError(f"robust-kde has psi huber or hampel, and a > 0; got {psi!r} and {a}")
         self.psi, self.a = psi, a
 
-    def log_weights(self, gram: Tensor, context: Context) -> Tensor:
-        """log w of each token (last axis), (B, H, 1, N), or for each query's prefix (B, H, N, N), from G."""
-        mask = context.mask(gram.shape[-1], gram.device)
-        seen = gram.new_ones(1) if mask is None else mask.to(gram.dtype)
-        near = token_mean(gram, context)
+    def log_weights(self, near: Tensor, seen: Tensor) -> Tensor:
+        """log w of each token (last axis), (B, H, 1, N), or for each query's prefix (B, H, rows, N).
+
+        ``near`` is G u, of the same shape; ``seen`` is 1 at the tokens that are meant, 0 at others.
+        """
         inner = (near * seen).sum(-1, keepdim=True) / seen.expand_as(near).sum(-1, keepdim=True)
         ratio = ((1 - 2 * near + inner) / self.a**2).clamp(min=1).sqrt()  # max(h, a) / a
         weight = 1 / ratio if self.psi == "huber" else (1 / ratio).minimum(3 / ratio - 1).clamp(min=0.01)
@@ -43,16 +47,60 @@ class RobustKdeAttention(PerHeadAttention):
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """The outputs of the heads, (B, H, N, p)."""
         k = functional.normalize(k, dim=-1, eps=1e-6)
-        of_keys, of_values = _gram(k), _gram(v)
-        marginal, joint = self.log_weights(of_keys, context), self.log_weights(of_keys * of_values, context)
+        mask = context.mask(k.shape[-2], k.device)
+        seen = k.new_ones(1) if mask is None else mask.to(k.dtype)
+        if is_long(k.shape[-2], context):
+            return (self._prefixes if context.causal else self._sequence)(2 * q, k, v, seen, context)
+        of_keys, of_values = _gram(k, k), _gram(v, v)
+        marginal = self.log_weights(token_mean(of_keys, context), seen)
+        joint = self.log_weights(token_mean(of_keys * of_values, context), seen)
         # ||q||^2 and ||k||^2 = 1 cancel between numerator and denominator.
         a = attention_matrix(2 * q, k, context, marginal) * (joint - marginal).exp()
         if context.watch is not None:
             context.watch(a, v)
         return a @ v
 
+    def _sequence(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, context: Context) -> Tensor:
+        """The same without a matrix: a weight per key is one more entry of the key, and a factor of its value."""
+        keep = k.new_ones(1, 1, k.shape[-2], 1) if context.keep is None else context.keep[:, None, :, None].to(k.dtype)
+        sums = [_again(_sums, k[:, :, r], v[:, :, r], keep[:, :, r], k, v) for r in blocks(k.shape[-2])]
+        total = keep.sum(-2, keepdim=True).clamp(min=1)
+        marginal, joint = (self.log_weights(sum(part) / total, seen) for part in zip(*sums, strict=True))
+        more = torch.ones_like(k[..., :1]), marginal.mT
+        return attend_joined(q, k, v * (joint - marginal).exp().mT, more, context)
 
-def _gram(x: Tensor) -> Tensor:
-    """exp(-||x_i - x_j||^2 / sqrt(p)), (B, H, N, N)."""
-    square = x.square().sum(-1, keepdim=True)
-    return torch.exp((2 * x @ x.mT - square - square.mT).clamp(max=0) / math.sqrt(x.shape[-1]))
+    def _prefixes(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, context: Context) -> Tensor:
+        """The same of each query's prefix, a block of rows at a time, each given what the rows before it add up to."""
+        carried = k.new_zeros(len(k), k.shape[1], 1, k.shape[-2])
+        sums, out = (carried, carried), []
+        for r in blocks(k.shape[-2]):
+            mixed, *sums = _again(self._block, q[:, :, r], k[:, :, r], v[:, :, r], seen[:, :, r], k, v, *sums)
+            out.append(mixed)
+        return torch.cat(out, dim=-2)
+
+    def _block(
+        self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, keys: Tensor, values: Tensor, *before: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The outputs of some rows, and what the rows of both Gram matrices add up to down to the last of them."""
+        of_keys = _gram(k, keys)
+        sums = [x.cumsum(-2) + first for x, first in zip((of_keys, of_keys * _gram(v, values)), before, strict=True)]
+        marginal, joint = (self.log_weights(x / seen.sum(-1, keepdim=True), seen) for x in sums)
+        logits = masked((q / math.sqrt(q.shape[-1])) @ keys.mT + marginal, seen > 0)
+        return (logits.softmax(-1) * (joint - marginal).exp()) @ values, *(x[:, :, -1:] for x in sums)
+
+
+def _gram(rows: Tensor, x: Tensor) -> Tensor:
+    """exp(-||x_i - x_j||^2 / sqrt(p)), (B, H, rows, N)."""
+    squares = rows.square().sum(-1, keepdim=True), x.square().sum(-1, keepdim=True)
+    return torch.exp((2 * rows @ x.mT - squares[0] - squares[1].mT).clamp(max=0) / math.sqrt(x.shape[-1]))
+
+
+def _sums(k: Tensor, v: Tensor, keep: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """What some rows of both Gram matrices add up to, (B, H, 1, N) each; ``keep`` is 1 at real tokens."""
+    of_keys = _gram(k, keys)
+    return (of_keys * keep).sum(-2, keepdim=True), (of_keys * _gram(v, values) * keep).sum(-2, keepdim=True)
+
+
+def _again(rule: Callable[..., Any], *tensors: Tensor) -> Any:
+    """``rule(*tensors)``, of which nothing is kept: it is computed a second time for the gradients."""
+    return checkpoint(rule, *tensors, use_reentrant=False, preserve_rng_state=False)

@@ -4,9 +4,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.attention.base import split_heads
+from robustbench_wb.models.attention.base import attend_joined, split_heads
+from robustbench_wb.models.attention.biased import is_long
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.sockets import Context, Place
 
@@ -34,21 +36,48 @@ class TupeAttention(SoftmaxAttention):
             UsageError: the context holds no positions, or the first layer did not run.
         """
         if self.position_qk is not None and self.reset is not None:
-            context.carry["untied positions"] = self._first(context, self.position_qk, self.reset)
-        if "untied positions" not in context.carry:
-            raise UsageError("the later layers of tupe need the first, which owns the positions")
-        return context.carry["untied positions"]
+            q, k = self._placed(context, self.position_qk)
+            logits, unplaced = q @ k.mT, context.unplaced
+            tokens = q.shape[-2] + unplaced
+            from_cls, to_cls = self.reset[:, :, None, None]
+            logits = torch.cat([to_cls.expand(-1, tokens - unplaced, unplaced), logits], dim=2)
+            logits = torch.cat([from_cls.expand(-1, unplaced, tokens), logits], dim=1)[None]
+            context.carry["untied positions"] = logits
+        return _left(context, "untied positions")
 
-    def _first(self, context: Context, position_qk: nn.Linear, reset: Tensor) -> Tensor:
+    def factors(self, context: Context) -> tuple[Tensor, Tensor]:
+        """What the same logits are the inner products of, both (1, H, N, p + 2): the last two entries are the reset.
+
+        Raises:
+            UsageError: the context holds no positions, or the first layer did not run.
+        """
+        if self.position_qk is not None and self.reset is not None:
+            q, k = (functional.pad(x, (0, 0, context.unplaced, 0)) for x in self._placed(context, self.position_qk))
+            cls = (torch.arange(q.shape[-2], device=q.device) < context.unplaced).to(q.dtype)
+            from_cls, to_cls = self.reset[:, :, None]
+            asking = torch.stack([cls, 1 - cls], dim=-1).expand(self.heads, -1, -1)
+            asked = torch.stack([from_cls.expand(-1, len(cls)), to_cls * cls], dim=-1)
+            context.carry["untied queries"] = torch.cat([q, asking], dim=-1)[None]
+            context.carry["untied keys"] = torch.cat([k, asked], dim=-1)[None]
+        return _left(context, "untied queries"), _left(context, "untied keys")
+
+    def _placed(self, context: Context, position_qk: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Scaled queries and keys of the tokens that have a place, (H, M, p)."""
         if context.positions is None:
             raise UsageError("tupe needs an embedding that keeps positions separate")
-        unplaced, tokens = context.unplaced, len(context.positions)
-        q, k = (split_heads(part, self.heads) for part in position_qk(context.positions[unplaced:]).chunk(2, dim=-1))
-        logits = (q / math.sqrt(2 * q.shape[-1])) @ k.transpose(-1, -2)
-        from_cls, to_cls = reset[:, :, None, None]
-        logits = torch.cat([to_cls.expand(-1, tokens - unplaced, unplaced), logits], dim=2)
-        return torch.cat([from_cls.expand(-1, unplaced, tokens), logits], dim=1)[None]
+        both = position_qk(context.positions[context.unplaced :]).chunk(2, dim=-1)
+        q, k = (split_heads(part, self.heads) for part in both)
+        return q / math.sqrt(2 * q.shape[-1]), k
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """The outputs of the heads, (B, H, N, p)."""
-        return super().mix(q / math.sqrt(2), k, v, context)
+        q = q / math.sqrt(2)
+        if is_long(q.shape[-2], context):
+            return attend_joined(q, k, v, self.factors(context), context)
+        return super().mix(q, k, v, context)
+
+
+def _left(context: Context, name: str) -> Tensor:
+    if name not in context.carry:
+        raise UsageError("the later layers of tupe need the first, which owns the positions")
+    return context.carry[name]
