@@ -28,6 +28,8 @@ class Ladder:
     """One stressor at its strengths, ascending; one rung without a strength axis."""
 
     rungs: tuple[Stressor, ...]
+    family: str = ""
+    """As the suite declares it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class TaskPlan:
     """The first is always ``clean``."""
     surrogates: tuple[SubjectPlan, ...]
     """What the ladders need besides the subjects, each once."""
+
+    def family(self, stressor: Stressor) -> str:
+        """That of the line which the stressor stands in."""
+        return next((ladder.family for ladder in self.ladders if stressor in ladder.rungs), "")
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,8 @@ def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]
         lines = tuple(SuiteStressor(use=signature) for signature in request.stressors)
     ladders = [_ladder(suite, line, task, request.epsilons) for line in lines]
     clean = Ladder((parse_stressor("clean"),))
-    return (clean, *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
+    declared = [ladder for ladder in ladders if ladder.rungs == clean.rungs]
+    return (*(declared or [clean])[:1], *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
 
 
 def _meant_for(line: SuiteStressor, task: str) -> bool:
@@ -150,11 +157,11 @@ def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, .
     if axis is not None and epsilons:
         strengths = epsilons
     if strengths is None:
-        return Ladder((parse_stressor(line.use),))
+        return Ladder((parse_stressor(line.use),), line.family)
     if axis is None:
         raise UsageError(f"suite {suite.name!r} gives strengths to {name!r}, which has none")
     values: dict[Fraction, str] = {parse_exact(strength): strength for strength in strengths}
     rest = [part for part in numbers.split(";") if part and not part.startswith(f"{axis}=")]
     first = ";".join([name, f"{axis}={values[min(values)]}", *rest])
     stressor = parse_stressor(first)
-    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)))
+    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)), line.family)

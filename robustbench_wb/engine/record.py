@@ -95,6 +95,8 @@ class Cell(Spec):
     """Answers there are; a fact of the task, as is the next one."""
     side: int = 0
     """Shorter side of the images in pixels; 0 where there are none."""
+    family: str = ""
+    """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -351,6 +351,7 @@ class _Bench:
             protocol=stressor.protocol,
             classes=shape.classes,
             side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
+            family=self.task.family(stressor),
         )
 
     def _failed(

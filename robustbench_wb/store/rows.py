@@ -133,6 +133,8 @@ class ScoreRow(Spec):
     """Share of the texts of which the subject saw a part only; None for what is no text. So the next one."""
     empty: float | None = Field(default=None, ge=0, le=1)
     """Share of the texts without a single token."""
+    family: str = ""
+    """Cells of one subject that are corrected together in a comparison; empty: all that name none."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod

@@ -20,6 +20,9 @@ class SuiteStressor(Spec):
     """Name of the strength list in ``[strengths]``; None for a stressor without strength."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks that it is for, with ``*`` for any letters; empty: all."""
+    family: str = ""
+    """Cells of one subject whose lines name the same family are corrected together when two versions are compared,
+    lines that name none with each other. Declared here, before there is a result to look at."""
 
 
 class ScaleSettings(Spec):

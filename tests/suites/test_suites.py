@@ -157,3 +157,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(UsageError, match=r"binary\.toml cannot be read as text"):
         find_suite(str(tmp_path / "binary.toml"))
+
+
+def test_a_line_may_declare_the_family_of_its_cells(tmp_path: Path) -> None:
+    from robustbench_wb.engine.plan import make_plan
+    from robustbench_wb.engine.request import RunRequest
+
+    assert {line.family for name in SUITES.names() for line in find_suite(name).stressors} == {""}
+    path = tmp_path / "own.toml"
+    families = ('use = "clean"\nfamily = "control"', 'use = "pgd-linf;steps=7"\nfamily = "attack"')
+    path.write_text(OWN.replace('use = "clean"', families[0]).replace('use = "pgd-linf;steps=7"', families[1]))
+    (task,) = make_plan(RunRequest(suite=str(path), tasks=("digits",))).tasks
+    assert [ladder.family for ladder in task.ladders] == ["control", "attack"]
+    assert [task.family(rung) for ladder in task.ladders for rung in ladder.rungs] == ["control", "attack"]
+    assert task.family(parse_stressor("fgsm-linf;eps=1")) == ""
