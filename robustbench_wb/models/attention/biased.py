@@ -15,17 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robustbench_wb.models.attention.rows import blocks, is_long
 from robustbench_wb.models.sockets import Context
 
 PIECE = 1 << 19
 """How many entries of the matrix are worked on at a time (2 MB in float32), unless one sample's rows have more."""
-
-ROWS = 32
-"""How many query rows of a long sequence are worked on at a time."""
-
-LONG = 512
-"""From how many tokens on nothing N x N is written out. Below, a bias of 1 MB a head fits the cache and is made once,
-which is faster than making it again for the gradients."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +32,6 @@ class RowBias:
 
     make: Callable[..., Tensor]
     learned: tuple[Tensor, ...] = ()
-
-
-def is_long(tokens: int, context: Context) -> bool:
-    """Whether to do without N x N matrices. A watcher is shown them, so while one watches nothing is too long."""
-    return tokens >= LONG and context.watch is None
 
 
 def by_rows(tokens: int, device: torch.device, context: Context) -> bool:
@@ -139,11 +128,6 @@ def _gradients(
 
 def _whole(rows: slice, bias: Tensor) -> Tensor:
     return bias
-
-
-def blocks(tokens: int) -> list[slice]:
-    """Consecutive query rows, ``ROWS`` at a time."""
-    return [slice(start, min(start + ROWS, tokens)) for start in range(0, tokens, ROWS)]
 
 
 def _blocks(q: Tensor, make: Callable[..., Tensor]) -> list[slice]:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend_joined, split_heads
-from robustbench_wb.models.attention.biased import is_long
+from robustbench_wb.models.attention.rows import is_long
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.sockets import Context, Place
 

@@ -10,6 +10,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend
 from robustbench_wb.models.attention.biased import RowBias, by_rows
 from robustbench_wb.models.attention.per_head import PerHeadAttention
+from robustbench_wb.models.attention.rows import is_long
 from robustbench_wb.models.sockets import Context, Place
 from robustbench_wb.rng import words
 
@@ -56,9 +57,12 @@ class MedianOfMeansAttention(PerHeadAttention):
         """The rule that makes rows of the bias, (B, H, rows, N): one subset for all queries."""
         n = k.shape[-2]
         keep = k.new_ones(1, n) if context.keep is None else context.keep.to(k.dtype)
-        last = [slice(i - 1, i) for i in keep.sum(-1).long().clamp(min=1).tolist()]
-        member = {row.start: self.members(n, k.device, row) for row in last}
-        table = torch.stack([member[row.start] for row in last])  # (B, S, 1, N)
+        last = keep.sum(-1).long() - 1
+        if is_long(n, context):  # a row at a time: (S, N, N) would be as large as the matrix
+            table = torch.cat([self.members(n, k.device, slice(i, i + 1)) for i in last.clamp(min=0).tolist()], dim=1)
+        else:
+            table = self.members(n, k.device)[:, last]
+        table = table.transpose(0, 1)[:, :, None]  # (B, S, 1, N)
         seen = _median(table, (q * keep[:, None, :, None]).sum(-2, keepdim=True), k)
         own = torch.arange(n, device=k.device)
         return lambda rows: _bias(seen | (own[rows, None] == own), k.dtype)

@@ -1,18 +1,16 @@
 """Attention as a robust kernel density estimate, RKDE (Han, Ren, Nguyen, Nguyen, Ghosh, Ho, NeurIPS 2023)."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend_joined, attention_matrix
-from robustbench_wb.models.attention.biased import blocks, is_long, masked
+from robustbench_wb.models.attention.biased import masked
 from robustbench_wb.models.attention.per_head import PerHeadAttention, token_mean
+from robustbench_wb.models.attention.rows import is_long, scan_by_rows, sum_by_rows
 from robustbench_wb.models.sockets import Context, Place
 
 
@@ -63,30 +61,27 @@ class RobustKdeAttention(PerHeadAttention):
     def _sequence(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, context: Context) -> Tensor:
         """The same without a matrix: a weight per key is one more entry of the key, and a factor of its value."""
         keep = k.new_ones(1, 1, k.shape[-2], 1) if context.keep is None else context.keep[:, None, :, None].to(k.dtype)
-        sums = [_again(_sums, k[:, :, r], v[:, :, r], keep[:, :, r], k, v) for r in blocks(k.shape[-2])]
-        total = keep.sum(-2, keepdim=True).clamp(min=1)
-        marginal, joint = (self.log_weights(sum(part) / total, seen) for part in zip(*sums, strict=True))
+        near = sum_by_rows(_gram_sums, k, v, keep) / keep.sum(-2, keepdim=True).clamp(min=1)
+        marginal, joint = (self.log_weights(part, seen) for part in near)
         more = torch.ones_like(k[..., :1]), marginal.mT
         return attend_joined(q, k, v * (joint - marginal).exp().mT, more, context)
 
     def _prefixes(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, context: Context) -> Tensor:
         """The same of each query's prefix, a block of rows at a time, each given what the rows before it add up to."""
-        carried = k.new_zeros(len(k), k.shape[1], 1, k.shape[-2])
-        sums, out = (carried, carried), []
-        for r in blocks(k.shape[-2]):
-            mixed, *sums = _again(self._block, q[:, :, r], k[:, :, r], v[:, :, r], seen[:, :, r], k, v, *sums)
-            out.append(mixed)
-        return torch.cat(out, dim=-2)
+        start = k.new_zeros(2, *k.shape[:2], 1, k.shape[-2])
+        return scan_by_rows(self._block, start, q, k, v, seen)
 
     def _block(
-        self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, keys: Tensor, values: Tensor, *before: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The outputs of some rows, and what the rows of both Gram matrices add up to down to the last of them."""
-        of_keys = _gram(k, keys)
-        sums = [x.cumsum(-2) + first for x, first in zip((of_keys, of_keys * _gram(v, values)), before, strict=True)]
+        self, rows: slice, before: Tensor, q: Tensor, k: Tensor, v: Tensor, seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs of some rows, and what the rows of both Gram matrices add up to, down to the last of them."""
+        of_keys, seen = _gram(k[:, :, rows], k), seen[:, :, rows]
+        grams = of_keys, of_keys * _gram(v[:, :, rows], v)
+        sums = [gram.cumsum(-2) + above for gram, above in zip(grams, before, strict=True)]
         marginal, joint = (self.log_weights(x / seen.sum(-1, keepdim=True), seen) for x in sums)
-        logits = masked((q / math.sqrt(q.shape[-1])) @ keys.mT + marginal, seen > 0)
-        return (logits.softmax(-1) * (joint - marginal).exp()) @ values, *(x[:, :, -1:] for x in sums)
+        logits = masked((q[:, :, rows] / math.sqrt(q.shape[-1])) @ k.mT + marginal, seen > 0)
+        mixed = (logits.softmax(-1) * (joint - marginal).exp()) @ v
+        return mixed, torch.stack([x[:, :, -1:] for x in sums])
 
 
 def _gram(rows: Tensor, x: Tensor) -> Tensor:
@@ -95,12 +90,8 @@ def _gram(rows: Tensor, x: Tensor) -> Tensor:
     return torch.exp((2 * rows @ x.mT - squares[0] - squares[1].mT).clamp(max=0) / math.sqrt(x.shape[-1]))
 
 
-def _sums(k: Tensor, v: Tensor, keep: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """What some rows of both Gram matrices add up to, (B, H, 1, N) each; ``keep`` is 1 at real tokens."""
-    of_keys = _gram(k, keys)
-    return (of_keys * keep).sum(-2, keepdim=True), (of_keys * _gram(v, values) * keep).sum(-2, keepdim=True)
-
-
-def _again(rule: Callable[..., Any], *tensors: Tensor) -> Any:
-    """``rule(*tensors)``, of which nothing is kept: it is computed a second time for the gradients."""
-    return checkpoint(rule, *tensors, use_reentrant=False, preserve_rng_state=False)
+def _gram_sums(rows: slice, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+    """What some rows of both Gram matrices add up to, (2, B, H, 1, N); ``keep`` (B, 1, N, 1) is 1 at real tokens."""
+    of_keys = _gram(k[:, :, rows], k) * keep[:, :, rows]
+    both = of_keys, of_keys * _gram(v[:, :, rows], v)
+    return torch.stack([x.sum(-2, keepdim=True) for x in both])
