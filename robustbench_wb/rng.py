@@ -60,6 +60,11 @@ def words(ids: Tensor, count: int, seed: int, label: str, step: Step = 0) -> Ten
     return mix(base[:, None] + counter[None, :])
 
 
+def below(limit: int | Tensor, draws: Tensor) -> Tensor:
+    """Numbers from 0 to ``limit`` - 1, each alike likely to 2^-32 x limit, from :func:`words` of that shape."""
+    return (draws >> 8 & 0xFFFFFFFF) % limit
+
+
 def uniform(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:
     """Uniform float32 in [0, 1), shape (len(ids), *shape), one independent stream per sample id."""
     bits = _shift_right(words(ids, math.prod(shape), seed, label, step), 40)

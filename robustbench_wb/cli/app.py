@@ -17,7 +17,7 @@ from robustbench_wb.cli.train import train_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
-    "Exit codes: 0 fine, 2 the request or its input is wrong, 3 the two versions cannot be compared, "
+    "Exit codes: 0 fine, 2 the request or its input is wrong, 3 nothing of the two sides can be compared, "
     "4 some cell could not be measured or a check of the doctor failed, "
     "130 interrupted (the same command goes on where it stopped)."
 )

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -44,6 +45,20 @@ def present(blocks: Callable[[], Sequence[Block]], json: Callable[[], str], as_j
         Console().print(rich(blocks()))
     else:
         show(plain(blocks()))
+
+
+def save(file: str, text: str) -> None:
+    """Write a result to a file, whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    from robustbench_wb.folders import write_atomic
+
+    try:
+        write_atomic(Path(file), lambda temporary: temporary.write_bytes(text.encode()))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def tell(line: str) -> None:

@@ -1,4 +1,4 @@
-"""``diff``: two versions of the score table, sample by sample."""
+"""``diff``: two tables, sample by sample."""
 
 from typing import Annotated
 
@@ -6,31 +6,65 @@ import typer
 
 from robustbench_wb.cli import console, options
 
+_SIDE = "a version like v1 or HEAD~1, FOLDER:v1, a results folder, or a file that leaderboard wrote."
+
 
 def diff_command(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The earlier version, like v1.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The later version, like v2.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help=f"The earlier table: {_SIDE}")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The later table.")],
+    delta: Annotated[
+        float,
+        typer.Option(
+            "--delta", metavar="POINTS", help="Equivalent: so many points of accuracy, percent of perplexity."
+        ),
+    ] = 1.0,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="FIELD", help="Compare although this differs, like numerics. Repeatable."),
+    ] = None,
+    correction: Annotated[
+        str, typer.Option("--correction", help="For many cells: holm (any false alarm) or bh (their share).")
+    ] = "holm",
+    ids: Annotated[bool, typer.Option("--ids", help="Name the samples that were lost and gained.")] = False,
+    csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output."),
+    ] = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Compare two versions in pairs: which samples were lost and gained, and whether that is more than chance.
+    """Compare two tables in pairs: which samples were lost and gained, and whether that is more than chance.
 
-    Every cell gets a verdict (worse, better, equivalent, undecided) from a paired test (exact McNemar for accuracy, a
-    t-test of the losses for perplexity), corrected for the number of cells. Cells that measure different things are
-    refused with the field that differs: exit code 3.
+    First a claim about each subject over all its cells, clustered by sample; then a verdict (worse, better, equivalent,
+    undecided) for every cell, by exact McNemar tests of accuracies and permutation tests of losses, corrected for the
+    number of cells. Cells that measure different things are named with the field that differs, and never called a
+    regression. Exit code 0 whatever the verdicts; 3 when no cell can be compared.
 
     Examples:
 
       robustbench-wb diff v1 v2
 
-      robustbench-wb diff v1 v2 --json
+      robustbench-wb diff HEAD~1 HEAD --delta 0.5 --ids
+
+      robustbench-wb diff ../main/results:v7 HEAD --allow numerics
+
+      robustbench-wb diff baseline.csv HEAD --json
     """
     from robustbench_wb.cli.harness import diff
     from robustbench_wb.report.comparison import comparison_blocks
+    from robustbench_wb.report.csv import comparison_csv
     from robustbench_wb.report.json import comparison_json
 
-    comparison = diff(old, new, results)
-    console.present(
-        lambda: comparison_blocks(comparison, console.width()), lambda: comparison_json(comparison), as_json
-    )
+    comparison = diff(old, new, results, delta=delta, allow=allow or (), correction=correction)
+    if csv == "-":
+        console.show(comparison_csv(comparison, ids))
+    elif csv is not None:
+        console.save(csv, comparison_csv(comparison, ids))
+        console.tell(f"{len(comparison.claims)} claims and {len(comparison.pairs)} cells written to {csv}")
+    else:
+        console.present(
+            lambda: comparison_blocks(comparison, console.width(), ids),
+            lambda: comparison_json(comparison, ids),
+            as_json,
+        )
     raise typer.Exit(comparison.exit_code)

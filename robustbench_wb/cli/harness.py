@@ -1,7 +1,8 @@
 """The front door as plain Python: what the commands do, without parsing and printing."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from robustbench_wb.engine.doctor.diagnose import diagnose
 from robustbench_wb.engine.doctor.finding import Diagnosis
@@ -13,10 +14,15 @@ from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress, Silent
-from robustbench_wb.stats.compare import Comparison, compare
+from robustbench_wb.registry import suggest
+from robustbench_wb.stats.align import ALLOWABLE
+from robustbench_wb.stats.compare import compare, needed
+from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.corruption_errors import CorruptionErrors, corruption_errors
 from robustbench_wb.stats.curves import Curve
 from robustbench_wb.stats.curves import curves as find_curves
+from robustbench_wb.stats.lengths import LengthCurve, length_curves
+from robustbench_wb.stats.multiplicity import ADJUST, Correction
 from robustbench_wb.stats.score import score_rows
 from robustbench_wb.stats.strength import RowStrength, Runs, strengths
 from robustbench_wb.store.location import prepare
@@ -24,8 +30,18 @@ from robustbench_wb.store.provenance import collect
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.side import read_side
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.catalogue import parse_stressor
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What one version has at several strengths."""
+
+    strengths: list[Curve]
+    lengths: list[LengthCurve]
+    errors: list[CorruptionErrors]
 
 
 @dataclass(frozen=True)
@@ -100,17 +116,45 @@ def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
     return diagnose(Prepared(request, progress or Silent()))
 
 
-def diff(old: str, new: str, results: str = "results") -> Comparison:
-    """Compare two versions of the score table sample by sample.
+def diff(
+    old: str,
+    new: str,
+    results: str = "results",
+    *,
+    delta: float = 1.0,
+    allow: Sequence[str] = (),
+    correction: str = "holm",
+) -> Comparison:
+    """Compare two tables sample by sample.
+
+    Args:
+        old: the earlier one: a version, ``PLACE:VERSION``, a results folder, or a file of ``leaderboard``; see
+            :func:`robustbench_wb.store.side.read_side`.
+        new: the later one.
+        results: where versions without a place, and the records of files, are.
+        delta: differences up to this count as none: points of accuracy, percent of perplexity (0 to 100).
+        allow: fields that may differ, although they say what was measured.
+        correction: ``holm`` or ``bh``.
 
     Raises:
-        StoreError: there is no such version.
+        StoreError: there is no such version, folder or file.
+        UsageError: an option is out of its range.
     """
-    table, store = ScoreTable(results), RecordStore(results)
-    before, after = table.rows(old), table.rows(new)
-    keys = {row.key for row in (*before, *after) if row.key}
-    records: Mapping[str, Record] = store.find(sorted(keys))
-    return compare(before, after, records)
+    if not 0 <= delta <= 100:
+        raise UsageError(f"--delta {delta:g} is not in points from 0 to 100")
+    if correction not in ADJUST:
+        raise UsageError(f"unknown correction {correction!r}; use {' or '.join(ADJUST)}")
+    for field in allow:
+        if field not in ALLOWABLE:
+            raise UsageError(f"--allow {field}: no such field; {suggest(field, list(ALLOWABLE))}")
+    before, after = read_side(old, results), read_side(new, results)
+    wanted = needed(before.rows, after.rows, allow)
+    records: dict[str, Record] = {}
+    for location in dict.fromkeys((before.location, after.location, results)):
+        records |= RecordStore(location).find([key for key in wanted if key not in records])
+    chosen = cast("Correction", correction)
+    compared = compare(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)
+    return compared.model_copy(update={"old": before.name, "new": after.name})
 
 
 def strength(
@@ -143,8 +187,8 @@ def strength(
 
 def curves(
     version: str | int | None = None, results: str = "results", baseline: str | None = None, alexnet: bool = False
-) -> tuple[list[Curve], list[CorruptionErrors], int]:
-    """Accuracy against strength, and errors under common corruptions, from stored results; the table's version last.
+) -> tuple[Curves, int]:
+    """Accuracy against strength and length, and errors under common corruptions, from stored results; and the version.
 
     Args:
         version: like ``v3``; None is the latest.
@@ -160,10 +204,10 @@ def curves(
     number = table.version(version)
     rows = table.rows(number)
     records = RecordStore(results).find([row.key for row in rows if row.key])
-    found = find_curves(rows, records)
-    if not found:
+    found, lengths = find_curves(rows, records), length_curves(rows, records)
+    if not (found or lengths):
         raise UsageError(f"v{number} has no accuracies at several strengths, so there are no curves")
-    return found, corruption_errors(rows, records, baseline, alexnet), number
+    return Curves(found, lengths, corruption_errors(rows, records, baseline, alexnet)), number
 
 
 def _runs(signature: str) -> Runs | None:

@@ -1,12 +1,10 @@
 """``leaderboard``: the whole score table, on screen or as CSV."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.errors import UsageError
 
 
 def leaderboard_command(
@@ -37,18 +35,9 @@ def leaderboard_command(
     if csv == "-":
         console.show(leaderboard_csv(rows))
     elif csv is not None:
-        _write(Path(csv), leaderboard_csv(rows))
+        console.save(csv, leaderboard_csv(rows))
         console.tell(f"{len(rows)} rows of v{number} written to {csv}")
     else:
         console.present(
             lambda: leaderboard_blocks(rows, number, console.width()), lambda: rows_json(rows, number), as_json
         )
-
-
-def _write(path: Path, text: str) -> None:
-    from robustbench_wb.folders import write_atomic
-
-    try:
-        write_atomic(path, lambda temporary: temporary.write_bytes(text.encode()))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -31,6 +31,9 @@ Scale = Annotated[str, typer.Option("--scale", help="How much is run: smoke, sma
 Samples = Annotated[
     int | None, typer.Option("--samples", help="Evaluated samples.  [default: the scale's]", metavar="N")
 ]
+Split = Annotated[
+    str, typer.Option("--split", help="Evaluate the test split, or the validation split of tasks that have one.")
+]
 Stressors = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,6 +18,7 @@ def run_command(
     recipe: options.Recipe = "standard",
     scale: options.Scale = "smoke",
     samples: options.Samples = None,
+    split: options.Split = "test",
     stressor: options.Stressors = None,
     epsilon: options.Epsilons = None,
     checkpoint: options.Checkpoint = None,
@@ -45,7 +46,7 @@ def run_command(
     """
     console.set_log_level(log_level)
     request = make_request(
-        suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples,
+        suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples, split=split,
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
         batch=batch_size, layers=layers,
     )  # fmt: skip

@@ -22,7 +22,7 @@ _NEEDS = {
     "reference": "--curves",
 }
 """Where an option belongs; every other one to --layers."""
-_VERSION = re.compile(r"v[0-9]+|latest")
+_VERSION = re.compile(r"v[0-9]+|latest|HEAD(~[0-9]+)?")
 
 Strength = Annotated[
     bool,

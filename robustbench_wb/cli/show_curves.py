@@ -12,6 +12,11 @@ def show_curves(version: str, baseline: str | None, alexnet: bool, results: str,
     """
     from robustbench_wb.cli.harness import curves
     from robustbench_wb.report.curves import curves_blocks, curves_json
+    from robustbench_wb.report.lengths import lengths_blocks
 
-    found = curves(None if version == "latest" else version, results, baseline, alexnet)
-    console.present(lambda: curves_blocks(*found), lambda: curves_json(*found), as_json)
+    found, number = curves(None if version == "latest" else version, results, baseline, alexnet)
+    console.present(
+        lambda: [*curves_blocks(found.strengths, found.errors, number), *lengths_blocks(found.lengths, number)],
+        lambda: curves_json(found.strengths, found.errors, number, found.lengths),
+        as_json,
+    )

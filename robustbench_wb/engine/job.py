@@ -5,6 +5,7 @@ from dataclasses import replace
 from robustbench_wb.engine.device import choose_device, exact_float32
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, obtain_subject
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
@@ -16,6 +17,7 @@ from robustbench_wb.tasks.task import Dataset
 _PERTURBS: dict[Modality, str] = {
     "image": "images",
     "text": "texts with labels",
+    "labelled": "token ids with labels",
     "tokens": "token ids",
     "language": "texts without labels",
 }
@@ -32,6 +34,7 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
     has: dict[Modality, bool] = {
         "image": image,
         "text": bool(dataset.test.texts),
+        "labelled": not image and not dataset.shape.causal,
         "tokens": not image,
         "language": dataset.shape.causal,
         "any": True,
@@ -54,6 +57,8 @@ class Prepared:
         self.plan: Plan = make_plan(request)
         self.device = choose_device(request.device)
         self.datasets = [task.task.load(request.data_dir) for task in self.plan.tasks]
+        if request.split == "validation":
+            self.datasets = [dataset.on_validation() for dataset in self.datasets]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
             _refuse_misfits(task, dataset)
         exact_float32()
@@ -64,6 +69,8 @@ class Prepared:
         Raises:
             SubjectError: it cannot be had.
         """
+        if isinstance(subject.source, type):
+            return fitted(subject, dataset, self.device)
         label = _label(subject, dataset)
         return obtain_subject(subject, dataset, self.plan.seed, self.device, label, progress or self.progress)
 

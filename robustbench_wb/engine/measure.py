@@ -17,11 +17,13 @@ from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import one_line
 from robustbench_wb.models.inputs import batches, to_inputs
+from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, answers, predict
 from robustbench_wb.tasks.lexicon import Lexicon
+from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.losses import next_token_losses
 
 SHARD_BYTES = 1 << 28
@@ -50,8 +52,12 @@ class Samples:
     """What made the token ids."""
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
     """The words of the task's training texts."""
-    split: NDArray[Any] | None = None
-    """The inputs of the whole split, of which these are some; may be memory-mapped."""
+    split: Split | None = None
+    """The whole split, of which these are some."""
+    shape: Shape | None = None
+    """What the task asks of a model."""
+    sizes: NDArray[np.int32] | None = None
+    """Tokens that each text has, cut or not."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +86,9 @@ def jobs(
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
         texts = [samples.texts[row] for row in some] if samples.texts else ()
         job = Job(model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon)
-        yield some, replace(job, draws=batch.draws, language=samples.language, split=samples.split)
+        sizes = None if samples.sizes is None else samples.sizes[some]
+        job = replace(job, draws=batch.draws, language=samples.language, split=samples.split)
+        yield some, replace(job, shape=samples.shape, sizes=sizes)
 
 
 class _Tally:

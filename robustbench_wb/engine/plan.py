@@ -1,8 +1,10 @@
 """From a request to the list of what will be done. Every name and number is checked here, before any work starts."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, UsageError
@@ -17,12 +19,17 @@ from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Task
 from robustbench_wb.training.recipe import Recipe, Scale, find_recipe
 
+if TYPE_CHECKING:  # shortcuts import torch; making a plan must not
+    from robustbench_wb.training.shortcuts.shortcut import Shortcut
+
 
 @dataclass(frozen=True)
 class Ladder:
     """One stressor at its strengths, ascending; one rung without a strength axis."""
 
     rungs: tuple[Stressor, ...]
+    family: str = ""
+    """As the suite declares it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class SubjectPlan:
 
     name: str
     """As the request wrote it; the table's ``variant``."""
-    source: Variant | Factory
+    source: "Variant | Factory | type[Shortcut]"
     size: str
     """Empty for a factory, which has no sizes."""
     recipe_name: str
@@ -49,6 +56,10 @@ class TaskPlan:
     """The first is always ``clean``."""
     surrogates: tuple[SubjectPlan, ...]
     """What the ladders need besides the subjects, each once."""
+
+    def family(self, stressor: Stressor) -> str:
+        """That of the line which the stressor stands in."""
+        return next((ladder.family for ladder in self.ladders if stressor in ladder.rungs), "")
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,9 @@ def make_plan(request: RunRequest) -> Plan:
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
     custom = bool(request.stressors or request.epsilons)
-    tasks = _distinct("task", suite.tasks if request.tasks is None else request.tasks)
-    variants = _distinct("variant", suite.variants if request.variants is None else request.variants)
+    tasks = _distinct("task", (settings.tasks or suite.tasks) if request.tasks is None else request.tasks)
+    every = settings.variants or suite.variants
+    variants = _distinct("variant", every if request.variants is None else request.variants)
     if request.checkpoint is not None and len(variants) != 1:
         raise UsageError("--checkpoint holds the weights of one model; name exactly one --variant with it")
     return Plan(
@@ -125,12 +137,17 @@ def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPla
 
 
 def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:
-    lines = suite.stressors
+    lines = tuple(line for line in suite.stressors if _meant_for(line, task))
     if request.stressors:
         lines = tuple(SuiteStressor(use=signature) for signature in request.stressors)
     ladders = [_ladder(suite, line, task, request.epsilons) for line in lines]
     clean = Ladder((parse_stressor("clean"),))
-    return (clean, *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
+    declared = [ladder for ladder in ladders if ladder.rungs == clean.rungs]
+    return (*(declared or [clean])[:1], *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
+
+
+def _meant_for(line: SuiteStressor, task: str) -> bool:
+    return not line.tasks or any(fnmatchcase(task, pattern) for pattern in line.tasks)
 
 
 def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, ...]) -> Ladder:
@@ -140,11 +157,11 @@ def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, .
     if axis is not None and epsilons:
         strengths = epsilons
     if strengths is None:
-        return Ladder((parse_stressor(line.use),))
+        return Ladder((parse_stressor(line.use),), line.family)
     if axis is None:
         raise UsageError(f"suite {suite.name!r} gives strengths to {name!r}, which has none")
     values: dict[Fraction, str] = {parse_exact(strength): strength for strength in strengths}
     rest = [part for part in numbers.split(";") if part and not part.startswith(f"{axis}=")]
     first = ";".join([name, f"{axis}={values[min(values)]}", *rest])
     stressor = parse_stressor(first)
-    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)))
+    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)), line.family)

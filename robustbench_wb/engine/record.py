@@ -19,6 +19,9 @@ Metric = Literal["accuracy", "perplexity"]
 SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
 
+SHORTCUT = "shortcut:"
+"""What the variants of a task's shortcut baselines begin with."""
+
 
 class State(IntEnum):
     """What became of one sample. An error is never counted as robust."""
@@ -92,6 +95,8 @@ class Cell(Spec):
     """Answers there are; a fact of the task, as is the next one."""
     side: int = 0
     """Shorter side of the images in pixels; 0 where there are none."""
+    family: str = ""
+    """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 """What a user asks for, as one frozen value. Importing this module imports no torch."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from robustbench_wb.spec import Spec
@@ -22,6 +24,8 @@ class RunRequest(Spec):
     scale: Scale = "smoke"
     samples: int | None = Field(default=None, ge=1)
     """Evaluated samples; None: the scale's."""
+    split: Literal["test", "validation"] = "test"
+    """What is evaluated: ``validation`` to choose by, ``test`` to report."""
     stressors: tuple[str, ...] = ()
     """Signatures to run instead of the suite's own (``clean`` is always run)."""
     epsilons: tuple[str, ...] = ()

@@ -21,9 +21,10 @@ from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
 from robustbench_wb.engine.shelf import Shelf
+from robustbench_wb.engine.shortcuts import meets, shortcut_plans
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.engine.work import Cost, costs, ladder_work, plan_work, training_work
+from robustbench_wb.engine.work import FREE, Cost, costs, ladder_work, plan_work, training_work
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
@@ -60,7 +61,7 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
         progress = Tied(job.progress, whole)
         for task, dataset, own in zip(job.plan.tasks, job.datasets, trial, strict=True):
             bench = _Bench(job, ledger, task, dataset, progress, own)
-            for subject in task.subjects:
+            for subject in (*task.subjects, *shortcut_plans(dataset)):
                 cells += bench.graded(list(bench.cells(subject)))
     return cells
 
@@ -94,18 +95,19 @@ class _Bench:
         self.clean_layers: LayerTable | None = None
         self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
         self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset, progress))
-        self.probe = choose_probe(task.ladders)
+        self.probe: Probe | None = None
         self.evidence: Mapping[str, float] = {}
 
     def cells(self, plan: SubjectPlan) -> Iterator[Measured]:
         """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
-        first, *attacks = self.task.ladders
+        first, *attacks = ladders = tuple(ladder for ladder in self.task.ladders if meets(plan, ladder))
+        self.probe = choose_probe(ladders)
         try:
-            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self.costs[plan.name])):
+            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self._cost(plan))):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
-            yield from self._failed(plan, self.task.ladders, _NO_SUBJECT, str(error))
+            yield from self._failed(plan, ladders, _NO_SUBJECT, str(error))
             return
         self.samples = choose_samples(subject.dataset, self.job.plan.samples)
         self.known = self._known(subject)
@@ -126,6 +128,9 @@ class _Bench:
             else:
                 yield from self._climb(plan, subject, ladder, clean.record.states)
 
+    def _cost(self, plan: SubjectPlan) -> Cost:
+        return self.costs.get(plan.name, FREE)
+
     def _shelf(self) -> Shelf:
         return Shelf(self.samples, self.data_digest, self.job.plan.seed, self.job.device, self.job.progress)
 
@@ -136,7 +141,7 @@ class _Bench:
             try:
                 with (
                     one_line(rung.name),
-                    self.progress.piece(training_work(plan, self.dataset, self.costs[plan.name])),
+                    self.progress.piece(training_work(plan, self.dataset, self._cost(plan))),
                 ):
                     subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
             except MeasurementError as error:
@@ -212,7 +217,7 @@ class _Bench:
         for step in self._steps(subject, ladder):
             cells = [self._cell(plan, rung) for rung in step.rungs]
             try:
-                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self.costs[plan.name])):
+                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self._cost(plan))):
                     measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)
@@ -346,6 +351,7 @@ class _Bench:
             protocol=stressor.protocol,
             classes=shape.classes,
             side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
+            family=self.task.family(stressor),
         )
 
     def _failed(
@@ -381,5 +387,7 @@ def choose_samples(dataset: Dataset, count: int | None) -> Samples:
         texts=[test.texts[row] for row in ids.tolist()] if test.texts else (),
         tokenizer=dataset.tokenizer,
         lexicon=dataset.lexicon,
-        split=test.inputs,
+        split=test,
+        shape=dataset.shape,
+        sizes=None if test.sizes is None else test.sizes[ids],
     )

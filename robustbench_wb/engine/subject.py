@@ -16,6 +16,7 @@ from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.probe import probe
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
+from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
 from robustbench_wb.spec import digest
@@ -75,7 +76,13 @@ def obtain_subject(
 def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
     if isinstance(plan.source, Factory):
         return plan.source.code_digest
-    return variant_code_digest(plan.source, plan.size, shape)
+    return variant_code_digest(_variant(plan), plan.size, shape)
+
+
+def _variant(plan: SubjectPlan) -> Variant:
+    if not isinstance(plan.source, Variant):  # a shortcut is fitted elsewhere
+        raise TypeError(f"{plan.name} is neither a variant nor a factory")
+    return plan.source
 
 
 def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
@@ -102,7 +109,7 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
     shape = dataset.shape
     if isinstance(plan.source, Factory):
         return partial(_from_factory, plan.source, shape, seed)
-    variant = plan.source
+    variant = _variant(plan)
     mean, std = dataset.train.moments() if isinstance(shape, ImageShape) else ([], [])
     return partial(build, variant, plan.size, shape, mean, std, seed)
 

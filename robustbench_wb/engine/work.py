@@ -65,6 +65,10 @@ class Cost:
     """A forward pass and one back to the weights."""
 
 
+FREE = Cost(0.0, 0.0)
+"""Of what hardly computes anything."""
+
+
 def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Cost | None:
     """Timed on a few samples; None for a model from outside, which is not built twice, and for one that cannot be."""
     if not isinstance(subject.source, Variant):

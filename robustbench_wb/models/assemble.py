@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier, Transformer
-from robustbench_wb.models.shape import Position, Shape
+from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier, PairClassifier, Transformer
+from robustbench_wb.models.shape import Position, Shape, TextShape
 from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Place, Residual
 from robustbench_wb.models.variant import Size
 
@@ -47,7 +47,13 @@ def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[flo
     ]
     backbone, head = Backbone(blocks), parts.head(size.width, shape.classes, eps)
     mean, std = moments
-    model = ImageClassifier(embedding, backbone, head, mean, std) if mean else Transformer(embedding, backbone, head)
+    model: Transformer
+    if mean:
+        model = ImageClassifier(embedding, backbone, head, mean, std)
+    elif isinstance(shape, TextShape) and shape.documents == 2:
+        model = PairClassifier(embedding, backbone, head, shape.length)
+    else:
+        model = Transformer(embedding, backbone, head)
     if parts.initialisation == "xavier":
         model.apply(xavier)
     return model

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from robustbench_wb.models.inputs import trim
 from robustbench_wb.models.sockets import Attention, Context, Embedding, FeedForward, Head, Residual
 
 
@@ -70,6 +72,19 @@ class Transformer(nn.Module):
         tokens, context = self.embed(inputs)
         logits: Tensor = self.head(self.backbone(tokens, context), context)
         return logits
+
+
+class PairClassifier(Transformer):
+    """Rows of two documents, (B, 2 length) ids, to logits. Every document is read alone; the head sees both."""
+
+    def __init__(self, embedding: Embedding, backbone: Backbone, head: Head, length: int) -> None:
+        super().__init__(embedding, backbone, head)
+        self.length = length
+
+    def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
+        """Token ids to tokens (2B, N, d), all first documents before all second ones, and their context."""
+        rows = functional.pad(inputs, (0, 2 * self.length - inputs.shape[1]))  # the batch may have been trimmed
+        return super().embed(trim(torch.cat(torch.split(rows, self.length, dim=1))))
 
 
 class ImageClassifier(Transformer):

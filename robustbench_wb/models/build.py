@@ -12,7 +12,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.assemble import Parts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
-from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
@@ -75,10 +75,19 @@ def _sockets(variant: Variant, shape: Shape) -> dict[str, tuple[Registry[Any], s
         "embedding": (EMBEDDINGS, variant.embedding, variant.embedding_options)
         if image
         else (EMBEDDINGS, variant.text_embedding, variant.text_embedding_options),
-        "head": (HEADS, variant.language_head, variant.language_head_options)
-        if shape.causal
-        else (HEADS, variant.head, variant.head_options),
+        "head": (HEADS, *_head(variant, shape)),
     }
+
+
+def _head(variant: Variant, shape: Shape) -> tuple[str, Options]:
+    """The variant's own head, unless the task says what to look at."""
+    if shape.causal:
+        return variant.language_head, variant.language_head_options
+    if isinstance(shape, TextShape) and shape.documents == 2:
+        return "pair", {"pool": shape.pool or "cls"}
+    if isinstance(shape, TextShape) and shape.pool == "mean":
+        return "mean", {}
+    return variant.head, variant.head_options
 
 
 def _parts(variant: Variant, shape: Shape) -> Parts:

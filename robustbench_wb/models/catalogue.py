@@ -85,4 +85,6 @@ EMBEDDINGS.add("token", f"{_HERE}.embeddings:TokenEmbedding", "Word table of tok
 HEADS: "Registry[type[Head]]" = Registry("head")
 HEADS.add("cls", f"{_HERE}.heads:ClsHead", "Layer norm and linear map of the class token")
 HEADS.add("pooler", f"{_HERE}.heads:PoolerHead", "Two maps of the class token, a tanh between them")
+HEADS.add("mean", f"{_HERE}.heads:MeanHead", "Layer norm and linear map of the mean over real tokens")
+HEADS.add("pair", f"{_HERE}.heads:PairHead", "Two documents compared")
 HEADS.add("tied", f"{_HERE}.heads:TiedHead", "Next tokens through the word table")

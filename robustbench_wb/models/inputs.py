@@ -19,8 +19,9 @@ def to_inputs(array: NDArray[np.generic], device: torch.device | str) -> Tensor:
 
 
 def lengths(tokens: Tensor) -> Tensor:
-    """Real tokens in each row of (N, L) ids, int64."""
-    return (tokens != PAD).sum(1)
+    """How far the real tokens reach in each row of (N, L) ids, int64."""
+    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    return ((tokens != PAD) * places).amax(1) if tokens.numel() else tokens.new_zeros(len(tokens), dtype=torch.int64)
 
 
 def trim(tokens: Tensor) -> Tensor:

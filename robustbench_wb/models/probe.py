@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError
-from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.inputs import trim
+from robustbench_wb.models.shape import PAD, ImageShape, Shape
 
 
 def probe(model: nn.Module, shape: Shape, device: torch.device | str) -> None:
     """Pass two black, two white and two grey images through the model, which must already be on ``device``.
 
-    A text model gets two texts of two tokens and two of full length, all of one word.
+    A text model gets two texts (or pairs of texts) of two tokens and two of full length, all of one word.
 
     Every submodule's train or eval mode is put back afterwards.
 
@@ -38,7 +39,9 @@ def _examples(shape: Shape, device: torch.device | str) -> Iterator[tuple[Tensor
             yield torch.full(size, level, device=device), f"{colour} images"
         return
     for length in (min(2, shape.length), shape.length):
-        yield torch.full((2, length), shape.vocabulary - 1, device=device), f"texts of {length} tokens"
+        documents = torch.full((2, shape.documents, shape.length), PAD, device=device)
+        documents[..., :length] = shape.vocabulary - 1
+        yield trim(documents.flatten(1)), f"texts of {length} tokens"
 
 
 def _forward(model: nn.Module, inputs: Tensor, what: str) -> object:

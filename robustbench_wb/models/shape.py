@@ -39,17 +39,25 @@ class ImageShape(Spec):
         return False
 
 
+Pool = Literal["cls", "mean"]
+"""What a classifier of sequences looks at: the class token alone, or the mean over all tokens but padding."""
+
+
 class TextShape(Spec):
     """Sequences of at most ``length`` token ids below ``vocabulary``; id 0 (:data:`PAD`) is padding.
 
     With ``causal`` every token predicts the next one and the answers are ids: ``classes`` is the vocabulary. Otherwise
-    the first token of every sequence is the class token, and the answer is one of ``classes`` labels.
+    the first token of every sequence is the class token, and the answer is one of ``classes`` labels. With two
+    ``documents`` a row of ids holds both, padded to ``length`` each, and the answer is about the pair.
     """
 
     vocabulary: int = Field(gt=1)
     length: int = Field(gt=0)
     classes: int = Field(gt=0)
     causal: bool = False
+    pool: Pool | None = None
+    """What the task asks a classifier to look at; None: whatever the variant does."""
+    documents: Literal[1, 2] = 1
 
     @property
     def unplaced(self) -> int:

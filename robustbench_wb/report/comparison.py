@@ -1,4 +1,4 @@
-"""A comparison as a table of verdicts: what was lost and gained, and how sure that is."""
+"""A comparison as text: a verdict on each subject, then tables of its cells: what was lost, and how sure that is."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from robustbench_wb.engine.record import Metric
 from robustbench_wb.report.labels import cell_label, subject_labels
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
-from robustbench_wb.stats.compare import Comparison, Pair
+from robustbench_wb.stats.align import Difference
+from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
+from robustbench_wb.stats.multiplicity import Correction
 
 _COLUMNS: Final = (
     Column("cell"),
@@ -18,10 +20,10 @@ _COLUMNS: Final = (
     Column("difference", "right"),
     Column("lost", "right"),
     Column("gained", "right"),
-    Column("p (Holm)", "right"),
+    Column("p", "right"),
     Column("detects", "right"),
 )
-_DISPENSABLE: Final = ("detects", "old -> new", "p (Holm)")
+_DISPENSABLE: Final = ("old -> new", "p", "detects")
 """Columns left out of a table that is too wide, the first first."""
 
 _NOT_FOR_PERPLEXITY: Final = ("lost", "gained")
@@ -34,17 +36,21 @@ _STYLES: Final = {
     "incomplete": "red",
     "not comparable": "red",
 }
+_CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
 _DIGEST_LENGTH: Final = 64
 _LARGEST: Final = 700.0
 """A larger logarithm of a ratio is shown as this one: exp of 710 overflows."""
 
 
-def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[Block]:
-    """The comparison as table data: one block per task, scale and variant, then a summary.
+def comparison_blocks(comparison: Comparison, width: int | None = None, ids: bool = False) -> list[Block]:
+    """The comparison as table data: the verdicts on the subjects, one block per task, scale and subject, a summary.
 
-    Accuracies are in percent, their differences in percentage points, those of perplexities in percent of the old
-    one. ``width`` is the columns to stay within, by leaving out
-    the less important ones; None keeps all.
+    Accuracies are in percent, their differences in percentage points, those of perplexities in percent of the old one.
+
+    Args:
+        comparison: what was found.
+        width: columns to stay within, by leaving out the less important ones; None keeps all.
+        ids: whether to name the samples that were lost and gained.
     """
     labels = subject_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[Pair]] = {}
@@ -53,16 +59,47 @@ def comparison_blocks(comparison: Comparison, width: int | None = None) -> list[
         what += f", protocol {pair.new.protocol}" if pair.new.protocol != "sound" else ""
         title = f"{pair.new.task}, {pair.new.scale} scale, {what}: {labels[pair.new.subject]}"
         panels.setdefault(title, []).append(pair)
-    blocks = [_panel(title, pairs, width) for title, pairs in panels.items()]
-    return [*blocks, _summary(comparison)]
+    blocks = [_panel(title, pairs, width, ids) for title, pairs in panels.items()]
+    return [_headline(comparison), *blocks, _summary(comparison)]
 
 
-def _panel(title: str, pairs: Sequence[Pair], width: int | None) -> Block:
-    reasons: dict[str, list[str]] = {}
-    for pair in pairs:
-        if pair.verdict in ("not comparable", "incomplete"):
-            reasons.setdefault(f"{pair.verdict} ({_reason(pair)})", []).append(cell_label(pair.new))
-    notes = tuple(f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items())
+def _headline(comparison: Comparison) -> Block:
+    """A sentence on the whole, and one on each subject."""
+    about = {claim_group(claim): claim for claim in reversed(comparison.claims)}  # the first of a group stands
+    counts = Counter[str](claim.verdict for claim in about.values())
+    names = [f"{counts[name]} {name}" if len(about) > 1 else name for name in _STYLES if counts[name]]
+    sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
+    of = f", of {len(about)} subjects" if len(about) > 1 else ""
+    title = f"{sides}{', '.join(names)}{of}" if about else f"{sides}nothing to compare, no cell stands in both tables"
+    return Block(title, (), (), tuple(map(_sentence, comparison.claims)))
+
+
+def claim_group(claim: Claim) -> tuple[str, ...]:
+    """What a claim is about but for the seeds."""
+    return (claim.task, claim.suite, claim.scale, claim.variant, claim.size, claim.recipe)
+
+
+def _sentence(claim: Claim) -> str:
+    name = f"{claim.variant}-{claim.size}" if claim.size else claim.variant
+    where = f"{name} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
+    cells = f"{claim.cells} of {claim.cells + claim.left_out}" if claim.left_out else str(claim.cells)
+    over = f"over {cells} cell{'' if cells == '1' else 's'}" + (f", {claim.samples} samples" if claim.samples else "")
+    numbers = [] if claim.worst is None else [_with_unit(claim), f"p {_p(claim.p)}", over]
+    if claim.detectable_drop is not None:
+        numbers.append(f"detects {_change(claim.detectable_drop, claim.metric).removeprefix('+')}")
+    numbers += [claim.reason] if claim.reason else []
+    seeds = ", ".join(map(str, claim.seeds))
+    several = claim.unit == "architecture"
+    unit = f"this architecture, {len(claim.seeds)} seeds ({seeds})" if several else f"this checkpoint (seed {seeds})"
+    return f"{claim.verdict}: {where}: {', '.join(numbers)}; {unit}"
+
+
+def _with_unit(found: Finding) -> str:
+    return _difference(found) + (" points" if found.metric == "accuracy" else "")
+
+
+def _panel(title: str, pairs: Sequence[Pair], width: int | None, ids: bool) -> Block:
+    notes = (*_notes(pairs), *(_ids(pair) for pair in pairs if ids and (pair.lost_ids or pair.gained_ids)))
     rows = tuple(_line(pair) for pair in pairs)
     left_out: list[str] = []
     foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
@@ -75,10 +112,26 @@ def _panel(title: str, pairs: Sequence[Pair], width: int | None) -> Block:
         left_out.append(_DISPENSABLE[len(left_out)])
 
 
-def _reason(pair: Pair) -> str:
-    if not pair.differing:
-        return pair.reason
-    return "; ".join(f"{item.field}: {_short(item.old)} and {_short(item.new)}" for item in pair.differing)
+def _notes(pairs: Sequence[Pair]) -> list[str]:
+    """Why a verdict is what it is, where the numbers do not say so: one line per reason, with its cells."""
+    reasons: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair.reason and pair.verdict != "equivalent":
+            why = _fields(pair.differing) or pair.reason
+            reasons.setdefault(f"{pair.verdict} ({why})", []).append(cell_label(pair.new))
+        if pair.allowed:
+            allowed = f"compared although it differs ({_fields(pair.allowed)})"
+            reasons.setdefault(allowed, []).append(cell_label(pair.new))
+    return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
+
+
+def _ids(pair: Pair) -> str:
+    sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
+    return f"{cell_label(pair.new)}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
+
+
+def _fields(items: Sequence[Difference]) -> str:
+    return "; ".join(f"{item.field}: {_short(item.old)} and {_short(item.new)}" for item in items)
 
 
 def _short(value: str | int) -> str:
@@ -92,7 +145,7 @@ def _line(pair: Pair) -> tuple[str, ...]:
         cell_label(pair.new),
         pair.verdict,
         f"{short_text(pair.old)} -> {short_text(pair.new)}",
-        _difference(pair),
+        _outcome(pair),
         _count(pair.lost),
         _count(pair.gained),
         _p(pair.adjusted_p),
@@ -100,17 +153,23 @@ def _line(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def _difference(pair: Pair) -> str:
+def _outcome(pair: Pair) -> str:
     if pair.differing:
         return "differs: " + ", ".join(item.field for item in pair.differing)
-    if pair.difference is None:
+    return "" if pair.n == pair.unjudged else _difference(pair)
+
+
+def _difference(found: Finding) -> str:
+    if found.worst is None or found.best is None:
         return ""
-    difference = _change(pair.difference, pair.metric)
-    if pair.low is None or pair.high is None:
+    difference = _change(found.worst, found.metric)
+    if found.difference is None:
+        difference += f" to {_change(found.best, found.metric)}"
+    if found.low is None or found.high is None:
         return f"{difference} [no interval]"
-    if pair.low == pair.high:
+    if found.low == found.high:
         return difference
-    return f"{difference} [{_change(pair.low, pair.metric)}, {_change(pair.high, pair.metric)}]"
+    return f"{difference} [{_change(found.low, found.metric)}, {_change(found.high, found.metric)}]"
 
 
 def _change(value: float, metric: Metric) -> str:
@@ -134,25 +193,37 @@ def _p(p: float | None) -> str:
 def _summary(comparison: Comparison) -> Block:
     counts = Counter[str](pair.verdict for pair in comparison.pairs)
     verdicts = ", ".join(f"{counts[name]} {name}" for name in _STYLES if counts[name])
-    notes = [verdicts or "no cell stands in both tables: nothing to compare"]
-    metrics = {pair.metric for pair in comparison.pairs}
-    if metrics != {"perplexity"}:
-        notes += [
-            "difference: new - old in points [95 % paired interval]",
-            f"equivalent: interval within {100 * comparison.margin:g} points",
-            f"worse, better: exact McNemar p, adjusted by Holm, at most {comparison.alpha:g}",
-            "detects: the smallest drop in points seen with 80 % power, given n and how many samples changed",
-        ]
-    if "perplexity" in metrics:
-        notes += [
-            "perplexity difference: new against old in percent [95 % paired t interval], lower is better",
-            f"perplexity equivalent: interval within a factor of {1 + comparison.margin:g} either way",
-            f"perplexity worse, better: paired t-test of the samples' losses, Holm p at most {comparison.alpha:g}",
-            "perplexity detects: the smallest rise seen with 80 % power, given n and the scatter of the differences",
-        ]
+    notes = [f"cells: {verdicts}"] if verdicts else []
+    if comparison.pairs:
+        notes += _legend(comparison)
     alone = (("only in the new table", comparison.added), ("only in the old table", comparison.removed))
     for what, rows in alone:
         labels = subject_labels(rows)
         cells = [f"{row.task} {labels[row.subject]} {cell_label(row)}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
     return Block("", (), (), tuple(notes))
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """What the numbers are."""
+    metrics = {pair.metric for pair in comparison.pairs}
+    wide, narrow = (f"{100 * (1 - part):g} %" for part in (comparison.alpha, 2 * comparison.alpha))
+    margin, alpha = 100 * comparison.margin, f"{comparison.alpha:g}"
+    rule = f"by {_CORRECTED[comparison.correction]} within each subject and suite, at most {alpha}"
+    notes, points = [], "point" if margin == 1 else "points"
+    if "accuracy" in metrics:
+        notes += [
+            f"difference: new - old in points [{wide} paired score interval]",
+            f"equivalent: {narrow} interval within {margin:g} {points}, two one-sided tests at {alpha}",
+            f"worse, better: exact McNemar p, adjusted {rule}",
+            "detects: the smallest drop in points seen with 80 % power, given n and how many samples changed",
+        ]
+    if "perplexity" in metrics:
+        notes += [
+            f"perplexity difference: new against old in percent [{wide} BCa bootstrap interval], lower is better",
+            f"perplexity equivalent: {narrow} interval within a factor of {1 + comparison.margin:g} either way",
+            f"perplexity worse, better: permutation p of the samples' losses, adjusted {rule}",
+            "perplexity detects: the smallest rise seen with 80 % power, given n and the scatter of the differences",
+        ]
+    subjects = f"mean of the cells' differences, samples as clusters, permutation p at most {alpha} alone"
+    return [*notes, f"subjects: {subjects}; one seed speaks for its checkpoint only"]

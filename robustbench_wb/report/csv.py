@@ -1,14 +1,24 @@
-"""Scores as CSV (RFC 4180): one line per row, a stable column order, numbers in full precision."""
+"""Scores and comparisons as CSV (RFC 4180): a stable column order, numbers in full precision."""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from robustbench_wb.stats.comparison import Claim, Comparison, Pair
 from robustbench_wb.store.rows import ScoreRow
 
 COLUMNS: Final = tuple(ScoreRow.model_fields)
 """The columns, in order: the fields of :class:`ScoreRow`, documented there. New ones go to the end."""
+
+_NAMES: Final = ("task", "suite", "scale", "variant", "size", "recipe", "stressor", "strength", "family")
+DIFF_COLUMNS: Final = (
+    *("unit", *_NAMES, "seeds", "metric", "verdict", "reason"),
+    *("old_accuracy", "new_accuracy", "old_perplexity", "new_perplexity"),
+    *("difference", "worst", "best", "low", "high", "narrow_low", "narrow_high", "p", "adjusted_p", "detectable_drop"),
+    *("n", "cells", "left_out", "lost", "gained", "both", "neither", "unjudged", "differing", "allowed"),
+)
+"""The columns of a comparison, in order. New ones go to the end."""
 
 # A spreadsheet runs a cell that begins with one of these as a formula; tab and return are trimmed first.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -20,15 +30,45 @@ def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
     Floats are written so that reading them gives the same number back; what is None is left empty. A text that a
     spreadsheet would run as a formula gets a leading apostrophe.
     """
+    return _table(COLUMNS, (row.model_dump() for row in rows))
+
+
+def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
+    """The claims, then the cells of a comparison as CSV, one line each; fields as in :class:`Comparison`.
+
+    ``unit`` is that of a claim, or ``cell``; ``seeds`` are joined by a blank, and so are, with ``ids`` only, the
+    sample ids that were lost and gained. What a line has no use for is left empty.
+    """
+    columns = DIFF_COLUMNS + (("lost_ids", "gained_ids") if ids else ())
+    lines = [*map(_finding, comparison.claims), *map(_finding, comparison.pairs)]
+    return _table(columns, lines)
+
+
+def _finding(found: Claim | Pair) -> dict[str, object]:
+    line = {name: value for name, value in found.model_dump().items() if name not in ("old", "new")}
+    if isinstance(found, Claim):
+        return {**line, "n": found.samples}
+    names = {name: getattr(found.new, name) for name in _NAMES}
+    sides = {f"{side}_{name}": getattr(row, name) for side, row in _sides(found) for name in ("accuracy", "perplexity")}
+    fields = {name: [item.field for item in getattr(found, name)] for name in ("differing", "allowed")}
+    return {**line, **names, **sides, **fields, "unit": "cell", "seeds": (found.new.seed,)}
+
+
+def _sides(pair: Pair) -> tuple[tuple[str, ScoreRow], tuple[str, ScoreRow]]:
+    return ("old", pair.old), ("new", pair.new)
+
+
+def _table(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
     target = io.StringIO(newline="")
     writer = csv.writer(target)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(value) for value in row.model_dump().values()])
+    writer.writerow(columns)
+    writer.writerows([_cell(line.get(name)) for name in columns] for line in lines)
     return target.getvalue()
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value))
     if isinstance(value, float):
         return repr(value)
     text = "" if value is None else str(value)

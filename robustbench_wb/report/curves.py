@@ -5,11 +5,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.lengths import lengths_plain
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.corruption_errors import CorruptionErrors, Normalised
 from robustbench_wb.stats.curves import Curve, Success
+from robustbench_wb.stats.lengths import LengthCurve
 from robustbench_wb.store.rows import ScoreRow
 
 T = TypeVar("T")
@@ -44,11 +46,14 @@ def curves_blocks(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], v
     return blocks
 
 
-def curves_json(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int) -> str:
-    """``{"version": 3, "curves": [...], "corruption_errors": [...]}``: names and numbers of each."""
+def curves_json(
+    curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int, lengths: Sequence[LengthCurve] = ()
+) -> str:
+    """``{"version": 3, "curves": [...], "lengths": [...], "corruption_errors": [...]}``: names and numbers of each."""
     content = {
         "version": version,
         "curves": [_curve(one) for one in curves],
+        "lengths": lengths_plain(lengths),
         "corruption_errors": [{**_facts(one.clean), **plain(one.model_dump(exclude={"clean"}))} for one in errors],
     }
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

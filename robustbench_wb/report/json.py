@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.compare import Comparison
+from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.store.rows import ScoreRow
 
 
@@ -14,9 +14,13 @@ def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     return _text({"version": version, "rows": [plain(row) for row in rows]})
 
 
-def comparison_json(comparison: Comparison) -> str:
-    """The fields of :class:`Comparison`, with the ``exit_code`` that the command ends with."""
-    return _text({**plain(comparison), "exit_code": int(comparison.exit_code)})
+def comparison_json(comparison: Comparison, ids: bool = False) -> str:
+    """The fields of :class:`Comparison`, with the ``exit_code`` that the command ends with.
+
+    ``lost_ids`` and ``gained_ids`` of the pairs are there with ``ids`` only: they can be longer than all the rest.
+    """
+    content = comparison.model_dump(exclude=None if ids else {"pairs": {"__all__": {"lost_ids", "gained_ids"}}})
+    return _text({**plain(content), "exit_code": int(comparison.exit_code)})
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -11,13 +11,16 @@ def cell_label(row: ScoreRow) -> str:
 
 
 def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
-    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary."""
+    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary.
+
+    Baselines have no recipe.
+    """
     members = list(rows)
-    recipes = len({row.recipe for row in members}) > 1
+    recipes = len({row.recipe for row in members if row.recipe}) > 1
     seeds = len({row.seed for row in members}) > 1
     labels = {}
     for row in members:
         name = f"{row.variant}-{row.size}" if row.size else row.variant
-        recipe = f" {row.recipe}" if recipes else ""
+        recipe = f" {row.recipe}" if recipes and row.recipe else ""
         labels[row.subject] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
     return labels

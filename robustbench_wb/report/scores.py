@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from robustbench_wb.engine.record import Metric
+from robustbench_wb.report.beside import length_notes, shortcut_mark
 from robustbench_wb.report.grades import grade_notes
 from robustbench_wb.report.labels import cell_label, subject_labels
 from robustbench_wb.report.text import Block, Column
@@ -50,11 +51,14 @@ def leaderboard_blocks(rows: Iterable[ScoreRow], version: int | None = None, wid
 
 
 def score_text(row: ScoreRow) -> str:
-    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity; then the grade, where there is one.
+    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity; then the grade, where there is one,
+    and ``~`` for what does not beat the best shortcut.
 
     When samples are missing: ``83.1* (12 errored)``, ``>= 20.05* (2 errored)`` or ``error``.
     """
-    return f"{_value_text(row)} {row.grade}".rstrip() if row.status != "error" else _value_text(row)
+    if row.status == "error":
+        return _value_text(row)
+    return " ".join(part for part in (_value_text(row), row.grade, shortcut_mark(row)) if part)
 
 
 def _value_text(row: ScoreRow) -> str:
@@ -97,7 +101,7 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
     title = f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
     subjects = subject_labels(rows)
     facts = _facts(rows, f"suite {suite} v{suite_version}", version)
-    notes = (facts, *grade_notes(rows, subjects), *_footnotes(rows, subjects))
+    notes = (facts, *grade_notes(rows, subjects), *length_notes(rows, subjects), *_footnotes(rows, subjects))
     wide = _wide(rows, subjects)
     tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
     return [
@@ -186,7 +190,7 @@ def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
     """The line below a panel: what all its numbers share."""
     counts = sorted({row.n for row in rows})
     seeds = sorted({row.seed for row in rows})
-    recipes = list(dict.fromkeys(row.recipe for row in rows))
+    recipes = list(dict.fromkeys(row.recipe for row in rows if row.recipe))
     facts = [
         f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}",
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",

@@ -11,6 +11,7 @@ from robustbench_wb.spec import Spec
 from robustbench_wb.stats.intervals import bootstrap_interval, wilson
 from robustbench_wb.stats.rank import strength_order
 from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.stressors.catalogue import STRESSORS
 
 CLEAN = "clean"
 """The stressor whose row stands at strength 0."""
@@ -76,13 +77,19 @@ def curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Curv
     for row in rows:
         if row.metric == "accuracy" and row.stressor == CLEAN:
             cleans[row.panel, row.subject] = row
-        elif row.metric == "accuracy" and strength_order(row.strength)[0] == 1:
+        elif row.metric == "accuracy" and strength_order(row.strength)[0] == 1 and not of_length(row):
             ladders.setdefault((row.panel, row.subject, row.stressor), []).append(row)
     found = []
     for (panel, subject, _), members in ladders.items():
         rungs, clean = sorted(members, key=lambda row: strength_order(row.strength)), cleans.get((panel, subject))
         found.append(_curve(rungs if _value(rungs[0]) == 0 or clean is None else [clean, *rungs], records))
     return found
+
+
+def of_length(row: ScoreRow) -> bool:
+    """Whether the strength of a row is a length: more of it need not be worse (robustbench_wb.stats.lengths)."""
+    name = row.signature.split(";")[0]
+    return name in STRESSORS and STRESSORS.get(name).axis == "length"
 
 
 def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> Curve:

@@ -1,4 +1,4 @@
-"""Confidence intervals for proportions, for the difference of two paired proportions, and for means."""
+"""Confidence intervals for proportions and for means."""
 
 from math import inf, sqrt
 from typing import Any, NamedTuple
@@ -45,41 +45,6 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else max(0.0, (centre - reach) / scale)
     high = 1.0 if successes == n else min(1.0, (centre + reach) / scale)
     return Interval(low, high)
-
-
-def paired_difference(
-    both: int, lost: int, gained: int, neither: int, confidence: float = 0.95
-) -> tuple[float, Interval]:
-    """Difference new - old of two proportions measured on the same samples, with its interval.
-
-    Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10: Wilson intervals of the two proportions,
-    squared and added with the correlation phi, whose numerator is corrected for continuity.
-
-    Args:
-        both: samples robust in both measurements.
-        lost: robust in the old one only.
-        gained: robust in the new one only.
-        neither: robust in none.
-        confidence: coverage aimed at, above 0 and below 1.
-
-    Returns:
-        The difference as a share (-1 to 1) and its interval; (-1, 1) without samples.
-
-    Raises:
-        ValueError: a count is negative, or ``confidence`` is out of range.
-    """
-    if min(both, lost, gained, neither) < 0:
-        raise ValueError(f"counts must not be negative: {(both, lost, gained, neither)}")
-    n = both + lost + gained + neither
-    if n == 0:
-        return 0.0, Interval(-1.0, 1.0)
-    new, old = both + gained, both + lost
-    phi = _phi(both, lost, gained, neither)
-    (new_low, new_high), (old_low, old_high) = wilson(new, n, confidence), wilson(old, n, confidence)
-    difference = (gained - lost) / n
-    down = _add(new / n - new_low, old_high - old / n, phi)
-    up = _add(new_high - new / n, old / n - old_low, phi)
-    return difference, Interval(max(-1.0, difference - down), min(1.0, difference + up))
 
 
 def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -> tuple[float, Interval]:
@@ -130,20 +95,3 @@ def bootstrap_interval(values: NDArray[np.floating[Any]], confidence: float = 0.
     tail = 50 * (1 - confidence)
     low, high = np.percentile(drawn @ distinct / len(values), [tail, 100 - tail])
     return Interval(float(low), float(high))
-
-
-def _phi(both: int, lost: int, gained: int, neither: int) -> float:
-    """Correlation of the two outcomes: numerator less n/2, but not below 0, when it is positive."""
-    n = both + lost + gained + neither
-    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
-    if margins == 0:
-        return 0.0
-    covariance = float(both * neither - lost * gained)
-    if covariance > 0:
-        covariance = max(covariance - n / 2, 0.0)
-    return covariance / sqrt(margins)
-
-
-def _add(first: float, second: float, phi: float) -> float:
-    # The sum is a squared length, never negative but for rounding.
-    return sqrt(max(0.0, first * first - 2 * phi * first * second + second * second))

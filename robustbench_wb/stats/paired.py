@@ -1,59 +1,175 @@
-"""Paired tests, their power, and the correction for many cells."""
+"""Paired right-or-wrong outcomes: exact test, score interval, power. Everything is computed for many cells at once.
 
-from collections.abc import Sequence
-from math import sqrt
+``lost`` are the samples that were right before and are wrong now, ``gained`` the opposite, of ``n`` in all. The others
+say nothing about the difference.
+"""
+
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, t
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom, norm, t
+
+Floats = NDArray[np.float64]
+_STEPS = 44
+"""Of bisection, to 1e-13."""
+_TAIL = 1e-10
+"""Numbers of changed samples outside these quantiles are left out of a power; it is off by less than twice that."""
 
 
-def mcnemar(lost: int, gained: int) -> float:
+def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
     """Exact two-sided p-value of McNemar's test: are losses and gains equally likely?
 
     Given the number of samples that changed side, losses are binomial with probability one half (McNemar
     1947, Psychometrika 12, 153-157). No change at all gives 1; 0 against 4 gives 0.125.
 
+    Args:
+        lost: counts of any shape.
+        gained: counts of the same shape.
+
     Raises:
         ValueError: a count is negative.
     """
-    if lost < 0 or gained < 0:
-        raise ValueError(f"counts must not be negative: {lost}, {gained}")
-    if lost + gained == 0:
-        return 1.0
-    return float(binomtest(lost, lost + gained, 0.5).pvalue)
+    losses, gains = np.asarray(lost), np.asarray(gained)
+    if (losses < 0).any() or (gains < 0).any():
+        raise ValueError(f"counts must not be negative: {lost!r}, {gained!r}")
+    p: Floats = np.minimum(1.0, 2 * binom.cdf(np.minimum(losses, gains), losses + gains, 0.5))
+    return p
 
 
-def paired_t(differences: NDArray[np.floating[Any]]) -> float:
-    """Two-sided p-value of the paired t-test: is the mean difference 0? Student (1908), Biometrika 6, 1-25.
+def score_interval(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Ends of Tango's interval of the paired difference (gained - lost) / n.
 
-    Not Wilcoxon's signed ranks: they test whether the differences are symmetric around 0, and can call a skewed set
-    significant against the sign of its mean. A perplexity is a mean, and so is what its change must be judged by; at
-    95 %, the test says yes exactly when :func:`robustbench_wb.stats.intervals.mean_interval` leaves out 0. It needs the
-    *mean* to be close to normal, not the differences (Lumley et al. 2002, Annual Review of Public Health 23, 151-169),
-    and a loss per chunk is itself a mean over many tokens.
+    Tango (1998), Statistics in Medicine 17, 891-908: all differences D that a score test does not reject, with the
+    probability of a loss replaced by its maximum-likelihood estimate given D. Its two one-sided tests keep their level
+    at few changes too, which Wald intervals with added counts do not.
 
     Args:
-        differences: (n,) finite paired differences, one per independent sample.
+        n: numbers of samples, (k,); they need not be whole (effective numbers).
+        lost: (k,), at least 0.
+        gained: (k,), at least 0; ``lost + gained`` is at most ``n``.
+        confidence: coverage aimed at, above 0 and below 1.
 
     Returns:
-        The p-value; 1 for fewer than two differences or when all are 0, 0 when all are equal and not 0.
+        Low and high ends, (k,) each, as shares from -1 to 1; -1 and 1 without samples.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.size < 2:
-        return 1.0
-    mean, error = abs(float(values.mean())), float(values.std(ddof=1)) / sqrt(values.size)
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * t.sf(mean / error, values.size - 1))
+    total, losses, gains = (np.asarray(value, dtype=np.float64) for value in (n, lost, gained))
+    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total * (1 + 1e-12)).any() or not 0 < confidence < 1:
+        raise ValueError(f"score_interval({n!r}, {lost!r}, {gained!r}, {confidence}): arguments out of range")
+    # The high end is the low one of the opposite; both at once.
+    one, other = np.concatenate([losses, gains]), np.concatenate([gains, losses])
+    ends = _lower_end(np.concatenate([total, total]), one, other, float(norm.isf((1 - confidence) / 2)))
+    low, high = np.split(ends, 2)
+    return low, -high
+
+
+def _lower_end(n: Floats, lost: Floats, gained: Floats, z: float) -> Floats:
+    """The smallest difference that is not rejected: between -1 and the estimate, by bisection."""
+    outside, inside = -np.ones_like(n), (gained - lost) / np.maximum(n, 1e-300)
+    inside = np.where(n > 0, inside, -1.0)
+    for _ in range(_STEPS):
+        middle = (outside + inside) / 2
+        rejected = gained - lost - n * middle > z * _spread(middle, n, lost, gained)
+        outside, inside = np.where(rejected, middle, outside), np.where(rejected, inside, middle)
+    return inside
+
+
+def _spread(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floats:
+    """Standard deviation of gained - lost, if that is the true difference: eq. 16 and 17 of Tango (1998)."""
+    linear = (2 * n + lost - gained) * difference - lost - gained
+    constant = -lost * difference * (1 - difference)
+    root = np.sqrt(np.maximum(linear * linear - 8 * n * constant, 0.0))
+    losing = (root - linear) / np.maximum(4 * n, 1e-300)
+    spread: Floats = np.sqrt(np.maximum(n * (2 * losing + difference * (1 - difference)), 0.0))
+    return spread
+
+
+def power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05) -> Floats:
+    """Chance that the exact McNemar test at level ``alpha`` finds a drop, by exact summation.
+
+    Args:
+        n: numbers of samples, (k,).
+        lost: probabilities that a sample is lost, (k,).
+        gained: probabilities that a sample is gained; ``lost + gained`` is at most 1.
+        alpha: two-sided level; only rejections in the direction of a drop count.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    count, losing, gaining = np.atleast_1d(*np.broadcast_arrays(np.asarray(n), np.asarray(lost), np.asarray(gained)))
+    changed = losing + gaining
+    out = (count < 0) | (losing < 0) | (gaining < 0) | (changed > 1 + 1e-12)
+    if out.any() or not 0 < alpha < 1:
+        raise ValueError(f"power({n!r}, {lost!r}, {gained!r}, {alpha}): arguments out of range")
+    changed = np.minimum(changed, 1.0)
+    first = np.maximum(binom.ppf(_TAIL, count, changed), 1).astype(np.int64)
+    width = int((binom.isf(_TAIL, count, changed) - first).max(initial=0)) + 1
+    counts = np.minimum(first[:, None] + np.arange(width), np.maximum(count, 1)[:, None])
+    # Beyond n there is nothing, and the clipped columns repeat it: their weight is 0.
+    weight = binom.pmf(first[:, None] + np.arange(width), count[:, None], changed[:, None])
+    share = np.divide(losing, changed, out=np.zeros_like(changed), where=changed > 0)
+    found = binom.sf(_critical(counts, alpha) - 1, counts, share[:, None])
+    chance: Floats = np.sum(weight * found, axis=1)
+    return chance
+
+
+def _critical(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
+    """For so many changed samples: the fewest losses with P(X >= k) <= alpha / 2, X binomial with one half.
+
+    The normal quantile is never off by two (a test looks), so that a few exact tails tell; the library's own inverse
+    searches for each of them.
+    """
+    distinct, places = np.unique(counts, return_inverse=True)
+    guess = np.floor(distinct / 2 + float(norm.isf(alpha / 2)) * np.sqrt(distinct) / 2).astype(np.int64)
+    tails = binom.sf(guess + np.arange(-2, 3)[:, None], distinct, 0.5)
+    found: NDArray[np.int64] = (guess - 1 + np.sum(tails > alpha / 2, axis=0))[places].reshape(counts.shape)
+    return found
+
+
+def detectable_drop(n: ArrayLike, changed: ArrayLike, alpha: float = 0.05, wanted: float = 0.8) -> Floats:
+    """Smallest true drop that the exact McNemar test at level ``alpha`` finds with power ``wanted``.
+
+    Args:
+        n: numbers of samples, (k,).
+        changed: shares of samples that change side in either direction, 0 to 1. A drop larger than that is
+            taken to consist of losses alone.
+        alpha: two-sided level.
+        wanted: power aimed at.
+
+    Returns:
+        The drops as shares, to within 1e-4, (k,); NaN where ``n`` is so small that no drop is found.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    pairs = np.stack(np.atleast_1d(*np.broadcast_arrays(np.asarray(n, dtype=np.float64), np.asarray(changed))), axis=1)
+    cells, places = np.unique(pairs, axis=0, return_inverse=True)
+    count, share = cells[:, 0].astype(np.int64), cells[:, 1]
+
+    def reached(drop: Floats) -> NDArray[np.bool_]:
+        either = np.maximum(share, drop)
+        return power(count, (either + drop) / 2, (either - drop) / 2, alpha) >= wanted
+
+    low, high = np.zeros(len(cells)), np.ones(len(cells))
+    hopeless = ~reached(high)
+    for _ in range(ceil(-np.log2(1e-4))):
+        middle = (low + high) / 2
+        seen = reached(middle)
+        low, high = np.where(seen, low, middle), np.where(seen, middle, high)
+    drops: Floats = np.where(hopeless, np.nan, high)[places.ravel()]
+    return drops
 
 
 def detectable_shift(differences: NDArray[np.floating[Any]], alpha: float = 0.05, wanted: float = 0.8) -> float | None:
-    """Smallest true mean, in absolute value, that the paired t-test at level ``alpha`` finds with power ``wanted``.
+    """Smallest true mean, in absolute value, that a paired test at level ``alpha`` finds with power ``wanted``.
 
     Bloom (1995), Evaluation Review 19, 547-556: (t(1 - alpha/2) + t(wanted)) standard errors, with n - 1 degrees of
-    freedom. By the noncentral t, its power is within 0.01 of ``wanted`` from n = 10 on.
+    freedom. By the noncentral t, the power of a t-test is within 0.01 of ``wanted`` from n = 10 on, and that of the
+    permutation test is the same in the limit (Hoeffding 1952, Annals of Mathematical Statistics 23, 169-192).
 
     Args:
         differences: (n,) paired differences; their scatter is taken for the true one.
@@ -68,78 +184,3 @@ def detectable_shift(differences: NDArray[np.floating[Any]], alpha: float = 0.05
     if error == 0:
         return None
     return float(t.isf(alpha / 2, values.size - 1) + t.isf(1 - wanted, values.size - 1)) * error
-
-
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the given order: those at most alpha keep the family-wise error rate at alpha.
-
-    Holm (1979), Scandinavian Journal of Statistics 6, 65-70. Holds whatever the dependence between the tests.
-
-    Raises:
-        ValueError: a p-value is not between 0 and 1.
-    """
-    if not all(0 <= p <= 1 for p in pvalues):
-        raise ValueError(f"p-values must be between 0 and 1: {list(pvalues)}")
-    adjusted = [0.0] * len(pvalues)
-    floor = 0.0
-    for rank, index in enumerate(sorted(range(len(pvalues)), key=lambda i: pvalues[i])):
-        floor = max(floor, min(1.0, (len(pvalues) - rank) * pvalues[index]))
-        adjusted[index] = floor
-    return adjusted
-
-
-def power(n: int, lost: float, gained: float, alpha: float = 0.05) -> float:
-    """Chance that the exact McNemar test at level ``alpha`` finds a drop, by exact summation.
-
-    Args:
-        n: number of samples.
-        lost: probability that a sample is lost, 0 to 1.
-        gained: probability that a sample is gained; ``lost + gained`` is at most 1.
-        alpha: two-sided level; only rejections in the direction of a drop count.
-
-    Raises:
-        ValueError: an argument is out of its range.
-    """
-    changed = lost + gained
-    if n < 0 or lost < 0 or gained < 0 or changed > 1 + 1e-12 or not 0 < alpha < 1:
-        raise ValueError(f"power({n}, {lost}, {gained}, {alpha}): arguments out of range")
-    changed = min(changed, 1.0)
-    if n == 0 or changed == 0:
-        return 0.0
-    # Numbers of changed samples outside these quantiles have a probability below 1e-12 together.
-    first, last = int(binom.ppf(1e-12, n, changed)), int(binom.isf(1e-12, n, changed))
-    counts: NDArray[Any] = np.arange(max(first, 1), last + 1)
-    # Smallest k with P(X >= k) <= alpha / 2 for X binomial(count, 1/2).
-    critical = binom.isf(alpha / 2, counts, 0.5) + 1
-    found = binom.sf(critical - 1, counts, lost / changed)
-    return float(np.sum(binom.pmf(counts, n, changed) * found))
-
-
-def detectable_drop(n: int, changed: float, alpha: float = 0.05, wanted: float = 0.8) -> float | None:
-    """Smallest true drop that the exact McNemar test at level ``alpha`` finds with power ``wanted``.
-
-    Args:
-        n: number of samples.
-        changed: share of samples that change side in either direction, 0 to 1. A drop larger than that is
-            taken to consist of losses alone.
-        alpha: two-sided level.
-        wanted: power aimed at.
-
-    Returns:
-        The drop as a share, to within 1e-4; None when ``n`` is so small that no drop is found.
-
-    Raises:
-        ValueError: an argument is out of its range.
-    """
-
-    def reached(drop: float) -> bool:
-        share = max(changed, drop)
-        return power(n, (share + drop) / 2, (share - drop) / 2, alpha) >= wanted
-
-    if not reached(1.0):
-        return None
-    low, high = 0.0, 1.0
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high

@@ -13,6 +13,7 @@ from robustbench_wb.engine.record import Measured, Record, State
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
+from robustbench_wb.stats.shortcuts import Beside, beside_shortcuts
 from robustbench_wb.store.rows import LAYER_MEANS, ScoreRow
 
 Status = Literal["ok", "incomplete", "error"]
@@ -31,10 +32,11 @@ def score_rows(measured: Iterable[Measured]) -> list[ScoreRow]:
     is that of "all of them had a loss of 0": those losses are nowhere above the true ones, so that their mean's
     lower confidence bound is one for the true mean. What exceeds the largest float is cut there.
     """
-    return [_row(cell) for cell in measured]
+    cells = list(measured)
+    return [_row(cell, beside) for cell, beside in zip(cells, beside_shortcuts(cells), strict=True)]
 
 
-def _row(measured: Measured) -> ScoreRow:
+def _row(measured: Measured, beside: Beside | None) -> ScoreRow:
     record, identity, subject = measured.record, measured.identity, measured.subject
     counts = {state: record.count(state) if record is not None else 0 for state in State}
     losses = _losses(record)
@@ -76,6 +78,9 @@ def _row(measured: Measured) -> ScoreRow:
         realised=_share(record, "changed", "units") if subject.contaminated[1] == 0 else _ratio(*subject.contaminated),
         obeyed=_share(record, "hit", "aimed"),
         perturbed=record.perturbed if record is not None else "",
+        cut=_share(record, "cut", "texts"),
+        empty=_share(record, "empty", "texts"),
+        **(beside.model_dump() if beside is not None else {}),
     )
 
 

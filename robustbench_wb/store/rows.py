@@ -20,6 +20,8 @@ LAYER_MEANS: tuple[str, ...] = ("coding_rate", "sparsity", "entropy", "similarit
 """The measures of layers that have a column of their own."""
 _PERPLEXITY: tuple[str, ...] = ("perplexity_low", "perplexity", "perplexity_high")
 
+_OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
+
 
 class ScoreRow(Spec):
     """One cell of one finished run. Every field is a plain scalar; no number is NaN or infinite.
@@ -121,8 +123,20 @@ class ScoreRow(Spec):
     """Answers there are, in language modelling the vocabulary; 0 in rows of an earlier harness. So the next one."""
     side: int = Field(default=0, ge=0)
     """Shorter side of the images in pixels; 0 where there are none."""
+    shortcut: str = ""
+    """The best shortcut of the task in the same cell; empty where it has none, and for shortcuts themselves."""
+    shortcut_accuracy: float | None = Field(default=None, ge=0, le=1)
+    """Its accuracy."""
+    shortcut_p: float | None = Field(default=None, ge=0, le=1)
+    """One-sided exact McNemar p-value: how often chance alone would make the subject so much better than it."""
+    cut: float | None = Field(default=None, ge=0, le=1)
+    """Share of the texts of which the subject saw a part only; None for what is no text. So the next one."""
+    empty: float | None = Field(default=None, ge=0, le=1)
+    """Share of the texts without a single token."""
+    family: str = ""
+    """Cells of one subject that are corrected together in a comparison; empty: all that name none."""
 
-    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, "realised", "obeyed", mode="before")
+    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
         """None as CSV files (empty) and data frames (NaN) write it."""

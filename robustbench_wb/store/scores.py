@@ -1,6 +1,7 @@
 """The score table: one row per cell, one Delta version per finished run."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ SCHEMA: Final = pa.schema(
 
 _WRITER: Final = WriterProperties(compression="ZSTD")
 _ATTEMPTS: Final = 100
+
+VERSION: Final = r"v?[0-9]+|latest|HEAD(?:~[0-9]+)?"
+"""Pattern of what names a version: ``v3``, ``latest`` or ``HEAD``, and ``HEAD~1`` for the one before that."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class ScoreTable:
         raise StoreError(f"{_ATTEMPTS} other runs wrote to {self.location!r} at the same time; try again")
 
     def rows(self, version: str | int | None = None) -> list[ScoreRow]:
-        """The rows of a version (``"v2"`` or 2; None is the latest), oldest slots first.
+        """The rows of a version (``"v2"``, 2 or ``"HEAD~1"``; None is the latest), oldest slots first.
 
         Raises:
             StoreError: there are no results, no such version, or the table is unreadable.
@@ -95,7 +99,7 @@ class ScoreTable:
             return list(self._read(table).values())
 
     def version(self, version: str | int | None = None) -> int:
-        """The number of a version (``"v2"``, 2, or None for the latest), checked to exist.
+        """The number of a version (``"v2"``, 2, ``"HEAD~1"``, or None for the latest), checked to exist.
 
         Raises:
             StoreError: there are no results, or no such version.
@@ -122,8 +126,11 @@ class ScoreTable:
         return sorted(found, key=lambda info: info.number)
 
     def _number(self, version: str | int, latest: int) -> int:
-        text = str(version).removeprefix("v")
-        number = int(text) if text.isascii() and text.isdigit() else 0
+        text = str(version).replace("latest", "HEAD", 1)
+        number = 0
+        if re.fullmatch(VERSION, text):
+            head, _, back = text.partition("~")
+            number = latest - int(back or 0) if head == "HEAD" else int(text.removeprefix("v"))
         if not 1 <= number <= latest:
             have = "v1" if latest == 1 else f"v1 to v{latest}"
             raise StoreError(f"there is no version {str(version)!r} under {self.location!r}; there is {have}")

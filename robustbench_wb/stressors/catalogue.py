@@ -96,6 +96,7 @@ _CONTAMINATION = "robustbench_wb.stressors.contamination"
 STRESSORS.add("word-swap", f"{_CONTAMINATION}.word_swap:WordSwap", "words of a text become AAA")
 STRESSORS.add("word-swap-lm", f"{_CONTAMINATION}.word_swap_lm:WordSwapLm", "the same, for next tokens")
 STRESSORS.add("token-dropout", f"{_CONTAMINATION}.token_dropout:TokenDropout", "tokens become [MASK] or [UNK]")
+STRESSORS.add("token-substitution", f"{_CONTAMINATION}.token_substitution:TokenSubstitution", "tokens become others")
 STRESSORS.add("outlier-pixels", f"{_CONTAMINATION}.outlier_pixels:OutlierPixels", "pixels of a random colour")
 STRESSORS.add("outlier-patches", f"{_CONTAMINATION}.outlier_patches:OutlierPatches", "patches of random colours")
 STRESSORS.add("pixel-dropout", f"{_CONTAMINATION}.pixel_dropout:PixelDropout", "black pixels")
@@ -113,6 +114,10 @@ STRESSORS.add("near-duplicates", f"{_CONTAMINATION}.duplicates:NearDuplicates", 
 STRESSORS.add("token-noise", f"{_CONTAMINATION}.token_noise:TokenNoise", "training tokens that are wrong by chance")
 _WORD_SWAP = f"{_CONTAMINATION}.training_word_swap:TrainingWordSwap"
 STRESSORS.add("training-word-swap", _WORD_SWAP, "words of the training texts become AAA")
+_LENGTHS = "robustbench_wb.stressors.lengths"
+STRESSORS.add("text-length", f"{_LENGTHS}.text_length:TextLength", "texts cut at another length")
+STRESSORS.add("listops-length", f"{_LENGTHS}.listops_length:ListOpsLength", "expressions of another length")
+STRESSORS.add("planted-facts", f"{_LENGTHS}.planted_facts:PlantedFacts", "a fact at a place of choice, among rivals")
 
 PROVIDER = "torchattacks:"
 

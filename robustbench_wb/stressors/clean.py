@@ -4,6 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from robustbench_wb.models.shape import TextShape
+from robustbench_wb.stressors.cut import cut_counts
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 
 
@@ -17,4 +19,5 @@ class Clean(Stressor):
         """Return the job's inputs."""
         none = np.zeros(len(job.ids), np.int32)
         job.advance(len(job.ids))
-        return Stressed(job.inputs, none, none.copy())
+        shown = job.inputs.shape[1] // (job.shape.documents if isinstance(job.shape, TextShape) else 1)
+        return Stressed(job.inputs, none, none.copy(), evidence=cut_counts(job, shown))

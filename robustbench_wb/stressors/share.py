@@ -13,11 +13,6 @@ POSITIVE = (1 << 63) - 1
 _BITS = 53
 
 
-def below(limit: int, draws: Tensor) -> Tensor:
-    """Numbers from 0 to ``limit`` - 1, each alike likely to 2^-32 x limit: int64 of the same shape."""
-    return (draws >> 8 & 0xFFFFFFFF) % limit
-
-
 def rounded(rate: Fraction, units: int, draw: int) -> int:
     """rate x units, rounded down, or up with the probability of its fraction: short samples are right on average.
 

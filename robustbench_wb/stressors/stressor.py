@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,16 +13,19 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.inputs import Rows, batches
+from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
 from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.tasks.lexicon import Lexicon
+from robustbench_wb.tasks.task import Split
 
 Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
-Modality = Literal["image", "text", "tokens", "language", "any"]
-"""What a stressor can perturb: images, texts with labels, token ids of any kind, or those of language modelling."""
+Modality = Literal["image", "text", "labelled", "tokens", "language", "any"]
+"""What a stressor can perturb: images, texts with labels, token ids with labels, token ids of any kind, or those of
+language modelling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +58,12 @@ class Job:
     """
     language: bool = False
     """Whether the answer to an input is its next token: what is perturbed then is an answer, too."""
-    split: NDArray[Any] | None = None
-    """The inputs of the whole test split, as the task gives them: sample id i is row i. May be memory-mapped."""
+    split: Split | None = None
+    """The whole test split, as the task gives it: sample id i is row i."""
+    shape: Shape | None = None
+    """What the task asks of a model: how long its inputs may be, and which token ids there are."""
+    sizes: NDArray[np.int32] | None = None
+    """Tokens that each text has, however many of them the inputs hold, (N,); None where nothing was cut."""
 
     def rows(self, mask: NDArray[np.bool_]) -> "Job":
         """The same job for some of its samples."""
@@ -64,7 +71,9 @@ class Job:
             return self
         rows = torch.from_numpy(mask).to(self.labels.device)
         texts = [text for text, kept in zip(self.texts, mask, strict=True) if kept] if self.texts else ()
-        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows], texts=texts)
+        sizes = None if self.sizes is None else self.sizes[mask]
+        some = replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows])
+        return replace(some, texts=texts, sizes=sizes)
 
 
 @dataclass(frozen=True, eq=False)

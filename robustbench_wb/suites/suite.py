@@ -18,6 +18,11 @@ class SuiteStressor(Spec):
     """A stressor's signature without its strength, like ``pgd-linf;steps=20``."""
     strengths: str | None = None
     """Name of the strength list in ``[strengths]``; None for a stressor without strength."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks that it is for, with ``*`` for any letters; empty: all."""
+    family: str = ""
+    """Cells of one subject whose lines name the same family are corrected together when two versions are compared,
+    lines that name none with each other. Declared here, before there is a result to look at."""
 
 
 class ScaleSettings(Spec):
@@ -27,6 +32,10 @@ class ScaleSettings(Spec):
     """Evaluated samples; None: the whole test split."""
     size: str
     """Size of the variants, unless the request names one."""
+    tasks: tuple[str, ...] = ()
+    """What a request that names no task is about; empty: the suite's."""
+    variants: tuple[str, ...] = ()
+    """What a request that names no variant covers; empty: the suite's."""
 
 
 class Suite(Spec):
@@ -102,6 +111,7 @@ SUITES.add(
 )
 SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then words swapped and tokens hidden")
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity of clean and of swapped words")
+SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
 SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then trained on wrong labels, noise and a trigger")
 
 

@@ -31,6 +31,33 @@ TASKS.add("imdb-bytes", f"{_TEXT}:IMDB_BYTES", "the same byte by byte, 1,024 at 
 TASKS.add("imdb-lm", f"{_TEXT}:IMDB_LM", "film reviews, next token")
 TASKS.add("wikitext", f"{_TEXT}:WIKITEXT", "WikiText-2, next token")
 
+_HERE = "robustbench_wb.tasks"
+TASKS.add("listops", f"{_HERE}.listops_task:LISTOPS", "generated: nested operations on digits, 500 to 2,000 symbols")
+TASKS.add("listops-1k", f"{_HERE}.listops_task:LISTOPS_1K", "generated: the same with 8 to 1,024 symbols")
+TASKS.add("listops-256", f"{_HERE}.listops_task:LISTOPS_256", "generated: the same with 8 to 256 symbols")
+TASKS.add("listops-64", f"{_HERE}.listops_task:LISTOPS_64", "generated: the same with 4 to 64 symbols")
+TASKS.add("planted-1k", f"{_HERE}.planted:PLANTED_1K", "generated: a fact to be found in 1,024 tokens")
+TASKS.add("planted-256", f"{_HERE}.planted:PLANTED_256", "generated: a fact to be found in 256 tokens")
+TASKS.add("planted-64", f"{_HERE}.planted:PLANTED_64", "generated: a fact to be found in 64 tokens")
+TASKS.add("text-bytes", f"{_TEXT}:TEXT_BYTES", "film reviews byte by byte, 4,096 at most")
+TASKS.add("text-bytes-1k", f"{_TEXT}:TEXT_BYTES_1K", "the same, 1,024 at most")
+TASKS.add("text-bytes-256", f"{_TEXT}:TEXT_BYTES_256", "the same, 256 at most")
+TASKS.add("retrieval", f"{_HERE}.document_pairs:RETRIEVAL", "halves of reviews: of the same one? 4,096 bytes each")
+TASKS.add("retrieval-1k", f"{_HERE}.document_pairs:RETRIEVAL_1K", "the same, 512 bytes each")
+TASKS.add("image-pixels", f"{_HERE}.grey_pixels:IMAGE_PIXELS", "cifar10 in grey as 1,024 pixels in a row")
+_PATHFINDER = f"{_HERE}.pathfinder_task"
+TASKS.add("pathfinder", f"{_PATHFINDER}:PATHFINDER", "generated: are two ends of one curve marked? 1,024 pixels")
+TASKS.add("pathfinder-easy", f"{_PATHFINDER}:PATHFINDER_EASY", "generated: the same with shorter curves")
+TASKS.add("path-x", f"{_PATHFINDER}:PATHX", "generated: the same in 16,384 pixels")
+TASKS.add("lra-pathfinder", f"{_PATHFINDER}:LRA_PATHFINDER", "Pathfinder with the published defect of black pixels")
+TASKS.add("lra-path-x", f"{_PATHFINDER}:LRA_PATHX", "Path-X with the published defect of black pixels")
+TASKS.add("lra-listops", f"{_HERE}.listops_task:LRA_LISTOPS", "ListOps as in Long Range Arena")
+TASKS.add("lra-text", f"{_TEXT}:LRA_TEXT", "Text as in Long Range Arena: 4,000 bytes, no validation split")
+TASKS.add(
+    "lra-retrieval", f"{_HERE}.document_pairs:LRA_RETRIEVAL", "Retrieval as in Long Range Arena; texts not included"
+)
+TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range Arena: black pixels pass for padding")
+
 
 def find_task(name: str) -> Task:
     """The registered task, or one made for a hub id (``owner/name``).

@@ -1,11 +1,14 @@
 """Text tasks from the hub or from a local mirror in hub layout."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from robustbench_wb.errors import DataError
+from robustbench_wb.models.shape import Pool
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.tasks.source import locate
 from robustbench_wb.tasks.task import Dataset
@@ -26,6 +29,14 @@ class TextFacts(Spec):
     encoding: Encoding
     language: bool = False
     """Predict next tokens, instead of the label."""
+    held_out: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training texts kept for validation."""
+    pool: Pool | None = None
+    """What a classifier looks at; None: whatever the variant does."""
+    room: int = Field(default=0, ge=0)
+    """Most tokens that a model must take, where those are more than a training text has."""
+    shortcuts: tuple[str, ...] = ()
+    """Baselines that stand beside every score."""
     substitute: str | None = None
     """Hub id whose training texts are taken, and named in the label, when the source comes without any."""
 
@@ -57,9 +68,13 @@ class TextTask:
                 names = sorted(splits)
                 raise DataError(f"{self.name} has splits {names}; a task needs 'train' and 'test' (or 'validation')")
             classes = () if facts.language else tuple(_feature(train["train"], "label", self.name).names)
-            return Corpus(classes, *(self._rows(rows, len(classes)) for rows in (train["train"], splits[test])))
+            corpus = Corpus(classes, *(self._rows(rows, len(classes)) for rows in (train["train"], splits[test])))
+            return corpus.hold_out(facts.held_out) if facts.held_out else corpus
 
-        return encoded_dataset(label, identity, read, facts.encoding, facts.language)
+        identity = digest([identity, facts.held_out]) if facts.held_out else identity
+        dataset = encoded_dataset(label, identity, read, facts.encoding, facts.language)
+        asked = {"pool": facts.pool, "length": max(facts.room, facts.encoding.length)}
+        return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
 
     def _rows(self, rows: Any, classes: int) -> tuple[list[str], NDArray[np.int64]]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
@@ -131,5 +146,38 @@ WIKITEXT = TextTask(
         encoding=_words(8_000, 128),
         language=True,
         substitute="stanfordnlp/imdb",
+    )
+)
+
+
+def _reviews_as_bytes(name: str, length: int, room: int) -> TextTask:
+    """Film reviews byte by byte with a validation split, as a long sequence: the mean over what is no padding counts.
+
+    Tay et al. 2021 (arXiv 2011.04006) validate on the test split; ``lra-text`` is theirs.
+    """
+    facts = {
+        "name": name,
+        "summary": "film reviews byte by byte",
+        "encoding": Encoding(kind="bytes", length=length),
+        "held_out": 0.1,
+        "pool": "mean",
+        "room": room,
+        "shortcuts": ("majority", "bag-of-tokens"),
+    }
+    return TextTask(IMDB.facts.model_copy(update=facts))
+
+
+TEXT_BYTES = _reviews_as_bytes("text-bytes", 4096, 8192)
+TEXT_BYTES_1K = _reviews_as_bytes("text-bytes-1k", 1024, 4096)
+TEXT_BYTES_256 = _reviews_as_bytes("text-bytes-256", 256, 1024)
+LRA_TEXT = TextTask(
+    TEXT_BYTES.facts.model_copy(
+        update={
+            "name": "lra-text",
+            "encoding": Encoding(kind="bytes", length=4000),
+            "held_out": 0.0,
+            "pool": "cls",
+            "room": 0,
+        }
     )
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -32,6 +32,8 @@ class Split:
     """Shape (N,), values 0..classes-1; zeros in language modelling, where the text itself is the answer."""
     texts: Sequence[str] = ()
     """The N texts that the token ids stand for; empty for images and in language modelling."""
+    sizes: NDArray[np.int32] | None = None
+    """Tokens that each of N texts has, however many of them ``inputs`` holds, (N,); None where nothing was cut."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,6 +77,20 @@ class Dataset:
     """What the task asks of a model."""
     tokenizer: Tokenizer | None = None
     """What made the token ids of the texts; None for images, and for sequences that are no texts."""
+    validation: Split | None = None
+    """Samples to choose by, held out of the training split; None where the task has none of its own."""
+    shortcuts: tuple[str, ...] = ()
+    """Names of the baselines that stand beside every score of the task (robustbench_wb.training.shortcuts)."""
+
+    def on_validation(self) -> "Dataset":
+        """The same task with its validation samples in place of the test split.
+
+        Raises:
+            DataError: it has none.
+        """
+        if self.validation is None:
+            raise DataError(f"task {self.label!r} has no validation split; tests can be had of its test split alone")
+        return replace(self, label=f"{self.label}-validation", test=self.validation, validation=None)
 
     @cached_property
     def lexicon(self) -> Lexicon:

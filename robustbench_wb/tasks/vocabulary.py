@@ -59,13 +59,13 @@ def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> Any:
     return tokenizer
 
 
-def encode(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int32]:
-    """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
-    rows = np.full((len(texts), length), PAD, np.int32)
+def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length); and how many there are uncut, (N,)."""
+    rows, sizes = np.full((len(texts), length), PAD, np.int32), np.zeros(len(texts), np.int32)
     for row, ids in enumerate(_ids(tokenizer, texts)):
-        kept = [CLS, *ids[: length - 2], SEP]
+        kept, sizes[row] = [CLS, *ids[: length - 2], SEP], len(ids) + 2
         rows[row, : len(kept)] = kept
-    return rows
+    return rows, sizes
 
 
 def encode_stream(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int32]:
@@ -137,7 +137,7 @@ class TaskTokenizer:
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
         """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
-        return encode(self._tokenizer, texts, length)
+        return encode(self._tokenizer, texts, length)[0]
 
     def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
         """For each text where its tokens stand; (0, 0) for the first and the last."""

@@ -115,6 +115,27 @@ _STANDARD: dict[str, dict[Scale, Recipe]] = {
         "full": Recipe(epochs=10, batch=64, learning_rate=3e-4, masked=0.1),
     },
 }
+# Steps count on long inputs, where a pass takes long: batches are small.
+_LISTOPS: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=2, batch=32, learning_rate=2e-3),
+    "small": Recipe(epochs=10, batch=32, learning_rate=1e-3),
+    "full": Recipe(epochs=20, batch=32, learning_rate=1e-3),
+}
+_PLANTED: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=2, batch=64, learning_rate=2e-3),
+    "small": Recipe(epochs=6, batch=64, learning_rate=1e-3),
+    "full": Recipe(epochs=20, batch=64, learning_rate=1e-3),
+}
+_PIXELS: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=1, batch=32, train_samples=2_000, learning_rate=1e-3),
+    "small": Recipe(epochs=1, batch=32, train_samples=10_000, learning_rate=1e-3),
+    "full": Recipe(epochs=50, batch=128, learning_rate=1e-3),
+}
+_BYTES: dict[Scale, Recipe] = {
+    "smoke": Recipe(epochs=1, batch=32, train_samples=4_000, learning_rate=1e-3),
+    "small": Recipe(epochs=3, batch=32, learning_rate=1e-3),
+    "full": Recipe(epochs=20, batch=32, learning_rate=3e-4),
+}
 _ANY_TEXT: dict[Scale, Recipe] = {
     "smoke": Recipe(epochs=2, batch=64, train_samples=4_000, learning_rate=1e-3, masked=0.1),
     "small": Recipe(epochs=4, batch=64, train_samples=30_000, learning_rate=1e-3, masked=0.1),
@@ -129,6 +150,12 @@ _BY_TASK = {
     **_STANDARD,
     "digits-32": _STANDARD["digits"],
     **dict.fromkeys(("ag_news", "imdb-bytes"), _ANY_TEXT),
+    **dict.fromkeys(("listops", "listops-1k", "listops-256", "listops-64", "lra-listops"), _LISTOPS),
+    **dict.fromkeys(("planted-1k", "planted-256", "planted-64"), _PLANTED),
+    **dict.fromkeys(("text-bytes", "text-bytes-1k", "text-bytes-256", "lra-text"), _BYTES),
+    **dict.fromkeys(("retrieval", "retrieval-1k", "lra-retrieval"), _BYTES),
+    **dict.fromkeys(("image-pixels", "lra-image"), _PIXELS),
+    **dict.fromkeys(("pathfinder", "pathfinder-easy", "path-x", "lra-pathfinder", "lra-path-x"), _PIXELS),
     **dict.fromkeys(("imdb-lm", "wikitext"), _ANY_LANGUAGE),
 }
 _ANY_IMAGES: dict[Scale, Recipe] = {

@@ -9,7 +9,9 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.mark.parametrize("script", ["attacks.py", "corruptions.py", "lengths.py", "strongest.py", "variants.py"])
+@pytest.mark.parametrize(
+    "script", ["attacks.py", "corruptions.py", "diff.py", "lengths.py", "pathfinder.py", "strongest.py", "variants.py"]
+)
 def test_help(script: str) -> None:
     done = subprocess.run([sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -110,6 +110,7 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
     shown = here("show", "v1")
     assert shown.returncode == 0
     assert "packages" in shown.stdout
+    assert here("show", "HEAD~2").stdout == shown.stdout
     assert here("show", "latest", "--json").returncode == 0
 
 

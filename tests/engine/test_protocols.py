@@ -125,7 +125,7 @@ def test_both_protocols_through_the_front_door(command: Callable[..., str]) -> N
     table = ScoreTable("results")
     moved = [row.model_copy(update={"protocol": "sound"}) for row in table.rows() if row.protocol != "sound"]
     table.commit(moved, {})
-    shown = command("diff", "v2", "v3", code=3)
+    shown = command("diff", "v2", "v3")
     assert "not comparable (protocol: as-published and sound)" in " ".join(shown.split())
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from robustbench_wb.engine.credibility.check import Check, Grade
 from robustbench_wb.engine.record import Record
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.stats.compare import Comparison, compare
+from robustbench_wb.stats.compare import compare
+from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 

@@ -42,6 +42,7 @@ def test_the_column_order_is_public() -> None:
         *("metric", "perplexity", "perplexity_low", "perplexity_high"),
         *("coding_rate", "sparsity", "entropy", "similarity", "layers"),
         *("protocol", "grade", "checks", "realised", "obeyed", "perturbed", "classes", "side"),
+        *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family"),
     )
     assert expected == COLUMNS
 
@@ -76,7 +77,7 @@ def test_json_is_plain_and_complete() -> None:
 def test_comparison_json() -> None:
     made = comparison()
     read = json.loads(comparison_json(made), parse_constant=refuse)
-    assert read["exit_code"] == int(made.exit_code) == 3
+    assert read["exit_code"] == int(made.exit_code) == 0
     verdicts = {pair["verdict"] for pair in read["pairs"]}
     assert verdicts == {"worse", "equivalent", "incomplete", "not comparable"}
     assert read["added"][0]["variant"] == "boosting"

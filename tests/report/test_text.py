@@ -118,7 +118,7 @@ def test_perplexities_large_and_unknown(losses: list[float], samples: int, text:
 
 
 def test_a_change_of_perplexity_beyond_all_floats_still_prints() -> None:
-    old, new = scored([1.0, 1.0]), scored([1e5, 1e5], weights="broken")
+    old, new = scored([1.0] * 9), scored([1e5] * 9, weights="broken")
     text = plain(comparison_blocks(compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new})))
     assert "worse    2.72 -> 1.80e+308  +1.0e+306%" in text
     assert "McNemar" not in text

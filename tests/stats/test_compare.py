@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.stats.compare import Comparison, Pair, compare
+from robustbench_wb.stats.compare import compare
+from robustbench_wb.stats.comparison import Comparison, Pair
 from tests.store.make import record, row, states
 
 
@@ -76,6 +77,7 @@ def test_numbers_of_different_protocols_are_not_compared() -> None:
         ("signature", "pgd-linf;eps=0.031"),
         ("stressor_code", "x"),
         ("ladder", ("1/255",)),
+        ("numerics", "cuda;float32;torch-2.13"),
     ],
 )
 def test_what_was_measured_must_agree(field: str, value: object) -> None:
@@ -95,7 +97,7 @@ def test_suite_version_and_n_must_agree() -> None:
     assert only(pair_of(record([0]), record([0, 0], weights="w"))).reason == "n: 1 and 2"
 
 
-@pytest.mark.parametrize("field", ["weights", "model_code", "numerics", "seed"])
+@pytest.mark.parametrize("field", ["weights", "model_code", "seed"])
 def test_the_subject_may_differ(field: str) -> None:
     assert only(pair_of(record(), record(**{field: 7 if field == "seed" else "x"}))).verdict != "not comparable"
 
@@ -103,10 +105,14 @@ def test_the_subject_may_differ(field: str) -> None:
 def test_errors_make_a_pair_incomplete_not_worse() -> None:
     old, new = record([0] * 100), record([0] * 50 + [3] * 50, weights="w")
     comparison = compare([row(old)], [row(new, error="NaN")], {old.key: old, new.key: new})
-    assert (only(comparison).verdict, only(comparison).reason) == ("incomplete", "new: NaN")
-    assert comparison.exit_code == ExitCode.INCOMPLETE
-    failed = compare([row(old)], [row(None, 100, "no subject")], {})
+    pair = only(comparison)
+    assert (pair.verdict, pair.reason, pair.unjudged) == ("incomplete", "new: NaN", 50)
+    assert (pair.difference, pair.worst, pair.best, pair.p) == (None, -0.5, 0, 1)
+    assert comparison.exit_code == ExitCode.OK
+    failed = compare([row(old)], [row(None, 100, "no subject")], {old.key: old})
     assert only(failed).verdict == "incomplete"
+    assert (only(failed).worst, only(failed).best, only(failed).unjudged) == (-1, 0, 100)
+    assert failed.exit_code == ExitCode.NOT_COMPARABLE
 
 
 def test_a_missing_record_is_incomplete() -> None:
@@ -132,16 +138,33 @@ def test_samples_are_paired_by_id_not_by_position() -> None:
 def test_holm_counts_only_cells_that_were_tested() -> None:
     old, new = changed(200, 10, 1)
     records = {old.key: old, new.key: new}
-    olds = [row(old, variant=name) for name in "abcd"]
+    olds = [row(old, stressor=name) for name in "abcd"] + [row(old, variant="crate")]
     news = [
-        row(new, variant="a"),
-        row(new, variant="b"),
-        row(old, variant="c"),
-        row(None, 200, "x", variant="d"),
+        row(new, stressor="a"),
+        row(new, stressor="b"),
+        row(old, stressor="c"),
+        row(record([0] * 200, data="x"), stressor="d"),
+        row(new, variant="crate"),
     ]
     found = compare(olds, news, records).pairs
-    assert [pair.verdict for pair in found] == ["worse", "worse", "equivalent", "incomplete"]
+    assert [pair.verdict for pair in found] == ["worse", "worse", "equivalent", "not comparable", "worse"]
     assert found[0].adjusted_p == pytest.approx(2 * (found[0].p or 0))
+    # Another subject is another family.
+    assert found[4].adjusted_p == found[4].p
+
+
+def test_a_suite_declares_smaller_families_and_the_other_correction_is_benjamini_and_hochbergs() -> None:
+    old, new = changed(200, 10, 1)
+    slight = record([1] * 6 + [0] * 194, weights="other", signature="slight")
+    base = record([0] * 200, signature="slight")
+    records = {made.key: made for made in (old, new, slight, base)}
+    olds = [row(old, stressor="a"), row(base, stressor="b"), row(old, stressor="c", family="rare")]
+    news = [row(new, stressor="a"), row(slight, stressor="b"), row(new, stressor="c", family="rare")]
+    one, two, apart = compare(olds, news, records).pairs
+    assert (one.adjusted_p, two.adjusted_p) == (2 * (one.p or 0), two.p)
+    assert apart.adjusted_p == apart.p
+    one, two, apart = compare(olds, news, records, correction="bh").pairs
+    assert (one.adjusted_p, two.adjusted_p) == (2 * (one.p or 0), two.p)
 
 
 def test_added_and_removed_rows_and_nothing_in_common() -> None:
@@ -152,13 +175,14 @@ def test_added_and_removed_rows_and_nothing_in_common() -> None:
     assert compare([], [], {}).exit_code == ExitCode.NOT_COMPARABLE
 
 
-def test_not_comparable_outranks_incomplete() -> None:
+def test_one_comparable_cell_is_enough() -> None:
     olds = [row(variant="a"), row(variant="b")]
     news = [row(record(data="x"), variant="a"), row(None, 4, "x", variant="b")]
     assert compare(olds, news, {}).exit_code == ExitCode.NOT_COMPARABLE
+    assert compare(olds, [news[0], row(variant="b")], {}).exit_code == ExitCode.OK
 
 
-@pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (0.01, 0.0), (0.01, 1.0), (float("nan"), 0.05)])
+@pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (0.01, 0.0), (0.01, 0.5), (float("nan"), 0.05)])
 def test_nonsense_is_refused(margin: float, alpha: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         compare([], [], {}, margin, alpha)

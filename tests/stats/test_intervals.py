@@ -1,14 +1,9 @@
-from fractions import Fraction
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from robustbench_wb.stats.intervals import Interval, paired_difference, wilson
-
-COUNTS = st.integers(0, 400)
+from robustbench_wb.stats.intervals import Interval, wilson
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -30,49 +25,6 @@ def test_wilson_at_the_ends() -> None:
 def test_wilson_refuses_nonsense(case: tuple[int, int, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         wilson(*case)
-
-
-@pytest.mark.parametrize(
-    ("both", "gained", "lost", "neither", "difference", "low", "high"),
-    [
-        # Newcombe 1998, table of worked examples, method 10.
-        (36, 12, 2, 0, "10/50", 0.0569, 0.3404),
-        # Cavo et al. 2012 in Fagerland, Lydersen, Laake 2017, chapter 8: square-and-add interval.
-        (59, 6, 16, 80, "-10/161", -0.1186, -0.0046),
-    ],
-)
-def test_newcombe_published(
-    both: int, gained: int, lost: int, neither: int, difference: str, low: float, high: float
-) -> None:
-    found, interval = paired_difference(both, lost, gained, neither)
-    assert found == pytest.approx(float(Fraction(difference)))
-    assert interval == pytest.approx((low, high), abs=5e-5)
-
-
-@given(COUNTS, COUNTS, COUNTS, COUNTS)
-def test_newcombe_contains_the_estimate_and_mirrors(both: int, lost: int, gained: int, neither: int) -> None:
-    difference, (low, high) = paired_difference(both, lost, gained, neither)
-    assert -1 <= low <= difference <= high <= 1
-    mirrored, interval = paired_difference(both, gained, lost, neither)
-    assert (mirrored, *interval) == pytest.approx((-difference, -high, -low), abs=1e-12)
-
-
-def test_newcombe_without_samples_or_change() -> None:
-    assert paired_difference(0, 0, 0, 0) == (0, (-1, 1))
-    difference, interval = paired_difference(1000, 0, 0, 0)
-    assert difference == 0
-    assert interval.within(0.004)
-    with pytest.raises(ValueError, match="negative"):
-        paired_difference(1, -1, 0, 0)
-
-
-def test_newcombe_covers_nineteen_times_in_twenty() -> None:
-    rng = np.random.default_rng(7)
-    shares = [0.6, 0.06, 0.03, 0.31]
-    drawn = rng.multinomial(300, shares, size=2000)
-    hits = [paired_difference(*map(int, row))[1] for row in drawn]
-    covered = np.mean([low <= -0.03 <= high for low, high in hits])
-    assert 0.935 <= covered <= 0.975
 
 
 def test_within() -> None:

@@ -54,7 +54,16 @@ def test_versions_carry_time_and_provenance(tmp_path: Path) -> None:
     assert all(abs((datetime.now(UTC) - v.time).total_seconds()) < 60 for v in versions)
 
 
-@pytest.mark.parametrize("version", ["v3", 3, 0, "v0", -1, "latest", "", "v-1", "²"])
+def test_a_version_has_many_names(tmp_path: Path) -> None:
+    table = ScoreTable(str(tmp_path))
+    for variant in ("vit", "crate", "bert"):
+        table.commit([row(variant=variant)], {})
+    assert {table.version(name) for name in (None, 3, "3", "v3", "HEAD", "HEAD~0", "latest")} == {3}
+    assert {table.version(name) for name in (1, "v1", "HEAD~2")} == {1}
+    assert [found.variant for found in table.rows("HEAD~1")] == ["vit", "crate"]
+
+
+@pytest.mark.parametrize("version", ["v3", 3, 0, "v0", -1, "HEAD~2", "HEAD~", "head", "", "v-1", "²"])
 def test_an_unknown_version_names_what_exists(tmp_path: Path, version: str | int) -> None:
     table = ScoreTable(str(tmp_path))
     for _ in range(2):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from robustbench_wb.engine.plan import make_plan
+from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
@@ -72,6 +74,26 @@ def test_every_line_builds_at_every_strength(name: str, task: str) -> None:
             assert parse_stressor(there.signature) == there
             for number in filter(None, tail.split(";")):
                 assert number in there.signature
+
+
+def test_a_scale_names_its_tasks_and_a_line_the_tasks_that_it_is_for() -> None:
+    plan = make_plan(RunRequest(suite="long-sequence"))
+    stressors = {task.task.name: {ladder.rungs[0].name for ladder in task.ladders} for task in plan.tasks}
+    assert set(stressors) == {"listops-64", "planted-64"}
+    assert "listops-length" in stressors["listops-64"] - stressors["planted-64"]
+    assert "planted-facts" in stressors["planted-64"] - stressors["listops-64"]
+    small = make_plan(RunRequest(suite="long-sequence", scale="small"))
+    assert {task.task.name for task in small.tasks} == {"listops-256", "planted-256", "text-bytes-256"}
+    asked = make_plan(RunRequest(suite="long-sequence", scale="small", tasks=("path-x",)))
+    assert [task.task.name for task in asked.tasks] == ["path-x"]
+
+
+@pytest.mark.parametrize("name", find_suite("long-sequence").scales)
+def test_the_tasks_of_every_scale_can_be_planned(name: str) -> None:
+    plan = make_plan(RunRequest.model_validate({"suite": "long-sequence", "scale": name}))
+    for task in plan.tasks:
+        dark = {"lra-image", "lra-pathfinder", "lra-path-x"}  # where a dark pixel has the id of [MASK]
+        assert (len(task.ladders) == 1) == (task.task.name in dark)
 
 
 @pytest.mark.parametrize("strength", ["0", "-1/255", "-0.5", "much", "", "1/0", "nan"])
@@ -157,3 +179,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(UsageError, match=r"binary\.toml cannot be read as text"):
         find_suite(str(tmp_path / "binary.toml"))
+
+
+def test_a_line_may_declare_the_family_of_its_cells(tmp_path: Path) -> None:
+    from robustbench_wb.engine.plan import make_plan
+    from robustbench_wb.engine.request import RunRequest
+
+    assert {line.family for name in SUITES.names() for line in find_suite(name).stressors} == {""}
+    path = tmp_path / "own.toml"
+    families = ('use = "clean"\nfamily = "control"', 'use = "pgd-linf;steps=7"\nfamily = "attack"')
+    path.write_text(OWN.replace('use = "clean"', families[0]).replace('use = "pgd-linf;steps=7"', families[1]))
+    (task,) = make_plan(RunRequest(suite=str(path), tasks=("digits",))).tasks
+    assert [ladder.family for ladder in task.ladders] == ["control", "attack"]
+    assert [task.family(rung) for ladder in task.ladders for rung in ladder.rungs] == ["control", "attack"]
+    assert task.family(parse_stressor("fgsm-linf;eps=1")) == ""

@@ -37,7 +37,9 @@ def rows(texts: list[str], labels: list[int], column: str = "text") -> Any:
 
 def test_texts_are_framed_cut_and_padded() -> None:
     tokenizer = train_tokenizer(TEXTS, WORDS)
-    ids = encode(tokenizer, ["the cat", "the cat sat on the mat, the dog sat", "", "\u4e00"], 8)
+    ids, sizes = encode(tokenizer, ["the cat", "the cat sat on the mat, the dog sat", "", "\u4e00"], 8)
+    assert sizes[[0, 2, 3]].tolist() == [4, 2, 6]
+    assert sizes[1] > 8
     assert ids.dtype == np.int32
     assert ids.shape == (4, 8)
     the, cat = (tokenizer.token_to_id(word) for word in ("\u0120the", "\u0120cat"))
@@ -69,7 +71,7 @@ def test_sub_words_come_back(some: str) -> None:
 @given(st.text(max_size=60))
 def test_bytes_come_back(some: str) -> None:
     tokenizer = train_tokenizer([], BYTES)
-    ids = encode(tokenizer, [some], 300)[0]
+    (ids,) = encode(tokenizer, [some], 300)[0]
     inside = ids[(ids >= len(SPECIAL))]
     assert bytes((inside - len(SPECIAL)).tolist()) == some.encode()
     assert ids.max() < BYTES.vocabulary
@@ -113,7 +115,7 @@ def test_sentences_mean_what_their_labels_say() -> None:
         assert 0.45 < split.labels.mean() < 0.55
     assert not set(data.train.texts) & set(data.test.texts)
     tokenizer = Tokenizer.from_str(data.tokenizer.json)
-    assert (np.asarray(data.test.inputs) == encode(tokenizer, data.test.texts, data.shape.length)).all()
+    assert (np.asarray(data.test.inputs) == encode(tokenizer, data.test.texts, data.shape.length)[0]).all()
     assert (np.asarray(data.test.inputs) != UNKNOWN).all()
     assert not data.shape.causal
     language = find_task("sentences-lm").load(None)

@@ -10,7 +10,7 @@ from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import Blind, Made
-from robustbench_wb.stressors.share import below, rounded
+from robustbench_wb.stressors.share import rounded
 from robustbench_wb.stressors.stressor import Job, Modality
 
 
@@ -42,10 +42,10 @@ class ForeignSamples(Blind):
         draw = int(rng.words(torch.zeros(1, dtype=torch.int64), 1, job.seed, f"{self.name} count")[0, 0])
         first = rng.permutation(total, job.seed, self.name)[: rounded(self.rate, total, draw)]
         chosen = torch.isin(ids, first).numpy()
-        steps = 1 + below(total - 1, rng.words(ids, 1, job.seed, f"{self.name} partners")[:, 0])
+        steps = 1 + rng.below(total - 1, rng.words(ids, 1, job.seed, f"{self.name} partners")[:, 0])
         partners = ((ids + steps) % total).numpy()[chosen]
         images = (job.inputs * 255).round().to(torch.uint8).cpu().numpy()
-        sums = images[chosen].astype(np.uint16) + split[partners]
+        sums = images[chosen].astype(np.uint16) + split.inputs[partners]
         images[chosen] = (sums + 1) // 2
         job.advance(len(ids))
         return Made(images, None, chosen.astype(np.int64), np.ones(len(ids), np.int64))

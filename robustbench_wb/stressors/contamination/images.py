@@ -8,7 +8,7 @@ from torch import Tensor
 from robustbench_wb import rng
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import BlindImages
-from robustbench_wb.stressors.share import below, lowest, roundings
+from robustbench_wb.stressors.share import lowest, roundings
 
 
 class ImageContamination(BlindImages):
@@ -35,4 +35,4 @@ def other_colours(images: Tensor, ids: Tensor, seed: int, label: str) -> Tensor:
     """uint8 of the same shape: for each value one of the 255 others, each alike likely."""
     _, channels, height, width = images.shape
     draws = rng.words(ids, channels * height * width, seed, label).view(images.shape)
-    return (images + (1 + below(255, draws))).remainder(256).to(images.dtype)
+    return (images + (1 + rng.below(255, draws))).remainder(256).to(images.dtype)

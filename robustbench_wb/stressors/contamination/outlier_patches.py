@@ -8,7 +8,6 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.contamination.images import ImageContamination, other_colours
-from robustbench_wb.stressors.share import below
 
 
 class OutlierPatches(ImageContamination):
@@ -28,7 +27,7 @@ class OutlierPatches(ImageContamination):
         """Patches, shifts and colours are streams of their own."""
         height, width = images.shape[-2:]
         down, across = (1 + -(-size // self.side) for size in (height, width))  # with a shift there is one more
-        shifts = below(self.side, rng.words(ids, 2, seed, f"{self.name} shifts"))
+        shifts = rng.below(self.side, rng.words(ids, 2, seed, f"{self.name} shifts"))
         lines, columns = (
             (torch.arange(size, device=ids.device) + shifts[:, at, None]) // self.side
             for at, size in enumerate((height, width))

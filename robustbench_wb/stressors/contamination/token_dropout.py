@@ -11,9 +11,9 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import Blind, Made
+from robustbench_wb.stressors.ids import ids_of
 from robustbench_wb.stressors.share import lowest, roundings
 from robustbench_wb.stressors.stressor import Job, Modality
-from robustbench_wb.tasks.vocabulary import MASK, SPECIAL, UNKNOWN
 
 _LAST = torch.iinfo(torch.int64).max
 
@@ -40,9 +40,12 @@ class TokenDropout(Blind):
         Raises:
             MeasurementError: the subject's tokenizer has no such token.
         """
-        special, hidden = self._vocabulary(job)
+        known = ids_of(job)
+        hidden = known.mask if self.token == "mask" else known.unknown
+        if hidden is None:
+            raise MeasurementError(f"{self.signature}: the subject's tokenizer has no {self.token} token")
         tokens, ids = job.inputs.cpu(), job.ids.cpu()
-        units = ~torch.isin(tokens, torch.tensor(sorted(special | {PAD})))
+        units = known.ordinary(tokens)
         counts = units.sum(1)
         draws = rng.words(ids, 1 + tokens.shape[1], job.seed, self.name)
         keys = draws[:, 1:].masked_fill(~units, _LAST)
@@ -55,12 +58,3 @@ class TokenDropout(Blind):
             counts.numpy(),
             (~dropped & (tokens != PAD)).numpy() if job.language else None,
         )
-
-    def _vocabulary(self, job: Job) -> tuple[frozenset[int], int]:
-        """The special ids, and the one that hides a token; without a tokenizer those that every task has."""
-        if job.tokenizer is None:
-            return frozenset(range(len(SPECIAL))), MASK if self.token == "mask" else UNKNOWN
-        hidden = job.tokenizer.mask if self.token == "mask" else job.tokenizer.unknown
-        if hidden is None:
-            raise MeasurementError(f"{self.signature}: the subject's tokenizer has no {self.token} token")
-        return job.tokenizer.special, hidden

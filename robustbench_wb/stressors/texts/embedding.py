@@ -14,10 +14,10 @@ from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.inputs import batches
-from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.ids import Ids, ids_of
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
 
 ROUNDING = 1e-5
@@ -32,7 +32,7 @@ class EmbeddingAttack(Stressor):
     """
 
     axis: ClassVar[str | None] = "eps"
-    modality = "text"
+    modality = "labelled"
     norm: ClassVar[Norm]
 
     eps: Exact = Field(gt=0)
@@ -80,12 +80,12 @@ class EmbeddingAttack(Stressor):
         change = stressed.vectors - clean
         if not bool(torch.isfinite(change).all()):
             raise MeasurementError(f"{self.signature} produced word vectors that are not finite")
-        real = real_words(job.inputs, _tokenizer(job))
+        real = ids_of(job).ordinary(job.inputs)
         if bool(change[~real].any()):
             raise MeasurementError(f"{self.signature} moved padding or special tokens")
         if not bool(real.any()):
             return
-        radius = float(self.eps) * word_deviation(table, _tokenizer(job), job.inputs.device)
+        radius = float(self.eps) * word_deviation(table, ids_of(job), job.inputs.device)
         farthest = float(self.norm.distance(_image(change[real])).max())
         if farthest > radius + ROUNDING * (radius + float(clean.abs().max())):
             raise MeasurementError(f"{self.signature} left its ball: distance {farthest:.6g} > {radius:.6g}")
@@ -96,8 +96,8 @@ class _Search:
 
     def __init__(self, attack: EmbeddingAttack, job: Job) -> None:
         self.attack, self.job, self.table = attack, job, WordTable(job.model)
-        self.real = real_words(job.inputs, _tokenizer(job))
-        self.radius = float(attack.eps) * word_deviation(self.table, _tokenizer(job), job.inputs.device)
+        self.real = ids_of(job).ordinary(job.inputs)
+        self.radius = float(attack.eps) * word_deviation(self.table, ids_of(job), job.inputs.device)
         self.vectors = self.table.vectors(job.inputs)
         length = job.inputs.shape[1]
         # A word is known by its sample and its place: cutting off padding moves no noise.
@@ -157,21 +157,10 @@ class _Search:
         )
 
 
-def _tokenizer(job: Job) -> Tokenizer:
-    if job.tokenizer is None:
-        raise MeasurementError("word vectors are perturbed only where a tokenizer says which ids are words")
-    return job.tokenizer
-
-
-def real_words(tokens: Tensor, tokenizer: Tokenizer) -> Tensor:
-    """Which token ids (N, L) are part of a text, bool."""
-    return ~torch.isin(tokens, torch.tensor(sorted(tokenizer.special), device=tokens.device))
-
-
-def word_deviation(table: WordTable, tokenizer: Tokenizer, device: torch.device) -> float:
-    """Standard deviation of all numbers in the vectors of a tokenizer's words and parts of words."""
-    ids = torch.arange(tokenizer.vocabulary, device=device)
-    return float(table.vectors(ids[real_words(ids, tokenizer)]).double().std(correction=0))
+def word_deviation(table: WordTable, ids: Ids, device: torch.device) -> float:
+    """Standard deviation of all numbers in the vectors of the ids that are not special."""
+    every = torch.arange(ids.vocabulary, device=device)
+    return float(table.vectors(every[ids.ordinary(every)]).double().std(correction=0))
 
 
 def _image(words: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.task import Split
 
 RATES = ["0", "1/100", "1/10", "1/3", "1/2", "1"]
 BATCHWISE = ["outlier-pixels", "outlier-patches", "pixel-dropout", "dead-channels", "dead-rows"]
@@ -41,7 +42,8 @@ def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> Job:
     rows = np.arange(len(images)) if ids is None else ids
     inputs = to_inputs(images[rows], "cpu")
     labels = torch.zeros(len(rows), dtype=torch.int64)
-    return Job(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=images)
+    split = Split(images, np.zeros(len(images), np.int64))
+    return Job(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
 
 
 def make(name: str, rate: str, of: Job) -> tuple[NDArray[Any], Made]:
@@ -162,8 +164,10 @@ DIGEST = """
 import hashlib, numpy, torch
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.task import Split
 images = (numpy.arange(20 * 3 * 6 * 7) % 251).astype(numpy.uint8).reshape(20, 3, 6, 7)
-job = Job(None, torch.from_numpy(images) / 255, None, torch.arange(20), 5, 4, split=images)
+split = Split(images, numpy.zeros(20, numpy.int64))
+job = Job(None, torch.from_numpy(images) / 255, None, torch.arange(20), 5, 4, split=split)
 whole = [parse_stressor(f"{name};rate=1/3").make(job).inputs.tobytes() for name in NAMES]
 found = hashlib.sha256(b"".join(whole)).hexdigest()
 """
@@ -216,8 +220,8 @@ def test_a_foreign_image_does_not_depend_on_how_many_are_evaluated() -> None:
 
 
 def test_a_split_without_another_image_is_refused() -> None:
-    for images in (pictures((1, 2, 2), count=1), None):
-        alone = replace(job(pictures((1, 2, 2), count=1)), split=images)
+    lone = job(pictures((1, 2, 2), count=1))
+    for alone in (lone, replace(lone, split=None)):
         with pytest.raises(MeasurementError, match="at least two images"):
             make("foreign-samples", "1", alone)
 

@@ -111,7 +111,7 @@ def dataset_job(task: str, count: int = 40, **more: object) -> Job:
     inputs, labels = to_inputs(samples.inputs, "cpu"), torch.from_numpy(samples.labels)
     job = Job(
         nn.Identity(), inputs, labels, torch.from_numpy(samples.ids).long(), 0, 8, texts=samples.texts,
-        tokenizer=samples.tokenizer, language=samples.language,
+        tokenizer=samples.tokenizer, language=samples.language, shape=samples.shape,
     )  # fmt: skip
     return replace(job, **more)  # type: ignore[arg-type]
 

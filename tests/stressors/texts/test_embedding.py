@@ -14,6 +14,7 @@ from robustbench_wb.errors import MeasurementError, SubjectError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.ids import Ids
 from robustbench_wb.stressors.stressor import Job
 from robustbench_wb.stressors.texts.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
 from robustbench_wb.tasks.task import Dataset
@@ -29,7 +30,8 @@ def unit(model: nn.Module, sentences: Dataset) -> float:
 
 
 def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Dataset) -> None:
-    found = word_deviation(WordTable(bag), sentences.tokenizer, torch.device("cpu"))
+    ids = Ids(sentences.tokenizer.special, sentences.tokenizer.vocabulary, mask=None, unknown=None)
+    found = word_deviation(WordTable(bag), ids, torch.device("cpu"))
     assert found == pytest.approx(unit(bag, sentences), rel=1e-9)
 
 

@@ -99,9 +99,16 @@ def test_a_model_of_transformers_is_attacked_by_its_own_tokens(hf_folder: Path, 
     assert {"hotflip", "embedding-pgd-linf", "word-substitution", "character-edits"} <= broken
 
 
-@pytest.mark.parametrize("task", ["digits", "digits-sequence", "sentences-lm"])
-def test_tasks_without_labelled_texts_are_refused(task: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"perturbs texts with labels, and task '{task}' has none"):
+@pytest.mark.parametrize(
+    ("task", "lacking"),
+    [
+        ("digits", "token ids with labels"),
+        ("digits-sequence", "texts with labels"),
+        ("sentences-lm", "token ids with labels"),
+    ],
+)
+def test_tasks_without_labelled_texts_are_refused(task: str, lacking: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"perturbs {lacking}, and task '{task}' has none"):
         harness.run(request(tasks=(task,)), results=str(tmp_path / "r"))
     assert not (tmp_path / "r").exists()
 

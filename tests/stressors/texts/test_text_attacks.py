@@ -297,7 +297,9 @@ def test_every_word_attack_is_tested_here() -> None:
 
     kinds = {entry.name: STRESSORS.get(entry.name) for entry in STRESSORS}
     texts = {
-        name for name, kind in kinds.items() if kind.modality == "text" and not issubclass(kind, Blind | Retrained)
+        name
+        for name, kind in kinds.items()
+        if kind.modality in ("text", "labelled") and not issubclass(kind, Blind | Retrained)
     }
     assert texts == {signature.split(";")[0] for signature in WORDS + VECTORS}
     assert {signature.split(";")[0] for signature in WORDS} == {

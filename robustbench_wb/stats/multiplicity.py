@@ -1,0 +1,54 @@
+"""Corrections for testing many cells at once."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Correction = Literal["holm", "bh"]
+"""What is kept at alpha: ``holm``, the chance of any false alarm; ``bh``, the share of false ones among all alarms."""
+
+
+def holm(pvalues: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the given order: those at most alpha keep the family-wise error rate at alpha.
+
+    Holm (1979), Scandinavian Journal of Statistics 6, 65-70. Holds whatever the dependence between the tests.
+
+    Raises:
+        ValueError: a p-value is not between 0 and 1.
+    """
+    order, values = _ascending(pvalues)
+    raised = np.maximum.accumulate(values * np.arange(len(values), 0, -1))
+    return _in_place(order, raised)
+
+
+def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the given order: those at most alpha keep the false discovery rate at alpha.
+
+    Benjamini & Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300. Holds for independent tests and
+    for positively dependent ones (Benjamini & Yekutieli 2001), like those of one subject on the same samples.
+
+    Raises:
+        ValueError: a p-value is not between 0 and 1.
+    """
+    order, values = _ascending(pvalues)
+    scaled = values * len(values) / np.arange(1, len(values) + 1)
+    return _in_place(order, np.minimum.accumulate(scaled[::-1])[::-1])
+
+
+ADJUST: Final = {"holm": holm, "bh": benjamini_hochberg}
+
+
+def _ascending(pvalues: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    values = np.asarray(pvalues, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p-values must be between 0 and 1: {list(pvalues)}")
+    order = np.argsort(values, kind="stable")
+    return order, values[order]
+
+
+def _in_place(order: NDArray[np.int64], adjusted: NDArray[np.float64]) -> list[float]:
+    found = np.empty(len(order))
+    found[order] = np.minimum(adjusted, 1.0)
+    return [float(p) for p in found]

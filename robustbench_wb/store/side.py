@@ -1,0 +1,88 @@
+"""One side of a comparison: a version of the score table, a results folder, or a table written to a file."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.store.location import is_url
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import VERSION, ScoreTable
+
+_PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
+_QUOTED: Final = re.compile(r"'[=+\-@\t\r]")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows, and where their records are."""
+
+    name: str
+    """Like ``v3``, ``other/results:v2`` or ``board.csv``; a version by its number, whatever it was called."""
+    rows: list[ScoreRow]
+    location: str
+
+
+def read_side(reference: str, results: str) -> Side:
+    """Read what ``reference`` names.
+
+    Args:
+        reference: ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its latest
+            version), a folder or URL; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote, whose records are
+            those of the results.
+        results: where the results live.
+
+    Raises:
+        StoreError: there is no such version, folder or file, or it cannot be read.
+    """
+    if re.fullmatch(VERSION, reference):
+        return _version(results, reference, "")
+    if not is_url(reference) and reference.lower().endswith((".csv", ".json")):
+        return Side(reference, _read_file(Path(reference)), results)
+    placed = _PLACED.fullmatch(reference)
+    place, version = (placed["place"], placed["version"]) if placed else (reference, "HEAD")
+    if not is_url(place) and not Path(place).expanduser().is_dir():
+        known = "version like v3 or HEAD~1, no results folder and no .csv or .json file of a leaderboard"
+        raise StoreError(f"{reference!r} is no {known}")
+    return _version(place, version, f"{place}:")
+
+
+def _version(location: str, version: str, prefix: str) -> Side:
+    table = ScoreTable(location)
+    number = table.version(version)
+    return Side(f"{prefix}v{number}", table.rows(number), location)
+
+
+def _read_file(path: Path) -> list[ScoreRow]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise StoreError(f"{str(path)!r} cannot be read: {reason}") from error
+    try:
+        entries = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        return [ScoreRow.model_validate(entry) for entry in entries]
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+        raise StoreError(f"the rows of {str(path)!r} do not fit this harness ({fields})") from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise StoreError(f"{str(path)!r} is no table that `leaderboard` wrote") from error
+
+
+def _json_rows(text: str) -> list[Any]:
+    rows = json.loads(text)["rows"]
+    return list(rows)
+
+
+def _csv_rows(text: str) -> list[dict[str, str]]:
+    # What a spreadsheet would run as a formula was written with an apostrophe before it.
+    return [
+        {name: value[1:] if _QUOTED.match(value) else value for name, value in line.items()}
+        for line in csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Inputs of other lengths than those that a subject was trained on."""

@@ -1,0 +1,43 @@
+"""ListOps expressions of other lengths."""
+
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.shape import TextShape
+from robustbench_wb.stressors.lengths.longer import OtherLength
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.listops.blocks import Parameters
+from robustbench_wb.tasks.listops.expression import VOCABULARY
+from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
+from robustbench_wb.tasks.listops.generate import generate_labelled
+
+
+class ListOpsLength(OtherLength):
+    """For every sample another expression of the same value, of more than half as many tokens as ``length`` to just as
+    many. All else is drawn as for Long Range Arena: at most ten arguments, depth 10."""
+
+    name: ClassVar[str] = "listops-length"
+
+    def again(self, job: Job) -> NDArray[np.int32]:
+        """New expressions.
+
+        Raises:
+            MeasurementError: the task is not ListOps.
+        """
+        if not isinstance(job.shape, TextShape) or job.shape.vocabulary != VOCABULARY:
+            raise MeasurementError(f"{self.signature}: the task is not ListOps")
+        if job.split is None:
+            raise MeasurementError(f"{self.signature}: the values of the other samples are not known")
+        found = _expressions(job.split.labels.tobytes(), self.length, job.seed)
+        return token_matrix(found, job.ids.cpu().numpy(), self.length)
+
+
+@lru_cache(maxsize=1)
+def _expressions(labels: bytes, length: int, seed: int) -> Expressions:
+    """Those of all samples of a split, whichever are asked for: no sample depends on others of its job."""
+    parameters = Parameters(min_length=length // 2, max_length=length)
+    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed, f"listops-length {length}")

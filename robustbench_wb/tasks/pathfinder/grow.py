@@ -1,0 +1,165 @@
+"""Placing snakes, many images at once: a snake grows paddle by paddle where no other ink is within a gap.
+
+Every paddle throws a shadow, the pixels within a gap of its own. Another paddle may be drawn there only if it follows
+that one on the same snake. So pixels at most a gap apart belong to one snake, and the drawn image alone decides.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.tasks.pathfinder.stamps import Ints, Kind, Stamps, ring
+
+Words = Callable[[int], NDArray[np.uint64]]
+"""Gives so many random words of 64 bits."""
+
+_ORIGINS = 8
+"""How often a distractor is begun anew before the whole image is."""
+# Who may not draw on a pixel: everyone, the long snake 0, the long snake 1, the snake that grows just now.
+_ALL, _LONG, _OWN = 1, (2, 4), 8
+
+
+def below(limits: Ints, words: Words) -> Ints:
+    """One whole number from 0 up to each limit (below 2**32), which is not reached; by multiplication."""
+    return ((words(len(limits)) >> np.uint64(32)) * limits.astype(np.uint64) >> np.uint64(32)).astype(np.int64)
+
+
+class Field:
+    """Which pixels of each of N images may be drawn on, by whom: flags (N, pixels with border), uint8."""
+
+    def __init__(self, stamps: Stamps, blocked: NDArray[np.uint8]) -> None:
+        self.stamps, self.blocked = stamps, blocked
+
+    @classmethod
+    def empty(cls, stamps: Stamps, count: int) -> "Field":
+        """``count`` images with nothing in them; nobody may draw on the frame."""
+        inside = stamps.border + stamps.parameters.padding
+        frame = np.full((stamps.side, stamps.side), 255, np.uint8)
+        frame[inside:-inside, inside:-inside] = 0
+        return cls(stamps, np.tile(frame.reshape(1, -1), (count, 1)))
+
+    def place(self, points: Ints) -> tuple[Ints, Ints]:
+        """The place within the pixel, and the pixel in the flattened image with border, of fine points (n, 2)."""
+        scale = self.stamps.parameters.antialias
+        pixel, place = points // scale, points % scale
+        return place @ np.array([scale, 1]), (pixel + self.stamps.border) @ np.array([self.stamps.side, 1])
+
+    def choose(self, rows: Ints, points: Ints, weights: Ints | None, kind: Kind, who: int, words: Words) -> Ints:
+        """Draw the next step from where images ``rows`` are: its number, or -1 where there is no room; (n,)."""
+        place, pixel = self.place(points)
+        ink = self.stamps.ink[kind][place] + (pixel + rows * self.stamps.side**2)[:, None, None]
+        free = np.bitwise_or.reduce(self.blocked.ravel()[ink], axis=1) & who == 0
+        sums = (free.astype(np.int64) if weights is None else free * weights).cumsum(1)
+        drawn = below(sums[:, -1], words)
+        return np.where(sums[:, -1] > 0, (sums <= drawn[:, None]).sum(1), -1)
+
+    def shade(self, rows: Ints, points: Ints, steps: Ints, kind: Kind, who: int) -> None:
+        """Keep everyone in ``who`` off the pixels within a gap of these paddles."""
+        place, pixel = self.place(points)
+        shadow = self.stamps.shadow[kind][place, steps] + (pixel + rows * self.stamps.side**2)[:, None]
+        self.blocked.ravel()[shadow] |= np.uint8(who)
+
+
+class _Growth:
+    """One snake in each of some images, growing. Its own shadows come one paddle late: the next one is near."""
+
+    def __init__(
+        self, field: Field, words: Words, rows: Ints, origins: Ints, length: int, who: tuple[int, int] | None
+    ) -> None:
+        count = len(field.blocked)
+        self.field, self.words, self.length, self.long = field, words, length, who is not None
+        self.own, self.others = who or (_OWN, 0)
+        self.points = np.zeros((count, length + 1, 2), np.int64)
+        self.points[rows, 0] = origins
+        self.chosen = np.zeros((count, length), np.int64)
+
+    def extend(self, rows: Ints, number: int) -> Ints:
+        """Add paddle ``number`` in the images ``rows``; give those where there was room."""
+        stamps, kind = self.field.stamps, self._kind(number)
+        weights = stamps.turns[self.chosen[rows, number - 1]] if number else None
+        step = self.field.choose(rows, self.points[rows, number], weights, kind, self.own | _ALL, self.words)
+        rows, step = rows[step >= 0], step[step >= 0]
+        self.chosen[rows, number] = step
+        self.points[rows, number + 1] = self.points[rows, number] + stamps.steps[step]
+        if self.others:
+            self.shade(rows, number, self.others)
+        if number:
+            self.shade(rows, number - 1, self.own)
+        return rows
+
+    def shade(self, rows: Ints, number: int, who: int) -> None:
+        """Let paddle ``number`` keep ``who`` away."""
+        self.field.shade(rows, self.points[rows, number], self.chosen[rows, number], self._kind(number), who)
+
+    def _kind(self, number: int) -> Kind:
+        if not self.long or 0 < number < self.length - 1:
+            return "middle"
+        return "last" if number else "first"
+
+
+def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
+    """Grow both long snakes in all images; those where they found room, ascending, and their points.
+
+    The points of image n are (row, column) on the fine grid, (n, 2, contour length + 1, 2): each snake's origin comes
+    first, its far end last. The two grow in turns. Afterwards nobody may come near them.
+    """
+    parameters = field.stamps.parameters
+    count, length = len(field.blocked), parameters.contour_length
+    apart = ring(parameters.seed_distance * parameters.antialias)
+    apart = apart[below(np.full(count, len(apart)), words)]
+    edge = int((parameters.padding + parameters.marker_radius) * parameters.antialias)
+    room = parameters.window * parameters.antialias - 2 * edge - np.abs(apart)
+    corner = edge + below(room.ravel(), words).reshape(-1, 2)
+    rows = np.arange(count)
+    origins = (corner - np.minimum(apart, 0), corner + np.maximum(apart, 0))
+    pair = [_Growth(field, words, rows, origins[k], length, (_LONG[k], _LONG[1 - k])) for k in range(2)]
+    for number in range(length):
+        for snake in pair:
+            rows = snake.extend(rows, number)
+    field.blocked[rows] = field.blocked[rows] != 0  # what anybody may not draw on is now _ALL
+    return rows, np.stack([snake.points[rows] for snake in pair], axis=1)
+
+
+def grow_short(field: Field, words: Words) -> tuple[Ints, Ints]:
+    """Grow all distractors in all images; those where they found room, ascending, and their points.
+
+    The points of image n are (n, distractors, distractor length + 1, 2).
+    """
+    parameters = field.stamps.parameters
+    rows = np.arange(len(field.blocked))
+    points = np.zeros((len(rows), parameters.distractors, parameters.distractor_length + 1, 2), np.int64)
+    for number in range(parameters.distractors):
+        rows = _grow_one(field, rows, points[:, number], words)
+    return rows, points[rows]
+
+
+def _grow_one(field: Field, rows: Ints, points: Ints, words: Words) -> Ints:
+    """Add one distractor, whose points are written to ``points``; the images where it found room."""
+    pending, done = rows, []
+    for _ in range(_ORIGINS):
+        pending, origins = _free_points(field, pending, words)
+        snake = _Growth(field, words, pending, origins, points.shape[1] - 1, None)
+        grown = pending
+        for number in range(snake.length):
+            grown = snake.extend(grown, number)
+        for number in range(snake.length):
+            snake.shade(grown, number, _ALL)
+        field.blocked[pending] &= ~np.uint8(_OWN)
+        points[grown] = snake.points[grown]
+        done.append(grown)
+        pending = np.setdiff1d(pending, grown)
+    return np.sort(np.concatenate(done))
+
+
+def _free_points(field: Field, rows: Ints, words: Words) -> tuple[Ints, Ints]:
+    """A random point in a random free pixel, for those of the images that have one."""
+    stamps = field.stamps
+    scale = stamps.parameters.antialias
+    sums = (field.blocked[rows] & _ALL == 0).cumsum(1, dtype=np.int32)
+    free = sums[:, -1] > 0
+    rows, sums = rows[free], sums[free]
+    pixel = (sums <= below(sums[:, -1].astype(np.int64), words)[:, None]).sum(1)
+    place = below(np.full(len(rows), scale**2), words)
+    corner = np.stack(divmod(pixel, stamps.side), axis=1) - stamps.border
+    return rows, corner * scale + np.stack(divmod(place, scale), axis=1)

@@ -1,0 +1,147 @@
+"""All paddles that can be drawn: one for each direction and each place of its beginning within a pixel.
+
+Snakes are chains of points on the fine grid, that of the drawing before it is averaged. A paddle lies in the middle of
+the step from one point to the next. Steps are the integer vectors whose length, rounded, is that of a paddle and a
+margin: so every position is an integer, and the same images are drawn on every machine.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.tasks.pathfinder.parameters import Parameters
+
+Kind = Literal["first", "middle", "last"]
+"""The first paddle has a marker around its beginning, the last one around its end, whether it will be drawn or not."""
+KINDS: tuple[Kind, ...] = ("first", "middle", "last")
+Ints = NDArray[np.int64]
+
+_CONCENTRATION = 4.0
+_WEIGHT = 1 << 16
+"""Weights are whole numbers: sums of fractions could round differently from machine to machine."""
+
+
+def square(reach: int) -> Ints:
+    """All (row, column) of a square around (0, 0), in raster order; ((2 reach + 1)**2, 2)."""
+    return np.array(list(itertools.product(range(-reach, reach + 1), repeat=2)), np.int64)
+
+
+def ring(radius: float) -> Ints:
+    """Integer vectors (row, column) whose length differs from ``radius`` by less than 1/2, by angle; (K, 2)."""
+    reach = int(radius) + 1
+    every = square(reach)
+    kept = every[np.abs(np.hypot(every[:, 0], every[:, 1]) - radius) < 0.5]
+    return kept[np.argsort(np.arctan2(kept[:, 0], kept[:, 1]), kind="stable")]
+
+
+def disk(radius: float) -> Ints:
+    """Fine cells (row, column) of a marker around (0, 0), shape (D, 2)."""
+    every = square(int(radius))
+    inside: Ints = every[(every**2).sum(1) <= radius**2]
+    return inside
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Tables for one set of parameters."""
+
+    parameters: Parameters
+
+    @cached_property
+    def steps(self) -> Ints:
+        """From a point to the next, (row, column) in fine cells, by angle; shape (K, 2)."""
+        return ring((self.parameters.paddle_length + self.parameters.margin) * self.parameters.antialias)
+
+    @cached_property
+    def turns(self) -> Ints:
+        """Weight of each step (K, columns) after each step (K, rows): von Mises, and none beyond a right angle."""
+        unit = self.steps / np.hypot(self.steps[:, :1], self.steps[:, 1:])
+        straightness = unit @ unit.T
+        weights = _WEIGHT * np.exp(_CONCENTRATION * self.parameters.continuity * (straightness - 1))
+        # A right angle exactly is one of integers: no rounding may decide whether it is beyond.
+        weights[self.steps @ self.steps.T < 0] = 0
+        whole: Ints = np.rint(weights).astype(np.int64)
+        return whole
+
+    @cached_property
+    def paddles(self) -> list[Ints]:
+        """Fine cells of each step's paddle, relative to its beginning; K arrays (P, 2)."""
+        return [self._paddle(step) for step in self.steps]
+
+    @cached_property
+    def cells(self) -> Ints:
+        """The same as one array (K, P, 2); short rows repeat their first entry."""
+        width = max(map(len, self.paddles))
+        return np.array([np.concatenate([p, np.repeat(p[:1], width - len(p), axis=0)]) for p in self.paddles])
+
+    @cached_property
+    def marker(self) -> Ints:
+        """Fine cells of a marker, relative to its centre."""
+        return disk(self.parameters.marker_radius * self.parameters.antialias)
+
+    def _paddle(self, step: Ints) -> Ints:
+        length = np.hypot(*step)
+        reach = int(np.abs(step).max() + self.parameters.thickness * self.parameters.antialias)
+        cells = square(reach)
+        along = (cells @ step - length**2 / 2) / length
+        across = (cells @ np.array([-step[1], step[0]])) / length
+        half_length, half_width = (
+            size * self.parameters.antialias / 2 for size in (self.parameters.paddle_length, self.parameters.thickness)
+        )
+        # Half-open: a paddle along the grid is as many cells long and wide as it should be.
+        tie = 1e-9
+        inside = (along >= -half_length - tie) & (along < half_length - tie)
+        paddle: Ints = cells[inside & (across >= -half_width - tie) & (across < half_width - tie)]
+        return paddle
+
+    @cached_property
+    def border(self) -> int:
+        """Pixels around the image that keep every stamp of a snake within an array."""
+        reach = int(np.abs(self.steps).max()) + int(np.abs(self.marker).max())
+        return reach // self.parameters.antialias + self.parameters.gap + 2
+
+    @cached_property
+    def side(self) -> int:
+        """Side of the image with its border."""
+        return self.parameters.window + 2 * self.border
+
+    @cached_property
+    def ink(self) -> dict[Kind, Ints]:
+        """Pixels that each paddle touches, as offsets in the flattened image with border: (antialias**2, P, K).
+
+        The first axis is the place of the beginning within its pixel. Where a paddle has fewer, the first is repeated.
+        """
+        return {kind: np.ascontiguousarray(self._table(kind, spread=0).swapaxes(1, 2)) for kind in KINDS}
+
+    @cached_property
+    def shadow(self) -> dict[Kind, Ints]:
+        """The pixels that each paddle keeps free of other ink, all within a gap of its own: (antialias**2, K, P)."""
+        return {kind: self._table(kind, spread=self.parameters.gap) for kind in KINDS}
+
+    def _table(self, kind: Kind, spread: int) -> Ints:
+        scale = self.parameters.antialias
+        around = square(spread)
+        rows = []
+        for place in itertools.product(range(scale), repeat=2):
+            for step, paddle in zip(self.steps, self.paddles, strict=True):
+                pixels = np.unique((self._cells(kind, step, paddle) + place) // scale, axis=0)
+                pixels = np.unique((pixels[:, None] + around).reshape(-1, 2), axis=0)
+                rows.append(pixels @ np.array([self.side, 1]))
+        width = max(len(row) for row in rows)
+        table = np.array([np.pad(row, (0, width - len(row)), constant_values=row[0]) for row in rows])
+        return table.reshape(scale**2, len(self.steps), width)
+
+    def _cells(self, kind: Kind, step: Ints, paddle: Ints) -> Ints:
+        if kind == "middle":
+            return paddle
+        return np.concatenate([paddle, self.marker + (0 if kind == "first" else step)])
+
+
+@lru_cache(maxsize=8)
+def stamps(parameters: Parameters) -> Stamps:
+    """The tables, made once in a process."""
+    return Stamps(parameters)

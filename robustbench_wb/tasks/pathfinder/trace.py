@@ -1,0 +1,51 @@
+"""Reading the label off a drawn image: pixels in, no geometry."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from robustbench_wb.errors import DataError
+from robustbench_wb.tasks.pathfinder.parameters import Parameters
+
+_MARKER = 255
+_IN_PLANE = np.zeros((3, 3, 3), bool)
+_IN_PLANE[1] = True
+"""Eight neighbours in the same image, none in the next."""
+
+
+def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64]:
+    """1 where a chain of paddles leads from one marker to the other, else 0; shape (N,) for images (N, S, S).
+
+    A chain goes on where the next ink is at most ``parameters.gap`` rows and columns away: each pixel is enlarged to a
+    square of that side, and two such squares touch exactly then. Markers are the two spots that have white pixels.
+
+    Raises:
+        DataError: an image does not have exactly two markers.
+    """
+    ends = markers(images)
+    # maximum_filter's window is centred; where it is does not matter to what touches.
+    size = (1, parameters.gap, parameters.gap)
+    padded = np.pad(images > 0, ((0, 0), (parameters.gap,) * 2, (parameters.gap,) * 2))
+    chains, _ = ndimage.label(ndimage.maximum_filter(padded, size), structure=_IN_PLANE)
+    at = ends + parameters.gap
+    number = np.arange(len(images))[:, None]
+    first, second = chains[number, at[..., 0], at[..., 1]].T
+    joined: NDArray[np.int64] = (first == second).astype(np.int64)
+    return joined
+
+
+def markers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A white pixel (row, column) of each of the two markers; (N, 2, 2), in raster order.
+
+    Raises:
+        DataError: an image does not have exactly two.
+    """
+    spots, _ = ndimage.label(images == _MARKER, structure=_IN_PLANE)
+    flat = spots.ravel()
+    where = np.flatnonzero(flat)
+    first = where[np.unique(flat[where], return_index=True)[1]]
+    image, row, column = np.unravel_index(first, images.shape)
+    wrong = np.flatnonzero(np.bincount(image, minlength=len(images)) != 2)
+    if len(wrong):
+        raise DataError(f"pathfinder: image {wrong[0]} has not two markers but {int((image == wrong[0]).sum())}")
+    return np.stack([row, column], axis=1).reshape(-1, 2, 2)

@@ -1,0 +1,208 @@
+"""``diff`` through the command: sides, refusals, what is allowed, and what is printed."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.record import State
+from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+from tests.store.make import record, row, states
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def typed(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        found = run_cli(["diff", *arguments])
+        out, err = capsys.readouterr()
+        assert found == code, err
+        return out if code in (0, 3) and out else err
+
+    return typed
+
+
+def commit(place: str, outcomes: Sequence[int], weights: str, stressor: str = "pgd-linf", **changes: Any) -> ScoreRow:
+    """One more version, with this cell in it."""
+    names = {name: changes.pop(name) for name in ("seed", "scale", "suite_version", "protocol") if name in changes}
+    made = record(outcomes, weights=f"{weights}{names.get('seed', 0)}", **{"signature": stressor, **changes})
+    RecordStore(place).append(made)
+    committed = row(made, error="NaN" if State.ERRORED in outcomes else "", stressor=stressor, **names)
+    ScoreTable(place).commit([committed], {})
+    return committed
+
+
+def test_a_verdict_comes_first_and_says_what_it_is_about(command: Command) -> None:
+    commit("results", states(1000, 0), "old")
+    commit("results", states(960, 40), "new")
+    first, second, *rest = command("HEAD~1", "HEAD").splitlines()
+    assert first == "v1 -> v2: worse"
+    assert second.startswith(
+        "worse: vit-nano (plain), digits, suite adversarial, small scale: -4.0 [-5.4, -3.0] points"
+    )
+    assert second.endswith("; this checkpoint (seed 0)")
+    assert "detects" in second
+    assert any("pgd-linf@8/255  worse" in line for line in rest)
+
+
+def test_several_seeds_speak_for_their_architecture(command: Command) -> None:
+    for version, lost in (("old", 0), ("new", 60)):
+        for seed in range(3):
+            commit("results", states(1000 - lost - seed, lost + seed), version, seed=seed)
+    first, second, *rest = command("v3", "v6").splitlines()
+    assert first == "v3 -> v6: worse"
+    assert second.endswith("; this architecture, 3 seeds (0, 1, 2)")
+    assert [line.endswith(f"; this checkpoint (seed {seed})") for seed, line in enumerate(rest[:3])] == [True] * 3
+
+
+def test_identical_tables_and_one_changed_sample(command: Command) -> None:
+    commit("results", states(100, 4), "old")
+    shown = command("v1", "v1")
+    assert shown.startswith("v1 -> v1: equivalent\n")
+    content = json.loads(command("v1", "v1", "--json"))
+    assert [(pair["p"], pair["difference"]) for pair in content["pairs"]] == [(1, 0)]
+    commit("results", [1] * 4 + states(96, 4), "new")
+    (pair,) = json.loads(command("v1", "v2", "--json"))["pairs"]
+    assert (pair["lost"], pair["gained"], pair["p"], pair["verdict"]) == (4, 0, 0.125, "undecided")
+
+
+def test_folders_and_files_are_sides(command: Command) -> None:
+    old = commit("main", states(1000, 0), "old")
+    commit("main", states(1000, 0), "other")
+    commit("results", states(960, 40), "new")
+    assert command("main:v1", "HEAD").startswith("main:v1 -> v1: worse\n")
+    assert command("main:v1", "results").startswith("main:v1 -> results:v1: worse\n")
+    Path("board.csv").write_text(leaderboard_csv([old]), newline="")
+    # The records of a file are looked up in the results, and where the other side is.
+    assert command("board.csv", "main:HEAD", "--results", "nowhere").startswith("board.csv -> main:v2: equivalent\n")
+    shown = command("board.csv", "HEAD", code=3)
+    assert "the old record is missing from the store" in shown
+
+
+@pytest.mark.parametrize(
+    ("field", "changes", "words"),
+    [
+        ("signature", {"signature": "pgd-linf;eps=8/255;steps=100"}, "pgd-linf and pgd-linf;eps=8/255;steps=100"),
+        ("stressor_code", {"stressor_code": "edited"}, "code and edited"),
+        ("data", {"data": "another split"}, "data and another split"),
+        ("samples", {"samples": "others"}, "samples and others"),
+        ("numerics", {"numerics": "cuda;float32;torch-2.13"}, "cpu;float32;torch-2.13 and cuda;float32;torch-2.13"),
+        ("ladder", {"ladder": ("1/255",)}, "2/255 4/255 and 1/255"),
+        ("scale", {"scale": "full"}, "small and full"),
+        ("suite_version", {"suite_version": 2}, "1 and 2"),
+        ("protocol", {"protocol": "as-published"}, "sound and as-published"),
+    ],
+)
+def test_what_differs_is_named_and_may_be_allowed(
+    field: str, changes: dict[str, Any], words: str, command: Command
+) -> None:
+    commit("a", states(1000, 0), "old")
+    commit("b", states(900, 100), "new", **changes)
+    shown = command("a", "b", code=3)
+    assert shown.splitlines()[0] == "a:v1 -> b:v1: not comparable"
+    assert f"not comparable ({field}: {words}): pgd-linf@8/255" in shown
+    assert "worse" not in shown.split("cells: ")[0]
+    allowed = command("a", "b", "--allow", field)
+    assert allowed.splitlines()[0] == "a:v1 -> b:v1: worse"
+    assert f"compared although it differs ({field}: {words}): pgd-linf@8/255" in allowed
+    content = json.loads(command("a", "b", "--allow", field, "--json"))
+    assert content["allow"] == [field]
+    assert [item["field"] for item in content["pairs"][0]["allowed"]] == [field]
+
+
+def test_every_field_that_differs_must_be_allowed(command: Command) -> None:
+    commit("a", states(1000, 0), "old")
+    commit("b", states(500, 100), "new", samples="fewer", numerics="cuda")
+    shown = command("a", "b", "--allow", "numerics", code=3)
+    assert "not comparable (n: 1000 and 600; samples: samples and fewer)" in shown
+    assert "numerics" not in shown.split("cells: ")[0].split("differs: ")[0]
+    (pair,) = json.loads(command("a", "b", "--allow", "numerics", "--allow", "samples", "--json"))["pairs"]
+    assert (pair["n"], pair["lost"]) == (600, 100)
+
+
+def test_cells_on_one_side_only_are_listed(command: Command) -> None:
+    commit("a", states(10, 0), "old", "fgsm-linf")
+    commit("b", states(10, 0), "new", "noise-linf")
+    shown = command("a", "b", code=3)
+    assert shown.splitlines()[0] == "a:v1 -> b:v1: nothing to compare, no cell stands in both tables"
+    assert "only in the new table: digits vit-nano noise-linf@8/255" in shown
+    assert "only in the old table: digits vit-nano fgsm-linf@8/255" in shown
+
+
+def test_errors_are_shown_as_bounds(command: Command) -> None:
+    commit("results", states(1000, 0), "old")
+    commit("results", states(900, 60, errored=40), "new")
+    shown = command("v1", "v2")
+    assert "-10.0 to -6.0 [" in shown
+    assert "worse (new: NaN): pgd-linf@8/255" in shown
+
+
+def test_delta_and_correction(command: Command) -> None:
+    commit("results", states(1000, 0), "old")
+    commit("results", states(985, 15), "new")
+    assert command("v1", "v2").startswith("v1 -> v2: worse")
+    shown = command("v1", "v2", "--delta", "3", "--correction", "bh")
+    assert shown.startswith("v1 -> v2: equivalent")
+    assert "90 % interval within 3 points, two one-sided tests at 0.05" in shown
+    assert "adjusted by Benjamini and Hochberg" in shown
+
+
+def test_ids_are_named_on_demand(command: Command) -> None:
+    commit("results", [0, 0, 1, 1, *states(96, 0)], "old")
+    commit("results", [1, 0, 0, 1, *states(96, 0)], "new")
+    assert "pgd-linf@8/255: lost 0; gained 2" in command("v1", "v2", "--ids")
+    assert "lost 0" not in command("v1", "v2")
+    (pair,) = json.loads(command("v1", "v2", "--ids", "--json"))["pairs"]
+    assert (pair["lost_ids"], pair["gained_ids"]) == ([0], [2])
+    assert "lost_ids" not in json.loads(command("v1", "v2", "--json"))["pairs"][0]
+    claim, cell = csv.DictReader(io.StringIO(command("v1", "v2", "--ids", "--csv", "-")))
+    assert (claim["unit"], claim["cells"], claim["lost_ids"]) == ("checkpoint", "1", "")
+    assert (cell["unit"], cell["lost_ids"], cell["gained_ids"], cell["difference"]) == ("cell", "0", "2", "0.0")
+
+
+def test_csv_holds_claims_and_cells_in_full_precision(command: Command, tmp_path: Path) -> None:
+    commit("results", states(1000, 0), "old")
+    commit("results", states(993, 7), "new")
+    assert command("v1", "v2", "--csv", "diff.csv") == "1 claims and 1 cells written to diff.csv\n"
+    content = json.loads(command("v1", "v2", "--json"))
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "diff.csv").read_text())))
+    for line, found in zip(lines, (*content["claims"], *content["pairs"]), strict=True):
+        for name in ("difference", "low", "high", "p", "detectable_drop"):
+            assert float(line[name]) == found[name]
+        assert line["verdict"] == found["verdict"]
+    assert lines[1]["stressor"] == "pgd-linf"
+    assert "lost_ids" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["v1", "v9"], "there is v1"),
+        (["v1", "elsewhere"], "'elsewhere' is no version like v3 or HEAD~1"),
+        (["v1", "v1", "--allow", "metric"], "--allow metric: no such field"),
+        (["v1", "v1", "--allow", "numeric"], "did you mean numerics?"),
+        (["v1", "v1", "--delta", "-1"], "--delta -1 is not in points from 0 to 100"),
+        (["v1", "v1", "--delta", "nan"], "--delta nan is not in points"),
+        (["v1", "v1", "--correction", "bonferroni"], "use holm or bh"),
+        (["v1", "v1", "--csv", "no/such/folder/diff.csv"], "cannot be written"),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_one_clear_line(arguments: list[str], words: str, command: Command) -> None:
+    commit("results", states(10, 0), "old")
+    shown = command(*arguments, code=2)
+    assert words in shown
+    assert shown.count("\n") == 1

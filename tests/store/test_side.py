@@ -1,0 +1,100 @@
+"""What `diff` can be given: versions by many names, other folders, files that `leaderboard` wrote."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.report.json import rows_json
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.side import read_side
+from tests.report.sample import run, text_run
+from tests.store.make import row
+
+ROWS = [*run()[0], *text_run()[0], row(variant="=odd", error="-1 and\n'two'")]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> str:
+    """A folder of three versions; the last one has all rows."""
+    table = ScoreTable(str(tmp_path / "results"))
+    for rows in ([row(variant="a")], [row(variant="b")], ROWS):
+        table.commit(rows, {})
+    return table.location
+
+
+@pytest.mark.parametrize(
+    ("reference", "name", "rows"),
+    [
+        ("v1", "v1", 1),
+        ("2", "v2", 2),
+        ("HEAD", "v3", 2 + len(ROWS)),
+        ("HEAD~1", "v2", 2),
+        ("latest", "v3", 2 + len(ROWS)),
+    ],
+)
+def test_versions(results: str, reference: str, name: str, rows: int) -> None:
+    side = read_side(reference, results)
+    assert (side.name, len(side.rows), side.location) == (name, rows, results)
+
+
+def test_other_places(results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = {
+        "results": ("results:v3", 2 + len(ROWS), "results"),
+        "results:v1": ("results:v1", 1, "results"),
+        "./results:HEAD~1": ("./results:v2", 2, "./results"),
+        f"{results}:2": (f"{results}:v2", 2, results),
+    }
+    sides = {reference: read_side(reference, "own") for reference in expected}
+    assert {name: (side.name, len(side.rows), side.location) for name, side in sides.items()} == expected
+
+
+@pytest.mark.parametrize(("ending", "write"), [("csv", leaderboard_csv), ("JSON", rows_json)])
+def test_files_come_back_as_they_were(ending: str, write: Callable[[list[ScoreRow]], str], tmp_path: Path) -> None:
+    path = tmp_path / f"board.{ending}"
+    path.write_bytes(write(ROWS).encode())
+    side = read_side(str(path), "own")
+    assert (side.rows, side.location, side.name) == (ROWS, "own", str(path))
+
+
+def test_the_published_table_is_a_side() -> None:
+    published = Path(__file__).parents[2] / "results" / "published" / "adversarial-digits-smoke.csv"
+    assert len(read_side(str(published), "own").rows) == 110
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "words"),
+    [
+        ("v4", None, "there is v1 to v3"),
+        ("HEAD~3", None, "there is v1 to v3"),
+        ("nowhere", None, "no version like v3 or HEAD~1, no results folder"),
+        ("nowhere:v1", None, "'nowhere:v1' is no version"),
+        ("board.csv", None, "cannot be read"),
+        ("board.csv", "a,b\r\n1,2\r\n", "do not fit this harness (a, accuracy"),
+        ("board.csv", "suite,task\r\n1\r\n", "no table that `leaderboard` wrote"),
+        ("board.csv", b"\xff\xfe", "it is not text"),
+        ("board.json", "{", "no table that `leaderboard` wrote"),
+        ("board.json", '{"rows": 3}', "no table that `leaderboard` wrote"),
+        ("board.json", "[]", "no table that `leaderboard` wrote"),
+        ("board.json", '{"rows": [3]}', "do not fit this harness"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    reference: str,
+    content: str | bytes | None,
+    words: str,
+    results: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / reference).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(StoreError) as caught:
+        read_side(reference, results)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,114 @@
+"""Inputs of other lengths: labels stay, samples depend on nothing but their ids, and what cannot be made is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.shape import PAD
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.lengths.longer import OtherLength
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.listops.expression import evaluate, parse
+from robustbench_wb.tasks.planted import FACT, FILLER, HEAD, QUERY, VALUES
+from robustbench_wb.tasks.task import Dataset
+
+
+def job(dataset: Dataset, ids: list[int]) -> Job:
+    test = dataset.test
+    inputs = torch.from_numpy(np.asarray(test.inputs[ids])).long()
+    labels = torch.from_numpy(test.labels[ids])
+    texts = [test.texts[row] for row in ids] if test.texts else ()
+    sizes = None if test.sizes is None else test.sizes[ids]
+    given = Job(nn.Identity(), inputs, labels, torch.tensor(ids), 3, 8, texts=texts, tokenizer=dataset.tokenizer)
+    return replace(given, split=test, shape=dataset.shape, sizes=sizes)
+
+
+def stressor(signature: str) -> OtherLength:
+    found = parse_stressor(signature)
+    assert isinstance(found, OtherLength)
+    return found
+
+
+def tokens(signature: str, given: Job) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    made = stressor(signature).make(given).inputs
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize("length", [32, 128, 256])
+def test_longer_expressions_have_the_values_that_the_samples_had(length: int) -> None:
+    dataset = find_task("listops-64").load(None)
+    some = job(dataset, [0, 5, 1999, 7])
+    rows = tokens(f"listops-length;length={length}", some)
+    for row, label in zip(rows, some.labels.tolist(), strict=True):
+        real = row[row != PAD]
+        assert length // 2 < len(real) <= length
+        assert evaluate(parse(real[1:])) == label
+    alone = tokens(f"listops-length;length={length}", job(dataset, [1999]))
+    np.testing.assert_array_equal(alone[0], rows[2])
+
+
+@pytest.mark.parametrize(("position", "place"), [("0", 2), ("1/2", 2 + 30), ("1", 63)])
+def test_a_fact_lies_where_it_is_asked_for(position: str, place: int) -> None:
+    dataset = find_task("planted-64").load(None)
+    some = job(dataset, list(range(40)))
+    rows = tokens(f"planted-facts;length=64;position={position};distractors=7", some)
+    for row, label in zip(rows, some.labels.tolist(), strict=True):
+        assert row[place] == FACT + (row[1] - QUERY) * VALUES + label
+        assert ((row >= FACT) & (row < FILLER)).sum() == 8
+        assert (row != PAD).all()
+    longer = tokens(f"planted-facts;length=256;position={position};distractors=7", some)
+    assert (longer[:, :HEAD] == rows[:, :HEAD]).all()
+    anywhere = tokens("planted-facts;length=64;distractors=7", some)
+    answers = FACT + (anywhere[:, 1] - QUERY) * VALUES + some.labels.numpy()
+    _, found = np.nonzero(anywhere == answers[:, None])
+    assert len(found) == 40
+    assert len(set(found.tolist())) > 20
+
+
+def test_rows_of_two_places_stand_apart_in_a_table() -> None:
+    labels = {
+        stressor(f"planted-facts;length=64;{rest}").label for rest in ("position=0", "position=1", "distractors=2")
+    }
+    assert labels == {
+        "planted-facts:position=0,distractors=0",
+        "planted-facts:position=1,distractors=0",
+        "planted-facts:position=any,distractors=2",
+    }
+
+
+def test_more_of_a_text_is_shown_and_what_is_cut_is_counted() -> None:
+    dataset = find_task("sentences").load(None)
+    some = job(dataset, list(range(50)))
+    assert some.sizes is not None
+    rows = tokens("text-length;length=10", some)
+    assert rows.shape == (50, 10)
+    assert ((rows != PAD).sum(1) == np.minimum(some.sizes, 10)).all()
+    longest = stressor("text-length;length=32")
+    np.testing.assert_array_equal(tokens("text-length;length=32", some), some.inputs.numpy())
+    found = stressor("text-length;length=10").apply(some).evidence
+    assert found == {"texts": 50, "cut": int((some.sizes > 10).sum()), "empty": 0}
+    assert longest.apply(some).evidence["cut"] == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "signature", "why"),
+    [
+        ("listops-64", "listops-length;length=512", "subjects of this task take at most 256 tokens"),
+        ("planted-64", "listops-length;length=32", "the task is not ListOps"),
+        ("listops-64", "planted-facts;length=32", "the task has no planted facts"),
+        ("listops-64", "text-length;length=32", "no texts"),
+        ("planted-64", "planted-facts;length=16;distractors=14", "16 tokens have no place for 15 facts"),
+        ("digits", "text-length;length=32", "the length of images cannot be changed"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(task: str, signature: str, why: str) -> None:
+    dataset = find_task(task).load(None)
+    with pytest.raises(MeasurementError, match=why) as caught:
+        stressor(signature).apply(job(dataset, [0, 1]))
+    assert "\n" not in str(caught.value)

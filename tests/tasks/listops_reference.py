@@ -1,0 +1,69 @@
+"""ListOps once more, by other means: the published recipe as a recursion and as a law, Python's parser."""
+
+import random
+import statistics
+from typing import Any
+
+import numpy as np
+
+from robustbench_wb.tasks.listops.blocks import Parameters
+
+Nested = int | tuple[str, list[Any]]
+
+_FUNCTIONS: dict[str, Any] = {
+    "MIN": lambda *digits: min(digits),
+    "MAX": lambda *digits: max(digits),
+    "MED": lambda *digits: int(statistics.median(digits)),
+    "SM": lambda *digits: sum(digits) % 10,
+}
+
+
+def value(text: str) -> int | None:
+    """The value of an expression as Python sees it; None if it is none to Python either."""
+    code = " ".join(
+        f"{word[1:]}(" if word[0] == "[" else "), " if word == "]" else f"{word}, " for word in text.split()
+    )
+    try:
+        found = eval(code, {"__builtins__": {}, **_FUNCTIONS})
+    except (SyntaxError, TypeError, ValueError, statistics.StatisticsError):
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def tree(draw: random.Random, depth: int = 1) -> Nested:
+    """A random tree of Long Range Arena."""
+    if depth == 10 or draw.random() > 0.25:
+        return draw.randrange(10)
+    arguments = [tree(draw, depth + 1) for _ in range(draw.randint(2, 10))]
+    return draw.choice(["[MIN", "[MAX", "[MED", "[SM"]), arguments
+
+
+def length(nested: Nested) -> int:
+    """Digits, and 2 for each operator."""
+    return 1 if isinstance(nested, int) else 2 + sum(length(part) for part in nested[1])
+
+
+def label(nested: Nested) -> int:
+    """The value of a tree."""
+    if isinstance(nested, int):
+        return nested
+    found: int = _FUNCTIONS[nested[0][1:]](*(label(part) for part in nested[1]))
+    return found
+
+
+def length_law(parameters: Parameters) -> np.ndarray:
+    """The exact probability that a random tree has n symbols, for n below the greatest length.
+
+    A tree is a digit, or 2 symbols and as many independent trees of the next depth as there are arguments: powers of
+    their generating function.
+    """
+    digit, brackets = np.eye(parameters.max_length)[1:3]
+    expand, law = float(parameters.expand), digit
+    for _ in range(parameters.max_depth - 1):
+        power, total = brackets, np.zeros_like(law)
+        for arguments in range(1, parameters.max_arguments + 1):
+            power = np.convolve(power, law)[: len(law)]
+            total += power * (arguments >= parameters.min_arguments)
+        choices = parameters.max_arguments - parameters.min_arguments + 1
+        law = (1 - expand) * digit + expand / choices * total
+    return law
