@@ -66,10 +66,11 @@ def model_and_inputs(name: str, look: str) -> tuple[nn.Module, Tensor]:
     return model, inputs
 
 
-def answers_and_gradients(model: nn.Module, inputs: Tensor) -> list[Tensor | None]:
+def answers_and_gradients(model: nn.Module, inputs: Tensor, autocast: bool = False) -> list[Tensor | None]:
     """Of the logits at real tokens, with a different weight for each."""
     model.zero_grad()
-    logits = model(inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits = model(inputs)
     if logits.ndim == 3:
         logits = logits[inputs != 0]
     (logits * randn(*logits.shape, seed=1)).sum().backward()
@@ -162,6 +163,24 @@ def test_autocast_makes_biases_whole(name: str, force: Callable[..., None]) -> N
         assert not biased.by_rows(N, inputs.device, Context())
 
 
+@pytest.mark.parametrize("look", ["padded", "causal"])
+@pytest.mark.parametrize("name", ["bilateral", "tupe", "robust-kde-huber"])
+def test_autocast_costs_no_more_precision_than_with_the_matrix(
+    name: str, look: str, force: Callable[..., None]
+) -> None:
+    def flat(autocast: bool = True) -> Tensor:
+        found = answers_and_gradients(model, inputs, autocast)
+        return torch.cat([x.flatten().float() for x in found if x is not None])
+
+    model, inputs = model_and_inputs(name, look)
+    exact = flat(autocast=False)
+    model.float()
+    written_out = flat()
+    force()
+    without = flat()
+    assert 0 < (without - exact).norm() < 2 * (written_out - exact).norm() < 0.5 * exact.norm()
+
+
 def look_context(look: str) -> Context:
     keep = torch.arange(N) < torch.tensor(LENGTHS)[:, None]
     return Context(keep=keep if look == "padded" else None, causal=look == "causal")
@@ -220,6 +239,22 @@ def test_sums_and_scans_have_the_gradients_of_finite_differences(block: int, for
     assert torch.autograd.gradcheck(summed, (x, y))
     assert torch.autograd.gradcheck(scanned, (start, x, y))
     assert torch.autograd.gradcheck(lambda x: summed(x, y.detach()), (x,))  # not all need be learned
+
+
+def test_a_pass_under_autocast_has_gradients_outside_it(force: Callable[..., None]) -> None:
+    """On GPUs autocast leaves queries in bfloat16 beside normalised keys in float32: no product without it."""
+    force()
+    x, y = randn(2, 5, 3).bfloat16().requires_grad_(), randn(2, 5, 3, seed=1).float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = sum_by_rows(lambda rows, x, y: (x[:, rows] @ y.mT).sum(), x, y)
+        scan = scan_by_rows(lambda rows, carry, x, y: (x[:, rows] @ y.mT @ y, carry), torch.zeros(1), x, y)
+    (total + scan.sum()).backward()
+    want = torch.autograd.grad((x.float() @ y.mT).sum() + (x.float() @ y.mT @ y).sum(), [x, y])
+    assert x.grad is not None
+    assert x.grad.dtype == torch.bfloat16
+    assert y.grad is not None
+    assert torch.allclose(x.grad, want[0], rtol=1e-2)
+    assert torch.allclose(y.grad, want[1], rtol=1e-5)
 
 
 def test_some_rows_of_the_subsets_are_rows_of_all() -> None:

@@ -49,7 +49,7 @@ class RobustKdeAttention(PerHeadAttention):
         seen = k.new_ones(1) if mask is None else mask.to(k.dtype)
         if is_long(k.shape[-2], context):
             return (self._prefixes if context.causal else self._sequence)(2 * q, k, v, seen, context)
-        of_keys, of_values = _gram(k, k), _gram(v, v)
+        of_keys, of_values = _gram(k), _gram(v)
         marginal = self.log_weights(token_mean(of_keys, context), seen)
         joint = self.log_weights(token_mean(of_keys * of_values, context), seen)
         # ||q||^2 and ||k||^2 = 1 cancel between numerator and denominator.
@@ -75,8 +75,8 @@ class RobustKdeAttention(PerHeadAttention):
         self, rows: slice, before: Tensor, q: Tensor, k: Tensor, v: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The outputs of some rows, and what the rows of both Gram matrices add up to, down to the last of them."""
-        of_keys, seen = _gram(k[:, :, rows], k), seen[:, :, rows]
-        grams = of_keys, of_keys * _gram(v[:, :, rows], v)
+        of_keys, seen = _gram(k, rows), seen[:, :, rows]
+        grams = of_keys, of_keys * _gram(v, rows)
         sums = [gram.cumsum(-2) + above for gram, above in zip(grams, before, strict=True)]
         marginal, joint = (self.log_weights(x / seen.sum(-1, keepdim=True), seen) for x in sums)
         logits = masked((q[:, :, rows] / math.sqrt(q.shape[-1])) @ k.mT + marginal, seen > 0)
@@ -84,14 +84,14 @@ class RobustKdeAttention(PerHeadAttention):
         return mixed, torch.stack([x[:, :, -1:] for x in sums])
 
 
-def _gram(rows: Tensor, x: Tensor) -> Tensor:
+def _gram(x: Tensor, rows: slice = slice(None)) -> Tensor:
     """exp(-||x_i - x_j||^2 / sqrt(p)), (B, H, rows, N)."""
-    squares = rows.square().sum(-1, keepdim=True), x.square().sum(-1, keepdim=True)
-    return torch.exp((2 * rows @ x.mT - squares[0] - squares[1].mT).clamp(max=0) / math.sqrt(x.shape[-1]))
+    square = x.square().sum(-1, keepdim=True)
+    return torch.exp((2 * x[:, :, rows] @ x.mT - square[:, :, rows] - square.mT).clamp(max=0) / math.sqrt(x.shape[-1]))
 
 
 def _gram_sums(rows: slice, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     """What some rows of both Gram matrices add up to, (2, B, H, 1, N); ``keep`` (B, 1, N, 1) is 1 at real tokens."""
-    of_keys = _gram(k[:, :, rows], k) * keep[:, :, rows]
-    both = of_keys, of_keys * _gram(v[:, :, rows], v)
+    of_keys = _gram(k, rows) * keep[:, :, rows]
+    both = of_keys, of_keys * _gram(v, rows)
     return torch.stack([x.sum(-2, keepdim=True) for x in both])

@@ -5,6 +5,7 @@ the tensors that it leaves between blocks break up the heap, which then grows to
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ def sum_by_rows(rule: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
     There are no second derivatives.
     """
-    total: Tensor = _Sum.apply(rule, *tensors)  # type: ignore[no-untyped-call]
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        total: Tensor = _Sum.apply(rule, *_alike(*tensors))  # type: ignore[no-untyped-call]
     return total
 
 
@@ -44,8 +46,15 @@ def scan_by_rows(rule: Callable[..., tuple[Tensor, Tensor]], carry: Tensor, *ten
 
     N is the second last axis of the first tensor. There are no second derivatives.
     """
-    out: Tensor = _Scan.apply(rule, carry, *tensors)  # type: ignore[no-untyped-call]
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        out: Tensor = _Scan.apply(rule, *_alike(carry, *tensors))  # type: ignore[no-untyped-call]
     return out
+
+
+def _alike(*tensors: Tensor) -> list[Tensor]:
+    """In the widest of their types. Autocast, which is off in backward passes, would choose for one pass alone."""
+    widest = reduce(torch.promote_types, (x.dtype for x in tensors))
+    return [x.to(widest) for x in tensors]
 
 
 def _leaves(ctx: Any) -> list[Tensor]:
