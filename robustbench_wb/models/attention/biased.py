@@ -9,7 +9,7 @@ long one it is made a block of query rows at a time, forwards and backwards, so 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -50,9 +50,10 @@ def attend_biased(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, bias:
     ``allowed`` is bool, broadcastable to (B, H, N, N), or None; a whole ``bias`` is (1, H, N, N). There are no second
     derivatives.
     """
-    if isinstance(bias, Tensor):
-        bias = RowBias(_whole, (bias,))
-    mixed: Tensor = _Biased.apply(q, k, v, allowed, bias.make, *bias.learned)  # type: ignore[no-untyped-call]
+    if isinstance(bias, RowBias):
+        mixed: Tensor = _ByRows.apply(q, k, v, allowed, bias.make, *bias.learned)  # type: ignore[no-untyped-call]
+    else:
+        mixed = _BySamples.apply(q, k, v, allowed, bias)  # type: ignore[no-untyped-call]
     return mixed
 
 
@@ -61,27 +62,44 @@ def masked(bias: Tensor, allowed: Tensor | None) -> Tensor:
     return bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
 
 
-class _Biased(torch.autograd.Function):
-    """The pieces of ``attend_biased``, and their gradients."""
+class _BySamples(torch.autograd.Function):
+    """Of a whole bias: the forward pass is one, or one for each piece where samples see differently."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, bias: Tensor) -> Tensor:
+        """(B, H, N, p); fused."""
+        out = _mixed(q, k, v, allowed, bias.detach())  # a mask that asks for gradients is not fused
+        ctx.save_for_backward(q, k, v, bias, out)
+        ctx.allowed = allowed
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, Tensor | None]:
+        """Of q, k, v and the bias."""
+        q, k, v, bias, out = ctx.saved_tensors
+        dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
+        dbias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
+        inner = (grad * out).sum(dim=-1, keepdim=True)
+        for s in _samples(q, k):
+            ds, dq[s], dk[s], dv[s] = _gradients(q[s], k[s], v[s], grad[s], inner[s], masked(bias, _of(ctx.allowed, s)))
+            if dbias is not None:
+                dbias += ds.sum(dim=0, keepdim=True)
+        return dq, dk, dv, None, dbias
+
+
+class _ByRows(torch.autograd.Function):
+    """Of a bias that is made by rows: inside each block of rows, pieces are samples again."""
 
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, make: Callable[..., Tensor], *learned: Tensor
     ) -> Tensor:
         """(B, H, N, p); fused."""
-        fixed = [tensor.detach() for tensor in learned]  # a mask that asks for gradients is not fused
-        done = []
-        for rows in _blocks(q, make):
-            bias = make(rows, *fixed)
-            shared = len(bias) == 1 and (allowed is None or len(allowed) == 1)
-            parts = [
-                functional.scaled_dot_product_attention(
-                    q[s, :, rows], k[s], v[s], attn_mask=_masked(bias, allowed, s, rows)
-                )
-                for s in ([slice(None)] if shared else _samples(q, rows))
-            ]
-            done.append(torch.cat(parts) if len(parts) > 1 else parts[0])
-        out = torch.cat(done, dim=2) if len(done) > 1 else done[0]
+        fixed = [tensor.detach() for tensor in learned]
+        steps = blocks(q.shape[-2])
+        parts = [_mixed(q[:, :, r], k, v, _rows(allowed, r), make(r, *fixed)) for r in steps]
+        out = torch.cat(parts, dim=2)
         ctx.save_for_backward(q, k, v, out, *learned)
         ctx.allowed, ctx.make = allowed, make
         return out
@@ -91,28 +109,39 @@ class _Biased(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Of q, k, v and what is learned."""
         q, k, v, out, *learned = ctx.saved_tensors
-        needed = ctx.needs_input_grad[5:]
-        dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
-        found: list[Tensor | None] = [None] * len(learned)
+        dq, (dk, dv) = torch.empty_like(q), (torch.zeros_like(x) for x in (k, v))
+        leaves = [x.detach().requires_grad_(n) for x, n in zip(learned, ctx.needs_input_grad[5:], strict=True)]
         inner = (grad * out).sum(dim=-1, keepdim=True)
-        for rows in _blocks(q, ctx.make):
-            leaves = [x.detach().requires_grad_(wanted) for x, wanted in zip(learned, needed, strict=True)]
+        for r in blocks(q.shape[-2]):
             with torch.enable_grad():
-                bias = ctx.make(rows, *leaves)
-            dbias = torch.zeros_like(bias) if bias.requires_grad else None
-            for s in _samples(q, rows):
-                piece = (q[s, :, rows], k[s], v[s], grad[s, :, rows], inner[s, :, rows])
-                ds, *parts = _gradients(*piece, _masked(bias.detach(), ctx.allowed, s, rows))
-                for total, part in zip((dq[s, :, rows], dk[s], dv[s]), parts, strict=True):
-                    total += part
+                bias = ctx.make(r, *leaves)
+            dbias, allowed = torch.zeros_like(bias) if bias.requires_grad else None, _rows(ctx.allowed, r)
+            for s in _samples(q[:, :, r], k):
+                ds, dq[s, :, r], more_k, more_v = _gradients(
+                    q[s, :, r],
+                    k[s],
+                    v[s],
+                    grad[s, :, r],
+                    inner[s, :, r],
+                    masked(_of(bias.detach(), s), _of(allowed, s)),
+                )
+                dk[s] += more_k
+                dv[s] += more_v
                 if dbias is not None:
-                    _samples_of(dbias, s).add_(ds.sum(dim=0, keepdim=True) if len(dbias) == 1 else ds)
+                    _of(dbias, s).add_(ds.sum(dim=0, keepdim=True) if len(bias) == 1 else ds)
             if dbias is not None:
-                of = [index for index, wanted in enumerate(needed) if wanted]
-                for index, part in zip(of, torch.autograd.grad(bias, [leaves[i] for i in of], dbias), strict=True):
-                    before = found[index]
-                    found[index] = part if before is None else before + part
-        return dq, dk, dv, None, None, *found
+                torch.autograd.backward(bias, dbias)
+        return dq, dk, dv, None, None, *(leaf.grad for leaf in leaves)
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, bias: Tensor) -> Tensor:
+    """PyTorch's fused attention, (B, H, rows, p): at once, where the batch shares what is added to the logits."""
+    shared = len(bias) == 1 and (allowed is None or len(allowed) == 1)
+    parts = [
+        functional.scaled_dot_product_attention(q[s], k[s], v[s], attn_mask=masked(_of(bias, s), _of(allowed, s)))
+        for s in ([slice(None)] if shared else _samples(q, k))
+    ]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _gradients(
@@ -126,28 +155,20 @@ def _gradients(
     return ds, (ds @ k).mul_(scale), ds.mT @ scaled, weights.mT @ grad
 
 
-def _whole(rows: slice, bias: Tensor) -> Tensor:
-    return bias
-
-
-def _blocks(q: Tensor, make: Callable[..., Tensor]) -> list[slice]:
-    """The rows that are worked on together: all, of a bias that is there anyway."""
-    tokens = q.shape[-2]
-    return [slice(0, tokens)] if make is _whole else blocks(tokens)
-
-
-def _samples(q: Tensor, rows: slice) -> list[slice]:
-    batch, heads, tokens, _ = q.shape
-    step = max(1, PIECE // (heads * (rows.stop - rows.start) * tokens))
+def _samples(q: Tensor, k: Tensor) -> list[slice]:
+    """The samples that are worked on together."""
+    batch, heads, rows, _ = q.shape
+    step = max(1, PIECE // (heads * rows * k.shape[-2]))
     return [slice(start, start + step) for start in range(0, batch, step)]
 
 
-def _samples_of(x: Tensor, samples: slice) -> Tensor:
-    return x if len(x) == 1 else x[samples]
+@overload
+def _of(x: Tensor, samples: slice) -> Tensor: ...
+@overload
+def _of(x: Tensor | None, samples: slice) -> Tensor | None: ...
+def _of(x: Tensor | None, samples: slice) -> Tensor | None:
+    return x if x is None or len(x) == 1 else x[samples]
 
 
-def _masked(bias: Tensor, allowed: Tensor | None, samples: slice, rows: slice) -> Tensor:
-    """The bias of these samples, and what they may see from these rows."""
-    if allowed is not None:
-        allowed = _samples_of(allowed if allowed.shape[-2] == 1 else allowed[:, :, rows], samples)
-    return masked(_samples_of(bias, samples), allowed)
+def _rows(allowed: Tensor | None, rows: slice) -> Tensor | None:
+    return allowed if allowed is None or allowed.shape[-2] == 1 else allowed[:, :, rows]
