@@ -6,8 +6,8 @@ from math import ceil, floor, log10
 from typing import Final
 
 _ROUND: Final = (1, 2, 5, 10)
-_INTERVALS: Final = 4
-"""Ticks are at least a fourth of the range apart, or the next smaller round step that is needed to have two."""
+_INTERVALS: Final = 5
+"""Ticks are at least such a part of the range apart."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def steps(label: str, names: Sequence[str]) -> Axis:
 
 
 def _step(width: float) -> float:
-    """A round number, the smallest that is at least a fourth of the width."""
+    """A round number, the smallest that is at least such a part of the width."""
     least = width / _INTERVALS
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in _ROUND if factor * power >= least * (1 - 1e-9))

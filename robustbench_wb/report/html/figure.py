@@ -101,7 +101,7 @@ def draw(
         front: points that another line runs through.
     """
     shown = [one for one in series if one.points]
-    labels = _spread([_y(y, one.points[-1].y) for one in shown])
+    labels = _spread([(_x(x, one.points[-1].x), _y(y, one.points[-1].y)) for one in shown])
     drawn = tuple(
         Drawn(
             number=one.number,
@@ -109,9 +109,9 @@ def draw(
             line=_path(x, y, one.points) if joined and len(one.points) > 1 else "",
             whiskers="".join(_whiskers(x, y, point) for point in one.points),
             dots=tuple((_unit(_x(x, point.x)), _unit(_y(y, point.y)), point.text) for point in one.points),
-            label=(_unit(_x(x, one.points[-1].x) + 5), _unit(at + 3)),
+            label=(_unit(label[0] + 5), _unit(label[1] + 3)),
         )
-        for one, at in zip(shown, labels, strict=True)
+        for one, label in zip(shown, labels, strict=True)
     )
     return Figure(
         title=title,
@@ -152,17 +152,19 @@ def _whiskers(x: Axis, y: Axis, point: Point) -> str:
     return path
 
 
-def _spread(heights: Sequence[float]) -> list[float]:
-    """The heights, pushed down where two are closer than a line of text; all stay inside as far as there is room."""
-    order = sorted(range(len(heights)), key=lambda at: (heights[at], at))
-    found = list(heights)
-    last = float("-inf")
-    for at in order:
-        last = found[at] = max(heights[at], last + _APART)
-    limit = float(HEIGHT - _BOTTOM)
-    for at in reversed(order):
-        if found[at] <= limit:
-            break
-        found[at] = limit
-        limit -= _APART
-    return found
+def _spread(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where labels stand that belong at these places: those that would lie on others move, in the upper half down and in
+    the lower half up, so that their order stays."""
+    middle = (HEIGHT - _BOTTOM + _TOP) / 2
+    found: dict[int, tuple[float, float]] = {}
+    for at in sorted(range(len(places)), key=lambda at: (-abs(places[at][1] - middle), at)):
+        x, y = places[at]
+        step = _APART / 4 if y < middle else -_APART / 4
+        tried = ((x, y + step * times) for times in range(HEIGHT) if _TOP <= y + step * times <= HEIGHT - _BOTTOM)
+        free = (place for place in tried if not any(_touch(place, other) for other in found.values()))
+        found[at] = next(free, (x, y))
+    return [found[at] for at in range(len(places))]
+
+
+def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) < 2 * _LETTER and abs(one[1] - other[1]) < _APART - 1e-9
