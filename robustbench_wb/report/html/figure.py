@@ -97,7 +97,7 @@ def draw(
         x: the axis across.
         y: the axis up.
         series: one per subject; those without a point are left out.
-        joined: whether a line runs through the points of each.
+        joined: whether a line runs through the points of each, from one step across to the next.
         front: points that another line runs through.
     """
     shown = [one for one in series if one.points]
@@ -106,7 +106,7 @@ def draw(
         Drawn(
             number=one.number,
             look=one.look,
-            line=_path(x, y, one.points) if joined and len(one.points) > 1 else "",
+            line=_path(x, y, one.points, gaps=True) if joined and len(one.points) > 1 else "",
             whiskers="".join(_whiskers(x, y, point) for point in one.points),
             dots=tuple((_unit(_x(x, point.x)), _unit(_y(y, point.y)), point.text) for point in one.points),
             label=(_unit(label[0] + 5), _unit(label[1] + 3)),
@@ -138,8 +138,13 @@ def _unit(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _path(x: Axis, y: Axis, points: Sequence[Point]) -> str:
-    return "M" + "L".join(f"{_unit(_x(x, point.x))},{_unit(_y(y, point.y))}" for point in points)
+def _path(x: Axis, y: Axis, points: Sequence[Point], gaps: bool = False) -> str:
+    """Straight lines from point to point; with ``gaps`` none between those that are more than one step apart."""
+    path = ""
+    for at, point in enumerate(points):
+        apart = not at or (gaps and point.x - points[at - 1].x > 1)
+        path += f"{'M' if apart else 'L'}{_unit(_x(x, point.x))},{_unit(_y(y, point.y))}"
+    return path
 
 
 def _whiskers(x: Axis, y: Axis, point: Point) -> str:
@@ -153,18 +158,29 @@ def _whiskers(x: Axis, y: Axis, point: Point) -> str:
 
 
 def _spread(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where labels stand that belong at these places: those that would lie on others move, in the upper half down and in
-    the lower half up, so that their order stays."""
-    middle = (HEIGHT - _BOTTOM + _TOP) / 2
-    found: dict[int, tuple[float, float]] = {}
-    for at in sorted(range(len(places)), key=lambda at: (-abs(places[at][1] - middle), at)):
-        x, y = places[at]
-        step = _APART / 4 if y < middle else -_APART / 4
-        tried = ((x, y + step * times) for times in range(HEIGHT) if _TOP <= y + step * times <= HEIGHT - _BOTTOM)
-        free = (place for place in tried if not any(_touch(place, other) for other in found.values()))
-        found[at] = next(free, (x, y))
-    return [found[at] for at in range(len(places))]
+    """Where labels stand that belong at these places: of those side by side, each is pushed below the one above it, and
+    up again where the last would leave the figure. Their order stays; where there is no room they come closer."""
+    groups: list[list[int]] = []
+    for at in sorted(range(len(places)), key=lambda at: (places[at][0], at)):
+        if not groups or places[at][0] - places[groups[-1][0]][0] > 2 * _LETTER:
+            groups.append([])
+        groups[-1].append(at)
+    found = list(places)
+    for group in groups:
+        order = sorted(group, key=lambda at: (places[at][1], at))
+        heights = _apart([places[at][1] for at in order])
+        for at, height in zip(order, heights, strict=True):
+            found[at] = (places[at][0], height)
+    return found
 
 
-def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return abs(one[0] - other[0]) < 2 * _LETTER and abs(one[1] - other[1]) < _APART - 1e-9
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Ascending heights inside the figure, pushed apart."""
+    top, bottom = float(_TOP), float(HEIGHT - _BOTTOM)
+    gap = min(_APART, (bottom - top) / max(len(heights) - 1, 1))
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + gap if found else top))
+    for at in reversed(range(len(found))):
+        found[at] = min(found[at], bottom - gap * (len(found) - 1 - at))
+    return found

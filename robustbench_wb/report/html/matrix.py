@@ -68,14 +68,14 @@ def _entry(row: ScoreRow | None, anchor: str, readings: list[Reading]) -> Entry:
     if row is None:
         return Entry()
     own = reading(row)
+    failed = row.status == "error"
     missing = row.errored + row.not_run
-    whole = row.status == "ok"
     return Entry(
         text=short_text(row),
         interval=interval_text(row) if own is not None else "",
         n=str(row.n),
-        grade=row.grade if row.status != "error" else "",
-        note=shortcut_mark(row) if whole or not missing else f"{missing} not judged",
+        grade="" if failed else row.grade,
+        note="" if failed else f"{missing} not judged" if missing else shortcut_mark(row),
         anchor=anchor,
         sort="" if own is None else repr(own.value),
         shade=None if own is None else _shade(row, own, readings),

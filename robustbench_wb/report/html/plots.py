@@ -25,7 +25,7 @@ def curve_figures(panel: PanelRows) -> list[Figure]:
     clean = ladders.pop(CLEAN, [])
     figures = []
     for stressor, rungs in ladders.items():
-        if len(rungs) < 2:
+        if len(rungs) < 2 or not _readings(panel, rungs):
             continue
         lengths = any(of_length(row) for row in panel.rows if row.stressor == stressor)
         cells = rungs if lengths else [*clean, *rungs]

@@ -55,8 +55,9 @@
     const headings = [...table.tHead.rows[0].cells].slice(1);
     const rows = [...table.tBodies[0].rows];
     const titles = headings.map((heading) => heading.textContent.trim().toLowerCase());
-    const texts = rows.map((row) => (matrix ? row.cells[0] : row).textContent.trim().toLowerCase());
+    let texts = null; // read when first asked for: a page may have thousands of rows
     const update = () => {
+      texts ??= rows.map((row) => (matrix ? row.cells[0] : row).textContent.trim().toLowerCase());
       const wanted = rowInput.value.trim().toLowerCase();
       const across = columnInput ? columnInput.value.trim().toLowerCase() : "";
       rows.forEach((row, at) => { row.hidden = !texts[at].includes(wanted); });
