@@ -54,20 +54,20 @@ def page(contents: Contents) -> str:
     Its content security policy allows its own style and script by their digests, and images inside the file: neither a
     text of the table nor an extension of the page can load or run anything.
     """
-    environment = _environment()
+    found = panels(contents.rows)
     source = files("robustbench_wb.report.html") / "templates"
     style, script = ((source / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    return environment.get_template("page.html").render(
+    return _environment().get_template("page.html").render(
         contents=contents,
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
-        panels=[_panel(own, contents.version) for own in panels(contents.rows)],
+        panels=[_panel(own, contents.version) for own in found],
         curves=[
             *curves_blocks(contents.curves, contents.errors, contents.version),
             *lengths_blocks(contents.lengths, contents.version),
         ],
-        trust=trust_blocks(panels(contents.rows)),
+        trust=trust_blocks(found),
         changes=[] if contents.comparison is None else comparison_blocks(contents.comparison),
         provenance=details_blocks(contents.name, contents.provenance) if contents.provenance else [],
         left_out=LEFT_OUT,
