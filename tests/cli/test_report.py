@@ -31,7 +31,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def typed(*arguments: str, code: int = 0) -> str:
         capsys.readouterr()
         found = run_cli(["report", *arguments])
-        out, err = capsys.readouterr()
+        err = capsys.readouterr().err
         assert found == code, err
         return err
 
@@ -75,16 +75,10 @@ def test_what_changed_is_compared_as_diff_compares_it(command: Command, tmp_path
     text = (tmp_path / "out.html").read_text()
     changes = text[text.index('<section id="changes"') : text.index('<section id="panel-1"')]
     assert "v1 -&gt; v2" in changes
-    lines = [
-        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in re.findall("<tr>(.*?)</tr>", changes, re.DOTALL)
-    ]
+    table_rows = re.findall("<tr>(.*?)</tr>", changes, re.DOTALL)
+    lines = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in table_rows]
     lost = [(line[0], line[4], line[5]) for line in lines if line[0].startswith("pgd")]
-    assert lost == [("pgd-linf@4/255", "0", "0"), ("pgd-linf@8/255", "3", "0")] * 2 or lost == [
-        ("pgd-linf@4/255", "0", "0"),
-        ("pgd-linf@8/255", "3", "0"),
-        ("pgd-linf@4/255", "0", "0"),
-        ("pgd-linf@8/255", "2", "0"),
-    ]
+    assert lost == [("pgd-linf@4/255", "0", "0"), ("pgd-linf@8/255", "3", "0")] * 2
 
 
 def test_the_gallery_shows_what_fell_for_the_fewest_first(command: Command, digits: Dataset) -> None:
@@ -114,7 +108,7 @@ def test_the_gallery_refuses_other_images_than_were_measured(command: Command) -
 
 
 def test_what_cannot_be_read_or_written_is_one_line_and_no_file(command: Command, tmp_path: Path) -> None:
-    assert "there are no results" in command("--html", "out.html", code=2) or not (tmp_path / "out.html").exists()
+    assert "no results under 'results' yet" in command("--html", "out.html", code=2)
     commit("data")
     assert "there is no version 'v9'" in command("v9", "--html", "out.html", code=2)
     assert "there is no version 'v7'" in command("--html", "out.html", "--against", "v7", code=2)

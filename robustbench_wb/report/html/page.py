@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,6 +28,9 @@ from robustbench_wb.stats.corruption_errors import CorruptionErrors
 from robustbench_wb.stats.curves import Curve
 from robustbench_wb.stats.lengths import LengthCurve
 from robustbench_wb.store.rows import ScoreRow
+
+FOLDED: Final = 100
+"""A table of more rows is closed until it is asked for: what is not laid out costs no time."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,26 @@ def page(contents: Contents) -> str:
     found = panels(contents.rows)
     source = files("robustbench_wb.report.html") / "templates"
     style, script = ((source / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    return _environment().get_template("page.html").render(
-        contents=contents,
-        style=Markup(style),
-        script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
-        panels=[_panel(own, contents.version) for own in found],
-        curves=[
-            *curves_blocks(contents.curves, contents.errors, contents.version),
-            *lengths_blocks(contents.lengths, contents.version),
-        ],
-        trust=trust_blocks(found),
-        changes=[] if contents.comparison is None else comparison_blocks(contents.comparison),
-        provenance=details_blocks(contents.name, contents.provenance) if contents.provenance else [],
-        left_out=LEFT_OUT,
-        block_id=count(1).__next__,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            contents=contents,
+            style=Markup(style),
+            script=Markup(script),
+            policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
+            panels=[_panel(own, contents.version) for own in found],
+            curves=[
+                *curves_blocks(contents.curves, contents.errors, contents.version),
+                *lengths_blocks(contents.lengths, contents.version),
+            ],
+            trust=trust_blocks(found),
+            changes=[] if contents.comparison is None else comparison_blocks(contents.comparison),
+            provenance=details_blocks(contents.name, contents.provenance) if contents.provenance else [],
+            left_out=LEFT_OUT,
+            folded=FOLDED,
+            block_id=count(1).__next__,
+        )
     )
 
 
