@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustbench_wb.report.html.matrix import SHADES, matrix
 from robustbench_wb.report.html.numbers import LEFT_OUT
 from robustbench_wb.report.html.page import Contents, page
+from robustbench_wb.report.html.panel import panels
 from robustbench_wb.report.scores import interval_text, score_text, short_text
 from robustbench_wb.report.text import clean
 from robustbench_wb.spec import canonical_json
@@ -203,6 +205,20 @@ def test_the_matrix_says_what_the_table_says() -> None:
         assert (short_text(shown) if shown.status != "ok" else score_text(shown)) in words
     assert words.count("not measured") > 0
     assert "12 not judged" in words
+
+
+def test_shades_follow_the_numbers() -> None:
+    shades = {name: {} for name in ("accuracy", "perplexity")}
+    for panel in panels([*run()[0], *text_run()[0]]):
+        for line in matrix(panel).lines:
+            own = {float(entry.sort): entry.shade for entry in line.entries if entry.sort}
+            shades[panel.metric] |= own
+            assert all(entry.shade is None for entry in line.entries if not entry.sort)
+    assert all(shade == round(value / 10) for value, shade in shades["accuracy"].items())
+    ordered = [shade for _, shade in sorted(shades["perplexity"].items())]
+    assert ordered == sorted(ordered, reverse=True)
+    assert {ordered[0], ordered[-1]} <= set(range(SHADES + 1))
+    assert ordered[0] == SHADES
 
 
 def test_doubts_failures_and_gaps_are_told() -> None:

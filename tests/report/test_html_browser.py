@@ -220,6 +220,14 @@ def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
     assert not dark.locator(".filter").first.is_visible()
 
 
+def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
+    shown = opened(Contents("v1", big_table(3, 2)), java_script_enabled=False)
+    assert shown.locator(".matrix td:visible").count() == 3 * 19
+    assert shown.locator("th button, .filter").count() == 0
+    shown.locator("#numbers summary").first.click()
+    assert shown.locator("#r1").is_visible()
+
+
 def test_images_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
     picture = Picture(png(digits.test.inputs[0]), "sample 0, class 2", "fell: vit")
     shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (picture,))]))
