@@ -46,7 +46,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Real processes killed and resumed, the README's commands, fake defences, the two PGDs against each other."""
+    """Real processes killed and resumed, the README's commands, fake defences, two PGDs, the report in a browser."""
     run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs, env=ONE_THREAD)
 
 

@@ -11,6 +11,7 @@ from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
+from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.show import show_command
 from robustbench_wb.cli.train import train_command
@@ -41,6 +42,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("leaderboard")(leaderboard_command)
+app.command("report")(report_command)
 app.command("import-checkpoint")(import_command)
 
 # The parser's own errors: typer's BadParameter derives from UsageError, which derives from this class.

@@ -30,7 +30,9 @@ _OF_ERRORS: Final = (
 _UNDEFINED: Final = "-: the reference makes no error to divide by, or a corruption is lacking"
 
 
-def curves_blocks(curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int) -> list[Block]:
+def curves_blocks(
+    curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int | None = None
+) -> list[Block]:
     """Curves with the same strengths in one table, then triggers, then errors under common corruptions."""
     blocks: list[Block] = []
     if curves:
@@ -82,8 +84,9 @@ def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return list(groups.values())
 
 
-def _title(row: ScoreRow, version: int) -> str:
-    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}, table v{version}"
+def _title(row: ScoreRow, version: int | None) -> str:
+    table = f", table v{version}" if version is not None else ""
+    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}{table}"
 
 
 def _headings(curve: Curve) -> tuple[str, ...]:

@@ -19,16 +19,16 @@ _MEANING: Final = (
 )
 
 
-def lengths_blocks(curves: Sequence[LengthCurve], version: int) -> list[Block]:
+def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) -> list[Block]:
     """One table per task and set of lengths."""
     labels = subject_labels(curve.rows[0] for curve in curves)
     tables: dict[tuple[Any, ...], list[LengthCurve]] = {}
     for curve in curves:
         tables.setdefault((curve.rows[0].panel, tuple(row.strength for row in curve.rows)), []).append(curve)
-    blocks = []
+    blocks, table = [], f", table v{version}" if version is not None else ""
     for (_, strengths), members in tables.items():
         first = members[0].rows[0]
-        title = f"{first.task}, {first.scale} scale, suite {first.suite} v{first.suite_version}, table v{version}"
+        title = f"{first.task}, {first.scale} scale, suite {first.suite} v{first.suite_version}{table}"
         numbers = [Column(heading, "right") for heading in (*strengths, "effective")]
         lines = tuple(
             (one.rows[0].stressor, labels[one.rows[0].subject], *map(short_text, one.rows), _effective(one))

@@ -66,9 +66,14 @@ def _value_text(row: ScoreRow) -> str:
         missing = ((row.errored, "errored"), (row.not_run, "not run"))
         counts = ", ".join(f"{count} {what}" for count, what in missing if count)
         return f"{short_text(row)} ({counts})" if counts and row.status == "incomplete" else short_text(row)
+    return f"{short_text(row)} {interval_text(row)}"
+
+
+def interval_text(row: ScoreRow) -> str:
+    """``[84.9, 89.2]``, the interval of a row that is whole or of accuracies."""
     if row.metric == "accuracy":
-        return f"{short_text(row)} [{_percent(row.low)}, {_percent(row.high)}]"
-    return f"{short_text(row)} [{_perplexity(row.perplexity_low)}, {_perplexity(row.perplexity_high)}]"
+        return f"[{_percent(row.low)}, {_percent(row.high)}]"
+    return f"[{_perplexity(row.perplexity_low)}, {_perplexity(row.perplexity_high)}]"
 
 
 def short_text(row: ScoreRow) -> str:
@@ -96,12 +101,10 @@ def _perplexity(value: float | None) -> str:
 
 
 def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
-    task, scale, suite, suite_version, metric, protocol = panel
-    rules = "" if protocol == "sound" else f", protocol {protocol}"
-    title = f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
+    title = panel_title(panel)
     subjects = subject_labels(rows)
-    facts = _facts(rows, f"suite {suite} v{suite_version}", version)
-    notes = (facts, *grade_notes(rows, subjects), *length_notes(rows, subjects), *_footnotes(rows, subjects))
+    trouble = _footnotes(rows, subjects)
+    notes = (panel_facts(rows, version), *grade_notes(rows, subjects), *length_notes(rows, subjects), *trouble)
     wide = _wide(rows, subjects)
     tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
     return [
@@ -116,7 +119,14 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
     ]
 
 
-def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
+def panel_title(panel: Panel) -> str:
+    """Task, scale, protocol where it is a special one, and what the numbers are."""
+    task, scale, _, _, metric, protocol = panel
+    rules = "" if protocol == "sound" else f", protocol {protocol}"
+    return f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
+
+
+def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     """Stressors in the order given, but the clean one first; strengths ascending."""
     stressors = list(dict.fromkeys(row.stressor for row in rows))
     stressors.sort(key=lambda name: name != "clean")
@@ -127,7 +137,7 @@ def _cells(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
 def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> Block:
     """Subjects down, one column per stressor and strength."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
-    cells = _cells(rows)
+    cells = cells_in_order(rows)
     headings = [f"{stressor}@{strength}" if strength else stressor for stressor, strength in cells]
     lines = []
     for subject, label in subjects.items():
@@ -139,7 +149,7 @@ def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> 
 def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[Block]:
     """Strengths across: stressors with the same strengths share a table where that fits."""
     strengths: dict[str, list[str]] = {}
-    for stressor, strength in _cells(rows):
+    for stressor, strength in cells_in_order(rows):
         strengths.setdefault(stressor, []).append(strength)
     shared: dict[tuple[str, ...], list[str]] = {}
     for stressor, steps in strengths.items():
@@ -186,7 +196,7 @@ def _text(row: ScoreRow | None) -> str:
     return score_text(row) if row is not None else ""
 
 
-def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
+def panel_facts(rows: Sequence[ScoreRow], version: int | None) -> str:
     """The line below a panel: what all its numbers share."""
     counts = sorted({row.n for row in rows})
     seeds = sorted({row.seed for row in rows})
@@ -196,7 +206,7 @@ def _facts(rows: Sequence[ScoreRow], suite: str, version: int | None) -> str:
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
         _INTERVAL[rows[0].metric],
         f"recipe{'s' if len(recipes) > 1 else ''} {', '.join(recipes)}",
-        suite,
+        f"suite {rows[0].suite} v{rows[0].suite_version}",
     ]
     return "; ".join([*facts, f"table v{version}"] if version is not None else facts)
 

@@ -30,10 +30,20 @@ def _by_rank(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     return [row for members in order for row in members]
 
 
+def mean_accuracy(rows: Iterable[ScoreRow], cells: int) -> float:
+    """What a subject is ranked by: the mean over all cells of its panel, with 0 for one that is lacking, failed or F.
+
+    Args:
+        rows: of one subject and panel, with accuracies.
+        cells: how many the panel has.
+    """
+    return sum(row.accuracy or 0.0 for row in rows if row.grade != "F") / cells
+
+
 def _badness(rows: Sequence[ScoreRow], cells: int) -> tuple[int, float]:
     """A sort key of one subject, the smallest first."""
     if rows[0].metric == "accuracy":
-        return 0, -sum(row.accuracy or 0.0 for row in rows if row.grade != "F") / cells
+        return 0, -mean_accuracy(rows, cells)
     known = [log(row.perplexity) for row in rows if row.perplexity is not None]
     return cells - len(known), sum(known) / max(len(known), 1)
 

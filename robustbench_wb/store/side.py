@@ -27,6 +27,8 @@ class Side:
     """Like ``v3``, ``other/results:v2`` or ``board.csv``; a version by its number, whatever it was called."""
     rows: list[ScoreRow]
     location: str
+    version: int | None = None
+    """Number of the version; None for a file."""
 
 
 def read_side(reference: str, results: str) -> Side:
@@ -56,7 +58,7 @@ def read_side(reference: str, results: str) -> Side:
 def _version(location: str, version: str, prefix: str) -> Side:
     table = ScoreTable(location)
     number = table.version(version)
-    return Side(f"{prefix}v{number}", table.rows(number), location)
+    return Side(f"{prefix}v{number}", table.rows(number), location, number)
 
 
 def _read_file(path: Path) -> list[ScoreRow]:

@@ -1,0 +1,46 @@
+"""``report``: a table, and what changed, as one HTML file."""
+
+from typing import Annotated
+
+import typer
+
+from robustbench_wb.cli import console, options
+
+
+def report_command(
+    html: Annotated[
+        str, typer.Option("--html", metavar="FILE", help="Write the page to this file; '-' is standard output.")
+    ],
+    version: Annotated[
+        str,
+        typer.Argument(help="A version like v3 or HEAD~1, FOLDER:v1, a results folder, or a file of leaderboard."),
+    ] = "latest",
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="OLD", help="Also show what changed since this earlier table.")
+    ] = None,
+    gallery: Annotated[
+        bool, typer.Option("--gallery", help="Also show images that fell; loads the tasks, which may be downloads.")
+    ] = False,
+    data_dir: options.DataDir = None,
+    results: options.Results = "results",
+) -> None:
+    """Write the whole report as one HTML file that loads nothing: tables, figures, doubts, provenance.
+
+    Examples:
+
+      robustbench-wb report --html report.html
+
+      robustbench-wb report v2 --html report.html --against v1 --gallery
+
+      robustbench-wb report leaderboard.csv --html report.html
+    """
+    from robustbench_wb.cli.reporting import report
+    from robustbench_wb.report.html.page import page
+
+    contents = report(version, results, against=against, gallery=gallery, data_dir=data_dir)
+    text = page(contents)
+    if html == "-":
+        console.show(text)
+    else:
+        console.save(html, text)
+        console.tell(f"{len(contents.rows)} rows of {contents.name} written to {html}, {len(text.encode()):,} bytes")

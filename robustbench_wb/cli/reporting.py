@@ -1,0 +1,74 @@
+"""What a report is made of, gathered from the store."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from robustbench_wb.cli.harness import diff
+from robustbench_wb.engine.record import Record
+from robustbench_wb.errors import HarnessError
+from robustbench_wb.report.html.gallery import Gallery, galleries
+from robustbench_wb.report.html.page import Contents
+from robustbench_wb.stats.corruption_errors import corruption_errors
+from robustbench_wb.stats.curves import curves
+from robustbench_wb.stats.lengths import length_curves
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.side import Side, read_side
+from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.task import Dataset
+
+
+def report(
+    version: str = "latest",
+    results: str = "results",
+    *,
+    against: str | None = None,
+    gallery: bool = False,
+    data_dir: str | None = None,
+) -> Contents:
+    """Everything that a page shows of one table.
+
+    Args:
+        version: a version, ``PLACE:VERSION``, a results folder, or a file of ``leaderboard``; see
+            :func:`robustbench_wb.store.side.read_side`.
+        results: where versions without a place, and the records of files, are.
+        against: an earlier table, named likewise, to compare with.
+        gallery: whether to show images that fell. Their tasks are loaded, from ``data_dir`` where they are there.
+        data_dir: a local mirror in hub layout.
+
+    Raises:
+        StoreError: there is no such version, folder or file.
+    """
+    side = read_side(version, results)
+    records = RecordStore(side.location).find([row.key for row in side.rows if row.key])
+    return Contents(
+        name=side.name,
+        rows=side.rows,
+        version=side.version,
+        provenance=_provenance(side),
+        curves=curves(side.rows, records),
+        lengths=length_curves(side.rows, records),
+        errors=corruption_errors(side.rows, records),
+        comparison=None if against is None else diff(against, version, results),
+        gallery=_gallery(side, records, data_dir) if gallery else (),
+    )
+
+
+def _provenance(side: Side) -> dict[str, object]:
+    if side.version is None:
+        return {}
+    info = next(info for info in ScoreTable(side.location).versions() if info.number == side.version)
+    return {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
+
+
+def _gallery(side: Side, records: Mapping[str, Record], data_dir: str | None) -> list[Gallery]:
+    @cache
+    def load(label: str) -> Dataset | str:
+        name = label.removesuffix("-validation")
+        try:
+            dataset = find_task(name).load(data_dir)
+            return dataset if name == label else dataset.on_validation()
+        except HarnessError as error:
+            return f"the images cannot be had: {error}"
+
+    return galleries(side.rows, records, load)

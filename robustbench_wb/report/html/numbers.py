@@ -1,0 +1,71 @@
+"""Every field of every row in full precision: what all cells of a subject share once, the rest in a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from robustbench_wb.report.html.panel import PanelRows
+from robustbench_wb.report.html.trust import doubts
+from robustbench_wb.report.labels import cell_label
+from robustbench_wb.store.rows import ScoreRow
+
+LEFT_OUT: Final = ("checks", "layers")
+"""Long JSON: of the checks those below A are told as doubts, and the measures of single layers stay in the table."""
+_ALWAYS: Final = {
+    "accuracy": ("accuracy", "low", "high", "n", "grade", "signature", "key"),
+    "perplexity": ("perplexity", "perplexity_low", "perplexity_high", "n", "grade", "signature", "key"),
+}
+"""Fields that are columns even where all cells agree."""
+
+
+@dataclass(frozen=True)
+class CellLine:
+    """One row of the table."""
+
+    anchor: str
+    label: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SubjectNumbers:
+    """One subject of one panel."""
+
+    title: str
+    shared: tuple[tuple[str, str], ...]
+    """Fields and values; what is empty everywhere is left out."""
+    columns: tuple[str, ...]
+    lines: tuple[CellLine, ...]
+
+
+def numbers(panel: PanelRows) -> list[SubjectNumbers]:
+    """All rows of a panel, subject by subject."""
+    return [
+        _subject(panel, label, [row for row in panel.rows if row.subject == subject])
+        for subject, label in panel.labels.items()
+    ]
+
+
+def _subject(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> SubjectNumbers:
+    texts = [_texts(row) for row in rows]
+    first = texts[0]
+    varying = {name for name in first if any(one[name] != first[name] for one in texts)}
+    always = _ALWAYS[panel.metric]
+    columns = (*always, *(name for name in first if name in varying and name not in always))
+    shared = tuple((name, text) for name, text in first.items() if name not in columns and text)
+    lines = tuple(
+        CellLine(
+            anchor=panel.anchors[row.subject, (row.stressor, row.strength)],
+            label=cell_label(row),
+            values=tuple(text[name] for name in columns),
+        )
+        for row, text in zip(rows, texts, strict=True)
+    )
+    return SubjectNumbers(f"{label}, {rows[0].task}, {rows[0].scale} scale", shared, columns, lines)
+
+
+def _texts(row: ScoreRow) -> dict[str, str]:
+    """The fields as they can be read back, with the doubts."""
+    fields = {name: getattr(row, name) for name in ScoreRow.model_fields if name not in LEFT_OUT}
+    plain = {name: "" if value is None else str(value) for name, value in fields.items()}
+    return {**plain, "doubts": doubts(row)}

@@ -1,0 +1,139 @@
+"""Which figures a panel has: curves over strengths, clean against stressed, and what the numbers cost."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Final
+
+from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
+from robustbench_wb.report.html.figure import Figure, Point, Series, draw
+from robustbench_wb.report.html.panel import CellKey, PanelRows, Reading, Subject, reading
+from robustbench_wb.report.labels import cell_label
+from robustbench_wb.report.scores import interval_text, short_text
+from robustbench_wb.stats.curves import CLEAN, of_length
+from robustbench_wb.stats.pareto import pareto_front
+from robustbench_wb.stats.rank import mean_accuracy
+from robustbench_wb.store.rows import ScoreRow
+
+_UNIT: Final = {"accuracy": "accuracy in percent", "perplexity": "perplexity"}
+
+
+def curve_figures(panel: PanelRows) -> list[Figure]:
+    """One figure per stressor with several strengths: every subject's number against the strength, clean first."""
+    ladders: dict[str, list[CellKey]] = {}
+    for cell in panel.cells:
+        ladders.setdefault(cell[0], []).append(cell)
+    clean = ladders.pop(CLEAN, [])
+    figures = []
+    for stressor, rungs in ladders.items():
+        if len(rungs) < 2 or not _readings(panel, rungs):
+            continue
+        lengths = any(of_length(row) for row in panel.rows if row.stressor == stressor)
+        cells = rungs if lengths else [*clean, *rungs]
+        series = [Series(number, _along(panel, subject, cells)) for subject, number in panel.numbers.items()]
+        across = steps("length" if lengths else "strength, steps equally wide", [cell[1] or cell[0] for cell in cells])
+        figures.append(draw(stressor, across, _value_axis(panel, cells), series, joined=True))
+    return figures
+
+
+def scatter_figures(panel: PanelRows) -> list[Figure]:
+    """One figure per stressor, at the strength where the subjects are furthest apart: numbers against clean ones."""
+    clean = next((cell for cell in panel.cells if cell[0] == CLEAN), None)
+    if clean is None:
+        return []
+    figures = []
+    for stressor in dict.fromkeys(cell[0] for cell in panel.cells if cell[0] != CLEAN):
+        rungs = [cell for cell in panel.cells if cell[0] == stressor]
+        cell = max(enumerate(rungs), key=lambda entry: (_apart(panel, entry[1]), entry[0]))[1]
+        series = [Series(number, _against(panel, subject, clean, cell)) for subject, number in panel.numbers.items()]
+        if any(one.points for one in series):
+            across = _fitted(panel, clean, f"clean {_UNIT[panel.metric]}")
+            title = f"{cell[0]}@{cell[1]}" if cell[1] else cell[0]
+            figures.append(draw(title, across, _value_axis(panel, [cell]), series))
+    return figures
+
+
+def cost_figures(panel: PanelRows) -> list[Figure]:
+    """The accuracy that subjects are ranked by against what it cost, with the front of those that none beats."""
+    if panel.metric != "accuracy":
+        return []
+    return [
+        *_cost(panel, "training time", "seconds, logarithmic", lambda rows: max(row.train_seconds for row in rows)),
+        *_cost(panel, "size", "trainable numbers, logarithmic", lambda rows: max(row.parameters for row in rows)),
+        *_cost(panel, "passes of the stressors", "forwards + backwards per sample, logarithmic", _passes, front=False),
+    ]
+
+
+def _cost(
+    panel: PanelRows, title: str, label: str, cost: Callable[[list[ScoreRow]], float], front: bool = True
+) -> list[Figure]:
+    points: dict[int, Point] = {}
+    for subject, number in panel.numbers.items():
+        own = [row for row in panel.rows if row.subject == subject]
+        value, spent = 100 * mean_accuracy(own, len(panel.cells)), float(cost(own))
+        if spent > 0:
+            points[number] = Point(spent, value, f"{panel.labels[subject]}: {value:.1f} for {spent:.6g}")
+    if not points:
+        return []
+    placed = list(points.values())
+    best = pareto_front([point.x for point in placed], [point.y for point in placed]) if front else []
+    series = [Series(number, (point,)) for number, point in points.items()]
+    across = logarithmic(label, [point.x for point in placed])
+    up = linear("mean accuracy in percent", [0], low=0, high=100)
+    return [draw(title, across, up, series, front=[placed[at] for at in best])]
+
+
+def _passes(rows: list[ScoreRow]) -> float:
+    tried = [row.forwards + row.backwards for row in rows if row.status != "error" and row.stressor != CLEAN]
+    return sum(tried) / len(tried) if tried else 0.0
+
+
+def _along(panel: PanelRows, subject: Subject, cells: list[CellKey]) -> tuple[Point, ...]:
+    points = []
+    for at, cell in enumerate(cells):
+        row = panel.found.get((subject, cell))
+        own = reading(row)
+        if own is not None and row is not None:
+            points.append(Point(at, own.value, _text(panel, row), y_ends=(own.low, own.high)))
+    return tuple(points)
+
+
+def _against(panel: PanelRows, subject: Subject, clean: CellKey, cell: CellKey) -> tuple[Point, ...]:
+    row = panel.found.get((subject, cell))
+    across, up = reading(panel.found.get((subject, clean))), reading(row)
+    if across is None or up is None or row is None:
+        return ()
+    ends = (across.low, across.high), (up.low, up.high)
+    text = f"{_text(panel, row)}; clean {across.value:.4g}"
+    return (Point(across.value, up.value, text, x_ends=ends[0], y_ends=ends[1]),)
+
+
+def _text(panel: PanelRows, row: ScoreRow) -> str:
+    return f"{panel.labels[row.subject]} {cell_label(row)}: {short_text(row)} {interval_text(row)}"
+
+
+def _apart(panel: PanelRows, cell: CellKey) -> float:
+    values = [found.value for found in _readings(panel, [cell])]
+    return max(values) - min(values) if values else -1.0
+
+
+def _readings(panel: PanelRows, cells: list[CellKey]) -> list[Reading]:
+    rows = (panel.found.get((subject, cell)) for subject in panel.labels for cell in cells)
+    return [found for row in rows if (found := reading(row)) is not None]
+
+
+def _value_axis(panel: PanelRows, cells: list[CellKey]) -> Axis:
+    """Accuracies from 0 to 100; perplexities as far as they go."""
+    if panel.metric == "accuracy":
+        return linear(_UNIT["accuracy"], [0], low=0, high=100)
+    ends = _ends(_readings(panel, cells))
+    return logarithmic("perplexity, logarithmic", ends)
+
+
+def _fitted(panel: PanelRows, cell: CellKey, label: str) -> Axis:
+    ends = _ends(_readings(panel, [cell]))
+    return linear(label, ends) if panel.metric == "accuracy" else logarithmic(label, ends)
+
+
+def _ends(readings: list[Reading]) -> list[float]:
+    """All values and finite ends; 1 where there are none."""
+    return [end for one in readings for end in (one.value, one.low, one.high) if isfinite(end)] or [1.0]

@@ -1,0 +1,96 @@
+"use strict";
+(() => {
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    return "v" in cell.dataset ? cell.dataset.v : cell.textContent.trim();
+  };
+
+  // What is empty comes last in both directions; numbers by size when all there are numbers, else text.
+  const sorted = (rows, column, sign) => {
+    const keyed = rows.map((row) => [value(row, column), row]);
+    const filled = keyed.filter(([key]) => key !== "");
+    const numeric = filled.every(([key]) => key !== "" && Number.isFinite(Number(key)));
+    const order = numeric ? (a, b) => a[0] - b[0] : (a, b) => a[0].localeCompare(b[0], "en", { numeric: true });
+    filled.sort((a, b) => sign * order(a, b));
+    return [...filled, ...keyed.filter(([key]) => key === "")].map(([, row]) => row);
+  };
+
+  const NEXT = { none: "descending", descending: "ascending", ascending: "none" };
+  const SIGN = { descending: -1, ascending: 1 };
+
+  const makeSortable = (table) => {
+    const body = table.tBodies[0];
+    const original = [...body.rows];
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      heading.setAttribute("aria-sort", "none");
+      button.addEventListener("click", () => {
+        const next = NEXT[heading.getAttribute("aria-sort")];
+        headings.forEach((other) => other.setAttribute("aria-sort", "none"));
+        heading.setAttribute("aria-sort", next);
+        body.append(...(next === "none" ? original : sorted(original, column, SIGN[next])));
+      });
+    });
+  };
+
+  const field = (name, update) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = "search";
+    input.name = name;
+    input.addEventListener("input", update);
+    label.append(name, input);
+    return [label, input];
+  };
+
+  // Rows by their first cell in a matrix, by any cell elsewhere; columns of a matrix by their heading.
+  const makeFilterable = (table) => {
+    const form = document.createElement("form");
+    const status = document.createElement("output");
+    const matrix = table.classList.contains("matrix");
+    const headings = [...table.tHead.rows[0].cells].slice(1);
+    const rows = [...table.tBodies[0].rows];
+    const titles = headings.map((heading) => heading.textContent.trim().toLowerCase());
+    let texts = null; // read when first asked for: a page may have thousands of rows
+    const update = () => {
+      texts ??= rows.map((row) => (matrix ? row.cells[0] : row).textContent.trim().toLowerCase());
+      const wanted = rowInput.value.trim().toLowerCase();
+      const across = columnInput ? columnInput.value.trim().toLowerCase() : "";
+      rows.forEach((row, at) => { row.hidden = !texts[at].includes(wanted); });
+      const shown = titles.map((title) => title.includes(across));
+      if (matrix) {
+        [table.tHead.rows[0], ...rows].forEach((row) => {
+          shown.forEach((show, at) => { row.cells[at + 1].hidden = !show; });
+        });
+      }
+      const count = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+      status.textContent = matrix ? `${count}, ${shown.filter(Boolean).length} of ${shown.length} columns` : count;
+    };
+    const [rowLabel, rowInput] = field(matrix ? "subjects" : "rows", update);
+    const [columnLabel, columnInput] = matrix ? field("stressors", update) : [null, null];
+    form.className = "filter";
+    form.setAttribute("role", "search");
+    form.setAttribute("aria-label", table.caption.textContent);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.append(rowLabel, ...(columnLabel ? [columnLabel] : []), status);
+    table.parentElement.before(form);
+  };
+
+  const FEW = 8;
+  document.querySelectorAll("table.sortable").forEach((table) => {
+    if (table.classList.contains("matrix") || table.tBodies[0].rows.length > FEW) makeFilterable(table);
+    makeSortable(table);
+  });
+
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    if (target) target.scrollIntoView({ block: "center" });
+  };
+  window.addEventListener("hashchange", reveal);
+  reveal();
+})();

@@ -1,0 +1,247 @@
+"""The page without a browser: nothing breaks out of its place, nothing is lost, and equal tables give equal bytes."""
+
+import csv
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustbench_wb.report.html.matrix import SHADES, matrix
+from robustbench_wb.report.html.numbers import LEFT_OUT
+from robustbench_wb.report.html.page import Contents, page
+from robustbench_wb.report.html.panel import panels
+from robustbench_wb.report.scores import interval_text, score_text, short_text
+from robustbench_wb.report.text import clean
+from robustbench_wb.spec import canonical_json
+from robustbench_wb.stats.compare import compare
+from robustbench_wb.stats.corruption_errors import corruption_errors
+from robustbench_wb.stats.curves import curves
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.side import read_side
+from tests.report.big_sample import big_table
+from tests.report.curve_sample import curve_run
+from tests.report.sample import comparison, run, text_comparison, text_run
+from tests.store.make import record, row, states
+
+PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "results" / "published").glob("*.csv"))
+LIMIT = 5_000_000
+VOID = {"meta", "br", "wbr", "img", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, texts, and the pairs of ids and links of a document."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.unclosed: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unclosed.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.texts.append(data)
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, found, value in self.attributes if found == name]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def everything() -> Contents:
+    """A page with every section."""
+    rows, records = curve_run()
+    return Contents(
+        name="v3",
+        rows=[*run()[0], *text_run()[0], *rows],
+        version=3,
+        provenance={"committed": "2026-01-02", "git": {"commit": "abc", "dirty": True}},
+        curves=curves(rows, records),
+        errors=corruption_errors(rows, records, "vit"),
+        comparison=comparison(),
+    )
+
+
+HOSTILE = (
+    *("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</style><!--", "]]>", "{{ 7 * 7 }}"),
+    *("' onload='x", "&lt;b&gt;", "\x1b[31m\x00", "</td></tr></table>", "<svg/onload=alert(1)>"),
+)
+ANY = st.text(max_size=40) | st.sampled_from(HOSTILE)
+
+
+def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
+    """Of one row that was compared with itself under another key, with these texts wherever a row has one."""
+    check = {"name": reason, "grade": "C", "value": 1.0, "limit": 0.0, "samples": 1, "reason": reason}
+    names = {
+        "variant": variant,
+        "stressor": stressor,
+        "recipe": error,
+        "error": error,
+        "signature": reason,
+        "task": reason,
+    }
+    trouble = {"checks": canonical_json([check]), "grade": "C", "status": "incomplete", "not_run": 1}
+    made = row(record(states(5, 3))).model_copy(update={**names, **trouble})
+    found = compare([made], [made.model_copy(update={"key": "other"})], {})
+    return Page(page(Contents(error, [made], None, {"command": error, variant: reason}, comparison=found)))
+
+
+@given(ANY, ANY, ANY, ANY)
+@settings(max_examples=40, deadline=None)
+def test_no_text_breaks_out_of_its_place(variant: str, error: str, stressor: str, reason: str) -> None:
+    texts = (variant, error, stressor, reason)
+    found = page_of(*texts)
+    assert found.tags == page_of(*("harmless" if text else "" for text in texts)).tags
+    assert not found.unclosed
+    assert all(clean(text) in found.words for text in texts)
+
+
+def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -> None:
+    found = Page(page(everything()))
+    assert not found.unclosed
+    assert not found.open
+    ids = found.values("id")
+    assert not [name for name, count in Counter(ids).items() if count > 1]
+    links = [value for tag, name, value in found.attributes if name == "href"]
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
+    assert {"changes", "curves", "trust", "numbers", "provenance", "reading"} <= {link[1:] for link in links}
+    named = [value for name in ("aria-labelledby", "aria-describedby") for value in found.values(name)]
+    assert set(named) <= set(ids)
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    text = page(everything())
+    found = Page(text)
+    assert not [entry for entry in found.attributes if entry[1] == "src" and not entry[2].startswith("data:")]
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    assert not re.search(r"url\(|@import|https?:|fetch\(|XMLHttpRequest|import\(", text)
+    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
+
+
+def test_headings_landmarks_and_tables_are_named() -> None:
+    found = Page(page(everything()))
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    tags = Counter(tag for tag, _ in found.tags)
+    assert tags["table"] == tags["caption"]
+    assert tags["main"] == tags["nav"] == tags["header"] == 1
+    assert all("scope" in names for tag, names in found.tags if tag == "th")
+    assert ("html", "lang", "en") in found.attributes
+
+
+@pytest.mark.parametrize("table", PUBLISHED, ids=lambda path: path.stem)
+def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
+    side = read_side(str(table), "results")
+    text = page(Contents(side.name, side.rows))
+    assert len(text.encode()) < LIMIT
+    has_all_numbers(text, side.rows)
+    lines = csv.DictReader(table.open(newline=""))
+    fields = {value for line in lines for name, value in line.items() if name not in LEFT_OUT}
+    shown = set(Page(text).texts)
+    assert {value for value in fields if value and value not in shown} == set()
+
+
+def test_a_full_table_fits_in_one_page() -> None:
+    rows = big_table()
+    assert len(rows) == 2000
+    text = page(Contents("v1", rows, 1))
+    assert len(text.encode()) < LIMIT
+    has_all_numbers(text, rows)
+
+
+def has_all_numbers(text: str, rows: list[ScoreRow]) -> None:
+    """Every row has a line of its own with all its fields, and a cell of the overview that leads there."""
+    lines = dict(re.findall(r'<tr id="(r\d+)">(.*?)</tr>', text))
+    cells = dict(re.findall(r'<td data-v="[^"]*"[^>]*><a href="#(r\d+)">(.*?)</td>', text))
+    assert lines.keys() == cells.keys()
+    overview = Counter(re.sub("<[^>]*>", " ", cell).split("  n ")[0].strip() for cell in cells.values())
+    wanted = Counter(f"{short_text(r)}   {interval_text(r)}" + (f"   {r.grade}" if r.grade else "") for r in rows)
+    assert Counter({re.sub(" +", " ", key): count for key, count in overview.items()}) == Counter(
+        {re.sub(" +", " ", key): count for key, count in wanted.items()}
+    )
+    keys = {row.key: row for row in rows}
+    for line in lines.values():
+        values = re.findall("<td>(.*?)</td>", line)
+        own = keys[next(value for value in values if value in keys)]
+        assert values[:4] == [repr(own.accuracy), repr(own.low), repr(own.high), str(own.n)]
+
+
+def test_the_same_contents_give_the_same_bytes() -> None:
+    assert page(everything()) == page(everything())
+
+
+def test_the_matrix_says_what_the_table_says() -> None:
+    rows = [*run()[0], *text_run()[0]]
+    words = Page(page(Contents("v3", rows, 3))).words
+    for shown in rows:
+        assert (short_text(shown) if shown.status != "ok" else score_text(shown)) in words
+    assert words.count("not measured") > 0
+    assert "12 not judged" in words
+
+
+def test_shades_follow_the_numbers() -> None:
+    shades = {name: {} for name in ("accuracy", "perplexity")}
+    for panel in panels([*run()[0], *text_run()[0]]):
+        for line in matrix(panel).lines:
+            own = {float(entry.sort): entry.shade for entry in line.entries if entry.sort}
+            shades[panel.metric] |= own
+            assert all(entry.shade is None for entry in line.entries if not entry.sort)
+    assert all(shade == round(value / 10) for value, shade in shades["accuracy"].items())
+    ordered = [shade for _, shade in sorted(shades["perplexity"].items())]
+    assert ordered == sorted(ordered, reverse=True)
+    assert {ordered[0], ordered[-1]} <= set(range(SHADES + 1))
+    assert ordered[0] == SHADES
+
+
+def test_doubts_failures_and_gaps_are_told() -> None:
+    words = Page(page(everything())).words
+    assert "apgd-linf leaves 11.4 points less" in words
+    assert "no gradient of the margin at 48 of 64" in words
+    assert "SubjectError: [bold]no logits[/bold] [31m" in words
+    assert "crate-nano pgd-l2@1/2 SubjectError" in words
+    assert "vit-nano pgd-linf@2/255" in words
+    assert "git commit: abc, dirty: True" in words
+
+
+@pytest.mark.parametrize("made", [comparison, text_comparison])
+def test_what_changed_has_every_verdict_with_its_counts(made: Any) -> None:
+    found = made()
+    words = Page(page(Contents("v2", [pair.new for pair in found.pairs], 2, comparison=found))).words
+    for pair in found.pairs:
+        assert pair.verdict in words
+        if pair.lost:
+            assert f"{pair.lost} {pair.gained}" in words
+
+
+def test_an_empty_table_is_a_page_too() -> None:
+    found = Page(page(Contents("empty.csv", [])))
+    assert not found.unclosed
+    assert "0 numbers" in found.words
