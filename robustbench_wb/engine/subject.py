@@ -96,7 +96,9 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
     if not dataset.test.texts:
         raise SubjectError(f"{plan.name} has a tokenizer of its own, and task {dataset.label!r} has no texts for it")
     tokenizer, length = plan.source.tokenizer(), dataset.shape.length
-    train, test = (replace(part, inputs=tokenizer.encode(part.texts, length)) for part in (dataset.train, dataset.test))
+    splits = (dataset.train, dataset.test)
+    # How long the texts are in its own tokens nobody counts.
+    train, test = (replace(part, inputs=tokenizer.encode(part.texts, length), sizes=None) for part in splits)
     every = (train.inputs, test.inputs)
     ids = 1 + max(int(tokens.max()) for tokens in every)
     longest = max(int((tokens != PAD).sum(1).max()) for tokens in every)  # the model may have places for fewer
