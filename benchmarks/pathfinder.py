@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.pathfinder.generate import Pathfinder, generate
 from robustbench_wb.tasks.pathfinder.grow import Field, grow_long
 from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, Parameters
@@ -57,13 +58,13 @@ def pixels_score(made: Pathfinder) -> float:
 
 def raw(count: int, parameters: Parameters, seed: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Markers and labels of images that need no twin."""
-    words = np.random.Philox(key=seed).random_raw
+    words = Words(seed, "raw")
     parts: list[NDArray[np.int64]] = []
     while sum(map(len, parts)) < count:
         parts.append(grow_long(Field.empty(stamps(parameters), 1024), words)[1])
     long = np.concatenate(parts)[:count]
     every, labels = np.arange(count), np.arange(count) % 2
-    which = (words(count) & np.uint64(1)).astype(np.int64)
+    which = words.below(2, count)
     ends = long[every, np.where(labels == 1, which, 1 - which), -1]
     return np.stack([long[every, which, 0], ends], axis=1).astype(np.int16), labels
 

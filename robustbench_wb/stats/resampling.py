@@ -1,10 +1,9 @@
 """Tests and intervals that assume no form of the values: signs flipped, samples drawn again. Counted randomness.
 
-The random words come from Philox (Salmon et al. 2011, SC11), a counter-based generator with a published, frozen output,
-keyed by the name of their use. What is found for one column of values does not depend on the columns beside it.
+The random words are those of streams named by their use (:mod:`robustbench_wb.streams`). What is found for one column
+of values does not depend on the columns beside it.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from robustbench_wb.stats.intervals import Interval
+from robustbench_wb.streams import below, philox
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def _p(kept: Floats, values: Floats) -> float:
 
 def _words(label: str) -> Iterator[NDArray[np.uint64]]:
     """Endless batches of :data:`FLIPS` random 64-bit words in little-endian order."""
-    source = np.random.Philox(key=_key(label))
+    source = philox(label)
     while True:
         yield source.random_raw(FLIPS).astype("<u8")
 
@@ -137,17 +137,11 @@ def _bca(mean: float, deviations: Floats, drawn: Floats, confidence: float) -> I
 def _bootstrap_means(values: Floats) -> Floats:
     """Means of :data:`DRAWS` samples of the rows with replacement, (DRAWS, k); all columns are drawn together."""
     n = len(values)
-    source = np.random.Philox(key=_key("bootstrap"))
+    source = philox("bootstrap")
     means, rows = np.empty((DRAWS, values.shape[1])), max(1, _BLOCK // n)
     for start in range(0, DRAWS, rows):
         count = min(rows, DRAWS - start)
-        # The upper 32 bits times n, shifted down: uniform to 2^-32 n, and the same on every machine.
-        chosen = (source.random_raw(count * n) >> np.uint64(32)) * np.uint64(n) >> np.uint64(32)
-        places = chosen.astype(np.int64) + np.repeat(np.arange(count) * n, n)
+        places = below(n, source.random_raw(count * n)) + np.repeat(np.arange(count) * n, n)
         times = np.bincount(places, minlength=count * n).reshape(count, n)
         means[start : start + count] = times.astype(np.float64) @ values / n
     return means
-
-
-def _key(label: str) -> int:
-    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:16], "little")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from robustbench_wb.errors import DataError, UsageError
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.pathfinder.generate import BLOCK, Pathfinder, generate
 from robustbench_wb.tasks.pathfinder.grow import Field, grow_long
 from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, Parameters
@@ -166,7 +167,7 @@ def test_markers_are_at_an_origin_and_a_far_end(hard: Pathfinder) -> None:
 def test_turns_follow_their_law() -> None:
     """Where nothing is in the way, turns have the mean cosine of von Mises, cut at a right angle."""
     lonely = Parameters(window=128, contour_length=2, continuity=0.5, seed_distance=48)
-    words = np.random.Philox(key=5).random_raw
+    words = Words(5, "lonely")
     _, long = grow_long(Field.empty(stamps(lonely), 4000), words)
     snakes = long.reshape(-1, 3, 2)
     free = ((snakes[:, 0] > 20) & (snakes[:, 0] < 236)).all(1)  # the frame is out of reach

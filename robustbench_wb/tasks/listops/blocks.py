@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.spec import Exact, Spec
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, OPERATORS
 from robustbench_wb.tasks.listops.expressions import Expressions
 from robustbench_wb.tasks.listops.operators import apply
-from robustbench_wb.tasks.listops.words import Words
 
 BLOCK_TREES, BLOCK_SYMBOLS = 2048, 1 << 22
 """Most trees of a block, and most symbols were all trees of the greatest length. They say which random numbers a tree

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError, UsageError
 from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.listops.blocks import Parameters, make_block
 from robustbench_wb.tasks.listops.expression import DIGITS
 from robustbench_wb.tasks.listops.expressions import Expressions
-from robustbench_wb.tasks.listops.words import Words
 
 PATIENCE = 1000
 """Blocks in a row without an expression that is wanted, after which there may be none."""

@@ -1,6 +1,5 @@
 """Making Pathfinder images: in blocks, in processes, and the same ones however that is done."""
 
-import hashlib
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError, UsageError
 from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.pathfinder.draw import draw
-from robustbench_wb.tasks.pathfinder.grow import Field, Words, below, grow_long, grow_short
+from robustbench_wb.tasks.pathfinder.grow import Field, grow_long, grow_short
 from robustbench_wb.tasks.pathfinder.parameters import Parameters
 from robustbench_wb.tasks.pathfinder.stamps import Ints, stamps
 from robustbench_wb.tasks.pathfinder.trace import trace
@@ -129,21 +129,10 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
     return sum(tallies, Tally())
 
 
-def _stream(seed: int, label: str, block: int) -> Words:
-    """Raw words of Philox (Salmon et al. 2011), whose stream is fixed by its definition."""
-    key = hashlib.sha256(f"{seed}\x1f{label}\x1f{block}".encode()).digest()[:16]
-    generator = np.random.Philox(key=int.from_bytes(key, "little"))
-
-    def words(count: int) -> NDArray[np.uint64]:
-        return generator.random_raw(count)
-
-    return words
-
-
 def _block(job: _Job) -> Pathfinder:
     """The images of one block. It is made whole, both twins of each pair, so that others' labels change nothing."""
     parameters, seed, label, number, labels = job
-    words = _stream(seed, label, number)
+    words = Words(seed, label, number)
     found: list[_Pairs] = []
     while sum(len(pairs.long) for pairs in found) < BLOCK:
         found.append(_pairs(parameters, words))
@@ -173,7 +162,7 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
     blocked, long, tried = _pool(parameters, words)
     placed = len(long)
     origins, ends, every = long[:, :, 0], long[:, :, -1], np.arange(placed)
-    marked = below(np.full((2 * placed), 2), words).reshape(2, -1)
+    marked = words.below(2, 2 * placed).reshape(2, -1)
     # Of each image, if its label were 0 and if it were 1: markers at the origin of one snake, the end of the other, or
     # of the same.
     markers = [

@@ -4,25 +4,16 @@ Every paddle throws a shadow, the pixels within a gap of its own. Another paddle
 that one on the same snake. So pixels at most a gap apart belong to one snake, and the drawn image alone decides.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.streams import Words
 from robustbench_wb.tasks.pathfinder.stamps import Ints, Kind, Stamps, ring
-
-Words = Callable[[int], NDArray[np.uint64]]
-"""Gives so many random words of 64 bits."""
 
 _ORIGINS = 8
 """How often a distractor is begun anew before the whole image is."""
 # Who may not draw on a pixel: everyone, the long snake 0, the long snake 1, the snake that grows just now.
 _ALL, _LONG, _OWN = 1, (2, 4), 8
-
-
-def below(limits: Ints, words: Words) -> Ints:
-    """One whole number from 0 up to each limit (below 2**32), which is not reached; by multiplication."""
-    return ((words(len(limits)) >> np.uint64(32)) * limits.astype(np.uint64) >> np.uint64(32)).astype(np.int64)
 
 
 class Field:
@@ -51,7 +42,7 @@ class Field:
         ink = self.stamps.ink[kind][place] + (pixel + rows * self.stamps.side**2)[:, None, None]
         free = np.bitwise_or.reduce(self.blocked.ravel()[ink], axis=1) & who == 0
         sums = (free.astype(np.int64) if weights is None else free * weights).cumsum(1)
-        drawn = below(sums[:, -1], words)
+        drawn = words.below(sums[:, -1], len(sums))
         return np.where(sums[:, -1] > 0, (sums <= drawn[:, None]).sum(1), -1)
 
     def shade(self, rows: Ints, points: Ints, steps: Ints, kind: Kind, who: int) -> None:
@@ -107,10 +98,10 @@ def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
     parameters = field.stamps.parameters
     count, length = len(field.blocked), parameters.contour_length
     apart = ring(parameters.seed_distance * parameters.antialias)
-    apart = apart[below(np.full(count, len(apart)), words)]
+    apart = apart[words.below(len(apart), count)]
     edge = int((parameters.padding + parameters.marker_radius) * parameters.antialias)
     room = parameters.window * parameters.antialias - 2 * edge - np.abs(apart)
-    corner = edge + below(room.ravel(), words).reshape(-1, 2)
+    corner = edge + words.below(room.ravel(), room.size).reshape(-1, 2)
     rows = np.arange(count)
     origins = (corner - np.minimum(apart, 0), corner + np.maximum(apart, 0))
     pair = [_Growth(field, words, rows, origins[k], length, (_LONG[k], _LONG[1 - k])) for k in range(2)]
@@ -159,7 +150,7 @@ def _free_points(field: Field, rows: Ints, words: Words) -> tuple[Ints, Ints]:
     sums = (field.blocked[rows] & _ALL == 0).cumsum(1, dtype=np.int32)
     free = sums[:, -1] > 0
     rows, sums = rows[free], sums[free]
-    pixel = (sums <= below(sums[:, -1].astype(np.int64), words)[:, None]).sum(1)
-    place = below(np.full(len(rows), scale**2), words)
+    pixel = (sums <= words.below(sums[:, -1].astype(np.int64), len(sums))[:, None]).sum(1)
+    place = words.below(scale**2, len(rows))
     corner = np.stack(divmod(pixel, stamps.side), axis=1) - stamps.border
     return rows, corner * scale + np.stack(divmod(place, scale), axis=1)
