@@ -9,9 +9,11 @@ class ExitCode(IntEnum):
     """The documented exit codes of every command."""
 
     OK = 0
+    REGRESSION = 1
     USAGE = 2
     NOT_COMPARABLE = 3
     INCOMPLETE = 4
+    CREDIBILITY = 5
     INTERRUPTED = 130
 
 
