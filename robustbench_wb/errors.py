@@ -14,6 +14,8 @@ class ExitCode(IntEnum):
     NOT_COMPARABLE = 3
     INCOMPLETE = 4
     CREDIBILITY = 5
+    CRASHED = 70
+    """A mistake of the harness itself. Python would leave with 1, which is a regression."""
     INTERRUPTED = 130
 
 

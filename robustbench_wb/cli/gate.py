@@ -1,11 +1,15 @@
 """``gate``: may this version go on?"""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+if TYPE_CHECKING:  # the command line starts without what its commands need
+    from robustbench_wb.stats.gate import Gate
 
 Margin = Annotated[
     float | None,
@@ -61,26 +65,39 @@ def gate_command(
       robustbench-wb gate --baseline baselines/main.parquet --junit robustness.xml --markdown -
     """
     from robustbench_wb.cli.gating import gate
-    from robustbench_wb.report.gate import gate_blocks
-    from robustbench_wb.report.github import annotations
-    from robustbench_wb.report.json import gate_json
-    from robustbench_wb.report.junit import gate_junit
-    from robustbench_wb.report.markdown import markdown as to_markdown
 
     if markdown == "-" and as_json:
-        raise typer.BadParameter("--json and --markdown - both want standard output")
+        raise UsageError("--json and --markdown - both want standard output")
     judged = gate(baseline, version, results, margin=margin, config=config, strict=strict)
+    _write(judged, junit, markdown, as_json)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        _annotate(judged)
+    raise typer.Exit(judged.exit_code)
+
+
+def _write(judged: "Gate", junit: str | None, markdown: str | None, as_json: bool) -> None:
+    from robustbench_wb.report.gate import gate_blocks
+    from robustbench_wb.report.json import gate_json
+    from robustbench_wb.report.junit import gate_junit
+    from robustbench_wb.report.markdown import markdown as as_markdown
+
     if junit is not None:
         console.save(junit, gate_junit(judged))
     if markdown == "-":
-        console.show(to_markdown(gate_blocks(judged)))
-    else:
-        if markdown is not None:
-            console.save(markdown, to_markdown(gate_blocks(judged)))
-        console.present(lambda: gate_blocks(judged, console.width()), lambda: gate_json(judged), as_json)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in annotations(judged):
-            console.tell(line)
-        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            console.append(summary, to_markdown(gate_blocks(judged)))
-    raise typer.Exit(judged.exit_code)
+        console.show(as_markdown(gate_blocks(judged)))
+        return
+    if markdown is not None:
+        console.save(markdown, as_markdown(gate_blocks(judged)))
+    console.present(lambda: gate_blocks(judged, console.width()), lambda: gate_json(judged), as_json)
+
+
+def _annotate(judged: "Gate") -> None:
+    """On standard error, which the runner reads as well: standard output may be JSON."""
+    from robustbench_wb.report.gate import gate_blocks
+    from robustbench_wb.report.github import annotations
+    from robustbench_wb.report.markdown import markdown
+
+    for line in annotations(judged):
+        console.tell(line)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        console.append(summary, markdown(gate_blocks(judged)))

@@ -99,7 +99,7 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
 
     The chance of so large a surplus of losses over gains at a true drop of just the margin, summed over the number of
     changed samples, whose probability is its maximum-likelihood estimate under that drop (an estimated p-value: Lloyd
-    2008, Computational Statistics & Data Analysis 52, 3830-3840). A margin of 0 needs no estimate: given
+    2008, Australian & New Zealand Journal of Statistics 50, 329-345). A margin of 0 needs no estimate: given
     the changed samples it is McNemar's exact test, one-sided.
 
     Args:

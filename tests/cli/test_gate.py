@@ -2,15 +2,19 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
+import yaml
 
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.record import Record
+from robustbench_wb.errors import ExitCode
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
@@ -296,3 +300,33 @@ def test_what_failed_cannot_be_pinned(command: Command) -> None:
     _, err = command("baseline", "pin", "main", code=4)
     assert "v1 cannot be a baseline: 1 of its cells failed" in err
     assert not Path(FILE).exists()
+
+
+def test_a_crash_is_no_regression(tmp_path: Path) -> None:
+    script = (
+        "import sys; import robustbench_wb.cli.app as app; from robustbench_wb.__main__ import main\n"
+        "def run_cli(arguments): raise ZeroDivisionError('planted')\n"
+        "app.run_cli = run_cli; sys.argv = ['robustbench-wb', 'gate']; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == ExitCode.CRASHED
+    assert "ZeroDivisionError: planted" in done.stderr
+
+
+def test_the_page_shows_commands_and_options_that_there_are(command: Command) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    steps = [step["run"] for step in workflow["jobs"]["gate"]["steps"] if "run" in step]
+    typed = [line.split("#")[0].split() for line in page.split("```bash\n")[1].split("```")[0].splitlines()]
+    typed += [step.split() for step in steps if step.startswith("robustbench-wb")]
+    assert len(typed) == 8
+    for _, name, *rest in typed:
+        sub = [rest[0]] if name == "baseline" else []
+        shown, _ = command(name, *sub, "--help")
+        assert all(option in shown for option in rest if option.startswith("--"))
+    shown, _ = command("gate", "--help")
+    for option in ("--strict", "--config", "--margin", "--junit", "--markdown", "--json"):
+        assert f"`{option}" in page
+        assert option in shown
+    for code in ExitCode:
+        assert code == ExitCode.INTERRUPTED or f"| {int(code)} | " in page
