@@ -22,7 +22,7 @@ from robustbench_wb.errors import ExitCode, HarnessError
 EPILOG = (
     "Exit codes: 0 fine, 1 the gate found a regression, 2 the request or its input is wrong, 3 nothing of the two "
     "sides can be compared (gate: a cell), 4 some cell could not be measured or a check of the doctor failed, 5 a "
-    "number of the gated version may not be believed, "
+    "number of the gated version may not be believed, 70 the harness itself failed, "
     "130 interrupted (the same command goes on where it stopped)."
 )
 

@@ -9,7 +9,7 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
 
 if TYPE_CHECKING:  # the command line starts without what its commands need
-    from robustbench_wb.stats.gate import Gate
+    from robustbench_wb.stats.judgement import Gate
 
 Margin = Annotated[
     float | None,

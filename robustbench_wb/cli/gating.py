@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.stats.gate import Gate, judge, records_of
+from robustbench_wb.stats.gate import judge, records_of
+from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.stats.margins import Margins, checked_margin, read_margins
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
 from robustbench_wb.store.records import RecordStore
@@ -81,7 +82,11 @@ def promote(
     judged = gate(str(path), version, results, margin=margin, config=config)
     if judged.exit_code or judged.unproven:
         return judged, None
-    write_baseline(path, _of_version(name, version, results, read_baseline(path)))
+    parent = read_baseline(path)
+    successor = _of_version(name, version, results, parent)
+    if list(successor.rows) == list(parent.rows):
+        raise UsageError(f"{path} is {parent.header.source} already, and {judged.version} has the same rows")
+    write_baseline(path, successor)
     return judged, path
 
 

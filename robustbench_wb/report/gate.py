@@ -10,7 +10,7 @@ from robustbench_wb.report.labels import cell_label
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.comparison import Claim, Pair
-from robustbench_wb.stats.gate import Gate, Judgement
+from robustbench_wb.stats.judgement import Gate, Judgement
 from robustbench_wb.store.rows import ScoreRow
 
 _COLUMNS: Final = (

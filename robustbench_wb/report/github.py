@@ -2,7 +2,7 @@
 
 from robustbench_wb.report.gate import about, sentence
 from robustbench_wb.report.text import clean
-from robustbench_wb.stats.gate import Gate
+from robustbench_wb.stats.judgement import Gate
 
 
 def annotations(gate: Gate) -> list[str]:

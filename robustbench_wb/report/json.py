@@ -6,7 +6,7 @@ from typing import Any
 
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
-from robustbench_wb.stats.gate import Gate
+from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.store.rows import ScoreRow
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as Xml
 from robustbench_wb.report.gate import about, changed_ids, headline, sentence
 from robustbench_wb.report.text import clean
 from robustbench_wb.stats.comparison import Pair
-from robustbench_wb.stats.gate import Gate, Judgement
+from robustbench_wb.stats.judgement import Gate, Judgement
 
 _NOT_JUDGED: Final = ("not comparable", "incomplete", "missing")
 """Outcomes that are errors; the others that close the gate are failures."""

@@ -1,18 +1,17 @@
 """Is a version good enough to go on with? Every cell and subject of a baseline is judged against a margin."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf, log1p
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from scipy.stats import norm
 
 from robustbench_wb.engine.credibility.check import GRADES, read_checks, worst_check
 from robustbench_wb.engine.record import Record
-from robustbench_wb.errors import ExitCode
-from robustbench_wb.spec import Spec
 from robustbench_wb.stats.compare import compare, needed
 from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
+from robustbench_wb.stats.judgement import ALPHA, Against, Gate, Judgement, Outcome
 from robustbench_wb.stats.margins import Margins
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.outcomes import Outcomes, accuracy_outcomes, loss_outcomes
@@ -20,82 +19,8 @@ from robustbench_wb.stats.paired import p_beyond, smallest_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 from robustbench_wb.store.rows import ScoreRow
 
-Outcome = Literal["passed", "undecided", "regressed", "doubtful", "not comparable", "incomplete", "missing"]
-Against = Literal["baseline", "pinned ancestor"]
-
-ALPHA: Final = 0.05
 _POWER: Final = 0.8
-_CODES: Final[dict[Outcome, ExitCode]] = {
-    "regressed": ExitCode.REGRESSION,
-    "doubtful": ExitCode.CREDIBILITY,
-    "not comparable": ExitCode.NOT_COMPARABLE,
-    "incomplete": ExitCode.INCOMPLETE,
-    "missing": ExitCode.INCOMPLETE,
-}
-"""The first one that occurs decides: what is known to be bad comes before what could not be judged."""
-
-
-class Judgement(Spec):
-    """What is said of one cell, or of one subject over all its cells."""
-
-    against: Against
-    outcome: Outcome
-    reason: str
-    """One line; empty when it passed."""
-    row: ScoreRow | None = None
-    """The cell, as the judged version has it (missing: as the baseline has it); None for a subject."""
-    margin: float
-    """A share of accuracy, or a relative rise of perplexity."""
-    found: Pair | Claim | None = None
-    """The comparison behind it. A claim is about a subject."""
-    p: float | None = None
-    """One-sided, of a drop beyond the margin; None where it was not tested."""
-    adjusted_p: float | None = None
-    """After Holm's correction for the cells of the family."""
-    smallest: float | None = None
-    """Of what is undecided: the smallest drop that would have been found with 80 % power (as ``margin``)."""
-
-
-class Gate(Spec):
-    """All judgements on a version."""
-
-    baseline: str
-    version: str
-    margins: Margins
-    alpha: float = ALPHA
-    strict: bool = False
-    """Whether what is undecided fails."""
-    judgements: tuple[Judgement, ...]
-    added: tuple[ScoreRow, ...] = ()
-    """Cells that the baseline has not."""
-
-    def failing(self, judgement: Judgement) -> bool:
-        """Whether this alone would close the gate."""
-        return judgement.outcome in _CODES or (self.strict and judgement.outcome == "undecided")
-
-    @property
-    def unproven(self) -> list[Judgement]:
-        """What of a subject, or of its only cell, is undecided: not shown to be worse, nor to be no worse."""
-        groups = [item for item in self.judgements if isinstance(item.found, Claim)]
-        several = {(item.against, *_group(item.found)) for item in groups if isinstance(item.found, Claim)}
-        alone = [
-            item
-            for item in self.judgements
-            if isinstance(item.found, Pair) and (item.against, *_group(item.found.new)) not in several
-        ]
-        return [item for item in (*groups, *alone) if item.outcome == "undecided"]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """OK when the gate is open; else what closed it."""
-        outcomes = {judgement.outcome for judgement in self.judgements}
-        codes = [code for outcome, code in _CODES.items() if outcome in outcomes]
-        undecided = ExitCode.REGRESSION if self.strict and "undecided" in outcomes else ExitCode.OK
-        return codes[0] if codes else undecided
-
-
-def _group(named: Claim | ScoreRow) -> tuple[str, ...]:
-    return (named.task, named.suite, named.scale, named.variant, named.size, named.recipe)
+_STALE: Final = "measured before the subject changed; run its suite again"
 
 
 def records_of(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow], new: Sequence[ScoreRow]) -> set[str]:
@@ -159,18 +84,36 @@ def _against(
     margins: Margins,
 ) -> list[Judgement]:
     """Subjects, then cells, suite by suite: each has its own margin."""
-    found = []
+    found, moved = [], _moved(old, new)
     for suite in dict.fromkeys(row.suite for row in old):
         before, after = ([row for row in rows if row.suite == suite] for rows in (old, new))
         margin = margins.share(suite)
         comparison = compare(before, after, records, margin, ALPHA)
-        found += _subjects(against, comparison) + _cells(against, comparison, records)
+        found += _subjects(against, comparison) + _cells(against, comparison, records, moved)
         reason = "the version lacks this cell of the baseline"
         found += [
             Judgement(against=against, outcome="missing", reason=reason, row=row, margin=margin)
             for row in comparison.removed
         ]
     return found
+
+
+def _moved(old: Iterable[ScoreRow], new: Iterable[ScoreRow]) -> set[tuple[str, ...]]:
+    """Subjects that are other ones in at least one cell: where they still have the same record, it is of the old one.
+
+    A version keeps the rows of suites that its run left out.
+    """
+    before = {row.slot: row for row in old}
+    both = [(before[row.slot], row) for row in new if row.slot in before]
+    return {
+        _tested(row)
+        for was, row in both
+        if was.key and row.key and (was.weights, was.model_code) != (row.weights, row.model_code)
+    }
+
+
+def _tested(row: ScoreRow) -> tuple[str, ...]:
+    return (row.task, row.scale, *row.subject)
 
 
 def _subjects(against: Against, comparison: Comparison) -> list[Judgement]:
@@ -187,7 +130,9 @@ def _subjects(against: Against, comparison: Comparison) -> list[Judgement]:
     return judged
 
 
-def _cells(against: Against, comparison: Comparison, records: Mapping[str, Record]) -> list[Judgement]:
+def _cells(
+    against: Against, comparison: Comparison, records: Mapping[str, Record], moved: Collection[tuple[str, ...]]
+) -> list[Judgement]:
     pairs = comparison.pairs
     tested = [index for index, pair in enumerate(pairs) if pair.p is not None and pair.old.key != pair.new.key]
     ps = dict(zip(tested, _p_values([pairs[index] for index in tested], comparison.margin, records), strict=True))
@@ -201,6 +146,8 @@ def _cells(against: Against, comparison: Comparison, records: Mapping[str, Recor
     judged = []
     for index, pair in enumerate(pairs):
         outcome = _cell(pair, comparison.margin, adjusted.get(index))
+        if pair.old.key == pair.new.key and _tested(pair.new) in moved:
+            outcome, pair = "incomplete", pair.model_copy(update={"reason": _STALE})
         judged.append(_judgement(against, outcome, pair, comparison.margin, ps.get(index), adjusted.get(index)))
     return judged
 

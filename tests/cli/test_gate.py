@@ -48,7 +48,9 @@ def cells(lost: int = 0, weights: str = "old", **changes: Any) -> list[tuple[Rec
     """Clean and attacked, of which ``lost`` of 1,000 samples are lost."""
     attacked = record(states(800 - lost, 200 + lost), weights=weights, **changes)
     clean = record(states(990, 0, 10), weights=weights, signature="clean", ladder=())
-    return [(clean, row(clean, stressor="clean", strength="")), (attacked, row(attacked))]
+    rows = (row(clean, stressor="clean", strength=""), row(attacked))
+    first, second = (made.model_copy(update={"weights": weights}) for made in rows)
+    return [(clean, first), (attacked, second)]
 
 
 def commit(made: list[tuple[Record | None, ScoreRow]] | list[tuple[Record, ScoreRow]], place: str = "results") -> None:
@@ -174,6 +176,20 @@ def test_4_a_failed_and_a_missing_cell(pinned: Command) -> None:
     assert "missing (the version lacks this cell of the baseline): pgd-linf@8/255" in out
 
 
+def test_4_what_was_not_measured_again(command: Command) -> None:
+    """A version keeps the rows of suites that its run left out: they are about another subject."""
+    corrupted = record(states(900, 100), weights="old", signature="blur")
+    shown = row(corrupted, suite="corruption", stressor="blur", strength="1")
+    commit([*cells(), (corrupted, shown.model_copy(update={"weights": "old"}))])
+    command("baseline", "pin", "main")
+    commit(cells(2, "new"))
+    out, _ = command(*GATE, code=4)
+    assert "incomplete (measured before the subject changed; run its suite again): blur@1" in out
+    again = record(states(900, 100), weights="new", signature="blur")
+    commit([(again, shown.model_copy(update={"weights": "new", "key": again.key}))])
+    command(*GATE)
+
+
 def test_4_errors_never_hide_a_regression(pinned: Command) -> None:
     made = record(states(600, 380, errored=20), weights="new")
     commit([cells(0, "new")[0], (made, row(made, error="NaN"))])
@@ -265,6 +281,8 @@ def test_promotion_needs_to_be_shown(pinned: Command) -> None:
     commit(cells(2, "good"))
     _, err = pinned("baseline", "promote", "main")
     assert err == f"promoted: {FILE} is now v4; commit it\n"
+    _, err = pinned("baseline", "promote", "main", code=2)
+    assert f"{FILE} is v4 already" in err
     out, _ = pinned("baseline", "history", "main")
     assert [line.split()[0] for line in out.splitlines()[2:4]] == ["v1", "v4"]
     assert "2026-01-02T03:04:05+00:00  0123456789" in out

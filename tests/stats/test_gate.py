@@ -10,7 +10,8 @@ from scipy.stats import binom, norm
 
 from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.stats.gate import Gate, judge
+from robustbench_wb.stats.gate import judge
+from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.stats.margins import Margins
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import mcnemar, p_beyond, smallest_beyond
