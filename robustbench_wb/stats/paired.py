@@ -141,12 +141,14 @@ def smallest_beyond(
         The drop as a share; None where even the loss of all samples would not be found.
     """
 
+    certain, likely = (float(norm.isf(share)) for share in (alpha, 1 - wanted))
+
     def missing(drop: float) -> float:
         """How much the surplus of losses lacks to be found, in samples."""
         gains = min(gained / n, (1 - drop) / 2)
         losses, gaining = np.array([n * (gains + drop)]), np.array([n * gains])
-        level = float(norm.isf(alpha)) * float(_spread(np.array([-margin]), np.array([n]), losses, gaining)[0])
-        own = float(norm.isf(1 - wanted)) * sqrt(n * max(drop + 2 * gains - drop * drop, 0.0))
+        level = certain * float(_spread(np.array([-margin]), np.array([n]), losses, gaining)[0])
+        own = likely * sqrt(n * max(drop + 2 * gains - drop * drop, 0.0))
         return level + own + 0.5 - n * (drop - margin)
 
     low, high = margin, 1.0
