@@ -14,9 +14,10 @@ _DOOR = {
     "train": "robustbench_wb.cli.harness",
     "doctor": "robustbench_wb.cli.harness",
     "diff": "robustbench_wb.cli.harness",
+    "gate": "robustbench_wb.cli.gating",
     "RunRequest": "robustbench_wb.engine.request",
 }
-__all__ = ["RunRequest", "__version__", "diff", "doctor", "run", "train"]
+__all__ = ["RunRequest", "__version__", "diff", "doctor", "gate", "run", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """``python -m robustbench_wb``."""
 
+import logging
 import os
 import sys
 
@@ -9,7 +10,11 @@ def main() -> None:
     from robustbench_wb.cli.app import run_cli
     from robustbench_wb.errors import ExitCode
 
-    code = run_cli(sys.argv[1:])
+    try:
+        code = run_cli(sys.argv[1:])
+    except Exception:
+        logging.getLogger(__name__).exception("a mistake of the harness itself; please report it")
+        code = int(ExitCode.CRASHED)
     if code == ExitCode.INTERRUPTED:
         # CPython remembers a Ctrl-C that fell into an exec() of text (dataclasses use it) even when it was caught,
         # and would then die of the signal instead of leaving with this code.

@@ -9,9 +9,13 @@ class ExitCode(IntEnum):
     """The documented exit codes of every command."""
 
     OK = 0
+    REGRESSION = 1
     USAGE = 2
     NOT_COMPARABLE = 3
     INCOMPLETE = 4
+    CREDIBILITY = 5
+    CRASHED = 70
+    """A mistake of the harness itself. Python would leave with 1, which is a regression."""
     INTERRUPTED = 130
 
 

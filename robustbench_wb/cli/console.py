@@ -61,6 +61,19 @@ def save(file: str, text: str) -> None:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
 
+def append(file: str, text: str) -> None:
+    """Add to the end of a file that others write to as well.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with Path(file).open("a", encoding="utf-8") as target:
+            target.write(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+
+
 def tell(line: str) -> None:
     """Print one line to standard error."""
     typer.echo(line, err=True)

@@ -6,7 +6,7 @@ import typer
 
 from robustbench_wb.cli import console, options
 
-_SIDE = "a version like v1 or HEAD~1, FOLDER:v1, a results folder, or a file that leaderboard wrote."
+_SIDE = "a version like v1 or HEAD~1, FOLDER:v1, a results folder, a baseline, or a file that leaderboard wrote."
 
 
 def diff_command(

@@ -8,7 +8,7 @@ from robustbench_wb.engine.doctor.diagnose import diagnose
 from robustbench_wb.engine.doctor.finding import Diagnosis
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.layers import SubjectLayers, subject_layers
-from robustbench_wb.engine.record import Measured, Record
+from robustbench_wb.engine.record import Measured
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
@@ -30,7 +30,7 @@ from robustbench_wb.store.provenance import collect
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import read_side
+from robustbench_wb.store.side import find_records, read_side
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.catalogue import parse_stressor
 
@@ -148,10 +148,7 @@ def diff(
         if field not in ALLOWABLE:
             raise UsageError(f"--allow {field}: no such field; {suggest(field, list(ALLOWABLE))}")
     before, after = read_side(old, results), read_side(new, results)
-    wanted = needed(before.rows, after.rows, allow)
-    records: dict[str, Record] = {}
-    for location in dict.fromkeys((before.location, after.location, results)):
-        records |= RecordStore(location).find([key for key in wanted if key not in records])
+    records = find_records((before, after), needed(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
     compared = compare(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)
     return compared.model_copy(update={"old": before.name, "new": after.name})

@@ -11,9 +11,8 @@ from robustbench_wb.report.html.page import Contents
 from robustbench_wb.stats.corruption_errors import corruption_errors
 from robustbench_wb.stats.curves import curves
 from robustbench_wb.stats.lengths import length_curves
-from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import Side, read_side
+from robustbench_wb.store.side import Side, find_records, read_side
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Dataset
 
@@ -40,7 +39,7 @@ def report(
         StoreError: there is no such version, folder or file.
     """
     side = read_side(version, results)
-    records = RecordStore(side.location).find([row.key for row in side.rows if row.key])
+    records = find_records((side,), [row.key for row in side.rows if row.key], results)
     return Contents(
         name=side.name,
         rows=side.rows,

@@ -84,9 +84,9 @@ def _sentence(claim: Claim) -> str:
     where = f"{name} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
     cells = f"{claim.cells} of {claim.cells + claim.left_out}" if claim.left_out else str(claim.cells)
     over = f"over {cells} cell{'' if cells == '1' else 's'}" + (f", {claim.samples} samples" if claim.samples else "")
-    numbers = [] if claim.worst is None else [_with_unit(claim), f"p {_p(claim.p)}", over]
+    numbers = [] if claim.worst is None else [_with_unit(claim), f"p {p_text(claim.p)}", over]
     if claim.detectable_drop is not None:
-        numbers.append(f"detects {_change(claim.detectable_drop, claim.metric).removeprefix('+')}")
+        numbers.append(f"detects {change_text(claim.detectable_drop, claim.metric).removeprefix('+')}")
     numbers += [claim.reason] if claim.reason else []
     seeds = ", ".join(map(str, claim.seeds))
     several = claim.unit == "architecture"
@@ -95,7 +95,7 @@ def _sentence(claim: Claim) -> str:
 
 
 def _with_unit(found: Finding) -> str:
-    return _difference(found) + (" points" if found.metric == "accuracy" else "")
+    return difference_text(found) + (" points" if found.metric == "accuracy" else "")
 
 
 def _panel(title: str, pairs: Sequence[Pair], width: int | None, ids: bool) -> Block:
@@ -148,31 +148,32 @@ def _line(pair: Pair) -> tuple[str, ...]:
         _outcome(pair),
         _count(pair.lost),
         _count(pair.gained),
-        _p(pair.adjusted_p),
-        "" if pair.detectable_drop is None else _change(pair.detectable_drop, pair.metric).removeprefix("+"),
+        p_text(pair.adjusted_p),
+        "" if pair.detectable_drop is None else change_text(pair.detectable_drop, pair.metric).removeprefix("+"),
     )
 
 
 def _outcome(pair: Pair) -> str:
     if pair.differing:
         return "differs: " + ", ".join(item.field for item in pair.differing)
-    return "" if pair.n == pair.unjudged else _difference(pair)
+    return "" if pair.n == pair.unjudged else difference_text(pair)
 
 
-def _difference(found: Finding) -> str:
+def difference_text(found: Finding) -> str:
+    """``-7.2 [-10.6, -4.3]``; from the worst to the best case when samples were not judged; empty without numbers."""
     if found.worst is None or found.best is None:
         return ""
-    difference = _change(found.worst, found.metric)
+    difference = change_text(found.worst, found.metric)
     if found.difference is None:
-        difference += f" to {_change(found.best, found.metric)}"
+        difference += f" to {change_text(found.best, found.metric)}"
     if found.low is None or found.high is None:
         return f"{difference} [no interval]"
     if found.low == found.high:
         return difference
-    return f"{difference} [{_change(found.low, found.metric)}, {_change(found.high, found.metric)}]"
+    return f"{difference} [{change_text(found.low, found.metric)}, {change_text(found.high, found.metric)}]"
 
 
-def _change(value: float, metric: Metric) -> str:
+def change_text(value: float, metric: Metric) -> str:
     """Signed percentage points, or from the logarithm of a ratio a signed percentage; what rounds to 0 has no sign."""
     percent = 100 * (value if metric == "accuracy" else expm1(min(value, _LARGEST)))
     text = f"{percent:+.1f}" if percent < 1e5 else f"{percent:+.1e}"
@@ -184,7 +185,8 @@ def _count(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _p(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """Four decimals; empty for None."""
     if p is None:
         return ""
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"

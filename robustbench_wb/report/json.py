@@ -1,4 +1,4 @@
-"""Scores and comparisons as JSON: the fields of the data classes, sorted keys, no NaN."""
+"""Scores, comparisons and gates as JSON: the fields of the data classes, sorted keys, no NaN."""
 
 import json
 from collections.abc import Iterable
@@ -6,12 +6,13 @@ from typing import Any
 
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
+from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.store.rows import ScoreRow
 
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     """``{"version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
-    return _text({"version": version, "rows": [plain(row) for row in rows]})
+    return value_json({"version": version, "rows": [plain(row) for row in rows]})
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:
@@ -20,8 +21,14 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
     ``lost_ids`` and ``gained_ids`` of the pairs are there with ``ids`` only: they can be longer than all the rest.
     """
     content = comparison.model_dump(exclude=None if ids else {"pairs": {"__all__": {"lost_ids", "gained_ids"}}})
-    return _text({**plain(content), "exit_code": int(comparison.exit_code)})
+    return value_json({**plain(content), "exit_code": int(comparison.exit_code)})
 
 
-def _text(value: dict[str, Any]) -> str:
+def gate_json(gate: Gate) -> str:
+    """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
+    return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
+
+
+def value_json(value: dict[str, Any]) -> str:
+    """Any JSON value: indented, sorted keys, no NaN."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -80,12 +80,84 @@ def _lower_end(n: Floats, lost: Floats, gained: Floats, z: float) -> Floats:
 
 def _spread(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floats:
     """Standard deviation of gained - lost, if that is the true difference: eq. 16 and 17 of Tango (1998)."""
+    losing = _losing(difference, n, lost, gained)
+    spread: Floats = np.sqrt(np.maximum(n * (2 * losing + difference * (1 - difference)), 0.0))
+    return spread
+
+
+def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floats:
+    """Maximum-likelihood probability of a loss, if that is the true difference: eq. 16 of Tango (1998)."""
     linear = (2 * n + lost - gained) * difference - lost - gained
     constant = -lost * difference * (1 - difference)
     root = np.sqrt(np.maximum(linear * linear - 8 * n * constant, 0.0))
-    losing = (root - linear) / np.maximum(4 * n, 1e-300)
-    spread: Floats = np.sqrt(np.maximum(n * (2 * losing + difference * (1 - difference)), 0.0))
-    return spread
+    losing: Floats = (root - linear) / np.maximum(4 * n, 1e-300)
+    return losing
+
+
+def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
+    """One-sided p-value of a drop larger than ``margin``, against one of at most that.
+
+    The chance of so large a surplus of losses over gains at a true drop of just the margin, summed over the number of
+    changed samples, whose probability is its maximum-likelihood estimate under that drop (an estimated p-value: Lloyd
+    2008, Australian & New Zealand Journal of Statistics 50, 329-345). A margin of 0 needs no estimate: given
+    the changed samples it is McNemar's exact test, one-sided.
+
+    Args:
+        n: numbers of samples, (k,).
+        lost: counts, (k,).
+        gained: counts, (k,); ``lost + gained`` is at most ``n``.
+        margin: a share, at least 0 and below 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    total, losses, gains = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (n, lost, gained))
+    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not 0 <= margin < 1:
+        raise ValueError(f"p_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
+    if margin == 0:
+        return np.asarray(binom.sf(losses - 1, losses + gains, 0.5))
+    losing = _losing(np.full_like(total, -margin), total, losses, gains)
+    changed = np.clip(2 * losing - margin, margin, 1.0)
+    first = np.asarray(binom.ppf(_TAIL, total, changed))
+    width = int(np.max(binom.isf(_TAIL, total, changed) - first, initial=0)) + 1
+    counts = first[:, None] + np.arange(width)
+    weight = binom.pmf(counts, total[:, None], changed[:, None])
+    fewest = np.ceil((counts + (losses - gains)[:, None]) / 2)
+    tails = binom.sf(fewest - 1, counts, ((changed + margin) / (2 * changed))[:, None])
+    p: Floats = np.minimum(np.sum(weight * tails, axis=1), 1.0)
+    return p
+
+
+def smallest_beyond(
+    n: float, lost: float, gained: float, margin: float, alpha: float = 0.05, wanted: float = 0.8
+) -> float | None:
+    """Smallest true drop that :func:`p_beyond` finds at level ``alpha`` with power ``wanted``.
+
+    By the normal approximation of the surplus of losses, with its spread under the drop of the margin that fits best
+    (Tango 1998) for the level and its own for the power, and half a sample for its steps. The share of gains is the
+    observed one.
+
+    Returns:
+        The drop as a share; None where even the loss of all samples would not be found.
+    """
+
+    certain, likely = (float(norm.isf(share)) for share in (alpha, 1 - wanted))
+
+    def missing(drop: float) -> float:
+        """How much the surplus of losses lacks to be found, in samples."""
+        gains = min(gained / n, (1 - drop) / 2)
+        losses, gaining = np.array([n * (gains + drop)]), np.array([n * gains])
+        level = certain * float(_spread(np.array([-margin]), np.array([n]), losses, gaining)[0])
+        own = likely * sqrt(n * max(drop + 2 * gains - drop * drop, 0.0))
+        return level + own + 0.5 - n * (drop - margin)
+
+    low, high = margin, 1.0
+    if missing(high) > 0:
+        return None
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if missing(middle) > 0 else (low, middle)
+    return high
 
 
 def power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05) -> Floats:

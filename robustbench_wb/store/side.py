@@ -4,14 +4,18 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import StoreError
+from robustbench_wb.store.baseline import SUFFIX, read_baseline
 from robustbench_wb.store.location import is_url
+from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import VERSION, ScoreTable
 
@@ -29,6 +33,10 @@ class Side:
     location: str
     version: int | None = None
     """Number of the version; None for a file."""
+    records: Mapping[str, Record] = field(default_factory=dict, repr=False)
+    """By key, those that a baseline file holds itself."""
+    pinned: Sequence[ScoreRow] = ()
+    """Of a baseline that was promoted: the rows of its pinned ancestor."""
 
 
 def read_side(reference: str, results: str) -> Side:
@@ -36,8 +44,8 @@ def read_side(reference: str, results: str) -> Side:
 
     Args:
         reference: ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its latest
-            version), a folder or URL; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote, whose records are
-            those of the results.
+            version), a folder or URL; a baseline file; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote,
+            whose records are those of the results.
         results: where the results live.
 
     Raises:
@@ -45,14 +53,30 @@ def read_side(reference: str, results: str) -> Side:
     """
     if re.fullmatch(VERSION, reference):
         return _version(results, reference, "")
+    if not is_url(reference) and reference.endswith(SUFFIX):
+        kept = read_baseline(Path(reference))
+        return Side(reference, list(kept.rows), results, records=kept.records, pinned=kept.pinned)
     if not is_url(reference) and reference.lower().endswith((".csv", ".json")):
         return Side(reference, _read_file(Path(reference)), results)
     placed = _PLACED.fullmatch(reference)
     place, version = (placed["place"], placed["version"]) if placed else (reference, "HEAD")
     if not is_url(place) and not Path(place).expanduser().is_dir():
-        known = "version like v3 or HEAD~1, no results folder and no .csv or .json file of a leaderboard"
+        known = f"version like v3 or HEAD~1, no results folder and no {SUFFIX}, .csv or .json file of a table"
         raise StoreError(f"{reference!r} is no {known}")
     return _version(place, version, f"{place}:")
+
+
+def find_records(sides: Iterable[Side], keys: Iterable[str], results: str) -> dict[str, Record]:
+    """The records of ``keys``: those that the sides hold themselves, or else those where the sides and the results are.
+
+    Raises:
+        StoreError: a store is unreadable.
+    """
+    members, wanted = list(sides), set(keys)
+    found = {key: record for side in members for key, record in side.records.items() if key in wanted}
+    for location in dict.fromkeys((*(side.location for side in members), results)):
+        found |= RecordStore(location).find(sorted(wanted - found.keys()))
+    return found
 
 
 def _version(location: str, version: str, prefix: str) -> Side:

@@ -86,6 +86,8 @@ def test_only_the_console_prints() -> None:
         ["--help"],
         ["--version"],
         ["run", "--help"],
+        ["gate", "--help"],
+        ["baseline", "pin", "--help"],
         ["import-checkpoint", "--help"],
         ["list"],
         ["list", "--json"],

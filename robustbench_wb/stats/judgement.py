@@ -1,0 +1,86 @@
+"""What a gate says: a judgement per cell and subject, and whether it is open. Data only, no rendering."""
+
+from typing import Final, Literal
+
+from robustbench_wb.errors import ExitCode
+from robustbench_wb.spec import Spec
+from robustbench_wb.stats.comparison import Claim, Pair
+from robustbench_wb.stats.margins import Margins
+from robustbench_wb.store.rows import ScoreRow
+
+Outcome = Literal["passed", "undecided", "regressed", "doubtful", "not comparable", "incomplete", "missing"]
+Against = Literal["baseline", "pinned ancestor"]
+
+ALPHA: Final = 0.05
+"""Level of every test of a gate."""
+_CODES: Final[dict[Outcome, ExitCode]] = {
+    "regressed": ExitCode.REGRESSION,
+    "doubtful": ExitCode.CREDIBILITY,
+    "not comparable": ExitCode.NOT_COMPARABLE,
+    "incomplete": ExitCode.INCOMPLETE,
+    "missing": ExitCode.INCOMPLETE,
+}
+"""The first one that occurs decides: what is known to be bad comes before what could not be judged."""
+
+
+class Judgement(Spec):
+    """What is said of one cell, or of one subject over all its cells."""
+
+    against: Against
+    outcome: Outcome
+    reason: str
+    """One line; empty when it passed."""
+    row: ScoreRow | None = None
+    """The cell, as the judged version has it (missing: as the baseline has it); None for a subject."""
+    margin: float
+    """A share of accuracy, or a relative rise of perplexity."""
+    found: Pair | Claim | None = None
+    """The comparison behind it. A claim is about a subject."""
+    p: float | None = None
+    """One-sided, of a drop beyond the margin; None where it was not tested."""
+    adjusted_p: float | None = None
+    """After Holm's correction for the cells of the family."""
+    smallest: float | None = None
+    """Of what is undecided: the smallest drop that would have been found with 80 % power (as ``margin``)."""
+
+
+class Gate(Spec):
+    """All judgements on a version."""
+
+    baseline: str
+    version: str
+    margins: Margins
+    alpha: float = ALPHA
+    strict: bool = False
+    """Whether what is undecided fails."""
+    judgements: tuple[Judgement, ...]
+    added: tuple[ScoreRow, ...] = ()
+    """Cells that the baseline has not."""
+
+    def failing(self, judgement: Judgement) -> bool:
+        """Whether this alone would close the gate."""
+        return judgement.outcome in _CODES or (self.strict and judgement.outcome == "undecided")
+
+    @property
+    def unproven(self) -> list[Judgement]:
+        """What of a subject, or of its only cell, is undecided: not shown to be worse, nor to be no worse."""
+        groups = [item for item in self.judgements if isinstance(item.found, Claim)]
+        several = {(item.against, *_group(item.found)) for item in groups if isinstance(item.found, Claim)}
+        alone = [
+            item
+            for item in self.judgements
+            if isinstance(item.found, Pair) and (item.against, *_group(item.found.new)) not in several
+        ]
+        return [item for item in (*groups, *alone) if item.outcome == "undecided"]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """OK when the gate is open; else what closed it."""
+        outcomes = {judgement.outcome for judgement in self.judgements}
+        codes = [code for outcome, code in _CODES.items() if outcome in outcomes]
+        undecided = ExitCode.REGRESSION if self.strict and "undecided" in outcomes else ExitCode.OK
+        return codes[0] if codes else undecided
+
+
+def _group(named: Claim | ScoreRow) -> tuple[str, ...]:
+    return (named.task, named.suite, named.scale, named.variant, named.size, named.recipe)

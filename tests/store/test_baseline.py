@@ -1,0 +1,173 @@
+"""Baseline files: what comes back is what went in, the same bytes for the same content, and nothing altered is read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robustbench_wb.errors import HarnessError, MeasurementError, StoreError, UsageError
+from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
+from robustbench_wb.store.side import find_records, read_side
+from tests.store.make import record, row, scored, states, text_row
+
+GIVEN = {"time": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc", "dirty": False}}
+
+
+def version(
+    lost: int = 0, weights: str = "old", *more: str, source: str = "v1", parent: Baseline | None = None
+) -> Baseline:
+    """One accuracy, one perplexity, and a cell for each name in ``more``."""
+    made = record(states(1000 - lost, lost), weights=weights)
+    text = scored((3.0 + np.random.default_rng(lost).random(50)).tolist(), weights=weights)
+    text = replace(text, evidence={"counted": 40.0, "predicted": 50.0})
+    others = {name: record(states(1000, 0), weights=weights, signature=name) for name in more}
+    rows = [row(made), text_row(text), *(row(one, stressor=name) for name, one in others.items())]
+    records = {one.key: one for one in (made, text, *others.values())}
+    return make_baseline("main", source, rows, records, GIVEN, parent)
+
+
+def test_what_was_written_comes_back(tmp_path: Path) -> None:
+    made = version(30)
+    write_baseline(tmp_path / "new" / "main.parquet", made)
+    found = read_baseline(tmp_path / "new" / "main.parquet")
+    assert (found.header, found.rows, list(found.pinned)) == (made.header, made.rows, [])
+    assert found.digest == made.digest
+    for key, given in made.records.items():
+        back = found.records[key]
+        assert (back.key, back.evidence, back.wobble) == (key, given.evidence, given.wobble)
+        np.testing.assert_array_equal(back.ids, given.ids)
+        np.testing.assert_array_equal(back.states, given.states)
+    text = made.rows[1].key
+    np.testing.assert_array_equal(found.records[text].token_losses, made.records[text].token_losses)
+    assert np.isnan(found.records[made.rows[0].key].losses).all()
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_baseline(tmp_path / f"{name}.parquet", version(30))
+    write_baseline(tmp_path / "c.parquet", read_baseline(tmp_path / "a.parquet"))
+    first, second, again = ((tmp_path / f"{name}.parquet").read_bytes() for name in "abc")
+    assert first == second == again
+    assert version(30).digest != version(31).digest
+
+
+def test_other_programs_read_it_and_it_is_small(tmp_path: Path) -> None:
+    made = record(np.random.default_rng(0).integers(0, 2, 10_000).tolist())
+    plain = make_baseline("main", "v1", [row(made)], {made.key: made}, {})
+    write_baseline(tmp_path / "main.parquet", plain)
+    table = pd.read_parquet(tmp_path / "main.parquet")
+    assert table["accuracy"][0] == plain.rows[0].accuracy
+    np.testing.assert_array_equal(table["states"][0], made.states)
+    # Outcomes of no pattern at all need one bit a sample.
+    assert (tmp_path / "main.parquet").stat().st_size < 10_000 / 8 + 20_000
+
+
+def test_a_chain_remembers_every_ancestor_and_keeps_the_first_outcomes() -> None:
+    first = version(10)
+    second = version(20, "newer", "late", source="v2", parent=first)
+    third = version(30, "newest", "late", source="v3", parent=second)
+    assert [ancestor.sha256 for ancestor in third.header.ancestors] == [first.digest, second.digest]
+    assert [(one.source, one.commit, one.cells) for one in third.header.ancestors] == [
+        ("v1", "abc", 2),
+        ("v2", "abc", 3),
+    ]
+    assert third.header.ancestors[0].means == {"adversarial": 0.99}
+    # A cell that came later is held against where it came in.
+    assert [pinned.key for pinned in third.pinned] == [*(one.key for one in first.rows), second.rows[2].key]
+    assert third.records.keys() == {one.key for one in (*third.rows, *third.pinned)}
+
+
+def test_a_baseline_is_a_side_with_its_own_records(tmp_path: Path) -> None:
+    made = version(30)
+    path = tmp_path / "main.parquet"
+    write_baseline(path, made)
+    side = read_side(str(path), str(tmp_path / "nowhere"))
+    assert side.rows == made.rows
+    assert find_records((side,), made.records, str(tmp_path / "nowhere")).keys() == made.records.keys()
+
+
+def test_what_failed_is_no_baseline() -> None:
+    whole, failed = record(states(9, 1)), row(None, 10, "no subject", stressor="fgsm-linf")
+    for rows, records in (([row(whole), failed], {whole.key: whole}), ([row(whole)], {}), ([], {})):
+        with pytest.raises(MeasurementError, match="v1 cannot be a baseline"):
+            make_baseline("main", "v1", rows, records, {})
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+def edited(path: Path) -> None:
+    """A better accuracy, with all that Parquet itself checks put right."""
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("seconds")
+    values = pa.array([value + 1 for value in table["seconds"].to_pylist()])
+    pq.write_table(table.set_column(column, "seconds", values), path)
+
+
+def states_edited(path: Path) -> None:
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("states")
+    values = pa.array([[0] * len(value) for value in table["states"].to_pylist()], table.schema.field("states").type)
+    pq.write_table(table.set_column(column, "states", values), path)
+
+
+def shortened(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def foreign(path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (flipped, "main.parquet'"),
+        (edited, "was changed after it was written"),
+        (states_edited, "was changed after it was written"),
+        (shortened, "no baseline file, or it is damaged"),
+        (foreign, "no baseline file, or it is damaged"),
+        (lambda path: path.write_text("hello"), "no baseline file, or it is damaged"),
+        (lambda path: path.unlink(), "cannot be read: No such file"),
+    ],
+    ids=["flipped", "edited", "states", "shortened", "foreign", "text", "gone"],
+)
+def test_a_damaged_or_edited_file_is_one_clear_line(harm: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "main.parquet"
+    write_baseline(path, version(30))
+    harm(path)
+    with pytest.raises(StoreError) as caught:
+        read_side(str(path), "nowhere")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "main.parquet"
+    made = version(30)
+    write_baseline(path, made)
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(0, len(whole), 211):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            assert read_baseline(path).digest == made.digest
+        except HarnessError:
+            noticed += 1
+    assert noticed > 10
+
+
+def test_names_and_places() -> None:
+    assert baseline_path("main") == Path("baselines/main.parquet")
+    assert baseline_path("main", "else/where.parquet") == Path("else/where.parquet")
+    for name, file in (("../main", None), ("", None), ("main", "main.json")):
+        with pytest.raises(UsageError):
+            baseline_path(name, file)
