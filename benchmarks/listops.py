@@ -3,24 +3,28 @@
 import time
 
 import numpy as np
+import torch
 
+from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.listops.blocks import Parameters, make_block
+from robustbench_wb.tasks.listops.expression import DIGITS, VOCABULARY
 from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
 from robustbench_wb.tasks.listops.generate import balanced_labels, generate, generate_labelled
-from robustbench_wb.tasks.listops.shortcuts import most_frequent, root_and_literals, root_operator
+from robustbench_wb.tasks.task import Split
+from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
 
 COUNT, PART = 100_000, 2000
 
 
 def scores(expressions: Expressions) -> None:
     """What the shortcuts reach: half of the expressions tell the labels, the other half is guessed."""
-    half = len(expressions) // 2
-    parts = [range(at, at + PART) for at in range(0, len(expressions), PART)]
-    length = 1 + int(expressions.lengths.max())
-    for read in (root_operator, root_and_literals):
-        features = np.concatenate([read(token_matrix(expressions, part, length)) for part in parts])
-        guesses = most_frequent(features[:half], expressions.labels[:half], features[half:])
-        print(f"    {read.__name__}: {100 * (guesses == expressions.labels[half:]).mean():.1f} %")
+    half, length = len(expressions) // 2, 1 + int(expressions.lengths.max())
+    for kind in (RootOperator, RootAndLiterals):
+        model = kind(TextShape(vocabulary=VOCABULARY, length=length, classes=DIGITS))
+        model.fit(Split(token_matrix(expressions, range(half), length), expressions.labels[:half]))
+        parts = [range(at, at + PART) for at in range(half, len(expressions), PART)]
+        guesses = [model(torch.from_numpy(token_matrix(expressions, part, length))).argmax(1) for part in parts]
+        print(f"    {kind.name}: {100 * (torch.cat(guesses).numpy() == expressions.labels[half:]).mean():.1f} %")
 
 
 def main() -> None:

@@ -1,17 +1,19 @@
 """Shortcuts of ListOps: the features in plain loops, and the scores known from the published generator."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable
-
 import listops_reference as reference
 import numpy as np
 import pytest
+import torch
 
+from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.listops.blocks import Parameters
-from robustbench_wb.tasks.listops.expression import to_text, to_tokens
+from robustbench_wb.tasks.listops.expression import VOCABULARY, to_text, to_tokens
 from robustbench_wb.tasks.listops.expressions import token_matrix
 from robustbench_wb.tasks.listops.generate import generate
-from robustbench_wb.tasks.listops.shortcuts import most_frequent, root_and_literals, root_operator
+from robustbench_wb.tasks.listops.shortcuts import root_and_literals, root_operator
+from robustbench_wb.tasks.task import Split
+from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
+from robustbench_wb.training.shortcuts.shortcut import Lookup
 
 
 def literals(text: str) -> list[str]:
@@ -41,26 +43,13 @@ def test_samples_that_are_no_expressions_have_features_too() -> None:
     assert root_and_literals(tokens).tolist() == [7 * 11 + 10, 4 * 11 + 10]
 
 
-def test_most_frequent_labels() -> None:
-    features, labels = np.array([3, 3, 3, 8, 8, 0]), np.array([1, 5, 5, 6, 2, 5])
-    assert most_frequent(features, labels, np.array([8, 3, 0, 4, 99])).tolist() == [2, 5, 5, 5, 5]
-
-
-def test_most_frequent_labels_in_loops() -> None:
-    draw = np.random.RandomState(0)
-    features, labels, asked = draw.randint(40, size=3000), draw.randint(10, size=3000), draw.randint(40, size=500)
-    counts: dict[int, Counter[int]] = defaultdict(Counter)
-    for feature, label in zip(features, labels, strict=True):
-        counts[feature][label] += 1
-    expected = [min(counts[one], key=lambda label: (-counts[one][label], label)) for one in asked]
-    assert most_frequent(features, labels, asked).tolist() == expected
-
-
-@pytest.mark.parametrize(("read", "score"), [(root_operator, 0.365), (root_and_literals, 0.481)])
-def test_published_scores(read: Callable[[np.ndarray], np.ndarray], score: float) -> None:
+@pytest.mark.parametrize(("kind", "score"), [(RootOperator, 0.365), (RootAndLiterals, 0.481)])
+def test_published_scores(kind: type[Lookup], score: float) -> None:
     """Both samples have an error: the known scores one of 0.6 points."""
     found = generate(8000, Parameters(), 0, "tests")
-    features = np.concatenate([read(token_matrix(found, range(at, at + 2000), 2000)) for at in range(0, 8000, 2000)])
-    guesses = most_frequent(features[:4000], found.labels[:4000], features[4000:])
+    model = kind(TextShape(vocabulary=VOCABULARY, length=2000, classes=10))
+    model.fit(Split(token_matrix(found, range(4000), 2000), found.labels[:4000]))
+    tokens = torch.from_numpy(token_matrix(found, range(4000, 8000), 2000))
+    hits = model(tokens).argmax(1).numpy() == found.labels[4000:]
     error = np.hypot(0.006, (score * (1 - score) / 4000) ** 0.5)
-    assert abs((guesses == found.labels[4000:]).mean() - score) < 2 * error
+    assert abs(hits.mean() - score) < 2 * error

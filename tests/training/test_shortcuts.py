@@ -1,6 +1,6 @@
 """Shortcuts against scikit-learn and plain loops."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.tasks.catalogue import find_task
@@ -17,7 +18,7 @@ from robustbench_wb.training.shortcuts.catalogue import SHORTCUTS
 from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
 from robustbench_wb.training.shortcuts.majority import Majority
 from robustbench_wb.training.shortcuts.pixels import Pixels
-from robustbench_wb.training.shortcuts.shortcut import Shortcut
+from robustbench_wb.training.shortcuts.shortcut import Lookup, Shortcut
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,39 @@ def test_lookups_are_the_most_frequent_labels(listops: Dataset) -> None:
     assert accuracy(fitted(RootOperator, listops), listops.test) == np.mean(guesses == listops.test.labels)
     assert 0.08 < accuracy(fitted(Majority, listops), listops.test) < 0.12
     assert accuracy(fitted(RootAndLiterals, listops), listops.test) > 0.7  # short expressions are hardly nested
+
+
+class FirstToken(Lookup):
+    """For tests: the feature is the first id of a row."""
+
+    name = "first-token"
+    kinds = 100
+
+    def features(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0]
+
+
+def guessed(features: list[int], labels: list[int], asked: list[int]) -> list[int]:
+    model = FirstToken(TextShape(vocabulary=100, length=1, classes=10))
+    model.fit(Split(np.array(features, np.int32)[:, None], np.array(labels)))
+    guesses: list[int] = model(torch.tensor(asked)[:, None]).argmax(1).tolist()
+    return guesses
+
+
+def test_the_smallest_label_wins_a_tie_and_what_was_never_seen_gets_the_most_frequent_of_all() -> None:
+    assert guessed([3, 3, 3, 8, 8, 0], [1, 5, 5, 6, 2, 5], [8, 3, 0, 4, 99]) == [2, 5, 5, 5, 5]
+
+
+def test_lookups_in_loops() -> None:
+    draw = np.random.RandomState(0)
+    features, labels, asked = (
+        draw.randint(top, size=size).tolist() for top, size in ((40, 3000), (10, 3000), (40, 500))
+    )
+    counts: dict[int, Counter[int]] = defaultdict(Counter)
+    for feature, label in zip(features, labels, strict=True):
+        counts[feature][label] += 1
+    expected = [min(counts[one], key=lambda label: (-counts[one][label], label)) for one in asked]
+    assert guessed(features, labels, asked) == expected
 
 
 def test_padding_and_batching_change_nothing(listops: Dataset) -> None:

@@ -36,18 +36,3 @@ def root_and_literals(tokens: NDArray[np.integer]) -> NDArray[np.int64]:
     values = np.full(len(tokens), _NO_DIGIT, np.int64)
     values[some] = apply(root[some] - FIRST - DIGITS, counts[some])
     return root * (DIGITS + 1) + values
-
-
-def most_frequent(
-    features: NDArray[np.int64], labels: NDArray[np.int64], asked: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The most frequent label of each asked feature among samples, int64 (len(asked),).
-
-    ``features`` and ``labels`` are those of the samples, (N,), not negative. The smallest label wins a tie; a feature
-    that no sample has gets the most frequent label of all.
-    """
-    many, classes = 1 + int(max(features.max(), asked.max())), 1 + int(labels.max())
-    counts = np.bincount(features * classes + labels, minlength=many * classes).reshape(many, classes)
-    counts[~counts.any(1)] = counts.sum(0)
-    best: NDArray[np.int64] = counts.argmax(1)
-    return best[asked]
