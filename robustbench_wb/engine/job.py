@@ -69,7 +69,7 @@ class Prepared:
         Raises:
             SubjectError: it cannot be had.
         """
-        if isinstance(subject.source, type):
+        if subject.is_shortcut:
             return fitted(subject, dataset, self.device)
         label = _label(subject, dataset)
         return obtain_subject(subject, dataset, self.plan.seed, self.device, label, progress or self.progress)

@@ -126,6 +126,12 @@ def panel_title(panel: Panel) -> str:
     return f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
 
 
+def suite_title(row: ScoreRow, version: int | None) -> str:
+    """Task, scale and suite of a row, and the version of its table where it has one."""
+    table = f", table v{version}" if version is not None else ""
+    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}{table}"
+
+
 def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     """Stressors in the order given, but the clean one first; strengths ascending."""
     stressors = list(dict.fromkeys(row.stressor for row in rows))

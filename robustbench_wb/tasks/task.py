@@ -38,6 +38,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, rows: slice) -> "Split":
+        """Some of the samples."""
+        sizes = None if self.sizes is None else self.sizes[rows]
+        return Split(self.inputs[rows], self.labels[rows], self.texts[rows], sizes)
+
     def digest(self) -> str:
         """SHA-256 (hex) over shape and bytes of inputs, labels and texts: one changed pixel or letter changes it."""
         sha = hashlib.sha256(f"{self.inputs.shape}{self.labels.shape}".encode())
