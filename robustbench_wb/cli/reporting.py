@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 
-from robustbench_wb.cli.harness import diff
+from robustbench_wb.cli.harness import compare_sides
 from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.report.html.gallery import Gallery, galleries
@@ -48,7 +48,7 @@ def report(
         curves=curves(side.rows, records),
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
-        comparison=None if against is None else diff(against, version, results),
+        comparison=None if against is None else compare_sides(read_side(against, results), side, results),
         gallery=_gallery(side, records, data_dir) if gallery else (),
     )
 
