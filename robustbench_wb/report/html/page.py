@@ -16,6 +16,7 @@ from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks
 from robustbench_wb.report.details import details_blocks
 from robustbench_wb.report.html.gallery import Gallery
+from robustbench_wb.report.html.layer_plots import layer_parts
 from robustbench_wb.report.html.matrix import matrix
 from robustbench_wb.report.html.numbers import LEFT_OUT, numbers
 from robustbench_wb.report.html.panel import PanelRows, panels
@@ -94,6 +95,7 @@ def _panel(own: PanelRows, version: int | None) -> dict[str, Any]:
         "title": own.title,
         "matrix": matrix(own, version),
         "figures": [(title, shown) for title, shown in figures if shown],
+        "layers": layer_parts(own),
         "numbers": numbers(own),
     }
 
