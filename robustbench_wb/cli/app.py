@@ -17,6 +17,7 @@ from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.show import show_command
 from robustbench_wb.cli.train import train_command
+from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
@@ -45,6 +46,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("gate", epilog=EPILOG)(gate_command)
+app.command("verify", epilog=EPILOG)(verify_command)
 app.add_typer(baseline_app, name="baseline")
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)
