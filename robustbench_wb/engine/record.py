@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from robustbench_wb.stressors.protocol import ProtocolName
 
 Metric = Literal["accuracy", "perplexity"]
 """What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
+
+Slot = tuple[str, str, str, str, str, str, str, str, int]
+"""What a row of a table stands for: a later measurement of the same slot replaces it."""
 
 SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
@@ -97,6 +100,17 @@ class Cell(Spec):
     """Shorter side of the images in pixels; 0 where there are none."""
     family: str = ""
     """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
+
+    @property
+    def slot(self) -> Slot:
+        """Where its row stands in a table."""
+        return slot(self)
+
+
+def slot(named: Spec) -> Slot:
+    """The names of a cell, or of its row, that make its slot."""
+    names = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
+    return cast("Slot", tuple(getattr(named, name) for name in names))
 
 
 @dataclass(frozen=True, eq=False)

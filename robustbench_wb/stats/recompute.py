@@ -28,10 +28,10 @@ _COSTS = ("forwards", "backwards", "wobble", "seconds")
 def keys_of(row: ScoreRow) -> list[str]:
     """Keys that a row's record may have: the one written, and those of what the row says was measured."""
     own = [row.key] if row.key else []
-    return list(dict.fromkeys([*own, *(identity.key for identity in _identities(row))]))
+    return list(dict.fromkeys([*own, *(identity.key for identity in identities_of(row))]))
 
 
-def _identities(row: ScoreRow) -> list[Identity]:
+def identities_of(row: ScoreRow) -> list[Identity]:
     """What the row says was measured, in every version of the schema; none where there was no subject."""
     if not row.signature:
         return []
@@ -95,7 +95,7 @@ def _from_counts(row: ScoreRow) -> Columns:
         counts = {State.ROBUST: row.robust, State.BROKEN: row.broken, State.WRONG: row.wrong}
         judged = sum(counts.values())
         columns |= {**accuracies(counts, row.n), "not_run": row.n - judged - row.errored}
-    keys = [identity.key for identity in _identities(row)]
+    keys = [identity.key for identity in identities_of(row)]
     if keys and row.key not in keys:
         columns["key"] = keys[0]
     return columns

@@ -6,13 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from robustbench_wb.engine.record import Metric
+from robustbench_wb.engine.record import Metric, Slot, slot
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
-
-Slot = tuple[str, str, str, str, str, str, str, str, int]
-"""What a row stands for: a later measurement of the same slot replaces it."""
 
 Panel = tuple[str, str, str, int, Metric, ProtocolName]
 """Task, scale, suite, its version, metric and protocol: only rows that share them stand in one table or ranking."""
@@ -170,8 +167,7 @@ class ScoreRow(Spec):
     @property
     def slot(self) -> Slot:
         """What the row stands for in its table."""
-        names = (self.task, self.variant, self.size, self.recipe, self.scale, self.suite)
-        return (*names, self.stressor, self.strength, self.seed)
+        return slot(self)
 
     @property
     def panel(self) -> Panel:
