@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,12 +102,25 @@ class Cell(Spec):
     """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
 
     @property
+    def label(self) -> str:
+        """``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+        return label(self)
+
+    @property
     def slot(self) -> Slot:
         """Where its row stands in a table."""
         return slot(self)
 
 
-def slot(named: Spec) -> Slot:
+def label(named: Any) -> str:
+    """What a cell, or its row, is called: ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+    variant = f"{named.variant}-{named.size}" if named.size else named.variant
+    stressor = f"{named.stressor}@{named.strength}" if named.strength else named.stressor
+    subject = " ".join(part for part in (variant, named.recipe, f"seed {named.seed}") if part)
+    return f"{named.task} {named.scale} {named.suite}: {subject}, {stressor}"
+
+
+def slot(named: Any) -> Slot:
     """The names of a cell, or of its row, that make its slot."""
     names = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
     return cast("Slot", tuple(getattr(named, name) for name in names))

@@ -6,6 +6,7 @@ from typing import Any
 
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
+from robustbench_wb.stats.explanation import Explanation
 from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.stats.verification import Verification
 from robustbench_wb.store.rows import ScoreRow
@@ -37,6 +38,11 @@ def verify_json(found: Verification) -> str:
         for entry, item in zip(content[name], getattr(found, name), strict=True):
             entry["row"] = list(item.row.slot)
     return value_json({**content, "exit_code": int(found.exit_code)})
+
+
+def explain_json(found: Iterable[Explanation]) -> str:
+    """``{"cells": [...]}``, with the fields of :class:`Explanation`."""
+    return value_json({"cells": [plain(item) for item in found]})
 
 
 def value_json(value: dict[str, Any]) -> str:

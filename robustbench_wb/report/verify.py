@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from robustbench_wb.engine.record import label
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.report.gate import subject_text
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.verification import Rerun, Verification
-from robustbench_wb.store.rows import ScoreRow
 
 _COLUMNS: Final = (
     Column("row", "right"),
@@ -30,14 +28,14 @@ _WHY: Final = {
 def verify_blocks(found: Verification) -> list[Block]:
     """The verdict, then every value that is not what it must be, then the cells that were measured again."""
     rows = tuple(
-        (str(item.number), cell_text(item.row), item.column, _short(item.written), _short(item.found), item.reason)
+        (str(item.number), label(item.row), item.column, _short(item.written), _short(item.found), item.reason)
         for item in found.discrepancies
     )
     blocks = [Block(headline(found), (), (), tuple(_counts(found)))]
     if rows:
         blocks.append(Block("not what it must be", _COLUMNS, rows))
     if found.missing:
-        lacking = tuple(f"row {item.number}: {cell_text(item.row)}" for item in found.missing)
+        lacking = tuple(f"row {item.number}: {label(item.row)}" for item in found.missing)
         blocks.append(Block("no record in the store", (), (), lacking))
     if found.reruns:
         title = f"measured again, drawn by seed {found.seed}"
@@ -51,14 +49,9 @@ def headline(found: Verification) -> str:
     return f"{found.name}: " + ("verified" if code == ExitCode.OK else f"failed, {_WHY[code]} (exit code {int(code)})")
 
 
-def cell_text(row: ScoreRow) -> str:
-    """``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
-    return f"{subject_text(row)}, {cell_label(row)}"
-
-
 def rerun_text(item: Rerun) -> str:
     """What became of some samples that were measured again."""
-    head = f"row {item.number}: {cell_text(item.row)}: samples {', '.join(map(str, item.ids))}: "
+    head = f"row {item.number}: {label(item.row)}: samples {', '.join(map(str, item.ids))}: "
     if item.reason:
         return f"{head}cannot be measured again: {item.reason}"
     parts = [f"{what} of {', '.join(map(str, ids))} is another one" for what, ids in _unlike(item) if ids]
