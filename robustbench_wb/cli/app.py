@@ -9,6 +9,7 @@ from robustbench_wb.cli import console
 from robustbench_wb.cli.baseline import baseline_app
 from robustbench_wb.cli.diff import diff_command
 from robustbench_wb.cli.doctor import doctor_command
+from robustbench_wb.cli.explain import explain_command
 from robustbench_wb.cli.gate import gate_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
@@ -17,12 +18,14 @@ from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.show import show_command
 from robustbench_wb.cli.train import train_command
+from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
     "Exit codes: 0 fine, 1 the gate found a regression, 2 the request or its input is wrong, 3 nothing of the two "
-    "sides can be compared (gate: a cell), 4 some cell could not be measured or a check of the doctor failed, 5 a "
-    "number of the gated version may not be believed, 70 the harness itself failed, "
+    "sides can be compared (gate: a cell; verify: one cannot be measured again), 4 some cell could not be measured, "
+    "lacks its record, or a check of the doctor failed, 5 a number may not be believed (gate, verify), "
+    "70 the harness itself failed, "
     "130 interrupted (the same command goes on where it stopped)."
 )
 
@@ -45,6 +48,8 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("gate", epilog=EPILOG)(gate_command)
+app.command("verify", epilog=EPILOG)(verify_command)
+app.command("explain", epilog=EPILOG)(explain_command)
 app.add_typer(baseline_app, name="baseline")
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)

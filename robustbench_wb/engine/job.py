@@ -48,12 +48,17 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
 class Prepared:
     """Everything that can be wrong with a request is found while one of these is made.
 
+    Args:
+        request: what is asked for.
+        progress: told what is done.
+        may_train: whether a subject that is not in the cache is trained; else it cannot be had.
+
     Raises:
         UsageError: the request, the device or the data cannot be used.
     """
 
-    def __init__(self, request: RunRequest, progress: Progress) -> None:
-        self.request, self.progress = request, progress
+    def __init__(self, request: RunRequest, progress: Progress, may_train: bool = True) -> None:
+        self.request, self.progress, self.may_train = request, progress, may_train
         self.plan: Plan = make_plan(request)
         self.device = choose_device(request.device)
         self.datasets = [task.task.load(request.data_dir) for task in self.plan.tasks]
@@ -72,7 +77,8 @@ class Prepared:
         if subject.is_shortcut:
             return fitted(subject, dataset, self.device)
         label = _label(subject, dataset)
-        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, progress or self.progress)
+        told = progress or self.progress
+        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, told, self.may_train)
 
     def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained, progress: Progress) -> Subject:
         """The same, trained on what a stressor makes of the training split.
@@ -86,7 +92,8 @@ class Prepared:
             )
         found = stressor.contaminate(dataset, self.plan.seed, self.request.data_dir)
         label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
-        trained = obtain_subject(subject, found.dataset, self.plan.seed, self.device, label, progress)
+        seed, device = self.plan.seed, self.device
+        trained = obtain_subject(subject, found.dataset, seed, device, label, progress, self.may_train)
         return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))
 
 

@@ -62,6 +62,13 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def rows(self, rows: NDArray[np.int64]) -> "Samples":
+        """The samples in some rows: what becomes of one does not depend on which others there are."""
+        texts = [self.texts[row] for row in rows] if self.texts else ()
+        sizes = None if self.sizes is None else self.sizes[rows]
+        some = replace(self, ids=self.ids[rows], inputs=self.inputs[rows], labels=self.labels[rows])
+        return replace(some, texts=texts, sizes=sizes)
+
 
 def jobs(
     model: nn.Module,

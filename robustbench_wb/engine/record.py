@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from robustbench_wb.stressors.protocol import ProtocolName
 
 Metric = Literal["accuracy", "perplexity"]
 """What a cell's samples amount to: a share of right answers, or the exponential of their mean loss."""
+
+Slot = tuple[str, str, str, str, str, str, str, str, int]
+"""What a row of a table stands for: a later measurement of the same slot replaces it."""
 
 SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
@@ -97,6 +100,30 @@ class Cell(Spec):
     """Shorter side of the images in pixels; 0 where there are none."""
     family: str = ""
     """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
+
+    @property
+    def label(self) -> str:
+        """``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+        return label(self)
+
+    @property
+    def slot(self) -> Slot:
+        """Where its row stands in a table."""
+        return slot(self)
+
+
+def label(named: Any) -> str:
+    """What a cell, or its row, is called: ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+    variant = f"{named.variant}-{named.size}" if named.size else named.variant
+    stressor = f"{named.stressor}@{named.strength}" if named.strength else named.stressor
+    subject = " ".join(part for part in (variant, named.recipe, f"seed {named.seed}") if part)
+    return f"{named.task} {named.scale} {named.suite}: {subject}, {stressor}"
+
+
+def slot(named: Any) -> Slot:
+    """The names of a cell, or of its row, that make its slot."""
+    names = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
+    return cast("Slot", tuple(getattr(named, name) for name in names))
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,21 +60,21 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
     with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets, trial)) as whole:
         progress = Tied(job.progress, whole)
         for task, dataset, own in zip(job.plan.tasks, job.datasets, trial, strict=True):
-            bench = _Bench(job, ledger, task, dataset, progress, own)
+            bench = Bench(job, ledger, task, dataset, progress, own)
             for subject in (*task.subjects, *shortcut_plans(dataset)):
                 cells += bench.graded(list(bench.cells(subject)))
     return cells
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """The cells that are measured together."""
 
     rungs: tuple[Stressor, ...]
     identities: tuple[Identity, ...]
 
 
-class _Bench:
+class Bench:
     """One task, ready to have subjects measured on it."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Bench:
                 _log.debug("no contaminated subject", exc_info=True)
                 yield from self._failed(plan, [alone], _NO_SUBJECT, str(error))
                 continue
-            keys = [identity.key for step in self._steps(subject, alone) for identity in step.identities]
+            keys = [identity.key for step in self.steps(subject, alone) for identity in step.identities]
             self.known = {**self.known, **self.ledger.find(keys)}
             yield from self._climb(plan, subject, alone, before)
 
@@ -156,7 +156,7 @@ class _Bench:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
         own = [ladder for ladder in self.task.ladders if not isinstance(ladder.rungs[0], Retrained)]
         ladders = [ladder for ladder in own if not self.surrogates.lacking(ladder)]
-        steps = [step for ladder in ladders for step in self._steps(subject, ladder)]
+        steps = [step for ladder in ladders for step in self.steps(subject, ladder)]
         keys = [identity.key for step in steps for identity in step.identities]
         if self.probe is not None:
             keys.append(self._identity(subject, self.probe, ()).key)
@@ -198,15 +198,15 @@ class _Bench:
             for cell, row in zip(cells, found, strict=True)
         ]
 
-    def _steps(self, subject: Subject, ladder: Ladder) -> list["_Step"]:
+    def steps(self, subject: Subject, ladder: Ladder) -> list["Step"]:
         """The parts of a ladder that are measured one after the other: all rungs at once, or each after the last."""
         names = tuple(stressor.strength for stressor in ladder.rungs)
         if ladder.rungs[0].sweeps and len(names) > 1:
-            return [_Step(ladder.rungs, tuple(self._identity(subject, rung, names) for rung in ladder.rungs))]
+            return [Step(ladder.rungs, tuple(self._identity(subject, rung, names) for rung in ladder.rungs))]
         adversarial = ladder.rungs[0].adversarial()
         before = [names[:level] if adversarial else () for level in range(len(names))]
         return [
-            _Step((rung,), (self._identity(subject, rung, done),))
+            Step((rung,), (self._identity(subject, rung, done),))
             for rung, done in zip(ladder.rungs, before, strict=True)
         ]
 
@@ -214,8 +214,8 @@ class _Bench:
         self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8] | None
     ) -> Iterator[Measured]:
         """Measure one stressor at ascending strengths; what a lower strength broke is not tried again."""
-        for step in self._steps(subject, ladder):
-            cells = [self._cell(plan, rung) for rung in step.rungs]
+        for step in self.steps(subject, ladder):
+            cells = [self.cell(plan, rung) for rung in step.rungs]
             try:
                 with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self._cost(plan))):
                     measured = self._measure(cells, step, subject, before)
@@ -230,7 +230,7 @@ class _Bench:
                 before = last.states
 
     def _measure(
-        self, cells: list[Cell], step: "_Step", subject: Subject, before: NDArray[np.int8] | None
+        self, cells: list[Cell], step: "Step", subject: Subject, before: NDArray[np.int8] | None
     ) -> list[Measured]:
         """Find the records of a step or make them. A record with errored samples is shown but not kept.
 
@@ -252,7 +252,7 @@ class _Bench:
     def _make(
         self,
         label: str,
-        step: "_Step",
+        step: "Step",
         subject: Subject,
         before: NDArray[np.int8] | None,
         layers: bool,
@@ -334,7 +334,8 @@ class _Bench:
             seed=self.job.plan.seed,
         )
 
-    def _cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:
+    def cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:
+        """The names of a measurement."""
         shape = self.dataset.shape
         return Cell(
             suite=self.job.plan.suite,
@@ -360,7 +361,7 @@ class _Bench:
         """Error rows for every cell of some ladders."""
         for ladder in ladders:
             for stressor in ladder.rungs:
-                yield Measured(self._cell(plan, stressor), None, card, None, False, len(self.samples), error)
+                yield Measured(self.cell(plan, stressor), None, card, None, False, len(self.samples), error)
 
 
 def _label(cells: Sequence[Cell]) -> str:

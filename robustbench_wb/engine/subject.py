@@ -42,12 +42,19 @@ class Subject:
 
 
 def obtain_subject(
-    plan: SubjectPlan, dataset: Dataset, seed: int, device: torch.device, label: str, progress: Progress
+    plan: SubjectPlan,
+    dataset: Dataset,
+    seed: int,
+    device: torch.device,
+    label: str,
+    progress: Progress,
+    may_train: bool = True,
 ) -> Subject:
     """Train the subject, or find it in the cache, or load its checkpoint.
 
     Raises:
-        SubjectError: it cannot be built, does not behave like a classifier, or its training diverged.
+        SubjectError: it cannot be built, does not behave like a classifier, its training diverged, or it is not trained
+            yet and ``may_train`` is false.
         CheckpointError: the given checkpoint cannot be used.
     """
     dataset = as_taken(plan, dataset)
@@ -59,7 +66,7 @@ def obtain_subject(
         # It may bring weights of its own: training that starts elsewhere is another training.
         model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
         probe(first.to(device), shape, device)
-    trained = _weights(plan, make, model_code, dataset, seed, device, label, progress)
+    trained = _weights(plan, make, model_code, dataset, seed, device, label, progress, may_train)
 
     def ready() -> nn.Module:
         model = make()
@@ -145,9 +152,11 @@ def _weights(
     device: torch.device,
     label: str,
     progress: Progress,
+    may_train: bool,
 ) -> Trained:
     if plan.checkpoint is not None:
         model = make()
         put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
         return Trained(model.state_dict(), weights_digest(model.state_dict()), 0.0, fresh=False)
-    return obtain(make, model_code, plan.recipe, seed, dataset.train, device, numerics(device), label, progress)
+    known = (make, model_code, plan.recipe, seed, dataset.train, device, numerics(device))
+    return obtain(*known, label, progress, may_train)

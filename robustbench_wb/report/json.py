@@ -6,7 +6,9 @@ from typing import Any
 
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
+from robustbench_wb.stats.explanation import Explanation
 from robustbench_wb.stats.judgement import Gate
+from robustbench_wb.stats.verification import Verification
 from robustbench_wb.store.rows import ScoreRow
 
 
@@ -27,6 +29,20 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
 def gate_json(gate: Gate) -> str:
     """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
+
+
+def verify_json(found: Verification) -> str:
+    """The fields of :class:`Verification`, rows by their slot, with the ``exit_code`` that the command ends with."""
+    content = plain(found)
+    for name in ("discrepancies", "missing", "reruns"):
+        for entry, item in zip(content[name], getattr(found, name), strict=True):
+            entry["row"] = list(item.row.slot)
+    return value_json({**content, "exit_code": int(found.exit_code)})
+
+
+def explain_json(found: Iterable[Explanation]) -> str:
+    """``{"cells": [...]}``, with the fields of :class:`Explanation`."""
+    return value_json({"cells": [plain(item) for item in found]})
 
 
 def value_json(value: dict[str, Any]) -> str:

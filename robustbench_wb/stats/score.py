@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.credibility.check import Credibility
-from robustbench_wb.engine.record import Measured, Record, State
+from robustbench_wb.engine.record import Identity, Measured, Metric, Record, State
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
@@ -33,55 +33,76 @@ def score_rows(measured: Iterable[Measured]) -> list[ScoreRow]:
     lower confidence bound is one for the true mean. What exceeds the largest float is cut there.
     """
     cells = list(measured)
-    return [_row(cell, beside) for cell, beside in zip(cells, beside_shortcuts(cells), strict=True)]
+    return [_row(cell, beside).sealed() for cell, beside in zip(cells, beside_shortcuts(cells), strict=True)]
 
 
-def _row(measured: Measured, beside: Beside | None) -> ScoreRow:
-    record, identity, subject = measured.record, measured.identity, measured.subject
+def from_record(record: Record | None, metric: Metric, samples: int, error: str = "") -> dict[str, Any]:
+    """The columns that the record of a cell decides, for so many samples asked for; without one, nothing was judged."""
     counts = {state: record.count(state) if record is not None else 0 for state in State}
     losses = _losses(record)
-    if measured.cell.metric == "perplexity":
+    if metric == "perplexity":
         judged, errored = losses.size, counts[State.ERRORED] + counts[State.SCORED] - losses.size
     else:
         judged, errored = counts[State.ROBUST] + counts[State.BROKEN] + counts[State.WRONG], counts[State.ERRORED]
-    n = max(measured.samples, judged + errored)
-    numbers = _perplexity(losses, n) if measured.cell.metric == "perplexity" else _accuracy(counts, n)
-    return ScoreRow(
-        **measured.cell.model_dump(),
-        signature=identity.signature if identity else "",
-        n=n,
-        **numbers,
-        robust=counts[State.ROBUST],
-        broken=counts[State.BROKEN],
-        wrong=counts[State.WRONG],
-        errored=errored,
+    n = max(samples, judged + errored)
+    return {
+        "n": n,
+        **(_perplexity(losses, n) if metric == "perplexity" else accuracies(counts, n)),
+        "robust": counts[State.ROBUST],
+        "broken": counts[State.BROKEN],
+        "wrong": counts[State.WRONG],
+        "errored": errored,
         # Samples that the record does not mention were not run either.
-        not_run=n - judged - errored,
-        status=_status(judged, n, measured.error),
-        error=" ".join(measured.error.split()),
-        wobble=record.wobble if record is not None else 0,
-        forwards=_mean(record, "forwards"),
-        backwards=_mean(record, "backwards"),
-        seconds=record.seconds if record is not None else 0.0,
-        parameters=subject.parameters,
-        train_seconds=subject.train_seconds,
-        weights=subject.weights,
-        data=identity.data if identity else "",
-        samples=identity.samples if identity else "",
-        stressor_code=identity.stressor_code if identity else "",
-        model_code=identity.model_code if identity else "",
-        numerics=identity.numerics if identity else "",
-        ladder=" ".join(identity.ladder) if identity else "",
-        key=identity.key if identity else "",
+        "not_run": n - judged - errored,
+        "status": status_of(judged, n, error),
+        "wobble": record.wobble if record is not None else 0,
+        "forwards": _mean(record, "forwards"),
+        "backwards": _mean(record, "backwards"),
+        "seconds": record.seconds if record is not None else 0.0,
+        "realised": _share(record, "changed", "units"),
+        "obeyed": _share(record, "hit", "aimed"),
+        "perturbed": record.perturbed if record is not None else "",
+        "cut": _share(record, "cut", "texts"),
+        "empty": _share(record, "empty", "texts"),
+    }
+
+
+def from_identity(identity: Identity) -> dict[str, str | int]:
+    """The columns that say what was measured."""
+    same = ("signature", "data", "samples", "stressor_code", "weights", "model_code", "numerics", "seed", "key")
+    return {**{name: getattr(identity, name) for name in same}, "ladder": " ".join(identity.ladder)}
+
+
+def from_layers(content: Mapping[str, Any]) -> dict[str, float]:
+    """The means that have a column of their own, from the JSON of the column ``layers``; those that are defined."""
+    lists = {name: content["measures"][name]["mean"] for name in LAYER_MEANS}
+    means = {name: np.mean(np.array(values, dtype=np.float64)) for name, values in lists.items()}
+    return {name: float(mean) for name, mean in means.items() if isfinite(mean)}
+
+
+def from_credibility(found: Credibility) -> dict[str, Any]:
+    """Grade and checks."""
+    return {"grade": found.grade, "checks": canonical_json(found.checks)}
+
+
+def _row(measured: Measured, beside: Beside | None) -> ScoreRow:
+    cell, subject = measured.cell, measured.subject
+    nothing = dict.fromkeys(("signature", "data", "samples", "stressor_code", "model_code", "numerics", "ladder"), "")
+    columns = {
+        **(from_identity(measured.identity) if measured.identity is not None else {**nothing, "key": ""}),
+        **cell.model_dump(),
+        **from_record(measured.record, cell.metric, measured.samples, measured.error),
+        "error": " ".join(measured.error.split()),
+        "parameters": subject.parameters,
+        "train_seconds": subject.train_seconds,
+        "weights": subject.weights,
         **_layers(measured.layers),
-        **_credibility(measured.credibility),
-        realised=_share(record, "changed", "units") if subject.contaminated[1] == 0 else _ratio(*subject.contaminated),
-        obeyed=_share(record, "hit", "aimed"),
-        perturbed=record.perturbed if record is not None else "",
-        cut=_share(record, "cut", "texts"),
-        empty=_share(record, "empty", "texts"),
+        **(from_credibility(measured.credibility) if measured.credibility is not None else {}),
         **(beside.model_dump() if beside is not None else {}),
-    )
+    }
+    if subject.contaminated[1]:
+        columns["realised"] = _ratio(*subject.contaminated)
+    return ScoreRow.model_validate(columns)
 
 
 def _share(record: Record | None, part: str, whole: str) -> float | None:
@@ -93,31 +114,24 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _credibility(found: Credibility | None) -> dict[str, Any]:
-    """Grade and checks; nothing where there is none."""
-    return {"grade": found.grade, "checks": canonical_json(found.checks)} if found is not None else {}
-
-
 def _layers(pair: LayerPair | None) -> dict[str, Any]:
     """What the layers amount to, and all of it as JSON; nothing where they were not measured."""
     if pair is None:
         return {}
     table, clean = pair.stressed, pair.clean is pair.stressed
-    means = {name: table.mean(name).mean() for name in LAYER_MEANS}
     content = {
         "n": len(table.ids),
         "measures": table.plain(),
         "drift": {} if clean else {name: moved.plain() for name, moved in pair.drift.items()},
     }
-    return {
-        **{name: float(mean) for name, mean in means.items() if isfinite(mean)},
-        "layers": canonical_json(content),
-    }
+    return {**from_layers(content), "layers": canonical_json(content)}
 
 
-def _accuracy(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
+def accuracies(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
+    """Accuracy and its bounds; see :func:`score_rows`."""
     robust, best = counts[State.ROBUST], n - counts[State.BROKEN] - counts[State.WRONG]
     return {
+        **dict.fromkeys(("perplexity", "perplexity_low", "perplexity_high")),
         "accuracy": robust / n if n else 0.0,
         "low": wilson(robust, n).low,
         "high": wilson(best, n).high,
@@ -150,7 +164,8 @@ def _exp(loss: float) -> float:
     return exp(min(max(loss, 0.0), _LARGEST))
 
 
-def _status(judged: int, n: int, error: str) -> Status:
+def status_of(judged: int, n: int, error: str) -> Status:
+    """What a row says of itself that has so many judged samples of ``n``."""
     if judged == 0:
         return "error"
     return "incomplete" if judged < n or error else "ok"

@@ -74,11 +74,22 @@ class RecordStore:
         Raises:
             StoreError: the store is unreadable, or a row is not what was written (the message names its key).
         """
+        found, damaged = self.examine(keys)
+        for reason in damaged.values():
+            raise StoreError(reason)
+        return found
+
+    def examine(self, keys: Sequence[str]) -> tuple[dict[str, Record], dict[str, str]]:
+        """The stored records among ``keys``, and of those that are not what was written, why.
+
+        Raises:
+            StoreError: the store is unreadable as a whole.
+        """
         wanted = set(keys)
         with store_errors(self.location, "read"):
             table = self._open()
             if table is None or not wanted:
-                return {}
+                return {}, {}
             rows = read(table, "key", sorted(wanted))
         first: dict[str, tuple[int, str, int]] = {}
         order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
@@ -89,7 +100,14 @@ class RecordStore:
             field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names
         }
         columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
-        return {key: _read_row(columns, index) for key, (_, _, index) in first.items()}
+        found: dict[str, Record] = {}
+        damaged: dict[str, str] = {}
+        for key, (_, _, index) in first.items():
+            try:
+                found[key] = _read_row(columns, index)
+            except StoreError as error:
+                damaged[key] = str(error)
+        return found, damaged
 
     def append(self, record: Record) -> None:
         """Add one record in one atomic commit. The first record of a key wins; later ones are ignored.

@@ -1,16 +1,15 @@
 """One line of a score table: what was measured, how it came out, and everything that identifies it."""
 
+from collections.abc import Iterable
 from math import isnan
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from robustbench_wb.engine.record import Metric
-from robustbench_wb.spec import Spec
+from robustbench_wb.engine.record import Metric, Slot, slot
+from robustbench_wb.errors import StoreError
+from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
-
-Slot = tuple[str, str, str, str, str, str, str, str, int]
-"""What a row stands for: a later measurement of the same slot replaces it."""
 
 Panel = tuple[str, str, str, int, Metric, ProtocolName]
 """Task, scale, suite, its version, metric and protocol: only rows that share them stand in one table or ranking."""
@@ -135,6 +134,8 @@ class ScoreRow(Spec):
     """Share of the texts without a single token."""
     family: str = ""
     """Cells of one subject that are corrected together in a comparison; empty: all that name none."""
+    checksum: str = ""
+    """SHA-256 of all other columns, see :attr:`fingerprint`; empty in rows of an earlier harness."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod
@@ -154,10 +155,19 @@ class ScoreRow(Spec):
         return self
 
     @property
+    def fingerprint(self) -> str:
+        """What the checksum must be: SHA-256 (hex) of the canonical JSON of all other columns that are not at their
+        default. Columns that a later harness adds have one, so that they change no earlier checksum."""
+        return digest(self.model_dump(exclude={"checksum"}, exclude_defaults=True))
+
+    def sealed(self) -> Self:
+        """The row with its checksum."""
+        return self.model_copy(update={"checksum": self.fingerprint})
+
+    @property
     def slot(self) -> Slot:
         """What the row stands for in its table."""
-        names = (self.task, self.variant, self.size, self.recipe, self.scale, self.suite)
-        return (*names, self.stressor, self.strength, self.seed)
+        return slot(self)
 
     @property
     def panel(self) -> Panel:
@@ -168,3 +178,20 @@ class ScoreRow(Spec):
     def subject(self) -> tuple[str, ...]:
         """What was tested: variant, size, recipe and seed."""
         return (self.variant, self.size, self.recipe, str(self.seed))
+
+
+def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
+    """The rows that some mappings hold.
+
+    Raises:
+        StoreError: one does not fit; the message names ``what``, the columns, and the row by its number from 1.
+    """
+    rows = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            rows.append(ScoreRow.model_validate(entry))
+        except ValidationError as error:
+            fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            named, why = ", ".join(fields), error.errors()[0]["msg"]
+            raise StoreError(f"{what} do not fit this harness ({named or 'row'}): row {number}: {why}") from error
+    return rows

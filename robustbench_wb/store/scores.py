@@ -10,13 +10,13 @@ from typing import Any, Final
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from pydantic import ValidationError
 
+from robustbench_wb.engine.record import Slot
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
 from robustbench_wb.store.query import read
-from robustbench_wb.store.rows import ScoreRow, Slot
+from robustbench_wb.store.rows import ScoreRow, read_rows
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
 
@@ -68,7 +68,7 @@ class ScoreTable:
         with store_errors(self.location, "write"):
             for _ in range(_ATTEMPTS):
                 table = self._open() or self._create()
-                merged = {**self._read(table), **given}
+                merged = {**{row.slot: row for row in self._read(table)}, **given}
                 try:
                     write_deltalake(
                         table,
@@ -96,7 +96,7 @@ class ScoreTable:
                 raise nothing_yet(self.location)
             if version is not None:
                 table.load_as_version(self._number(version, latest))
-            return list(self._read(table).values())
+            return self._read(table)
 
     def version(self, version: str | int | None = None) -> int:
         """The number of a version (``"v2"``, 2, ``"HEAD~1"``, or None for the latest), checked to exist.
@@ -145,13 +145,8 @@ class ScoreTable:
     def _create(self) -> DeltaTable:
         return create_table(self.uri, SCHEMA, KEEP_HISTORY)
 
-    def _read(self, table: DeltaTable) -> dict[Slot, ScoreRow]:
-        try:
-            rows = [ScoreRow.model_validate(entry) for entry in read(table).to_pylist()]
-        except ValidationError as error:
-            fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-            raise StoreError(f"the scores under {self.location!r} do not fit this harness ({fields})") from error
-        return {row.slot: row for row in rows}
+    def _read(self, table: DeltaTable) -> list[ScoreRow]:
+        return read_rows(read(table).to_pylist(), f"the scores under {self.location!r}")
 
 
 def _to_arrow(rows: dict[Slot, ScoreRow]) -> pa.Table:

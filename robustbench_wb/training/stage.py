@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.errors import CheckpointError, DivergedError
+from robustbench_wb.errors import CheckpointError, DivergedError, SubjectError
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
@@ -21,6 +21,7 @@ from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 
 _log = logging.getLogger(__name__)
+NOT_TRAINED = "not trained yet"
 
 
 class TrainingIdentity(Spec):
@@ -59,12 +60,13 @@ def obtain(
     numerics: str,
     label: str,
     progress: Progress,
+    may_train: bool = True,
 ) -> Trained:
     """The trained weights: from the cache when nothing that matters changed, else trained now and cached.
 
     Raises:
         DivergedError: the loss was not finite; nothing is cached.
-        SubjectError: the model could not be built.
+        SubjectError: the model could not be built, or it is not in the cache and training is not allowed.
     """
     if recipe.epochs == 0:
         tensors = build().state_dict()
@@ -81,6 +83,8 @@ def obtain(
     found = _find(path)
     if found is not None:
         return Trained(found[0], found[1].weights, found[1].seconds, fresh=False)
+    if not may_train:
+        raise SubjectError(NOT_TRAINED)
     card = _train(build(), identity, split, device, path, label, progress)
     found = load_checkpoint(path)
     if found is None:

@@ -1,0 +1,50 @@
+"""``explain`` as plain Python: what the command does, without parsing and printing."""
+
+from fnmatch import fnmatchcase
+
+from robustbench_wb.engine.explain import benches, planned_cells
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import StoreError, UsageError
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.stats.explanation import Explanation
+from robustbench_wb.stats.explanation import explain as hold_against
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+
+
+def explain(
+    request: RunRequest, results: str = "results", pattern: str = "", progress: Progress | None = None
+) -> list[Explanation]:
+    """Why each cell of a request would be reused or measured; nothing is trained, measured or written.
+
+    Args:
+        request: as for a run.
+        results: where the results live; there need not be any.
+        pattern: cells whose label it matches, ``*`` standing for anything; empty: all. See :attr:`Cell.label`.
+        progress: told what takes time.
+
+    Raises:
+        UsageError: the request or the data cannot be used, or no cell of it is called so.
+    """
+    job = Prepared(request, progress or Silent(), may_train=False)
+    planned = [
+        cell
+        for bench, plans in benches(job)
+        for plan in plans
+        for cell in planned_cells(bench, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
+    ]
+    if not planned:
+        raise UsageError(f"no cell of the request is called {pattern!r}; `explain` without it names them all")
+    store = RecordStore(results)
+    found, damaged = store.examine([cell.identity.key for cell in planned if cell.identity is not None])
+    return hold_against(planned, {*found, *damaged}, _versions(results))
+
+
+def _versions(results: str) -> dict[int, list[ScoreRow]]:
+    table = ScoreTable(results)
+    try:
+        return {info.number: table.rows(info.number) for info in reversed(table.versions())}
+    except StoreError:  # there are none
+        return {}

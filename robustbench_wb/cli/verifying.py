@@ -1,0 +1,141 @@
+"""``verify`` as plain Python: what the command does, without parsing and printing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from robustbench_wb.engine.credibility.check import Credibility
+from robustbench_wb.engine.credibility.regrade import regrade
+from robustbench_wb.engine.record import Record
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.rerun import Outcomes, Wanted, measure_again, unlike
+from robustbench_wb.errors import StoreError, UsageError
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.rng import permutation
+from robustbench_wb.stats.recompute import TRAINED, record_of
+from robustbench_wb.stats.verification import Rerun, Verification
+from robustbench_wb.stats.verify import Sources, wanted
+from robustbench_wb.stats.verify import verify as look_through
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.side import Side, read_side
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.retrained import Retrained
+
+LOSS_TOLERANCE: Final = 1e-3
+"""How far the loss of a sample may differ, in nats or of its size: batches of another size round differently, and an
+attack goes on from what was rounded."""
+
+
+def verify(
+    side: str = "latest", results: str = "results", *, rerun: int = 0, seed: int = 0, progress: Progress | None = None
+) -> Verification:
+    """Recompute every number of a table from the stored outcomes, and measure some samples again.
+
+    Args:
+        side: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of ``leaderboard``; see
+            :func:`robustbench_wb.store.side.read_side`.
+        results: where versions without a place, and the records of files, are.
+        rerun: samples that are drawn over all cells with a record, to be measured again.
+        seed: of that drawing.
+        progress: told what is measured again.
+
+    Raises:
+        StoreError: there is no such version, folder or file, or it cannot be read.
+        UsageError: ``rerun`` or ``seed`` is below 0.
+    """
+    if rerun < 0 or seed < 0:
+        raise UsageError("--rerun and --seed are 0 or more")
+    table = read_side(side, results)
+    keys = wanted(table.rows)
+    records: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for location in dict.fromkeys((table.location, results)):
+        found, broken = RecordStore(location).examine([key for key in keys if key not in records])
+        records |= found
+        damaged |= broken
+    kept = {key: record for key, record in table.records.items() if key not in records}
+
+    def graded(members: Sequence[Record]) -> Mapping[str, Credibility]:
+        return regrade(members, lambda keys: RecordStore(table.location).examine(keys)[0])
+
+    sources = Sources(
+        records={**kept, **records},
+        damaged={key: reason for key, reason in damaged.items() if key not in records},
+        partial=frozenset(kept),
+        describe=_describe,
+        regrade=graded,
+        others=lambda: _others(table),
+    )
+    verification = look_through(table.name, table.rows, sources)
+    if rerun == 0:
+        return verification
+    requests = _requests(table)
+    drawn = draw(table.rows, [record_of(row, records) for row in table.rows], rerun, seed)
+    outcomes = measure_again(requests, [one for _, one in drawn], progress or Silent())
+    return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
+
+
+def draw(rows: Sequence[ScoreRow], records: Sequence[Record | None], count: int, seed: int) -> list[tuple[int, Wanted]]:
+    """So many samples, all cells' samples being equally likely, each at most once; by the index of their row.
+
+    All of them where there are fewer. Of two rows of one cell, the first counts.
+    """
+    known = {row.slot: index for index, row in reversed(list(enumerate(rows))) if records[index] is not None}
+    members = [(index, record) for index in sorted(known.values()) if (record := records[index]) is not None]
+    ends = np.cumsum([len(record.ids) for _, record in members])
+    total = int(ends[-1]) if members else 0
+    drawn = np.sort(permutation(total, seed, "rerun-samples")[:count].numpy()) if total else np.empty(0, np.int64)
+    places = np.searchsorted(ends, drawn, side="right")
+    found = []
+    for place in dict.fromkeys(places.tolist()):
+        index, record = members[place]
+        chosen = drawn[places == place] - (ends[place] - len(record.ids))
+        found.append((index, Wanted(rows[index].slot, record, np.sort(record.ids[chosen]))))
+    return found
+
+
+def _compared(table: Side, drawn: Sequence[tuple[int, Wanted]], outcomes: Outcomes) -> Iterator[Rerun]:
+    for index, one in drawn:
+        known = Rerun(number=index + 1, row=table.rows[index], ids=tuple(one.ids.tolist()))
+        if one.slot in outcomes.made:
+            yield known.model_copy(update=unlike(one.record, outcomes.made[one.slot], LOSS_TOLERANCE))
+        else:
+            yield known.model_copy(update={"reason": outcomes.refused[one.slot]})
+
+
+def _requests(side: Side) -> list[RunRequest]:
+    """What the versions were made from, the newest first; of a version, it and earlier ones."""
+    try:
+        versions = reversed(ScoreTable(side.location).versions())
+    except StoreError:
+        return []
+    given = [info.provenance.get("spec") for info in versions if side.version is None or info.number <= side.version]
+    requests = []
+    for spec in given:
+        with suppress(ValidationError):  # of another harness
+            requests.append(RunRequest.model_validate(spec))
+    return list(dict.fromkeys(requests))
+
+
+def _describe(signature: str) -> dict[str, str]:
+    stressor = parse_stressor(signature)
+    columns = {"stressor": stressor.label, "strength": stressor.strength, "protocol": stressor.protocol}
+    return {**columns, TRAINED: ""} if isinstance(stressor, Retrained) else columns
+
+
+def _others(side: Side) -> list[ScoreRow]:
+    """Rows of every version where the side's records are, its own version left out; none where there is no table."""
+    table = ScoreTable(side.location)
+    rows: list[ScoreRow] = []
+    try:
+        for info in reversed(table.versions()):
+            if info.number != side.version:
+                rows += table.rows(info.number)
+    except StoreError:
+        pass
+    return list(dict.fromkeys(rows))

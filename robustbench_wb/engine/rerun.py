@@ -1,0 +1,133 @@
+"""Measuring some samples of stored cells again, by the door that measured them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.engine.batch import batch_for
+from robustbench_wb.engine.explain import PlannedCell, benches, planned_cells, steps_of, subject_of
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.measure import Samples, measure
+from robustbench_wb.engine.plan import SubjectPlan
+from robustbench_wb.engine.record import Identity, Record, Slot
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.run import Bench, Step
+from robustbench_wb.engine.subject import Subject
+from robustbench_wb.errors import HarnessError, MeasurementError, one_line
+from robustbench_wb.progress import Progress
+
+NO_REQUEST = "no request of a version that is kept names this cell"
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Some samples of a stored cell."""
+
+    slot: Slot
+    record: Record
+    ids: NDArray[np.int32]
+    """Ascending."""
+
+
+@dataclass(eq=False)
+class Outcomes:
+    """What came of them, by the slot of their cell."""
+
+    made: dict[Slot, Record] = field(default_factory=dict)
+    """Of the wanted samples alone."""
+    refused: dict[Slot, str] = field(default_factory=dict)
+    """Why a cell could not be measured again."""
+
+
+def differing_fields(old: Identity, new: Identity) -> list[tuple[str, object, object]]:
+    """The fields that differ, with both values."""
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in Identity.model_fields]
+    return [(name, before, after) for name, before, after in pairs if before != after]
+
+
+def measure_again(requests: Iterable[RunRequest], wanted: Sequence[Wanted], progress: Progress) -> Outcomes:
+    """Measure the wanted samples of each cell by the first of the requests that has just that cell in it.
+
+    Subjects come from the cache, or are trained as they were. What differs then is named, and not measured. Lower
+    strengths are measured before, as the cell's identity says.
+    """
+    found, open_ = Outcomes(), {one.slot: one for one in wanted}
+    for request in requests:
+        if not open_:
+            break
+        try:
+            job = Prepared(request, progress)
+        except HarnessError as error:
+            found.refused |= {slot: str(error) for slot in open_ if slot not in found.refused}
+            continue
+        for bench, plans in benches(job):
+            for plan in plans:
+                if any(_may_be(bench, plan, slot) for slot in open_):
+                    _subject_again(bench, plan, open_, found)
+    found.refused = {slot: found.refused.get(slot, NO_REQUEST) for slot in open_}
+    return found
+
+
+def _may_be(bench: Bench, plan: SubjectPlan, slot: Slot) -> bool:
+    return slot == (*bench.cell(plan, bench.task.ladders[0].rungs[0]).slot[:6], *slot[6:])
+
+
+def _subject_again(bench: Bench, plan: SubjectPlan, open_: dict[Slot, Wanted], found: Outcomes) -> None:
+    for planned in list(planned_cells(bench, plan, lambda cell: cell.slot in open_)):
+        one = open_[planned.cell.slot]
+        if planned.identity is None:
+            found.refused[one.slot] = planned.reason
+        elif planned.identity != one.record.identity:
+            unlike = differing_fields(one.record.identity, planned.identity)
+            found.refused[one.slot] = "; ".join(f"{name}: {old} is now {new}" for name, old, new in unlike)
+        else:
+            try:
+                with one_line(planned.cell.stressor):
+                    found.made[one.slot] = _cell_again(bench, plan, planned, one.ids)
+                del open_[one.slot]
+            except MeasurementError as error:
+                found.refused[one.slot] = str(error)
+
+
+def _cell_again(bench: Bench, plan: SubjectPlan, planned: PlannedCell, ids: NDArray[np.int32]) -> Record:
+    """The record of some samples of a cell; the clean cell and lower strengths are measured first."""
+    subject = subject_of(bench, plan)
+    samples = bench.samples.rows(np.searchsorted(bench.samples.ids, ids))
+    (clean,) = bench.steps(subject, bench.task.ladders[0])
+    before: NDArray[np.int8] | None = None
+    for record in _measured(bench, subject, [clean], samples, before):
+        if record.identity == planned.identity:
+            return record
+        before = record.states
+    tested, steps = steps_of(bench, plan, subject, planned.ladder)
+    for record in _measured(bench, tested, steps, samples, before):
+        if record.identity == planned.identity:
+            return record
+    raise MeasurementError("its ladder does not lead to it")
+
+
+def _measured(
+    bench: Bench, subject: Subject, steps: Sequence[Step], samples: Samples, before: NDArray[np.int8] | None
+) -> Iterator[Record]:
+    job = bench.job
+    for step in steps:
+        surrogate = bench.surrogates.model(step.rungs[0])
+        batch = batch_for(job.request.batch, subject.model, samples.inputs, job.device)
+        with job.progress.stage(f"again {step.rungs[0].signature}", len(samples), "samples") as advance:
+            cells = (step.rungs, step.identities, samples, before, job.device, batch, advance)
+            records = measure(subject.model, *cells, (), surrogate)
+        yield from records
+        if step.rungs[0].adversarial():
+            before = records[-1].states
+
+
+def unlike(stored: Record, again: Record, tolerance: float) -> Mapping[str, tuple[int, ...]]:
+    """Ids whose state differs, and, of the others, those whose loss does: by more than ``tolerance``, of its size or
+    absolutely. Losses that the stored record has not are not compared."""
+    rows = np.searchsorted(stored.ids, again.ids)
+    states = stored.states[rows] != again.states
+    old, new = stored.losses[rows].astype(np.float64), again.losses.astype(np.float64)
+    losses = ~states & ~np.isnan(old) & ~np.isclose(old, new, rtol=tolerance, atol=tolerance)
+    return {name: tuple(again.ids[mask].tolist()) for name, mask in (("states", states), ("losses", losses))}
