@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from robustbench_wb.report.html.gallery import Gallery, Picture, png
+from robustbench_wb.report.html.gallery import Gallery, Picture, pieces, png
 from robustbench_wb.report.html.page import Contents, page
 from robustbench_wb.store.side import read_side
 from tests.report.big_sample import big_table
@@ -228,10 +228,15 @@ def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
     assert shown.locator("#r1").is_visible()
 
 
-def test_images_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
-    picture = Picture(png(digits.test.inputs[0]), "sample 0, class 2", "fell: vit")
-    shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (picture,))]))
-    assert shown.locator(".gallery img").evaluate("image => image.naturalWidth") == 8
+def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
+    image = Picture("sample 0, class 2", "fell: vit", images=((png(digits.test.inputs[0]), "clean"),) * 3)
+    text = Picture("sample 1, class good", "fell: vit", text=tuple(pieces("a good film", "a <b>god</b> film")))
+    shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
+    assert shown.locator(".gallery img").count() == 3
+    assert shown.locator(".gallery img").first.evaluate("image => image.naturalWidth") == 8
+    assert shown.locator(".gallery img").first.get_attribute("alt") == "sample 0, class 2, clean"
+    assert shown.locator(".gallery del").all_inner_texts() == ["good"]
+    assert "".join(shown.locator(".gallery ins").all_inner_texts()) == "<b>god</b>"
 
 
 def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Path) -> None:
