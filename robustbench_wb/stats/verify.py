@@ -131,7 +131,8 @@ class _Examination:
         if self.intact[index]:
             return wrong
         if not row.checksum:
-            return [*wrong, *self._beside(row, beside), *self._of_weights(row)]
+            known = {name for name, _, _ in wrong}
+            return [*wrong, *self._beside(row, {name: value for name, value in beside.items() if name not in known}), *self._of_weights(row)]
         whole = self._restored(index)
         if whole is not None:
             return [
