@@ -132,7 +132,11 @@ class _Examination:
             return wrong
         if not row.checksum:
             known = {name for name, _, _ in wrong}
-            return [*wrong, *self._beside(row, {name: value for name, value in beside.items() if name not in known}), *self._of_weights(row)]
+            return [
+                *wrong,
+                *self._beside(row, {name: value for name, value in beside.items() if name not in known}),
+                *self._of_weights(row),
+            ]
         whole = self._restored(index)
         if whole is not None:
             return [

@@ -263,8 +263,8 @@ def test_a_baseline_is_verified_with_and_without_its_store(results: str, tmp_pat
 def test_samples_measured_again_come_out_as_stored(results: str, command: Command) -> None:
     shown = command("verify", "--results", results, "--rerun", "30", "--seed", "5")
     assert "measured again, drawn by seed 5\n" in shown
-    assert shown.count(": the same\n") == 4
     found = verify("latest", results, rerun=30, seed=5)
+    assert shown.count(": the same\n") == len(found.reruns) >= 3
     assert sum(len(one.ids) for one in found.reruns) == 30
     assert [one.ids for one in found.reruns] != [one.ids for one in verify("latest", results, rerun=30).reruns]
 
