@@ -17,6 +17,7 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.cli.harness import run
 from robustbench_wb.cli.verifying import draw, verify
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.rerun import NO_REQUEST
 from robustbench_wb.errors import StoreError
 from robustbench_wb.report.csv import leaderboard_csv
 from robustbench_wb.stats.recompute import record_of
@@ -258,6 +259,9 @@ def test_a_baseline_is_verified_with_and_without_its_store(results: str, tmp_pat
     alone = verify(file, str(tmp_path / "nowhere"))
     assert (alone.exit_code, alone.recomputed) == (0, 4)
     assert {"forwards", "backwards", "seconds", "wobble"} <= set(alone.sealed_only)
+    assert verify(file, results, rerun=5).exit_code == 0
+    refused = verify(file, str(tmp_path / "nowhere"), rerun=5)
+    assert (refused.exit_code, {one.reason for one in refused.reruns}) == (3, {NO_REQUEST})
 
 
 def test_samples_measured_again_come_out_as_stored(results: str, command: Command) -> None:
