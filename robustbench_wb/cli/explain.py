@@ -33,8 +33,8 @@ def explain_command(
 ) -> None:
     """Say of every cell of a run whether its record would be reused, and if not, which fields of its identity changed.
 
-    Takes the options of `run`. Trains nothing, measures nothing, writes nothing: a subject that is not in the cache is
-    `not trained yet`, and what would become of its cells is unknown.
+    Takes the options of `run`. Trains nothing, measures nothing, and writes nothing to the results: a subject that is
+    not in the cache is `not trained yet`, and what would become of its cells is unknown.
 
     Examples:
 

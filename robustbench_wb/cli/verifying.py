@@ -73,7 +73,7 @@ def verify(
     if rerun == 0:
         return verification
     requests = requests_of(table)
-    drawn = draw(table.rows, [record_of(row, records) for row in table.rows], rerun, seed)
+    drawn = draw(table.rows, [record_of(row, sources.records) for row in table.rows], rerun, seed)
     outcomes = measure_again(requests, [one for _, one in drawn], progress or Silent())
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 

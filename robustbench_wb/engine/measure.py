@@ -125,7 +125,6 @@ class _Tally:
         self.forwards[rows] = stressed.forwards + verdict.passes
         self.backwards[rows] = stressed.backwards
         self.wobble += verdict.wobble
-        self.evidence.update(stressed.evidence)
         self.evidence.update(verdict.evidence)
 
     def record(self, seconds: float) -> Record:
@@ -173,6 +172,9 @@ def measure(
                     still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
                     tallies[level].inherit(tallies[level - 1], rows[~still], stressed.rows(~still))
                 part, tried = job.rows(still), stressed.rows(still)
+                tallies[level].evidence.update(tried.evidence)
+                if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
+                    continue
                 stressor.verify(part, tried)
                 verdict = batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
                 tallies[level].add(rows[still], tried, verdict)

@@ -70,7 +70,7 @@ def _counts(found: Verification) -> Iterator[str]:
     if rest:
         yield f"{rest} rows without a record that can be read"
     if found.unsealed:
-        yield f"{found.unsealed} rows without checksum, written by an earlier harness"
+        yield f"{found.unsealed} rows without checksum: nothing vouches for what is not derivable in them"
     if found.sealed_only:
         yield f"not derivable, known by the checksum alone: {', '.join(found.sealed_only)}"
     if found.context:

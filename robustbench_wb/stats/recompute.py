@@ -71,10 +71,7 @@ def own_columns(row: ScoreRow, record: Record | None, partial: bool, describe: D
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
         columns = {name: value for name, value in columns.items() if name not in _COSTS}
-    if row.layers:
-        columns |= {**dict.fromkeys(LAYER_MEANS), **_json(row.layers, from_layers)}
-    elif not row.layers:
-        columns |= dict.fromkeys(LAYER_MEANS)
+    columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, from_layers) if row.layers else {})}
     if row.checks:
         columns |= _json(row.checks, lambda _: {"grade": combine(read_checks(row.checks)).grade})
     return columns

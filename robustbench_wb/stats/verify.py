@@ -19,10 +19,11 @@ from robustbench_wb.stats.recompute import (
     same,
 )
 from robustbench_wb.stats.verification import Discrepancy, Missing, Verification
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import LAYER_MEANS, ScoreRow
 
 RECOMPUTED = "recomputed from the record"
 COUNTED = "recomputed from the counts of the row"
+WITHIN = "follows from another column of the row"
 BESIDE = "recomputed beside the other rows"
 SEALED = "with it the checksum fits"
 TWICE = "another row is of the same cell"
@@ -126,20 +127,32 @@ class _Examination:
     def _edits(self, index: int) -> list[tuple[str, Any, str]]:
         """The columns of a row that are not what they must be, what they must be, and how that is known."""
         row, own, beside = self.rows[index], self.own[index], self.beside[index]
-        how = RECOMPUTED if self.records[index] is not None else COUNTED
-        wrong = [(name, own[name], how) for name in differing(row, own)]
+        wrong = [(name, own[name], self._how(index, name)) for name in differing(row, own)]
         if self.intact[index]:
             return wrong
         if not row.checksum:
-            return [*wrong, *self._beside(row, beside), *self._of_weights(row)]
+            known = {name for name, _, _ in wrong}
+            return [
+                *wrong,
+                *self._beside(row, {name: value for name, value in beside.items() if name not in known}),
+                *self._of_weights(row),
+            ]
         whole = self._restored(index)
         if whole is not None:
             return [
-                (name, getattr(whole, name), how if name in own else BESIDE if name in beside else SEALED)
+                (name, getattr(whole, name), self._how(index, name))
                 for name in ScoreRow.model_fields
                 if getattr(row, name) != getattr(whole, name)
             ]
         return [*wrong, ("checksum", row.fingerprint, UNKNOWN + ", ".join(self._sealed(index)))]
+
+    def _how(self, index: int, column: str) -> str:
+        """How it is known what a column must be."""
+        if column in (*LAYER_MEANS, "grade"):
+            return WITHIN
+        if column in self.own[index]:
+            return RECOMPUTED if self.records[index] is not None else COUNTED
+        return BESIDE if column in self.beside[index] else SEALED
 
     def _restored(self, index: int) -> ScoreRow | None:
         """The row as it was when its checksum was written; None where that cannot be found out."""

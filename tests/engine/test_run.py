@@ -332,3 +332,12 @@ def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> N
     assert (np.diff(many.ids) > 0).all()
     np.testing.assert_array_equal(many.inputs, dataset.test.inputs[many.ids])
     assert len(choose_samples(dataset, 10_000)) == 360
+
+
+def test_samples_that_all_fell_at_a_lower_strength_leave_nothing_to_ask(tmp_path: Path) -> None:
+    attack = {"stressors": ("pgd-linf;eps=1/2;steps=2",), "epsilons": ("1/2", "1")}
+    request = RunRequest(variants=("vit",), recipe="none", samples=20, device="cpu", **attack)
+    clean, *attacked = harness.run(request, str(tmp_path)).rows
+    assert clean.robust > 0
+    assert [(row.status, row.robust, row.broken) for row in attacked] == [("ok", 0, clean.robust)] * 2
+    assert attacked[1].grade
