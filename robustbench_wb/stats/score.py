@@ -81,6 +81,8 @@ def _row(measured: Measured, beside: Beside | None) -> ScoreRow:
         cut=_share(record, "cut", "texts"),
         empty=_share(record, "empty", "texts"),
         **(beside.model_dump() if beside is not None else {}),
+        flops=subject.flops,
+        peak_memory=subject.peak_memory,
     )
 
 
