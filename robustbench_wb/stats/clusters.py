@@ -26,8 +26,8 @@ class Clusters:
     values: Floats | None
     """(n,) by ascending sample id; their mean is the score: the accuracy, or the mean loss over the cells that count.
     None where they are not known."""
-    origin: tuple[str, str] | None
-    """Digests of the data and of the ids; None where no cell counts, and all values are 0."""
+    origin: tuple[str, str, int] | None
+    """Digests of the data and of the ids, and how many these are; None where no cell counts, and all values are 0."""
     counted: frozenset[CellKey]
     reason: str = ""
     """Why there are no values."""
@@ -45,7 +45,7 @@ def clusters(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Record]
     keys = frozenset((row.stressor, row.strength) for row in counting)
     if not counting:
         return Clusters(None, None, keys, "no cell counts")
-    origins = sorted({(row.data, row.samples) for row in counting})
+    origins = sorted({(row.data, row.samples, row.n) for row in counting})
     found = [records.get(row.key) for row in counting]
     known = [record for record in found if record is not None]
     if len(origins) > 1:
@@ -60,7 +60,7 @@ def clusters(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Record]
         weight = 1 / len(counting)
         parts = [record.token_losses for record in known]
     ids = np.unique(np.concatenate([record.ids for record in known]))
-    values = np.zeros(max(len(ids), max(row.n for row in counting)))  # who is named by no record was not run
+    values = np.zeros(max(len(ids), counting[0].n))  # who is named by no record was not run
     for record, part in zip(known, parts, strict=True):
         values[np.searchsorted(ids, record.ids)] += weight * part
     return Clusters(values, origins[0], keys)
