@@ -45,8 +45,9 @@ def rank_intervals(better: Bools) -> list[tuple[int, int]]:
     """From one more than the number of subjects that are certainly better, to all but those that are certainly worse.
 
     Where no pair is called wrongly, each true rank lies in its interval, and with ties every rank that the subject may
-    claim; so that all intervals together cover with the confidence of the pairs (Mohamad, Goeman & van Zwet 2019,
-    arXiv 1812.05507; Klein, Wright & Wieczorek 2020, Journal of the Royal Statistical Society A 183, 589-606).
+    claim; so that all intervals together cover with the confidence of the pairs (Al Mohamad, van Zwet, Goeman &
+    Solari 2017, arXiv 1708.02729; Klein, Wright & Wieczorek 2020, Journal of the Royal Statistical Society C 69,
+    589-606).
 
     Args:
         better: (k, k), see :func:`certainly_better`.
