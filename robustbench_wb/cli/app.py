@@ -7,6 +7,7 @@ import typer
 from robustbench_wb import __version__
 from robustbench_wb.cli import console
 from robustbench_wb.cli.baseline import baseline_app
+from robustbench_wb.cli.claims import claims_app
 from robustbench_wb.cli.diff import diff_command
 from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.gate import gate_command
@@ -46,6 +47,7 @@ app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("gate", epilog=EPILOG)(gate_command)
 app.add_typer(baseline_app, name="baseline")
+app.add_typer(claims_app, name="claims")
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)
 app.command("import-checkpoint")(import_command)

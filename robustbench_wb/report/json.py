@@ -1,4 +1,4 @@
-"""Scores, comparisons and gates as JSON: the fields of the data classes, sorted keys, no NaN."""
+"""Scores, comparisons, gates and claims as JSON: the fields of the data classes, sorted keys, no NaN."""
 
 import json
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from typing import Any
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.judgement import Gate
+from robustbench_wb.stats.ledger import Ledger
 from robustbench_wb.store.rows import ScoreRow
 
 
@@ -27,6 +28,11 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
 def gate_json(gate: Gate) -> str:
     """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
+
+
+def ledger_json(ledger: Ledger) -> str:
+    """The fields of :class:`Ledger`, with the ``exit_code`` that the command ends with."""
+    return value_json({**plain(ledger), "exit_code": int(ledger.exit_code)})
 
 
 def value_json(value: dict[str, Any]) -> str:

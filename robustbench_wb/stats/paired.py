@@ -97,6 +97,8 @@ def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floa
 def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
     """One-sided p-value of a drop larger than ``margin``, against one of at most that.
 
+    With a margin below 0: that there is no gain as large as that, as a test of non-inferiority asks.
+
     The chance of so large a surplus of losses over gains at a true drop of just the margin, summed over the number of
     changed samples, whose probability is its maximum-likelihood estimate under that drop (an estimated p-value: Lloyd
     2008, Australian & New Zealand Journal of Statistics 50, 329-345). A margin of 0 needs no estimate: given
@@ -106,18 +108,18 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
         n: numbers of samples, (k,).
         lost: counts, (k,).
         gained: counts, (k,); ``lost + gained`` is at most ``n``.
-        margin: a share, at least 0 and below 1.
+        margin: a share, above -1 and below 1.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     total, losses, gains = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (n, lost, gained))
-    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not 0 <= margin < 1:
+    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not -1 < margin < 1:
         raise ValueError(f"p_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
     if margin == 0:
         return np.asarray(binom.sf(losses - 1, losses + gains, 0.5))
     losing = _losing(np.full_like(total, -margin), total, losses, gains)
-    changed = np.clip(2 * losing - margin, margin, 1.0)
+    changed = np.clip(2 * losing - margin, abs(margin), 1.0)
     first = np.asarray(binom.ppf(_TAIL, total, changed))
     width = int(np.max(binom.isf(_TAIL, total, changed) - first, initial=0)) + 1
     counts = first[:, None] + np.arange(width)
@@ -126,6 +128,21 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
     tails = binom.sf(fewest - 1, counts, ((changed + margin) / (2 * changed))[:, None])
     p: Floats = np.minimum(np.sum(weight * tails, axis=1), 1.0)
     return p
+
+
+def p_above(n: float, lost: float, gained: float, limit: float) -> float:
+    """One-sided p-value of a paired difference (gained - lost) / n above ``limit``: the score test behind
+    :func:`score_interval`, whose low end of confidence 1 - 2 p is the limit. For effective numbers, which need not be
+    whole; of whole ones :func:`p_beyond` keeps its level in the far tail, too.
+
+    Args:
+        n: number of samples, above 0.
+        lost: at least 0.
+        gained: at least 0; ``lost + gained`` is at most ``n``.
+        limit: a share, above -1 and below 1, and not 0, where the sign test needs no estimate.
+    """
+    spread = _spread(np.array([limit]), np.array([n]), np.array([lost]), np.array([gained]))[0]
+    return float(norm.sf((gained - lost - n * limit) / spread))
 
 
 def smallest_beyond(
