@@ -93,7 +93,7 @@ def _distance(checked: Checked, value: float) -> str:
 def _legend(ledger: Ledger) -> tuple[str, ...]:
     alpha = f"{ledger.alpha:g}"
     return (
-        f"holds: the opposite is excluded, one-sided p at most {alpha}; refuted: the sentence is; by Holm over the file",
+        f"holds: its opposite is excluded, one-sided p at most {alpha}; refuted: it is itself; by Holm over the file",
         "difference: the subject less the other, by sample; points of accuracy, percent of perplexity; 95 % interval",
         "would be shown: at this distance from the limit, with 80 % power, before the correction",
         "one seed speaks for its checkpoint only",

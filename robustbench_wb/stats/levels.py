@@ -48,19 +48,21 @@ def accuracy_level(rows: Sequence[ScoreRow], records: Mapping[str, Record], limi
     if len(rows) == 1:
         (row,) = rows
         best = row.n - row.broken - row.wrong
-        ends = [Interval(wilson(row.robust, row.n, 1 - part).low, wilson(best, row.n, 1 - part).high)
-                for part in (alpha, 2 * alpha)]  # fmt: skip
+        wide, narrow = (
+            Interval(wilson(row.robust, row.n, level).low, wilson(best, row.n, level).high)
+            for level in (1 - alpha, 1 - 2 * alpha)
+        )
         tails = Tails(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
-        return Level(row.robust / row.n, best / row.n, *ends, row.n, tails)
+        return Level(row.robust / row.n, best / row.n, wide, narrow, row.n, tails)
     kept = [records[row.key] for row in rows]
     if not _same_samples(kept):
         return None
     states = np.stack([record.states[np.argsort(record.ids)] for record in kept])
     unknown = (states == State.ERRORED) | (states == State.NOT_RUN)
     down, up = (_case(held) for held in (states == State.ROBUST, (states == State.ROBUST) | unknown))
-    ends = [Interval(_wilson(down, 1 - part).low, _wilson(up, 1 - part).high) for part in (alpha, 2 * alpha)]
+    wide, narrow = (Interval(_wilson(down, level).low, _wilson(up, level).high) for level in (1 - alpha, 1 - 2 * alpha))
     tails = Tails(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
-    return Level(down.gained, up.gained, *ends, states.shape[1], tails)
+    return Level(down.gained, up.gained, wide, narrow, states.shape[1], tails)
 
 
 def perplexity_level(
