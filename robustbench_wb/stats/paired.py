@@ -106,7 +106,7 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
 
     Args:
         n: numbers of samples, (k,).
-        lost: counts, (k,).
+        lost: counts, (k,). With a margin other than 0 they need not be whole; so the next ones.
         gained: counts, (k,); ``lost + gained`` is at most ``n``.
         margin: a share, above -1 and below 1.
 
@@ -128,21 +128,6 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
     tails = binom.sf(fewest - 1, counts, ((changed + margin) / (2 * changed))[:, None])
     p: Floats = np.minimum(np.sum(weight * tails, axis=1), 1.0)
     return p
-
-
-def p_above(n: float, lost: float, gained: float, limit: float) -> float:
-    """One-sided p-value of a paired difference (gained - lost) / n above ``limit``: the score test behind
-    :func:`score_interval`, whose low end of confidence 1 - 2 p is the limit. For effective numbers, which need not be
-    whole; of whole ones :func:`p_beyond` keeps its level in the far tail, too.
-
-    Args:
-        n: number of samples, above 0.
-        lost: at least 0.
-        gained: at least 0; ``lost + gained`` is at most ``n``.
-        limit: a share, above -1 and below 1, and not 0, where the sign test needs no estimate.
-    """
-    spread = _spread(np.array([limit]), np.array([n]), np.array([lost]), np.array([gained]))[0]
-    return float(norm.sf((gained - lost - n * limit) / spread))
 
 
 def smallest_beyond(

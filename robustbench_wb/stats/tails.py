@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from robustbench_wb.stats.claims import Crossed, Evidence, crossed
-from robustbench_wb.stats.paired import p_above, p_beyond
+from robustbench_wb.stats.claims import Case, Crossed, Evidence, crossed
+from robustbench_wb.stats.paired import p_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 
 
@@ -23,9 +23,9 @@ class Tails(NamedTuple):
 def tails(members: Sequence[Evidence], limit: float) -> Tails:
     """Is the mean difference of a subject's cells above or below a limit?
 
-    One cell of accuracies: the estimated p-value of :func:`robustbench_wb.stats.paired.p_beyond`. The mean of several:
-    the score test with the effective number of independent outcomes (Rao & Scott 1992), and against 0 the sign-flip
-    test of the samples' sums. Losses: the sign-flip test of the differences less the limit. Several seeds: the level
+    Accuracies: the estimated p-value of :func:`robustbench_wb.stats.paired.p_beyond`; of the mean of several cells with
+    the effective number of independent outcomes (Rao & Scott 1992), and against 0 the sign-flip test of the samples'
+    sums. Losses: the sign-flip test of the differences less the limit. Several seeds: the level
     at which the interval over seeds and samples touches the limit.
 
     Args:
@@ -37,21 +37,17 @@ def tails(members: Sequence[Evidence], limit: float) -> Tails:
     evidence = members[0]
     if evidence.pairs[0].metric == "perplexity":
         return _flipped(evidence, limit)
-    if evidence.cells == 1:
-        return _one_cell(evidence, limit)
-    if limit == 0:
+    if limit == 0 and evidence.cells > 1:
         return _flipped(evidence, limit)
     worst, best = evidence.worst, evidence.best
-    above = p_above(worst.effective, worst.lost * worst.effective, worst.gained * worst.effective, limit)
-    below = p_above(best.effective, best.gained * best.effective, best.lost * best.effective, -limit)
-    return Tails(above, below)
+    return Tails(_beyond(worst, worst.gained, worst.lost, limit), _beyond(best, best.lost, best.gained, -limit))
 
 
-def _one_cell(evidence: Evidence, limit: float) -> Tails:
-    n, worst, best = len(evidence.ids), evidence.worst, evidence.best
-    above = p_beyond(n, round(n * worst.gained), round(n * worst.lost), limit)
-    below = p_beyond(n, round(n * best.lost), round(n * best.gained), -limit)
-    return Tails(float(above[0]), float(below[0]))
+def _beyond(case: Case, lost: float, gained: float, margin: float) -> float:
+    n = round(case.effective)
+    # Of one cell they are whole, and 0 losses must not be a hair more.
+    losses, gains = (round(n * share, 6) for share in (lost, gained))
+    return float(p_beyond(n, losses, gains, margin)[0])
 
 
 def _flipped(evidence: Evidence, limit: float) -> Tails:
