@@ -14,6 +14,7 @@ from robustbench_wb.cli.gate import gate_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
+from robustbench_wb.cli.merge import merge_command
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.show import show_command
@@ -21,9 +22,10 @@ from robustbench_wb.cli.train import train_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
-    "Exit codes: 0 fine, 1 the gate found a regression, 2 the request or its input is wrong, 3 nothing of the two "
-    "sides can be compared (gate: a cell), 4 some cell could not be measured or a check of the doctor failed, 5 a "
-    "number of the gated version may not be believed, 70 the harness itself failed, "
+    "Exit codes: 0 fine, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, 3 "
+    "nothing of the two sides can be compared (gate: a cell; claims: a sentence; merge: rows in conflict), 4 some cell "
+    "could not be measured or a check of the doctor failed, 5 a number of the gated version may not be believed "
+    "(merge: one key has two outcomes), 70 the harness itself failed, "
     "130 interrupted (the same command goes on where it stopped)."
 )
 
@@ -48,6 +50,7 @@ app.command("diff", epilog=EPILOG)(diff_command)
 app.command("gate", epilog=EPILOG)(gate_command)
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(claims_app, name="claims")
+app.command("merge", epilog=EPILOG)(merge_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)
 app.command("import-checkpoint")(import_command)
