@@ -317,3 +317,11 @@ def test_the_outputs(table: Command) -> None:
     root = Xml.parse("claims.xml").getroot()
     assert [root.get(name) for name in ("tests", "failures", "errors")] == ["3", "1", "1"]
     assert [case[0].tag for case in root.iter("testcase")] == ["system-out", "failure", "error"]
+
+
+def test_the_published_table_bears_out_its_claims(command: Command) -> None:
+    results = Path(__file__).parents[2] / "results"
+    Path("claims.toml").write_bytes((results / "claims.toml").read_bytes())
+    table = str(results / "published" / "adversarial-digits-smoke.csv")
+    out, _ = command("--version", table, "--strict")
+    assert out.splitlines()[0].endswith(": 6 hold")

@@ -1,5 +1,6 @@
 """The tests behind a checked sentence: against brute force, by duality, and how often they are wrong."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -12,7 +13,7 @@ from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import UsageError
 from robustbench_wb.stats.check import check, records_of
 from robustbench_wb.stats.choose import choose
-from robustbench_wb.stats.claims import Evidence, gather
+from robustbench_wb.stats.claims import Evidence, crossed, gather
 from robustbench_wb.stats.comparison import Pair
 from robustbench_wb.stats.ledger import Ledger
 from robustbench_wb.stats.levels import accuracy_level, perplexity_level
@@ -108,6 +109,18 @@ def test_cells_that_agree_know_no_more_than_one() -> None:
     alone, thrice = evidence(changes), evidence(changes * 3)
     for limit in (-0.05, -0.01, 0.02):
         assert tails([thrice], limit) == pytest.approx(tails([alone], limit))
+
+
+def test_several_seeds_are_tested_where_their_interval_ends() -> None:
+    rng = np.random.default_rng(4)
+    members = [replace(evidence(drawn(rng, 300, 2, 0.04, 0.02 + 0.01 * seed, 0.3)), seed=seed) for seed in range(3)]
+    cases = crossed(members)
+    assert cases is not None
+    for limit in (-0.06, -0.03, 0.03):
+        above, below = tails(members, limit)
+        assert above + below == pytest.approx(1)
+        low, high = cases[0].interval(2 * min(above, below))
+        assert (low if above < below else high) == pytest.approx(limit, abs=1e-6)
 
 
 def test_no_file_of_false_sentences_often_has_one_that_holds() -> None:
