@@ -11,13 +11,14 @@ from robustbench_wb.stats.choose import Chosen
 from robustbench_wb.stats.claims import gather
 from robustbench_wb.stats.compare import compare, needed, outcomes_of
 from robustbench_wb.stats.comparison import Claim, Pair
-from robustbench_wb.stats.ledger import ALPHA, Checked, Cited, Evidence, Ledger
+from robustbench_wb.stats.ledger import ALPHA, Checked, Cited, Ledger, Support
 from robustbench_wb.stats.levels import Level, accuracy_level, perplexity_level
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.sentence import Relation
 from robustbench_wb.stats.tails import Tails, tails
 
 _POWER: Final = 0.8
+_UNJUDGED: Final = "not all samples were judged"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least")
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
 """Their margin is a loss."""
@@ -80,9 +81,8 @@ def _checked(one: Chosen, records: Mapping[str, Record]) -> Checked:
 
 
 def _level(one: Chosen, records: Mapping[str, Record], fields: dict[str, Any]) -> Checked:
-    failed = [row for row in one.own if row.status == "error" or (row.status != "ok" and row.metric == "perplexity")]
-    if failed:
-        return Checked(**fields, verdict="incomplete", reason=f"{failed[0].cell}: {failed[0].error}")
+    if any(row.status == "error" or (row.status != "ok" and row.metric == "perplexity") for row in one.own):
+        return Checked(**fields, verdict="incomplete", reason=_UNJUDGED)
     judged = accuracy_level if one.own[0].metric == "accuracy" else perplexity_level
     level = judged(one.own, records, one.sentence.limit, ALPHA)
     if level is None:
@@ -93,10 +93,10 @@ def _level(one: Chosen, records: Mapping[str, Record], fields: dict[str, Any]) -
     return Checked(**fields, verdict="undecided", evidence=_of_level(level, above, below))
 
 
-def _of_level(level: Level, p_holds: float, p_refuted: float) -> Evidence:
+def _of_level(level: Level, p_holds: float, p_refuted: float) -> Support:
     ends = [None if abs(end) == inf else end for end in (*level.wide, *level.narrow)]
     low, high, narrow_low, narrow_high = ends
-    return Evidence(
+    return Support(
         worst=level.worst, best=level.best, low=low, high=high, narrow_low=narrow_low, narrow_high=narrow_high,
         n=level.n, p_holds=p_holds, p_refuted=p_refuted,
     )  # fmt: skip
@@ -114,7 +114,8 @@ def _difference(one: Chosen, records: Mapping[str, Record], fields: dict[str, An
     claim = comparison.claims[0]  # of several seeds, that about the architecture
     unpaired = next((pair for pair in comparison.pairs if pair.worst is None), None)
     if unpaired is not None or claim.worst is None:
-        reason = f"{unpaired.new.cell}: {unpaired.reason}" if unpaired is not None else claim.reason
+        judged = unpaired is not None and {unpaired.old.status, unpaired.new.status} == {"ok"}
+        reason = f"{unpaired.new.cell}: {unpaired.reason}" if unpaired is not None and judged else _UNJUDGED
         return Checked(**fields, verdict="incomplete", reason=reason)
     n = claim.samples or comparison.pairs[0].new.n
     if all(pair.old.key and pair.old.key == pair.new.key for pair in comparison.pairs):
@@ -148,8 +149,8 @@ def _tails(one: Chosen, pairs: Sequence[Pair], records: Mapping[str, Record]) ->
     return found if relation in _ABOVE else found.exchanged
 
 
-def _of_claim(claim: Claim, n: int, found: Tails) -> Evidence:
-    return Evidence(
+def _of_claim(claim: Claim, n: int, found: Tails) -> Support:
+    return Support(
         worst=claim.worst or 0.0, best=claim.best or 0.0, low=claim.low, high=claim.high,
         narrow_low=claim.narrow_low, narrow_high=claim.narrow_high, n=n,
         p_holds=found.above, p_refuted=found.below,
@@ -162,11 +163,11 @@ def _decided(checked: Checked, holds: float, refuted: float) -> Checked:
     if holds <= ALPHA or refuted <= ALPHA or evidence is None:
         return checked.model_copy(update={**update, "verdict": "holds" if holds <= ALPHA else "refuted"})
     if evidence.worst != evidence.best:
-        return checked.model_copy(update={**update, "verdict": "incomplete", "reason": "not all samples were judged"})
+        return checked.model_copy(update={**update, "verdict": "incomplete", "reason": _UNJUDGED})
     return checked.model_copy(update={**update, "reach": _reach(evidence)})
 
 
-def _reach(evidence: Evidence) -> float | None:
+def _reach(evidence: Support) -> float | None:
     """(z(1 - alpha) + z(power)) standard errors (Bloom 1995), where half the interval is z(1 - alpha) of them."""
     if evidence.narrow_low is None or evidence.narrow_high is None:
         return None
@@ -183,11 +184,13 @@ def _cited(one: Chosen) -> tuple[Cited, ...]:
 
 
 def _doubts(one: Chosen) -> list[str]:
-    """Numbers that are upper bounds, of either side."""
+    """Cells of either side that failed, at least in part, and numbers that are upper bounds."""
     names = [one.sentence.subject.name, one.sentence.than.name if one.sentence.than else ""]
     found: dict[str, list[str]] = {}
     for name, rows in zip(names, (one.own, one.other), strict=True):
         for row in rows:
+            if row.status != "ok":
+                found.setdefault(f"{name}: {row.error or _UNJUDGED}", []).append(row.cell)
             if row.grade in ("C", "F"):
                 found.setdefault(f"{name} has grade {row.grade}, an upper bound", []).append(row.cell)
     return [f"{what}: {', '.join(dict.fromkeys(cells))}" for what, cells in found.items()]

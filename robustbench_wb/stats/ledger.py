@@ -33,7 +33,7 @@ class Cited(Spec):
     """That of the other; empty for a level."""
 
 
-class Evidence(Spec):
+class Support(Spec):
     """The numbers behind a verdict.
 
     Of a comparison: differences, subject minus the other, as in :class:`robustbench_wb.stats.comparison.Finding` (a
@@ -69,7 +69,7 @@ class Checked(Spec):
     differing: tuple[Difference, ...] = ()
     """Fields that forbid the comparison."""
     metric: Metric = "accuracy"
-    evidence: Evidence | None = None
+    evidence: Support | None = None
     adjusted_holds: float | None = None
     """After Holm's correction for all sentences of the file; so the next one, for all refutations."""
     adjusted_refuted: float | None = None

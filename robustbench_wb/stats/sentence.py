@@ -77,8 +77,11 @@ class Sentence(Spec):
     def covers(self, cell: str, row: ScoreRow) -> bool:
         """Whether one of :attr:`cells` names the cell of a row."""
         name, *numbers = cell.split(" ")
-        named = fnmatchcase(row.cell, name) or fnmatchcase(row.stressor, name)
-        return named and set(numbers) <= set(row.signature.split(";"))
+        if not fnmatchcase(row.cell, name) and not fnmatchcase(row.stressor, name):
+            return False
+        if not row.signature:  # of a subject that could not be built only the strength is known
+            return all(number.endswith(f"={row.strength}") for number in numbers)
+        return set(numbers) <= set(row.signature.split(";"))
 
 
 class Sentences(Spec):

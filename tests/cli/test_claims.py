@@ -252,7 +252,9 @@ def test_4_samples_that_were_not_judged_decide_nothing(command: Command) -> None
     out, _ = command(
         claims=[f"gpt-nano is worse than vit-nano at {PGD}", "gpt has an accuracy of at most 1 % at pgd-linf"], code=4
     )
-    assert out.count("SubjectError: no logits") >= 1
+    assert out.count("caution: gpt-nano: SubjectError: no logits: pgd-linf@8/255") == 1
+    assert out.count("caution: gpt: SubjectError: no logits: pgd-linf@8/255") == 1
+    assert out.count("not all samples were judged") == 2
 
 
 def test_numbers_that_are_upper_bounds_are_named(command: Command) -> None:
