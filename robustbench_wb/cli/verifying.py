@@ -5,10 +5,11 @@ from typing import Final
 
 import numpy as np
 
+from robustbench_wb.engine.again import Wanted
 from robustbench_wb.engine.credibility.check import Credibility
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.record import Record
-from robustbench_wb.engine.rerun import Outcomes, Wanted, measure_again, unlike
+from robustbench_wb.engine.rerun import Outcomes, measure_again, unlike
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.progress import Progress, Silent
 from robustbench_wb.rng import permutation

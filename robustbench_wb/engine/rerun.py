@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.again import Wanted
 from robustbench_wb.engine.batch import batch_for
 from robustbench_wb.engine.explain import PlannedCell, benches, planned_cells, steps_of, subject_of
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.measure import Look, Samples, measure
 from robustbench_wb.engine.plan import SubjectPlan
-from robustbench_wb.engine.record import Identity, Record, Slot
+from robustbench_wb.engine.record import Identity, Record, Slot, differing_fields
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import Bench, Step
 from robustbench_wb.engine.subject import Subject
@@ -25,16 +26,6 @@ Watch = Callable[[Slot, Job, Stressed], None]
 NO_REQUEST = "no request of a version that is kept names this cell"
 
 
-@dataclass(frozen=True, eq=False)
-class Wanted:
-    """Some samples of a stored cell."""
-
-    slot: Slot
-    record: Record
-    ids: NDArray[np.int32]
-    """Ascending."""
-
-
 @dataclass(eq=False)
 class Outcomes:
     """What came of them, by the slot of their cell."""
@@ -43,12 +34,6 @@ class Outcomes:
     """Of the wanted samples alone."""
     refused: dict[Slot, str] = field(default_factory=dict)
     """Why a cell could not be measured again."""
-
-
-def differing_fields(old: Identity, new: Identity) -> list[tuple[str, object, object]]:
-    """The fields that differ, with both values."""
-    pairs = [(name, getattr(old, name), getattr(new, name)) for name in Identity.model_fields]
-    return [(name, before, after) for name, before, after in pairs if before != after]
 
 
 def measure_again(

@@ -1,38 +1,13 @@
-"""What a stressor made of single samples. No record keeps it: it is made again, by the door that measured it."""
+"""What a stressor made of single samples, made again by the door that measured them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from numpy.typing import NDArray
-
+from robustbench_wb.engine.again import Seen, Sight, Wanted
 from robustbench_wb.engine.record import Slot
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.rerun import Wanted, measure_again
+from robustbench_wb.engine.rerun import measure_again
 from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.stressor import Job, Stressed, predict
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One perturbed sample."""
-
-    inputs: NDArray[Any]
-    """The image, float32 (C, H, W) in [0, 1], or token ids (L,)."""
-    text: str | None
-    """The text that the ids stand for; None where no text was perturbed."""
-    answer: int
-    """The class that the subject answers."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What could be seen of some cells, by slot."""
-
-    samples: Mapping[Slot, Mapping[int, Seen]]
-    """By sample id."""
-    refused: Mapping[Slot, str]
-    """Why there is nothing."""
 
 
 def see_again(requests: Iterable[RunRequest], wanted: Sequence[Wanted], progress: Progress) -> Sight:

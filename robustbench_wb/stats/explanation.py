@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from robustbench_wb.engine.explain import PlannedCell
-from robustbench_wb.engine.record import Cell, Identity, Slot
-from robustbench_wb.engine.rerun import differing_fields
+from robustbench_wb.engine.record import Cell, Identity, Slot, differing_fields
 from robustbench_wb.spec import Spec
 from robustbench_wb.stats.recompute import identities_of
 from robustbench_wb.store.rows import ScoreRow

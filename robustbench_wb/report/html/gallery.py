@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from robustbench_wb.engine.again import Seen, Sight, Wanted
 from robustbench_wb.engine.record import Record, Slot
-from robustbench_wb.engine.rerun import Wanted
-from robustbench_wb.engine.seen import Seen, Sight
 from robustbench_wb.report.html.panel import PanelRows, panels
 from robustbench_wb.report.labels import cell_label
 from robustbench_wb.stats.flips import Flip, flips
