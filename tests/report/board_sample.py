@@ -21,8 +21,10 @@ def board_run() -> tuple[list[ScoreRow], dict[str, Record]]:
         for (stressor, strength), share in zip(CELLS, shares, strict=True):
             outcome = np.where(ease < 500 * share, State.ROBUST, State.BROKEN).tolist()
             made = record(outcome, signature=f"{stressor};eps={strength};{variant}")
+            own = {"flops": 6_990_080, "peak_memory": 1_024_872}
             graded = {"grade": "F" if (variant, strength) == ("vit", "8/255") else "B"} if strength else {}
-            rows.append(row(made, variant=variant, stressor=stressor, strength=strength).model_copy(update=graded))
+            shown = row(made, variant=variant, stressor=stressor, strength=strength)
+            rows.append(shown.model_copy(update={**own, **graded}))
             if variant != "gone":
                 records[made.key] = made
     rows.append(row(None, 500, "SubjectError: [b]no", variant="crate", stressor="pgd-l2", strength="1"))
