@@ -74,6 +74,12 @@ class Identity(Spec):
         return digest(self)
 
 
+def differing_fields(old: Identity, new: Identity) -> list[tuple[str, object, object]]:
+    """The fields that differ, with both values."""
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in Identity.model_fields]
+    return [(name, before, after) for name, before, after in pairs if before != after]
+
+
 class Cell(Spec):
     """The names of one measurement: where its row stands in a table."""
 

@@ -11,7 +11,7 @@ from robustbench_wb.engine.explain import PlannedCell, benches, planned_cells, s
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.measure import Samples, measure
 from robustbench_wb.engine.plan import SubjectPlan
-from robustbench_wb.engine.record import Identity, Record, Slot
+from robustbench_wb.engine.record import Record, Slot, differing_fields
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import Bench, Step
 from robustbench_wb.engine.subject import Subject
@@ -39,12 +39,6 @@ class Outcomes:
     """Of the wanted samples alone."""
     refused: dict[Slot, str] = field(default_factory=dict)
     """Why a cell could not be measured again."""
-
-
-def differing_fields(old: Identity, new: Identity) -> list[tuple[str, object, object]]:
-    """The fields that differ, with both values."""
-    pairs = [(name, getattr(old, name), getattr(new, name)) for name in Identity.model_fields]
-    return [(name, before, after) for name, before, after in pairs if before != after]
 
 
 def measure_again(requests: Iterable[RunRequest], wanted: Sequence[Wanted], progress: Progress) -> Outcomes:
