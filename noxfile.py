@@ -41,13 +41,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests, with coverage."""
     coverage = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
-    run(session, "-m", "pytest", "-n", "2", *coverage, *session.posargs, env=ONE_THREAD)
+    run(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *coverage, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Real processes killed and resumed, the README's commands, fake defences, two PGDs, the report in a browser."""
-    run(session, "-m", "pytest", "-m", "slow", "-n", "2", *session.posargs, env=ONE_THREAD)
+    run(session, "-m", "pytest", "-m", "slow", "-n", "2", "--dist", "worksteal", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -1,6 +1,7 @@
 """Memory and time of long sequences: every variant at its smallest size, each in a fresh process of one thread.
 
     python benchmarks/lengths.py --csv lengths.csv [--svg lengths.svg] [--variant NAME]...
+    python benchmarks/lengths.py --read lengths.csv --svg lengths.svg
 
 Memory is the peak of the whole process, torch included, over training steps (forward, backward, AdamW) on 4 texts of
 4,096 tokens: two with texts of unequal lengths, then two without padding. Time is of one forward pass of one text, the
@@ -19,6 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from cycler import cycler
+from matplotlib import rcParams
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import linregress
@@ -135,31 +139,53 @@ def write(rows: list[Row], path: Path) -> None:
         writer.writerows(lines)
 
 
-def draw(rows: list[Row], path: Path) -> bool:
-    """Seconds against tokens, both logarithmic; False where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    figure = Figure(figsize=(8, 6), layout="constrained")
+def read(path: Path) -> list[Row]:
+    """What :func:`write` wrote."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    names = [f"seconds_{n}" for n in LENGTHS]
+    numbers = ("peak_mb", "step_seconds", "exponent", "standard_error")
+    return [
+        Row(
+            variant=line["variant"],
+            size=line["size"],
+            seconds=tuple(float(line[name]) for name in names),
+            **{name: float(line[name]) for name in numbers},
+        )
+        for line in lines
+    ]
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Seconds against tokens, both logarithmic, with the slope of a square beside them; named at the right end."""
+    figure = Figure(figsize=(8, 9), layout="constrained")
     axes = figure.subplots()
-    for row in rows:
-        axes.loglog(LENGTHS, row.seconds, marker=".", label=row.variant)
-    axes.set(xlabel="tokens", ylabel="seconds of a forward pass")
-    axes.legend(fontsize="xx-small", ncols=2)
-    figure.savefig(path)
-    return True
+    axes.set_prop_cycle(cycler(linestyle=["-", ":", "-."]) * rcParams["axes.prop_cycle"])
+    lines = [axes.loglog(LENGTHS, row.seconds, marker=".", linewidth=1)[0] for row in rows]
+    square = [0.002 * (n / LENGTHS[0]) ** 2 for n in LENGTHS]
+    axes.loglog(LENGTHS, square, color="grey", linestyle="--")
+    order = sorted(range(len(rows)), key=lambda at: -rows[at].seconds[-1])
+    labels = [f"{rows[at].variant} {rows[at].exponent:.2f}" for at in order]
+    handles = [lines[at] for at in order]
+    axes.legend(
+        handles, labels, title="variant, exponent", fontsize="xx-small", loc="center left", bbox_to_anchor=(1, 0.5)
+    )
+    axes.set(xlabel="tokens", ylabel="seconds of a forward pass of one text, one thread; dashed: a square")
+    axes.set_xticks(LENGTHS, [f"{n:,}" for n in LENGTHS])
+    axes.minorticks_off()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, help="where to write the table")
-    parser.add_argument("--svg", type=Path, help="where to draw seconds against tokens; needs matplotlib")
+    parser.add_argument("--svg", type=Path, help="where to draw seconds against tokens")
+    parser.add_argument("--read", type=Path, help="a table measured before; nothing is measured then")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--variant", action="append", help="a registered name; may be repeated; default: all")
     options = parser.parse_args()
-    rows = []
-    for name in options.variant or VARIANTS.names():
+    rows = read(options.read) if options.read else []
+    for name in [] if options.read else options.variant or VARIANTS.names():
         with multiprocessing.get_context("spawn").Pool(1) as fresh:
             rows.append(fresh.apply(measure, (name, options.repeats)))
         print(
@@ -168,8 +194,8 @@ def main() -> None:
     show(rows)
     if options.csv:
         write(rows, options.csv)
-    if options.svg and not draw(rows, options.svg):
-        print("no plot: matplotlib is not installed", file=sys.stderr)
+    if options.svg:
+        draw(rows, options.svg)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from robustbench_wb.store.provenance import collect
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import find_records, read_side
+from robustbench_wb.store.side import Side, find_records, read_side
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.catalogue import parse_stressor
 
@@ -140,6 +140,20 @@ def diff(
         StoreError: there is no such version, folder or file.
         UsageError: an option is out of its range.
     """
+    sides = read_side(old, results), read_side(new, results)
+    return compare_sides(*sides, results, delta=delta, allow=allow, correction=correction)
+
+
+def compare_sides(
+    before: Side,
+    after: Side,
+    results: str = "results",
+    *,
+    delta: float = 1.0,
+    allow: Sequence[str] = (),
+    correction: str = "holm",
+) -> Comparison:
+    """:func:`diff` of tables that have been read."""
     if not 0 <= delta <= 100:
         raise UsageError(f"--delta {delta:g} is not in points from 0 to 100")
     if correction not in ADJUST:
@@ -147,7 +161,6 @@ def diff(
     for field in allow:
         if field not in ALLOWABLE:
             raise UsageError(f"--allow {field}: no such field; {suggest(field, list(ALLOWABLE))}")
-    before, after = read_side(old, results), read_side(new, results)
     records = find_records((before, after), needed(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
     compared = compare(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)

@@ -1,43 +1,96 @@
-"""``leaderboard``: the whole score table, on screen or as CSV."""
+"""``leaderboard``: who is best, how sure that is, and at what cost; and the whole score table."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+if TYPE_CHECKING:  # the command line starts without what its commands need
+    from robustbench_wb.cli.boarding import Board
+
+
+def _export(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="FILE", help=f"Write {what} to this file; '-' is standard output.")
 
 
 def leaderboard_command(
-    csv: Annotated[
+    table: Annotated[
         str | None,
-        typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output."),
+        typer.Argument(
+            help="A version like v3 or HEAD~1, FOLDER:v1, a results folder, a baseline, or a file of leaderboard.  "
+            "[default: the latest version]"
+        ),
     ] = None,
-    version: Annotated[str | None, typer.Option("--version", help="A version like v3.  [default: the latest]")] = None,
+    csv: Annotated[str | None, _export("--csv", "the rows as CSV")] = None,
+    ranking_csv: Annotated[str | None, _export("--ranking-csv", "the rankings as CSV")] = None,
+    markdown: Annotated[str | None, _export("--markdown", "the rankings as Markdown")] = None,
+    html: Annotated[str | None, _export("--html", "rankings and scores as a page")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="The same as the argument, like v3.")] = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Show every row of the score table, the best subject of each task first, or export it as it stands.
+    """Rank the subjects of each task by their mean over all cells, with intervals of the ranks, costs and signatures.
+
+    Subjects are compared in pairs, sample by sample: those that share a letter are not told apart. Below the rankings
+    stands every row of the score table, the best subject first; --csv exports the rows as they stand.
 
     Examples:
 
       robustbench-wb leaderboard
 
-      robustbench-wb leaderboard --csv leaderboard.csv
-    """
-    from robustbench_wb.report.csv import leaderboard_csv
-    from robustbench_wb.report.json import rows_json
-    from robustbench_wb.report.scores import leaderboard_blocks
-    from robustbench_wb.store.scores import ScoreTable
+      robustbench-wb leaderboard --csv leaderboard.csv --ranking-csv ranking.csv
 
-    table = ScoreTable(results)
-    number = table.version(version)
-    rows = table.rows(number)
-    if csv == "-":
-        console.show(leaderboard_csv(rows))
-    elif csv is not None:
-        console.save(csv, leaderboard_csv(rows))
-        console.tell(f"{len(rows)} rows of v{number} written to {csv}")
+      robustbench-wb leaderboard v3 --html leaderboard.html --markdown -
+    """
+    from robustbench_wb.cli.boarding import leaderboard
+
+    exports = {"--csv": csv, "--ranking-csv": ranking_csv, "--markdown": markdown, "--html": html}
+    wanted = [name for name, file in exports.items() if file == "-"] + (["--json"] if as_json else [])
+    if len(wanted) > 1:
+        raise UsageError(f"{' and '.join(wanted)} all want standard output")
+    if table is not None and version is not None:
+        raise UsageError("the table is given twice, as an argument and as --version; use one of them")
+    board = leaderboard(table or version or "latest", results)
+    for name, file in exports.items():
+        if file is not None:
+            _write(board, name, file)
+    if as_json or not any(exports.values()):
+        _show(board, as_json)
+
+
+def _write(board: "Board", name: str, file: str) -> None:
+    from robustbench_wb.report.csv import leaderboard_csv, ranking_csv
+    from robustbench_wb.report.html.board import board_page
+    from robustbench_wb.report.markdown import markdown
+    from robustbench_wb.report.ranking import ranking_blocks
+
+    if name == "--csv":
+        text, what = leaderboard_csv(board.rows), f"{len(board.rows)} rows"
+    elif name == "--ranking-csv":
+        text, what = ranking_csv(board.rankings), f"{len(board.rankings)} rankings"
+    elif name == "--markdown":
+        text, what = markdown(ranking_blocks(board.rankings)), f"{len(board.rankings)} rankings"
     else:
-        console.present(
-            lambda: leaderboard_blocks(rows, number, console.width()), lambda: rows_json(rows, number), as_json
-        )
+        text, what = board_page(board.name, board.rows, board.rankings, board.version), f"{len(board.rows)} rows"
+    if file == "-":
+        console.show(text)
+    else:
+        console.save(file, text)
+        console.tell(f"{what} of {board.name} written to {file}")
+
+
+def _show(board: "Board", as_json: bool) -> None:
+    from robustbench_wb.report.json import board_json
+    from robustbench_wb.report.ranking import ranking_blocks
+    from robustbench_wb.report.scores import leaderboard_blocks
+
+    console.present(
+        lambda: [
+            *ranking_blocks(board.rankings, console.width()),
+            *leaderboard_blocks(board.rows, board.version, console.width()),
+        ],
+        lambda: board_json(board.rows, board.rankings, board.version),
+        as_json,
+    )

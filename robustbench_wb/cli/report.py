@@ -19,10 +19,15 @@ def report_command(
         str | None, typer.Option("--against", metavar="OLD", help="Also show what changed since this earlier table.")
     ] = None,
     gallery: Annotated[
-        bool, typer.Option("--gallery", help="Also show images that fell; loads the tasks, which may be downloads.")
+        bool,
+        typer.Option(
+            "--gallery",
+            help="Also show samples that fell: loads the tasks, which may be downloads, and stresses them again.",
+        ),
     ] = False,
     data_dir: options.DataDir = None,
     results: options.Results = "results",
+    progress: options.ProgressStyle = "auto",
 ) -> None:
     """Write the whole report as one HTML file that loads nothing: tables, figures, doubts, provenance.
 
@@ -37,7 +42,8 @@ def report_command(
     from robustbench_wb.cli.reporting import report
     from robustbench_wb.report.html.page import page
 
-    contents = report(version, results, against=against, gallery=gallery, data_dir=data_dir)
+    with console.progress_view(progress) as view:
+        contents = report(version, results, against=against, gallery=gallery, data_dir=data_dir, progress=view)
     text = page(contents)
     if html == "-":
         console.show(text)

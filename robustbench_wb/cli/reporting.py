@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from functools import cache
 
-from robustbench_wb.cli.harness import diff
+from robustbench_wb.cli.harness import compare_sides
 from robustbench_wb.engine.record import Record
+from robustbench_wb.engine.seen import see_again
 from robustbench_wb.errors import HarnessError
-from robustbench_wb.report.html.gallery import Gallery, galleries
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.report.html.gallery import Choice, Gallery, choices, gallery_of
 from robustbench_wb.report.html.page import Contents
 from robustbench_wb.stats.corruption_errors import corruption_errors
 from robustbench_wb.stats.curves import curves
 from robustbench_wb.stats.lengths import length_curves
+from robustbench_wb.store.origins import requests_of
 from robustbench_wb.store.scores import ScoreTable
 from robustbench_wb.store.side import Side, find_records, read_side
 from robustbench_wb.tasks.catalogue import find_task
@@ -24,6 +27,7 @@ def report(
     against: str | None = None,
     gallery: bool = False,
     data_dir: str | None = None,
+    progress: Progress | None = None,
 ) -> Contents:
     """Everything that a page shows of one table.
 
@@ -32,8 +36,10 @@ def report(
             :func:`robustbench_wb.store.side.read_side`.
         results: where versions without a place, and the records of files, are.
         against: an earlier table, named likewise, to compare with.
-        gallery: whether to show images that fell. Their tasks are loaded, from ``data_dir`` where they are there.
+        gallery: whether to show samples that fell. Their tasks are loaded, from ``data_dir`` where they are there, and
+            the samples are stressed again: subjects come from the cache, or are trained again.
         data_dir: a local mirror in hub layout.
+        progress: told what is measured again.
 
     Raises:
         StoreError: there is no such version, folder or file.
@@ -48,8 +54,8 @@ def report(
         curves=curves(side.rows, records),
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
-        comparison=None if against is None else diff(against, version, results),
-        gallery=_gallery(side, records, data_dir) if gallery else (),
+        comparison=None if against is None else compare_sides(read_side(against, results), side, results),
+        gallery=_gallery(side, records, data_dir, progress or Silent()) if gallery else (),
     )
 
 
@@ -60,7 +66,9 @@ def _provenance(side: Side) -> dict[str, object]:
     return {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
 
 
-def _gallery(side: Side, records: Mapping[str, Record], data_dir: str | None) -> list[Gallery]:
+def _gallery(side: Side, records: Mapping[str, Record], data_dir: str | None, progress: Progress) -> list[Gallery]:
+    """Samples that fell, stressed again: what a stressor made of them is not kept."""
+
     @cache
     def load(label: str) -> Dataset | str:
         name = label.removesuffix("-validation")
@@ -68,6 +76,10 @@ def _gallery(side: Side, records: Mapping[str, Record], data_dir: str | None) ->
             dataset = find_task(name).load(data_dir)
             return dataset if name == label else dataset.on_validation()
         except HarnessError as error:
-            return f"the images cannot be had: {error}"
+            return f"the samples cannot be had: {error}"
 
-    return galleries(side.rows, records, load)
+    chosen = choices(side.rows, records, load)
+    wanted = [one for choice in chosen if isinstance(choice, Choice) for one in choice.wanted]
+    requests = [request.model_copy(update={"data_dir": data_dir}) for request in requests_of(side)]
+    sight = see_again(requests, wanted, progress)
+    return [choice if isinstance(choice, Gallery) else gallery_of(choice, sight) for choice in chosen]

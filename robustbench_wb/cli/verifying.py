@@ -1,16 +1,13 @@
 """``verify`` as plain Python: what the command does, without parsing and printing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from robustbench_wb.engine.credibility.check import Credibility
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.record import Record
-from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.rerun import Outcomes, Wanted, measure_again, unlike
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.progress import Progress, Silent
@@ -19,6 +16,7 @@ from robustbench_wb.stats.recompute import TRAINED, record_of
 from robustbench_wb.stats.verification import Rerun, Verification
 from robustbench_wb.stats.verify import Sources, wanted
 from robustbench_wb.stats.verify import verify as look_through
+from robustbench_wb.store.origins import requests_of
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
@@ -74,7 +72,7 @@ def verify(
     verification = look_through(table.name, table.rows, sources)
     if rerun == 0:
         return verification
-    requests = _requests(table)
+    requests = requests_of(table)
     drawn = draw(table.rows, [record_of(row, sources.records) for row in table.rows], rerun, seed)
     outcomes = measure_again(requests, [one for _, one in drawn], progress or Silent())
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
@@ -106,20 +104,6 @@ def _compared(table: Side, drawn: Sequence[tuple[int, Wanted]], outcomes: Outcom
             yield known.model_copy(update=unlike(one.record, outcomes.made[one.slot], LOSS_TOLERANCE))
         else:
             yield known.model_copy(update={"reason": outcomes.refused[one.slot]})
-
-
-def _requests(side: Side) -> list[RunRequest]:
-    """What the versions were made from, the newest first; of a version, it and earlier ones."""
-    try:
-        versions = reversed(ScoreTable(side.location).versions())
-    except StoreError:
-        return []
-    given = [info.provenance.get("spec") for info in versions if side.version is None or info.number <= side.version]
-    requests = []
-    for spec in given:
-        with suppress(ValidationError):  # of another harness
-            requests.append(RunRequest.model_validate(spec))
-    return list(dict.fromkeys(requests))
 
 
 def _describe(signature: str) -> dict[str, str]:

@@ -74,7 +74,7 @@ class Prepared:
         Raises:
             SubjectError: it cannot be had.
         """
-        if isinstance(subject.source, type):
+        if subject.is_shortcut:
             return fitted(subject, dataset, self.device)
         label = _label(subject, dataset)
         told = progress or self.progress

@@ -45,6 +45,11 @@ class SubjectPlan:
     recipe: Recipe
     checkpoint: Path | None
 
+    @property
+    def is_shortcut(self) -> bool:
+        """Fitted, not trained; the only sources that are classes."""
+        return isinstance(self.source, type)
+
 
 @dataclass(frozen=True)
 class TaskPlan:

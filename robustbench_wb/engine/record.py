@@ -188,6 +188,9 @@ class SubjectCard:
     """True when this run trained it, false when it was reused or came from elsewhere."""
     contaminated: tuple[int, int] = (0, 0)
     """Of a contaminated training split: what was contaminated, and what there is. Else zeros."""
+    flops: int = 0
+    """Of one answer; see :class:`robustbench_wb.engine.footprint.Footprint`, as for the next one. 0: not known."""
+    peak_memory: int = 0
 
 
 @dataclass(frozen=True)

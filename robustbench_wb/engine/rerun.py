@@ -1,6 +1,6 @@
 """Measuring some samples of stored cells again, by the door that measured them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 from robustbench_wb.engine.batch import batch_for
 from robustbench_wb.engine.explain import PlannedCell, benches, planned_cells, steps_of, subject_of
 from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.measure import Samples, measure
+from robustbench_wb.engine.measure import Look, Samples, measure
 from robustbench_wb.engine.plan import SubjectPlan
-from robustbench_wb.engine.record import Record, Slot, differing_fields
+from robustbench_wb.engine.record import Identity, Record, Slot, differing_fields
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import Bench, Step
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.errors import HarnessError, MeasurementError, one_line
 from robustbench_wb.progress import Progress
+from robustbench_wb.stressors.stressor import Job, Stressed
+
+Watch = Callable[[Slot, Job, Stressed], None]
+"""Shown what a stressor makes of some samples of a cell."""
 
 NO_REQUEST = "no request of a version that is kept names this cell"
 
@@ -41,11 +45,14 @@ class Outcomes:
     """Why a cell could not be measured again."""
 
 
-def measure_again(requests: Iterable[RunRequest], wanted: Sequence[Wanted], progress: Progress) -> Outcomes:
+def measure_again(
+    requests: Iterable[RunRequest], wanted: Sequence[Wanted], progress: Progress, watch: Watch | None = None
+) -> Outcomes:
     """Measure the wanted samples of each cell by the first of the requests that has just that cell in it.
 
     Subjects come from the cache, or are trained as they were. What differs then is named, and not measured. Lower
-    strengths are measured before, as the cell's identity says.
+    strengths are measured before, as the cell's identity says. ``watch`` is shown what the stressor makes of the
+    samples: what broke one at a lower strength stands at this one, and is shown as it was made there.
     """
     found, open_ = Outcomes(), {one.slot: one for one in wanted}
     for request in requests:
@@ -59,7 +66,7 @@ def measure_again(requests: Iterable[RunRequest], wanted: Sequence[Wanted], prog
         for bench, plans in benches(job):
             for plan in plans:
                 if any(_may_be(bench, plan, slot) for slot in open_):
-                    _subject_again(bench, plan, open_, found)
+                    _subject_again(bench, plan, open_, found, watch)
     found.refused = {slot: found.refused.get(slot, NO_REQUEST) for slot in open_}
     return found
 
@@ -68,7 +75,9 @@ def _may_be(bench: Bench, plan: SubjectPlan, slot: Slot) -> bool:
     return slot == (*bench.cell(plan, bench.task.ladders[0].rungs[0]).slot[:6], *slot[6:])
 
 
-def _subject_again(bench: Bench, plan: SubjectPlan, open_: dict[Slot, Wanted], found: Outcomes) -> None:
+def _subject_again(
+    bench: Bench, plan: SubjectPlan, open_: dict[Slot, Wanted], found: Outcomes, watch: Watch | None
+) -> None:
     for planned in list(planned_cells(bench, plan, lambda cell: cell.slot in open_)):
         one = open_[planned.cell.slot]
         if planned.identity is None:
@@ -79,13 +88,15 @@ def _subject_again(bench: Bench, plan: SubjectPlan, open_: dict[Slot, Wanted], f
         else:
             try:
                 with one_line(planned.cell.stressor):
-                    found.made[one.slot] = _cell_again(bench, plan, planned, one.ids)
+                    found.made[one.slot] = _cell_again(bench, plan, planned, one.ids, watch)
                 del open_[one.slot]
             except MeasurementError as error:
                 found.refused[one.slot] = str(error)
 
 
-def _cell_again(bench: Bench, plan: SubjectPlan, planned: PlannedCell, ids: NDArray[np.int32]) -> Record:
+def _cell_again(
+    bench: Bench, plan: SubjectPlan, planned: PlannedCell, ids: NDArray[np.int32], watch: Watch | None
+) -> Record:
     """The record of some samples of a cell; the clean cell and lower strengths are measured first."""
     subject = subject_of(bench, plan)
     samples = bench.samples.rows(np.searchsorted(bench.samples.ids, ids))
@@ -96,14 +107,26 @@ def _cell_again(bench: Bench, plan: SubjectPlan, planned: PlannedCell, ids: NDAr
             return record
         before = record.states
     tested, steps = steps_of(bench, plan, subject, planned.ladder)
-    for record in _measured(bench, tested, steps, samples, before):
+
+    def look(job: Job, stressed: Stressed) -> float:
+        if watch is not None:
+            watch(planned.cell.slot, job, stressed)
+        return 0.0
+
+    shown = None if watch is None or planned.identity is None else (planned.identity, look)
+    for record in _measured(bench, tested, steps, samples, before, shown):
         if record.identity == planned.identity:
             return record
     raise MeasurementError("its ladder does not lead to it")
 
 
 def _measured(
-    bench: Bench, subject: Subject, steps: Sequence[Step], samples: Samples, before: NDArray[np.int8] | None
+    bench: Bench,
+    subject: Subject,
+    steps: Sequence[Step],
+    samples: Samples,
+    before: NDArray[np.int8] | None,
+    shown: tuple[Identity, Look] | None = None,
 ) -> Iterator[Record]:
     job = bench.job
     for step in steps:
@@ -111,10 +134,21 @@ def _measured(
         batch = batch_for(job.request.batch, subject.model, samples.inputs, job.device)
         with job.progress.stage(f"again {step.rungs[0].signature}", len(samples), "samples") as advance:
             cells = (step.rungs, step.identities, samples, before, job.device, batch, advance)
-            records = measure(subject.model, *cells, (), surrogate)
+            looks = _looks(step, *shown) if shown is not None else ()
+            records = measure(subject.model, *cells, looks, surrogate)
         yield from records
         if step.rungs[0].adversarial():
             before = records[-1].states
+
+
+def _looks(step: Step, wanted: Identity, look: Look) -> Sequence[Look]:
+    """One per rung; what is made at strengths above the wanted one is not looked at."""
+    last = step.identities.index(wanted) if wanted in step.identities else len(step.rungs)
+    return [look if at <= last else _blind for at in range(len(step.rungs))]
+
+
+def _blind(job: Job, stressed: Stressed) -> float:
+    return 0.0
 
 
 def unlike(stored: Record, again: Record, tolerance: float) -> Mapping[str, tuple[int, ...]]:

@@ -89,7 +89,6 @@ class Bench:
         self.job, self.ledger, self.task, self.dataset = job, ledger, task, dataset
         self.progress, self.costs = progress, costs
         self.samples = choose_samples(dataset, job.plan.samples)
-        self.data_digest = dataset.test.digest()
         self.samples_digest = digest(self.samples.ids.tolist())
         self.known: Mapping[str, Record] = {}
         self.clean_layers: LayerTable | None = None
@@ -132,7 +131,7 @@ class Bench:
         return self.costs.get(plan.name, FREE)
 
     def _shelf(self) -> Shelf:
-        return Shelf(self.samples, self.data_digest, self.job.plan.seed, self.job.device, self.job.progress)
+        return Shelf(self.samples, self.dataset.digest, self.job.plan.seed, self.job.device, self.job.progress)
 
     def _retrain(self, plan: SubjectPlan, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measured]:
         """Each rung on a subject of its own, that is trained on what the rung makes of the training split."""
@@ -326,7 +325,7 @@ class Bench:
             signature=stressor.signature,
             ladder=ladder,
             stressor_code=self.surrogates.code(stressor),
-            data=digest([self.data_digest, self.samples.lexicon.words]) if words else self.data_digest,
+            data=self.dataset.worded_digest if words else self.dataset.digest,
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,

@@ -31,11 +31,7 @@ def shortcut_plans(dataset: Dataset) -> list[SubjectPlan]:
 
 def meets(plan: SubjectPlan, ladder: Ladder) -> bool:
     """Whether a subject is measured under a stressor: shortcuts have no gradient, and are too cheap to be searched."""
-    return not _is_shortcut(plan) or isinstance(ladder.rungs[0], Clean | Blind)
-
-
-def _is_shortcut(plan: SubjectPlan) -> bool:
-    return isinstance(plan.source, type)
+    return not plan.is_shortcut or isinstance(ladder.rungs[0], Clean | Blind)
 
 
 def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject:

@@ -9,6 +9,7 @@ from torch import nn
 
 from robustbench_wb import rng
 from robustbench_wb.engine.device import numerics
+from robustbench_wb.engine.footprint import footprint
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.record import SubjectCard
 from robustbench_wb.errors import SubjectError
@@ -75,8 +76,11 @@ def obtain_subject(
         probe(model, shape, device)
         return model
 
-    parameters = sum(p.numel() for p in make().parameters())
-    card = SubjectCard(parameters, trained.weights, trained.seconds, trained.fresh)
+    blank = make()
+    parameters, cost = sum(p.numel() for p in blank.parameters()), footprint(blank, shape)
+    card = SubjectCard(
+        parameters, trained.weights, trained.seconds, trained.fresh, flops=cost.flops, peak_memory=cost.peak_memory
+    )
     return Subject(card, model_code, dataset, ready)
 
 

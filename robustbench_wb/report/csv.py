@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from robustbench_wb.stats.board import Line, Ranking
 from robustbench_wb.stats.comparison import Claim, Comparison, Pair
 from robustbench_wb.store.rows import ScoreRow
 
@@ -20,6 +21,9 @@ DIFF_COLUMNS: Final = (
 )
 """The columns of a comparison, in order. New ones go to the end."""
 
+RANKING_COLUMNS: Final = (*(name for name in Ranking.model_fields if name != "lines"), *Line.model_fields)
+"""The columns of rankings, in order: the fields of :class:`Ranking` and of :class:`Line`. New ones go to the end."""
+
 # A spreadsheet runs a cell that begins with one of these as a formula; tab and return are trimmed first.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -31,6 +35,12 @@ def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
     spreadsheet would run as a formula gets a leading apostrophe.
     """
     return _table(COLUMNS, (row.model_dump() for row in rows))
+
+
+def ranking_csv(rankings: Iterable[Ranking]) -> str:
+    """A line per subject and panel; what is None is left empty, and several ``n`` are joined by a blank."""
+    lines = [{**ranking.model_dump(), **line.model_dump()} for ranking in rankings for line in ranking.lines]
+    return _table(RANKING_COLUMNS, lines)
 
 
 def comparison_csv(comparison: Comparison, ids: bool = False) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.lengths import lengths_plain
-from robustbench_wb.report.scores import short_text
+from robustbench_wb.report.scores import short_text, suite_title
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.corruption_errors import CorruptionErrors, Normalised
@@ -38,13 +38,15 @@ def curves_blocks(
     if curves:
         labels = subject_labels(curve.rows[-1] for curve in curves)
         for members in _grouped(curves, lambda curve: (curve.rows[-1].panel, _headings(curve))):
-            blocks.append(_curves(f"{_title(members[0].rows[-1], version)}: accuracy by strength", members, labels))
+            blocks.append(
+                _curves(f"{suite_title(members[0].rows[-1], version)}: accuracy by strength", members, labels)
+            )
         for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
-            blocks.append(_successes(f"{_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
+            blocks.append(_successes(f"{suite_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
         blocks.append(Block("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
     for subjects in _grouped(errors, lambda one: (one.clean.panel, one.stored)):
         files = ", published files" if subjects[0].stored else ""
-        blocks += _errors(_title(subjects[0].clean, version) + files, subjects)
+        blocks += _errors(suite_title(subjects[0].clean, version) + files, subjects)
     return blocks
 
 
@@ -82,11 +84,6 @@ def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
-
-
-def _title(row: ScoreRow, version: int | None) -> str:
-    table = f", table v{version}" if version is not None else ""
-    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}{table}"
 
 
 def _headings(curve: Curve) -> tuple[str, ...]:

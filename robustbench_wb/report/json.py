@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from robustbench_wb.spec import plain
+from robustbench_wb.stats.board import Ranking
 from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.explanation import Explanation
 from robustbench_wb.stats.judgement import Gate
@@ -15,6 +16,12 @@ from robustbench_wb.store.rows import ScoreRow
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     """``{"version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
     return value_json({"version": version, "rows": [plain(row) for row in rows]})
+
+
+def board_json(rows: Iterable[ScoreRow], rankings: Iterable[Ranking], version: int | None = None) -> str:
+    """As :func:`rows_json`, with ``rankings``: the fields of :class:`Ranking`."""
+    ranked = [plain(ranking) for ranking in rankings]
+    return value_json({"version": version, "rows": [plain(row) for row in rows], "rankings": ranked})
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from robustbench_wb.report.labels import subject_labels
-from robustbench_wb.report.scores import short_text
+from robustbench_wb.report.scores import short_text, suite_title
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.lengths import LengthCurve
@@ -25,10 +25,9 @@ def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) ->
     tables: dict[tuple[Any, ...], list[LengthCurve]] = {}
     for curve in curves:
         tables.setdefault((curve.rows[0].panel, tuple(row.strength for row in curve.rows)), []).append(curve)
-    blocks, table = [], f", table v{version}" if version is not None else ""
+    blocks = []
     for (_, strengths), members in tables.items():
-        first = members[0].rows[0]
-        title = f"{first.task}, {first.scale} scale, suite {first.suite} v{first.suite_version}{table}"
+        title = suite_title(members[0].rows[0], version)
         numbers = [Column(heading, "right") for heading in (*strengths, "effective")]
         lines = tuple(
             (one.rows[0].stressor, labels[one.rows[0].subject], *map(short_text, one.rows), _effective(one))

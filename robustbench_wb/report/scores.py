@@ -73,7 +73,7 @@ def interval_text(row: ScoreRow) -> str:
     """``[84.9, 89.2]``, the interval of a row that is whole or of accuracies."""
     if row.metric == "accuracy":
         return f"[{_percent(row.low)}, {_percent(row.high)}]"
-    return f"[{_perplexity(row.perplexity_low)}, {_perplexity(row.perplexity_high)}]"
+    return f"[{perplexity_text(row.perplexity_low)}, {perplexity_text(row.perplexity_high)}]"
 
 
 def short_text(row: ScoreRow) -> str:
@@ -83,9 +83,9 @@ def short_text(row: ScoreRow) -> str:
     if row.metric == "accuracy":
         value = _percent(row.accuracy)
     elif row.perplexity is not None:
-        value = _perplexity(row.perplexity)
+        value = perplexity_text(row.perplexity)
     else:
-        value = f">= {_perplexity(row.perplexity_low)}"
+        value = f">= {perplexity_text(row.perplexity_low)}"
     return value if row.status == "ok" else f"{value}*"
 
 
@@ -93,8 +93,8 @@ def _percent(share: float | None) -> str:
     return f"{100 * (share or 0.0):.1f}"
 
 
-def _perplexity(value: float | None) -> str:
-    """Two decimals, fewer from ten thousand on; ``inf`` for an open end."""
+def perplexity_text(value: float | None) -> str:
+    """A perplexity with two decimals, fewer from ten thousand on; ``inf`` for an open end."""
     if value is None:
         return "inf"
     return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
@@ -124,6 +124,12 @@ def panel_title(panel: Panel) -> str:
     task, scale, _, _, metric, protocol = panel
     rules = "" if protocol == "sound" else f", protocol {protocol}"
     return f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
+
+
+def suite_title(row: ScoreRow, version: int | None) -> str:
+    """Task, scale and suite of a row, and the version of its table where it has one."""
+    table = f", table v{version}" if version is not None else ""
+    return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}{table}"
 
 
 def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
@@ -230,5 +236,5 @@ def _bounds(row: ScoreRow) -> str:
     if row.metric == "accuracy":
         return f"between {_percent(row.accuracy)} and {_percent(row.accuracy_high)}"
     if row.perplexity is not None:
-        return _perplexity(row.perplexity)
-    return f"at least {_perplexity(row.perplexity_low)} (97.5 % bound, missing losses taken as 0)"
+        return perplexity_text(row.perplexity)
+    return f"at least {perplexity_text(row.perplexity_low)} (97.5 % bound, missing losses taken as 0)"

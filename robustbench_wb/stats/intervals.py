@@ -19,12 +19,13 @@ class Interval(NamedTuple):
         return -margin <= self.low and self.high <= margin
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
     """Score interval of a proportion. Wilson (1927), J. Am. Stat. Assoc. 22, 209-212.
 
     Args:
         successes: number of successes, 0 to ``n``.
-        n: number of trials; with none, nothing is known and the interval is (0, 1).
+        n: number of trials; with none, nothing is known and the interval is (0, 1). Neither need be whole: dependent
+            outcomes are worth fewer trials.
         confidence: coverage aimed at, above 0 and below 1.
 
     Returns:

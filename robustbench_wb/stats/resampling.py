@@ -42,11 +42,21 @@ def sign_flip_p(columns: Sequence[Floats]) -> list[float]:
         columns: (n,) finite differences each; one per independent unit, like the sum over the cells of one sample.
     """
     values = [column[column != 0] for column in columns]
-    found = [1.0 if not len(value) else _all_patterns(value) if len(value) <= _EXACT else -1.0 for value in values]
+    found = [_at_once(value) for value in values]
     open_ones = [index for index, p in enumerate(found) if p < 0]
     for index, p in zip(open_ones, _random_patterns([values[index] for index in open_ones]), strict=True):
         found[index] = p
     return found
+
+
+def _at_once(values: Floats) -> float:
+    """The p-value that needs no random patterns; below 0 where there is none."""
+    if not len(values):
+        return 1.0
+    if len(values) <= _EXACT:
+        return _all_patterns(values)
+    bound = 2 * float(np.exp(-(values.sum() ** 2) / (2 * np.sum(values * values))))
+    return bound if bound < 1 / (1 + FLIPS) else -1.0
 
 
 def _all_patterns(values: Floats) -> float:
@@ -76,9 +86,7 @@ def _random_patterns(columns: Sequence[Floats]) -> list[float]:
 
 
 def _p(kept: Floats, values: Floats) -> float:
-    p = (1 + int(np.count_nonzero(_as_extreme(kept, values)))) / (1 + FLIPS)
-    bound = 2 * float(np.exp(-(values.sum() ** 2) / (2 * np.sum(values * values))))
-    return bound if bound < 1 / (1 + FLIPS) else p
+    return (1 + int(np.count_nonzero(_as_extreme(kept, values)))) / (1 + FLIPS)
 
 
 def _words(label: str) -> Iterator[NDArray[np.uint64]]:

@@ -99,6 +99,8 @@ def _row(measured: Measured, beside: Beside | None) -> ScoreRow:
         **_layers(measured.layers),
         **(from_credibility(measured.credibility) if measured.credibility is not None else {}),
         **(beside.model_dump() if beside is not None else {}),
+        "flops": subject.flops,
+        "peak_memory": subject.peak_memory,
     }
     if subject.contaminated[1]:
         columns["realised"] = _ratio(*subject.contaminated)

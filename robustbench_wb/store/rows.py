@@ -134,6 +134,11 @@ class ScoreRow(Spec):
     """Share of the texts without a single token."""
     family: str = ""
     """Cells of one subject that are corrected together in a comparison; empty: all that name none."""
+    flops: int = Field(default=0, ge=0)
+    """Floating-point operations of one forward pass of one sample: matrix products, convolutions and attention, 2 per
+    multiply-add. 0: not known; so the next one."""
+    peak_memory: int = Field(default=0, ge=0)
+    """Bytes of all tensors alive at the peak of one forward pass and input gradient of one sample, weights included."""
     checksum: str = ""
     """SHA-256 of all other columns, see :attr:`fingerprint`; empty in rows of an earlier harness."""
 

@@ -50,11 +50,7 @@ class ReviewPairs:
         splits = kept_splits(key, self.name, "encode", make)
         train, test = splits["train"], splits["test"]
         rest = round(len(train) * (1 - _VALIDATION))
-        kept, held = (
-            Split(train.inputs[part], train.labels[part], sizes=None if train.sizes is None else train.sizes[part])
-            for part in (slice(rest), slice(rest, None))
-        )
-        return _dataset(self.name, self.length, "mean", kept, test, held)
+        return _dataset(self.name, self.length, "mean", train.part(slice(rest)), test, train.part(slice(rest, None)))
 
     def _split(self, texts: list[str]) -> Split:
         order = np.random.RandomState(0).permutation(len(texts))

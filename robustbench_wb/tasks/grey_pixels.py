@@ -5,34 +5,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.hub import CIFAR10
+from robustbench_wb.tasks.levels import level_tokens, published_tokens, sequence_shape
 from robustbench_wb.tasks.task import Dataset, Split
-from robustbench_wb.tasks.vocabulary import CLS, SPECIAL
 
 VALIDATION = 0.1
 """The last tenth of the training images, as in the publication."""
-LEVELS = 256
 _LUMA = np.array([0.2989, 0.587, 0.114])
-
-
-def level_tokens(images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """``[CLS]`` and the grey levels of images (N, 1, H, W) in raster order, (N, 1 + H W): no level has the id of
-    padding."""
-    levels = images.reshape(len(images), -1).astype(np.int32) + len(SPECIAL)
-    return np.pad(levels, ((0, 0), (1, 0)), constant_values=CLS)
-
-
-def published_tokens(images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """The same as published: ids are the levels themselves, so that black pixels pass for padding and are not seen."""
-    levels = images.reshape(len(images), -1).astype(np.int32)
-    return np.pad(levels, ((0, 0), (1, 0)), constant_values=LEVELS)
-
-
-def sequence_shape(pixels: int, classes: int, published: bool) -> TextShape:
-    """What a row of pixels asks of a model: as published its class token answers, else the mean over all pixels."""
-    vocabulary = LEVELS + 1 if published else LEVELS + len(SPECIAL)
-    return TextShape(vocabulary=vocabulary, length=1 + pixels, classes=classes, pool="cls" if published else "mean")
 
 
 class GreyPixels:
@@ -46,8 +25,8 @@ class GreyPixels:
         images = CIFAR10.load(data_dir)
         rest = round(len(images.train) * (1 - VALIDATION))
         parts = {
-            "train": Split(images.train.inputs[:rest], images.train.labels[:rest]),
-            "validation": Split(images.train.inputs[rest:], images.train.labels[rest:]),
+            "train": images.train.part(slice(rest)),
+            "validation": images.train.part(slice(rest, None)),
             "test": images.test,
         }
         found = {name: self._sequences(part) for name, part in parts.items()}

@@ -1,8 +1,8 @@
 """Pathfinder as a task: are the two marked ends those of one dashed curve? (Linsley et al. 2018, arXiv 1805.08315)"""
 
 from robustbench_wb.source import code_digest
-from robustbench_wb.tasks.grey_pixels import level_tokens, published_tokens, sequence_shape
 from robustbench_wb.tasks.kept_splits import kept_splits
+from robustbench_wb.tasks.levels import level_tokens, published_tokens, sequence_shape
 from robustbench_wb.tasks.pathfinder.generate import generate
 from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, PATH_X, Parameters
 from robustbench_wb.tasks.task import Dataset, Split

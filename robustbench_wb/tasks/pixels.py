@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.digits import DIGITS
+from robustbench_wb.tasks.levels import level_tokens
 from robustbench_wb.tasks.task import Dataset, Split
-from robustbench_wb.tasks.vocabulary import CLS, SPECIAL
+from robustbench_wb.tasks.vocabulary import SPECIAL
 
 
 class PixelDigits:
@@ -24,8 +25,7 @@ class PixelDigits:
 
 
 def _sequences(images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    levels = np.rint(images.reshape(len(images), -1) * (16 / 255)).astype(np.int32) + len(SPECIAL)
-    return np.pad(levels, ((0, 0), (1, 0)), constant_values=CLS)
+    return level_tokens(np.rint(images * (16 / 255)).astype(np.uint8))
 
 
 DIGITS_SEQUENCE = PixelDigits()

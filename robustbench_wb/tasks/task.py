@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.tokenizer import Tokenizer
-from robustbench_wb.spec import Spec
+from robustbench_wb.spec import Spec, digest
 from robustbench_wb.tasks.lexicon import Lexicon
 
 MAX_TOKENS = 64
@@ -37,6 +37,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, rows: slice) -> "Split":
+        """Some of the samples."""
+        sizes = None if self.sizes is None else self.sizes[rows]
+        return Split(self.inputs[rows], self.labels[rows], self.texts[rows], sizes)
 
     def digest(self) -> str:
         """SHA-256 (hex) over shape and bytes of inputs, labels and texts: one changed pixel or letter changes it."""
@@ -91,6 +96,16 @@ class Dataset:
         if self.validation is None:
             raise DataError(f"task {self.label!r} has no validation split; tests can be had of its test split alone")
         return replace(self, label=f"{self.label}-validation", test=self.validation, validation=None)
+
+    @cached_property
+    def digest(self) -> str:
+        """That of the test split: which samples a number is about."""
+        return self.test.digest()
+
+    @cached_property
+    def worded_digest(self) -> str:
+        """The same with the words of the training texts, for stressors that take theirs from them."""
+        return digest([self.digest, self.lexicon.words])
 
     @cached_property
     def lexicon(self) -> Lexicon:

@@ -1,6 +1,7 @@
 """A mistake planted in training is caught by the gate, from the model to the exit code."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def test_a_class_mislabelled_in_training_is_caught(typed: Callable[..., tuple[st
     lost = labels[clean["found"]["lost_ids"]]
     assert (lost == 7).mean() > 0.9
     assert (lost == 7).sum() > 0.9 * (labels == 7).sum() - clean["found"]["neither"]
+    typed("report", "--html", "report.html", "--against", "baselines/main.parquet")
+    changes = Path("report.html").read_text().split('id="changes"')[1].split("</section>")[0]
+    assert re.search(r"worse: model.py:make .* this checkpoint", changes)
     _, err = typed("baseline", "promote", "main", code=1)
     assert "not promoted: baselines/main.parquet -> v3: failed, a drop beyond the margin" in err
 

@@ -93,7 +93,10 @@ def test_the_gallery_shows_what_fell_for_the_fewest_first(command: Command, digi
         (f"sample 9, class {digits.classes[labels[9]]}", "fell: crate-nano"),
         (f"sample 5, class {digits.classes[labels[5]]}", "fell: every subject"),
     ]
-    kind, _, content = found.pictures[0].source.partition(",")
+    ((source, what),) = found.pictures[0].images
+    assert what == "clean"
+    assert "what was made of some cannot be shown: no request" in found.note
+    kind, _, content = source.partition(",")
     assert kind == "data:image/png;base64"
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
     assert np.array_equal(image, digits.test.inputs[3][0])
@@ -103,7 +106,7 @@ def test_the_gallery_refuses_other_images_than_were_measured(command: Command) -
     commit("other data")
     (found,) = report(gallery=True).gallery
     assert found.pictures == ()
-    assert found.note == "the images at hand are not those that were measured"
+    assert found.note == "the samples at hand are not those that were measured"
     assert report().gallery == ()
 
 

@@ -42,7 +42,8 @@ def test_the_column_order_is_public() -> None:
         *("metric", "perplexity", "perplexity_low", "perplexity_high"),
         *("coding_rate", "sparsity", "entropy", "similarity", "layers"),
         *("protocol", "grade", "checks", "realised", "obeyed", "perturbed", "classes", "side"),
-        *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family", "checksum"),
+        *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family"),
+        *("flops", "peak_memory", "checksum"),
     )
     assert expected == COLUMNS
 

@@ -26,6 +26,7 @@ from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.side import read_side
 from tests.report.big_sample import big_table
 from tests.report.curve_sample import curve_run
+from tests.report.layer_sample import looked, tables
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import record, row, states
 
@@ -77,9 +78,11 @@ class Page(HTMLParser):
 def everything() -> Contents:
     """A page with every section."""
     rows, records = curve_run()
+    seen = big_table(2, 2)
+    layers = looked(seen, {row.variant: tables(at % 2) for at, row in enumerate(seen)})
     return Contents(
         name="v3",
-        rows=[*run()[0], *text_run()[0], *rows],
+        rows=[*run()[0], *text_run()[0], *rows, *layers],
         version=3,
         provenance={"committed": "2026-01-02", "git": {"commit": "abc", "dirty": True}},
         curves=curves(rows, records),

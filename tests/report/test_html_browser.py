@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from robustbench_wb.report.html.gallery import Gallery, Picture, png
+from robustbench_wb.report.html.board import board_page
+from robustbench_wb.report.html.gallery import Gallery, Picture, pieces, png
 from robustbench_wb.report.html.page import Contents, page
 from robustbench_wb.store.side import read_side
 from tests.report.big_sample import big_table
+from tests.report.board_sample import board
 from tests.report.test_html import PUBLISHED, everything
 from tests.store.make import row
 
@@ -76,13 +78,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
-    """A function that opens contents as a page; at the end, no page may have complained or asked for anything else."""
+    """A function that opens a page, or contents as one; at the end, none may have complained or asked for anything."""
     troubles: list[str] = []
     contexts = []
 
-    def show(contents: Contents, **options: Any) -> Page:
+    def show(contents: Contents | str, **options: Any) -> Page:
         file = tmp_path / "report.html"
-        file.write_text(page(contents), encoding="utf-8")
+        file.write_text(contents if isinstance(contents, str) else page(contents), encoding="utf-8")
         context = browser.new_context(viewport={"width": 1200, "height": 900}, **options)
         contexts.append(context)
         shown = context.new_page()
@@ -205,6 +207,25 @@ def test_every_text_and_mark_stands_out(opened: Any, scheme: str) -> None:
     assert faint == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_leaderboard_stands_out_and_sorts(opened: Any, scheme: str) -> None:
+    rows, rankings = board()
+    shown = opened(board_page("v3", rows, rankings, 3), color_scheme=scheme)
+    looked, faint = shown.evaluate(CONTRAST)
+    assert looked > 100
+    assert faint == []
+    ranking = shown.locator("table").first
+    names = "rows => rows.map(row => row.cells[2].textContent.trim())"
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["gone-nano", "boosting-nano", "crate-nano", "vit-nano"]
+    clean = ranking.locator("thead button").nth(4)
+    clean.click()
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["vit-nano", "gone-nano", "boosting-nano", "crate-nano"]
+    for link in shown.locator("nav a").all():
+        link.click()
+        assert shown.locator(str(link.get_attribute("href"))).is_visible()
+    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
     ink = "getComputedStyle(document.body).color"
     surface = "getComputedStyle(document.body).backgroundColor"
@@ -228,10 +249,15 @@ def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
     assert shown.locator("#r1").is_visible()
 
 
-def test_images_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
-    picture = Picture(png(digits.test.inputs[0]), "sample 0, class 2", "fell: vit")
-    shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (picture,))]))
-    assert shown.locator(".gallery img").evaluate("image => image.naturalWidth") == 8
+def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
+    image = Picture("sample 0, class 2", "fell: vit", images=((png(digits.test.inputs[0]), "clean"),) * 3)
+    text = Picture("sample 1, class good", "fell: vit", text=tuple(pieces("a good film", "a <b>god</b> film")))
+    shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
+    assert shown.locator(".gallery img").count() == 3
+    assert shown.locator(".gallery img").first.evaluate("image => image.naturalWidth") == 8
+    assert shown.locator(".gallery img").first.get_attribute("alt") == "sample 0, class 2, clean"
+    assert shown.locator(".gallery del").all_inner_texts() == ["good"]
+    assert "".join(shown.locator(".gallery ins").all_inner_texts()) == "<b>god</b>"
 
 
 def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def cell(**changes: Any) -> Cell:
     return Cell(**{**fields, **changes})
 
 
-SUBJECT = SubjectCard(parameters=12345, weights="weights", train_seconds=3.25, trained=True)
+SUBJECT = SubjectCard(
+    parameters=12345, weights="weights", train_seconds=3.25, trained=True, flops=6_990_080, peak_memory=1_024_872
+)
 
 
 def measured(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> Measured:

@@ -12,8 +12,8 @@ from robustbench_wb.models.inputs import lengths, trim
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.document_pairs import LRA_RETRIEVAL, ReviewPairs
-from robustbench_wb.tasks.grey_pixels import level_tokens, published_tokens
 from robustbench_wb.tasks.hub_text import TextTask
+from robustbench_wb.tasks.levels import level_tokens, published_tokens
 from robustbench_wb.tasks.pathfinder.parameters import EASY
 from robustbench_wb.tasks.pathfinder.trace import trace
 from robustbench_wb.tasks.pathfinder_task import Pathfinder

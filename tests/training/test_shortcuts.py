@@ -34,7 +34,7 @@ def fitted(kind: type[Shortcut], dataset: Dataset) -> Shortcut:
 
 
 def accuracy(model: Shortcut, split: Split) -> float:
-    tokens = torch.from_numpy(np.asarray(split.inputs)).long()
+    tokens = torch.tensor(split.inputs).long()
     return float((model(tokens).argmax(1).numpy() == split.labels).mean())
 
 

@@ -1,16 +1,20 @@
-"""Pictures of the samples that fell: the clean ones as the task holds them, since what broke them is not kept."""
+"""The samples that fell: as the task holds them, as the stressor made them, and what is between."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from io import BytesIO
-from typing import Any, Final
+from re import findall
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_wb.engine.record import Record
+from robustbench_wb.engine.record import Record, Slot
+from robustbench_wb.engine.rerun import Wanted
+from robustbench_wb.engine.seen import Seen, Sight
 from robustbench_wb.report.html.panel import PanelRows, panels
 from robustbench_wb.report.labels import cell_label
 from robustbench_wb.stats.flips import Flip, flips
@@ -18,19 +22,32 @@ from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.tasks.task import Dataset
 
 SHOWN: Final = 24
-"""Pictures of one gallery."""
+"""Samples of one gallery."""
+SIDE: Final = 128
+"""Larger images are made smaller, in pixels."""
+_VECTORS: Final = "embedding-"
+"""Names of stressors that move word vectors and leave the text."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a text."""
+
+    kind: Literal["same", "gone", "new"]
+    text: str
 
 
 @dataclass(frozen=True)
 class Picture:
     """One sample."""
 
-    source: str
-    """The image as a data URL."""
     name: str
     """Its number in the split and its class."""
     fell: str
-    """The subjects that lost it."""
+    """The subjects that lost it, and what the first of them answered."""
+    images: tuple[tuple[str, str], ...] = ()
+    """Data URLs with what they show."""
+    text: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,64 +59,130 @@ class Gallery:
     pictures: tuple[Picture, ...] = ()
 
 
-def galleries(
+@dataclass(frozen=True)
+class Choice:
+    """The cell of a panel that is shown, with its task."""
+
+    panel: PanelRows
+    rows: Sequence[ScoreRow]
+    records: Sequence[Record]
+    """Of the rows."""
+    dataset: Dataset
+    fallen: Sequence[Flip] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """Task, scale and cell."""
+        return f"{self.rows[0].task}, {self.rows[0].scale} scale: {cell_label(self.rows[0])}"
+
+    @property
+    def shown(self) -> Sequence[Flip]:
+        """Those that there is room for."""
+        return self.fallen[:SHOWN]
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """What has to be stressed again: each sample for the first subject that it fell for."""
+        ids: dict[int, list[int]] = {}
+        for flip in self.shown:
+            ids.setdefault(flip.subjects[0], []).append(flip.sample)
+        return [
+            Wanted(self.rows[at].slot, self.records[at], np.array(sorted(found), np.int32))
+            for at, found in sorted(ids.items())
+        ]
+
+
+def choices(
     rows: Iterable[ScoreRow], records: Mapping[str, Record], load: Callable[[str], Dataset | str]
-) -> list[Gallery]:
-    """A gallery for every panel of images that lost some.
+) -> list[Choice | Gallery]:
+    """The cell to be shown of every panel of images or texts that lost some; or why none can be.
 
     Args:
         rows: of one table.
         records: by key; a row without one is not looked at.
         load: the dataset of a task by the name that rows have, or a sentence on why it cannot be had.
     """
-    found = []
+    found: list[Choice | Gallery] = []
     for panel in panels(rows):
-        images = [row for row in panel.rows if row.side and row.key in records]
-        cell, members = _strongest(images)
-        if cell is None:
+        members = _strongest([row for row in panel.rows if row.key in records])
+        if not members:
             continue
-        dataset = load(members[0].task)
+        title, dataset = f"{members[0].task}: {cell_label(members[0])}", load(members[0].task)
         if isinstance(dataset, str):
-            found.append(Gallery(f"{members[0].task}: {cell}", dataset))
-        elif any(row.data != dataset.test.digest() for row in members):
-            found.append(Gallery(f"{members[0].task}: {cell}", "the images at hand are not those that were measured"))
-        else:
-            found.append(_gallery(panel, cell, members, records, dataset))
+            found.append(Gallery(title, dataset))
+        elif {row.data for row in members} - {dataset.digest, dataset.worded_digest}:
+            found.append(Gallery(title, "the samples at hand are not those that were measured"))
+        elif members[0].side or dataset.test.texts:
+            own = [records[row.key] for row in members]
+            found.append(Choice(panel, members, own, dataset, flips(own)))
     return found
 
 
-def _strongest(rows: Sequence[ScoreRow]) -> tuple[str | None, list[ScoreRow]]:
-    """The cell of the lowest mean accuracy among those where a sample fell, and its rows."""
+def gallery_of(choice: Choice, sight: Sight) -> Gallery:
+    """The samples of a cell, with what could be seen of them."""
+    found, rows = choice.fallen, choice.rows
+    note = f"{len(found)} samples fell for at least one of {len(rows)} subjects"
+    note += f"; shown are {len(choice.shown)}, those first that fell for the fewest"
+    lacking = dict.fromkeys(sight.refused[one.slot] for one in choice.wanted if one.slot in sight.refused)
+    note += "".join(f"; what was made of some cannot be shown: {reason}" for reason in lacking)
+    return Gallery(choice.title, note, tuple(_picture(choice, flip, sight.samples) for flip in choice.shown))
+
+
+def _strongest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """The rows of the cell of the lowest mean accuracy among those where a sample fell."""
     cells: dict[str, list[ScoreRow]] = {}
     for row in rows:
-        cells.setdefault(cell_label(row), []).append(row)
-    fallen = {cell: members for cell, members in cells.items() if any(row.broken for row in members)}
-    cell = min(
-        fallen, key=lambda name: sum(row.accuracy or 0.0 for row in fallen[name]) / len(fallen[name]), default=None
-    )
-    return cell, fallen.get(cell or "", [])
+        if not row.stressor.startswith(_VECTORS):
+            cells.setdefault(cell_label(row), []).append(row)
+    fallen = [members for members in cells.values() if any(row.broken for row in members)]
+    return min(fallen, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
 
 
-def _gallery(
-    panel: PanelRows, cell: str, rows: Sequence[ScoreRow], records: Mapping[str, Record], dataset: Dataset
-) -> Gallery:
-    found = flips([records[row.key] for row in rows])
-    names = [panel.labels[row.subject] for row in rows]
-    note = f"{len(found)} samples fell for at least one of {len(rows)} subjects"
-    note += f"; shown are {min(SHOWN, len(found))}, those first that fell for the fewest"
-    pictures = tuple(_picture(flip, names, dataset) for flip in found[:SHOWN])
-    return Gallery(f"{rows[0].task}, {rows[0].scale} scale: {cell}", note, pictures)
-
-
-def _picture(flip: Flip, names: Sequence[str], dataset: Dataset) -> Picture:
-    label = dataset.classes[int(dataset.test.labels[flip.sample])]
+def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, Seen]]) -> Picture:
+    names, dataset = [choice.panel.labels[row.subject] for row in choice.rows], choice.dataset
+    first = choice.rows[flip.subjects[0]]
+    seen = samples.get(first.slot, {}).get(flip.sample)
     fell = "every subject" if len(flip.subjects) == len(names) else ", ".join(names[at] for at in flip.subjects)
-    return Picture(png(dataset.test.inputs[flip.sample]), f"sample {flip.sample}, class {label}", f"fell: {fell}")
+    answer = "" if seen is None else f"; {names[flip.subjects[0]]} answers {dataset.classes[seen.answer]}"
+    name = f"sample {flip.sample}, class {dataset.classes[int(dataset.test.labels[flip.sample])]}"
+    if first.side:
+        return Picture(name, f"fell: {fell}{answer}", images=_images(dataset.test.inputs[flip.sample], seen))
+    text = dataset.test.texts[flip.sample]
+    new = text if seen is None or seen.text is None else seen.text
+    return Picture(name, f"fell: {fell}{answer}", text=tuple(pieces(text, new)))
+
+
+def _images(clean: NDArray[Any], seen: Seen | None) -> tuple[tuple[str, str], ...]:
+    """Clean, perturbed, and the difference around grey, made as large as it fits."""
+    if seen is None:
+        return ((png(clean), "clean"),)
+    levels = seen.inputs * 255.0
+    difference = levels - clean
+    factor = 127.5 / max(float(np.abs(difference).max()), 1.0)
+    around = np.rint(127.5 + factor * difference).clip(0, 255).astype(np.uint8)
+    perturbed = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return (png(clean), "clean"), (png(perturbed), "perturbed"), (png(around), f"difference x {factor:.3g}")
+
+
+def pieces(old: str, new: str) -> list[Piece]:
+    """A text as what stayed, went and came: words, marks and blanks are compared."""
+    before, after = (findall(r"\s+|\w+|[^\w\s]", text) for text in (old, new))
+    found = []
+    for kind, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        gone, come = "".join(before[start:end]), "".join(after[first:last])
+        if kind == "equal":
+            found.append(Piece("same", gone))
+        else:
+            found += [Piece("gone", gone)] * bool(gone) + [Piece("new", come)] * bool(come)
+    return found
 
 
 def png(image: NDArray[Any]) -> str:
     """An image, uint8 (C, H, W) with one or three channels, as a data URL."""
     pixels = np.asarray(image)
+    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1).copy())
+    if max(picture.size) > SIDE:
+        picture.thumbnail((SIDE, SIDE))
     target = BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1).copy()).save(target, "PNG")
+    picture.save(target, "PNG")
     return f"data:image/png;base64,{b64encode(target.getvalue()).decode()}"

@@ -10,7 +10,7 @@ from robustbench_wb.report.labels import cell_label
 from robustbench_wb.store.rows import ScoreRow
 
 LEFT_OUT: Final = ("checks", "layers")
-"""Long JSON: of the checks those below A are told as doubts, and the measures of single layers stay in the table."""
+"""Long JSON: of the checks those below A are told as doubts, the measures of single layers are drawn."""
 _ALWAYS: Final = {
     "accuracy": ("accuracy", "low", "high", "n", "grade", "signature", "key"),
     "perplexity": ("perplexity", "perplexity_low", "perplexity_high", "n", "grade", "signature", "key"),

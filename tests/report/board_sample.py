@@ -1,0 +1,37 @@
+"""A leaderboard with every kind of line: certain and tied places, a cell graded F, one that failed, no records."""
+
+import numpy as np
+
+from robustbench_wb.engine.record import Record, State
+from robustbench_wb.stats.board import Ranking
+from robustbench_wb.stats.ranking import rankings
+from robustbench_wb.store.rows import ScoreRow
+from tests.report.sample import text_run
+from tests.store.make import record, row
+
+CELLS = (("clean", ""), ("pgd-linf", "2/255"), ("pgd-linf", "8/255"))
+SHARES = {"vit": (0.95, 0.6, 0.2), "crate": (0.85, 0.72, 0.55), "boosting": (0.86, 0.73, 0.54), "gone": (0.9, 0.8, 0.7)}
+
+
+def board_run() -> tuple[list[ScoreRow], dict[str, Record]]:
+    """Rows and records; those of ``gone`` are lost."""
+    ease = np.random.default_rng(5).permutation(500)
+    rows, records = [], {}
+    for variant, shares in SHARES.items():
+        for (stressor, strength), share in zip(CELLS, shares, strict=True):
+            outcome = np.where(ease < 500 * share, State.ROBUST, State.BROKEN).tolist()
+            made = record(outcome, signature=f"{stressor};eps={strength};{variant}")
+            graded = {"grade": "F" if (variant, strength) == ("vit", "8/255") else "B"} if strength else {}
+            rows.append(row(made, variant=variant, stressor=stressor, strength=strength).model_copy(update=graded))
+            if variant != "gone":
+                records[made.key] = made
+    rows.append(row(None, 500, "SubjectError: [b]no", variant="crate", stressor="pgd-l2", strength="1"))
+    return rows, records
+
+
+def board() -> tuple[list[ScoreRow], list[Ranking]]:
+    """The whole table, with language modelling, and its rankings."""
+    rows, records = board_run()
+    text_rows, text_records = text_run()
+    every = [*rows, *text_rows]
+    return every, rankings(every, {**records, **text_records})
