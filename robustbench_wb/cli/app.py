@@ -7,6 +7,7 @@ import typer
 from robustbench_wb import __version__
 from robustbench_wb.cli import console
 from robustbench_wb.cli.baseline import baseline_app
+from robustbench_wb.cli.claims import claims_app
 from robustbench_wb.cli.diff import diff_command
 from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.explain import explain_command
@@ -14,6 +15,7 @@ from robustbench_wb.cli.gate import gate_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
+from robustbench_wb.cli.merge import merge_command
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.show import show_command
@@ -22,10 +24,10 @@ from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
-    "Exit codes: 0 fine, 1 the gate found a regression, 2 the request or its input is wrong, 3 nothing of the two "
-    "sides can be compared (gate: a cell; verify: one cannot be measured again), 4 some cell could not be measured, "
-    "lacks its record, or a check of the doctor failed, 5 a number may not be believed (gate, verify), "
-    "70 the harness itself failed, "
+    "Exit codes: 0 fine, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, 3 "
+    "nothing of the two sides can be compared (gate: a cell; claims: a sentence; verify: one cannot be measured again; "
+    "merge: rows in conflict), 4 some cell could not be measured, lacks its record, or a check of the doctor failed, "
+    "5 a number may not be believed (gate, verify; merge: one key has two outcomes), 70 the harness itself failed, "
     "130 interrupted (the same command goes on where it stopped)."
 )
 
@@ -51,6 +53,8 @@ app.command("gate", epilog=EPILOG)(gate_command)
 app.command("verify", epilog=EPILOG)(verify_command)
 app.command("explain", epilog=EPILOG)(explain_command)
 app.add_typer(baseline_app, name="baseline")
+app.add_typer(claims_app, name="claims")
+app.command("merge", epilog=EPILOG)(merge_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)
 app.command("import-checkpoint")(import_command)

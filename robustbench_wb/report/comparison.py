@@ -117,10 +117,10 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for pair in pairs:
         if pair.reason and pair.verdict != "equivalent":
-            why = _fields(pair.differing) or pair.reason
+            why = fields_text(pair.differing) or pair.reason
             reasons.setdefault(f"{pair.verdict} ({why})", []).append(cell_label(pair.new))
         if pair.allowed:
-            allowed = f"compared although it differs ({_fields(pair.allowed)})"
+            allowed = f"compared although it differs ({fields_text(pair.allowed)})"
             reasons.setdefault(allowed, []).append(cell_label(pair.new))
     return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
@@ -130,7 +130,8 @@ def _ids(pair: Pair) -> str:
     return f"{cell_label(pair.new)}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
 
 
-def _fields(items: Sequence[Difference]) -> str:
+def fields_text(items: Sequence[Difference]) -> str:
+    """Each field with both its values; digests are cut."""
     return "; ".join(f"{item.field}: {_short(item.old)} and {_short(item.new)}" for item in items)
 
 

@@ -1,4 +1,4 @@
-"""Scores, comparisons and gates as JSON: the fields of the data classes, sorted keys, no NaN."""
+"""Scores, comparisons, gates and claims as JSON: the fields of the data classes, sorted keys, no NaN."""
 
 import json
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from robustbench_wb.stats.board import Ranking
 from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.explanation import Explanation
 from robustbench_wb.stats.judgement import Gate
+from robustbench_wb.stats.ledger import Ledger
 from robustbench_wb.stats.verification import Verification
 from robustbench_wb.store.rows import ScoreRow
 
@@ -50,6 +51,11 @@ def verify_json(found: Verification) -> str:
 def explain_json(found: Iterable[Explanation]) -> str:
     """``{"cells": [...]}``, with the fields of :class:`Explanation`."""
     return value_json({"cells": [plain(item) for item in found]})
+
+
+def ledger_json(ledger: Ledger) -> str:
+    """The fields of :class:`Ledger`, with the ``exit_code`` that the command ends with."""
+    return value_json({**plain(ledger), "exit_code": int(ledger.exit_code)})
 
 
 def value_json(value: dict[str, Any]) -> str:

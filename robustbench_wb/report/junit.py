@@ -1,12 +1,15 @@
-"""A gate as JUnit XML: a suite per side that was compared with, a test case per cell and per subject."""
+"""Gates and claims as JUnit XML: a test case per cell and per subject, or per sentence."""
 
 from typing import Final
 from xml.etree import ElementTree as Xml
 
 from robustbench_wb.report.gate import about, changed_ids, headline, sentence
+from robustbench_wb.report.ledger import headline as ledger_headline
+from robustbench_wb.report.ledger import numbers
 from robustbench_wb.report.text import clean
 from robustbench_wb.stats.comparison import Pair
 from robustbench_wb.stats.judgement import Gate, Judgement
+from robustbench_wb.stats.ledger import Ledger
 
 _NOT_JUDGED: Final = ("not comparable", "incomplete", "missing")
 """Outcomes that are errors; the others that close the gate are failures."""
@@ -19,12 +22,34 @@ def gate_junit(gate: Gate) -> str:
     """
     root = Xml.Element("testsuites", name=clean(headline(gate)))
     for against in dict.fromkeys(judgement.against for judgement in gate.judgements):
-        members = [judgement for judgement in gate.judgements if judgement.against == against]
-        suite = Xml.SubElement(root, "testsuite", name=f"robustness against the {against}", tests=str(len(members)))
-        for judgement in members:
-            _case(suite, gate, judgement)
-        for tag in ("failure", "error"):
-            suite.set(f"{tag}s", str(len(suite.findall(f"testcase/{tag}"))))
+        suite = Xml.SubElement(root, "testsuite", name=f"robustness against the {against}")
+        for judgement in gate.judgements:
+            if judgement.against == against:
+                _case(suite, gate, judgement)
+    return _text(root)
+
+
+def ledger_junit(ledger: Ledger) -> str:
+    """One ``testcase`` per sentence, as above: ``failure`` for what is refuted."""
+    root = Xml.Element("testsuites", name=clean(ledger_headline(ledger)))
+    suite = Xml.SubElement(root, "testsuite", name="claims")
+    for checked in ledger.claims:
+        case = Xml.SubElement(suite, "testcase", classname="claims", name=clean(checked.sentence.text))
+        text = clean("; ".join(part for part in (checked.verdict, checked.reason, numbers(checked)) if part))
+        if checked.verdict in _NOT_JUDGED:
+            Xml.SubElement(case, "error", type=checked.verdict, message=text)
+        elif checked.verdict == "refuted" or (ledger.strict and checked.verdict == "undecided"):
+            Xml.SubElement(case, "failure", type=checked.verdict, message=text)
+        else:
+            Xml.SubElement(case, "system-out").text = text
+    return _text(root)
+
+
+def _text(root: Xml.Element) -> str:
+    """The document, with the numbers of test cases, failures and errors of every suite and of all."""
+    for suite in root:
+        for name, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
+            suite.set(name, str(len(suite.findall(path))))
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     Xml.indent(root)

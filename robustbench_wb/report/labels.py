@@ -7,7 +7,7 @@ from robustbench_wb.store.rows import ScoreRow
 
 def cell_label(row: ScoreRow) -> str:
     """``pgd-linf@8/255``; the bare name for a stressor without strength."""
-    return f"{row.stressor}@{row.strength}" if row.strength else row.stressor
+    return row.cell
 
 
 def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:

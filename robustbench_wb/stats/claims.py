@@ -198,18 +198,26 @@ def _architecture(members: Sequence[Evidence], alpha: float) -> Numbers:
     seeds (Howe 1974, Journal of the American Statistical Association 69, 789-794). p is the level at which the
     interval touches 0.
     """
-    ids = next((evidence.ids for evidence in members if len(evidence.ids)), None)
-    if ids is None:
+    cases = crossed(members)
+    if cases is None:
         return NOTHING
-    # A seed whose records are the same on both sides has a difference of 0 on every sample.
-    members = [one if len(one.ids) else _unchanged(one, ids) for one in members]
-    worst, best = _Crossed(members, "worst"), _Crossed(members, "best")
+    worst, best = cases
     wide, narrow = (Interval(worst.interval(level).low, best.interval(level).high) for level in (alpha, 2 * alpha))
-    p = best.p() if best.mean < 0 else worst.p() if worst.mean > 0 else 1.0
+    p = best.level_at(0.0) if best.mean < 0 else worst.level_at(0.0) if worst.mean > 0 else 1.0
     return Numbers(worst.mean, best.mean, wide, narrow, p, worst.detectable(alpha) or None)
 
 
-class _Crossed:
+def crossed(members: Sequence[Evidence]) -> "tuple[Crossed, Crossed] | None":
+    """Several seeds in the worst and in the best case; None when all of them have the same records on both sides."""
+    ids = next((evidence.ids for evidence in members if len(evidence.ids)), None)
+    if ids is None:
+        return None
+    # A seed whose records are the same on both sides has a difference of 0 on every sample.
+    members = [one if len(one.ids) else _unchanged(one, ids) for one in members]
+    return Crossed(members, "worst"), Crossed(members, "best")
+
+
+class Crossed:
     """Mean over seeds and samples of one case, and the two parts of its error."""
 
     def __init__(self, members: Sequence[Evidence], name: Literal["worst", "best"]) -> None:
@@ -246,13 +254,13 @@ class _Crossed:
         estimate = self.pooled.gained - self.pooled.lost
         return estimate - float(low[0]), float(high[0]) - estimate
 
-    def p(self) -> float:
-        """The largest level whose interval holds 0, by bisection of its logarithm."""
+    def level_at(self, value: float) -> float:
+        """The largest level whose interval holds ``value``, by bisection of its logarithm: of 0, the two-sided p."""
         inside, outside = -34.0, 0.0  # 1 less a smaller level is 1
         for _ in range(40):
             middle = (inside + outside) / 2
             low, high = self.interval(exp(middle))
-            inside, outside = (middle, outside) if low <= 0 <= high else (inside, middle)
+            inside, outside = (middle, outside) if low <= value <= high else (inside, middle)
         return exp(outside)
 
     def detectable(self, alpha: float) -> float:

@@ -98,16 +98,21 @@ def _pair(match: Match, records: Mapping[str, Record]) -> Paired:
     if missing:
         reason = f"the {' and '.join(missing)} record is missing from the store; run the suite again"
         return Pair(**{**fixed, "reason": reason}, verdict="incomplete"), None
-    before, after = records.get(old.key), records.get(new.key)
     n = None if any(item.field in ("samples", "n") for item in allowed) else new.n
-    if new.metric == "accuracy":
-        found = accuracy_outcomes(before, after, n)
-    else:
-        found = loss_outcomes(before, after, n) if before is not None and after is not None else None
+    found = outcomes_of(old, new, records, n)
     if found is None:
         reason = "the records have no sample in common" if n is None else "the records do not hold the same samples"
         return Pair(**{**fixed, "reason": reason}, verdict="incomplete"), None
     return Pair(**fixed, **_counts(found, new), verdict="undecided"), found
+
+
+def outcomes_of(old: ScoreRow, new: ScoreRow, records: Mapping[str, Record], n: int | None) -> Outcomes | None:
+    """What became of the samples of a cell; None when they cannot be paired. For ``n`` see
+    :func:`robustbench_wb.stats.outcomes.accuracy_outcomes`."""
+    before, after = records.get(old.key), records.get(new.key)
+    if new.metric == "accuracy":
+        return accuracy_outcomes(before, after, n)
+    return loss_outcomes(before, after, n) if before is not None and after is not None else None
 
 
 def _troubles(old: ScoreRow, new: ScoreRow) -> list[str]:

@@ -9,12 +9,11 @@ from scipy.stats import norm
 
 from robustbench_wb.engine.credibility.check import GRADES, read_checks, worst_check
 from robustbench_wb.engine.record import Record
-from robustbench_wb.stats.compare import compare, needed
+from robustbench_wb.stats.compare import compare, needed, outcomes_of
 from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
 from robustbench_wb.stats.judgement import ALPHA, Against, Gate, Judgement, Outcome
 from robustbench_wb.stats.margins import Margins
 from robustbench_wb.stats.multiplicity import holm
-from robustbench_wb.stats.outcomes import Outcomes, accuracy_outcomes, loss_outcomes
 from robustbench_wb.stats.paired import p_beyond, smallest_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 from robustbench_wb.store.rows import ScoreRow
@@ -167,7 +166,7 @@ def _p_values(pairs: Sequence[Pair], margin: float, records: Mapping[str, Record
     """One-sided p of a drop beyond the margin, if what was not judged had come out well."""
     found: list[float] = []
     for pair in pairs:
-        outcomes = _outcomes(pair, records)
+        outcomes = outcomes_of(pair.old, pair.new, records, pair.new.n)
         if outcomes is None:
             found.append(1.0)
         elif pair.metric == "accuracy":
@@ -178,13 +177,6 @@ def _p_values(pairs: Sequence[Pair], margin: float, records: Mapping[str, Record
             half = sign_flip_p([excess])[0] / 2
             found.append(half if excess.sum() > 0 else 1 - half)
     return found
-
-
-def _outcomes(pair: Pair, records: Mapping[str, Record]) -> Outcomes | None:
-    before, after = records.get(pair.old.key), records.get(pair.new.key)
-    if pair.metric == "accuracy":
-        return accuracy_outcomes(before, after, pair.new.n)
-    return loss_outcomes(before, after, pair.new.n) if before is not None and after is not None else None
 
 
 def _ends(found: Finding, margin: float) -> tuple[float, float, float]:

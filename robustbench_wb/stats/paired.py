@@ -97,6 +97,8 @@ def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floa
 def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
     """One-sided p-value of a drop larger than ``margin``, against one of at most that.
 
+    With a margin below 0: that there is no gain as large as that, as a test of non-inferiority asks.
+
     The chance of so large a surplus of losses over gains at a true drop of just the margin, summed over the number of
     changed samples, whose probability is its maximum-likelihood estimate under that drop (an estimated p-value: Lloyd
     2008, Australian & New Zealand Journal of Statistics 50, 329-345). A margin of 0 needs no estimate: given
@@ -104,20 +106,20 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
 
     Args:
         n: numbers of samples, (k,).
-        lost: counts, (k,).
+        lost: counts, (k,). With a margin other than 0 they need not be whole; so the next ones.
         gained: counts, (k,); ``lost + gained`` is at most ``n``.
-        margin: a share, at least 0 and below 1.
+        margin: a share, above -1 and below 1.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     total, losses, gains = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (n, lost, gained))
-    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not 0 <= margin < 1:
+    if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not -1 < margin < 1:
         raise ValueError(f"p_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
     if margin == 0:
         return np.asarray(binom.sf(losses - 1, losses + gains, 0.5))
     losing = _losing(np.full_like(total, -margin), total, losses, gains)
-    changed = np.clip(2 * losing - margin, margin, 1.0)
+    changed = np.clip(2 * losing - margin, abs(margin), 1.0)
     first = np.asarray(binom.ppf(_TAIL, total, changed))
     width = int(np.max(binom.isf(_TAIL, total, changed) - first, initial=0)) + 1
     counts = first[:, None] + np.arange(width)

@@ -11,13 +11,15 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
 
-def read(table: DeltaTable, column: str = "", values: Sequence[str] = ()) -> pa.Table:
+def read(table: DeltaTable, column: str = "", values: Sequence[str] = (), columns: Sequence[str] = ("*",)) -> pa.Table:
     """All rows of a table, or those whose ``column`` is among ``values``; statistics skip the files of others.
+
+    Of ``columns`` that are named, no other is read.
 
     Raises:
         OSError: a file of the table is missing or damaged.
     """
-    query = "SELECT * FROM wanted"
+    query = f"SELECT {', '.join(columns)} FROM wanted"
     if column:
         quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
         query += f" WHERE {column} IN ({quoted})"

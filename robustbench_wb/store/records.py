@@ -109,19 +109,31 @@ class RecordStore:
                 damaged[key] = str(error)
         return found, damaged
 
-    def append(self, record: Record) -> None:
-        """Add one record in one atomic commit. The first record of a key wins; later ones are ignored.
+    def keys(self) -> list[str]:
+        """The keys of all stored records, ascending.
+
+        Raises:
+            StoreError: the store is unreadable.
+        """
+        with store_errors(self.location, "read"):
+            table = self._open()
+            return [] if table is None else sorted(set(read(table, columns=("key",))["key"].to_pylist()))
+
+    def append(self, *records: Record) -> None:
+        """Add records in one atomic commit. The first record of a key wins; later ones are ignored.
 
         Raises:
             StoreError: the store cannot be written.
-            ValueError: the record's arrays differ in length (a programming error).
+            ValueError: a record's arrays differ in length (a programming error).
         """
-        row = _write_row(record)
+        if not records:
+            return
+        rows = pa.concat_tables([_write_row(record) for record in records])
         with store_errors(self.location, "write"):
             table = self._open() or self._create()
             write_deltalake(
                 table,
-                row,
+                rows,
                 mode="append",
                 schema_mode="merge",  # a table of an earlier harness has fewer columns
                 writer_properties=_WRITER,

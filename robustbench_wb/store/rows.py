@@ -175,6 +175,11 @@ class ScoreRow(Spec):
         return slot(self)
 
     @property
+    def cell(self) -> str:
+        """``pgd-linf@8/255``; the bare name for a stressor without strength."""
+        return f"{self.stressor}@{self.strength}" if self.strength else self.stressor
+
+    @property
     def panel(self) -> Panel:
         """The rows that it may stand beside in one table."""
         return (self.task, self.scale, self.suite, self.suite_version, self.metric, self.protocol)

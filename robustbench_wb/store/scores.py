@@ -51,6 +51,16 @@ class ScoreTable:
         self.location = location
         self.uri = table_uri(location, "scores")
 
+    def exists(self) -> bool:
+        """Whether there is a version.
+
+        Raises:
+            StoreError: the table is unreadable.
+        """
+        with store_errors(self.location, "read"):
+            table = self._open()
+            return table is not None and table.version() > 0
+
     def commit(self, rows: Iterable[ScoreRow], provenance: dict[str, Any]) -> int:
         """Write the rows of one finished run as one new version, and return its number.
 

@@ -55,7 +55,7 @@ def test_a_margin_of_nothing_is_mcnemars_test_of_one_side() -> None:
     assert p_beyond(100, 0, 0, 0.01)[0] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("arguments", [(10, -1, 0, 0.1), (10, 6, 5, 0.1), (10, 1, 1, 1.0), (10, 1, 1, -0.1)])
+@pytest.mark.parametrize("arguments", [(10, -1, 0, 0.1), (10, 6, 5, 0.1), (10, 1, 1, 1.0), (10, 1, 1, -1.0)])
 def test_nonsense_is_refused(arguments: tuple[int, int, int, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         p_beyond(*arguments)

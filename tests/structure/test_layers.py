@@ -88,6 +88,8 @@ def test_only_the_console_prints() -> None:
         ["run", "--help"],
         ["gate", "--help"],
         ["baseline", "pin", "--help"],
+        ["claims", "check", "--help"],
+        ["merge", "--help"],
         ["import-checkpoint", "--help"],
         ["list"],
         ["list", "--json"],

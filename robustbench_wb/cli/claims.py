@@ -1,0 +1,64 @@
+"""``claims``: sentences about robustness, held against stored outcomes."""
+
+from typing import Annotated
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+claims_app = typer.Typer(help="Check sentences about robustness against stored outcomes.", no_args_is_help=True)
+
+
+@claims_app.command("check")
+def check_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A TOML file with a list of sentences, `claims`.")],
+    version: Annotated[
+        str,
+        typer.Option("--version", help="What they are about: a version like v3, FOLDER:v3, a baseline, a CSV file."),
+    ] = "latest",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")] = False,
+    junit: Annotated[
+        str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per sentence.")
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")
+    ] = None,
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """Test every sentence of a file, and show what it rests on: estimate, interval, p, samples, seeds and records.
+
+    A sentence is like "vit-nano is not worse than crate-nano at pgd-linf eps=8/255 by more than 1 point". It holds when
+    its opposite is excluded, is refuted when it is itself, and is undecided else. All sentences of a file are corrected
+    together (Holm).
+
+    Exit codes: 0 none is refuted, 1 one is (with --strict, or undecided), 2 wrong request, 3 a sentence compares what
+    may not be compared, 4 outcomes are missing. Of several, the first of 1, 3, 4.
+
+    Examples:
+
+      robustbench-wb claims check claims.toml
+
+      robustbench-wb claims check claims.toml --version v3 --strict --markdown claims.md
+
+      robustbench-wb claims check claims.toml --version results/published/adversarial-digits-smoke.csv
+    """
+    from robustbench_wb.cli.checking import check_claims
+    from robustbench_wb.report.json import ledger_json
+    from robustbench_wb.report.junit import ledger_junit
+    from robustbench_wb.report.ledger import ledger_blocks
+    from robustbench_wb.report.markdown import markdown as as_markdown
+
+    if markdown == "-" and as_json:
+        raise UsageError("--json and --markdown - both want standard output")
+    ledger = check_claims(file, version, results, strict=strict)
+    if junit is not None:
+        console.save(junit, ledger_junit(ledger))
+    if markdown is not None and markdown != "-":
+        console.save(markdown, as_markdown(ledger_blocks(ledger)))
+    if markdown == "-":
+        console.show(as_markdown(ledger_blocks(ledger)))
+    else:
+        console.present(lambda: ledger_blocks(ledger), lambda: ledger_json(ledger), as_json)
+    raise typer.Exit(ledger.exit_code)

@@ -1,0 +1,46 @@
+"""``merge``: the results of several machines in one place."""
+
+import shlex
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from robustbench_wb.cli import console, options
+from robustbench_wb.errors import UsageError
+
+
+def merge_command(
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Folders or Delta URLs with results.")],
+    prefer: Annotated[
+        str | None,
+        typer.Option("--prefer", metavar="WHO", help="On a conflict: mine (what is there) or theirs (what comes)."),
+    ] = None,
+    results: options.Results = "results",
+    as_json: options.Json = False,
+) -> None:
+    """Add all records of other results, and their latest rows as one new version. Merging again changes nothing.
+
+    Two records with one key and different outcomes are named: the measurement is not deterministic. So are two
+    rows of one cell that measured different things; what was there stays, unless told otherwise.
+
+    Exit codes: 0 merged, or nothing new; 2 wrong request; 3 a conflict, and no --prefer; 5 outcomes of one key differ.
+    Of several, the first of 5, 3. All else is merged even so.
+
+    Examples:
+
+      robustbench-wb merge shard-1 shard-2 --results results
+
+      robustbench-wb merge s3://bucket/nightly --prefer theirs
+    """
+    from robustbench_wb.report.json import value_json
+    from robustbench_wb.report.merge import merge_blocks
+    from robustbench_wb.spec import plain
+    from robustbench_wb.store.merge import Prefer, merge
+
+    if prefer not in (None, "mine", "theirs"):
+        raise UsageError(f"--prefer {prefer}: it is mine or theirs")
+    merged = merge(others, results, cast("Prefer | None", prefer), shlex.join(["robustbench-wb", *sys.argv[1:]]))
+    content = {**plain(merged), "exit_code": int(merged.exit_code)}
+    console.present(lambda: merge_blocks(merged), lambda: value_json(content), as_json)
+    raise typer.Exit(merged.exit_code)
