@@ -30,16 +30,16 @@ def explain(
     """
     job = Prepared(request, progress or Silent(), may_train=False)
     planned = [
-        cell
+        (found.cell, found.identity, found.reason)
         for bench, plans in benches(job)
         for plan in plans
-        for cell in planned_cells(bench, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
+        for found in planned_cells(bench, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
     ]
     if not planned:
         raise UsageError(f"no cell of the request is called {pattern!r}; `explain` without it names them all")
     store = RecordStore(results)
-    found, damaged = store.examine([cell.identity.key for cell in planned if cell.identity is not None])
-    return hold_against(planned, {*found, *damaged}, _versions(results))
+    known, damaged = store.examine([identity.key for _, identity, _ in planned if identity is not None])
+    return hold_against(planned, {*known, *damaged}, _versions(results))
 
 
 def _versions(results: str) -> dict[int, list[ScoreRow]]:

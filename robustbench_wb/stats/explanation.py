@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from robustbench_wb.engine.explain import PlannedCell
 from robustbench_wb.engine.record import Cell, Identity, Slot, differing_fields
 from robustbench_wb.spec import Spec
 from robustbench_wb.stats.recompute import identities_of
@@ -13,6 +12,10 @@ Outcome = Literal["reused", "changed", "not kept", "new", "unknown"]
 """``reused``: its record is in the store. ``changed``: another one of the same names is, and some fields differ. ``not
 kept``: it was measured, but samples errored, or its record is gone. ``new``: there is no row of these names.
 ``unknown``: a subject is not trained yet, or cannot be had."""
+
+
+Planned = tuple[Cell, Identity | None, str]
+"""A cell, what would identify its record, and why that is not known."""
 
 
 class Change(Spec):
@@ -39,7 +42,7 @@ class Explanation(Spec):
 
 
 def explain(
-    planned: Sequence[PlannedCell], stored: Collection[str], rows: Mapping[int, Sequence[ScoreRow]]
+    planned: Sequence[Planned], stored: Collection[str], rows: Mapping[int, Sequence[ScoreRow]]
 ) -> list[Explanation]:
     """Hold the cells of a request against what is stored.
 
@@ -56,10 +59,10 @@ def explain(
     return [_one(cell, stored, newest) for cell in planned]
 
 
-def _one(planned: PlannedCell, stored: Collection[str], newest: Mapping[Slot, tuple[int, ScoreRow]]) -> Explanation:
-    identity, cell = planned.identity, planned.cell
+def _one(planned: Planned, stored: Collection[str], newest: Mapping[Slot, tuple[int, ScoreRow]]) -> Explanation:
+    cell, identity, reason = planned
     if identity is None:
-        return Explanation(cell=cell, outcome="unknown", key="", reason=planned.reason)
+        return Explanation(cell=cell, outcome="unknown", key="", reason=reason)
     if identity.key in stored:
         return Explanation(cell=cell, outcome="reused", key=identity.key)
     if cell.slot not in newest:

@@ -19,7 +19,7 @@ COMMAND = [
     *("--stressor", "pgd-linf;eps=1;steps=20", "--epsilon", "4/255", "--epsilon", "8/255", "--epsilon", "16/255"),
     *("--stressor", "fgsm-l2;eps=1", "--json", "--progress", "none"),
 ]
-TIMES = ("seconds", "train_seconds")
+TIMES = ("seconds", "train_seconds", "checksum")
 
 
 def start(folder: Path) -> subprocess.Popen[str]:

@@ -40,7 +40,7 @@ def request(**changes: object) -> RunRequest:
 
 
 def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
-    return [row.model_dump(exclude={"seconds", "train_seconds"}) for row in rows]
+    return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
 
 
 def own(row: ScoreRow) -> dict[str, object]:
