@@ -6,12 +6,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from robustbench_wb.engine.record import Identity, Record
+from robustbench_wb.engine.record import Identity, Record, Slot
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.location import prepare
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow, Slot
+from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 
 Prefer = Literal["mine", "theirs"]
