@@ -14,7 +14,7 @@ from tests.store.test_merge import made, place
 
 Command = Callable[..., tuple[str, str]]
 RUN = ("run", "--samples", "24", "--recipe", "none", "--stressor", "fgsm-linf;eps=8/255", "--progress", "none")
-TIMES = {"seconds", "train_seconds", "checksum"}
+TIMES = {"seconds", "train_seconds", "checksum"}  # the last is that of the others, too
 
 
 @pytest.fixture
