@@ -1,6 +1,6 @@
 """The chain of a baseline: slow drift in a glance."""
 
-from robustbench_wb.report.json import value_json
+from robustbench_wb.report.json import CHAIN_SCHEMA, value_json
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.store.baseline import Baseline
 
@@ -30,4 +30,4 @@ def history_blocks(baseline: Baseline) -> list[Block]:
 def history_json(baseline: Baseline) -> str:
     """``{"name": "main", "chain": [...]}``, the pinned one first; fields as in :class:`Ancestor`."""
     chain = (*baseline.header.ancestors, baseline.as_ancestor)
-    return value_json({"name": baseline.header.name, "chain": [one.model_dump() for one in chain]})
+    return value_json({"name": baseline.header.name, "chain": [one.model_dump() for one in chain]}, CHAIN_SCHEMA)

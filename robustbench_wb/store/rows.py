@@ -1,13 +1,20 @@
 """One line of a score table: what was measured, how it came out, and everything that identifies it."""
 
+from collections.abc import Iterable
 from math import isnan
-from typing import Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from robustbench_wb.engine.record import Metric
+from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import Spec
 from robustbench_wb.stressors.protocol import ProtocolName
+
+SCHEMA_VERSION: Final = 8
+"""Number of the set of columns. It rises with every new one, because who ignored it could misread the others: a row of
+another ``protocol`` is not to be compared. A test holds a table of every number; docs/formats.md says what
+each one added."""
 
 Slot = tuple[str, str, str, str, str, str, str, str, int]
 """What a row stands for: a later measurement of the same slot replaces it."""
@@ -168,3 +175,22 @@ class ScoreRow(Spec):
     def subject(self) -> tuple[str, ...]:
         """What was tested: variant, size, recipe and seed."""
         return (self.variant, self.size, self.recipe, str(self.seed))
+
+
+def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
+    """The rows that some mappings hold; columns that an earlier harness did not have take their defaults.
+
+    Raises:
+        StoreError: one does not fit; the message names ``what``, the columns, and the row by its number from 1.
+    """
+    rows = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            rows.append(ScoreRow.model_validate(entry))
+        except ValidationError as error:
+            fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            named, why = ", ".join(fields), error.errors()[0]["msg"]
+            if all(problem["type"] == "extra_forbidden" for problem in error.errors()):
+                raise StoreError(f"{what} have columns of a newer harness ({named}); install that one") from error
+            raise StoreError(f"{what} do not fit this harness ({named or 'row'}): row {number}: {why}") from error
+    return rows
