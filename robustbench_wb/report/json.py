@@ -7,6 +7,8 @@ from typing import Any, Final
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.judgement import Gate
+from robustbench_wb.stats.noise import SCHEMA_VERSION as NOISE_SCHEMA
+from robustbench_wb.stats.noise import Noise
 from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.store.schema import SCHEMA_KEY
 
@@ -35,6 +37,11 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
 def gate_json(gate: Gate) -> str:
     """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(gate), "exit_code": int(gate.exit_code)}, GATE_SCHEMA)
+
+
+def noise_json(noise: Noise) -> str:
+    """The fields of :class:`Noise`; :func:`robustbench_wb.stats.noise.read_noise` reads it back."""
+    return value_json(plain(noise), NOISE_SCHEMA)
 
 
 def value_json(value: dict[str, Any], schema: int) -> str:
