@@ -2,14 +2,19 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from uuid import uuid4
 
 from platformdirs import user_cache_path
 
 from robustbench_wb.errors import UsageError
+
+_FRESH: ContextVar[Mapping[str, Path]] = ContextVar("fresh", default=MappingProxyType({}))
 
 
 def cache_folder(kind: str) -> Path:
@@ -18,7 +23,7 @@ def cache_folder(kind: str) -> Path:
     Raises:
         UsageError: it cannot be created.
     """
-    override = os.environ.get("RBWB_CACHE_DIR")
+    override = _FRESH.get().get(kind, os.environ.get("RBWB_CACHE_DIR"))
     root = Path(override).expanduser() if override else user_cache_path("robustbench_wb", appauthor=False)
     try:
         (root / kind).mkdir(parents=True, exist_ok=True)
@@ -27,6 +32,17 @@ def cache_folder(kind: str) -> Path:
             f"cache folder {root} cannot be created ({error.strerror}); set RBWB_CACHE_DIR to a folder that can"
         ) from error
     return root / kind
+
+
+@contextmanager
+def fresh_cache(*kinds: str) -> Iterator[None]:
+    """Within it, the folders of these kinds are empty ones that vanish at its end: nothing is found, nothing stays."""
+    with TemporaryDirectory(prefix="robustbench-wb-") as folder:
+        token = _FRESH.set({**_FRESH.get(), **dict.fromkeys(kinds, Path(folder))})
+        try:
+            yield
+        finally:
+            _FRESH.reset(token)
 
 
 STALE_SECONDS = 24 * 3600.0

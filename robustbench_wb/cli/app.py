@@ -18,6 +18,7 @@ from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.merge import merge_command
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
+from robustbench_wb.cli.selfcheck import selfcheck_command
 from robustbench_wb.cli.show import show_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("run", epilog=EPILOG)(run_command)
 app.command("train", epilog=EPILOG)(train_command)
 app.command("doctor", epilog=EPILOG)(doctor_command)
+app.command("selfcheck")(selfcheck_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("diff", epilog=EPILOG)(diff_command)

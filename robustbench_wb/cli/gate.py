@@ -37,6 +37,10 @@ def gate_command(
     version: Annotated[str, typer.Option("--version", help="What is judged, a version like v4.")] = "latest",
     margin: Margin = None,
     config: Config = None,
+    noise: Annotated[
+        str | None,
+        typer.Option("--noise", metavar="FILE", help="Floors of noise, as `selfcheck --save` writes them."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")] = False,
     junit: Annotated[
         str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per cell.")
@@ -68,7 +72,7 @@ def gate_command(
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - both want standard output")
-    judged = gate(baseline, version, results, margin=margin, config=config, strict=strict)
+    judged = gate(baseline, version, results, margin=margin, config=config, strict=strict, noise=noise)
     _write(judged, junit, markdown, as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         _annotate(judged)

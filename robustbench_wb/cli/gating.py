@@ -7,6 +7,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.stats.gate import judge, records_of
 from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.stats.margins import Margins, checked_margin, read_margins
+from robustbench_wb.stats.noise import read_noise
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
@@ -22,6 +23,7 @@ def gate(
     margin: float | None = None,
     config: str | None = None,
     strict: bool = False,
+    noise: str | None = None,
 ) -> Gate:
     """Judge a version against a baseline.
 
@@ -32,6 +34,7 @@ def gate(
         margin: of every suite, in points of accuracy and percent of perplexity.
         config: a TOML file with margins per suite; None is ``pyproject.toml`` here, if there is one.
         strict: whether what is undecided closes the gate.
+        noise: a file of ``selfcheck --save``; None is the one that the margins' file names, if it does.
 
     Raises:
         StoreError: a side cannot be read, or a baseline file was changed.
@@ -43,7 +46,10 @@ def gate(
     before, after = read_side(baseline, results), read_side(version, results)
     records = find_records((before, after), records_of(before.rows, before.pinned, after.rows), results)
     names = {"baseline": before.name, "version": after.name}
-    return judge(before.rows, before.pinned, after.rows, records, margins, strict=strict, **names)
+    file = noise if noise is not None else margins.noise
+    floors = None if file is None else read_noise(file)
+    judged = judge(before.rows, before.pinned, after.rows, records, margins, strict=strict, noise=floors, **names)
+    return judged.model_copy(update={"noise": file or ""})
 
 
 def pin(name: str, version: str = "latest", results: str = "results", *, to: str | None = None) -> Path:

@@ -9,6 +9,7 @@ from robustbench_wb.engine.doctor.finding import Diagnosis
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.layers import SubjectLayers, subject_layers
 from robustbench_wb.engine.record import Measured
+from robustbench_wb.engine.repeat import repeat
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
@@ -23,6 +24,7 @@ from robustbench_wb.stats.curves import Curve
 from robustbench_wb.stats.curves import curves as find_curves
 from robustbench_wb.stats.lengths import LengthCurve, length_curves
 from robustbench_wb.stats.multiplicity import ADJUST, Correction
+from robustbench_wb.stats.noise import Noise, noise_of
 from robustbench_wb.stats.score import score_rows
 from robustbench_wb.stats.strength import RowStrength, Runs, strengths
 from robustbench_wb.store.location import prepare
@@ -114,6 +116,15 @@ def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
         UsageError: the request or the data cannot be used.
     """
     return diagnose(Prepared(request, progress or Silent()))
+
+
+def selfcheck(request: RunRequest, times: int = 3, progress: Progress | None = None, *, retrain: bool = False) -> Noise:
+    """Measure every cell of a request so many times, with other batches, threads and order; write nothing.
+
+    Raises:
+        UsageError: the request or the data cannot be used.
+    """
+    return noise_of(repeat(request, times, progress or Silent(), retrain), retrain)
 
 
 def diff(

@@ -159,7 +159,7 @@ def _ids(members: Sequence[Judgement]) -> list[str]:
 
 
 def _margin(item: Judgement) -> str:
-    return _percent(item, item.margin)
+    return _percent(item, item.margin) + (f" + {_percent(item, item.floor)}" if item.floor else "")
 
 
 def _percent(item: Judgement, value: float) -> str:
@@ -172,6 +172,9 @@ def _legend(gate: Gate) -> Iterable[str]:
     if gate.added:
         cells = ", ".join(f"{subject_text(row)} {cell_label(row)}" for row in gate.added)
         yield f"not in the baseline, not judged: {cells}"
+    if gate.noise:
+        noisy = sum(item.floor > 0 and item.row is not None for item in gate.judgements)
+        yield f"noise, added to the margin where a regression is looked for: {gate.noise}, {noisy} cells with a floor"
     alpha = f"{gate.alpha:g}"
     confidence = f"{100 * (1 - 2 * gate.alpha):g} %"
     yield f"regressed: certainly a larger drop than the margin, one-sided p at most {alpha}, by Holm within a family"

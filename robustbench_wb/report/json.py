@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from robustbench_wb.spec import plain
 from robustbench_wb.stats.board import Ranking
@@ -10,19 +10,26 @@ from robustbench_wb.stats.comparison import Comparison
 from robustbench_wb.stats.explanation import Explanation
 from robustbench_wb.stats.judgement import Gate
 from robustbench_wb.stats.ledger import Ledger
+from robustbench_wb.stats.noise import SCHEMA_VERSION as NOISE_SCHEMA
+from robustbench_wb.stats.noise import Noise
 from robustbench_wb.stats.verification import Verification
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
+from robustbench_wb.store.schema import SCHEMA_KEY
+
+OUTPUT_SCHEMA: Final = 1
+"""Of what no command reads back: comparisons, judgements, ledgers. It rises when a field is taken away or changes its
+meaning, not when one is added."""
 
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
-    """``{"version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
-    return value_json({"version": version, "rows": [plain(row) for row in rows]})
+    """``{"schema": 9, "version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
+    return value_json({"version": version, "rows": [plain(row) for row in rows]}, SCHEMA_VERSION)
 
 
 def board_json(rows: Iterable[ScoreRow], rankings: Iterable[Ranking], version: int | None = None) -> str:
     """As :func:`rows_json`, with ``rankings``: the fields of :class:`Ranking`."""
     ranked = [plain(ranking) for ranking in rankings]
-    return value_json({"version": version, "rows": [plain(row) for row in rows], "rankings": ranked})
+    return value_json({"version": version, "rows": [plain(row) for row in rows], "rankings": ranked}, SCHEMA_VERSION)
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:
@@ -37,6 +44,11 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
 def gate_json(gate: Gate) -> str:
     """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
+
+
+def noise_json(noise: Noise) -> str:
+    """The fields of :class:`Noise`; :func:`robustbench_wb.stats.noise.read_noise` reads it back."""
+    return value_json(plain(noise), NOISE_SCHEMA)
 
 
 def verify_json(found: Verification) -> str:
@@ -58,6 +70,8 @@ def ledger_json(ledger: Ledger) -> str:
     return value_json({**plain(ledger), "exit_code": int(ledger.exit_code)})
 
 
-def value_json(value: dict[str, Any]) -> str:
-    """Any JSON value: indented, sorted keys, no NaN."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+def value_json(value: dict[str, Any], schema: int = OUTPUT_SCHEMA) -> str:
+    """Any JSON object, with the number of its schema: indented, sorted keys, no NaN."""
+    return (
+        json.dumps({SCHEMA_KEY: schema, **value}, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )

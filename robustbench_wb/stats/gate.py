@@ -14,6 +14,7 @@ from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
 from robustbench_wb.stats.judgement import ALPHA, Against, Gate, Judgement, Outcome
 from robustbench_wb.stats.margins import Margins
 from robustbench_wb.stats.multiplicity import holm
+from robustbench_wb.stats.noise import Noise, mean_floor
 from robustbench_wb.stats.paired import p_beyond, smallest_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 from robustbench_wb.store.rows import ScoreRow
@@ -37,6 +38,7 @@ def judge(
     strict: bool = False,
     baseline: str = "",
     version: str = "",
+    noise: Noise | None = None,
 ) -> Gate:
     """Judge a version against a baseline and, for slow drift, against the ancestor that the baseline descends from.
 
@@ -46,7 +48,8 @@ def judge(
     drop as large as the margin is excluded: the 1 - 2 alpha interval lies above it, a test of non-inferiority at
     alpha. Neither is ``undecided``. What was not judged counts in its favour for the first and against it for the
     second; what stays open is ``incomplete``. A subject's mean over its cells is judged alike, by both ends of
-    that interval of its claim, uncorrected.
+    that interval of its claim, uncorrected. With ``noise``, "certainly larger than the margin" is "than the margin and
+    the floor of the cell" (for a subject the mean of its cells' floors); what passes is not changed.
 
     Args:
         old: the rows of the baseline.
@@ -57,13 +60,15 @@ def judge(
         strict: whether what is undecided closes the gate.
         baseline: what was compared, as it was named.
         version: likewise.
+        noise: how far cells move by themselves.
 
     Raises:
         UsageError: a margin is given for a suite that there is not.
     """
     margins.check(row.suite for row in (*old, *new))
-    found = _against("baseline", old, new, records, margins)
-    judgements = [*found, *_against("pinned ancestor", pinned, new, records, margins), *_doubts(old, new, margins)]
+    found = _against("baseline", old, new, records, margins, noise)
+    drifted = _against("pinned ancestor", pinned, new, records, margins, noise)
+    judgements = [*found, *drifted, *_doubts(old, new, margins)]
     slots = {row.slot for row in old} | {item.found.new.slot for item in found if isinstance(item.found, Pair)}
     return Gate(
         baseline=baseline,
@@ -81,6 +86,7 @@ def _against(
     new: Sequence[ScoreRow],
     records: Mapping[str, Record],
     margins: Margins,
+    noise: Noise | None,
 ) -> list[Judgement]:
     """Subjects, then cells, suite by suite: each has its own margin."""
     found, moved = [], _moved(old, new)
@@ -88,7 +94,7 @@ def _against(
         before, after = ([row for row in rows if row.suite == suite] for rows in (old, new))
         margin = margins.share(suite)
         comparison = compare(before, after, records, margin, ALPHA)
-        found += _subjects(against, comparison) + _cells(against, comparison, records, moved)
+        found += _subjects(against, comparison, noise) + _cells(against, comparison, records, moved, noise)
         reason = "the version lacks this cell of the baseline"
         found += [
             Judgement(against=against, outcome="missing", reason=reason, row=row, margin=margin)
@@ -115,26 +121,39 @@ def _tested(row: ScoreRow) -> tuple[str, ...]:
     return (row.task, row.scale, *row.subject)
 
 
-def _subjects(against: Against, comparison: Comparison) -> list[Judgement]:
+def _subjects(against: Against, comparison: Comparison, noise: Noise | None) -> list[Judgement]:
     """Of those of which several cells were compared: one cell speaks for itself."""
     judged = []
     for claim in comparison.claims:
         if claim.worst is None or claim.cells < 2:
             continue
         limit, above, below = _ends(claim, comparison.margin)
-        outcome: Outcome = "passed" if above <= limit else "regressed" if below > limit else "undecided"
+        floor = mean_floor(noise, _rows_of(claim, comparison))
+        outcome: Outcome = "passed" if above <= limit else "regressed" if below > limit + floor else "undecided"
         if claim.unjudged and outcome == "undecided":
             continue  # its cells say why
-        judged.append(_judgement(against, outcome, claim, comparison.margin))
+        judged.append(_judgement(against, outcome, claim, comparison.margin, floor=floor))
     return judged
 
 
+def _rows_of(claim: Claim, comparison: Comparison) -> list[ScoreRow]:
+    """The cells that a claim is the mean of."""
+    names = ("task", "suite", "scale", "variant", "size", "recipe")
+    rows = [pair.new for pair in comparison.pairs if not pair.differing and pair.new.seed in claim.seeds]
+    return [row for row in rows if all(getattr(row, name) == getattr(claim, name) for name in names)]
+
+
 def _cells(
-    against: Against, comparison: Comparison, records: Mapping[str, Record], moved: Collection[tuple[str, ...]]
+    against: Against,
+    comparison: Comparison,
+    records: Mapping[str, Record],
+    moved: Collection[tuple[str, ...]],
+    noise: Noise | None,
 ) -> list[Judgement]:
     pairs = comparison.pairs
     tested = [index for index, pair in enumerate(pairs) if pair.p is not None and pair.old.key != pair.new.key]
-    ps = dict(zip(tested, _p_values([pairs[index] for index in tested], comparison.margin, records), strict=True))
+    floors = [mean_floor(noise, (pair.new,)) for pair in pairs]
+    ps = {index: _p_value(pairs[index], comparison.margin, floors[index], records) for index in tested}
     families: dict[tuple[object, ...], list[int]] = {}
     for index in tested:
         row = pairs[index].new
@@ -147,7 +166,8 @@ def _cells(
         outcome = _cell(pair, comparison.margin, adjusted.get(index))
         if pair.old.key == pair.new.key and _tested(pair.new) in moved:
             outcome, pair = "incomplete", pair.model_copy(update={"reason": _STALE})
-        judged.append(_judgement(against, outcome, pair, comparison.margin, ps.get(index), adjusted.get(index)))
+        tests = ps.get(index), adjusted.get(index), floors[index]
+        judged.append(_judgement(against, outcome, pair, comparison.margin, *tests))
     return judged
 
 
@@ -162,21 +182,17 @@ def _cell(pair: Pair, margin: float, adjusted_p: float | None) -> Outcome:
     return "passed" if above <= limit else "undecided"
 
 
-def _p_values(pairs: Sequence[Pair], margin: float, records: Mapping[str, Record]) -> list[float]:
-    """One-sided p of a drop beyond the margin, if what was not judged had come out well."""
-    found: list[float] = []
-    for pair in pairs:
-        outcomes = outcomes_of(pair.old, pair.new, records, pair.new.n)
-        if outcomes is None:
-            found.append(1.0)
-        elif pair.metric == "accuracy":
-            lost, gained = (int(np.count_nonzero(outcomes.best == side)) for side in (-1, 1))
-            found.append(float(p_beyond(len(outcomes.ids), lost, gained, margin)[0]))
-        else:
-            excess = outcomes.best - log1p(margin)
-            half = sign_flip_p([excess])[0] / 2
-            found.append(half if excess.sum() > 0 else 1 - half)
-    return found
+def _p_value(pair: Pair, margin: float, floor: float, records: Mapping[str, Record]) -> float:
+    """One-sided p of a drop beyond the margin and the floor, if what was not judged had come out well."""
+    outcomes = outcomes_of(pair.old, pair.new, records, pair.new.n)
+    if outcomes is None or (pair.metric == "accuracy" and margin + floor >= 1):
+        return 1.0
+    if pair.metric == "accuracy":
+        lost, gained = (int(np.count_nonzero(outcomes.best == side)) for side in (-1, 1))
+        return float(p_beyond(len(outcomes.ids), lost, gained, margin + floor)[0])
+    excess = outcomes.best - log1p(margin) - floor
+    half = sign_flip_p([excess])[0] / 2
+    return half if excess.sum() > 0 else 1 - half
 
 
 def _ends(found: Finding, margin: float) -> tuple[float, float, float]:
@@ -193,6 +209,7 @@ def _judgement(
     margin: float,
     p: float | None = None,
     adjusted_p: float | None = None,
+    floor: float = 0.0,
 ) -> Judgement:
     reason = "" if outcome == "passed" else found.reason or _why(outcome, found)
     return Judgement(
@@ -204,7 +221,8 @@ def _judgement(
         found=found,
         p=p,
         adjusted_p=adjusted_p,
-        smallest=_smallest(found, margin) if outcome == "undecided" else None,
+        floor=floor,
+        smallest=_smallest(found, margin, floor) if outcome == "undecided" else None,
     )
 
 
@@ -214,18 +232,19 @@ def _why(outcome: Outcome, found: Finding) -> str:
     return "not all samples were judged" if outcome == "incomplete" else "a drop beyond the margin is not excluded"
 
 
-def _smallest(found: Pair | Claim, margin: float) -> float | None:
+def _smallest(found: Pair | Claim, margin: float, floor: float) -> float | None:
     """Of a perplexity, as a relative rise.
 
     But for a cell of accuracies it is the limit and (z(1 - alpha) + z(power)) standard errors (Bloom 1995, see
     docs/comparison.md), where the interval's half-width is z(1 - alpha) of them.
     """
     if isinstance(found, Pair) and found.n and found.lost is not None and found.gained is not None:
-        return smallest_beyond(found.n, found.lost, found.gained, margin, ALPHA, _POWER)
+        return smallest_beyond(found.n, found.lost, found.gained, min(margin + floor, 1.0), ALPHA, _POWER)
     limit, largest, smallest = _ends(found, margin)
     if largest - smallest == inf:
         return None
     reach = (1 + float(norm.ppf(_POWER) / norm.isf(ALPHA))) * (largest - smallest) / 2
+    limit += floor
     return limit + reach if found.metric == "accuracy" else float(np.expm1(limit + reach))
 
 

@@ -40,6 +40,8 @@ class Judgement(Spec):
     """One-sided, of a drop beyond the margin; None where it was not tested."""
     adjusted_p: float | None = None
     """After Holm's correction for the cells of the family."""
+    floor: float = 0.0
+    """Noise of the measurement, as ``margin`` (of perplexity: a logarithm): a regression must be beyond both."""
     smallest: float | None = None
     """Of what is undecided: the smallest drop that would have been found with 80 % power (as ``margin``)."""
 
@@ -54,6 +56,8 @@ class Gate(Spec):
     strict: bool = False
     """Whether what is undecided fails."""
     judgements: tuple[Judgement, ...]
+    noise: str = ""
+    """The file that the floors are from; empty without one."""
     added: tuple[ScoreRow, ...] = ()
     """Cells that the baseline has not."""
 

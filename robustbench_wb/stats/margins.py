@@ -22,6 +22,8 @@ class Margins(Spec):
 
     default: float = 1.0
     suites: dict[str, float] = Field(default_factory=dict)
+    noise: str | None = None
+    """A file of ``selfcheck --save``, whose floors are added where a regression is looked for."""
 
     def share(self, suite: str) -> float:
         """The margin of a suite, from 0 to 1."""
@@ -59,8 +61,12 @@ def read_margins(file: str | None = None) -> Margins:
         content = content.get(part, {}) if isinstance(content, dict) else content
     if not isinstance(content, dict) or (file is not None and not content):
         raise UsageError(f"{path} has no margins; write [{'.'.join(_TABLE)}] with, for instance, default = 1.0")
-    margins = {name: checked_margin(value, f"{path}: {name}") for name, value in content.items()}
-    return Margins(default=margins.pop("default", 1.0), suites=margins)
+    noise = content.get("noise")
+    if noise is not None and not isinstance(noise, str):
+        raise UsageError(f"{path}: noise = {noise} is no file")
+    margins = {name: checked_margin(value, f"{path}: {name}") for name, value in content.items() if name != "noise"}
+    beside = None if noise is None else str(path.parent / noise)
+    return Margins(default=margins.pop("default", 1.0), suites=margins, noise=beside)
 
 
 def checked_margin(value: object, where: str) -> float:

@@ -1,7 +1,8 @@
 """A baseline: one file to be committed, with the rows of a version, what became of every sample, and where it is from.
 
 The format is Parquet with one line per cell: the columns of the score table, then ``ids``, ``states`` and, for
-perplexity, ``losses`` of its samples. Any reader of Parquet opens it. The header stands in the file's metadata.
+perplexity, ``losses`` of its samples. Any reader of Parquet opens it. The header, the number of the set of columns and
+a digest of all content stand in the file's metadata.
 """
 
 import hashlib
@@ -22,11 +23,13 @@ from robustbench_wb.engine.record import Identity, Record
 from robustbench_wb.errors import MeasurementError, StoreError, UsageError
 from robustbench_wb.folders import write_atomic
 from robustbench_wb.spec import Spec, canonical_json
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
+from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 from robustbench_wb.store.scores import SCHEMA as ROW_SCHEMA
 
 FORMAT: Final = 1
-"""Version of the file format. Raise it when a reader of the earlier one would misread the new one."""
+"""Version of the file format. Raise it when the header changes, or what the digest is of. Columns have a number of
+their own, :data:`robustbench_wb.store.rows.SCHEMA_VERSION`."""
 FOLDER: Final = "baselines"
 SUFFIX: Final = ".parquet"
 
@@ -38,7 +41,6 @@ _OUTCOMES: Final = (
     ("states", pa.list_(pa.int8())),
     ("losses", pa.list_(pa.float32())),
 )
-_SCHEMA: Final = pa.schema([*ROW_SCHEMA, *_OUTCOMES])
 _ARRAYS: Final = {"ids": "<i4", "states": "<i1", "losses": "<f4"}
 _ENCODED: Final = {"ids.list.element": "DELTA_BINARY_PACKED", "losses.list.element": "BYTE_STREAM_SPLIT"}
 _HEADER: Final = b"robustbench_wb"
@@ -85,6 +87,8 @@ class Baseline:
     records: Mapping[str, Record] = field(repr=False)
     """Of both by key. Losses of accuracies (then NaN) and passes per sample (then 0) are not kept: no comparison looks
     at them."""
+    columns: Sequence[str] = tuple(ROW_SCHEMA.names)
+    """Of the rows, those that the file has: one of an earlier harness has fewer, and its digest is of those."""
 
     @property
     def digest(self) -> str:
@@ -165,9 +169,10 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    table = pa.Table.from_pylist(list(_entries(baseline)), schema=_SCHEMA)
-    header = canonical_json({"header": baseline.header, "digest": baseline.digest})
-    packed = [name for name in (*_SCHEMA.names, "states.list.element") if name not in _ARRAYS]
+    schema = pa.schema([*(ROW_SCHEMA.field(name) for name in baseline.columns), *_OUTCOMES])
+    table = pa.Table.from_pylist(list(_entries(baseline)), schema=schema)
+    header = canonical_json({"header": baseline.header, "digest": baseline.digest, SCHEMA_KEY: SCHEMA_VERSION})
+    packed = [name for name in (*schema.names, "states.list.element") if name not in _ARRAYS]
     buffer = io.BytesIO()
     pq.write_table(
         table.replace_schema_metadata({_HEADER: header.encode()}),
@@ -198,10 +203,12 @@ def read_baseline(path: Path) -> Baseline:
         raise StoreError(f"{str(path)!r} {_unreadable(error)}") from error
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise StoreError(f"{str(path)!r} is no baseline file, or it is damaged") from error
+    refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, repr(str(path)))
     if content.get("header", {}).get("format") != FORMAT:
-        raise StoreError(f"{str(path)!r} has another format than this harness reads ({FORMAT}); pin it again")
+        raise StoreError(f"{str(path)!r} has another format than this harness reads ({FORMAT}); install the newer one")
     try:
-        baseline = _from_entries(Header.model_validate(content["header"]), table.to_pylist())
+        columns = [name for name in table.schema.names if name not in dict(_OUTCOMES)]
+        baseline = _from_entries(Header.model_validate(content["header"]), table.to_pylist(), columns)
         intact = baseline.digest == content["digest"]
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{str(path)!r} does not fit this harness, or was changed after it was written") from error
@@ -221,7 +228,7 @@ def _entries(baseline: Baseline) -> Iterable[dict[str, Any]]:
         for row in rows:
             record = baseline.records[row.key]
             yield {
-                **row.model_dump(),
+                **row.model_dump(include=set(baseline.columns)),
                 "role": role,
                 "identity": canonical_json(record.identity),
                 "evidence": canonical_json(dict(record.evidence)),
@@ -231,7 +238,7 @@ def _entries(baseline: Baseline) -> Iterable[dict[str, Any]]:
             }
 
 
-def _from_entries(header: Header, entries: Iterable[dict[str, Any]]) -> Baseline:
+def _from_entries(header: Header, entries: Iterable[dict[str, Any]], columns: Sequence[str]) -> Baseline:
     rows: dict[Role, list[ScoreRow]] = {"baseline": [], "pinned": []}
     records: dict[str, Record] = {}
     for entry in entries:
@@ -240,7 +247,7 @@ def _from_entries(header: Header, entries: Iterable[dict[str, Any]]) -> Baseline
         row = ScoreRow.model_validate(entry)
         rows[role].append(row)
         records[row.key] = _record(row, Identity.model_validate_json(identity), json.loads(evidence), arrays)
-    return Baseline(header, rows["baseline"], rows["pinned"], records)
+    return Baseline(header, rows["baseline"], rows["pinned"], records, columns)
 
 
 def _record(row: ScoreRow, identity: Identity, evidence: dict[str, float], arrays: Mapping[str, Any]) -> Record:

@@ -13,11 +13,12 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
-from robustbench_wb.engine.record import Identity, Record
+from robustbench_wb.engine.record import SCHEMA_VERSION, Identity, Record
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, store_errors, table_uri
 from robustbench_wb.store.query import read
+from robustbench_wb.store.schema import refuse_newer
 
 ARRAYS: Final[dict[str, DTypeLike]] = {
     "ids": "<i4",
@@ -72,7 +73,8 @@ class RecordStore:
         """The stored records among ``keys``, in one scan; what is unknown is left out.
 
         Raises:
-            StoreError: the store is unreadable, or a row is not what was written (the message names its key).
+            StoreError: the store is unreadable, or a row is not what was written, or of a newer harness (the message
+                names its key).
         """
         found, damaged = self.examine(keys)
         for reason in damaged.values():
@@ -175,10 +177,11 @@ class RecordStore:
         return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
-def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str, perturbed: str) -> str:
-    """SHA-256 (hex) over the key, the wobble, the evidence, what is known of the perturbed samples (nothing, in early
-    records) and, per array, its name, length and little-endian bytes."""
-    state = hashlib.sha256(f"{key}\n{wobble}\n{evidence}\n{perturbed}".encode())
+def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str | None, perturbed: str) -> str:
+    """SHA-256 (hex) over the key, the wobble, the evidence (None: records of schema 1 have none), what is known of the
+    perturbed samples (nothing, in early records) and, per array, its name, length and little-endian bytes."""
+    rest = "" if evidence is None else f"{evidence}\n{perturbed}"
+    state = hashlib.sha256(f"{key}\n{wobble}\n{rest}".encode())
     for name, dtype in ARRAYS.items():
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
         state.update(f"{name} {content.size}\n".encode())
@@ -210,7 +213,8 @@ def _write_row(record: Record) -> pa.Table:
 def _read_row(columns: dict[str, Any], index: int) -> Record:
     key = columns["key"][index].as_py()
     text = columns["identity"][index].as_py() or ""
-    wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py() or "{}"
+    refuse_newer(columns["schema_version"][index].as_py(), SCHEMA_VERSION, f"record {key}")
+    wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py()
     perturbed = columns["perturbed"][index].as_py() or ""
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
@@ -229,5 +233,5 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
         raise StoreError(f"record {key} was written by a version of the harness that this one cannot read") from error
     seconds = columns["seconds"][index].as_py()
     ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
-    counts = json.loads(evidence)
+    counts = json.loads(evidence or "{}")
     return Record(identity, ids, states, losses, forwards, backwards, wobble, seconds, counts, perturbed)

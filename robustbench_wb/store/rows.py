@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from math import isnan
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -10,6 +10,11 @@ from robustbench_wb.engine.record import Metric, Slot, slot
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
+
+SCHEMA_VERSION: Final = 9
+"""Number of the set of columns. It rises with every new one, because who ignored it could misread the others: a row of
+another ``protocol`` is not to be compared. A test holds a table of every number; docs/formats.md says what
+each one added."""
 
 Panel = tuple[str, str, str, int, Metric, ProtocolName]
 """Task, scale, suite, its version, metric and protocol: only rows that share them stand in one table or ranking."""
@@ -191,7 +196,7 @@ class ScoreRow(Spec):
 
 
 def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
-    """The rows that some mappings hold.
+    """The rows that some mappings hold; columns that an earlier harness did not have take their defaults.
 
     Raises:
         StoreError: one does not fit; the message names ``what``, the columns, and the row by its number from 1.
@@ -203,5 +208,7 @@ def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
         except ValidationError as error:
             fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
             named, why = ", ".join(fields), error.errors()[0]["msg"]
+            if all(problem["type"] == "extra_forbidden" for problem in error.errors()):
+                raise StoreError(f"{what} have columns of a newer harness ({named}); install that one") from error
             raise StoreError(f"{what} do not fit this harness ({named or 'row'}): row {number}: {why}") from error
     return rows

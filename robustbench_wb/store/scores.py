@@ -16,7 +16,8 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
 from robustbench_wb.store.query import read
-from robustbench_wb.store.rows import ScoreRow, read_rows
+from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow, read_rows
+from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
 
@@ -68,10 +69,10 @@ class ScoreTable:
         When another run commits meanwhile, its rows are read and kept: no row is lost.
 
         Raises:
-            StoreError: the table cannot be written.
+            StoreError: the table cannot be written, or a newer release wrote it.
         """
         given = {row.slot: row for row in rows}
-        metadata = {"provenance": canonical_json(provenance)}
+        metadata = {"provenance": canonical_json(provenance), SCHEMA_KEY: str(SCHEMA_VERSION)}
         # Without retries inside Delta, a commit succeeds only on exactly the version whose rows were read: a
         # compare and swap. With them, two first runs would both be accepted on top of the empty table.
         properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
@@ -104,9 +105,7 @@ class ScoreTable:
             latest = table.version() if table is not None else 0
             if table is None or latest == 0:
                 raise nothing_yet(self.location)
-            if version is not None:
-                table.load_as_version(self._number(version, latest))
-            return self._read(table)
+            return self._read(table, latest if version is None else self._number(version, latest))
 
     def version(self, version: str | int | None = None) -> int:
         """The number of a version (``"v2"``, 2, ``"HEAD~1"``, or None for the latest), checked to exist.
@@ -155,8 +154,16 @@ class ScoreTable:
     def _create(self) -> DeltaTable:
         return create_table(self.uri, SCHEMA, KEEP_HISTORY)
 
-    def _read(self, table: DeltaTable) -> list[ScoreRow]:
-        return read_rows(read(table).to_pylist(), f"the scores under {self.location!r}")
+    def _read(self, table: DeltaTable, number: int | None = None) -> list[ScoreRow]:
+        """The rows of a version of a table that was opened at its latest one; None is that."""
+        what, latest = f"the scores under {self.location!r}", table.version()
+        number = latest if number is None else number
+        # Asked once an earlier version is loaded, Delta Lake 1.6 numbers the commits wrongly.
+        for commit in table.history(latest - number + 1)[-1:]:
+            refuse_newer(commit.get(SCHEMA_KEY), SCHEMA_VERSION, what)
+        if number != latest:
+            table.load_as_version(number)
+        return read_rows(read(table).to_pylist(), what)
 
 
 def _to_arrow(rows: dict[Slot, ScoreRow]) -> pa.Table:

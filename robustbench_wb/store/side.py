@@ -14,7 +14,8 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.store.baseline import SUFFIX, read_baseline
 from robustbench_wb.store.location import is_url
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow, read_rows
+from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow, read_rows
+from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 from robustbench_wb.store.scores import VERSION, ScoreTable
 
 _PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
@@ -90,15 +91,17 @@ def _read_file(path: Path) -> list[ScoreRow]:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise StoreError(f"{str(path)!r} cannot be read: {reason}") from error
     try:
-        entries = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        entries = _json_rows(text, repr(str(path))) if path.suffix.lower() == ".json" else _csv_rows(text)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise StoreError(f"{str(path)!r} is no table that `leaderboard` wrote") from error
     return read_rows(entries, f"the rows of {str(path)!r}")
 
 
-def _json_rows(text: str) -> list[Any]:
-    rows = json.loads(text)["rows"]
-    return list(rows)
+def _json_rows(text: str, where: str) -> list[Any]:
+    content = json.loads(text)
+    rows = list(content["rows"])
+    refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
+    return rows
 
 
 def _csv_rows(text: str) -> list[dict[str, str]]:

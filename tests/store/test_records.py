@@ -103,11 +103,14 @@ def test_a_tampered_row_is_refused_by_name(tmp_path: Path, column: str, value: o
         RecordStore(str(tmp_path)).find([made.key])
 
 
-def test_a_record_of_an_unknown_schema_is_named_not_guessed(tmp_path: Path) -> None:
+def test_a_record_of_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
-    old = record(schema_version=99)
-    store.append(old)
-    assert store.find([old.key])[old.key].identity.schema_version == 99
+    early, late = record(schema_version=1), record(schema_version=99)
+    for made in (early, late):
+        store.append(made)
+    assert store.find([early.key])[early.key].identity.schema_version == 1
+    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this harness reads up to 2"):
+        store.find([late.key])
     assert store.find([identity().key]) == {}
 
 

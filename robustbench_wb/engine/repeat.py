@@ -1,0 +1,102 @@
+"""The same measurement several times, with other settings of what must not matter: an A/A test of the harness."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.plan import Plan
+from robustbench_wb.engine.record import Measured, Record
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.run import measure_all
+from robustbench_wb.engine.shelf import KIND as SHELF
+from robustbench_wb.folders import fresh_cache
+from robustbench_wb.progress import Progress
+from robustbench_wb.spec import Spec
+
+BATCHES: Final = (None, 7, 33, 128)
+"""Batch sizes of the runs, in turn: first what a run takes by itself, then sizes that do not divide each other."""
+
+
+class Setting(Spec):
+    """What one run has otherwise than another."""
+
+    batch: int | None
+    """Samples per forward pass; None: what a run takes by itself."""
+    threads: int
+    """Of torch, on the CPU."""
+    reversed: bool
+    """Whether subjects and stressors come in the opposite order."""
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One run."""
+
+    setting: Setting
+    cells: Sequence[Measured]
+
+
+class _Forgetful:
+    """A ledger that finds nothing, so that everything is measured."""
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Nothing."""
+        return {}
+
+    def append(self, record: Record) -> None:
+        """Keep nothing: the record is among the cells that come back."""
+
+
+def settings(times: int) -> list[Setting]:
+    """Of so many runs: the first as any run is, every second one backwards and with other threads."""
+    usual = torch.get_num_threads()
+    other = 1 if usual > 1 else min(2, os.cpu_count() or 1)
+    return [
+        Setting(batch=BATCHES[run % len(BATCHES)], threads=(usual, other)[run % 2], reversed=run % 2 == 1)
+        for run in range(times)
+    ]
+
+
+def repeat(request: RunRequest, times: int, progress: Progress, retrain: bool = False) -> list[Repetition]:
+    """Measure every cell of a request so many times; no record is looked up or kept.
+
+    What stressors make without a model is made again each time. Subjects are trained once, or found in the cache;
+    with ``retrain`` they are trained again each time, from the same seed, and the cache is left as it is.
+
+    Raises:
+        UsageError: the request, the device or the data cannot be used.
+    """
+    kinds = (SHELF, "checkpoints") if retrain else (SHELF,)
+    runs = []
+    for setting in settings(times):
+        batch = request.batch if setting.batch is None else setting.batch
+        job = Prepared(request.model_copy(update={"batch": batch}), progress)
+        if setting.reversed:
+            job.plan = _backwards(job.plan)
+        with fresh_cache(*kinds), _threads(setting.threads):
+            runs.append(Repetition(setting, measure_all(job, _Forgetful())))
+    return runs
+
+
+def _backwards(plan: Plan) -> Plan:
+    """Subjects and stressors in the opposite order; the clean cell stays the first."""
+    tasks = [
+        replace(task, subjects=task.subjects[::-1], ladders=(task.ladders[0], *task.ladders[:0:-1]))
+        for task in plan.tasks
+    ]
+    return replace(plan, tasks=tuple(tasks))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
