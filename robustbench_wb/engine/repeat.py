@@ -3,42 +3,23 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import torch
 
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Plan
-from robustbench_wb.engine.record import Measured, Record
+from robustbench_wb.engine.record import Record
+from robustbench_wb.engine.repetition import Repetition, Setting
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.shelf import KIND as SHELF
 from robustbench_wb.folders import fresh_cache
 from robustbench_wb.progress import Progress
-from robustbench_wb.spec import Spec
 
 BATCHES: Final = (None, 7, 33, 128)
 """Batch sizes of the runs, in turn: first what a run takes by itself, then sizes that do not divide each other."""
-
-
-class Setting(Spec):
-    """What one run has otherwise than another."""
-
-    batch: int | None
-    """Samples per forward pass; None: what a run takes by itself."""
-    threads: int
-    """Of torch, on the CPU."""
-    reversed: bool
-    """Whether subjects and stressors come in the opposite order."""
-
-
-@dataclass(frozen=True)
-class Repetition:
-    """One run."""
-
-    setting: Setting
-    cells: Sequence[Measured]
 
 
 class _Forgetful:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 
 from robustbench_wb.engine.record import Measured, Metric, Record, State
-from robustbench_wb.engine.repeat import Repetition, Setting
+from robustbench_wb.engine.repetition import Repetition, Setting
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.rows import ScoreRow
