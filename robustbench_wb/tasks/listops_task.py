@@ -1,5 +1,7 @@
 """ListOps as a task: nested operations on lists of digits (Nangia & Bowman 2018, arXiv 1804.06028)."""
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,8 +65,14 @@ class ListOps:
         return token_matrix(found, rows, self.parameters.max_length)
 
 
+def _nested(shortest: int, longest: int) -> Parameters:
+    """Short expressions of the published law are flat lists, and their digits tell nearly all. With few arguments, and
+    operators as likely as digits, they are nested as the published long ones are."""
+    return Parameters(min_length=shortest, max_length=longest, max_arguments=3, expand=Fraction(1, 2))
+
+
 LISTOPS = ListOps("listops", Parameters(), 96_000)
-LISTOPS_1K = ListOps("listops-1k", Parameters(min_length=8, max_length=1024), 50_000, room=2048)
-LISTOPS_256 = ListOps("listops-256", Parameters(min_length=8, max_length=256), 20_000, room=1024)
-LISTOPS_64 = ListOps("listops-64", Parameters(min_length=4, max_length=64), 20_000, room=256)
+LISTOPS_1K = ListOps("listops-1k", _nested(8, 1024), 50_000, room=2048)
+LISTOPS_256 = ListOps("listops-256", _nested(8, 256), 20_000, room=1024)
+LISTOPS_64 = ListOps("listops-64", _nested(4, 64), 100_000, room=256)
 LRA_LISTOPS = ListOps("lra-listops", Parameters(), 96_000, published=True)

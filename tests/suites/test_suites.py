@@ -83,7 +83,7 @@ def test_a_scale_names_its_tasks_and_a_line_the_tasks_that_it_is_for() -> None:
     assert "listops-length" in stressors["listops-64"] - stressors["planted-64"]
     assert "planted-facts" in stressors["planted-64"] - stressors["listops-64"]
     small = make_plan(RunRequest(suite="long-sequence", scale="small"))
-    assert {task.task.name for task in small.tasks} == {"listops-256", "planted-256", "text-bytes-256"}
+    assert {task.task.name for task in small.tasks} == {"listops-64", "listops-256", "planted-256", "text-bytes-256"}
     asked = make_plan(RunRequest(suite="long-sequence", scale="small", tasks=("path-x",)))
     assert [task.task.name for task in asked.tasks] == ["path-x"]
 

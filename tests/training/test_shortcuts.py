@@ -49,7 +49,10 @@ def test_lookups_are_the_most_frequent_labels(listops: Dataset) -> None:
     guesses = [known[int(row[1])].most_common(1)[0][0] for row in listops.test.inputs]
     assert accuracy(fitted(RootOperator, listops), listops.test) == np.mean(guesses == listops.test.labels)
     assert 0.08 < accuracy(fitted(Majority, listops), listops.test) < 0.12
-    assert accuracy(fitted(RootAndLiterals, listops), listops.test) > 0.7  # short expressions are hardly nested
+    # The digits below the root tell more than the root, and far from all: these expressions are nested.
+    assert (
+        np.mean(guesses == listops.test.labels) + 0.15 < accuracy(fitted(RootAndLiterals, listops), listops.test) < 0.5
+    )
 
 
 class FirstToken(Lookup):
@@ -86,7 +89,7 @@ def test_lookups_in_loops() -> None:
 
 
 def test_padding_and_batching_change_nothing(listops: Dataset) -> None:
-    tokens = torch.from_numpy(np.asarray(listops.test.inputs[:50])).long()
+    tokens = torch.tensor(listops.test.inputs[:50]).long()
     for kind in (RootOperator, RootAndLiterals, BagOfTokens):
         model = fitted(kind, listops)
         wide = torch.nn.functional.pad(tokens, (0, 7), value=PAD)

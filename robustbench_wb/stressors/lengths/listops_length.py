@@ -1,13 +1,16 @@
 """ListOps expressions of other lengths."""
 
+from fractions import Fraction
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
+from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.lengths.longer import OtherLength
 from robustbench_wb.stressors.stressor import Job
 from robustbench_wb.tasks.listops.blocks import Parameters
@@ -18,9 +21,14 @@ from robustbench_wb.tasks.listops.generate import generate_labelled
 
 class ListOpsLength(OtherLength):
     """For every sample another expression of the same value, of more than half as many tokens as ``length`` to just as
-    many. All else is drawn as for Long Range Arena: at most ten arguments, depth 10."""
+    many. All else is drawn as for Long Range Arena, unless it is told otherwise; the depth is 10."""
 
     name: ClassVar[str] = "listops-length"
+
+    arguments: int = Field(default=10, ge=2)
+    """Most arguments of an operator."""
+    expand: Exact = Field(default=Fraction(1, 4), gt=0, le=1)
+    """Probability that an argument is an operator."""
 
     def again(self, job: Job) -> NDArray[np.int32]:
         """New expressions.
@@ -32,12 +40,15 @@ class ListOpsLength(OtherLength):
             raise MeasurementError(f"{self.signature}: the task is not ListOps")
         if job.split is None:
             raise MeasurementError(f"{self.signature}: the values of the other samples are not known")
-        found = _expressions(job.split.labels.tobytes(), self.length, job.seed)
+        parameters = Parameters(
+            min_length=self.length // 2, max_length=self.length, max_arguments=self.arguments, expand=self.expand
+        )
+        found = _expressions(job.split.labels.tobytes(), parameters, job.seed)
         return token_matrix(found, job.ids.cpu().numpy(), self.length)
 
 
 @lru_cache(maxsize=1)
-def _expressions(labels: bytes, length: int, seed: int) -> Expressions:
+def _expressions(labels: bytes, parameters: Parameters, seed: int) -> Expressions:
     """Those of all samples of a split, whichever are asked for: no sample depends on others of its job."""
-    parameters = Parameters(min_length=length // 2, max_length=length)
-    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed, f"listops-length {length}")
+    stream = f"listops-length {parameters.max_length}"
+    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed, stream)

@@ -13,7 +13,7 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.lengths.longer import OtherLength
 from robustbench_wb.stressors.stressor import Job
 from robustbench_wb.tasks.catalogue import find_task
-from robustbench_wb.tasks.listops.expression import evaluate, parse
+from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST, evaluate, parse
 from robustbench_wb.tasks.planted import FACT, FILLER, HEAD, QUERY, VALUES
 from robustbench_wb.tasks.task import Dataset
 
@@ -40,16 +40,31 @@ def tokens(signature: str, given: Job) -> np.ndarray[tuple[int, int], np.dtype[n
     return made
 
 
+def most_arguments(symbols: list[int]) -> int:
+    """Of any operator; brackets counted by hand."""
+    most, open_ = 0, [0]
+    for symbol in symbols:
+        if symbol == FIRST + CLOSE:
+            most = max(most, open_.pop())
+        else:
+            open_[-1] += 1
+            if symbol >= FIRST + DIGITS:
+                open_.append(0)
+    return most
+
+
+@pytest.mark.parametrize("law", ["", ";arguments=3;expand=1/2"])
 @pytest.mark.parametrize("length", [32, 128, 256])
-def test_longer_expressions_have_the_values_that_the_samples_had(length: int) -> None:
+def test_longer_expressions_have_the_values_that_the_samples_had(length: int, law: str) -> None:
     dataset = find_task("listops-64").load(None)
     some = job(dataset, [0, 5, 1999, 7])
-    rows = tokens(f"listops-length;length={length}", some)
+    rows = tokens(f"listops-length;length={length}{law}", some)
     for row, label in zip(rows, some.labels.tolist(), strict=True):
         real = row[row != PAD]
         assert length // 2 < len(real) <= length
         assert evaluate(parse(real[1:])) == label
-    alone = tokens(f"listops-length;length={length}", job(dataset, [1999]))
+        assert not law or most_arguments(real[1:].tolist()) <= 3
+    alone = tokens(f"listops-length;length={length}{law}", job(dataset, [1999]))
     np.testing.assert_array_equal(alone[0], rows[2])
 
 
