@@ -1,13 +1,14 @@
 """What a run would measure, cell by cell, without measuring or training anything."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from robustbench_wb.engine.bench import Bench, NoLedger, Step
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.record import Cell, Identity, Record
-from robustbench_wb.engine.run import Bench, Step, choose_samples
+from robustbench_wb.engine.record import Cell, Identity
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.engine.shortcuts import meets, shortcut_plans
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.errors import MeasurementError, one_line
@@ -28,22 +29,11 @@ class PlannedCell:
     """Why not."""
 
 
-class _NoLedger:
-    """Knows no records: nothing is measured beside it."""
-
-    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        """None of them."""
-        return {}
-
-    def append(self, record: Record) -> None:
-        """Keep nothing."""
-
-
 def benches(job: Prepared) -> Iterator[tuple[Bench, list[SubjectPlan]]]:
     """Each task of a request, ready to have subjects measured on it, with those; nothing of it is kept."""
     progress = Tied(job.progress, Nothing())
     for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
-        yield Bench(job, _NoLedger(), task, dataset, progress, {}), [*task.subjects, *shortcut_plans(dataset)]
+        yield Bench(job, NoLedger(), task, dataset, progress, {}), [*task.subjects, *shortcut_plans(dataset)]
 
 
 def planned_cells(bench: Bench, plan: SubjectPlan, only: Callable[[Cell], bool]) -> Iterator[PlannedCell]:

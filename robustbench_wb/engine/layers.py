@@ -11,7 +11,7 @@ from robustbench_wb.engine.batch import BatchSize, batch_for
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import LAYER_BATCH, refuse_vectors
 from robustbench_wb.engine.measure import Samples, jobs
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.layers.drift import LayerPair

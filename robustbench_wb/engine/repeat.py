@@ -1,16 +1,16 @@
 """The same measurement several times, with other settings of what must not matter: an A/A test of the harness."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 import torch
 
+from robustbench_wb.engine.bench import NoLedger
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Plan
-from robustbench_wb.engine.record import Record
 from robustbench_wb.engine.repetition import Repetition, Setting
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
@@ -20,17 +20,6 @@ from robustbench_wb.progress import Progress
 
 BATCHES: Final = (None, 7, 33, 128)
 """Batch sizes of the runs, in turn: first what a run takes by itself, then sizes that do not divide each other."""
-
-
-class _Forgetful:
-    """A ledger that finds nothing, so that everything is measured."""
-
-    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        """Nothing."""
-        return {}
-
-    def append(self, record: Record) -> None:
-        """Keep nothing: the record is among the cells that come back."""
 
 
 def settings(times: int) -> list[Setting]:
@@ -60,7 +49,7 @@ def repeat(request: RunRequest, times: int, progress: Progress, retrain: bool = 
         if setting.reversed:
             job.plan = _backwards(job.plan)
         with fresh_cache(*kinds), _threads(setting.threads):
-            runs.append(Repetition(setting, measure_all(job, _Forgetful())))
+            runs.append(Repetition(setting, measure_all(job, NoLedger())))
     return runs
 
 

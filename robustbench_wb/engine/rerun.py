@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from robustbench_wb.engine.again import Wanted
 from robustbench_wb.engine.batch import batch_for
+from robustbench_wb.engine.bench import Bench, Step
 from robustbench_wb.engine.explain import PlannedCell, benches, planned_cells, steps_of, subject_of
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.measure import Look, Samples, measure
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.record import Identity, Record, Slot, differing_fields
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.run import Bench, Step
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.errors import HarnessError, MeasurementError, one_line
 from robustbench_wb.progress import Progress

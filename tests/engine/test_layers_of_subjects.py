@@ -9,7 +9,7 @@ from robustbench_wb.engine import layers as engine_layers
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.layers import SubjectLayers
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.models.backbone import Transformer

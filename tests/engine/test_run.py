@@ -323,7 +323,7 @@ def test_each_version_says_where_it_came_from(model: Callable[..., str], tmp_pat
 
 
 def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> None:
-    from robustbench_wb.engine.run import choose_samples
+    from robustbench_wb.engine.samples import choose_samples
     from robustbench_wb.tasks.digits import DIGITS
 
     dataset = DIGITS.load(None)

@@ -12,7 +12,7 @@ from robustbench_wb.engine.doctor.finding import Diagnosis, Finding, Forecast
 from robustbench_wb.engine.doctor.forecast import forecast, time_finding
 from robustbench_wb.engine.doctor.patient import LABELLED, LOOKED_AT, Patient
 from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.engine.subject import as_taken, untrained
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.models.inputs import to_inputs

@@ -15,7 +15,7 @@ from torch import nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS

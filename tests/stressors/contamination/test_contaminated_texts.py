@@ -16,7 +16,7 @@ from torch import nn
 from robustbench_wb.cli import harness
 from robustbench_wb.engine.measure import Samples
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.run import choose_samples
+from robustbench_wb.engine.samples import choose_samples
 from robustbench_wb.engine.shelf import Shelf
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.models.inputs import to_inputs
