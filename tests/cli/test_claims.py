@@ -22,21 +22,17 @@ PGD = "pgd-linf eps=8/255"
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Check sentences, which must end with ``code``; what went to standard output and to standard error."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> Command:
+    """Check sentences, which must end with ``code``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
 
-    def typed(*arguments: str, claims: list[str] | None = None, context: str = "", code: int = 0) -> tuple[str, str]:
+    def checked(*arguments: str, claims: list[str] | None = None, context: str = "", code: int = 0) -> tuple[str, str]:
         if claims is not None:
             Path("claims.toml").write_text(f"{context}\nclaims = {json.dumps(claims)}\n")
-        capsys.readouterr()
-        found = run_cli(["claims", "check", "claims.toml", *arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
+        return typed("claims", "check", "claims.toml", *arguments, code=code)
 
-    return typed
+    return checked
 
 
 def subject(variant: str, clean: list[int], attacked: list[int], *, seed: int = 0, **changes: Any) -> Made:

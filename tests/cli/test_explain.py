@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from robustbench_wb.cli.app import run_cli
 from robustbench_wb.cli.explaining import explain
 from robustbench_wb.cli.harness import run
 from robustbench_wb.engine.request import RunRequest
@@ -35,15 +34,12 @@ def results(cache: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def typed(*arguments: str, code: int = 0) -> str:
-        capsys.readouterr()
-        found = run_cli(["explain", *OPTIONS, *arguments, "--progress", "none"])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
+def command(typed: Callable[..., tuple[str, str]]) -> Command:
+    def explained(*arguments: str, code: int = 0) -> str:
+        out, err = typed("explain", *OPTIONS, *arguments, "--progress", "none", code=code)
         return out or err
 
-    return typed
+    return explained
 
 
 def outcomes(request: RunRequest, results: str) -> list[str]:

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.record import SCHEMA_VERSION as RECORD_SCHEMA
 from robustbench_wb.engine.record import State
 from robustbench_wb.report.csv import COLUMNS, DIFF_COLUMNS
@@ -41,18 +40,9 @@ Command = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Type a command that must end with ``code``; what went to standard output and to standard error."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-
-    def typed(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        found = run_cli([*arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
     return typed
 
 

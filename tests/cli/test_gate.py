@@ -12,7 +12,6 @@ from xml.etree import ElementTree as Xml
 import pytest
 import yaml
 
-from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.store.records import RecordStore
@@ -27,20 +26,9 @@ GATE = ("gate", "--baseline", FILE)
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Type a command that must end with ``code``; what went to standard output and to standard error."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-
-    def typed(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        found = run_cli([*arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
     return typed
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from robustbench_wb.cli.app import run_cli
-
 MODEL = """
 import torch
 from sklearn.datasets import load_digits
@@ -50,22 +48,14 @@ STRONG = ("--stressor", "pgd-linf;eps=8/255;steps=40")
 GATE = ("gate", "--baseline", "baselines/main.parquet")
 
 
+Command = Callable[..., tuple[str, str]]
+
+
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[str, str]]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-
-    def command(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        found = run_cli([*arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
-    return command
+    return typed
 
 
 def write(mislabelled: bool, steps: int = 60) -> None:
@@ -77,20 +67,20 @@ def judgements(text: str) -> list[dict[str, Any]]:
     return list(json.loads(text)["judgements"])
 
 
-def test_a_class_mislabelled_in_training_is_caught(typed: Callable[..., tuple[str, str]]) -> None:
+def test_a_class_mislabelled_in_training_is_caught(command: Command) -> None:
     write(mislabelled=False)
-    typed(*RUN, *WEAK)
-    typed("baseline", "pin", "main")
-    typed(*GATE)
+    command(*RUN, *WEAK)
+    command("baseline", "pin", "main")
+    command(*GATE)
 
     # Another training that is as good: nothing to complain of.
     write(mislabelled=False, steps=80)
-    typed(*RUN, *WEAK)
-    typed(*GATE)
+    command(*RUN, *WEAK)
+    command(*GATE)
 
     write(mislabelled=True)
-    typed(*RUN, *WEAK)
-    out, _ = typed(*GATE, "--json", code=1)
+    command(*RUN, *WEAK)
+    out, _ = command(*GATE, "--json", code=1)
     clean = next(one for one in judgements(out) if one["row"] and one["row"]["stressor"] == "clean")
     assert clean["outcome"] == "regressed"
     # What was lost is the class, and next to nothing else.
@@ -100,19 +90,19 @@ def test_a_class_mislabelled_in_training_is_caught(typed: Callable[..., tuple[st
     lost = labels[clean["found"]["lost_ids"]]
     assert (lost == 7).mean() > 0.9
     assert (lost == 7).sum() > 0.9 * (labels == 7).sum() - clean["found"]["neither"]
-    typed("report", "--html", "report.html", "--against", "baselines/main.parquet")
+    command("report", "--html", "report.html", "--against", "baselines/main.parquet")
     changes = Path("report.html").read_text().split('id="changes"')[1].split("</section>")[0]
     assert re.search(r"worse: model.py:make .* this checkpoint", changes)
-    _, err = typed("baseline", "promote", "main", code=1)
+    _, err = command("baseline", "promote", "main", code=1)
     assert "not promoted: baselines/main.parquet -> v3: failed, a drop beyond the margin" in err
 
 
-def test_a_stronger_attack_is_not_comparable(typed: Callable[..., tuple[str, str]]) -> None:
+def test_a_stronger_attack_is_not_comparable(command: Command) -> None:
     write(mislabelled=False)
-    typed(*RUN, *WEAK)
-    typed("baseline", "pin", "main")
-    typed(*RUN, *STRONG)
-    out, _ = typed(*GATE, "--json", code=3)
+    command(*RUN, *WEAK)
+    command("baseline", "pin", "main")
+    command(*RUN, *STRONG)
+    out, _ = command(*GATE, "--json", code=3)
     found = {one["row"]["stressor"]: one for one in judgements(out) if one["row"]}
     assert (found["clean"]["outcome"], found["pgd-linf"]["outcome"]) == ("passed", "not comparable")
     assert "steps=5" in found["pgd-linf"]["reason"]

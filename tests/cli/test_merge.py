@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_wb.cli.app import run_cli
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable
 from tests.store.make import record
@@ -18,17 +17,8 @@ TIMES = {"seconds", "train_seconds", "checksum"}  # the last is that of the othe
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Type a command that must end with ``code``; what went to standard output and to standard error."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> Command:
     monkeypatch.chdir(tmp_path)
-
-    def typed(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        found = run_cli([*arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
     return typed
 
 

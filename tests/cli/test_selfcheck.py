@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from robustbench_wb.cli.app import run_cli
 from robustbench_wb.folders import cache_folder, fresh_cache
 from robustbench_wb.stats.noise import Noise, read_noise
 from tests.cli.test_gate import GATE, cells, commit
@@ -27,20 +26,10 @@ def neighbours(shape):
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: str) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command, cache: str) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RBWB_CACHE_DIR", cache)
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "model.py").write_text(MODELS)
-
-    def typed(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        found = run_cli([*arguments])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
     return typed
 
 

@@ -60,15 +60,12 @@ Command = Callable[..., str]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def typed(*arguments: str, code: int = 0) -> str:
-        capsys.readouterr()
-        found = run_cli([*arguments, "--progress", "none"])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
+def command(typed: Callable[..., tuple[str, str]]) -> Command:
+    def verified(*arguments: str, code: int = 0) -> str:
+        out, err = typed(*arguments, "--progress", "none", code=code)
         return out or err
 
-    return typed
+    return verified
 
 
 def places(found: Verification) -> list[tuple[int, str]]:
