@@ -83,8 +83,8 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def train(name: str, tokens: int = LENGTHS[-1]) -> float:
-    """Two steps with padding and two without; the least seconds of one."""
+def train(name: str, tokens: int = LENGTHS[-1], steps: int = 2) -> float:
+    """So many steps with padding, and as many without; the least seconds of one."""
     model, labels = make(name), torch.arange(BATCH) % SHAPE.classes
     optimiser = torch.optim.AdamW(model.parameters())
 
@@ -93,7 +93,7 @@ def train(name: str, tokens: int = LENGTHS[-1]) -> float:
         functional.cross_entropy(model(ids), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    batches = [texts(BATCH, tokens, padded) for padded in (True, True, False, False)]
+    batches = [texts(BATCH, tokens, padded) for padded in (True,) * steps + (False,) * steps]
     return min(processor_seconds(lambda ids=ids: step(ids)) for ids in batches)  # type: ignore[misc]
 
 
