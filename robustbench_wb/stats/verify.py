@@ -75,7 +75,9 @@ class _Examination:
             own_columns(row, record, part, sources.describe)
             for row, record, part in zip(rows, self.records, partial, strict=True)
         ]
-        self.beside = beside_columns(rows, self.records, sources.regrade)
+        # A baseline has not all that its rows were graded by.
+        whole = [None if part else record for record, part in zip(self.records, partial, strict=True)]
+        self.beside = beside_columns(rows, whole, sources.regrade)
         self.cells = Counter(row.slot for row in rows)
         self.intact = [row.checksum == row.fingerprint for row in rows]
 
