@@ -18,6 +18,8 @@ Metric = Literal["accuracy", "perplexity"]
 
 Slot = tuple[str, str, str, str, str, str, str, str, int]
 """What a row of a table stands for: a later measurement of the same slot replaces it."""
+SLOT: tuple[str, ...] = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
+"""Its fields."""
 
 SCHEMA_VERSION = 2
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
@@ -118,18 +120,30 @@ class Cell(Spec):
         return slot(self)
 
 
+def variant_name(named: Any) -> str:
+    """``vit-nano``; the bare variant where there are no sizes. Of whatever has both."""
+    return f"{named.variant}-{named.size}" if named.size else str(named.variant)
+
+
+def cell_name(stressor: str, strength: str) -> str:
+    """``pgd-linf@8/255``; the bare name for a stressor without strength."""
+    return f"{stressor}@{strength}" if strength else stressor
+
+
+def subject_label(named: Any) -> str:
+    """Whom a cell, or its row, is about: ``digits smoke adversarial: vit-nano standard seed 0``."""
+    subject = " ".join(part for part in (variant_name(named), named.recipe, f"seed {named.seed}") if part)
+    return f"{named.task} {named.scale} {named.suite}: {subject}"
+
+
 def label(named: Any) -> str:
     """What a cell, or its row, is called: ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
-    variant = f"{named.variant}-{named.size}" if named.size else named.variant
-    stressor = f"{named.stressor}@{named.strength}" if named.strength else named.stressor
-    subject = " ".join(part for part in (variant, named.recipe, f"seed {named.seed}") if part)
-    return f"{named.task} {named.scale} {named.suite}: {subject}, {stressor}"
+    return f"{subject_label(named)}, {cell_name(named.stressor, named.strength)}"
 
 
 def slot(named: Any) -> Slot:
     """The names of a cell, or of its row, that make its slot."""
-    names = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
-    return cast("Slot", tuple(getattr(named, name) for name in names))
+    return cast("Slot", tuple(getattr(named, name) for name in SLOT))
 
 
 @dataclass(frozen=True, eq=False)

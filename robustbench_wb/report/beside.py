@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.stats.shortcuts import LEVEL
 from robustbench_wb.store.rows import ScoreRow
 
@@ -22,11 +21,11 @@ def length_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str]
     for row in members:
         if shortcut_mark(row) and row.status != "error":
             beside = f"{row.shortcut} {100 * (row.shortcut_accuracy or 0):.1f}"
-            marked.setdefault(labels[row.subject], []).append(f"{cell_label(row)} ({beside})")
+            marked.setdefault(labels[row.subject], []).append(f"{row.cell} ({beside})")
     notes = [f"{MARK} {label} does not beat a shortcut: {', '.join(cells)}" for label, cells in marked.items()]
     if marked:
         notes.append(f"{MARK}: one-sided exact McNemar test at {LEVEL:.0%} on the same samples")
-    texts = {(cell_label(row), row.cut or 0.0, row.empty or 0.0) for row in members if row.cut or row.empty}
+    texts = {(row.cell, row.cut or 0.0, row.empty or 0.0) for row in members if row.cut or row.empty}
     return notes + [
         f"{cell}: {cut:.1%} of the texts are cut, {empty:.1%} are empty" for cell, cut, empty in sorted(texts)
     ]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from math import expm1
 from typing import Final
 
-from robustbench_wb.engine.record import Metric
-from robustbench_wb.report.labels import cell_label, subject_labels
+from robustbench_wb.engine.record import Metric, variant_name
+from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.align import Difference
@@ -80,8 +80,7 @@ def claim_group(claim: Claim) -> tuple[str, ...]:
 
 
 def _sentence(claim: Claim) -> str:
-    name = f"{claim.variant}-{claim.size}" if claim.size else claim.variant
-    where = f"{name} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
+    where = f"{variant_name(claim)} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
     cells = f"{claim.cells} of {claim.cells + claim.left_out}" if claim.left_out else str(claim.cells)
     over = f"over {cells} cell{'' if cells == '1' else 's'}" + (f", {claim.samples} samples" if claim.samples else "")
     numbers = [] if claim.worst is None else [_with_unit(claim), f"p {p_text(claim.p)}", over]
@@ -118,16 +117,16 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
     for pair in pairs:
         if pair.reason and pair.verdict != "equivalent":
             why = fields_text(pair.differing) or pair.reason
-            reasons.setdefault(f"{pair.verdict} ({why})", []).append(cell_label(pair.new))
+            reasons.setdefault(f"{pair.verdict} ({why})", []).append(pair.new.cell)
         if pair.allowed:
             allowed = f"compared although it differs ({fields_text(pair.allowed)})"
-            reasons.setdefault(allowed, []).append(cell_label(pair.new))
+            reasons.setdefault(allowed, []).append(pair.new.cell)
     return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
 
 def _ids(pair: Pair) -> str:
     sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
-    return f"{cell_label(pair.new)}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
+    return f"{pair.new.cell}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
 
 
 def fields_text(items: Sequence[Difference]) -> str:
@@ -143,7 +142,7 @@ def _short(value: str | int) -> str:
 
 def _line(pair: Pair) -> tuple[str, ...]:
     return (
-        cell_label(pair.new),
+        pair.new.cell,
         pair.verdict,
         f"{short_text(pair.old)} -> {short_text(pair.new)}",
         _outcome(pair),
@@ -202,7 +201,7 @@ def _summary(comparison: Comparison) -> Block:
     alone = (("only in the new table", comparison.added), ("only in the old table", comparison.removed))
     for what, rows in alone:
         labels = subject_labels(rows)
-        cells = [f"{row.task} {labels[row.subject]} {cell_label(row)}" for row in rows]
+        cells = [f"{row.task} {labels[row.subject]} {row.cell}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
     return Block("", (), (), tuple(notes))
 

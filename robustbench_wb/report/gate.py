@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from robustbench_wb.engine.record import label, subject_label, variant_name
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.report.comparison import difference_text, p_text
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.comparison import Claim, Pair
 from robustbench_wb.stats.judgement import Gate, Judgement
-from robustbench_wb.store.rows import ScoreRow
 
 _COLUMNS: Final = (
     Column("subject"),
@@ -73,20 +72,13 @@ def about(judgement: Judgement) -> tuple[str, str, str]:
     """Task with scale, suite and subject; the cell; and the points or percents at stake."""
     if isinstance(judgement.found, Claim):
         claim = judgement.found
-        name = f"{claim.variant}-{claim.size}" if claim.size else claim.variant
         seeds = ",".join(map(str, claim.seeds))
-        where = f"{claim.task} {claim.scale} {claim.suite}: {name} {claim.recipe} seed {seeds}"
+        where = f"{claim.task} {claim.scale} {claim.suite}: {variant_name(claim)} {claim.recipe} seed {seeds}"
         return where, f"mean of {claim.cells} cells", _margin(judgement)
     row = judgement.row
     if row is None:
         return "", "", ""
-    return subject_text(row), cell_label(row), _margin(judgement)
-
-
-def subject_text(row: ScoreRow) -> str:
-    """``digits smoke adversarial: vit-nano standard seed 0``."""
-    name = f"{row.variant}-{row.size}" if row.size else row.variant
-    return f"{row.task} {row.scale} {row.suite}: {name} {row.recipe} seed {row.seed}".replace("  ", " ")
+    return subject_label(row), row.cell, _margin(judgement)
 
 
 def sentence(judgement: Judgement) -> str:
@@ -155,7 +147,7 @@ def _reasons(members: Sequence[Judgement]) -> list[str]:
 
 def _ids(members: Sequence[Judgement]) -> list[str]:
     regressed = [item.found for item in members if item.outcome == "regressed" and isinstance(item.found, Pair)]
-    return [f"{subject_text(pair.new)}, {cell_label(pair.new)}: {changed_ids(pair, _IDS)}" for pair in regressed]
+    return [f"{label(pair.new)}: {changed_ids(pair, _IDS)}" for pair in regressed]
 
 
 def _margin(item: Judgement) -> str:
@@ -170,7 +162,7 @@ def _percent(item: Judgement, value: float) -> str:
 
 def _legend(gate: Gate) -> Iterable[str]:
     if gate.added:
-        cells = ", ".join(f"{subject_text(row)} {cell_label(row)}" for row in gate.added)
+        cells = ", ".join(f"{subject_label(row)} {row.cell}" for row in gate.added)
         yield f"not in the baseline, not judged: {cells}"
     if gate.noise:
         noisy = sum(item.floor > 0 and item.row is not None for item in gate.judgements)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from robustbench_wb.engine.credibility.check import Check, read_checks, worst_check
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.store.rows import ScoreRow
 
 MEANING: Final = (
@@ -38,7 +37,7 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
 def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, Check]], graded: int) -> str:
     """The cells that one check speaks against, and why: where the figures differ, those of the worst."""
     everywhere = len(doubtful) == graded > 1
-    cells = "every graded cell" if everywhere else ", ".join(cell_label(row) for row, _ in doubtful)
+    cells = "every graded cell" if everywhere else ", ".join(row.cell for row, _ in doubtful)
     row, worst = max(doubtful, key=lambda entry: entry[1].value)
     same = len({check.reason for _, check in doubtful}) == 1
-    return f"{grade}: {label} {cells}: {worst.reason if same else f'at worst ({cell_label(row)}) {worst.reason}'}"
+    return f"{grade}: {label} {cells}: {worst.reason if same else f'at worst ({row.cell}) {worst.reason}'}"

@@ -1,13 +1,9 @@
-"""How cells and subjects are called."""
+"""How subjects are called beside each other."""
 
 from collections.abc import Iterable
 
+from robustbench_wb.engine.record import variant_name
 from robustbench_wb.store.rows import ScoreRow
-
-
-def cell_label(row: ScoreRow) -> str:
-    """``pgd-linf@8/255``; the bare name for a stressor without strength."""
-    return row.cell
 
 
 def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
@@ -20,7 +16,6 @@ def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
     seeds = len({row.seed for row in members}) > 1
     labels = {}
     for row in members:
-        name = f"{row.variant}-{row.size}" if row.size else row.variant
         recipe = f" {row.recipe}" if recipes and row.recipe else ""
-        labels[row.subject] = f"{name}{recipe}" + (f" seed {row.seed}" if seeds else "")
+        labels[row.subject] = f"{variant_name(row)}{recipe}" + (f" seed {row.seed}" if seeds else "")
     return labels

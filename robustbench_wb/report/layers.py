@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 
 from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
+from robustbench_wb.engine.record import variant_name
 from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.report.text import Block, Column
 
@@ -13,7 +14,7 @@ _FORMULAS = "formulas and conventions: docs/layers.md"
 
 def layer_blocks(layers: SubjectLayers) -> list[Block]:
     """One table for the clean inputs, and one with drifts for each stressor."""
-    subject = f"{layers.variant}-{layers.size}" if layers.size else layers.variant
+    subject = variant_name(layers)
     title = f"{subject} on {layers.task}, recipe {layers.recipe}, seed {layers.seed}: layers"
     return [_clean_block(f"{title}, clean", layers.clean), *(_stressed_block(title, one) for one in layers.stressed)]
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from robustbench_wb.engine.record import cell_name, variant_name
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.noise import CellNoise, Noise
 
@@ -51,12 +52,11 @@ def _row(cell: CellNoise) -> tuple[str, ...]:
 
 
 def _subject(cell: CellNoise) -> str:
-    name = f"{cell.variant}-{cell.size}" if cell.size else cell.variant
-    return f"{cell.task} {name}"
+    return f"{cell.task} {variant_name(cell)}"
 
 
 def _label(cell: CellNoise) -> str:
-    return f"{cell.stressor}@{cell.strength}" if cell.strength else cell.stressor
+    return cell_name(cell.stressor, cell.strength)
 
 
 def _percent(cell: CellNoise, value: float) -> str:

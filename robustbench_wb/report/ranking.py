@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from robustbench_wb.engine.record import variant_name
 from robustbench_wb.report.scores import panel_title, perplexity_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.board import Line, Ranking
@@ -60,7 +61,7 @@ def line_names(ranking: Ranking) -> list[str]:
 
 
 def _name(line: Line, recipe: bool, seed: bool) -> str:
-    parts = [f"{line.variant}-{line.size}" if line.size else line.variant]
+    parts = [variant_name(line)]
     parts += [line.recipe] if recipe and line.recipe else []
     return " ".join([*parts, f"seed {line.seed}"] if seed else parts)
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.engine.record import Metric
+from robustbench_wb.engine.record import Metric, cell_name
 from robustbench_wb.report.beside import length_notes, shortcut_mark
 from robustbench_wb.report.grades import grade_notes
-from robustbench_wb.report.labels import cell_label, subject_labels
+from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.stats.rank import ranked, strength_order
 from robustbench_wb.store.rows import Panel, ScoreRow
@@ -144,7 +144,7 @@ def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> 
     """Subjects down, one column per stressor and strength."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = cells_in_order(rows)
-    headings = [f"{stressor}@{strength}" if strength else stressor for stressor, strength in cells]
+    headings = [cell_name(*cell) for cell in cells]
     lines = []
     for subject, label in subjects.items():
         texts = [_text(found.get((subject, *cell))) for cell in cells]
@@ -224,10 +224,10 @@ def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) 
     for row in rows:
         label = labels[row.subject]
         if row.status == "error":
-            failed.setdefault((label, row.error or "no sample was judged"), []).append(cell_label(row))
+            failed.setdefault((label, row.error or "no sample was judged"), []).append(row.cell)
         elif row.status == "incomplete":
             missing = f"{row.errored + row.not_run} of {row.n} samples not judged, {row.metric} {_bounds(row)}"
-            notes.append(f"* {label} {cell_label(row)}: {missing}: {row.error}".removesuffix(": "))
+            notes.append(f"* {label} {row.cell}: {missing}: {row.error}".removesuffix(": "))
     return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]
 
 

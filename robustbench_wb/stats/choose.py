@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from robustbench_wb.engine.record import variant_name
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest
 from robustbench_wb.stats.sentence import Named, Sentence, Sentences
@@ -58,7 +59,7 @@ def _rows(
         rows = [row for row in rows if row.scale == like.scale]
     own = [row for row in rows if named.covers(row)]
     if not own:
-        known = sorted({f"{row.variant}-{row.size}" if row.size else row.variant for row in rows})
+        known = sorted({variant_name(row) for row in rows})
         what = " ".join([named.name, named.recipe or "", "" if named.seed is None else f"seed {named.seed}"])
         return [], f"there is no {' '.join(what.split())}; {suggest(named.name, known)}"
     found = [row for row in own if any(sentence.covers(cell, row) for cell in sentence.cells)]

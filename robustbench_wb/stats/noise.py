@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 
-from robustbench_wb.engine.record import Measured, Metric, Record, State
+from robustbench_wb.engine.record import SLOT, Measured, Metric, Record, Slot, State, slot
 from robustbench_wb.engine.repetition import Repetition, Setting
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.spec import Spec
@@ -18,7 +18,6 @@ from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 
 SCHEMA_VERSION: Final = 1
 """Of the file. It rises with every change: a gate reads it back."""
-_NAMES: Final = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
 
 
 class CellNoise(Spec):
@@ -57,9 +56,9 @@ class CellNoise(Spec):
     error: str = ""
 
     @property
-    def slot(self) -> tuple[object, ...]:
+    def slot(self) -> Slot:
         """As :attr:`robustbench_wb.store.rows.ScoreRow.slot`."""
-        return tuple(getattr(self, name) for name in _NAMES)
+        return slot(self)
 
 
 class Noise(Spec):
@@ -87,11 +86,11 @@ class Noise(Spec):
 
 def noise_of(runs: Sequence[Repetition], retrained: bool = False) -> Noise:
     """What the runs of one request disagree on, cell by cell in the order of the first."""
-    slots: dict[tuple[object, ...], list[Measured]] = {}
+    slots: dict[Slot, list[Measured]] = {}
     for run in runs:
         for measured in run.cells:
-            slots.setdefault(tuple(getattr(measured.cell, name) for name in _NAMES), []).append(measured)
-    cells = [_cell(dict(zip(_NAMES, slot, strict=True)), members, len(runs)) for slot, members in slots.items()]
+            slots.setdefault(measured.cell.slot, []).append(measured)
+    cells = [_cell(dict(zip(SLOT, place, strict=True)), members, len(runs)) for place, members in slots.items()]
     return Noise(settings=tuple(run.setting for run in runs), retrained=retrained, cells=tuple(cells))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from robustbench_wb.engine.credibility.check import GRADES
-from robustbench_wb.engine.record import Record
+from robustbench_wb.engine.record import Record, cell_name
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.board import Line, Ranking
 from robustbench_wb.stats.clusters import CellKey, Clusters, clusters, score_interval
@@ -162,14 +162,10 @@ def _worst(rows: Sequence[ScoreRow], cells: Sequence[CellKey], accuracy: bool) -
     counted = {(row.stressor, row.strength): _value(row) for row in rows if counts(row)}
     lacking = [cell for cell in cells if cell not in counted]
     if lacking:
-        return _label(lacking[0]), 0.0 if accuracy else None
+        return cell_name(*lacking[0]), 0.0 if accuracy else None
     values = {cell: counted[cell] or 0.0 for cell in cells}
     cell = (min if accuracy else max)(cells, key=lambda cell: values[cell])
-    return _label(cell), values[cell]
-
-
-def _label(cell: CellKey) -> str:
-    return f"{cell[0]}@{cell[1]}" if cell[1] else cell[0]
+    return cell_name(*cell), values[cell]
 
 
 def _signature(rows: Sequence[ScoreRow], counted: frozenset[CellKey], cells: int) -> str:

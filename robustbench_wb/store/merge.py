@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from robustbench_wb.engine.record import Identity, Record, Slot
+from robustbench_wb.engine.record import Identity, Record, Slot, label
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.location import prepare
@@ -159,7 +159,7 @@ def _add_rows(
             there = known.get(row.slot)
             if there is not None and _conflict(there, row):
                 fields = tuple(name for name in _FIELDS if getattr(there, name) != getattr(row, name))
-                conflicts.append(Conflict(place=place, cell=_name(row), fields=fields, kept=prefer))
+                conflicts.append(Conflict(place=place, cell=label(row), fields=fields, kept=prefer))
                 wins = prefer == "theirs"
             else:
                 wins = there is None or _judged(row) > _judged(there)
@@ -181,14 +181,9 @@ def _names(rows: Iterable[ScoreRow]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
         names = found.setdefault(row.key, [])
-        if _name(row) not in names:
-            names.append(_name(row))
+        if label(row) not in names:
+            names.append(label(row))
     return found
-
-
-def _name(row: ScoreRow) -> str:
-    name = f"{row.variant}-{row.size}" if row.size else row.variant
-    return " ".join(f"{row.task} {row.scale} {row.suite}: {name} {row.recipe} seed {row.seed}, {row.cell}".split())
 
 
 def _provenance(sources: Sequence[Source], command: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from robustbench_wb.engine.record import Metric, Slot, slot
+from robustbench_wb.engine.record import Metric, Slot, cell_name, slot
 from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
@@ -182,7 +182,7 @@ class ScoreRow(Spec):
     @property
     def cell(self) -> str:
         """``pgd-linf@8/255``; the bare name for a stressor without strength."""
-        return f"{self.stressor}@{self.strength}" if self.strength else self.stressor
+        return cell_name(self.stressor, self.strength)
 
     @property
     def panel(self) -> Panel:

@@ -15,7 +15,6 @@ from PIL import Image
 from robustbench_wb.engine.again import Seen, Sight, Wanted
 from robustbench_wb.engine.record import Record, Slot
 from robustbench_wb.report.html.panel import PanelRows, panels
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.stats.flips import Flip, flips
 from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.tasks.task import Dataset
@@ -72,7 +71,7 @@ class Choice:
     @property
     def title(self) -> str:
         """Task, scale and cell."""
-        return f"{self.rows[0].task}, {self.rows[0].scale} scale: {cell_label(self.rows[0])}"
+        return f"{self.rows[0].task}, {self.rows[0].scale} scale: {self.rows[0].cell}"
 
     @property
     def shown(self) -> Sequence[Flip]:
@@ -106,7 +105,7 @@ def choices(
         members = _strongest([row for row in panel.rows if row.key in records])
         if not members:
             continue
-        title, dataset = f"{members[0].task}: {cell_label(members[0])}", load(members[0].task)
+        title, dataset = f"{members[0].task}: {members[0].cell}", load(members[0].task)
         if isinstance(dataset, str):
             found.append(Gallery(title, dataset))
         elif {row.data for row in members} - {dataset.digest, dataset.worded_digest}:
@@ -132,7 +131,7 @@ def _strongest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     cells: dict[str, list[ScoreRow]] = {}
     for row in rows:
         if not row.stressor.startswith(_VECTORS):
-            cells.setdefault(cell_label(row), []).append(row)
+            cells.setdefault(row.cell, []).append(row)
     fallen = [members for members in cells.values() if any(row.broken for row in members)]
     return min(fallen, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from scipy.special import stdtrit
 
+from robustbench_wb.engine.record import cell_name
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.report.html.axes import Axis, linear, steps
 from robustbench_wb.report.html.figure import Figure, Point, Series, draw
@@ -44,7 +45,7 @@ def layer_parts(panel: PanelRows) -> list[LayerPart]:
     ]
     worst = min((cell for cell in cells if cell[0] != CLEAN), key=lambda cell: _mean(panel, cell), default=None)
     if worst is not None:
-        title = f"Drift of the layers under {'@'.join(filter(None, worst))}: stressed minus clean, same samples"
+        title = f"Drift of the layers under {cell_name(*worst)}: stressed minus clean, same samples"
         parts.append(_part(panel, title, _drift, cells[worst]))
     return [part for part in parts if part.figures]
 

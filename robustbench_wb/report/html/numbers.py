@@ -6,7 +6,6 @@ from typing import Final
 
 from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.html.trust import doubts
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.store.rows import ScoreRow
 
 LEFT_OUT: Final = ("checks", "layers")
@@ -56,7 +55,7 @@ def _subject(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> SubjectN
     lines = tuple(
         CellLine(
             anchor=panel.anchors[row.subject, (row.stressor, row.strength)],
-            label=cell_label(row),
+            label=row.cell,
             values=tuple(text[name] for name in columns),
         )
         for row, text in zip(rows, texts, strict=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final
 
+from robustbench_wb.engine.record import cell_name
 from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
 from robustbench_wb.report.html.figure import Figure, Point, Series, draw
 from robustbench_wb.report.html.panel import CellKey, PanelRows, Reading, Subject, reading
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.report.scores import interval_text, short_text
 from robustbench_wb.stats.curves import CLEAN, of_length
 from robustbench_wb.stats.pareto import pareto_front
@@ -47,7 +47,7 @@ def scatter_figures(panel: PanelRows) -> list[Figure]:
         series = [Series(number, _against(panel, subject, clean, cell)) for subject, number in panel.numbers.items()]
         if any(one.points for one in series):
             across = _fitted(panel, clean, f"clean {_UNIT[panel.metric]}")
-            title = f"{cell[0]}@{cell[1]}" if cell[1] else cell[0]
+            title = cell_name(*cell)
             figures.append(draw(title, across, _value_axis(panel, [cell]), series))
     return figures
 
@@ -108,7 +108,7 @@ def _against(panel: PanelRows, subject: Subject, clean: CellKey, cell: CellKey) 
 
 
 def _text(panel: PanelRows, row: ScoreRow) -> str:
-    return f"{panel.labels[row.subject]} {cell_label(row)}: {short_text(row)} {interval_text(row)}"
+    return f"{panel.labels[row.subject]} {row.cell}: {short_text(row)} {interval_text(row)}"
 
 
 def _apart(panel: PanelRows, cell: CellKey) -> float:

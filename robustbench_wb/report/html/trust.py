@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from robustbench_wb.engine.credibility.check import read_checks
 from robustbench_wb.report.grades import MEANING
 from robustbench_wb.report.html.panel import PanelRows
-from robustbench_wb.report.labels import cell_label
 from robustbench_wb.report.scores import interval_text, short_text
 from robustbench_wb.report.text import Block, Column
 from robustbench_wb.store.rows import ScoreRow
@@ -45,7 +44,7 @@ def _block(
 
 
 def _name(panel: PanelRows, row: ScoreRow) -> tuple[str, str, str]:
-    return row.task, panel.labels[row.subject], cell_label(row)
+    return row.task, panel.labels[row.subject], row.cell
 
 
 def _doubts(panel: PanelRows, row: ScoreRow) -> list[tuple[str, ...]]:
