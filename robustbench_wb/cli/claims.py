@@ -17,13 +17,11 @@ def check_command(
         str,
         typer.Option("--version", help="What they are about: a version like v3, FOLDER:v3, a baseline, a CSV file."),
     ] = "latest",
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")] = False,
+    strict: options.Strict = False,
     junit: Annotated[
         str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per sentence.")
     ] = None,
-    markdown: Annotated[
-        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")
-    ] = None,
+    markdown: options.Markdown = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:

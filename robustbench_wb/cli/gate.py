@@ -41,13 +41,11 @@ def gate_command(
         str | None,
         typer.Option("--noise", metavar="FILE", help="Floors of noise, as `selfcheck --save` writes them."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")] = False,
+    strict: options.Strict = False,
     junit: Annotated[
         str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per cell.")
     ] = None,
-    markdown: Annotated[
-        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")
-    ] = None,
+    markdown: options.Markdown = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:

@@ -62,5 +62,9 @@ Batch = Annotated[
         "--batch-size", help="Samples per forward pass; never changes a result.  [default: what is fast and fits]"
     ),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")]
+Markdown = Annotated[
+    str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")
+]
 ProgressStyle = Annotated[str, typer.Option("--progress", help="auto, bar, lines or none.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]

@@ -62,7 +62,7 @@ def report(
 def _provenance(side: Side) -> dict[str, object]:
     if side.version is None:
         return {}
-    info = next(info for info in ScoreTable(side.location).versions() if info.number == side.version)
+    info = ScoreTable(side.location).info(side.version)
     return {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
 
 

@@ -139,7 +139,7 @@ def _show_version(name: str, results: str, as_json: bool) -> None:
     table = ScoreTable(results)
     number = table.version(None if name == "latest" else name)
     rows = table.rows(number)
-    info = next(info for info in table.versions() if info.number == number)
+    info = table.info(number)
     details = {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
     content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
     console.present(

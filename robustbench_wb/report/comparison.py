@@ -8,7 +8,7 @@ from typing import Final
 from robustbench_wb.engine.record import Metric, variant_name
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Block, Column, narrowed
 from robustbench_wb.stats.align import Difference
 from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
 from robustbench_wb.stats.multiplicity import Correction
@@ -100,15 +100,11 @@ def _with_unit(found: Finding) -> str:
 def _panel(title: str, pairs: Sequence[Pair], width: int | None, ids: bool) -> Block:
     notes = (*_notes(pairs), *(_ids(pair) for pair in pairs if ids and (pair.lost_ids or pair.gained_ids)))
     rows = tuple(_line(pair) for pair in pairs)
-    left_out: list[str] = []
     foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
-    while True:
-        kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in (*left_out, *foreign)]
-        shown = tuple(tuple(row[index] for index in kept) for row in rows)
-        block = Block(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
-        if width is None or block.width <= width or len(left_out) == len(_DISPENSABLE):
-            return block
-        left_out.append(_DISPENSABLE[len(left_out)])
+    kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in foreign]
+    shown = tuple(tuple(row[index] for index in kept) for row in rows)
+    block = Block(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
+    return narrowed(block, width, _DISPENSABLE)
 
 
 def _notes(pairs: Sequence[Pair]) -> list[str]:

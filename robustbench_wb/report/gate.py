@@ -8,7 +8,7 @@ from robustbench_wb.engine.record import label, subject_label, variant_name
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.report.comparison import difference_text, p_text
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Block, Column, narrowed
 from robustbench_wb.stats.comparison import Claim, Pair
 from robustbench_wb.stats.judgement import Gate, Judgement
 
@@ -115,16 +115,8 @@ def _counts(gate: Gate) -> Iterable[str]:
 
 
 def _panel(title: str, members: Sequence[Judgement], width: int | None) -> Block:
-    rows = [_row(item) for item in members]
-    notes = [*_reasons(members), *_ids(members)]
-    left_out: list[str] = []
-    while True:
-        kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in left_out]
-        shown = tuple(tuple(row[index] for index in kept) for row in rows)
-        block = Block(title, tuple(_COLUMNS[index] for index in kept), shown, tuple(notes), STYLES)
-        if width is None or block.width <= width or len(left_out) == len(_DISPENSABLE):
-            return block
-        left_out.append(_DISPENSABLE[len(left_out)])
+    block = Block(title, _COLUMNS, tuple(map(_row, members)), (*_reasons(members), *_ids(members)), STYLES)
+    return narrowed(block, width, _DISPENSABLE)
 
 
 def _row(item: Judgement) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from robustbench_wb.engine.record import variant_name
 from robustbench_wb.report.scores import panel_title, perplexity_text
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Block, Column, narrowed
 from robustbench_wb.stats.board import Line, Ranking
 
 _COLUMNS: Final = (
@@ -67,17 +67,10 @@ def _name(line: Line, recipe: bool, seed: bool) -> str:
 
 
 def _ranks(ranking: Ranking, names: Sequence[str], width: int | None) -> Block:
-    rows = [_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True)]
-    notes = tuple(_notes(ranking, names))
-    left_out: list[str] = []
-    while True:
-        kept = [at for at, column in enumerate(_COLUMNS) if column.heading not in left_out]
-        shown = tuple(tuple(row[at] for at in kept) for row in rows)
-        columns = tuple(_COLUMNS[at] for at in kept)
-        block = Block(f"{ranking_title(ranking)}: ranking", columns, shown, notes, {"F": "red", "C": "yellow"})
-        if width is None or block.width <= width or len(left_out) == len(_DISPENSABLE):
-            return block
-        left_out.append(_DISPENSABLE[len(left_out)])
+    rows = tuple(_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True))
+    notes, styles = tuple(_notes(ranking, names)), {"F": "red", "C": "yellow"}
+    block = Block(f"{ranking_title(ranking)}: ranking", _COLUMNS, rows, notes, styles)
+    return narrowed(block, width, _DISPENSABLE)
 
 
 def _row(ranking: Ranking, line: Line, name: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Tables as data, and their two renderings: aligned text for pipes, a rich table for terminals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rich.cells import cell_len
@@ -38,6 +38,23 @@ class Block:
         """Columns of a terminal that the plain table takes."""
         widths = _widths([column.heading for column in self.columns], self.rows)
         return sum(widths) + GAP * (len(widths) - 1)
+
+
+def narrowed(block: Block, width: int | None, dispensable: Sequence[str]) -> Block:
+    """The block without as many of its less important columns as it takes to stay within a width.
+
+    Args:
+        block: with all columns.
+        width: columns of a terminal; None keeps all.
+        dispensable: headings, the least important first. Where leaving all of them out is not enough, it stays wider.
+    """
+    for heading in dispensable:
+        if width is None or block.width <= width:
+            break
+        kept = [at for at, column in enumerate(block.columns) if column.heading != heading]
+        rows = tuple(tuple(row[at] for at in kept) for row in block.rows)
+        block = replace(block, columns=tuple(block.columns[at] for at in kept), rows=rows)
+    return block
 
 
 def clean(text: str) -> str:

@@ -4,20 +4,18 @@ from collections.abc import Mapping, Sequence
 from math import inf, log1p
 from typing import Any, Final
 
-from scipy.stats import norm
-
 from robustbench_wb.engine.record import Record
 from robustbench_wb.stats.choose import Chosen
 from robustbench_wb.stats.claims import gather
 from robustbench_wb.stats.compare import compare, needed, outcomes_of
 from robustbench_wb.stats.comparison import Claim, Pair
+from robustbench_wb.stats.intervals import power_reach
 from robustbench_wb.stats.ledger import ALPHA, Checked, Cited, Ledger, Support
 from robustbench_wb.stats.levels import Level, accuracy_level, perplexity_level
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.sentence import Relation
 from robustbench_wb.stats.tails import Tails, tails
 
-_POWER: Final = 0.8
 _UNJUDGED: Final = "not all samples were judged"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least")
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
@@ -168,10 +166,9 @@ def _decided(checked: Checked, holds: float, refuted: float) -> Checked:
 
 
 def _reach(evidence: Support) -> float | None:
-    """(z(1 - alpha) + z(power)) standard errors (Bloom 1995), where half the interval is z(1 - alpha) of them."""
     if evidence.narrow_low is None or evidence.narrow_high is None:
         return None
-    return (1 + float(norm.ppf(_POWER) / norm.isf(ALPHA))) * (evidence.narrow_high - evidence.narrow_low) / 2
+    return power_reach(evidence.narrow_low, evidence.narrow_high, ALPHA)
 
 
 def _cited(one: Chosen) -> tuple[Cited, ...]:

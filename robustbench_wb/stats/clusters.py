@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf, isinf, log
-from sys import float_info
+from math import inf, isinf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from robustbench_wb.engine.record import Record, State
 from robustbench_wb.stats.claims import Case
 from robustbench_wb.stats.intervals import Interval, mean_interval, wilson
 from robustbench_wb.stats.rank import counts
+from robustbench_wb.stats.score import perplexity_of
 from robustbench_wb.store.rows import ScoreRow
 
 Floats = NDArray[np.float64]
@@ -77,14 +77,10 @@ def score_interval(found: Clusters, cells: int, accuracy: bool) -> Interval | No
         return None
     if not accuracy:
         _, (low, high) = mean_interval(found.values)
-        return Interval(_exp(low), inf if isinf(high) else _exp(high))
+        return Interval(perplexity_of(low), inf if isinf(high) else perplexity_of(high))
     share = len(found.counted) / cells
     values = found.values / share
     mean = min(float(values.mean()), 1.0)
     trials = Case(values, 0.0, mean, len(values) * len(found.counted)).effective
     low, high = wilson(min(mean * trials, trials), trials)
     return Interval(share * low, share * high)
-
-
-def _exp(loss: float) -> float:
-    return exp(min(max(loss, 0.0), log(float_info.max)))

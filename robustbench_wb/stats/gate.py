@@ -5,12 +5,12 @@ from math import inf, log1p
 from typing import Final
 
 import numpy as np
-from scipy.stats import norm
 
 from robustbench_wb.engine.credibility.check import GRADES, read_checks, worst_check
 from robustbench_wb.engine.record import Record
 from robustbench_wb.stats.compare import compare, needed, outcomes_of
 from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
+from robustbench_wb.stats.intervals import power_reach
 from robustbench_wb.stats.judgement import ALPHA, Against, Gate, Judgement, Outcome
 from robustbench_wb.stats.margins import Margins
 from robustbench_wb.stats.multiplicity import holm
@@ -235,17 +235,15 @@ def _why(outcome: Outcome, found: Finding) -> str:
 def _smallest(found: Pair | Claim, margin: float, floor: float) -> float | None:
     """Of a perplexity, as a relative rise.
 
-    But for a cell of accuracies it is the limit and (z(1 - alpha) + z(power)) standard errors (Bloom 1995, see
-    docs/comparison.md), where the interval's half-width is z(1 - alpha) of them.
+    But for a cell of accuracies it is the limit and :func:`robustbench_wb.stats.intervals.power_reach`.
     """
     if isinstance(found, Pair) and found.n and found.lost is not None and found.gained is not None:
         return smallest_beyond(found.n, found.lost, found.gained, min(margin + floor, 1.0), ALPHA, _POWER)
     limit, largest, smallest = _ends(found, margin)
     if largest - smallest == inf:
         return None
-    reach = (1 + float(norm.ppf(_POWER) / norm.isf(ALPHA))) * (largest - smallest) / 2
-    limit += floor
-    return limit + reach if found.metric == "accuracy" else float(np.expm1(limit + reach))
+    limit = limit + floor + power_reach(smallest, largest, ALPHA, _POWER)
+    return limit if found.metric == "accuracy" else float(np.expm1(limit))
 
 
 def _doubts(old: Iterable[ScoreRow], new: Iterable[ScoreRow], margins: Margins) -> list[Judgement]:

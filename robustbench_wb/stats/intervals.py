@@ -75,6 +75,15 @@ def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -
     return mean, Interval(mean - reach, mean + reach)
 
 
+def power_reach(low: float, high: float, alpha: float, power: float = 0.8) -> float:
+    """How far from a limit the truth must be for a one-sided test at ``alpha`` to show it with this power.
+
+    z(1 - alpha) + z(power) standard errors (Bloom 1995, Evaluation Review 19, 547-556), z(1 - alpha) of which are half
+    of the 1 - 2 alpha interval from ``low`` to ``high``.
+    """
+    return (1 + float(norm.ppf(power) / norm.isf(alpha))) * (high - low) / 2
+
+
 def bootstrap_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95, draws: int = 2000) -> Interval:
     """Percentile interval of a mean (Efron 1979, Annals of Statistics 7, 1-26): no form of the values is assumed.
 

@@ -155,13 +155,13 @@ def _perplexity(losses: NDArray[np.float64], n: int) -> dict[str, float | None]:
     none = dict.fromkeys(("accuracy", "low", "high", "accuracy_high"))
     return {
         **none,
-        "perplexity": _exp(mean) if complete else None,
-        "perplexity_low": _exp(interval.low),
-        "perplexity_high": _exp(interval.high) if complete and not isinf(interval.high) else None,
+        "perplexity": perplexity_of(mean) if complete else None,
+        "perplexity_low": perplexity_of(interval.low),
+        "perplexity_high": perplexity_of(interval.high) if complete and not isinf(interval.high) else None,
     }
 
 
-def _exp(loss: float) -> float:
+def perplexity_of(loss: float) -> float:
     """exp, from 1 (no mean loss is below 0, though the low end of its interval may be) to the largest float."""
     return exp(min(max(loss, 0.0), _LARGEST))
 

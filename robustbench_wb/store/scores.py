@@ -134,6 +134,14 @@ class ScoreTable:
             raise nothing_yet(self.location)
         return sorted(found, key=lambda info: info.number)
 
+    def info(self, number: int) -> VersionInfo:
+        """Of a version that exists.
+
+        Raises:
+            StoreError: as :meth:`versions`.
+        """
+        return next(info for info in self.versions() if info.number == number)
+
     def _number(self, version: str | int, latest: int) -> int:
         text = str(version).replace("latest", "HEAD", 1)
         number = 0

@@ -2,8 +2,9 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cached_property
 from io import BytesIO
 from re import findall
 from typing import Any, Final, Literal
@@ -66,7 +67,11 @@ class Choice:
     records: Sequence[Record]
     """Of the rows."""
     dataset: Dataset
-    fallen: Sequence[Flip] = field(default=())
+
+    @cached_property
+    def fallen(self) -> list[Flip]:
+        """All samples that fell for one of the subjects."""
+        return flips(self.records)
 
     @property
     def title(self) -> str:
@@ -112,7 +117,7 @@ def choices(
             found.append(Gallery(title, "the samples at hand are not those that were measured"))
         elif members[0].side or dataset.test.texts:
             own = [records[row.key] for row in members]
-            found.append(Choice(panel, members, own, dataset, flips(own)))
+            found.append(Choice(panel, members, own, dataset))
     return found
 
 
