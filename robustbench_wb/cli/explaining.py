@@ -38,8 +38,11 @@ def explain(
     if not planned:
         raise UsageError(f"no cell of the request is called {pattern!r}; `explain` without it names them all")
     store = RecordStore(results)
-    known, damaged = store.examine([identity.key for _, identity, _ in planned if identity is not None])
-    return hold_against(planned, {*known, *damaged}, _versions(results))
+    keys = {identity.key for _, identity, _ in planned if identity is not None}
+    known, damaged = store.examine(sorted(keys))
+    stored = {*known, *damaged}
+    # Versions are read only to say what changed.
+    return hold_against(planned, stored, {} if keys <= stored else _versions(results))
 
 
 def _versions(results: str) -> dict[int, list[ScoreRow]]:
