@@ -2,14 +2,16 @@
 
     python benchmarks/strongest.py [--task fashion-mnist --data-dir DIR --scale small --samples 1000]
 
-For a plainly and an adversarially trained model, at one radius: the native ensembles, PGD-40 as four engines run it,
-and the members of AutoAttack as torchattacks has them (100 steps, 9 targets, 5,000 queries), each on all samples that
-are right when clean. `missed` counts samples that a row breaks and the native autoattack does not.
+For a plainly and an adversarially trained model, at one radius: the native ensembles, the original AutoAttack where it
+is installed (it is on no package index), PGD-40 as four engines run it, and the members of AutoAttack as torchattacks
+has them (100 steps, 9 targets, 5,000 queries), each on all samples that are right when clean. `missed` counts samples
+that a row breaks and the native autoattack does not.
 """
 
 import argparse
+import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any
@@ -43,11 +45,32 @@ def stressed(bench: Bench, signature: str) -> Tensor:
     return parse_stressor(signature).apply(job).inputs
 
 
+def original_autoattack() -> Callable[[Bench, str, Fraction], Tensor] | None:
+    """The standard version of its authors' package; None without it.
+
+    torchattacks 3.3 brings a package of the same name that cannot be used, and has no ``checks``.
+    """
+    try:
+        importlib.import_module("autoattack.checks")
+    except ImportError:
+        return None
+    kind = importlib.import_module("autoattack").AutoAttack
+
+    def run(bench: Bench, norm: str, eps: Fraction) -> Tensor:
+        attack = kind(bench.model, norm=norm.capitalize(), eps=float(eps), seed=0, device="cpu", verbose=False)
+        found: Tensor = attack.run_standard_evaluation(bench.images, bench.labels, bs=bench.batch)
+        return found
+
+    return run
+
+
 def rows(bench: Bench, norm: str, eps: Fraction) -> Iterator[tuple[str, Tensor]]:
     """Name and images of every attack, the ensemble first."""
     for signature in NATIVE:
         name, semicolon, numbers = signature.format(norm=norm).partition(";")
         yield signature.format(norm=norm), stressed(bench, f"{name};eps={eps}{semicolon}{numbers}")
+    if (original := original_autoattack()) is not None:
+        yield "original AutoAttack", original(bench, norm, eps)
     for library, make in ATTACKS.items():
         if library != "native":
             yield f"{library} PGD-40", make(bench)([Setting(norm, eps, 40, Fraction(1, 8))], 0)[0]
