@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import LOSSES, cross_entropy
 from robustbench_wb.stressors.attacks.oracle import Answer, Oracle, value_and_gradient
+from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job, Stressed
 from robustbench_wb.tasks.task import Dataset
@@ -199,6 +201,55 @@ def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Datas
     expected = (high - low) / (2 * step)
     found = (gradient.double() * direction).flatten(1).sum(1)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+class Watched(PgdLinf):
+    """Notes where its runs begin."""
+
+    name = "watched"
+    begun: ClassVar[list[Batch]] = []
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        super().begin(batch, seed)
+        self.begun.append(deepcopy(batch))
+
+
+def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[..., Job]) -> None:
+    work = job()
+    rungs = [Watched(eps=f"{level}/255", steps=5) for level in (4, 8, 12, 16)]  # type: ignore[arg-type]
+    Watched.begun.clear()
+    found = rungs[0].sweep(work, rungs)
+    starts = {
+        (int(i), int(rung), int(run)): (start, bool(warm))
+        for batch in Watched.begun
+        for i, rung, run, start, warm in zip(batch.index, batch.rung, batch.run, batch.x, batch.warm, strict=True)
+    }
+    colds = {(i, rung) for (i, rung, run), (_, warm) in starts.items() if run == 0 and not warm}
+    assert colds >= {(i, 2) for i in range(len(work.ids))}
+    for i in range(len(work.ids)):
+        middle, clean = found[2], work.inputs[i]
+        assert middle.broken is not None
+        following = 1 if middle.broken[i] else 3
+        start, warm = starts[i, following, 0]
+        share = rungs[following].radius / rungs[2].radius
+        torch.testing.assert_close(start, (clean + share * (middle.inputs[i] - clean)).clamp(0, 1))
+        assert warm
+        assert float((start - clean).abs().max()) <= rungs[following].radius + TOLERANCE
+        later = starts.get((i, following, 1))
+        assert later is None or not later[1]
+
+
+@pytest.mark.parametrize("attack", ["pgd-linf;steps=10", "apgd-linf;steps=10", "fgsm-linf", "pgd-l2;steps=10"])
+def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(attack: str, job: Callable[..., Job]) -> None:
+    name, _, numbers = attack.partition(";")
+    eps = ("1/8", "1/4", "1/2", "1") if "l2" in name else ("4/255", "8/255", "16/255", "32/255")
+    rungs = [parse_stressor(f"{name};eps={one};{numbers}".rstrip(";")) for one in eps]
+    work = job()
+    swept = [int((~stressed.broken).sum()) for stressed in rungs[0].sweep(work, rungs)]  # type: ignore[operator]
+    alone = [int((~rung.apply(work).broken).sum()) for rung in rungs]  # type: ignore[operator]
+    assert swept == sorted(swept, reverse=True)
+    # Starts differ, and with them the samples at the edge: 2 of 120 either way.
+    assert all(ours <= theirs + 2 for ours, theirs in zip(swept, alone, strict=True)), (swept, alone)
 
 
 class Constant(nn.Module):

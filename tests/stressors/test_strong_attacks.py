@@ -45,7 +45,8 @@ def rows_of(attack: Attack, job: Job, run: int = 0) -> Batch:
     index = torch.arange(len(job.ids))
     radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=job.inputs.dtype)
     zero = torch.zeros_like(index)
-    batch = Batch(index, job.ids, job.labels, job.inputs, radius, zero, zero + run, zero, job.inputs.clone())
+    cold = torch.zeros_like(index, dtype=torch.bool)
+    batch = Batch(index, job.ids, job.labels, job.inputs, radius, zero, zero + run, zero, job.inputs.clone(), cold)
     attack.begin(batch, job.seed)
     return batch
 

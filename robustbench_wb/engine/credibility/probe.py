@@ -35,6 +35,7 @@ class Straight(PgdLinf):
 
     def begin(self, batch: Batch, seed: int) -> None:
         """At the image."""
+        batch.x = batch.originals
 
 
 class Probe(Stressor):

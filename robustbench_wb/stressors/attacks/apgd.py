@@ -35,8 +35,8 @@ def windows(steps: int) -> tuple[int, ...]:
 
 
 def enter(attack: Attack, batch: Batch, seed: int) -> None:
-    """Place rows at a random start, with nothing found yet and eta = 2 eps."""
-    batch.x = attack.random_start(batch, seed)
+    """Place rows at their start, with nothing found yet and eta = 2 eps."""
+    batch.x = attack.start(batch, seed)
     none = torch.full_like(batch.radius, -torch.inf).flatten()
     batch.memory |= {
         "previous": batch.x,

@@ -107,7 +107,10 @@ class Attack(Bounded):
 
     @abstractmethod
     def begin(self, batch: Batch, seed: int) -> None:
-        """Place new rows, all of one run, at their start (``batch.x``), and fill ``batch.memory``."""
+        """Place new rows, all of one run, at their start (``batch.x``), and fill ``batch.memory``.
+
+        They stand at the image or, where ``batch.warm``, at what another radius has left: :meth:`start` stays there.
+        """
 
     @abstractmethod
     def move(self, batch: Batch, oracle: Oracle) -> None:
@@ -117,10 +120,11 @@ class Attack(Bounded):
         """Bring candidates (B, C, H, W) into the balls around the originals, then into the box."""
         return (batch.originals + self.norm.project(candidate - batch.originals, batch.radius)).clamp(0.0, 1.0)
 
-    def random_start(self, batch: Batch, seed: int) -> Tensor:
-        """A uniform draw from the ball around each original, brought into the box; another one for each run."""
+    def start(self, batch: Batch, seed: int) -> Tensor:
+        """Where a warm row stands; else a uniform draw from the ball, brought into the box, another for each run."""
         noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), seed, self.stream, batch.run)
-        return self.project(batch, batch.originals + batch.radius * noise)
+        drawn = self.project(batch, batch.originals + batch.radius * noise)
+        return torch.where(batch.warm.view(-1, 1, 1, 1), batch.x, drawn)
 
     def contains(self, batch: Batch, images: Tensor) -> Tensor:
         """Which images (B, C, H, W) lie in the balls around the originals, bool (B,)."""

@@ -29,6 +29,8 @@ class Batch:
     """int64 (B,), steps taken in this run."""
     x: Tensor
     """(B, C, H, W), the iterates."""
+    warm: Tensor
+    """bool (B,), whether ``x`` was placed, before the attack began, where a trial at another radius had come."""
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What an attack remembers of each row; first dimension B."""
 

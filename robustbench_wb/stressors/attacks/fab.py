@@ -61,7 +61,7 @@ class Fab(Targeted):
         """No point of the other side is known yet."""
         super().begin(batch, seed)
         later = (batch.run >= self.targets).view(-1, 1, 1, 1)
-        batch.x = torch.where(later, (batch.originals + self.random_start(batch, seed)) / 2, batch.originals)
+        batch.x = torch.where(later, (batch.originals + self.start(batch, seed)) / 2, batch.originals)
         batch.memory["nearest"] = batch.x
         batch.memory["distance"] = torch.full_like(batch.radius, torch.inf).flatten()
 

@@ -31,6 +31,7 @@ class Noise(Attack):
 
     def begin(self, batch: Batch, seed: int) -> None:
         """At the image."""
+        batch.x = batch.originals
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
         """The next draw."""

@@ -22,6 +22,7 @@ class Fgsm(Attack):
 
     def begin(self, batch: Batch, seed: int) -> None:
         """At the image."""
+        batch.x = batch.originals
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
         """A full step."""
@@ -82,8 +83,8 @@ class Pgd(Attack):
         return lambda logits, labels: torch.where(odd, rest[0](logits, labels), first(logits, labels))
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """A uniform draw from the ball, a function of (seed, numbers, sample id, run)."""
-        batch.x = self.random_start(batch, seed)
+        """A uniform draw from the ball, a function of (seed, numbers, sample id, run); a warm row stays where it is."""
+        batch.x = self.start(batch, seed)
         if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 

@@ -5,9 +5,10 @@ the same forward pass that yields its gradient; iterates after the last step nee
 in forward-only batches.
 
 A ladder of radii is answered for each sample by bisection: the ball at a smaller radius lies inside the larger one, so
-that a sample broken at one radius is broken at all larger ones. That a failed search at one radius would have failed at
-all smaller ones is assumed, not known: what is called robust at a radius was tried in full there or at a larger one,
-and at smaller radii the near miss of the larger one is tried, drawn toward the image.
+that a sample broken at one radius is broken at all larger ones. A trial after the first begins where the last one came
+nearest to an error, brought into the new ball: most errors are then a few steps away. That a failed search at one
+radius would have failed at all smaller ones is assumed, not known: what is called robust at a radius was tried in full
+there or at a larger one, and at smaller radii the near miss of the larger one is tried, drawn toward the image.
 """
 
 from collections import deque
@@ -21,8 +22,9 @@ from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.stressor import Job, Stressed
 
-PIVOT = 0.65
-"""Where an open bracket is cut. Above the middle: a sample that holds costs all steps, one that breaks a few."""
+MIDDLE, UPPER = 0.5, 0.75
+"""Where an open bracket is cut, and where after a trial that held: to hold costs all steps, to break a few, and what
+held once is likely to hold again."""
 
 
 class Walk(Protocol):
@@ -61,14 +63,18 @@ class _Brackets:
 
     def __init__(self, samples: int, rungs: int) -> None:
         self.low, self.high = [0] * samples, [rungs] * samples
+        self.tried: dict[int, int] = {}
+        """The rung of the last trial of each sample that had one."""
 
     def next(self, index: int) -> int | None:
         """The rung to try now; None when the sample is answered."""
         low, high = self.low[index], self.high[index]
-        return low + int(PIVOT * (high - low)) if low < high else None
+        cut = UPPER if self.tried.get(index, low) < low else MIDDLE
+        return low + int(cut * (high - low)) if low < high else None
 
     def learn(self, index: int, rung: int, broken: bool) -> None:
         """Take in how all runs at a rung ended."""
+        self.tried[index] = rung
         if broken:
             self.high[index] = rung
         else:
@@ -113,14 +119,29 @@ class _Search:
                 run=torch.full_like(index, number),
                 step=torch.zeros_like(index),
                 x=images.clone(),
+                warm=torch.zeros_like(index, dtype=torch.bool),
             )
             if queued:
+                if number == 0:
+                    self._warm(batch)
                 self.attack.begin(batch, job.seed)
             groups.append(batch)
         whole = groups[0]
         for group in groups[1:]:
             whole = whole.join(group)
         return whole
+
+    def _warm(self, batch: Batch) -> None:
+        """Place samples that were tried at another radius where they came nearest to an error there, brought here."""
+        last = [self.brackets.tried.get(index, -1) for index in batch.index.tolist()]
+        rung = torch.tensor(last, device=batch.index.device)
+        batch.warm = rung >= 0
+        if not bool(batch.warm.any()):
+            return
+        place, warm = (rung[batch.warm], batch.index[batch.warm]), batch.keep(batch.warm)
+        share = warm.radius / self.radii[place[0]].view(-1, 1, 1, 1)
+        moved = warm.originals + share * (self.oracle.found[place] - warm.originals)
+        batch.x[batch.warm] = self.attack.project(warm, moved)
 
     def refill(self) -> None:
         """Fill the batch from the queue."""

@@ -44,6 +44,7 @@ class Spsa(Attack):
 
     def begin(self, batch: Batch, seed: int) -> None:
         """At the image, with empty means."""
+        batch.x = batch.originals
         batch.memory["mean"] = torch.zeros_like(batch.x)
         batch.memory["square"] = torch.zeros_like(batch.x)
 
