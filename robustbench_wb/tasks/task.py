@@ -71,7 +71,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A loaded task."""
+    """A loaded task.
+
+    Raises:
+        DataError: samples that nothing true can be measured on; a task of a plug-in may give such.
+    """
 
     label: str
     """The data as it really is; carries a suffix like ``-jpeg75`` when the images are a lossy copy."""
@@ -86,6 +90,13 @@ class Dataset:
     """Samples to choose by, held out of the training split; None where the task has none of its own."""
     shortcuts: tuple[str, ...] = ()
     """Names of the baselines that stand beside every score of the task (robustbench_wb.training.shortcuts)."""
+
+    def __post_init__(self) -> None:
+        parts = {"train": self.train, "test": self.test, "validation": self.validation}
+        for name, split in parts.items():
+            problem = None if split is None else _problem(split, self.shape)
+            if problem:
+                raise DataError(f"task {self.label!r}, {name} split: {problem}")
 
     def on_validation(self) -> "Dataset":
         """The same task with its validation samples in place of the test split.
@@ -137,6 +148,24 @@ class TaskFacts(Spec):
     patch: int | None = None
     lossless: bool = False
     """True when the original images are not JPEG: a JPEG copy is then named as such."""
+
+
+def _problem(split: Split, shape: Shape) -> str:
+    """What is wrong with the samples of a split; empty: nothing."""
+    inputs, labels = split.inputs, split.labels
+    if len(inputs) != len(labels) or not len(labels):
+        return f"{len(inputs)} inputs and {len(labels)} labels"
+    if isinstance(shape, ImageShape):
+        wanted = (shape.channels, shape.height, shape.width)
+        if inputs.dtype != np.uint8 or inputs.shape[1:] != wanted:
+            found = f"{inputs.dtype} {inputs.shape[1:]}"
+            return f"images are levels from 0 to 255, uint8 {wanted}; these are {found}"
+    elif not np.issubdtype(inputs.dtype, np.integer):
+        return f"tokens are whole numbers; these are {inputs.dtype}"
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= shape.classes:
+        return f"labels run from {low} to {high}; the task has {shape.classes} classes, numbered from 0"
+    return ""
 
 
 def image_shape(train: Split, classes: int, patch: int) -> ImageShape:

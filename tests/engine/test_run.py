@@ -240,6 +240,17 @@ def test_an_attack_that_raises_is_an_error_row(model: Callable[..., str], tmp_pa
     assert (pgd.accuracy, pgd.accuracy_high) == (0, 1)
 
 
+def test_a_model_without_gradients_is_attacked_by_black_boxes(model: Callable[..., str], tmp_path: Path) -> None:
+    black = ("square-linf;eps=32/255;queries=60", "noise-linf;eps=32/255")
+    report = harness.run(request(model("fragile"), recipe="none", stressors=black), str(tmp_path / "results"))
+    clean, square, noise = report.rows
+    assert {row.status for row in report.rows} == {"ok"}
+    assert square.robust <= noise.robust <= clean.robust
+    assert square.broken > 0
+    whole = harness.run(request(model(), recipe="none", stressors=black), str(tmp_path / "results")).rows
+    assert [row.robust for row in whole] == [row.robust for row in report.rows]
+
+
 def test_samples_that_cannot_be_judged_are_never_robust(model: Callable[..., str], tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     whole = harness.run(request(model(), recipe="none"), results)
