@@ -11,7 +11,7 @@ that a row breaks and the native autoattack does not.
 import argparse
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any
@@ -27,13 +27,8 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Job, predict
 from robustbench_wb.tasks.catalogue import find_task
 
-NATIVE = (
-    "autoattack-{norm}",
-    "quick-{norm}",
-    "pgd-{norm};steps=40",
-    "apgd-{norm};steps=100",
-    "square-{norm};queries=5000",
-)
+ENSEMBLES = ("autoattack-{norm}", "quick-{norm}")
+SINGLE = ("pgd-{norm};steps=40", "apgd-{norm};steps=100", "square-{norm};queries=5000")
 LIBRARY = ("APGD;steps=100", "APGDT;steps=100", "FAB;steps=100;multi_targeted=True", "Square;n_queries=5000")
 RADII = {"digits": {"standard": "16/255", "pgd-at": "32/255"}}
 DEFAULT = {"standard": "4/255", "pgd-at": "8/255"}
@@ -65,21 +60,27 @@ def original_autoattack() -> Callable[[Bench, str, Fraction], Tensor] | None:
 
 
 def rows(bench: Bench, norm: str, eps: Fraction) -> Iterator[tuple[str, Tensor]]:
-    """Name and images of every attack, the ensemble first."""
-    for signature in NATIVE:
-        name, semicolon, numbers = signature.format(norm=norm).partition(";")
-        yield signature.format(norm=norm), stressed(bench, f"{name};eps={eps}{semicolon}{numbers}")
+    """Name and images of every attack, the ensembles first, and then the faster before the slower."""
+    yield from native(bench, ENSEMBLES, norm, eps)
     if (original := original_autoattack()) is not None:
         yield "original AutoAttack", original(bench, norm, eps)
     for library, make in ATTACKS.items():
         if library != "native":
             yield f"{library} PGD-40", make(bench)([Setting(norm, eps, 40, Fraction(1, 8))], 0)[0]
+    yield from native(bench, SINGLE, norm, eps)
     for signature in LIBRARY:
         name, _, numbers = signature.partition(";")
         yield (
             f"torchattacks {signature}",
             stressed(bench, f"torchattacks:{name};norm={norm.capitalize()};eps={eps};{numbers}"),
         )
+
+
+def native(bench: Bench, signatures: Sequence[str], norm: str, eps: Fraction) -> Iterator[tuple[str, Tensor]]:
+    """Our own attacks."""
+    for signature in signatures:
+        name, semicolon, numbers = signature.format(norm=norm).partition(";")
+        yield signature.format(norm=norm), stressed(bench, f"{name};eps={eps}{semicolon}{numbers}")
 
 
 def still_right(bench: Bench, images: Tensor, norm: str, eps: Fraction) -> Tensor:

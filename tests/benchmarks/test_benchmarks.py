@@ -10,7 +10,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.parametrize(
-    "script", ["attacks.py", "corruptions.py", "diff.py", "lengths.py", "pathfinder.py", "strongest.py", "variants.py"]
+    "script",
+    [
+        *("attacks.py", "corruptions.py", "diff.py", "lengths.py", "pathfinder.py", "precision.py", "strongest.py"),
+        "variants.py",
+    ],
 )
 def test_help(script: str) -> None:
     done = subprocess.run([sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=False)
