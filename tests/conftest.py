@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from robustbench_wb.progress import Silent
@@ -13,6 +14,9 @@ from robustbench_wb.tasks.task import Dataset
 
 # Tests run side by side in processes; models this small gain nothing from threads of their own.
 torch.set_num_threads(1)
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

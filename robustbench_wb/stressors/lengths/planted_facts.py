@@ -1,5 +1,6 @@
 """A planted fact in rows of any length, at a place of choice, among rivals."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -27,11 +28,10 @@ class PlantedFacts(OtherLength):
     distractors: int = Field(default=0, ge=0)
     """Facts of other keys."""
 
-    @property
-    def label(self) -> str:
-        """With its numbers: rows of another place or with other rivals are other rows."""
+    def told(self) -> Mapping[str, object]:
+        """Also where the fact lies, and among how many."""
         place = "any" if self.position is None else self.position
-        return f"{self.name}:position={place},distractors={self.distractors}"
+        return {"position": place, "distractors": self.distractors, **super().told()}
 
     def again(self, job: Job) -> NDArray[np.int32]:
         """New rows.

@@ -10,6 +10,7 @@ from torch import nn
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.ids import ids_of
 from robustbench_wb.stressors.lengths.longer import OtherLength
 from robustbench_wb.stressors.stressor import Job
 from robustbench_wb.tasks.catalogue import find_task
@@ -109,6 +110,53 @@ def test_more_of_a_text_is_shown_and_what_is_cut_is_counted() -> None:
     found = stressor("text-length;length=10").apply(some).evidence
     assert found == {"texts": 50, "cut": int((some.sizes > 10).sum()), "empty": 0}
     assert longest.apply(some).evidence["cut"] == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "plain"),
+    [
+        ("listops-64", "listops-length;length=128;arguments=3;expand=1/2"),
+        ("planted-64", "planted-facts;length=128;position=1/2;distractors=7"),
+        ("sentences", "text-length;length=12"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("noise", "share"), [("substitution=1/10", 0.1), ("dropout=1/5", 0.2), ("substitution=1/10;dropout=1/5", 0.28)]
+)
+def test_tokens_are_wrong_or_hidden_at_another_length(task: str, plain: str, noise: str, share: float) -> None:
+    dataset = find_task(task).load(None)
+    ids = list(range(200))
+    some = job(dataset, ids)
+    clean = stressor(plain).make(some)
+    made = stressor(f"{plain};{noise}").make(some)
+    assert clean.inputs is not None
+    assert made.inputs is not None
+    changed = made.inputs != clean.inputs
+    units = ids_of(some).ordinary(torch.from_numpy(clean.inputs)).numpy()
+    assert not changed[~units].any()
+    np.testing.assert_array_equal(made.changed, changed.sum(1))
+    np.testing.assert_array_equal(made.units, units.sum(1))
+    realised = made.changed.sum() / made.units.sum()
+    spread = 4 * (share * (1 - share) / made.units.sum()) ** 0.5
+    assert abs(realised - share) < max(spread, 0.01)
+    hidden = made.inputs == ids_of(some).mask
+    assert bool(hidden.any()) == ("dropout" in noise)
+    assert (changed & ~hidden).any() == ("substitution" in noise)
+    alone = stressor(f"{plain};{noise}").make(job(dataset, [7])).inputs
+    assert alone is not None
+    np.testing.assert_array_equal(alone[0], made.inputs[7])
+    evidence = stressor(f"{plain};{noise}").apply(some).evidence
+    assert evidence["changed"] / evidence["units"] == realised
+
+
+def test_rows_with_noise_stand_apart_in_a_table() -> None:
+    plain, noisy = (stressor(f"listops-length;length=64{rest}") for rest in ("", ";substitution=1/20;dropout=1/4"))
+    assert (plain.label, noisy.label) == ("listops-length", "listops-length:substitution=1/20,dropout=1/4")
+    assert (
+        noisy.at("128").signature == "listops-length;length=128;substitution=1/20;dropout=1/4;arguments=10;expand=1/4"
+    )
+    fact = stressor("planted-facts;length=64;dropout=1/4")
+    assert fact.label == "planted-facts:position=any,distractors=0,dropout=1/4"
 
 
 @pytest.mark.parametrize(
