@@ -62,6 +62,9 @@ Batch = Annotated[
         "--batch-size", help="Samples per forward pass; never changes a result.  [default: what is fast and fits]"
     ),
 ]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", help="Processes that measure at once; never changes a result.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on what is undecided, too.")]
 Markdown = Annotated[
     str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")

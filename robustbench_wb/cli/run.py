@@ -26,6 +26,7 @@ def run_command(
     data_dir: options.DataDir = None,
     device: options.Device = "auto",
     batch_size: options.Batch = None,
+    workers: options.Workers = 1,
     layers: Annotated[
         bool, typer.Option("--layers", help="Measure also what each layer does; it goes into CSV and JSON.")
     ] = False,
@@ -48,7 +49,7 @@ def run_command(
     request = make_request(
         suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples, split=split,
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
-        batch=batch_size, layers=layers,
+        batch=batch_size, workers=workers, layers=layers,
     )  # fmt: skip
     from robustbench_wb.cli.harness import run
     from robustbench_wb.report.json import rows_json

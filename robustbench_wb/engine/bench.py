@@ -1,7 +1,7 @@
 """One task and what is measured on it: subjects trained or found, cells measured or found, records kept at once."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 from weakref import WeakKeyDictionary
@@ -91,40 +91,63 @@ class Bench:
         self.clean_layers: LayerTable | None = None
         self.batches: WeakKeyDictionary[Subject, BatchSize] = WeakKeyDictionary()
         self.surrogates = Surrogates(task.surrogates, lambda plan: job.obtain(plan, dataset, progress))
+        self.subject: Subject | None = None
         self.probe: Probe | None = None
         self.evidence: Mapping[str, float] = {}
 
-    def cells(self, plan: SubjectPlan) -> Iterator[Measured]:
-        """Measure every cell of one subject. Without a subject, or without its clean cell, all others are errors."""
-        first, *attacks = ladders = tuple(ladder for ladder in self.task.ladders if meets(plan, ladder))
-        self.probe = choose_probe(ladders)
+    def ladders(self, plan: SubjectPlan) -> tuple[Ladder, ...]:
+        """What a subject is measured under; the first is the clean cell."""
+        return tuple(ladder for ladder in self.task.ladders if meets(plan, ladder))
+
+    def measure(self, plan: SubjectPlan, chosen: Callable[[Ladder], bool]) -> Iterator[tuple[Ladder, list[Measured]]]:
+        """Measure the clean cell of one subject and then every ladder that is ``chosen``, asked when its turn comes.
+
+        Without a subject, or without its clean cell, all others are errors.
+        """
+        first, *attacks = ladders = self.ladders(plan)
+        self.subject, self.evidence, self.probe = None, {}, choose_probe(ladders)
         try:
-            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self._cost(plan))):
+            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self.cost(plan))):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
-            yield from self._failed(plan, ladders, _NO_SUBJECT, str(error))
+            yield from ((ladder, self._failed(plan, ladder, _NO_SUBJECT, str(error))) for ladder in ladders)
             return
-        self.samples = choose_samples(subject.dataset, self.job.plan.samples)
+        self.subject, self.samples = subject, choose_samples(subject.dataset, self.job.plan.samples)
         self.known = self._known(subject)
-        self.clean_layers, self.evidence = None, {}
+        self.clean_layers = None
         (clean,) = self._climb(plan, subject, first, None)
-        yield clean
+        yield first, [clean]
         if clean.record is None:
-            yield from self._failed(plan, attacks, subject.card, f"the clean cell failed: {clean.error}")
+            why = f"the clean cell failed: {clean.error}"
+            yield from ((ladder, self._failed(plan, ladder, subject.card, why)) for ladder in attacks)
             return
         if self.probe is not None:
             self.evidence = self._probed(plan, subject, self.probe, clean.record.states)
         for ladder in attacks:
-            lacking = self.surrogates.lacking(ladder)
-            if lacking:
-                yield from self._failed(plan, [ladder], subject.card, lacking)
-            elif isinstance(ladder.rungs[0], Retrained):
-                yield from self._retrain(plan, ladder, clean.record.states)
-            else:
-                yield from self._climb(plan, subject, ladder, clean.record.states)
+            if chosen(ladder):
+                yield ladder, self._attack(plan, subject, ladder, clean.record.states)
 
-    def _cost(self, plan: SubjectPlan) -> Cost:
+    def _attack(self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8]) -> list[Measured]:
+        lacking = self.surrogates.lacking(ladder)
+        if lacking:
+            return self._failed(plan, ladder, subject.card, lacking)
+        if isinstance(ladder.rungs[0], Retrained):
+            return list(self._retrain(plan, ladder, before))
+        return list(self._climb(plan, subject, ladder, before))
+
+    def is_apart(self, ladder: Ladder) -> bool:
+        """Whether another process could measure a ladder of the subject at hand, and has anything to measure.
+
+        Whatever trains is left to one process, with all its threads: their number moves the last bits of weights.
+        """
+        if self.subject is None or isinstance(ladder.rungs[0], Retrained) or self.surrogates.lacking(ladder):
+            return False
+        keys = [identity.key for step in self.steps(self.subject, ladder) for identity in step.identities]
+        return any(key not in self.known for key in keys)
+
+    def cost(self, plan: SubjectPlan) -> Cost:
+        """Seconds of one sample, as the forecast has them."""
         return self.costs.get(plan.name, FREE)
 
     def _shelf(self) -> Shelf:
@@ -137,12 +160,12 @@ class Bench:
             try:
                 with (
                     one_line(rung.name),
-                    self.progress.piece(training_work(plan, self.dataset, self._cost(plan))),
+                    self.progress.piece(training_work(plan, self.dataset, self.cost(plan))),
                 ):
                     subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
             except MeasurementError as error:
                 _log.debug("no contaminated subject", exc_info=True)
-                yield from self._failed(plan, [alone], _NO_SUBJECT, str(error))
+                yield from self._failed(plan, alone, _NO_SUBJECT, str(error))
                 continue
             keys = [identity.key for step in self.steps(subject, alone) for identity in step.identities]
             self.known = {**self.known, **self.ledger.find(keys)}
@@ -181,8 +204,8 @@ class Bench:
             self.ledger.append(record)
         return record.evidence
 
-    def graded(self, cells: Sequence[Measured]) -> list[Measured]:
-        """The cells of one subject, each adversarial one with its grade."""
+    def graded(self, cells: Sequence[Measured], evidence: Mapping[str, float]) -> list[Measured]:
+        """The cells of one subject, each adversarial one with its grade; ``evidence`` is what its probe has found."""
         rungs = {rung.signature: rung for ladder in self.task.ladders for rung in ladder.rungs}
         found = [
             Outcome(rungs[cell.identity.signature], cell.record) if cell.identity and cell.record else None
@@ -190,7 +213,7 @@ class Bench:
         ]
         rows = [outcome for outcome in found if outcome is not None and outcome.stressor.kind is not None]
         return [
-            replace(cell, credibility=grade(row, rows, self.evidence)) if row in rows else cell
+            replace(cell, credibility=grade(row, rows, evidence)) if row in rows else cell
             for cell, row in zip(cells, found, strict=True)
         ]
 
@@ -213,7 +236,7 @@ class Bench:
         for step in self.steps(subject, ladder):
             cells = [self.cell(plan, rung) for rung in step.rungs]
             try:
-                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self._cost(plan))):
+                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self.cost(plan))):
                     measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)
@@ -351,13 +374,10 @@ class Bench:
             family=self.task.family(stressor),
         )
 
-    def _failed(
-        self, plan: SubjectPlan, ladders: Iterable[Ladder], card: SubjectCard, error: str
-    ) -> Iterator[Measured]:
-        """Error rows for every cell of some ladders."""
-        for ladder in ladders:
-            for stressor in ladder.rungs:
-                yield Measured(self.cell(plan, stressor), None, card, None, False, len(self.samples), error)
+    def _failed(self, plan: SubjectPlan, ladder: Ladder, card: SubjectCard, error: str) -> list[Measured]:
+        """Error rows for every cell of a ladder."""
+        count = len(self.samples)
+        return [Measured(self.cell(plan, rung), None, card, None, False, count, error) for rung in ladder.rungs]
 
 
 def _label(cells: Sequence[Cell]) -> str:

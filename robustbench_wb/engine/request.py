@@ -37,5 +37,7 @@ class RunRequest(Spec):
     device: str = "auto"
     batch: int | None = Field(default=None, ge=1)
     """Samples per forward pass; None: as many as are fast and fit. Changes speed, not results."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that measure; 1: this one alone. Changes speed, not results."""
     layers: bool = False
     """Whether to measure what each layer does, too."""

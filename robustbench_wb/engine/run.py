@@ -1,21 +1,85 @@
-"""Carrying out a plan, task by task."""
+"""Carrying out a plan, task by task: in this process, or with others that measure beside it."""
+
+from collections.abc import Mapping
 
 from robustbench_wb.engine.bench import Bench, Ledger
 from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.record import Measured
 from robustbench_wb.engine.shortcuts import shortcut_plans
-from robustbench_wb.engine.work import costs, plan_work
-from robustbench_wb.progress import Tied
+from robustbench_wb.engine.work import costs, ladder_work, plan_work
+from robustbench_wb.engine.workers import Unit, share_out
+from robustbench_wb.progress import Tied, Whole
+
+
+class _Part:
+    """The cells of one subject on one task, found ladder by ladder, in any order."""
+
+    def __init__(self, bench: Bench, plan: SubjectPlan, place: tuple[int, int]) -> None:
+        self.bench, self.plan, self.place = bench, plan, place
+        self.found: dict[Ladder, list[Measured]] = {}
+        self.apart: list[Ladder] = []
+        """Left to other processes."""
+        self.evidence: Mapping[str, float] = {}
+
+    def begin(self, alone: bool) -> None:
+        """Measure everything if this process is ``alone``; else what cannot be left to others."""
+
+        def mine(ladder: Ladder) -> bool:
+            if alone or self.plan.is_shortcut or not self.bench.is_apart(ladder):
+                return True
+            self.apart.append(ladder)
+            return False
+
+        self.found |= self.bench.measure(self.plan, mine)
+        self.evidence = self.bench.evidence
+
+    def end(self) -> list[Measured]:
+        """All cells in the order of the plan, graded; what nobody has measured yet is measured now."""
+        ladders = self.bench.ladders(self.plan)
+        left = [ladder for ladder in ladders if ladder not in self.found]
+        if left:
+            self.found |= self.bench.measure(self.plan, left.__contains__)
+        return self.bench.graded([cell for ladder in ladders for cell in self.found[ladder]], self.evidence)
+
+    def work(self, ladder: Ladder) -> float:
+        """Seconds of a ladder, as a forecast has them."""
+        return ladder_work(ladder, len(self.bench.samples), self.bench.cost(self.plan))
 
 
 def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
-    """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others."""
-    cells: list[Measured] = []
+    """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others.
+
+    With several workers, subjects are trained, and their clean cells measured, by this process, and then the ladders
+    of stressors by the others. Who measures a cell cannot change it.
+    """
     trial = costs(job.plan, job.datasets, job.device)
     with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets, trial)) as whole:
         progress = Tied(job.progress, whole)
-        for task, dataset, own in zip(job.plan.tasks, job.datasets, trial, strict=True):
+        parts = []
+        for number, (task, dataset, own) in enumerate(zip(job.plan.tasks, job.datasets, trial, strict=True)):
             bench = Bench(job, ledger, task, dataset, progress, own)
-            for subject in (*task.subjects, *shortcut_plans(dataset)):
-                cells += bench.graded(list(bench.cells(subject)))
-    return cells
+            subjects = (*task.subjects, *shortcut_plans(dataset))
+            parts += [_Part(bench, plan, (number, place)) for place, plan in enumerate(subjects)]
+        for part in parts:
+            part.begin(alone=job.request.workers == 1)
+        _share_out(job, ledger, parts, whole)
+        return [cell for part in parts for cell in part.end()]
+
+
+def _share_out(job: Prepared, ledger: Ledger, parts: list[_Part], whole: Whole) -> None:
+    """Have others measure what was left to them."""
+    units = {
+        Unit(*part.place, ladders.index(ladder)): (part, ladder)
+        for part in parts
+        for ladders in [part.bench.ladders(part.plan)]
+        for ladder in part.apart
+    }
+    if not units:
+        return
+    with job.progress.stage(f"cells by {job.request.workers} workers", len(units), "ladders") as advance:
+        for unit, cells in share_out(job.request, ledger, list(units)):
+            part, ladder = units[unit]
+            part.found[ladder] = cells
+            advance(1)
+            whole.did(part.work(ladder))

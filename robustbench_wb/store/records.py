@@ -69,6 +69,10 @@ class RecordStore:
         self.uri = table_uri(location, "records")
         self._table: DeltaTable | None = None
 
+    def __reduce__(self) -> tuple[type["RecordStore"], tuple[str]]:
+        """For another process: it opens the table itself."""
+        return type(self), (self.location,)
+
     def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """The stored records among ``keys``, in one scan; what is unknown is left out.
 

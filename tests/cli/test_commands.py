@@ -166,6 +166,7 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         (["run", "--samples", "0"], "--samples"),
         (["run", "--samples", "many"], "--samples"),
         (["run", "--batch-size", "0"], "--batch-size"),
+        (["run", "--workers", "0"], "--workers"),
         (["run", "--seed", "-1"], "--seed"),
         (["run", "--scale", "huge"], "--scale"),
         (["run", "--size", "huge"], "no size 'huge'"),

@@ -1,0 +1,164 @@
+"""Several processes measure: the same numbers as one, whoever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linear_model import LINEAR
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine import run as carried_out
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import ExitCode
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.rows import ScoreRow
+
+MODELS = f"""{LINEAR}
+import multiprocessing, os, signal, time
+
+class Fragile(Linear):
+    def forward(self, images):
+        if images.requires_grad:
+            raise ValueError("no gradients here")
+        return super().forward(images)
+
+def fragile(shape):
+    return Fragile(shape)
+
+class Deadly(Linear):
+    def forward(self, images):
+        if images.requires_grad and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+def deadly(shape):
+    return Deadly(shape)
+
+class Slow(Linear):
+    def forward(self, images):
+        if images.requires_grad and multiprocessing.parent_process() is not None:
+            open(os.environ["RBWB_TEST_PIDS"] + "/" + str(os.getpid()), "w").close()
+            time.sleep(60)
+        return super().forward(images)
+
+def slow(shape):
+    return Slow(shape)
+"""
+STRESSORS = (
+    "pgd-linf;eps=1/255;steps=5",
+    "quick-linf;eps=8/255",
+    "gaussian-noise;severity=3",
+    "transfer-linf;source=MODEL;eps=16/255;steps=3",
+    "label-noise;rate=1/5",
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "model.py"
+    path.write_text(MODELS)
+    return str(path)
+
+
+def request(model: str, *factories: str, **changes: object) -> RunRequest:
+    fields: dict[str, object] = {
+        "variants": tuple(f"{model}:{factory}" for factory in factories),
+        "stressors": tuple(signature.replace("MODEL", f"{model}:make") for signature in STRESSORS),
+        "samples": 80,
+        "device": "cpu",
+    }
+    return RunRequest.model_validate({**fields, **changes})
+
+
+def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
+    return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
+
+
+def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> None:
+    places = {workers: str(tmp_path / f"by-{workers}") for workers in (1, 3)}
+    reports = {
+        workers: harness.run(request(model, "make", "fragile", workers=workers), place)
+        for workers, place in places.items()
+    }
+    alone, shared = reports[1], reports[3]
+    assert numbers(shared.rows) == numbers(alone.rows)
+    assert (shared.measured, shared.exit_code) == (alone.measured, ExitCode.INCOMPLETE)
+    assert {row.wobble for row in shared.rows} == {0}
+    assert {row.stressor for row in shared.rows if row.status == "error"} == {"pgd-linf", "quick-linf"}
+    keys = [row.key for row in alone.rows if row.status == "ok"]
+    ours, theirs = (RecordStore(place).find(keys) for place in places.values())
+    assert ours.keys() == theirs.keys() == set(keys)
+    for key in keys:
+        np.testing.assert_array_equal(ours[key].states, theirs[key].states)
+        np.testing.assert_allclose(ours[key].losses, theirs[key].losses, rtol=1e-4, atol=1e-5)
+
+
+def test_where_all_is_known_nobody_is_called(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "results")
+    first = harness.run(request(model, "make"), place)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(carried_out, "share_out", refuse)
+    again = harness.run(request(model, "make", workers=2), place)
+    assert (again.measured, again.reused) == (0, len(first.rows))
+    assert numbers(again.rows) == numbers(first.rows)
+
+
+def test_what_a_dead_worker_leaves_is_measured_without_it(model: str, tmp_path: Path) -> None:
+    stressors = ("pgd-linf;eps=8/255;steps=5", "square-linf;eps=16/255;queries=20")
+    asked = request(model, "deadly", stressors=stressors)
+    alone = harness.run(asked, str(tmp_path / "alone"))
+    shared = harness.run(asked.model_copy(update={"workers": 2}), str(tmp_path / "shared"))
+    assert shared.exit_code == ExitCode.OK
+    assert numbers(shared.rows) == numbers(alone.rows)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes where Linux lists them")
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(blow: signal.Signals, model: str, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:slow", "--samples", "20"]
+    command += ["--stressor", "pgd-linf;eps=8/255;steps=2", "--stressor", "fgsm-linf;eps=8/255", "--workers", "2"]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--progress", "none"],
+        cwd=tmp_path,
+        env={**os.environ, "RBWB_TEST_PIDS": str(pids)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Ctrl-C goes to all processes of a terminal; a shell in the background may have had it ignored.
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while len(list(pids.iterdir())) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    workers = [int(file.name) for file in pids.iterdir()]
+    assert all(alive(pid) for pid in workers)
+    if blow == signal.SIGINT:
+        os.killpg(process.pid, blow)
+    else:
+        process.kill()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (ExitCode.INTERRUPTED if blow == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in errors
+    for _ in range(600):
+        if not any(alive(pid) for pid in workers):
+            break
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in workers)
+    assert not (tmp_path / "results" / "scores").exists()
