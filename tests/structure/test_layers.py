@@ -118,6 +118,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == ""
 
 
+def test_tables_are_compared_and_summed_up_without_torch() -> None:
+    """Its import takes longer than all else that ``diff`` and ``show --curves`` do."""
+    script = "import sys, robustbench_wb.cli.reading; sys.exit(str({'torch', 'sklearn'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""
+
+
 def test_public_names_of_the_door_exist() -> None:
     for name in robustbench_wb.__all__:
         assert getattr(robustbench_wb, name) is not None
