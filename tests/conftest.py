@@ -15,6 +15,17 @@ from robustbench_wb.tasks.task import Dataset
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest of the slow tests first, or one process would be alone with it at the end."""
+    items.sort(key=_seconds, reverse=True)
+
+
+def _seconds(item: pytest.Item) -> float:
+    """What the mark says: ``slow(120)`` takes about two minutes, ``slow`` less than half a minute."""
+    mark = item.get_closest_marker("slow")
+    return float(mark.args[0]) if mark is not None and mark.args else 0.0
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A new cache folder for this test session, shared by its processes: no test touches the user's own."""
