@@ -39,6 +39,7 @@ def imports(path: Path, top_level: bool) -> set[str]:
     return {name for name in found if name in MODULES}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_downward(module: str) -> None:
     upward = [name for name in imports(MODULES[module], top_level=False) if layer(name) < layer(module)]
@@ -60,6 +61,7 @@ def test_there_is_no_import_cycle() -> None:
         visit(module, ())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_files_and_functions_stay_small(module: str) -> None:
     text = MODULES[module].read_text(encoding="utf-8")
@@ -70,6 +72,7 @@ def test_files_and_functions_stay_small(module: str) -> None:
             assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
 
 
+@pytest.mark.no_cover
 def test_only_the_console_prints() -> None:
     for module, path in MODULES.items():
         calls = [
