@@ -13,7 +13,7 @@ _DOOR = {
     "run": "robustbench_wb.cli.harness",
     "train": "robustbench_wb.cli.harness",
     "doctor": "robustbench_wb.cli.harness",
-    "diff": "robustbench_wb.cli.harness",
+    "diff": "robustbench_wb.cli.reading",
     "gate": "robustbench_wb.cli.gating",
     "RunRequest": "robustbench_wb.engine.request",
 }

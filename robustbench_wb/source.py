@@ -60,10 +60,16 @@ def _digest_of(modules: tuple[str, ...], root: Path) -> str:
             if name in modules:
                 raise FileNotFoundError(f"no source file for module {name} under {root}")
             continue
-        tree = ast.parse(path.read_bytes())
-        seen[name] = hashlib.sha256(canonical_ast(tree).encode()).hexdigest()
-        waiting += _imports(name, tree, path.name == "__init__.py")
+        seen[name], imports = _look(path.read_bytes(), name, path.name == "__init__.py")
+        waiting += imports
     return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
+
+
+@cache
+def _look(code: bytes, name: str, is_package: bool) -> tuple[str, list[str]]:
+    """Digest of one file, and what it imports. Stressors and variants share most files, which are parsed once."""
+    tree = ast.parse(code)
+    return hashlib.sha256(canonical_ast(tree).encode()).hexdigest(), _imports(name, tree, is_package)
 
 
 def _find(module: str, root: Path) -> Path | None:

@@ -1,10 +1,16 @@
 """Fixtures that every room shares."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from torch import nn
 
@@ -19,11 +25,42 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A new cache folder for this test session, shared by its processes: no test touches the user's own."""
+class MainJob(NamedTuple):
+    """How the README's main job went, and where: look, or copy, but change nothing."""
+
+    folder: Path
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest of the slow tests first, or one process would be alone with it at the end; and last what would
+    have to wait for the main job."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, float]:
+    """``slow(120)`` takes about two minutes, ``slow`` less than one."""
+    mark = item.get_closest_marker("slow")
+    seconds = float(mark.args[0]) if mark is not None and mark.args else 0.0
+    return "main_job" in getattr(item, "fixturenames", ()), -seconds
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder for this test session, the same for all its processes."""
     base = tmp_path_factory.getbasetemp()
-    folder = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(common: Path) -> Iterator[str]:
+    """A new cache folder for this test session, shared by its processes: no test touches the user's own.
+
+    ``RBWB_TESTS_CACHE`` names one that several sessions share, as those of one ``nox`` do: subjects are trained once.
+    """
+    folder = os.environ.get("RBWB_TESTS_CACHE") or str(common / "cache")
     before = os.environ.get("RBWB_CACHE_DIR")
     os.environ["RBWB_CACHE_DIR"] = folder
     yield folder
@@ -31,6 +68,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         del os.environ["RBWB_CACHE_DIR"]
     else:
         os.environ["RBWB_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def main_job(common: Path, cache: str) -> MainJob:
+    """The README's main job, typed once in a process of its own, by whichever test asks first; the others wait."""
+    folder, told = common / "main job", common / "main job.json"
+    with FileLock(common / "main job.lock"):
+        if not told.exists():
+            folder.mkdir(exist_ok=True)
+            command = [sys.executable, "-m", "robustbench_wb", "run", "--suite", "adversarial"]
+            environment = {**os.environ, "RBWB_CACHE_DIR": cache}
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            told.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+        return MainJob(folder, *json.loads(told.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 
-from robustbench_wb.cli.harness import compare_sides
+from robustbench_wb.cli.reading import compare_sides
 from robustbench_wb.engine.record import Record
 from robustbench_wb.engine.seen import see_again
 from robustbench_wb.errors import HarnessError

@@ -1,5 +1,6 @@
 """The benchmarks are no part of the package; that they start at all is checked here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,16 +8,40 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = [
+    *("attacks.py", "corruptions.py", "diff.py", "lengths.py", "pathfinder.py", "precision.py", "strongest.py"),
+    "variants.py",
+]
+TYPED = """
+import contextlib, io, json, pathlib, runpy, sys, traceback
+told = {}
+for script in sys.argv[1:]:
+    shown, code = io.StringIO(), 0
+    sys.argv, sys.path[0] = [script, "--help"], str(pathlib.Path(script).parent)
+    try:
+        with contextlib.redirect_stdout(shown):
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as left:
+        code = left.code
+    except Exception:
+        code = traceback.format_exc()
+    told[pathlib.Path(script).name] = code, shown.getvalue()
+print(json.dumps(told))
+"""
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        *("attacks.py", "corruptions.py", "diff.py", "lengths.py", "pathfinder.py", "precision.py", "strongest.py"),
-        "variants.py",
-    ],
-)
-def test_help(script: str) -> None:
-    done = subprocess.run([sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def told() -> dict[str, tuple[object, str]]:
+    """How each script left and what it printed: one process for all, which import the same libraries."""
+    scripts = [str(BENCHMARKS / script) for script in SCRIPTS]
+    done = subprocess.run([sys.executable, "-c", TYPED, *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--help" in done.stdout
+    found: dict[str, tuple[object, str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help(script: str, told: dict[str, tuple[object, str]]) -> None:
+    code, shown = told[script]
+    assert not code, code
+    assert "--help" in shown

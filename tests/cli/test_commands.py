@@ -86,18 +86,18 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
     assert "v1 in results: 2 cells measured, 0 reused, 1 subjects trained" in first.stderr
     assert "\x1b" not in first.stdout
     assert not set("│─╭━┃") & set(first.stdout)
-    again = cli("run", *SMALL, "--json")
+    again = here("run", *SMALL, "--json")
     content = json.loads(again.stdout)
     assert content["version"] == 2
     assert [row["stressor"] for row in content["rows"]] == ["clean", "pgd-linf"]
     assert "0 cells measured, 2 reused" in again.stderr
-    same = cli("diff", "v1", "v2")
+    same = here("diff", "v1", "v2")
     assert same.returncode == 0
     assert "equivalent" in same.stdout
     here("run", *SMALL, "--seed", "1")
     changed = json.loads(here("diff", "v2", "v3", "--json").stdout)
     assert len(changed["added"]) == 2
-    done = cli("leaderboard", "--csv", "board.csv")
+    done = here("leaderboard", "--csv", "board.csv")
     assert done.returncode == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "board.csv").read_text())))
     assert len(rows) == 4
@@ -114,8 +114,9 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
     assert here("show", "latest", "--json").returncode == 0
 
 
-def test_progress_style_and_log_level_change_nothing(cli: Run) -> None:
-    cli("run", *SMALL)
+def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> None:
+    here("run", *SMALL)
+    # A process of its own: the level of the log is set for the whole of one.
     again = cli("run", *SMALL, "--progress", "none", "--log-level", "debug", "--batch-size", "13")
     assert "0 cells measured, 2 reused, 0 subjects trained" in again.stderr
 
@@ -274,9 +275,9 @@ def test_not_comparable_versions_leave_with_3(here: Run) -> None:
     assert "samples" in done.stdout
 
 
-def test_help_gives_examples_and_exit_codes(cli: Run) -> None:
+def test_help_gives_examples_and_exit_codes(cli: Run, here: Run) -> None:
     for command in ("run", "train", "list", "show", "diff", "leaderboard"):
-        done = cli(command, "--help")
+        done = here(command, "--help")
         assert done.returncode == 0
         assert "Examples" in done.stdout
         assert "--results" in done.stdout
@@ -284,15 +285,15 @@ def test_help_gives_examples_and_exit_codes(cli: Run) -> None:
     assert "130" in cli("--help").stdout
 
 
-def test_list_and_show_in_json(cli: Run) -> None:
+def test_list_and_show_in_json(cli: Run, here: Run) -> None:
     listing = json.loads(cli("list", "--json").stdout)
     assert {"variants", "tasks", "recipes", "stressors", "suites"} == set(listing)
     assert {"standard", "none", "pgd-at", "trades"} <= {e["name"] for e in listing["recipes"]}
     assert {"vit", "crate", "bilateral", "boosting", "bilateral-boosting"} <= {e["name"] for e in listing["variants"]}
-    shown = json.loads(cli("show", "bilateral", "--json").stdout)
+    shown = json.loads(here("show", "bilateral", "--json").stdout)
     assert shown["variants"]["status"] == "reconstruction"
     for name in ("digits", "adversarial", "pgd-linf", "cifar10"):
-        assert cli("show", name).returncode == 0
+        assert here("show", name).returncode == 0
 
 
 def test_train_keeps_checkpoints(here: Run) -> None:
@@ -303,12 +304,12 @@ def test_train_keeps_checkpoints(here: Run) -> None:
     assert first[0]["card"]["weights"] == again[0]["card"]["weights"]
 
 
-def test_a_suite_of_your_own(cli: Run, tmp_path: Path) -> None:
+def test_a_suite_of_your_own(here: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         'name = "mine"\nversion = 3\nsummary = "x"\n[[stressors]]\nuse = "fgsm-linf"\nstrengths = "few"\n'
         '[strengths.few]\ndefault = ["8/255", "2/255"]\n[scales.smoke]\nsamples = 50\nsize = "nano"\n'
     )
-    done = cli("run", "--suite", "mine.toml", "--variant", "model.py:make", "--json")
+    done = here("run", "--suite", "mine.toml", "--variant", "model.py:make", "--json")
     rows = json.loads(done.stdout)["rows"]
     assert [(row["stressor"], row["strength"]) for row in rows] == [
         ("clean", ""),

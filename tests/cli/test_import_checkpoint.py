@@ -1,4 +1,4 @@
-"""``import-checkpoint`` as a process, and what ``run`` makes of its file."""
+"""``import-checkpoint``, as a process and in this one, and what ``run`` makes of its file."""
 
 import argparse
 import json
@@ -42,6 +42,20 @@ def cli(tmp_path: Path, cache: str) -> Run:
     return run
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The same in this process: what a process adds is its start, which takes seconds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = run_cli([*arguments])
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, Tensor]:
     model = build(VARIANTS.get("crate"), "nano", DIGITS, [0.3], [0.35], seed=3)
@@ -58,7 +72,7 @@ def refused(done: subprocess.CompletedProcess[str], words: str, folder: Path) ->
     assert not (folder / "out.safetensors").exists()
 
 
-def test_an_imported_file_runs(cli: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
+def test_an_imported_file_runs(cli: Run, here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
     prefixed = {f"module.{name}": tensor for name, tensor in theirs.items()}
     # As the training scripts write them: parsed options and an optimiser's state beside the weights.
     whole = {"epoch": 3, "state_dict": prefixed, "args": argparse.Namespace(lr=0.1), "optimizer": {"state": {}}}
@@ -73,22 +87,22 @@ def test_an_imported_file_runs(cli: Run, tmp_path: Path, theirs: dict[str, Tenso
     assert tensors["backbone.blocks.3.feedforward._extra_state"].tolist() == [0.1, 0.25]
     assert torch.equal(tensors["embedding.cls"], theirs["cls_token"])
     save_file(theirs, tmp_path / "plain.safetensors")
-    plain = cli("import-checkpoint", "plain.safetensors", *CRATE, "--lambda", "0.25")
+    plain = here("import-checkpoint", "plain.safetensors", *CRATE, "--lambda", "0.25")
     assert plain.returncode == 0, plain.stderr
     assert content["weights"][:12] in plain.stdout
     assert "lambda: 0.25" in plain.stdout
-    run = cli("run", "--suite", "clean", "--variant", "crate", "--samples", "20", "--checkpoint", "out.safetensors",
-              "--device", "cpu", "--json")  # fmt: skip
+    run = here("run", "--suite", "clean", "--variant", "crate", "--samples", "20", "--checkpoint", "out.safetensors",
+               "--device", "cpu", "--json")  # fmt: skip
     assert run.returncode == 0, run.stderr
     (row,) = json.loads(run.stdout)["rows"]
     assert (row["status"], row["recipe"], row["n"]) == ("ok", "checkpoint", 20)
     assert row["weights"] == content["weights"]
 
 
-def test_checkpoints_that_are_refused(cli: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
+def test_checkpoints_that_are_refused(here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
     def attempt(state: object, words: str, *options: str) -> None:
         torch.save(state, tmp_path / "file.pth")
-        refused(cli("import-checkpoint", "file.pth", *(options or CRATE)), words, tmp_path)
+        refused(here("import-checkpoint", "file.pth", *(options or CRATE)), words, tmp_path)
 
     attempt({name: t for name, t in theirs.items() if name != "cls_token"}, "misses cls_token")
     attempt({**theirs, "head.weight": torch.zeros(1)}, "has unknown head.weight")
@@ -108,21 +122,21 @@ class Trap:
         return os.mkdir, ("sprung",)
 
 
-def test_code_in_a_pickle_is_never_run(cli: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
+def test_code_in_a_pickle_is_never_run(cli: Run, here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
     torch.save({"state_dict": theirs, "trap": Trap()}, tmp_path / "trap.pth")
     refused(cli("import-checkpoint", "trap.pth", *CRATE), "could run code", tmp_path)
     assert not (tmp_path / "sprung").exists()
     (tmp_path / "cut.pth").write_bytes((tmp_path / "trap.pth").read_bytes()[:500])
-    refused(cli("import-checkpoint", "cut.pth", *CRATE), "not a readable torch file", tmp_path)
+    refused(here("import-checkpoint", "cut.pth", *CRATE), "not a readable torch file", tmp_path)
 
 
-def test_an_encoder_needs_its_lambda_and_a_number_of_classes(cli: Run, tmp_path: Path) -> None:
+def test_an_encoder_needs_its_lambda_and_a_number_of_classes(here: Run, tmp_path: Path) -> None:
     model = build(VARIANTS.get("crate-mae"), "nano", DIGITS, [0.3], [0.35], seed=3)
     state = {name: t for name, t in to_reference(model, "crate-mae").items() if not name.startswith("head.")}
     torch.save({"model": {**state, "pos_embed": torch.zeros(1, 17, 64)}}, tmp_path / "mae.pth")
-    refused(cli("import-checkpoint", "mae.pth", *MAE, "--classes", "10"), "give --lambda", tmp_path)
-    refused(cli("import-checkpoint", "mae.pth", *MAE, "--lambda", "5"), "how many classes", tmp_path)
-    done = cli("import-checkpoint", "mae.pth", *MAE, "--lambda", "5", "--classes", "10", "--json")
+    refused(here("import-checkpoint", "mae.pth", *MAE, "--classes", "10"), "give --lambda", tmp_path)
+    refused(here("import-checkpoint", "mae.pth", *MAE, "--lambda", "5"), "how many classes", tmp_path)
+    done = here("import-checkpoint", "mae.pth", *MAE, "--lambda", "5", "--classes", "10", "--json")
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     assert content["constants"] == {"eta": 0.1, "lambda": 5.0}
@@ -160,10 +174,10 @@ def test_options_that_do_not_fit(
     refused(subprocess.CompletedProcess([], code, output.out, output.err), words, tmp_path)
 
 
-def test_files_that_are_not_there(cli: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
-    refused(cli("import-checkpoint", "nowhere", *CRATE), "does not exist", tmp_path)
+def test_files_that_are_not_there(here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
+    refused(here("import-checkpoint", "nowhere", *CRATE), "does not exist", tmp_path)
     save_file(theirs, tmp_path / "file")
-    refused(cli("import-checkpoint", "file", *CRATE[:-1], "no/folder/out"), "cannot be written", tmp_path)
-    same = cli("import-checkpoint", "file", *CRATE[:-1], "file")
+    refused(here("import-checkpoint", "file", *CRATE[:-1], "no/folder/out"), "cannot be written", tmp_path)
+    same = here("import-checkpoint", "file", *CRATE[:-1], "file")
     refused(same, "write to another", tmp_path)
-    assert "Examples" in cli("import-checkpoint", "--help").stdout
+    assert "Examples" in here("import-checkpoint", "--help").stdout

@@ -1,39 +1,29 @@
-"""``show --layers`` as a process."""
+"""``show --layers`` through the command."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from robustbench_wb.layers.table import MEASURES
 
-
-def show(folder: Path, cache: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    options = ("--layers", "--recipe", "none", "--samples", "40", "--device", "cpu", *arguments)
-    return subprocess.run(
-        [sys.executable, "-m", "robustbench_wb", "show", "crate", *options],
-        cwd=folder,
-        env={**os.environ, "RBWB_CACHE_DIR": cache},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+SHOW = ("show", "crate", "--layers", "--recipe", "none", "--samples", "40", "--device", "cpu")
 
 
-def test_layers_of_a_variant_as_tables_and_as_json(tmp_path: Path, cache: str) -> None:
+def test_layers_of_a_variant_as_tables_and_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Callable[..., tuple[str, str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     stressors = ("--stressor", "fgsm-linf;eps=8/255", "--stressor", "pgd-l2;eps=1/2;steps=2")
-    done = show(tmp_path, cache, *stressors)
-    assert done.returncode == 0, done.stderr
-    clean, fgsm, pgd = done.stdout.strip().split("\n\n")
+    clean, fgsm, pgd = typed(*SHOW, *stressors)[0].strip().split("\n\n")
     assert clean.splitlines()[0] == "crate-nano on digits, recipe none, seed 0: layers, clean"
     assert "fgsm-linf;eps=8/255" in fgsm.splitlines()[0]
     assert "pgd-l2;eps=1/2;steps=2" in pgd.splitlines()[0]
     for table in (clean, fgsm, pgd):
         lines = table.splitlines()[2:-1]
         assert [line.split()[:2] for line in lines] == [[name, str(i)] for name in MEASURES for i in (1, 2, 3, 4)]
-    content = json.loads(show(tmp_path, cache, *stressors, "--json").stdout)
+    content = json.loads(typed(*SHOW, *stressors, "--json")[0])
     assert [one["signature"].split(";")[0] for one in content["stressed"]] == ["fgsm-linf", "pgd-l2"]
     shown = [line.split() for line in fgsm.splitlines()[2:-1]]
     for name, layer, before, after, moved, *interval in shown:

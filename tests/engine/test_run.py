@@ -114,7 +114,7 @@ def test_what_can_change_a_number_is_measured_again(
     assert harness.run(request(model(), **change), results).measured > 0
 
 
-@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 7, 64])
 def test_batch_size_changes_nothing(batch: int, model: Callable[..., str], tmp_path: Path) -> None:
     default = harness.run(request(model()), str(tmp_path / "a"))
     small = harness.run(request(model(), batch=batch), str(tmp_path / "b"))

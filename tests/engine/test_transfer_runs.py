@@ -79,7 +79,7 @@ def test_the_command_judges_images_of_one_model_on_another(model: Callable[..., 
     assert "0 cells measured, 4 reused" in again.output
 
 
-@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_the_batch_changes_nothing(batch: int, model: Callable[..., str], tmp_path: Path) -> None:
     own, other = model(), model("other.py", scale="2.0")
     stores = []

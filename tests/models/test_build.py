@@ -99,6 +99,7 @@ def test_init_is_the_papers() -> None:
     assert block.attention.out.bias.abs().max() > 0
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_those_of_finite_differences(name: str, toy: Make) -> None:
     def raises() -> AbstractContextManager[object]:
@@ -169,9 +170,14 @@ def code_of(variant: Variant, size: str = "nano", shape: Shape = IMAGENET) -> st
     return variant_code_digest(variant, size, shape)
 
 
+@pytest.mark.no_cover
 def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: code_of(VARIANTS.get(name)) for name in NAMES}
     assert len(set(before.values())) == len(NAMES)
+
+    def forget() -> None:
+        source._digest_of.cache_clear()
+        source._look.cache_clear()
 
     def edited(part: str) -> set[str]:
         """The variants whose digest changes when ``part``'s code does."""
@@ -183,11 +189,11 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
         with monkeypatch.context() as patch:
             patch.setattr(source, "canonical_ast", altered)
-            source._digest_of.cache_clear()
+            forget()
             changed = {
                 name for name in NAMES if variant_code_digest(VARIANTS.get(name), "nano", IMAGENET) != before[name]
             }
-        source._digest_of.cache_clear()
+        forget()
         return changed
 
     # A class definition's name appears as a bare field of its node, so each string picks out one file.

@@ -90,6 +90,7 @@ def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
     assert chisquare(observed[expected > 0], expected[expected > 0]).pvalue > LEVEL
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("size", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_same_law_as_a_recursion(size: int) -> None:
     found = generate(3 * size, Parameters(), 0, "recursion")
