@@ -18,8 +18,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], n
     """A run with an attack that is far from done, and one that is done, on the trained vit."""
     trained("vit")
     place = str(tmp_path_factory.mktemp("strength") / "results")
-    attacks = tuple(signature.replace(";", ";eps=8/255;") for signature in (FEW, MANY))
-    request = {"variants": ("vit",), "stressors": attacks, "epsilons": ("8/255", "16/255"), "samples": 200}
+    attacks = tuple(signature.replace(";", ";eps=16/255;") for signature in (FEW, MANY))
+    request = {"variants": ("vit",), "stressors": attacks, "epsilons": ("16/255", "32/255"), "samples": 200}
     harness.run(RunRequest.model_validate({**request, "device": "cpu"}), place)
     return place
 
@@ -29,10 +29,10 @@ def test_pgd_3_is_not_converged_and_apgd_50_is(results: str) -> None:
     assert version == 1
     verdicts = {(one.row.stressor, one.row.strength): one.curve.converged for one in found if one.curve is not None}
     assert verdicts == {
-        ("pgd-linf", "8/255"): False,
         ("pgd-linf", "16/255"): False,
-        ("apgd-linf", "8/255"): True,
+        ("pgd-linf", "32/255"): False,
         ("apgd-linf", "16/255"): True,
+        ("apgd-linf", "32/255"): True,
     }
     for one in found:
         assert one.curve is not None
@@ -49,7 +49,7 @@ def test_as_text_and_as_json(results: str, capsys: pytest.CaptureFixture[str]) -
     costs, runs, checks, notes = shown.strip().split("\n\n")
     assert costs.startswith("digits, smoke scale, table v1, vit-nano: pgd-linf;steps=3;step=1/8;restarts=1;loss=both\n")
     lines = costs.splitlines()[2:]
-    assert [(line.split()[0], line.split()[-1]) for line in lines] == [("8/255", "NO"), ("16/255", "NO")]
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [("16/255", "NO"), ("32/255", "NO")]
     assert runs.splitlines()[0].split("  ")[0] == "strength"
     assert {"gradient", "converged", "strongest"} <= {line.split("  ")[0] for line in checks.splitlines()}
     assert "docs/credibility.md" in notes

@@ -71,12 +71,11 @@ def test_no_token_sees_a_later_one(name: str, at: int, size: int, word: int) -> 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [CLASSIFY, PREDICT], ids=["classify", "predict"])
 def test_how_a_batch_of_texts_is_split_changes_nothing(name: str, shape: TextShape) -> None:
-    made = build(VARIANTS.get(name), "nano", shape, [], [], seed=0).eval()  # as the images of test_build.py
+    made = model(name, shape)  # in float64: how float32 rounds differs from processor to processor
     tokens = texts([10, 10, 3, 7, 5], 10) if not shape.causal else texts([10] * 5, 10)
     whole = made(tokens)
-    size = max(1.0, float(whole.abs().max()))
     for pieces in (tokens.split(1), tokens.split(2), tokens.split([4, 1])):
-        assert (torch.cat([made(piece) for piece in pieces]) - whole).abs().max() < 1e-6 * size
+        assert (torch.cat([made(piece) for piece in pieces]) - whole).abs().max() < 1e-10
     assert torch.equal(made(tokens), whole)
 
 
