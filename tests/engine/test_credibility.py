@@ -142,6 +142,7 @@ def test_an_honest_model_gets_an_a(run: Callable[..., list[ScoreRow]]) -> None:
         assert check["samples"] > 0
 
 
+@pytest.mark.slow(80)
 def test_an_adversarially_trained_model_gets_an_a(tmp_path_factory: pytest.TempPathFactory) -> None:
     request = RunRequest(
         variants=("vit",), recipe="pgd-at", stressors=("quick-linf",), epsilons=("32/255",), samples=120, device="cpu"

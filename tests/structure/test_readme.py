@@ -55,7 +55,7 @@ def test_every_command_is_typed_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "chain", [pytest.param(chain, marks=pytest.mark.slow(25 * len(chain))) for chain in chains()], ids=itemgetter(0)
+    "chain", [pytest.param(chain, marks=pytest.mark.slow(30 * len(chain))) for chain in chains()], ids=itemgetter(0)
 )
 def test_the_commands_of_the_readme_work_in_order(
     chain: list[str], tmp_path: Path, cache: str, request: pytest.FixtureRequest
