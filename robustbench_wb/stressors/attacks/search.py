@@ -4,31 +4,40 @@ Every row of the batch is at its own step, so the device stays full until the qu
 the same forward pass that yields its gradient; iterates after the last step need no gradient and are judged together
 in forward-only batches.
 
-A ladder of radii is answered for each sample by bisection: the ball at a smaller radius lies inside the larger one, so
-that a sample broken at one radius is broken at all larger ones. A trial after the first begins where the last one came
-nearest to an error, brought into the new ball: most errors are then a few steps away. That a failed search at one
-radius would have failed at all smaller ones is assumed, not known: what is called robust at a radius was tried in full
-there or at a larger one, and at smaller radii the near miss of the larger one is tried, drawn toward the image.
+A ladder of radii is answered for each sample by trials at some of them: the ball at a smaller radius lies inside the
+larger one, so that a sample broken at one radius is broken at all larger ones. A trial after the first begins where
+the last one came nearest to an error, brought into the new ball: most errors are then a few steps away. That a failed
+search at one radius would have failed at all smaller ones is assumed, not known: what is called robust at a radius was
+tried in full there or at a larger one, and at smaller radii the near miss of the larger one is tried, drawn toward the
+image.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from robustbench_wb.norms import Norm
 from robustbench_wb.stressors.attacks.batch import Batch
+from robustbench_wb.stressors.attacks.brackets import Brackets
 from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.stressor import Job, Stressed
 
-MIDDLE, UPPER = 0.5, 0.75
-"""Where an open bracket is cut, and where after a trial that held: to hold costs all steps, to break a few, and what
-held once is likely to hold again."""
+WORTH_A_LOOK = 10
+"""Gradients of a trial from which on one at the image, to choose the radius of the first trial, saves some."""
 
 
 class Walk(Protocol):
     """What the search asks of an attack: where a run begins, what one step is, how many there are, and the ball."""
+
+    norm: ClassVar[Norm]
+
+    @property
+    def passes(self) -> tuple[int, int] | None:
+        """Forward passes and input gradients of a trial that holds."""
+        ...
 
     @property
     def iterations(self) -> int:
@@ -58,29 +67,6 @@ class Walk(Protocol):
         ...
 
 
-class _Brackets:
-    """What is known of each sample: held below ``low``, broken from ``high`` on; between them it is open."""
-
-    def __init__(self, samples: int, rungs: int) -> None:
-        self.low, self.high = [0] * samples, [rungs] * samples
-        self.tried: dict[int, int] = {}
-        """The rung of the last trial of each sample that had one."""
-
-    def next(self, index: int) -> int | None:
-        """The rung to try now; None when the sample is answered."""
-        low, high = self.low[index], self.high[index]
-        cut = UPPER if self.tried.get(index, low) < low else MIDDLE
-        return low + int(cut * (high - low)) if low < high else None
-
-    def learn(self, index: int, rung: int, broken: bool) -> None:
-        """Take in how all runs at a rung ended."""
-        self.tried[index] = rung
-        if broken:
-            self.high[index] = rung
-        else:
-            self.low[index] = rung + 1
-
-
 class _Search:
     """State of one search over one job."""
 
@@ -88,11 +74,22 @@ class _Search:
         self.attack, self.job = attack, job
         self.radii = torch.tensor(radii, dtype=job.inputs.dtype, device=job.inputs.device)
         self.oracle = Oracle(job, len(radii))
-        self.brackets = _Brackets(len(job.ids), len(radii))
+        self.brackets = Brackets(radii, len(job.ids))
         self.waiting: deque[tuple[int, int, int]] = deque()
+        if len(radii) > 1 and attack.passes is not None and attack.passes[1] >= WORTH_A_LOOK:
+            self._look()
         for index in range(len(job.ids)):
             self._ask_for(index)
-        self.active = self.unjudged = self._enter([])
+        self.active = self.unjudged = self._rows([])
+
+    def _look(self) -> None:
+        """Ask for the margin loss at every image and its gradient; both count for the largest radius."""
+        for rows in torch.split(torch.arange(len(self.job.ids)), self.job.batch):
+            batch = self._rows([(index, len(self.radii) - 1) for index in rows.tolist()])
+            answer = self.oracle.gradient(batch)
+            slope = (answer.gradient * self.attack.norm.steepest(answer.gradient)).flatten(1).sum(1)
+            for look in zip(rows.tolist(), answer.losses.tolist(), slope.tolist(), strict=True):
+                self.brackets.look(*look)
 
     def _ask_for(self, index: int) -> None:
         rung = self.brackets.next(index)
@@ -101,33 +98,32 @@ class _Search:
         else:
             self.waiting.append((index, rung, 0))
 
+    def _rows(self, places: list[tuple[int, int]], run: int = 0) -> Batch:
+        """Rows for (index, rung) pairs, standing at their images."""
+        job, device = self.job, self.job.inputs.device
+        index, rung = torch.tensor(places, dtype=torch.int64, device=device).view(-1, 2).unbind(1)
+        images = job.inputs[index]
+        return Batch(
+            index=index,
+            ids=job.ids[index],
+            labels=job.labels[index],
+            originals=images,
+            radius=self.radii[rung].view(-1, 1, 1, 1),
+            rung=rung,
+            run=torch.full_like(index, run),
+            step=torch.zeros_like(index),
+            x=images.clone(),
+            warm=torch.zeros_like(index, dtype=torch.bool),
+        )
+
     def _enter(self, queued: list[tuple[int, int, int]]) -> Batch:
         """Place queued (index, rung, run) triples at their starting points."""
-        job, device = self.job, self.job.inputs.device
-        groups = []
-        for number in sorted({run for _, _, run in queued}) or [0]:
-            rows = [(index, rung) for index, rung, run in queued if run == number]
-            index, rung = torch.tensor(rows, dtype=torch.int64, device=device).view(-1, 2).unbind(1)
-            images = job.inputs[index]
-            batch = Batch(
-                index=index,
-                ids=job.ids[index],
-                labels=job.labels[index],
-                originals=images,
-                radius=self.radii[rung].view(-1, 1, 1, 1),
-                rung=rung,
-                run=torch.full_like(index, number),
-                step=torch.zeros_like(index),
-                x=images.clone(),
-                warm=torch.zeros_like(index, dtype=torch.bool),
-            )
-            if queued:
-                if number == 0:
-                    self._warm(batch)
-                self.attack.begin(batch, job.seed)
-            groups.append(batch)
-        whole = groups[0]
-        for group in groups[1:]:
+        whole = self._rows([])
+        for number in sorted({run for _, _, run in queued}):
+            group = self._rows([(index, rung) for index, rung, run in queued if run == number], number)
+            if number == 0:
+                self._warm(group)
+            self.attack.begin(group, self.job.seed)
             whole = whole.join(group)
         return whole
 
@@ -171,15 +167,16 @@ class _Search:
 
     def settle(self, batch: Batch) -> None:
         """Rows whose run has ended: those that held get their next run, or after the last one the next rung."""
-        over = self.oracle.over(batch).tolist()
-        ended = zip(batch.index.tolist(), batch.rung.tolist(), batch.run.tolist(), over, strict=True)
-        for index, rung, run, done in ended:
+        over, height = self.oracle.over(batch), self.oracle.best[batch.rung, batch.index]
+        for index, rung, run, done, near in zip(
+            *(each.tolist() for each in (batch.index, batch.rung, batch.run, over, height)), strict=True
+        ):
             if not done and run + 1 < self.attack.runs:
                 self.waiting.append((index, rung, run + 1))
                 continue
             # A sample that cannot be searched on is closed like a broken one; it is reported as failed.
             self.oracle.spent[rung, index] = not done
-            self.brackets.learn(index, rung, done)
+            self.brackets.learn(index, rung, done, near)
             self._ask_for(index)
 
     def run(self) -> None:
@@ -202,7 +199,7 @@ class _Search:
             inherit = (oracle.broken[rung - 1] | oracle.failed[rung - 1]) & ~oracle.broken[rung]
             oracle.found[rung, inherit] = oracle.found[rung - 1, inherit]
             oracle.broken[rung] |= oracle.broken[rung - 1]
-            oracle.failed[rung] |= oracle.failed[rung - 1] & ~oracle.broken[rung]
+            oracle.failed[rung] = (oracle.failed[rung] | oracle.failed[rung - 1]) & ~oracle.broken[rung]
         return [self._answer(rung) for rung in range(last + 1)]
 
     def _shrink(self, rows: Tensor, rung: int) -> None:
@@ -210,7 +207,7 @@ class _Search:
 
         Ball and box are convex and hold the clean image, so nothing need be projected.
         """
-        batch = self._enter([(index, rung, 0) for index in rows.tolist()])
+        batch = self._rows([(index, rung) for index in rows.tolist()])
         share = self.radii[rung] / self.radii[rung + 1]
         batch.x = batch.originals + share * (self.oracle.found[rung + 1, rows] - batch.originals)
         self.oracle.logits(batch)
