@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.batch import BatchSize, batch_for
+from robustbench_wb.engine.credibility.choose import choose_probe
 from robustbench_wb.engine.credibility.grade import Outcome, grade
-from robustbench_wb.engine.credibility.probe import Probe, choose_probe
+from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.look import Look, find_layers, keep_layers

@@ -4,10 +4,10 @@ The output of the table of word vectors is exchanged; all else that a model does
 padding, positions, the token that answers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError
@@ -54,17 +54,20 @@ class WordTable:
             raise SubjectError(f"the model looks up {looked_up} word vectors, not {tuple(vectors.shape)} at once")
         return logits
 
-    def gradient(self, tokens: Tensor, vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, classes), and the gradient of each sample's own cross-entropy in its word vectors (B, L, d).
+    def gradient(self, tokens: Tensor, vectors: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes), and the gradient of each sample's own loss in its word vectors (B, L, d).
 
-        Losses are summed, never averaged: a sample's gradient does not depend on who shares its batch.
+        ``loss`` takes float32 logits to (B,). Losses are summed, never averaged: a sample's gradient does not depend on
+        who shares its batch. A model that is constant in its word vectors has gradient zero.
         """
         with torch.enable_grad():
             moving = vectors.detach().requires_grad_(True)
             logits = self.logits(tokens, moving)
-            loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, moving)
-        return logits.detach(), gradient
+            losses = loss(logits.float())
+            found: tuple[Tensor | None, ...] = (None,)
+            if losses.requires_grad:
+                found = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
+        return logits.detach(), torch.zeros_like(vectors) if found[0] is None else found[0]
 
 
 def _find(model: nn.Module) -> nn.Module:

@@ -17,7 +17,7 @@ _NUMBERS: Final = ("n", "accuracy", "low", "high", "grade")
 _NOTES: Final = (
     "robust accuracy in percent after a share of the passes of a sample that holds; at 0 % without those that a lower "
     "strength broke",
-    f"converged: at most {100 * FLAT:g} point (and one sample) fell late, that is in the second half of the first run, "
+    f"plateau: at most {100 * FLAT:g} point (and one sample) fell late, that is in the second half of the first run, "
     "and in that of the whole budget",
     MEANING,
 )
@@ -55,11 +55,11 @@ def _costs(title: str, found: Sequence[RowStrength]) -> Block:
             notes.append(f"{one.row.strength or one.row.stressor}: no curve, its record is not in the store")
             continue
         curve = one.curve
-        verdict = "yes" if curve.converged else "NO"
+        verdict = "yes" if curve.plateau else "NO"
         cells = (one.row.strength, str(curve.budget), *_percents(curve.points[:-1]), score_text(one.row), verdict)
         lines.append(cells)
     shares = [Column(f"{100 * share:g} %", "right") for share in SHARES]
-    columns = (Column("strength"), Column("passes", "right"), *shares, Column("converged"))
+    columns = (Column("strength"), Column("passes", "right"), *shares, Column("plateau"))
     return Block(title, columns, tuple(lines), tuple(notes), {"NO": "red"})
 
 

@@ -68,7 +68,7 @@ class StrengthCurve(Spec):
     """Share of samples that fell in the second half of the first run; None like an empty :attr:`first_run`."""
     lost_by_budget: float
     """Share of samples that fell in the second half of the whole budget: that of the runs, if there are several."""
-    converged: bool
+    plateau: bool
     """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample."""
 
 
@@ -108,7 +108,7 @@ def strength_curve(record: Record, lower: Record | None = None, built: Runs | No
         by_run=tuple(_point(fell, number * one) for number in runs),
         lost_by_steps=by_steps,
         lost_by_budget=lost,
-        converged=not (fell == HELD).any() or all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
+        plateau=not (fell == HELD).any() or all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
     )
 
 

@@ -24,10 +24,10 @@ def results(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], n
     return place
 
 
-def test_pgd_3_is_not_converged_and_apgd_50_is(results: str) -> None:
+def test_pgd_3_has_no_plateau_and_apgd_50_has(results: str) -> None:
     version, found = harness.strength("vit-nano", results=results)
     assert version == 1
-    verdicts = {(one.row.stressor, one.row.strength): one.curve.converged for one in found if one.curve is not None}
+    verdicts = {(one.row.stressor, one.row.strength): one.curve.plateau for one in found if one.curve is not None}
     assert verdicts == {
         ("pgd-linf", "16/255"): False,
         ("pgd-linf", "32/255"): False,
@@ -57,7 +57,7 @@ def test_as_text_and_as_json(results: str, capsys: pytest.CaptureFixture[str]) -
     assert run_cli(["show", "vit", "--strength", *part, "--results", results, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     (only,) = content["rows"]
-    assert (content["version"], only["strength"], only["curve"]["converged"]) == (1, "16/255", True)
+    assert (content["version"], only["strength"], only["curve"]["plateau"]) == (1, "16/255", True)
     assert only["curve"]["points"][-1]["accuracy"] == only["accuracy"]
     assert {"name", "value", "limit", "samples", "reason", "grade"} == set(only["checks"][0])
 

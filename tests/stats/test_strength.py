@@ -86,17 +86,17 @@ def test_steps_and_restarts_are_told_apart() -> None:
 def test_the_plateau_is_one_percent_and_one_sample(late: int, flat: bool) -> None:
     assert FLAT == 0.01
     one = fallen(*[51] * late, *[50] * 30, held=150, wrong=20 - late)
-    assert strength_curve(one).converged is flat
+    assert strength_curve(one).plateau is flat
 
 
 def test_where_nothing_holds_there_is_nothing_to_find() -> None:
-    assert strength_curve(fallen(1, 90, 95, 100)).converged
-    assert not strength_curve(fallen(1, 90, 95, 100, held=1)).converged
+    assert strength_curve(fallen(1, 90, 95, 100)).plateau
+    assert not strength_curve(fallen(1, 90, 95, 100, held=1)).plateau
 
 
 def test_an_empty_record() -> None:
     curve = strength_curve(made([], []))
-    assert (curve.budget, curve.converged, curve.points[0].accuracy) == (0, True, 0.0)
+    assert (curve.budget, curve.plateau, curve.points[0].accuracy) == (0, True, 0.0)
 
 
 def test_rows_are_joined_to_the_next_lower_strength_of_their_ladder() -> None:
@@ -147,4 +147,4 @@ def test_a_curve_of_pgd_is_the_accuracy_after_each_step_of_a_written_out_loop(
     assert curve.budget == steps + 1
     assert [point.accuracy for point in curve.points] == [accuracy[point.passes] for point in curve.points]
     assert len(set(accuracy)) > 3
-    assert not curve.converged
+    assert not curve.plateau

@@ -7,7 +7,7 @@ import pytest
 
 from robustbench_wb.engine.credibility import grade
 from robustbench_wb.engine.credibility.check import GRADES
-from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.credibility.image_probe import ImageProbe
 from robustbench_wb.stats import strength
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "credibility.md").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_every_other_limit_stands_in_its_row() -> None:
 
 
 def test_the_numbers_of_the_probe_and_the_letters() -> None:
-    text, fields = " ".join(PAGE.split()), Probe.model_fields
+    text, fields = " ".join(PAGE.split()), ImageProbe.model_fields
     assert f"first {fields['looked_at'].default} evaluated samples" in text
     assert f"PGD of {fields['steps'].default} steps" in text
     assert f"Square of {fields['queries'].default} queries" in text

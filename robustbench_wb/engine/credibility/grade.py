@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robustbench_wb.engine.credibility.check import Check, Credibility, Grade, combine
 from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.stressor import Kind, Stressor
 
 BLIND = 0.01
 """Largest share of samples without a gradient (ours; AutoAttack and the indicators allow none)."""
@@ -30,8 +30,14 @@ GAP_B, GAP_C = 0.01, 0.05
 FEW = 1
 """One sample more than a share allows is chance."""
 
-RANK: Final = {"control": 0, "single-step": 1, "white-box": 2, "ensemble": 3}
-"""What must be at least as strong as what; a black box stands beside the order."""
+WEAKER: Final[Mapping[Kind, frozenset[Kind]]] = {
+    "control": frozenset(),
+    "single-step": frozenset({"control"}),
+    "black-box": frozenset({"control"}),
+    "white-box": frozenset({"control", "single-step"}),
+    "ensemble": frozenset({"control", "single-step", "white-box"}),
+}
+"""What each must be at least as strong as."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +145,8 @@ def _spent(row: Outcome) -> Check | None:
 
 
 def _converged(row: Outcome) -> Check | None:
-    """Whether samples were still falling when the budget ended."""
-    if row.stressor.kind not in ("white-box", "ensemble"):
+    """Whether samples were still falling when the budget ended; of attacks whose passes are their effort."""
+    if row.stressor.kind not in ("white-box", "ensemble") or row.stressor.passes is None:
         return None
     passes, fell, n = row.record.forwards, row.broken & (row.record.forwards > 0), int(row.tried.sum())
     budget = int(passes.max(initial=0))
@@ -151,8 +157,8 @@ def _converged(row: Outcome) -> Check | None:
 
 def _order(row: Outcome, beside: Sequence[Outcome]) -> Check | None:
     """No weaker attack may break what this one does not."""
-    rank = RANK.get(row.stressor.kind or "", -1)
-    weaker = [other for other in beside if RANK.get(other.stressor.kind or "", rank) < rank]
+    below = WEAKER[row.stressor.kind] if row.stressor.kind is not None else frozenset()
+    weaker = [other for other in beside if other.stressor.kind in below]
     if not weaker:
         return None
     n = int(row.tried.sum())

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from robustbench_wb.engine.credibility.check import Credibility
+from robustbench_wb.engine.credibility.choose import choose_probe
 from robustbench_wb.engine.credibility.grade import Outcome, grade
-from robustbench_wb.engine.credibility.probe import choose_probe
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.record import Record
 from robustbench_wb.stressors.catalogue import parse_stressor

@@ -60,7 +60,7 @@ def slope(patient: Patient) -> Finding:
     name = "finite differences"
     if not patient.images:
         return Finding(check=name, verdict="skipped", measured="token ids have no gradient")
-    error, kind, tolerance = slope_error(patient.model, patient.few)
+    error, kind, tolerance = slope_error(patient.model, inside_box(patient.few))
     if error is None:
         return Finding(check=name, verdict="skipped", measured="there is no gradient to compare")
     measured = f"median error {error:.1e} of the typical slope ({kind})"
@@ -70,8 +70,13 @@ def slope(patient: Patient) -> Finding:
     return Finding(check=name, verdict="fail", measured=measured, fix=fix)
 
 
-def slope_error(model: nn.Module, images: Tensor) -> tuple[float | None, str, float]:
-    """How far the gradient of images (B, C, H, W) in [0, 1] is from central differences along random directions.
+def inside_box(images: Tensor) -> Tensor:
+    """Images without black and white: on the edge of the box [0, 1] a model that clips has two slopes."""
+    return 0.1 + 0.8 * images
+
+
+def slope_error(model: nn.Module, inputs: Tensor) -> tuple[float | None, str, float]:
+    """How far the gradient of inputs (B, ...) is from central differences along random directions.
 
     Returns:
         The median error as a share of the typical slope (None: there is no gradient), the number format in which it was
@@ -80,23 +85,21 @@ def slope_error(model: nn.Module, images: Tensor) -> tuple[float | None, str, fl
     Raises:
         MeasurementError: the model raised.
     """
-    # Inside the box: on its edge, at black and white pixels, a model that clips has two slopes.
-    images = 0.1 + 0.8 * images
     try:
         with one_line("float64"):
-            error = _median_error(deepcopy(model).double(), images.double(), STEP)
+            error = _median_error(deepcopy(model).double(), inputs.double(), STEP)
     except MeasurementError:  # not every model can be converted; it is then asked in its own number format
         error = None
     if error is not None and error <= TOLERANCE:
         return error, "float64", TOLERANCE
     # A cast inside to float32 makes tiny steps noise, which must not be taken for a wrong gradient.
-    coarse = _median_error(model, images, STEP_32)
+    coarse = _median_error(model, inputs, STEP_32)
     return coarse, "float32", TOLERANCE_32
 
 
-def _median_error(model: nn.Module, images: Tensor, step: float) -> float | None:
+def _median_error(model: nn.Module, start: Tensor, step: float) -> float | None:
     """|difference quotient - slope| over the slope that a random direction has on average; median over samples."""
-    inputs = images.clone().requires_grad_(True)
+    inputs = start.clone().requires_grad_(True)
     logits = _forward(model, inputs)
     weights = _weights(logits)
     if not logits.requires_grad:
@@ -109,14 +112,14 @@ def _median_error(model: nn.Module, images: Tensor, step: float) -> float | None
     if float(typical.max()) == 0:
         return None
     errors = []
-    ids = torch.arange(len(images), device=images.device)
+    ids = torch.arange(len(start), device=start.device)
     for number in range(DIRECTIONS):
-        direction = rng.normal(ids, tuple(images.shape[1:]), 0, "doctor-direction", number).double()
-        direction /= direction.flatten(1).norm(dim=1)[:, None, None, None]
-        move = (step * direction).to(images.dtype)
+        direction = rng.normal(ids, tuple(start.shape[1:]), 0, "doctor-direction", number).double()
+        direction /= direction.flatten(1).norm(dim=1).view(-1, *[1] * (start.ndim - 1))
+        move = (step * direction).to(start.dtype)
         with torch.no_grad():
-            ahead = (_forward(model, images + move).double() * weights).sum(1)
-            behind = (_forward(model, images - move).double() * weights).sum(1)
+            ahead = (_forward(model, start + move).double() * weights).sum(1)
+            behind = (_forward(model, start - move).double() * weights).sum(1)
         quotient = (ahead - behind) / (2 * step)
         errors.append((quotient - (gradient * direction.flatten(1)).sum(1)).abs() / typical.clamp(min=1e-30))
     return float(torch.cat(errors).median())

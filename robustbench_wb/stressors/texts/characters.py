@@ -16,6 +16,7 @@ class CharacterEdits(Greedy):
     """
 
     name: ClassVar[str] = "character-edits"
+    changes: ClassVar[str] = "letters"
 
     def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
         """Misspelt forms of a word."""

@@ -6,6 +6,7 @@ move, before positions are added; those of padding and special tokens stay.
 
 from abc import abstractmethod
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,8 +18,10 @@ from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.losses import cross_entropy
 from robustbench_wb.stressors.ids import Ids, ids_of
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Job, Kind, Stressed, Stressor
+from robustbench_wb.stressors.texts.met import Met
 
 ROUNDING = 1e-5
 """Share of the radius, and of a vector's largest value, by which float32 may carry it over the edge of its ball."""
@@ -33,6 +36,7 @@ class EmbeddingAttack(Stressor):
 
     axis: ClassVar[str | None] = "eps"
     modality = "labelled"
+    kind: ClassVar[Kind | None] = "white-box"
     norm: ClassVar[Norm]
 
     eps: Exact = Field(gt=0)
@@ -42,6 +46,16 @@ class EmbeddingAttack(Stressor):
     def adversarial(self) -> bool:
         """Always: it looks for errors."""
         return True
+
+    @property
+    def threat(self) -> tuple[str, str]:
+        """The ball of a word."""
+        return (f"embedding-{self.norm.name}", self.strength)
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Every step asks for a gradient; where the last one leads is looked at."""
+        return self.iterations + 1, self.iterations
 
     @property
     def iterations(self) -> int:
@@ -108,6 +122,7 @@ class _Search:
         self.backwards = torch.zeros_like(self.forwards)
         self.broken = torch.zeros_like(job.ids, dtype=torch.bool)
         self.failed = torch.zeros_like(self.broken)
+        self.met = Met(len(job.ids))
 
     def pass_over(self, alive: Tensor, moving: bool) -> Tensor:
         """Judge where samples stand and, ``moving``, take a step; which of ``alive`` are still correct, bool."""
@@ -116,8 +131,11 @@ class _Search:
             rows = alive[part]
             current = self.vectors[rows, : tokens.shape[1]]
             if moving:
-                logits, gradient = self.table.gradient(tokens, current, self.job.labels[rows])
+                logits, gradient = self.table.gradient(
+                    tokens, current, partial(cross_entropy, labels=self.job.labels[rows])
+                )
                 usable = torch.isfinite(gradient).flatten(1).all(1)
+                self.met.see(rows, gradient)
                 self.backwards[rows] += 1
             else:
                 with torch.no_grad():
@@ -147,6 +165,8 @@ class _Search:
         self.vectors[rows, :width] = current
 
     def result(self) -> Stressed:
+        held = ~self.broken & ~self.failed
+        full = held & (self.forwards == self.attack.passes[0])
         return Stressed(
             inputs=self.job.inputs,
             forwards=self.forwards.cpu().numpy(),
@@ -154,6 +174,7 @@ class _Search:
             broken=self.broken.cpu().numpy(),
             failed=self.failed.cpu().numpy(),
             vectors=self.vectors,
+            evidence={"held": int(held.sum()), "held_to_the_end": int(full.sum()), **self.met.evidence()},
         )
 
 
@@ -174,6 +195,8 @@ def _flat(words: Tensor) -> Tensor:
 
 class EmbeddingFgsm(EmbeddingAttack):
     """One step of length eps along the steepest direction, from the word itself."""
+
+    kind = "single-step"
 
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
         """The words."""

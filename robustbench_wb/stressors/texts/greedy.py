@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from robustbench_wb.models.tokenizer import Span
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import Job, Kind, Stressed
 from robustbench_wb.stressors.texts.search import Rate, Search, replace_words, seen_words
 from robustbench_wb.tasks.lexicon import find_words
 
@@ -21,6 +22,8 @@ class Greedy(Rate):
     form with the greatest loss is kept if it is greater than before. Where as many words are changed as allowed, the
     word that is tried takes the place of the one changed last.
     """
+
+    kind: ClassVar[Kind | None] = "black-box"
 
     queries: int = Field(default=100, ge=3)
     """Most forward passes for one sample."""

@@ -1,17 +1,20 @@
 """HotFlip on words (Ebrahimi, Rao, Lowd & Dou 2018, arXiv 1712.06751): swaps that a gradient points at."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.word_table import WordTable
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.attacks.losses import cross_entropy
+from robustbench_wb.stressors.stressor import Job, Kind, Stressed
+from robustbench_wb.stressors.texts.met import Met
 from robustbench_wb.stressors.texts.search import Budget, Search, replace_words, token_places, token_words
 from robustbench_wb.tasks.lexicon import find_words
 
@@ -30,6 +33,7 @@ class HotFlip(Budget):
     """
 
     name: ClassVar[str] = "hotflip"
+    kind: ClassVar[Kind | None] = "white-box"
 
     candidates: int = Field(default=16, ge=1)
     """Swaps that are tried with the model before each is chosen."""
@@ -42,7 +46,7 @@ class HotFlip(Budget):
             rows = search.alive()
             taken = search.improve(rows, scorer.options(rows))
             search.end([row for row in rows if row not in taken])
-        return search.result()
+        return replace(search.result(), evidence=scorer.met.evidence())
 
 
 class _Scorer:
@@ -54,6 +58,7 @@ class _Scorer:
         self.words, ids = token_words(search.job)
         self.ids = torch.from_numpy(ids).to(search.job.inputs.device)
         self.vectors = self.table.vectors(self.ids)
+        self.met = Met(len(search.texts))
 
     def options(self, rows: Sequence[int]) -> list[list[str]]:
         """For each sample its text with one more swap, for each of the swaps with the highest scores."""
@@ -89,10 +94,11 @@ class _Scorer:
         """Of the loss in the word vectors; samples without a finite one have failed."""
         search = self.search
         labels = search.job.labels[torch.tensor(rows, device=tokens.device)]
-        logits, gradient = self.table.gradient(tokens, current, labels)
+        logits, gradient = self.table.gradient(tokens, current, partial(cross_entropy, labels=labels))
         search.forwards[rows] += 1
         search.backwards[rows] += 1
-        search.losses[rows] = F.cross_entropy(logits.float(), labels, reduction="none").cpu().numpy()
+        search.losses[rows] = cross_entropy(logits.float(), labels).cpu().numpy()
+        self.met.see(torch.tensor(rows), gradient)
         usable = torch.isfinite(logits).all(1) & torch.isfinite(gradient).flatten(1).all(1)
         search.fail([row for row, fine in zip(rows, usable.tolist(), strict=True) if not fine])
         return gradient.nan_to_num()

@@ -40,10 +40,17 @@ class WordAttack(Stressor):
     """Changes some words of a text into others; the characters between words, and the number of words, stay."""
 
     modality = "text"
+    changes: ClassVar[str]
+    """What a word may become: attacks that share it, and the strength, have the same threat model."""
 
     def adversarial(self) -> bool:
         """Always: it looks for errors."""
         return True
+
+    @property
+    def threat(self) -> tuple[str, str]:
+        """The words that may be changed, and how many."""
+        return (self.changes, self.strength)
 
     @abstractmethod
     def allowed(self, words: int) -> int:
@@ -90,6 +97,7 @@ class Budget(WordAttack):
     """A word attack whose strength is a number of words. Words are swapped for others that are one token, too."""
 
     axis: ClassVar[str | None] = "budget"
+    changes: ClassVar[str] = "one-token words"
 
     budget: int = Field(ge=1)
     """Most words that are swapped in a text."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import Job, Kind, Stressed
 from robustbench_wb.stressors.texts.greedy import Greedy
 from robustbench_wb.stressors.texts.search import (
     Budget,
@@ -26,6 +26,7 @@ class WordSubstitution(Greedy):
     """
 
     name: ClassVar[str] = "word-substitution"
+    changes: ClassVar[str] = "words"
 
     def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
         """Drawn words."""
@@ -39,6 +40,8 @@ class WordSubstitution(Greedy):
 
 class _Draws(WordAttack):
     """Words swapped at random, a few times over: a sample is broken when any of the draws breaks it."""
+
+    kind: ClassVar[Kind | None] = "control"
 
     draws: int = Field(default=20, ge=1)
     """Texts that are drawn for a sample. The worst counts."""
@@ -76,6 +79,7 @@ class RandomSwap(_Draws, Rate):
     """The control of word-substitution and character-edits at the same rate."""
 
     name: ClassVar[str] = "random-swap"
+    changes: ClassVar[str] = "words"
 
 
 class RandomFlip(_Draws, Budget):

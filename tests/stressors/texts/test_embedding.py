@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from robustbench_wb.errors import MeasurementError, SubjectError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.stressors.attacks.losses import cross_entropy
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.ids import Ids
 from robustbench_wb.stressors.stressor import Job
@@ -57,7 +59,7 @@ def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: Mak
     try:
         table = WordTable(encoder)
         vectors = table.vectors(job.inputs)
-        _, gradient = table.gradient(job.inputs, vectors, job.labels)
+        _, gradient = table.gradient(job.inputs, vectors, partial(cross_entropy, labels=job.labels))
         generator = torch.Generator().manual_seed(0)
         for _ in range(5):
             way = torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
@@ -82,7 +84,7 @@ def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sent
         start = attack.start(clean[0], ids, job.seed, radius)[None]
         current = torch.where(real, clean + (start - clean).clamp(-radius, radius), clean)
         for step in range(6):
-            logits, gradient = table.gradient(tokens, current, label)
+            logits, gradient = table.gradient(tokens, current, partial(cross_entropy, labels=label))
             if int(logits.argmax()) != int(label) or step == 5:
                 break
             moved = clean + (current + radius / 4 * gradient.sign() - clean).clamp(-radius, radius)

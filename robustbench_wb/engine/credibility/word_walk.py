@@ -1,0 +1,48 @@
+"""A black box in the balls of word vectors, for the probe: it needs answers only, and so cannot be blinded."""
+
+import torch
+from torch import Tensor
+
+from robustbench_wb import rng
+from robustbench_wb.models.inputs import batches
+from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.stressors.attacks.losses import margin
+from robustbench_wb.stressors.ids import ids_of
+from robustbench_wb.stressors.share import POSITIVE
+from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.texts.embedding import word_deviation
+
+
+@torch.no_grad()
+def word_walk(job: Job, eps: float, queries: int) -> Tensor:
+    """Which samples fall, bool (N,): one word at a time goes to the corner of its ball nearest to another word.
+
+    A random search in the manner of the square attack (Andriushchenko et al. 2020): word and goal are drawn, and the
+    step is kept if the margin loss has grown. ``eps`` is a Linf radius in standard deviations of the table.
+    """
+    table, ids = WordTable(job.model), ids_of(job)
+    real = ids.ordinary(job.inputs)
+    radius = eps * word_deviation(table, ids, job.inputs.device)
+    every = torch.arange(ids.vocabulary, device=job.inputs.device)
+    goals = table.vectors(every[ids.ordinary(every)])
+    clean = table.vectors(job.inputs)
+    best, count = clean.clone(), real.sum(1)
+    places = real.int().argsort(stable=True, dim=1, descending=True)  # columns of the words, in front
+    height = torch.full(job.ids.shape, -torch.inf, device=job.inputs.device)
+    broken = torch.zeros_like(height, dtype=torch.bool)
+    for query in range(queries):
+        rows = torch.nonzero(~broken & (count > 0))[:, 0]
+        if not len(rows):
+            break
+        drawn = rng.words(job.ids[rows], 2, job.seed, "word-walk", query) & POSITIVE
+        columns = places[rows, drawn[:, 0] % count[rows]]
+        tried, words = best[rows], clean[rows, columns]
+        tried[torch.arange(len(rows)), columns] = words + radius * (goals[drawn[:, 1] % len(goals)] - words).sign()
+        for part, tokens in batches(job.inputs[rows], job.batch):
+            here = rows[part]
+            logits = table.logits(tokens, tried[part, : tokens.shape[1]]).float()
+            found = torch.where(torch.isfinite(logits).all(1), margin(logits, job.labels[here]), -torch.inf)
+            better = found > height[here]
+            best[here[better]], height[here[better]] = tried[part][better], found[better]
+            broken[here] = found > 0
+    return broken

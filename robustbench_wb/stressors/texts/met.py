@@ -1,0 +1,30 @@
+"""Whether an attack met gradients that lead somewhere: what credibility is graded by."""
+
+import torch
+from torch import Tensor
+
+from robustbench_wb.stressors.attacks.oracle import TINY
+
+
+class Met:
+    """For each sample, whether it was asked for a gradient, and whether one was zero or tiny in all entries."""
+
+    def __init__(self, samples: int) -> None:
+        self.asked, self.zero, self.tiny = (torch.zeros(samples, dtype=torch.bool) for _ in range(3))
+
+    def see(self, rows: Tensor, gradient: Tensor) -> None:
+        """Take in the gradients (B, L, d) of some samples (B,)."""
+        if not len(rows):
+            return
+        rows, largest = rows.cpu(), gradient.abs().flatten(1).amax(1).cpu()
+        self.asked[rows] = True
+        self.zero[rows] |= largest == 0
+        self.tiny[rows] |= (largest > 0) & (largest < TINY)
+
+    def evidence(self) -> dict[str, int]:
+        """Numbers of samples; they add up over jobs."""
+        return {
+            "gradients": int(self.asked.sum()),
+            "zero_gradients": int(self.zero.sum()),
+            "tiny_gradients": int(self.tiny.sum()),
+        }

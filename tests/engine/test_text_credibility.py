@@ -1,0 +1,149 @@
+"""Planted fake defences of a text classifier are seen through, an honest one is not accused: through the front door."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.progress import Silent
+from robustbench_wb.store.rows import ScoreRow
+
+DEFENCES = '''
+import torch
+from torch import nn
+
+
+class Dead(torch.autograd.Function):
+    @staticmethod
+    def forward(context, vectors):
+        return vectors.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return torch.zeros_like(gradient)
+
+
+class Honest(nn.Module):
+    """The mean of the word vectors, then a linear map."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.table, self.head = nn.Embedding(shape.vocabulary, 16), nn.Linear(16, shape.classes)
+
+    def get_input_embeddings(self):
+        return self.table
+
+    def defend(self, vectors):
+        return vectors
+
+    def forward(self, tokens):
+        keep = (tokens != 0).float()[:, :, None]
+        return self.head((self.defend(self.table(tokens)) * keep).sum(1) / keep.sum(1).clamp(min=1))
+
+
+class ZeroGradient(Honest):
+    def defend(self, vectors):
+        return Dead.apply(vectors)
+
+
+class Quantised(Honest):
+    def defend(self, vectors):
+        return (4 * vectors).round() / 4
+
+
+class Scaled(Honest):
+    def forward(self, tokens):
+        return 1000 * super().forward(tokens)
+
+
+class Noisy(Honest):
+    def defend(self, vectors):
+        return vectors + 0.5 * torch.randn_like(vectors)
+
+
+class NoGrad(Honest):
+    def forward(self, tokens):
+        with torch.no_grad():
+            votes = super().forward(tokens).argmax(1)
+        return nn.functional.one_hot(votes, self.head.out_features).float()
+
+
+class Probabilities(Honest):
+    def forward(self, tokens):
+        return super().forward(tokens).softmax(1)
+'''
+pytestmark = pytest.mark.slow
+STRESSORS = (
+    "embedding-fgsm-linf;eps=1/4",
+    "embedding-pgd-linf;eps=1/4",
+    "hotflip;budget=1",
+    "random-flip;budget=1;draws=20",
+    "word-substitution;rate=1/10;queries=30",
+)
+
+
+@pytest.fixture(scope="module")
+def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[ScoreRow]]:
+    """A function that attacks a class of the file above with the weights of the honest one."""
+    folder: Path = tmp_path_factory.mktemp("text-defences")
+    (folder / "defences.py").write_text(DEFENCES)
+    job = Prepared(
+        RunRequest(suite="adversarial-text", variants=(f"{folder / 'defences.py'}:Honest",), device="cpu"), Silent()
+    )
+    model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors"
+    )
+
+    def attack(name: str, samples: int = 120, stressors: tuple[str, ...] = STRESSORS) -> list[ScoreRow]:
+        request = RunRequest(
+            tasks=("sentences",),
+            variants=(f"{folder / 'defences.py'}:{name}",),
+            checkpoint=str(folder / "weights.safetensors"),
+            stressors=stressors,
+            samples=samples,
+            device="cpu",
+        )
+        return harness.run(request, str(folder / "results")).rows[1:]
+
+    return attack
+
+
+def failed(row: ScoreRow) -> dict[str, str]:
+    """Grades of the checks that did not pass, by name."""
+    return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}
+
+
+@pytest.mark.parametrize(
+    ("defence", "grade", "reasons"),
+    [
+        ("ZeroGradient", "F", {"gradient", "large ball", "black box"}),
+        ("Quantised", "F", {"gradient", "large ball", "black box"}),
+        ("NoGrad", "F", {"gradient", "large ball"}),
+        ("Scaled", "F", {"cross-entropy", "black box"}),
+        ("Probabilities", "C", {"logits"}),
+        ("Noisy", "C", {"deterministic"}),
+    ],
+)
+def test_a_fake_defence_is_named_in_every_row(
+    defence: str, grade: str, reasons: set[str], run: Callable[..., list[ScoreRow]]
+) -> None:
+    for row in run(defence):
+        assert row.status == "ok", row.reason
+        assert row.grade == grade, failed(row)
+        assert reasons <= failed(row).keys(), failed(row)
+
+
+def test_an_honest_model_loses_nothing_but_the_ensemble(run: Callable[..., list[ScoreRow]]) -> None:
+    fgsm, pgd, hotflip, flip, words = run("Honest")
+    for row in (pgd, hotflip, words):
+        assert set(failed(row)) == {"strongest"}, failed(row)
+        assert row.grade == "B"
+        assert all(check["samples"] > 0 for check in json.loads(row.checks))
+    assert (fgsm.accuracy or 0) >= (pgd.accuracy or 0)
+    assert (flip.accuracy or 0) >= (hotflip.accuracy or 0)
