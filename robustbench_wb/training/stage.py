@@ -19,6 +19,7 @@ from robustbench_wb.training.checkpoint import Card, load_checkpoint, save_check
 from robustbench_wb.training.loop import TrainingData, make_optimizer, steps_in, train
 from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
+from robustbench_wb.training.turn import turn
 
 _log = logging.getLogger(__name__)
 NOT_TRAINED = "not trained yet"
@@ -85,11 +86,15 @@ def obtain(
         return Trained(found[0], found[1].weights, found[1].seconds, fresh=False)
     if not may_train:
         raise SubjectError(NOT_TRAINED)
-    card = _train(build(), identity, split, device, path, label, progress)
-    found = load_checkpoint(path)
+    with turn(path.stem, label):
+        found = _find(path) if path.exists() else None
+        fresh = found is None
+        if fresh:
+            _train(build(), identity, split, device, path, label, progress)
+            found = load_checkpoint(path)
     if found is None:
         raise CheckpointError(f"checkpoint {path} vanished right after it was written")
-    return Trained(found[0], card.weights, card.seconds, fresh=True)
+    return Trained(found[0], found[1].weights, found[1].seconds, fresh)
 
 
 def _find(path: Path) -> tuple[dict[str, Tensor], Card] | None:
