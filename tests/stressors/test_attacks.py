@@ -177,6 +177,8 @@ def test_no_samples_no_work(job: Callable[..., Job]) -> None:
     for signature in ATTACKS:
         stressed = parse_stressor(signature).apply(empty)
         assert stressed.inputs.shape == (0, 1, 8, 8)
+    rungs = [parse_stressor(f"pgd-linf;eps={level}/255") for level in (4, 8)]
+    assert [len(stressed.inputs) for stressed in rungs[0].sweep(empty, rungs)] == [0, 0]
 
 
 def test_active_set_spends_less_than_the_full_budget(job: Callable[..., Job]) -> None:

@@ -18,7 +18,7 @@ from robustbench_wb.stressors.stressor import Kind, Stressor
 BLIND = 0.01
 """Largest share of samples without a gradient (ours; AutoAttack and the indicators allow none)."""
 LARGE_BALL = 0.05
-"""Largest share of samples that may hold where every image is allowed (ours; the indicators allow none)."""
+"""Largest share of samples that may hold where everything is allowed (ours; the indicators allow none)."""
 BLACK_BOX = 0.02
 """Largest share of samples that only the black box breaks (ours; AutoAttack: 0.002 of the test set)."""
 LATE, LATE_SHARE = 0.01, 0.1
@@ -108,7 +108,7 @@ def _of_subject(probe: Mapping[str, float]) -> list[Check]:
         _check("cross-entropy", blind_ce / n, BLIND, n, "C", f"no gradient of the cross-entropy at {blind_ce} of {n}"),
         _check("gradient", blind / n, BLIND, n, "F", f"no gradient of the margin at {blind} of {n}"),
         _check("slope", sloped, 0, int(probe["slopes"]), "F", f"the gradient {slope}"),
-        _check("large ball", far / n, LARGE_BALL, n, "F", f"{far} of {n} hold where every image is allowed"),
+        _check("large ball", far / n, LARGE_BALL, n, "F", f"{far} of {n} hold where everything is allowed"),
         _check("black box", (black - FEW) / n, BLACK_BOX, n, "F", f"{black} of {n} fall without gradients only"),
     ]
 

@@ -84,11 +84,12 @@ class _Search:
 
     def _look(self) -> None:
         """Ask for the margin loss at every image and its gradient; both count for the largest radius."""
-        for rows in torch.split(torch.arange(len(self.job.ids)), self.job.batch):
-            batch = self._rows([(index, len(self.radii) - 1) for index in rows.tolist()])
-            answer = self.oracle.gradient(batch)
+        everyone = range(len(self.job.ids))
+        for first in everyone[:: self.job.batch]:
+            rows = everyone[first : first + self.job.batch]
+            answer = self.oracle.gradient(self._rows([(index, len(self.radii) - 1) for index in rows]))
             slope = (answer.gradient * self.attack.norm.steepest(answer.gradient)).flatten(1).sum(1)
-            for look in zip(rows.tolist(), answer.losses.tolist(), slope.tolist(), strict=True):
+            for look in zip(rows, answer.losses.tolist(), slope.tolist(), strict=True):
                 self.brackets.look(*look)
 
     def _ask_for(self, index: int) -> None:
