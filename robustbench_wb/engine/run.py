@@ -7,7 +7,7 @@ from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.record import Measured
 from robustbench_wb.engine.shortcuts import shortcut_plans
-from robustbench_wb.engine.work import costs, ladder_work, plan_work
+from robustbench_wb.engine.work import Cost, costs, plan_work
 from robustbench_wb.engine.workers import Unit, share_out
 from robustbench_wb.progress import Tied, Whole
 
@@ -42,10 +42,6 @@ class _Part:
             self.found |= self.bench.measure(self.plan, left.__contains__)
         return self.bench.graded([cell for ladder in ladders for cell in self.found[ladder]], self.evidence)
 
-    def work(self, ladder: Ladder) -> float:
-        """Seconds of a ladder, as a forecast has them."""
-        return ladder_work(ladder, len(self.bench.samples), self.bench.cost(self.plan))
-
 
 def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
     """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others.
@@ -63,11 +59,13 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
             parts += [_Part(bench, plan, (number, place)) for place, plan in enumerate(subjects)]
         for part in parts:
             part.begin(alone=job.request.workers == 1)
-        _share_out(job, ledger, parts, whole)
+        _share_out(job, ledger, parts, trial, whole)
         return [cell for part in parts for cell in part.end()]
 
 
-def _share_out(job: Prepared, ledger: Ledger, parts: list[_Part], whole: Whole) -> None:
+def _share_out(
+    job: Prepared, ledger: Ledger, parts: list[_Part], trial: list[Mapping[str, Cost]], whole: Whole
+) -> None:
     """Have others measure what was left to them."""
     units = {
         Unit(*part.place, ladders.index(ladder)): (part, ladder)
@@ -78,8 +76,7 @@ def _share_out(job: Prepared, ledger: Ledger, parts: list[_Part], whole: Whole) 
     if not units:
         return
     with job.progress.stage(f"cells by {job.request.workers} workers", len(units), "ladders") as advance:
-        for unit, cells in share_out(job.request, ledger, list(units)):
+        for unit, cells in share_out(job.request, ledger, list(units), trial, whole):
             part, ladder = units[unit]
             part.found[ladder] = cells
             advance(1)
-            whole.did(part.work(ladder))

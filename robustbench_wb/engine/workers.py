@@ -9,8 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +20,14 @@ from robustbench_wb.engine.bench import Bench, Ledger
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.record import Measured
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.progress import Nothing, Silent, Tied
+from robustbench_wb.engine.work import Cost
+from robustbench_wb.progress import Silent, Tied, Whole
 
 if TYPE_CHECKING:
-    from multiprocessing.sharedctypes import Synchronized
+    from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
 
 _log = logging.getLogger(__name__)
+TELL_SECONDS = 1.0
 
 
 class Unit(NamedTuple):
@@ -39,22 +41,37 @@ class Unit(NamedTuple):
     """Its number among those of the subject."""
 
 
-def share_out(request: RunRequest, ledger: Ledger, units: Sequence[Unit]) -> Iterator[tuple[Unit, list[Measured]]]:
+def share_out(
+    request: RunRequest, ledger: Ledger, units: Sequence[Unit], trial: Sequence[Mapping[str, Cost]], whole: Whole
+) -> Iterator[tuple[Unit, list[Measured]]]:
     """Measure units in as many processes as the request says, and give each as it is done.
 
     Those of a process that died are not given, nor are those that were waiting then: whoever asked measures them.
+
+    Args:
+        trial: what a sample of each subject costs, by task.
+        whole: told every second what was done, in the seconds that ``trial`` foretold.
     """
     count = min(request.workers, len(units))
     context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
     threads = max(1, torch.get_num_threads() // count)
     numbers = context.Value("i", 0)
-    given = (request, ledger, threads, numbers)
+    sums = context.Array("d", 2)
+    given = (request, ledger, threads, numbers, trial, sums)
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, context, _begin, given) as pool:
         try:
             waiting = {pool.submit(_measure, unit): unit for unit in units}
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
+            pending = set(waiting)
+            while pending:
+                done, pending = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
+                with sums.get_lock():
+                    did, spared = sums[0], sums[1]
+                    sums[:] = [0.0, 0.0]
+                whole.did(did)
+                whole.spared(spared)
+                for future in done:
+                    yield waiting[future], future.result()
         except BrokenProcessPool:
             _log.warning("a worker died: what it was to measure is measured without workers")
         except BaseException:
@@ -64,15 +81,42 @@ def share_out(request: RunRequest, ledger: Ledger, units: Sequence[Unit]) -> Ite
             raise
 
 
+class _Far:
+    """The whole, seen from another process: work is added up until the parent fetches the sums."""
+
+    def __init__(self, sums: "SynchronizedArray[float]") -> None:
+        self.sums, self.tells = sums, False
+
+    def did(self, work: float) -> None:
+        """Add to the first sum."""
+        self._add(0, work)
+
+    def spared(self, work: float) -> None:
+        """Add to the second."""
+        self._add(1, work)
+
+    def _add(self, place: int, work: float) -> None:
+        if self.tells:
+            with self.sums.get_lock():
+                self.sums[place] += work
+
+
 class _Worker:
     """What one of the processes keeps from unit to unit."""
 
-    def __init__(self, request: RunRequest, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        ledger: Ledger,
+        trial: Sequence[Mapping[str, Cost]],
+        sums: "SynchronizedArray[float]",
+    ) -> None:
         self.job = Prepared(request, Silent(), may_train=False)
-        progress = Tied(Silent(), Nothing())
+        self.far = _Far(sums)
+        progress = Tied(Silent(), self.far)
         self.benches = [
-            Bench(self.job, ledger, task, dataset, progress, {})
-            for task, dataset in zip(self.job.plan.tasks, self.job.datasets, strict=True)
+            Bench(self.job, ledger, task, dataset, progress, own)
+            for task, dataset, own in zip(self.job.plan.tasks, self.job.datasets, trial, strict=True)
         ]
 
     def measure(self, unit: Unit) -> list[Measured]:
@@ -80,13 +124,25 @@ class _Worker:
         bench = self.benches[unit.task]
         plan = bench.task.subjects[unit.subject]
         ladder = bench.ladders(plan)[unit.ladder]
-        return dict(bench.measure(plan, ladder.__eq__))[ladder]
+        found = {}
+        for other, cells in bench.measure(plan, ladder.__eq__):
+            found[other] = cells
+            self.far.tells = True  # subject and clean cell, which come first, were the parent's work
+        self.far.tells = False
+        return found[ladder]
 
 
 _worker: _Worker
 
 
-def _begin(request: RunRequest, ledger: Ledger, threads: int, numbers: "Synchronized[int]") -> None:
+def _begin(
+    request: RunRequest,
+    ledger: Ledger,
+    threads: int,
+    numbers: "Synchronized[int]",
+    trial: Sequence[Mapping[str, Cost]],
+    sums: "SynchronizedArray[float]",
+) -> None:
     """Make this process a worker. Ctrl-C is the parent's to answer, and without a parent there is nothing to do."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -97,7 +153,7 @@ def _begin(request: RunRequest, ledger: Ledger, threads: int, numbers: "Synchron
     cards = torch.cuda.device_count()
     if request.device in ("auto", "cuda") and cards > 1:
         request = request.model_copy(update={"device": f"cuda:{number % cards}"})
-    _worker = _Worker(request, ledger)
+    _worker = _Worker(request, ledger, trial, sums)
 
 
 def _end_with_parent() -> None:

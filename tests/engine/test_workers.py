@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,11 @@ from linear_model import LINEAR
 
 from robustbench_wb.cli import harness
 from robustbench_wb.engine import run as carried_out
+from robustbench_wb.engine.bench import NoLedger
+from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.progress import Advance, Silent, Whole
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.rows import ScoreRow
 
@@ -38,6 +43,15 @@ class Deadly(Linear):
 
 def deadly(shape):
     return Deadly(shape)
+
+class Sluggish(Linear):
+    def forward(self, images):
+        if images.requires_grad and multiprocessing.parent_process() is not None:
+            time.sleep(0.05)
+        return super().forward(images)
+
+def sluggish(shape):
+    return Sluggish(shape)
 
 class Slow(Linear):
     def forward(self, images):
@@ -118,6 +132,42 @@ def test_what_a_dead_worker_leaves_is_measured_without_it(model: str, tmp_path: 
     shared = harness.run(asked.model_copy(update={"workers": 2}), str(tmp_path / "shared"))
     assert shared.exit_code == ExitCode.OK
     assert numbers(shared.rows) == numbers(alone.rows)
+
+
+class Recorded(Silent):
+    """Progress that remembers what it was told of the whole, and when a ladder was done."""
+
+    def __init__(self) -> None:
+        self.planned, self.told = 0.0, 0.0
+        self.events: list[str] = []
+
+    @contextmanager
+    def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        yield lambda count: self.events.append(unit)
+
+    @contextmanager
+    def overall(self, label: str, work: float) -> Iterator[Whole]:
+        self.planned = work
+        yield self
+
+    def did(self, work: float) -> None:
+        self.told += work
+        if work > 0:
+            self.events.append("work")
+
+    def spared(self, work: float) -> None:
+        self.told += work
+
+
+def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
+    heard = Recorded()
+    stressors = ("pgd-linf;eps=1/255;steps=30;loss=ce", "fgsm-linf;eps=1/255")
+    job = Prepared(request(model, "sluggish", stressors=stressors, workers=2, batch=8), heard)
+    carried_out.measure_all(job, NoLedger())
+    longest = len(heard.events) - heard.events[::-1].index("ladders")
+    between = heard.events[heard.events.index("ladders") : longest]
+    assert between.count("work") > 1
+    assert heard.told == pytest.approx(heard.planned)
 
 
 def alive(pid: int) -> bool:
