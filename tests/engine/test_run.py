@@ -182,7 +182,7 @@ def test_two_models_of_one_file_are_never_taken_for_each_other(model: Callable[.
     assert [report.rows[0].status for report in reports] == ["ok", "error"]
 
 
-def test_a_ladder_is_bisected(model: Callable[..., str], tmp_path: Path) -> None:
+def test_a_ladder_is_tried_where_it_breaks(model: Callable[..., str], tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     attack = ("pgd-linf;eps=1/255;steps=5",)
     report = harness.run(request(model(), stressors=attack, epsilons=("16/255", "4/255", "8/255")), results)
@@ -197,13 +197,18 @@ def test_a_ladder_is_bisected(model: Callable[..., str], tmp_path: Path) -> None
         broken = lower.states == State.BROKEN
         assert broken.any()
         assert (upper.states[broken] == State.BROKEN).all()
-    # Every sample is tried at the middle; then at the larger radius if it held, else at the smaller one.
-    tried = middle.backwards > 0
-    assert (tried == (middle.states != State.WRONG)).all()
-    assert (low.backwards[middle.states == State.ROBUST] == 0).all()
-    assert (high.backwards[middle.states == State.BROKEN] == 0).all()
+    # Every sample has held in full, two runs of five steps, at the largest radius where it is robust, and is broken by
+    # what was tried at the next; for most that is all.
+    states = np.stack([record.states for record in (low, middle, high)])
+    backwards = np.stack([record.backwards for record in (low, middle, high)])
+    forwards = np.stack([record.forwards for record in (low, middle, high)])
+    robust = (states == State.ROBUST).sum(0)
+    for level in range(3):
+        assert (backwards[level, robust == level + 1] >= 10).all()
+        assert (forwards[level, (robust == level) & (states[0] != State.WRONG)] > 0).all()
+    assert ((backwards[:2] > 0).sum(0) < 2).sum() > 0
     alone = harness.run(request(model(), stressors=attack, epsilons=("8/255",)), results).rows[1]
-    assert alone.accuracy == rungs[1].accuracy
+    assert rungs[1].accuracy <= alone.accuracy
 
 
 @pytest.mark.parametrize(

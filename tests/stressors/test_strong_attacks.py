@@ -157,6 +157,7 @@ def test_checkpoints_are_those_of_the_paper() -> None:
     assert all(len(windows(steps)) == steps + 1 for steps in (1, 2, 7, 33))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -169,11 +170,16 @@ def test_checkpoints_are_those_of_the_paper() -> None:
     ],
 )
 def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, digits: Dataset) -> None:
-    job = digits_job(trained("vit"), digits)
-    held = int((~parse_stressor(ours).apply(job).broken).sum())
-    library = int((~parse_stressor(f"torchattacks:{theirs}").apply(job).broken).sum())
-    assert 0 < held < 120
-    assert held <= library + 1
+    """On average no more than one sample of 120 above the library's, beyond what the seeds of both explain.
+
+    From seed to seed either one moves by two or three samples: one seed each would compare the seeds.
+    """
+    job, seeds = digits_job(trained("vit"), digits), range(4)
+    held = np.array([(~parse_stressor(ours).apply(replace(job, seed=seed)).broken).sum() for seed in seeds])
+    library = [(~parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(job).broken).sum() for seed in seeds]
+    assert 0 < held.min() <= held.max() < 120
+    above = held - library
+    assert above.mean() <= 1 + 2 * above.std(ddof=1) / len(seeds) ** 0.5, (held, library)
 
 
 @pytest.mark.parametrize(
