@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 TELL_SECONDS = 1.0
+"""How often the whole is told, at least."""
 
 
 class Unit(NamedTuple):

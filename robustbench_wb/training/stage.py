@@ -87,7 +87,7 @@ def obtain(
     if not may_train:
         raise SubjectError(NOT_TRAINED)
     with turn(path.stem, label):
-        found = _find(path) if path.exists() else None
+        found = _find(path)
         fresh = found is None
         if fresh:
             _train(build(), identity, split, device, path, label, progress)

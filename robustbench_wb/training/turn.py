@@ -20,7 +20,6 @@ def turn(name: str, label: str) -> Iterator[None]:
     goes on at once: what is written is whole all the same, and work is done twice.
     """
     lock = FileLock(cache_folder("locks") / f"{name}.lock", poll_interval=POLL_SECONDS)
-    held = True
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -28,9 +27,7 @@ def turn(name: str, label: str) -> Iterator[None]:
         lock.acquire()
     except (OSError, NotImplementedError) as error:
         _log.warning("%s: no lock (%s); another process may train the same", label, error)
-        held = False
     try:
         yield
     finally:
-        if held:
-            lock.release()
+        lock.release()  # nothing, where it is not held

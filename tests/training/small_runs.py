@@ -1,5 +1,9 @@
 """Runs that take a fraction of a second: a part of digits, a small net with dropout and tied weights."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,27 @@ CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch=16, shift=1, flip=True, label_smoothing=0.1)
 SAMPLES = 100
 STEPS = 3 * 7
+LONG = RECIPE.model_copy(update={"epochs": 20})
+SLOWLY = """
+import logging
+import time
+import torch
+import robustbench_wb.training.loop as loop
+from small_runs import LONG, run
+
+logging.basicConfig(level="WARNING")
+loop.SNAPSHOT_SECONDS = 0.01
+torch.set_num_threads(1)
+step = loop._step
+
+def slow(*arguments):
+    time.sleep(0.02)
+    return step(*arguments)
+
+loop._step = slow
+trained = run(recipe=LONG)
+print(trained.fresh, trained.weights)
+"""
 
 
 def digits(samples: int = SAMPLES) -> Split:
@@ -64,3 +89,28 @@ def checkpoints(cache: Path, ending: str) -> list[Path]:
     """Files of that ending; leftovers of killed writers are never read and do not count."""
     found = sorted((cache / "checkpoints").glob(f"*{ending}"))
     return [path for path in found if not path.name.startswith(".tmp-")]
+
+
+def train_slowly(cache: Path) -> "subprocess.Popen[str]":
+    """A process that trains by ``LONG``, a snapshot after every step, and prints whether it did, and the weights."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "RBWB_CACHE_DIR": str(cache),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    command = [sys.executable, "-c", SLOWLY]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def snapshots(cache: Path) -> dict[Path, int]:
+    """Every snapshot, and when it was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in checkpoints(cache, ".partial")}
+
+
+def until_it_trains(cache: Path, process: "subprocess.Popen[str]", before: dict[Path, int]) -> None:
+    """Wait for a snapshot that is not among those from before."""
+    end = time.monotonic() + 60
+    while snapshots(cache) == before:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -1,57 +1,15 @@
 """Real processes that train the same subject at once: one does, the others find it, and a killed one is made up for."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from small_runs import RECIPE, checkpoints, run
-
-CODE = """
-import logging
-import time
-import torch
-import robustbench_wb.training.loop as loop
-from small_runs import RECIPE, run
-
-logging.basicConfig(level="WARNING")
-loop.SNAPSHOT_SECONDS = 0.01
-torch.set_num_threads(1)
-step = loop._step
-
-def slow(*arguments):
-    time.sleep(0.02)
-    return step(*arguments)
-
-loop._step = slow
-trained = run(recipe=RECIPE.model_copy(update={"epochs": 20}))
-print(trained.fresh, trained.weights)
-"""
-
-
-def start(cache: Path) -> "subprocess.Popen[str]":
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "RBWB_CACHE_DIR": str(cache),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    command = [sys.executable, "-c", CODE]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def until_it_trains(cache: Path, process: "subprocess.Popen[str]") -> None:
-    end = time.monotonic() + 60
-    while not checkpoints(cache, ".partial"):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from small_runs import LONG, checkpoints, run, train_slowly, until_it_trains
 
 
 def test_one_trains_and_the_other_waits_and_finds_it(tmp_path: Path) -> None:
-    first = start(tmp_path)
-    until_it_trains(tmp_path, first)
-    second = start(tmp_path)
+    first = train_slowly(tmp_path)
+    until_it_trains(tmp_path, first, {})
+    second = train_slowly(tmp_path)
     (out, _), (found, heard) = first.communicate(timeout=60), second.communicate(timeout=60)
     assert out.split()[0] == "True"
     assert found.split() == ["False", out.split()[1]]
@@ -59,10 +17,10 @@ def test_one_trains_and_the_other_waits_and_finds_it(tmp_path: Path) -> None:
 
 
 def test_the_one_that_waits_goes_on_where_a_killed_one_was(tmp_path: Path, cache: Path) -> None:
-    unbroken = run(recipe=RECIPE.model_copy(update={"epochs": 20}))
-    first = start(tmp_path)
-    until_it_trains(tmp_path, first)
-    second = start(tmp_path)
+    unbroken = run(recipe=LONG)
+    first = train_slowly(tmp_path)
+    until_it_trains(tmp_path, first, {})
+    second = train_slowly(tmp_path)
     time.sleep(0.5)
     first.kill()
     first.communicate(timeout=60)
