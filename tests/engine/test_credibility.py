@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable
 
 import pytest
-from safetensors.torch import save_file
+from planted import Attack, attacker, failed
 from torch import nn
 
 from robustbench_wb.cli import harness
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.store.rows import ScoreRow
 
 DEFENCES = '''
 import torch
@@ -76,30 +75,10 @@ STRESSORS = ("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf
 
 
 @pytest.fixture(scope="module")
-def run(trained: Callable[[str], nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[ScoreRow]]:
+def run(trained: Callable[[str], nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Attack:
     """A function that attacks a class of the file above with the weights of the trained vit inside."""
-    folder = tmp_path_factory.mktemp("defences")
-    (folder / "defences.py").write_text(DEFENCES)
-    weights = {f"inner.{name}": tensor.contiguous() for name, tensor in trained("vit").state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
-
-    def attack(name: str, samples: int = 120, stressors: tuple[str, ...] = STRESSORS) -> list[ScoreRow]:
-        request = RunRequest(
-            variants=(f"{folder / 'defences.py'}:{name}",),
-            checkpoint=str(folder / "weights.safetensors"),
-            stressors=stressors,
-            epsilons=(BALL,),
-            samples=samples,
-            device="cpu",
-        )
-        return harness.run(request, str(folder / "results")).rows[1:]
-
-    return attack
-
-
-def failed(row: ScoreRow) -> dict[str, str]:
-    """Grades of the checks that did not pass, by name."""
-    return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}
+    weights = {f"inner.{name}": tensor for name, tensor in trained("vit").state_dict().items()}
+    return attacker(tmp_path_factory.mktemp("defences"), DEFENCES, weights, STRESSORS, epsilons=(BALL,))
 
 
 @pytest.mark.parametrize(
@@ -112,16 +91,14 @@ def failed(row: ScoreRow) -> dict[str, str]:
         ("Probabilities", "CF", {"logits"}),
     ],
 )
-def test_a_fake_defence_is_named_in_every_row(
-    defence: str, grades: str, reasons: set[str], run: Callable[..., list[ScoreRow]]
-) -> None:
+def test_a_fake_defence_is_named_in_every_row(defence: str, grades: str, reasons: set[str], run: Attack) -> None:
     for row in run(defence):
         assert row.status == "ok"
         assert row.grade in grades
         assert reasons <= failed(row).keys(), failed(row)
 
 
-def test_a_random_defence_is_averaged_and_named(run: Callable[..., list[ScoreRow]]) -> None:
+def test_a_random_defence_is_averaged_and_named(run: Attack) -> None:
     (row,) = run("Noisy", samples=24, stressors=("pgd-linf;steps=5",))
     assert row.status == "ok"
     assert row.grade == "C"
@@ -129,7 +106,7 @@ def test_a_random_defence_is_averaged_and_named(run: Callable[..., list[ScoreRow
     assert row.forwards > 20 * 5  # twenty passes make one answer
 
 
-def test_an_honest_model_gets_an_a(run: Callable[..., list[ScoreRow]]) -> None:
+def test_an_honest_model_gets_an_a(run: Attack) -> None:
     noise, fgsm, pgd, quick = run("Defended")
     assert quick.grade == "A", failed(quick)
     # The number of a weaker attack is too high, and its row says by how much.
@@ -154,12 +131,12 @@ def test_an_adversarially_trained_model_gets_an_a(tmp_path_factory: pytest.TempP
     assert (clean.accuracy or 0) - (quick.accuracy or 0) < 0.4
 
 
-def test_grades_are_found_again_with_the_records(run: Callable[..., list[ScoreRow]]) -> None:
+def test_grades_are_found_again_with_the_records(run: Attack) -> None:
     first, again = run("Scaled"), run("Scaled")
     assert [(row.key, row.grade, row.checks) for row in first] == [(row.key, row.grade, row.checks) for row in again]
 
 
-def test_a_weak_attack_beside_a_strong_one_is_graded_by_the_gap(run: Callable[..., list[ScoreRow]]) -> None:
+def test_a_weak_attack_beside_a_strong_one_is_graded_by_the_gap(run: Attack) -> None:
     noise, pgd = run("Defended", stressors=("noise-linf;draws=1", "pgd-linf;steps=20"))
     assert (noise.grade, pgd.grade) == ("C", "B")
     assert "leaves" in json.loads(noise.checks)[-1]["reason"]

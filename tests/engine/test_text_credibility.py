@@ -1,17 +1,14 @@
 """Planted fake defences of a text classifier are seen through, an honest one is not accused: through the front door."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from safetensors.torch import save_file
+from planted import Attack, attacker, failed
 
-from robustbench_wb.cli import harness
 from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.progress import Silent
-from robustbench_wb.store.rows import ScoreRow
 
 DEFENCES = '''
 import torch
@@ -88,35 +85,14 @@ STRESSORS = (
 
 
 @pytest.fixture(scope="module")
-def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[ScoreRow]]:
+def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
     """A function that attacks a class of the file above with the weights of the honest one."""
     folder: Path = tmp_path_factory.mktemp("text-defences")
-    (folder / "defences.py").write_text(DEFENCES)
-    job = Prepared(
-        RunRequest(suite="adversarial-text", variants=(f"{folder / 'defences.py'}:Honest",), device="cpu"), Silent()
-    )
+    honest = folder / "honest.py"
+    honest.write_text(DEFENCES)
+    job = Prepared(RunRequest(suite="adversarial-text", variants=(f"{honest}:Honest",), device="cpu"), Silent())
     model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors"
-    )
-
-    def attack(name: str, samples: int = 120, stressors: tuple[str, ...] = STRESSORS) -> list[ScoreRow]:
-        request = RunRequest(
-            tasks=("sentences",),
-            variants=(f"{folder / 'defences.py'}:{name}",),
-            checkpoint=str(folder / "weights.safetensors"),
-            stressors=stressors,
-            samples=samples,
-            device="cpu",
-        )
-        return harness.run(request, str(folder / "results")).rows[1:]
-
-    return attack
-
-
-def failed(row: ScoreRow) -> dict[str, str]:
-    """Grades of the checks that did not pass, by name."""
-    return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}
+    return attacker(folder, DEFENCES, model.state_dict(), STRESSORS, tasks=("sentences",))
 
 
 @pytest.mark.parametrize(
@@ -130,16 +106,14 @@ def failed(row: ScoreRow) -> dict[str, str]:
         ("Noisy", "C", {"deterministic"}),
     ],
 )
-def test_a_fake_defence_is_named_in_every_row(
-    defence: str, grade: str, reasons: set[str], run: Callable[..., list[ScoreRow]]
-) -> None:
+def test_a_fake_defence_is_named_in_every_row(defence: str, grade: str, reasons: set[str], run: Attack) -> None:
     for row in run(defence):
         assert row.status == "ok", row.reason
         assert row.grade == grade, failed(row)
         assert reasons <= failed(row).keys(), failed(row)
 
 
-def test_an_honest_model_loses_nothing_but_the_ensemble(run: Callable[..., list[ScoreRow]]) -> None:
+def test_an_honest_model_loses_nothing_but_the_ensemble(run: Attack) -> None:
     fgsm, pgd, hotflip, flip, words = run("Honest")
     for row in (pgd, hotflip, words):
         assert set(failed(row)) == {"strongest"}, failed(row)

@@ -1,7 +1,10 @@
 """The examination of a subject that all its rows share: is there anything that would blind an attack?"""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,8 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.doctor.gradients import slope_error
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
+from robustbench_wb.stressors.attacks.oracle import TINY
 from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
 
 SLOPES = 8
@@ -22,6 +27,13 @@ class Probe(Stressor):
     In a ball that holds everything, an attack by gradients must succeed; in the ball of radius ``eps``, what held
     against gradients must hold against a black box.
     """
+
+    attack: ClassVar[Callable[..., Stressor]]
+    """PGD in Linf, from a random start; takes ``eps``, ``steps`` and ``step``."""
+    straight: ClassVar[Callable[..., Stressor]]
+    """The same from the sample itself: in a ball that holds everything, a random start would succeed by itself."""
+    large: ClassVar[Fraction]
+    """Linf radius of a ball that holds everything."""
 
     eps: Exact = Field(gt=0)
     """Linf radius in which the black box and the gradient compete."""
@@ -46,7 +58,10 @@ class Probe(Stressor):
 
     def _examine(self, job: Job) -> dict[str, float]:
         logits = predict(job.model, job.inputs, job.batch, job.draws)
-        far, near = self.straight(job), self.climb(job)
+        far, near = (
+            kind(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
+            for kind, eps in ((self.straight, self.large), (self.attack, self.eps))
+        )
         held = ~flags(near.broken, job)
         return {
             "probed": len(job.ids),
@@ -54,25 +69,20 @@ class Probe(Stressor):
             "probabilities": float(_are_probabilities(logits)),
             "large_ball_held": int((~flags(far.broken, job)).sum()),
             "black_box_only": self.black_box(job.rows(held)) if held.any() else 0,
-            **self.blind(job),
+            **{
+                f"blind_{name}": int((self.gradient(job, LOSSES[name]).abs().flatten(1).amax(1) < TINY).sum())
+                for name in ("ce", "margin")
+            },
             **_slope(job, *self.sloped(job.rows(np.arange(len(job.ids)) < SLOPES))),
         }
-
-    @abstractmethod
-    def straight(self, job: Job) -> Stressed:
-        """PGD from the sample itself in a ball that holds everything: a random start there succeeds by itself."""
-
-    @abstractmethod
-    def climb(self, job: Job) -> Stressed:
-        """PGD in the ball of radius ``eps``."""
 
     @abstractmethod
     def black_box(self, job: Job) -> int:
         """How many samples fall in that ball without gradients."""
 
     @abstractmethod
-    def blind(self, job: Job) -> dict[str, int]:
-        """``blind_ce`` and ``blind_margin``: samples whose gradient of the loss is zero or tiny."""
+    def gradient(self, job: Job, loss: Loss) -> Tensor:
+        """Of each sample's own loss, at the sample, (N, ...)."""
 
     @abstractmethod
     def sloped(self, job: Job) -> tuple[nn.Module, Tensor]:

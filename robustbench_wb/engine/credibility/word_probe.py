@@ -1,21 +1,19 @@
 """The probe of a subject of tokens: PGD on word vectors against a black box in the same balls."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.credibility.word_walk import word_walk
 from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.word_table import WordTable
-from robustbench_wb.stressors.attacks.losses import Loss, cross_entropy, margin
-from robustbench_wb.stressors.attacks.oracle import TINY
-from robustbench_wb.stressors.stressor import Job, Modality, Stressed
+from robustbench_wb.stressors.attacks.losses import Loss
+from robustbench_wb.stressors.stressor import Job, Modality
 from robustbench_wb.stressors.texts.embedding import EmbeddingPgdLinf
-
-LARGE = Fraction(8)
-"""Standard deviations of the table: a ball of this Linf radius around a word holds nearly every other word."""
 
 
 class Straight(EmbeddingPgdLinf):
@@ -46,32 +44,29 @@ class WordProbe(Probe):
     name: ClassVar[str] = "credibility-word-probe"
     modality: ClassVar[Modality] = "labelled"
 
-    def straight(self, job: Job) -> Stressed:
-        """From the words."""
-        return Straight(eps=LARGE, steps=self.steps, step=Fraction(1, 8)).apply(job)
-
-    def climb(self, job: Job) -> Stressed:
-        """From a random start."""
-        return EmbeddingPgdLinf(eps=self.eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
+    attack = EmbeddingPgdLinf
+    straight = Straight
+    large = Fraction(8)
+    """In deviations: around a word it holds nearly every other word."""
 
     def black_box(self, job: Job) -> int:
         """The walk from word to word."""
         return int(word_walk(job, float(self.eps), self.queries).sum())
 
-    def blind(self, job: Job) -> dict[str, int]:
-        """At the words."""
-        return {"blind_ce": _blind(job, cross_entropy), "blind_margin": _blind(job, margin)}
+    def gradient(self, job: Job, loss: Loss) -> Tensor:
+        """In the word vectors."""
+        table = WordTable(job.model)
+        vectors = table.vectors(job.inputs)
+        found = torch.zeros_like(vectors)
+        for part, tokens in batches(job.inputs, job.batch):
+            width = tokens.shape[1]
+            found[part, :width] = table.gradient(tokens, vectors[part, :width], _of(loss, job.labels[part]))[1]
+        return found
 
     def sloped(self, job: Job) -> tuple[nn.Module, Tensor]:
         """The model behind its table."""
         return FromVectors(job.model, job.inputs), WordTable(job.model).vectors(job.inputs)
 
 
-def _blind(job: Job, loss: Loss) -> int:
-    table = WordTable(job.model)
-    return sum(_without_slope(table, tokens, job.labels[part], loss) for part, tokens in batches(job.inputs, job.batch))
-
-
-def _without_slope(table: WordTable, tokens: Tensor, labels: Tensor, loss: Loss) -> int:
-    _, gradient = table.gradient(tokens, table.vectors(tokens), lambda logits: loss(logits, labels))
-    return int((gradient.abs().flatten(1).amax(1) < TINY).sum())
+def _of(loss: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda logits: loss(logits, labels)

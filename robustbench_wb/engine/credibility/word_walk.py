@@ -10,7 +10,7 @@ from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.ids import ids_of
 from robustbench_wb.stressors.share import POSITIVE
 from robustbench_wb.stressors.stressor import Job
-from robustbench_wb.stressors.texts.embedding import word_deviation
+from robustbench_wb.stressors.texts.embedding import word_deviation, word_vectors
 
 
 @torch.no_grad()
@@ -23,8 +23,7 @@ def word_walk(job: Job, eps: float, queries: int) -> Tensor:
     table, ids = WordTable(job.model), ids_of(job)
     real = ids.ordinary(job.inputs)
     radius = eps * word_deviation(table, ids, job.inputs.device)
-    every = torch.arange(ids.vocabulary, device=job.inputs.device)
-    goals = table.vectors(every[ids.ordinary(every)])
+    goals = word_vectors(table, ids, job.inputs.device)
     clean = table.vectors(job.inputs)
     best, count = clean.clone(), real.sum(1)
     places = real.int().argsort(stable=True, dim=1, descending=True)  # columns of the words, in front

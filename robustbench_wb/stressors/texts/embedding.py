@@ -179,9 +179,14 @@ class _Search:
 
 
 def word_deviation(table: WordTable, ids: Ids, device: torch.device) -> float:
-    """Standard deviation of all numbers in the vectors of the ids that are not special."""
+    """Standard deviation of all numbers in :func:`word_vectors`."""
+    return float(word_vectors(table, ids, device).double().std(correction=0))
+
+
+def word_vectors(table: WordTable, ids: Ids, device: torch.device) -> Tensor:
+    """The vectors (V, d) of the ids that are not special."""
     every = torch.arange(ids.vocabulary, device=device)
-    return float(table.vectors(every[ids.ordinary(every)]).double().std(correction=0))
+    return table.vectors(every[ids.ordinary(every)])
 
 
 def _image(words: Tensor) -> Tensor:

@@ -1,0 +1,42 @@
+"""Planted fake defences, attacked through the front door."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from robustbench_wb.cli import harness
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.store.rows import ScoreRow
+
+Attack = Callable[..., list[ScoreRow]]
+
+
+def attacker(
+    folder: Path, source: str, weights: dict[str, Tensor], stressors: tuple[str, ...], **fields: object
+) -> Attack:
+    """A function that attacks a class of a source with weights, and gives the rows after the clean one."""
+    (folder / "defences.py").write_text(source)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "weights.safetensors")
+
+    def attack(name: str, samples: int = 120, stressors: tuple[str, ...] = stressors) -> list[ScoreRow]:
+        request = RunRequest.model_validate(
+            {
+                "variants": (f"{folder / 'defences.py'}:{name}",),
+                "checkpoint": str(folder / "weights.safetensors"),
+                "stressors": stressors,
+                "samples": samples,
+                "device": "cpu",
+                **fields,
+            }
+        )
+        return harness.run(request, str(folder / "results")).rows[1:]
+
+    return attack
+
+
+def failed(row: ScoreRow) -> dict[str, str]:
+    """Grades of the checks that did not pass, by name."""
+    return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}
