@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.stats.alexnet import COMMON, ERRORS
+from robustbench_wb.analysis.curves.alexnet import COMMON, ERRORS
 
 Peer = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 """From one image (H, W, 3) and a severity to the corrupted image."""

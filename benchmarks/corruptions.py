@@ -21,7 +21,7 @@ from corruption_peers import VALIDATION, Peer, peers
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from robustbench_wb.stats.alexnet import COMMON
+from robustbench_wb.analysis.curves.alexnet import COMMON
 from robustbench_wb.stressors.blind import CHUNK_VALUES
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_wb.cli.harness import diff
-from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
+from robustbench_wb.analysis.score import score_rows
+from robustbench_wb.api.run import diff
+from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.json import comparison_json
 from robustbench_wb.report.text import plain
-from robustbench_wb.stats.score import score_rows
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable
 
 LOST, GAINED = 0.03, 0.02
 
 
-def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weights: str) -> Measured:
+def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weights: str) -> Measurement:
     """A finished cell with these outcomes."""
     n = len(states)
     identity = Identity(
@@ -42,14 +42,14 @@ def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weigh
         recipe="standard", stressor="pgd-linf", strength=f"{cell}/255", seed=0,
     )  # fmt: skip
     card = SubjectCard(parameters=1, weights=weights, train_seconds=0.0, trained=False)
-    return Measured(names, identity, card, record, reused=False, samples=n)
+    return Measurement(names, identity, card, record, reused=False, samples=n)
 
 
 def make(folder: Path, cells: int, samples: int) -> tuple[str, str]:
     """Two results folders of one version each."""
     rng = np.random.default_rng(0)
     places = {"old": str(folder / "old"), "new": str(folder / "new")}
-    runs: dict[str, list[Measured]] = {"old": [], "new": []}
+    runs: dict[str, list[Measurement]] = {"old": [], "new": []}
     for cell in range(1, cells + 1):
         robust = rng.random(samples) < 0.6
         change = rng.random(samples)

@@ -15,7 +15,7 @@ from subjects import Bench
 from torch import Tensor
 
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def native(bench: Bench) -> Attack:
             parse_stressor(f"pgd-{one.norm};eps={one.eps};steps={one.steps};step={one.step};loss=ce")
             for one in settings
         ]
-        job = Job(bench.model, bench.images, bench.labels, bench.ids, seed, bench.batch)
+        job = SampleBatch(bench.model, bench.images, bench.labels, bench.ids, seed, bench.batch)
         found = rungs[0].sweep(job, rungs) if len(rungs) > 1 else [rungs[0].apply(job)]
         return [stressed.inputs for stressed in found]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stats.intervals import wilson
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job, predict
+from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.tasks.catalogue import find_task
 
 ENSEMBLES = ("autoattack-{norm}", "quick-{norm}")
@@ -36,7 +36,7 @@ DEFAULT = {"standard": "4/255", "pgd-at": "8/255"}
 
 def stressed(bench: Bench, signature: str) -> Tensor:
     """The images that one of our own stressors, or one of the library's, makes."""
-    job = Job(bench.model, bench.images, bench.labels, bench.ids, 0, bench.batch)
+    job = SampleBatch(bench.model, bench.images, bench.labels, bench.ids, 0, bench.batch)
     return parse_stressor(signature).apply(job).inputs
 
 

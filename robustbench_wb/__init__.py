@@ -10,11 +10,11 @@ from typing import Any
 __version__ = version("robustbench_wb")
 
 _DOOR = {
-    "run": "robustbench_wb.cli.harness",
-    "train": "robustbench_wb.cli.harness",
-    "doctor": "robustbench_wb.cli.harness",
-    "diff": "robustbench_wb.cli.reading",
-    "gate": "robustbench_wb.cli.gating",
+    "run": "robustbench_wb.api.run",
+    "train": "robustbench_wb.api.run",
+    "doctor": "robustbench_wb.api.run",
+    "diff": "robustbench_wb.api.compare",
+    "gate": "robustbench_wb.api.gate",
     "RunRequest": "robustbench_wb.engine.request",
 }
 __all__ = ["RunRequest", "__version__", "diff", "doctor", "gate", "run", "train"]

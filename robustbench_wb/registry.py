@@ -23,7 +23,7 @@ def suggest(name: str, known: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """One registered name: where it lives, what it is in a few words, and who brought it."""
 
     name: str
@@ -42,7 +42,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.group = f"robustbench_wb.{kind}s"
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, RegistryEntry] = {}
         self._loaded: dict[str, T] = {}
 
     def add(self, name: str, target: str, summary: str) -> None:
@@ -53,7 +53,7 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             raise RegistryError(f"{self.kind} {name!r} is registered twice: {self._entries[name].target} and {target}")
-        self._entries[name] = Entry(name, target, summary)
+        self._entries[name] = RegistryEntry(name, target, summary)
 
     @cached_property
     def _plugins(self) -> dict[str, list[EntryPoint]]:
@@ -62,13 +62,13 @@ class Registry(Generic[T]):
             found.setdefault(point.name, []).append(point)
         return found
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[RegistryEntry]:
         """All entries in registration order, plug-ins last."""
         yield from self._entries.values()
         for name, points in self._plugins.items():
             if name not in self._entries:
                 owner = points[0].dist.name if points[0].dist else "unknown package"
-                yield Entry(name, points[0].value, f"from {owner}", origin=owner)
+                yield RegistryEntry(name, points[0].value, f"from {owner}", origin=owner)
 
     def names(self) -> list[str]:
         """All names, in listing order."""

@@ -93,14 +93,14 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def trained(cache: str, digits: Dataset) -> Callable[[str], nn.Module]:
     """A function that gives a variant trained on digits by the smoke recipe; trained once per session."""
-    from robustbench_wb.engine.job import Prepared
+    from robustbench_wb.engine.prepared_run import PreparedRun
     from robustbench_wb.engine.request import RunRequest
 
     models: dict[str, nn.Module] = {}
 
     def get(variant: str) -> nn.Module:
         if variant not in models:
-            job = Prepared(RunRequest(variants=(variant,), device="cpu"), Silent())
+            job = PreparedRun(RunRequest(variants=(variant,), device="cpu"), Silent())
             models[variant] = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
         return models[variant]
 

@@ -27,7 +27,7 @@ def pin_command(name: Name, version: Version = "latest", to: File = None, result
 
       robustbench-wb baseline pin main --version v3 --to robustness/main.parquet
     """
-    from robustbench_wb.cli.gating import pin
+    from robustbench_wb.api.gate import pin
 
     path = pin(name, version, results, to=to)
     console.tell(f"pinned: {path}, {path.stat().st_size:,} bytes; commit it")
@@ -53,7 +53,7 @@ def promote_command(
 
       robustbench-wb baseline promote main --version v4 --margin 2
     """
-    from robustbench_wb.cli.gating import promote
+    from robustbench_wb.api.gate import promote
     from robustbench_wb.report.gate import gate_blocks, headline, sentence
     from robustbench_wb.report.text import plain
 
@@ -75,7 +75,7 @@ def history_command(name: Name, to: File = None, as_json: options.Json = False) 
 
       robustbench-wb baseline history main
     """
-    from robustbench_wb.cli.gating import history
+    from robustbench_wb.api.gate import history
     from robustbench_wb.report.baseline import history_blocks, history_json
 
     baseline = history(name, to)

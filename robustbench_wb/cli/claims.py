@@ -42,10 +42,10 @@ def check_command(
 
       robustbench-wb claims check claims.toml --version results/published/adversarial-digits-smoke.csv
     """
-    from robustbench_wb.cli.checking import check_claims
+    from robustbench_wb.api.claims import check_claims
+    from robustbench_wb.report.claims import ledger_blocks
     from robustbench_wb.report.json import ledger_json
     from robustbench_wb.report.junit import ledger_junit
-    from robustbench_wb.report.ledger import ledger_blocks
     from robustbench_wb.report.markdown import markdown as as_markdown
 
     if markdown == "-" and as_json:

@@ -21,7 +21,7 @@ from rich.progress import (
 from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, First, Pace, Silent, Whole
 from robustbench_wb.progress import Progress as ProgressView
-from robustbench_wb.report.text import Block, plain, rich
+from robustbench_wb.report.text import TextBlock, plain, rich
 
 LINE_SECONDS = 10.0
 """Least time between two progress lines of one stage."""
@@ -37,7 +37,7 @@ def show(text: str) -> None:
     typer.echo(text.rstrip("\n"))
 
 
-def present(blocks: Callable[[], Sequence[Block]], json: Callable[[], str], as_json: bool) -> None:
+def present(blocks: Callable[[], Sequence[TextBlock]], json: Callable[[], str], as_json: bool) -> None:
     """Print a result to standard output: as JSON, as tables on a terminal, or as plain text in a pipe."""
     if as_json:
         show(json())

@@ -50,7 +50,7 @@ def diff_command(
 
       robustbench-wb diff baseline.csv HEAD --json
     """
-    from robustbench_wb.cli.reading import diff
+    from robustbench_wb.api.compare import diff
     from robustbench_wb.report.comparison import comparison_blocks
     from robustbench_wb.report.csv import comparison_csv
     from robustbench_wb.report.json import comparison_json

@@ -51,7 +51,7 @@ def doctor_command(
         suite=suite, tasks=[task], variants=[subject], size=size, scale=scale, checkpoint=checkpoint, seed=seed,
         data_dir=data_dir, device=device, batch=batch,
     )  # fmt: skip
-    from robustbench_wb.cli.harness import doctor
+    from robustbench_wb.api.run import doctor
     from robustbench_wb.report.details import any_json
     from robustbench_wb.report.doctor import diagnosis_blocks
 

@@ -46,7 +46,7 @@ def explain_command(
         suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples, split=split,
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
     )  # fmt: skip
-    from robustbench_wb.cli.explaining import explain
+    from robustbench_wb.api.explain import explain
     from robustbench_wb.report.explain import explain_blocks
     from robustbench_wb.report.json import explain_json
 

@@ -9,7 +9,7 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
 
 if TYPE_CHECKING:  # the command line starts without what its commands need
-    from robustbench_wb.stats.judgement import Gate
+    from robustbench_wb.analysis.gate.gate_result import GateResult
 
 Margin = Annotated[
     float | None,
@@ -66,7 +66,7 @@ def gate_command(
 
       robustbench-wb gate --baseline baselines/main.parquet --junit robustness.xml --markdown -
     """
-    from robustbench_wb.cli.gating import gate
+    from robustbench_wb.api.gate import gate
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - both want standard output")
@@ -77,7 +77,7 @@ def gate_command(
     raise typer.Exit(judged.exit_code)
 
 
-def _write(judged: "Gate", junit: str | None, markdown: str | None, as_json: bool) -> None:
+def _write(judged: "GateResult", junit: str | None, markdown: str | None, as_json: bool) -> None:
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.json import gate_json
     from robustbench_wb.report.junit import gate_junit
@@ -93,7 +93,7 @@ def _write(judged: "Gate", junit: str | None, markdown: str | None, as_json: boo
     console.present(lambda: gate_blocks(judged, console.width()), lambda: gate_json(judged), as_json)
 
 
-def _annotate(judged: "Gate") -> None:
+def _annotate(judged: "GateResult") -> None:
     """On standard error, which the runner reads as well: standard output may be JSON."""
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.github import annotations

@@ -8,7 +8,7 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
 
 if TYPE_CHECKING:  # the command line starts without what its commands need
-    from robustbench_wb.cli.boarding import Board
+    from robustbench_wb.api.leaderboard import Board
 
 
 def _export(name: str, what: str) -> Any:
@@ -44,7 +44,7 @@ def leaderboard_command(
 
       robustbench-wb leaderboard v3 --html leaderboard.html --markdown -
     """
-    from robustbench_wb.cli.boarding import leaderboard
+    from robustbench_wb.api.leaderboard import leaderboard
 
     exports = {"--csv": csv, "--ranking-csv": ranking_csv, "--markdown": markdown, "--html": html}
     wanted = [name for name, file in exports.items() if file == "-"] + (["--json"] if as_json else [])
@@ -62,9 +62,9 @@ def leaderboard_command(
 
 def _write(board: "Board", name: str, file: str) -> None:
     from robustbench_wb.report.csv import leaderboard_csv, ranking_csv
-    from robustbench_wb.report.html.board import board_page
+    from robustbench_wb.report.html.leaderboard import board_page
+    from robustbench_wb.report.leaderboard import ranking_blocks
     from robustbench_wb.report.markdown import markdown
-    from robustbench_wb.report.ranking import ranking_blocks
 
     if name == "--csv":
         text, what = leaderboard_csv(board.rows), f"{len(board.rows)} rows"
@@ -83,7 +83,7 @@ def _write(board: "Board", name: str, file: str) -> None:
 
 def _show(board: "Board", as_json: bool) -> None:
     from robustbench_wb.report.json import board_json
-    from robustbench_wb.report.ranking import ranking_blocks
+    from robustbench_wb.report.leaderboard import ranking_blocks
     from robustbench_wb.report.scores import leaderboard_blocks
 
     console.present(

@@ -32,7 +32,7 @@ class GateItem(pytest.Item):
 
     def runtest(self) -> None:
         """Fail with the gate's text; warn of what is undecided."""
-        from robustbench_wb.cli.gating import gate
+        from robustbench_wb.api.gate import gate
         from robustbench_wb.report.gate import gate_blocks, sentence
         from robustbench_wb.report.text import plain
 

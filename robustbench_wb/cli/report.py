@@ -39,7 +39,7 @@ def report_command(
 
       robustbench-wb report leaderboard.csv --html report.html
     """
-    from robustbench_wb.cli.reporting import report
+    from robustbench_wb.api.report import report
     from robustbench_wb.report.html.page import page
 
     with console.progress_view(progress) as view:

@@ -51,7 +51,7 @@ def run_command(
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
         batch=batch_size, workers=workers, layers=layers,
     )  # fmt: skip
-    from robustbench_wb.cli.harness import run
+    from robustbench_wb.api.run import run
     from robustbench_wb.report.json import rows_json
     from robustbench_wb.report.scores import score_blocks
 

@@ -54,9 +54,9 @@ def selfcheck_command(
         suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples, split=split,
         stressors=stressor, epsilons=epsilon, checkpoint=checkpoint, seed=seed, data_dir=data_dir, device=device,
     )  # fmt: skip
-    from robustbench_wb.cli.harness import selfcheck
+    from robustbench_wb.api.run import selfcheck
     from robustbench_wb.report.json import noise_json
-    from robustbench_wb.report.noise import noise_blocks
+    from robustbench_wb.report.selfcheck import noise_blocks
 
     with console.progress_view(progress) as view:
         noise = selfcheck(request, times, view, retrain=retrain)

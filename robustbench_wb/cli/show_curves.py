@@ -10,7 +10,7 @@ def show_curves(version: str, baseline: str | None, alexnet: bool, results: str,
         UsageError: there are no curves, no such baseline, or AlexNet is no reference for them.
         StoreError: there is no such version.
     """
-    from robustbench_wb.cli.reading import curves
+    from robustbench_wb.api.compare import curves
     from robustbench_wb.report.curves import curves_blocks, curves_json
     from robustbench_wb.report.lengths import lengths_blocks
 

@@ -13,7 +13,7 @@ def show_layers(name: str, progress: str, as_json: bool, **options: object) -> N
         UsageError: the request cannot be carried out, or the subject has no layers to look into.
     """
     request = make_request(suite="clean", variants=[name], **options)
-    from robustbench_wb.cli.harness import layers
+    from robustbench_wb.api.run import layers
     from robustbench_wb.report.layers import layer_blocks, layers_json
 
     with console.progress_view(progress) as view:

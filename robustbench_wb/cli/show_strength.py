@@ -13,7 +13,7 @@ def show_strength(name: str, stressors: list[str] | None, version: str | None, r
     """
     if len(stressors or ()) > 1:
         raise UsageError("--strength takes one --stressor; leave it out for all")
-    from robustbench_wb.cli.harness import strength
+    from robustbench_wb.api.run import strength
     from robustbench_wb.report.strength import strength_blocks, strength_json
 
     number, found = strength(name, stressors[0] if stressors else None, version, results)

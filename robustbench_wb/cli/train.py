@@ -38,7 +38,7 @@ def train_command(
         suite=suite, tasks=task, variants=variant, size=size, recipe=recipe, scale=scale, samples=samples, seed=seed,
         data_dir=data_dir, device=device,
     )  # fmt: skip
-    from robustbench_wb.cli.harness import train
+    from robustbench_wb.api.run import train
     from robustbench_wb.report.details import any_json, subjects_blocks
 
     with console.progress_view(progress) as view:

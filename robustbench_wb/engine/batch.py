@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.models.inputs import to_inputs
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 LIMIT = 4096
 """No larger batch is tried."""
@@ -44,7 +44,7 @@ class BatchSize:
         """How two subjects are asked together: no more samples at once, and no fewer passes, than either needs."""
         return BatchSize(min(self.size, other.size), max(self.draws, other.draws))
 
-    def fit(self, job: Job, work: Callable[[Job], T]) -> T:
+    def fit(self, job: SampleBatch, work: Callable[[SampleBatch], T]) -> T:
         """Do the work; when memory runs out, do it again in batches of half the size.
 
         Raises:

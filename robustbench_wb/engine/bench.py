@@ -10,27 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.batch import BatchSize, batch_for
-from robustbench_wb.engine.credibility.choose import choose_probe
-from robustbench_wb.engine.credibility.grade import Outcome, grade
+from robustbench_wb.engine.cost_forecast import FREE, SampleCost, ladder_seconds, training_seconds
+from robustbench_wb.engine.credibility.grade import GradedCell, grade
 from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.device import numerics
-from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.look import Look, find_layers, keep_layers
+from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, keep_layers
 from robustbench_wb.engine.measure import measure
+from robustbench_wb.engine.perturbed_cache import PerturbedCache
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
-from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
-from robustbench_wb.engine.samples import choose_samples
-from robustbench_wb.engine.shelf import Shelf
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.shortcuts import meets
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.engine.work import FREE, Cost, ladder_work, training_work
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Tied
+from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.retrained import Retrained
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 _NO_SUBJECT = SubjectCard(parameters=0, weights="", train_seconds=0.0, trained=False)
 
 
-class Ledger(Protocol):
+class RecordKeeper(Protocol):
     """Where records are kept; the store implements it."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
@@ -53,7 +53,7 @@ class Ledger(Protocol):
         ...
 
 
-class NoLedger:
+class NoRecords:
     """A ledger that finds nothing and keeps nothing: for what is measured beside the results."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
@@ -65,7 +65,7 @@ class NoLedger:
 
 
 @dataclass(frozen=True)
-class Step:
+class LadderStep:
     """The cells that are measured together."""
 
     rungs: tuple[Stressor, ...]
@@ -77,12 +77,12 @@ class Bench:
 
     def __init__(
         self,
-        job: Prepared,
-        ledger: Ledger,
+        job: PreparedRun,
+        ledger: RecordKeeper,
         task: TaskPlan,
         dataset: Dataset,
         progress: Tied,
-        costs: Mapping[str, Cost],
+        costs: Mapping[str, SampleCost],
     ) -> None:
         self.job, self.ledger, self.task, self.dataset = job, ledger, task, dataset
         self.progress, self.costs = progress, costs
@@ -100,7 +100,9 @@ class Bench:
         """What a subject is measured under; the first is the clean cell."""
         return tuple(ladder for ladder in self.task.ladders if meets(plan, ladder))
 
-    def measure(self, plan: SubjectPlan, chosen: Callable[[Ladder], bool]) -> Iterator[tuple[Ladder, list[Measured]]]:
+    def measure(
+        self, plan: SubjectPlan, chosen: Callable[[Ladder], bool]
+    ) -> Iterator[tuple[Ladder, list[Measurement]]]:
         """Measure the clean cell of one subject and then every ladder that is ``chosen``, asked when its turn comes.
 
         Without a subject, or without its clean cell, all others are errors.
@@ -108,7 +110,7 @@ class Bench:
         first, *attacks = ladders = self.ladders(plan)
         self.subject, self.evidence, self.probe = None, {}, choose_probe(ladders)
         try:
-            with one_line(plan.name), self.progress.piece(training_work(plan, self.dataset, self.cost(plan))):
+            with one_line(plan.name), self.progress.piece(training_seconds(plan, self.dataset, self.cost(plan))):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
@@ -129,7 +131,9 @@ class Bench:
             if chosen(ladder):
                 yield ladder, self._attack(plan, subject, ladder, clean.record.states)
 
-    def _attack(self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8]) -> list[Measured]:
+    def _attack(
+        self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8]
+    ) -> list[Measurement]:
         lacking = self.surrogates.lacking(ladder)
         if lacking:
             return self._failed(plan, ladder, subject.card, lacking)
@@ -147,21 +151,21 @@ class Bench:
         keys = [identity.key for step in self.steps(self.subject, ladder) for identity in step.identities]
         return any(key not in self.known for key in keys)
 
-    def cost(self, plan: SubjectPlan) -> Cost:
+    def cost(self, plan: SubjectPlan) -> SampleCost:
         """Seconds of one sample, as the forecast has them."""
         return self.costs.get(plan.name, FREE)
 
-    def _shelf(self) -> Shelf:
-        return Shelf(self.samples, self.dataset.digest, self.job.plan.seed, self.job.device, self.job.progress)
+    def _shelf(self) -> PerturbedCache:
+        return PerturbedCache(self.samples, self.dataset.digest, self.job.plan.seed, self.job.device, self.job.progress)
 
-    def _retrain(self, plan: SubjectPlan, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measured]:
+    def _retrain(self, plan: SubjectPlan, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measurement]:
         """Each rung on a subject of its own, that is trained on what the rung makes of the training split."""
         for rung in ladder.rungs:
             alone = Ladder((rung,))
             try:
                 with (
                     one_line(rung.name),
-                    self.progress.piece(training_work(plan, self.dataset, self.cost(plan))),
+                    self.progress.piece(training_seconds(plan, self.dataset, self.cost(plan))),
                 ):
                     subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
             except MeasurementError as error:
@@ -205,11 +209,11 @@ class Bench:
             self.ledger.append(record)
         return record.evidence
 
-    def graded(self, cells: Sequence[Measured], evidence: Mapping[str, float]) -> list[Measured]:
+    def graded(self, cells: Sequence[Measurement], evidence: Mapping[str, float]) -> list[Measurement]:
         """The cells of one subject, each adversarial one with its grade; ``evidence`` is what its probe has found."""
         rungs = {rung.signature: rung for ladder in self.task.ladders for rung in ladder.rungs}
         found = [
-            Outcome(rungs[cell.identity.signature], cell.record) if cell.identity and cell.record else None
+            GradedCell(rungs[cell.identity.signature], cell.record) if cell.identity and cell.record else None
             for cell in cells
         ]
         rows = [outcome for outcome in found if outcome is not None and outcome.stressor.kind is not None]
@@ -218,31 +222,31 @@ class Bench:
             for cell, row in zip(cells, found, strict=True)
         ]
 
-    def steps(self, subject: Subject, ladder: Ladder) -> list["Step"]:
+    def steps(self, subject: Subject, ladder: Ladder) -> list["LadderStep"]:
         """The parts of a ladder that are measured one after the other: all rungs at once, or each after the last."""
         names = tuple(stressor.strength for stressor in ladder.rungs)
         if ladder.rungs[0].sweeps and len(names) > 1:
-            return [Step(ladder.rungs, tuple(self._identity(subject, rung, names) for rung in ladder.rungs))]
+            return [LadderStep(ladder.rungs, tuple(self._identity(subject, rung, names) for rung in ladder.rungs))]
         adversarial = ladder.rungs[0].adversarial()
         before = [names[:level] if adversarial else () for level in range(len(names))]
         return [
-            Step((rung,), (self._identity(subject, rung, done),))
+            LadderStep((rung,), (self._identity(subject, rung, done),))
             for rung, done in zip(ladder.rungs, before, strict=True)
         ]
 
     def _climb(
         self, plan: SubjectPlan, subject: Subject, ladder: Ladder, before: NDArray[np.int8] | None
-    ) -> Iterator[Measured]:
+    ) -> Iterator[Measurement]:
         """Measure one stressor at ascending strengths; what a lower strength broke is not tried again."""
         for step in self.steps(subject, ladder):
             cells = [self.cell(plan, rung) for rung in step.rungs]
             try:
-                with self.progress.piece(ladder_work(Ladder(step.rungs), len(self.samples), self.cost(plan))):
+                with self.progress.piece(ladder_seconds(Ladder(step.rungs), len(self.samples), self.cost(plan))):
                     measured = self._measure(cells, step, subject, before)
             except MeasurementError as error:
                 _log.debug("cell failed", exc_info=True)
                 for cell, identity in zip(cells, step.identities, strict=True):
-                    yield Measured(cell, identity, subject.card, None, False, len(self.samples), str(error))
+                    yield Measurement(cell, identity, subject.card, None, False, len(self.samples), str(error))
                 continue
             yield from measured
             last = measured[-1].record
@@ -250,8 +254,8 @@ class Bench:
                 before = last.states
 
     def _measure(
-        self, cells: list[Cell], step: "Step", subject: Subject, before: NDArray[np.int8] | None
-    ) -> list[Measured]:
+        self, cells: list[Cell], step: "LadderStep", subject: Subject, before: NDArray[np.int8] | None
+    ) -> list[Measurement]:
         """Find the records of a step or make them. A record with errored samples is shown but not kept.
 
         Where layers are asked for and not known, known cells are measured again, for their sake alone.
@@ -272,7 +276,7 @@ class Bench:
     def _make(
         self,
         label: str,
-        step: "Step",
+        step: "LadderStep",
         subject: Subject,
         before: NDArray[np.int8] | None,
         layers: bool,
@@ -282,7 +286,7 @@ class Bench:
         with one_line(step.rungs[0].name):
             surrogate = self.surrogates.model(step.rungs[0])
             batch = self._batch_beside(subject, self.surrogates.of(step.rungs[0]))
-        looks = [Look() for _ in step.rungs] if layers else []
+        looks = [LayerObserver() for _ in step.rungs] if layers else []
         rungs, content = step.rungs, ""
         if isinstance(rungs[0], Blind):
             shelved, content = self._shelf().take(rungs[0])
@@ -309,11 +313,11 @@ class Bench:
         subject: Subject,
         reused: bool,
         clean: bool,
-    ) -> Measured:
+    ) -> Measurement:
         count, errored = len(self.samples), record.count(State.ERRORED)
         problem = f"{errored} of {count} samples have logits or gradients that are not finite" if errored else ""
         layers = self._beside_clean(table, clean)
-        return Measured(cell, identity, subject.card, record, reused, count, problem, layers)
+        return Measurement(cell, identity, subject.card, record, reused, count, problem, layers)
 
     def _batch_beside(self, subject: Subject, surrogate: Subject | None) -> BatchSize:
         """The same for a subject that is asked in turns with a surrogate."""
@@ -375,10 +379,10 @@ class Bench:
             family=self.task.family(stressor),
         )
 
-    def _failed(self, plan: SubjectPlan, ladder: Ladder, card: SubjectCard, error: str) -> list[Measured]:
+    def _failed(self, plan: SubjectPlan, ladder: Ladder, card: SubjectCard, error: str) -> list[Measurement]:
         """Error rows for every cell of a ladder."""
         count = len(self.samples)
-        return [Measured(self.cell(plan, rung), None, card, None, False, count, error) for rung in ladder.rungs]
+        return [Measurement(self.cell(plan, rung), None, card, None, False, count, error) for rung in ladder.rungs]
 
 
 def _label(cells: Sequence[Cell]) -> str:

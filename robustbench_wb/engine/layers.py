@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.batch import BatchSize, batch_for
-from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.look import LAYER_BATCH, refuse_vectors
-from robustbench_wb.engine.measure import Samples, jobs
-from robustbench_wb.engine.samples import choose_samples
+from robustbench_wb.engine.layer_observer import LAYER_BATCH, refuse_vectors
+from robustbench_wb.engine.measure import TaskSamples, jobs
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import UsageError, one_line
 from robustbench_wb.layers.drift import LayerPair
@@ -21,7 +21,7 @@ from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
-from robustbench_wb.stressors.stressor import Job, Stressor, predict
+from robustbench_wb.stressors.stressor import SampleBatch, Stressor, predict
 
 _NO_LAYERS = "has no layers that the harness could look into; name a registered variant"
 
@@ -47,7 +47,7 @@ class SubjectLayers:
     """One per stressor of the request. An attack is given the samples that are right when clean, and no others."""
 
 
-def subject_layers(job: Prepared) -> SubjectLayers:
+def subject_layers(job: PreparedRun) -> SubjectLayers:
     """Train the one subject of a request, or find it; measure its layers clean and under every stressor.
 
     Raises:
@@ -80,9 +80,9 @@ def subject_layers(job: Prepared) -> SubjectLayers:
 class _Bench:
     """One subject and the samples it is measured on."""
 
-    job: Prepared
+    job: PreparedRun
     model: Transformer
-    samples: Samples
+    samples: TaskSamples
     surrogates: Surrogates
 
     @cached_property
@@ -120,7 +120,7 @@ class _Bench:
                     parts.append(measure_layers(self.model, some, shard.ids, shard.seed, batch, advance=advance))
         return join(parts)
 
-    def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[Job]:
+    def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[SampleBatch]:
         """Some samples, in jobs that fit into memory."""
         device = self.job.device
         for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, self.batch, advance):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.record import Identity, Record, State
 from robustbench_wb.errors import one_line
 from robustbench_wb.models.inputs import batches, to_inputs
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.progress import Advance
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, answers, predict
+from robustbench_wb.records.record import Identity, Record, State
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, answers, predict
 from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.losses import next_token_losses
@@ -32,12 +32,12 @@ VECTOR = 1024
 """Numbers that one token id is reckoned with: attacks hold word vectors, or many copies of a text."""
 
 
-Look = Callable[[Job, Stressed], float]
+BatchObserver = Callable[[SampleBatch, PerturbedBatch], float]
 """Shown what a cell perturbed; gives the seconds that looking took."""
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class TaskSamples:
     """The evaluated samples of a task."""
 
     ids: NDArray[np.int32]
@@ -62,7 +62,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, rows: NDArray[np.int64]) -> "Samples":
+    def rows(self, rows: NDArray[np.int64]) -> "TaskSamples":
         """The samples in some rows: what becomes of one does not depend on which others there are."""
         texts = [self.texts[row] for row in rows] if self.texts else ()
         sizes = None if self.sizes is None else self.sizes[rows]
@@ -72,14 +72,14 @@ class Samples:
 
 def jobs(
     model: nn.Module,
-    samples: Samples,
+    samples: TaskSamples,
     rows: NDArray[np.int64],
     seed: int,
     device: torch.device,
     batch: BatchSize,
     advance: Advance,
     rungs: int = 1,
-) -> Iterator[tuple[NDArray[np.int64], Job]]:
+) -> Iterator[tuple[NDArray[np.int64], SampleBatch]]:
     """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds.
 
     A job is smaller by the number of rungs that are answered at once: each keeps an input per sample.
@@ -92,7 +92,9 @@ def jobs(
         labels = torch.from_numpy(samples.labels[some]).to(device)
         ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
         texts = [samples.texts[row] for row in some] if samples.texts else ()
-        job = Job(model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon)
+        job = SampleBatch(
+            model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon
+        )
         sizes = None if samples.sizes is None else samples.sizes[some]
         job = replace(job, draws=batch.draws, language=samples.language, split=samples.split)
         yield some, replace(job, shape=samples.shape, sizes=sizes)
@@ -101,7 +103,7 @@ def jobs(
 class _Tally:
     """What a cell becomes, filled job by job."""
 
-    def __init__(self, identity: Identity, samples: Samples, before: NDArray[np.int8] | None) -> None:
+    def __init__(self, identity: Identity, samples: TaskSamples, before: NDArray[np.int8] | None) -> None:
         count = len(samples)
         self.identity, self.samples = identity, samples
         self.states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
@@ -112,12 +114,12 @@ class _Tally:
         self.wobble, self.looked = 0, 0.0
         self.evidence: Counter[str] = Counter()
 
-    def inherit(self, lower: "_Tally", rows: NDArray[np.int64], stressed: Stressed) -> None:
+    def inherit(self, lower: "_Tally", rows: NDArray[np.int64], stressed: PerturbedBatch) -> None:
         """Rows that a lower strength broke are broken here, by the same inputs; what was spent here was spent."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
         self.forwards[rows], self.backwards[rows] = stressed.forwards, stressed.backwards
 
-    def add(self, rows: NDArray[np.int64], stressed: Stressed, verdict: "_Verdict") -> None:
+    def add(self, rows: NDArray[np.int64], stressed: PerturbedBatch, verdict: "_Verdict") -> None:
         """Take in what became of some rows."""
         judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
@@ -137,12 +139,12 @@ def measure(
     model: nn.Module,
     rungs: Sequence[Stressor],
     identities: Sequence[Identity],
-    samples: Samples,
+    samples: TaskSamples,
     before: NDArray[np.int8] | None,
     device: torch.device,
     batch: BatchSize,
     advance: Advance,
-    looks: Sequence[Look] = (),
+    looks: Sequence[BatchObserver] = (),
     surrogate: nn.Module | None = None,
 ) -> list[Record]:
     """Measure one cell, or all cells of a ladder that its stressor answers at once.
@@ -191,11 +193,11 @@ def _open(stressor: Stressor) -> tuple[State, ...]:
     return tried if stressor.adversarial() else (*tried, State.WRONG)
 
 
-def _perturb(rungs: Sequence[Stressor], job: Job) -> list[Stressed]:
+def _perturb(rungs: Sequence[Stressor], job: SampleBatch) -> list[PerturbedBatch]:
     return [rungs[0].apply(job)] if len(rungs) == 1 else rungs[0].sweep(job, rungs)
 
 
-def _verdict(job: Job, stressed: Stressed, language: bool) -> "_Verdict":
+def _verdict(job: SampleBatch, stressed: PerturbedBatch, language: bool) -> "_Verdict":
     return _score(job, stressed) if language else _judge(job, stressed)
 
 
@@ -211,7 +213,7 @@ class _Verdict:
     """Counts that add up over jobs."""
 
 
-def _judge(job: Job, stressed: Stressed) -> _Verdict:
+def _judge(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than the search; count disagreements.
 
     The verdict is this second pass alone. A stressor that did not look at predictions gets a first pass here, so that
@@ -247,7 +249,7 @@ def _obedience(logits: Tensor, labels: Tensor, target: int) -> dict[str, float]:
     return {"aimed": int(others.sum()), "hit": int((others & (logits.argmax(1) == target)).sum())}
 
 
-def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
+def _logits(job: SampleBatch, inputs: Tensor, vectors: Tensor | None) -> Tensor:
     """Of the inputs, or of perturbed word vectors for them."""
     if vectors is None:
         return predict(job.model, inputs, job.batch, job.draws)
@@ -256,7 +258,7 @@ def _logits(job: Job, inputs: Tensor, vectors: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def _score(job: Job, stressed: Stressed) -> _Verdict:
+def _score(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
     """The loss of every sample of a language model; the logits of a batch are too large to keep."""
     losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
     counted = stressed.counted

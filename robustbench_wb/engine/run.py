@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from robustbench_wb.engine.bench import Bench, Ledger
-from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.bench import Bench, RecordKeeper
+from robustbench_wb.engine.cost_forecast import SampleCost, costs, plan_seconds
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.record import Measured
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.shortcuts import shortcut_plans
-from robustbench_wb.engine.work import Cost, costs, plan_work
-from robustbench_wb.engine.workers import Unit, share_out
+from robustbench_wb.engine.workers import WorkUnit, share_out
 from robustbench_wb.progress import Tied, Whole
+from robustbench_wb.records.record import Measurement
 
 
 class _Part:
@@ -17,7 +17,7 @@ class _Part:
 
     def __init__(self, bench: Bench, plan: SubjectPlan, place: tuple[int, int]) -> None:
         self.bench, self.plan, self.place = bench, plan, place
-        self.found: dict[Ladder, list[Measured]] = {}
+        self.found: dict[Ladder, list[Measurement]] = {}
         self.apart: list[Ladder] = []
         """Left to other processes."""
         self.evidence: Mapping[str, float] = {}
@@ -34,7 +34,7 @@ class _Part:
         self.found |= self.bench.measure(self.plan, mine)
         self.evidence = self.bench.evidence
 
-    def end(self) -> list[Measured]:
+    def end(self) -> list[Measurement]:
         """All cells in the order of the plan, graded; what nobody has measured yet is measured now."""
         ladders = self.bench.ladders(self.plan)
         left = [ladder for ladder in ladders if ladder not in self.found]
@@ -43,14 +43,14 @@ class _Part:
         return self.bench.graded([cell for ladder in ladders for cell in self.found[ladder]], self.evidence)
 
 
-def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
+def measure_all(job: PreparedRun, ledger: RecordKeeper) -> list[Measurement]:
     """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others.
 
     With several workers, subjects are trained, and their clean cells measured, by this process, and then the ladders
     of stressors by the others. Who measures a cell cannot change it.
     """
     trial = costs(job.plan, job.datasets, job.device)
-    with job.progress.overall(f"{job.plan.suite} suite", plan_work(job.plan, job.datasets, trial)) as whole:
+    with job.progress.overall(f"{job.plan.suite} suite", plan_seconds(job.plan, job.datasets, trial)) as whole:
         progress = Tied(job.progress, whole)
         parts = []
         for number, (task, dataset, own) in enumerate(zip(job.plan.tasks, job.datasets, trial, strict=True)):
@@ -64,11 +64,11 @@ def measure_all(job: Prepared, ledger: Ledger) -> list[Measured]:
 
 
 def _share_out(
-    job: Prepared, ledger: Ledger, parts: list[_Part], trial: list[Mapping[str, Cost]], whole: Whole
+    job: PreparedRun, ledger: RecordKeeper, parts: list[_Part], trial: list[Mapping[str, SampleCost]], whole: Whole
 ) -> None:
     """Have others measure what was left to them."""
     units = {
-        Unit(*part.place, ladders.index(ladder)): (part, ladder)
+        WorkUnit(*part.place, ladders.index(ladder)): (part, ladder)
         for part in parts
         for ladders in [part.bench.ladders(part.plan)]
         for ladder in part.apart

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.record import SHORTCUT, SubjectCard
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.records.names import SHORTCUT
+from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.source import code_digest
 from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.clean import Clean

@@ -11,7 +11,6 @@ from robustbench_wb import rng
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.footprint import footprint
 from robustbench_wb.engine.plan import SubjectPlan
-from robustbench_wb.engine.record import SubjectCard
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
@@ -20,6 +19,7 @@ from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.progress import Progress
+from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.checkpoint import load_tensors, put_weights

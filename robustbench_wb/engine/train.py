@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.record import SubjectCard
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.records.record import SubjectCard
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TrainedSubject:
     error: str = ""
 
 
-def train_subjects(job: Prepared) -> list[TrainedSubject]:
+def train_subjects(job: PreparedRun) -> list[TrainedSubject]:
     """Train, or find in the cache, every subject of the plan. One that fails is in the list with its error."""
     done: list[TrainedSubject] = []
     for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):

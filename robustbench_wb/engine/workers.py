@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from robustbench_wb.engine.bench import Bench, Ledger
-from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.record import Measured
+from robustbench_wb.engine.bench import Bench, RecordKeeper
+from robustbench_wb.engine.cost_forecast import SampleCost
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.work import Cost
 from robustbench_wb.progress import Silent, Tied, Whole
+from robustbench_wb.records.record import Measurement
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
@@ -31,7 +31,7 @@ TELL_SECONDS = 1.0
 """How often the whole is told, at least."""
 
 
-class Unit(NamedTuple):
+class WorkUnit(NamedTuple):
     """What one process measures at a time."""
 
     task: int
@@ -43,8 +43,12 @@ class Unit(NamedTuple):
 
 
 def share_out(
-    request: RunRequest, ledger: Ledger, units: Sequence[Unit], trial: Sequence[Mapping[str, Cost]], whole: Whole
-) -> Iterator[tuple[Unit, list[Measured]]]:
+    request: RunRequest,
+    ledger: RecordKeeper,
+    units: Sequence[WorkUnit],
+    trial: Sequence[Mapping[str, SampleCost]],
+    whole: Whole,
+) -> Iterator[tuple[WorkUnit, list[Measurement]]]:
     """Measure units in as many processes as the request says, and give each as it is done.
 
     Those of a process that died are not given, nor are those that were waiting then: whoever asked measures them.
@@ -108,11 +112,11 @@ class _Worker:
     def __init__(
         self,
         request: RunRequest,
-        ledger: Ledger,
-        trial: Sequence[Mapping[str, Cost]],
+        ledger: RecordKeeper,
+        trial: Sequence[Mapping[str, SampleCost]],
         sums: "SynchronizedArray[float]",
     ) -> None:
-        self.job = Prepared(request, Silent(), may_train=False)
+        self.job = PreparedRun(request, Silent(), may_train=False)
         self.far = _Far(sums)
         progress = Tied(Silent(), self.far)
         self.benches = [
@@ -120,7 +124,7 @@ class _Worker:
             for task, dataset, own in zip(self.job.plan.tasks, self.job.datasets, trial, strict=True)
         ]
 
-    def measure(self, unit: Unit) -> list[Measured]:
+    def measure(self, unit: WorkUnit) -> list[Measurement]:
         """The cells of a unit."""
         bench = self.benches[unit.task]
         plan = bench.task.subjects[unit.subject]
@@ -138,10 +142,10 @@ _worker: _Worker
 
 def _begin(
     request: RunRequest,
-    ledger: Ledger,
+    ledger: RecordKeeper,
     threads: int,
     numbers: "Synchronized[int]",
-    trial: Sequence[Mapping[str, Cost]],
+    trial: Sequence[Mapping[str, SampleCost]],
     sums: "SynchronizedArray[float]",
 ) -> None:
     """Make this process a worker. Ctrl-C is the parent's to answer, and without a parent there is nothing to do."""
@@ -164,5 +168,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _measure(unit: Unit) -> list[Measured]:
+def _measure(unit: WorkUnit) -> list[Measurement]:
     return _worker.measure(unit)

@@ -1,13 +1,13 @@
 """The chain of a baseline: slow drift in a glance."""
 
 from robustbench_wb.report.json import value_json
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.store.baseline import Baseline
 
 _FIXED = (Column("baseline"), Column("measured"), Column("commit"), Column("sha256"), Column("cells", "right"))
 
 
-def history_blocks(baseline: Baseline) -> list[Block]:
+def history_blocks(baseline: Baseline) -> list[TextBlock]:
     """A line per generation, the pinned one first, with the mean accuracy of each suite in percent."""
     chain = (*baseline.header.ancestors, baseline.as_ancestor)
     suites = dict.fromkeys(suite for one in chain for suite in one.means)
@@ -24,7 +24,7 @@ def history_blocks(baseline: Baseline) -> list[Block]:
         for one in chain
     )
     notes = ("mean accuracy over all cells in percent, by suite; the first line was pinned, each other one promoted",)
-    return [Block(f"baseline {baseline.header.name}", columns, rows, notes)]
+    return [TextBlock(f"baseline {baseline.header.name}", columns, rows, notes)]
 
 
 def history_json(baseline: Baseline) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from math import expm1
 from typing import Final
 
-from robustbench_wb.engine.record import Metric, variant_name
+from robustbench_wb.analysis.compare.align import FieldDifference
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
+from robustbench_wb.records.names import Metric, variant_name
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Block, Column, narrowed
-from robustbench_wb.stats.align import Difference
-from robustbench_wb.stats.comparison import Claim, Comparison, Finding, Pair
+from robustbench_wb.report.text import Column, TextBlock, narrowed
 from robustbench_wb.stats.multiplicity import Correction
 
 _COLUMNS: Final = (
@@ -42,7 +42,7 @@ _LARGEST: Final = 700.0
 """A larger logarithm of a ratio is shown as this one: exp of 710 overflows."""
 
 
-def comparison_blocks(comparison: Comparison, width: int | None = None, ids: bool = False) -> list[Block]:
+def comparison_blocks(comparison: Comparison, width: int | None = None, ids: bool = False) -> list[TextBlock]:
     """The comparison as table data: the verdicts on the subjects, one block per task, scale and subject, a summary.
 
     Accuracies are in percent, their differences in percentage points, those of perplexities in percent of the old one.
@@ -53,7 +53,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
         ids: whether to name the samples that were lost and gained.
     """
     labels = subject_labels(pair.new for pair in comparison.pairs)
-    panels: dict[str, list[Pair]] = {}
+    panels: dict[str, list[CellDifference]] = {}
     for pair in comparison.pairs:
         what = f"suite {pair.new.suite}" + (", perplexity" if pair.metric == "perplexity" else "")
         what += f", protocol {pair.new.protocol}" if pair.new.protocol != "sound" else ""
@@ -63,7 +63,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
     return [_headline(comparison), *blocks, _summary(comparison)]
 
 
-def _headline(comparison: Comparison) -> Block:
+def _headline(comparison: Comparison) -> TextBlock:
     """A sentence on the whole, and one on each subject."""
     about = {claim_group(claim): claim for claim in reversed(comparison.claims)}  # the first of a group stands
     counts = Counter[str](claim.verdict for claim in about.values())
@@ -71,15 +71,15 @@ def _headline(comparison: Comparison) -> Block:
     sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
     of = f", of {len(about)} subjects" if len(about) > 1 else ""
     title = f"{sides}{', '.join(names)}{of}" if about else f"{sides}nothing to compare, no cell stands in both tables"
-    return Block(title, (), (), tuple(map(_sentence, comparison.claims)))
+    return TextBlock(title, (), (), tuple(map(_sentence, comparison.claims)))
 
 
-def claim_group(claim: Claim) -> tuple[str, ...]:
+def claim_group(claim: OverallDifference) -> tuple[str, ...]:
     """What a claim is about but for the seeds."""
     return (claim.task, claim.suite, claim.scale, claim.variant, claim.size, claim.recipe)
 
 
-def _sentence(claim: Claim) -> str:
+def _sentence(claim: OverallDifference) -> str:
     where = f"{variant_name(claim)} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
     cells = f"{claim.cells} of {claim.cells + claim.left_out}" if claim.left_out else str(claim.cells)
     over = f"over {cells} cell{'' if cells == '1' else 's'}" + (f", {claim.samples} samples" if claim.samples else "")
@@ -93,21 +93,21 @@ def _sentence(claim: Claim) -> str:
     return f"{claim.verdict}: {where}: {', '.join(numbers)}; {unit}"
 
 
-def _with_unit(found: Finding) -> str:
+def _with_unit(found: PairedDifference) -> str:
     return difference_text(found) + (" points" if found.metric == "accuracy" else "")
 
 
-def _panel(title: str, pairs: Sequence[Pair], width: int | None, ids: bool) -> Block:
+def _panel(title: str, pairs: Sequence[CellDifference], width: int | None, ids: bool) -> TextBlock:
     notes = (*_notes(pairs), *(_ids(pair) for pair in pairs if ids and (pair.lost_ids or pair.gained_ids)))
     rows = tuple(_line(pair) for pair in pairs)
     foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
     kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in foreign]
     shown = tuple(tuple(row[index] for index in kept) for row in rows)
-    block = Block(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
+    block = TextBlock(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
     return narrowed(block, width, _DISPENSABLE)
 
 
-def _notes(pairs: Sequence[Pair]) -> list[str]:
+def _notes(pairs: Sequence[CellDifference]) -> list[str]:
     """Why a verdict is what it is, where the numbers do not say so: one line per reason, with its cells."""
     reasons: dict[str, list[str]] = {}
     for pair in pairs:
@@ -120,12 +120,12 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
     return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
 
-def _ids(pair: Pair) -> str:
+def _ids(pair: CellDifference) -> str:
     sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
     return f"{pair.new.cell}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
 
 
-def fields_text(items: Sequence[Difference]) -> str:
+def fields_text(items: Sequence[FieldDifference]) -> str:
     """Each field with both its values; digests are cut."""
     return "; ".join(f"{item.field}: {_short(item.old)} and {_short(item.new)}" for item in items)
 
@@ -136,7 +136,7 @@ def _short(value: str | int) -> str:
     return f"{text[:12]}..." if len(text) == _DIGEST_LENGTH else text or "none"
 
 
-def _line(pair: Pair) -> tuple[str, ...]:
+def _line(pair: CellDifference) -> tuple[str, ...]:
     return (
         pair.new.cell,
         pair.verdict,
@@ -149,13 +149,13 @@ def _line(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def _outcome(pair: Pair) -> str:
+def _outcome(pair: CellDifference) -> str:
     if pair.differing:
         return "differs: " + ", ".join(item.field for item in pair.differing)
     return "" if pair.n == pair.unjudged else difference_text(pair)
 
 
-def difference_text(found: Finding) -> str:
+def difference_text(found: PairedDifference) -> str:
     """``-7.2 [-10.6, -4.3]``; from the worst to the best case when samples were not judged; empty without numbers."""
     if found.worst is None or found.best is None:
         return ""
@@ -188,7 +188,7 @@ def p_text(p: float | None) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def _summary(comparison: Comparison) -> Block:
+def _summary(comparison: Comparison) -> TextBlock:
     counts = Counter[str](pair.verdict for pair in comparison.pairs)
     verdicts = ", ".join(f"{counts[name]} {name}" for name in _STYLES if counts[name])
     notes = [f"cells: {verdicts}"] if verdicts else []
@@ -199,7 +199,7 @@ def _summary(comparison: Comparison) -> Block:
         labels = subject_labels(rows)
         cells = [f"{row.task} {labels[row.subject]} {row.cell}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
-    return Block("", (), (), tuple(notes))
+    return TextBlock("", (), (), tuple(notes))
 
 
 def _legend(comparison: Comparison) -> list[str]:

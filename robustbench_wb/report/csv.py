@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.stats.board import Line, Ranking
-from robustbench_wb.stats.comparison import Claim, Comparison, Pair
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference
+from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
+from robustbench_wb.records.score_row import ScoreRow
 
 COLUMNS: Final = tuple(ScoreRow.model_fields)
 """The columns, in order: the fields of :class:`ScoreRow`, documented there. New ones go to the end."""
@@ -21,8 +21,8 @@ DIFF_COLUMNS: Final = (
 )
 """The columns of a comparison, in order. New ones go to the end."""
 
-RANKING_COLUMNS: Final = (*(name for name in Ranking.model_fields if name != "lines"), *Line.model_fields)
-"""The columns of rankings, in order: the fields of :class:`Ranking` and of :class:`Line`. New ones go to the end."""
+RANKING_COLUMNS: Final = (*(name for name in PanelRanking.model_fields if name != "lines"), *RankedModel.model_fields)
+"""Columns of rankings, in order: fields of :class:`PanelRanking`, then :class:`RankedModel`. New ones go to the end."""
 
 # A spreadsheet runs a cell that begins with one of these as a formula; tab and return are trimmed first.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -37,7 +37,7 @@ def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
     return _table(COLUMNS, (row.model_dump() for row in rows))
 
 
-def ranking_csv(rankings: Iterable[Ranking]) -> str:
+def ranking_csv(rankings: Iterable[PanelRanking]) -> str:
     """A line per subject and panel; what is None is left empty, and several ``n`` are joined by a blank."""
     lines = [{**ranking.model_dump(), **line.model_dump()} for ranking in rankings for line in ranking.lines]
     return _table(RANKING_COLUMNS, lines)
@@ -54,9 +54,9 @@ def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
     return _table(columns, lines)
 
 
-def _finding(found: Claim | Pair) -> dict[str, object]:
+def _finding(found: OverallDifference | CellDifference) -> dict[str, object]:
     line = {name: value for name, value in found.model_dump().items() if name not in ("old", "new")}
-    if isinstance(found, Claim):
+    if isinstance(found, OverallDifference):
         return {**line, "n": found.samples}
     names = {name: getattr(found.new, name) for name in _NAMES}
     sides = {f"{side}_{name}": getattr(row, name) for side, row in _sides(found) for name in ("accuracy", "perplexity")}
@@ -64,7 +64,7 @@ def _finding(found: Claim | Pair) -> dict[str, object]:
     return {**line, **names, **sides, **fields, "unit": "cell", "seeds": (found.new.seed,)}
 
 
-def _sides(pair: Pair) -> tuple[tuple[str, ScoreRow], tuple[str, ScoreRow]]:
+def _sides(pair: CellDifference) -> tuple[tuple[str, ScoreRow], tuple[str, ScoreRow]]:
     return ("old", pair.old), ("new", pair.new)
 
 

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors, RelativeErrors
+from robustbench_wb.analysis.curves.length_curves import LengthCurve
+from robustbench_wb.analysis.curves.strength_curves import StrengthCurve, TriggerSuccess
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.lengths import lengths_plain
 from robustbench_wb.report.scores import short_text, suite_title
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.corruption_errors import CorruptionErrors, Normalised
-from robustbench_wb.stats.curves import Curve, Success
-from robustbench_wb.stats.lengths import LengthCurve
-from robustbench_wb.store.rows import ScoreRow
 
 T = TypeVar("T")
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed")
@@ -31,10 +31,10 @@ _UNDEFINED: Final = "-: the reference makes no error to divide by, or a corrupti
 
 
 def curves_blocks(
-    curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int | None = None
-) -> list[Block]:
+    curves: Sequence[StrengthCurve], errors: Sequence[CorruptionErrors], version: int | None = None
+) -> list[TextBlock]:
     """Curves with the same strengths in one table, then triggers, then errors under common corruptions."""
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     if curves:
         labels = subject_labels(curve.rows[-1] for curve in curves)
         for members in _grouped(curves, lambda curve: (curve.rows[-1].panel, _headings(curve))):
@@ -43,7 +43,7 @@ def curves_blocks(
             )
         for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
             blocks.append(_successes(f"{suite_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
-        blocks.append(Block("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
+        blocks.append(TextBlock("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
     for subjects in _grouped(errors, lambda one: (one.clean.panel, one.stored)):
         files = ", published files" if subjects[0].stored else ""
         blocks += _errors(suite_title(subjects[0].clean, version) + files, subjects)
@@ -51,7 +51,10 @@ def curves_blocks(
 
 
 def curves_json(
-    curves: Sequence[Curve], errors: Sequence[CorruptionErrors], version: int, lengths: Sequence[LengthCurve] = ()
+    curves: Sequence[StrengthCurve],
+    errors: Sequence[CorruptionErrors],
+    version: int,
+    lengths: Sequence[LengthCurve] = (),
 ) -> str:
     """``{"version": 3, "curves": [...], "lengths": [...], "corruption_errors": [...]}``: names and numbers of each."""
     content = {
@@ -63,7 +66,7 @@ def curves_json(
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _curve(one: Curve) -> dict[str, Any]:
+def _curve(one: StrengthCurve) -> dict[str, Any]:
     points = [_point(one, at) for at in range(len(one.rows))]
     numbers = plain(one.model_dump(exclude={"rows", "strengths"}))
     return {**_facts(one.rows[-1]), "stressor": one.stressor, "points": points, **numbers}
@@ -73,7 +76,7 @@ def _facts(row: ScoreRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _NAMES}
 
 
-def _point(curve: Curve, at: int) -> dict[str, Any]:
+def _point(curve: StrengthCurve, at: int) -> dict[str, Any]:
     row = curve.rows[at]
     return {"strength": row.strength, "at": curve.strengths[at], **{name: getattr(row, name) for name in _NUMBERS}}
 
@@ -86,43 +89,43 @@ def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return list(groups.values())
 
 
-def _headings(curve: Curve) -> tuple[str, ...]:
+def _headings(curve: StrengthCurve) -> tuple[str, ...]:
     return tuple(row.strength or row.stressor for row in curve.rows)
 
 
-def _curves(title: str, curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> Block:
+def _curves(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> TextBlock:
     lines = []
     for curve in curves:
         area = "" if curve.area is None else _with_ends(curve.area, curve.low, curve.high)
         names = (curve.stressor, labels[curve.rows[-1].subject])
         lines.append((*names, *(short_text(row) for row in curve.rows), area, _breakdown(curve)))
     numbers = [Column(heading, "right") for heading in (*_headings(curves[0]), "area", "breakdown")]
-    return Block(title, (Column("stressor"), Column("variant"), *numbers), tuple(lines), (), {"error": "red"})
+    return TextBlock(title, (Column("stressor"), Column("variant"), *numbers), tuple(lines), (), {"error": "red"})
 
 
-def _breakdown(curve: Curve) -> str:
+def _breakdown(curve: StrengthCurve) -> str:
     if curve.threshold is None:
         return "?"
     return f"> {curve.rows[-1].strength}" if curve.breakdown is None else f"{curve.breakdown:.3g}"
 
 
-def _successes(title: str, curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> Block:
+def _successes(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> TextBlock:
     lines = [
         (curve.stressor, labels[curve.rows[-1].subject], one.strength, _success(one))
         for curve in curves
         for one in curve.success
     ]
     columns = (Column("stressor"), Column("variant"), Column("strength"), Column("obeyed", "right"))
-    return Block(
+    return TextBlock(
         title, columns, tuple(lines), ("samples of other classes taken for the target [95 % Wilson interval]",)
     )
 
 
-def _success(one: Success) -> str:
+def _success(one: TriggerSuccess) -> str:
     return _with_ends(one.share, one.low, one.high)
 
 
-def _failures(curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) -> list[str]:
+def _failures(curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> list[str]:
     """One line per curve that is not whole."""
     notes = []
     for curve in curves:
@@ -133,7 +136,7 @@ def _failures(curves: Sequence[Curve], labels: Mapping[tuple[str, ...], str]) ->
     return notes
 
 
-def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[Block]:
+def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[TextBlock]:
     """Corruptions down, subjects across; then the same for each reference."""
     labels = subject_labels(one.clean for one in subjects)
     names = list(dict.fromkeys(name for one in subjects for name in one.errors))
@@ -146,7 +149,7 @@ def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[Block]:
         for one in subjects
         if len(one.common) < 15
     ]
-    blocks = [Block(f"{title}: errors", columns, (*lines, last), (_OF_ERRORS, *lacking))]
+    blocks = [TextBlock(f"{title}: errors", columns, (*lines, last), (_OF_ERRORS, *lacking))]
     for at in range(len(subjects[0].normalised)):
         found = [one.normalised[at] for one in subjects]
         blocks += _normalised(title, columns, names, found)
@@ -159,8 +162,8 @@ def _mean_error(one: CorruptionErrors, name: str) -> str:
 
 
 def _normalised(
-    title: str, columns: tuple[Column, ...], names: Sequence[str], found: Sequence[Normalised]
-) -> list[Block]:
+    title: str, columns: tuple[Column, ...], names: Sequence[str], found: Sequence[RelativeErrors]
+) -> list[TextBlock]:
     reference = found[0].reference
     blocks = []
     for kind, values, means in (
@@ -172,7 +175,7 @@ def _normalised(
         heading = f"{title}: {kind}, errors of {reference} = 100"
         lines.append((mean, *map(_number, means)))
         notes = (_UNDEFINED,) if any("-" in line[1:] for line in lines) else ()
-        blocks.append(Block(heading, columns, tuple(lines), notes))
+        blocks.append(TextBlock(heading, columns, tuple(lines), notes))
     return blocks
 
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.spec import plain
 
 
-def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[Block]:
+def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
     """What ``train`` made or found: one line per subject."""
     lines, notes = [], []
     for subject in subjects:
@@ -23,22 +23,22 @@ def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[Block]:
             lines.append((*names, *facts))
     columns = [Column(name) for name in ("task", "variant", "size", "recipe")]
     columns += [Column("parameters", "right"), Column("seconds", "right"), Column("how"), Column("weights")]
-    return [Block("", tuple(columns), tuple(lines), tuple(notes))]
+    return [TextBlock("", tuple(columns), tuple(lines), tuple(notes))]
 
 
-def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[Block]:
+def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[TextBlock]:
     """Names and summaries, one block per kind."""
     columns = (Column("name"), Column("what"), Column("origin"))
     return [
-        Block(kind, columns, tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries))
+        TextBlock(kind, columns, tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries))
         for kind, entries in listing.items()
     ]
 
 
-def details_blocks(title: str, details: Mapping[str, Any]) -> list[Block]:
+def details_blocks(title: str, details: Mapping[str, Any]) -> list[TextBlock]:
     """One entry, field by field."""
     lines = tuple((name, _words(value)) for name, value in details.items() if value not in ("", None, {}, []))
-    return [Block(title, (Column("field"), Column("value")), lines)]
+    return [TextBlock(title, (Column("field"), Column("value")), lines)]
 
 
 def any_json(value: Any) -> str:

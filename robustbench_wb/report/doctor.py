@@ -2,13 +2,13 @@
 
 from textwrap import wrap
 
-from robustbench_wb.engine.doctor.finding import Diagnosis
-from robustbench_wb.report.text import GAP, Block, Column
+from robustbench_wb.engine.doctor.diagnosis import Diagnosis
+from robustbench_wb.report.text import GAP, Column, TextBlock
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
 
-def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[Block]:
+def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[TextBlock]:
     """The findings within ``width`` columns (None: as wide as they are), then the fixes and a last word."""
     name = max(len("check"), *(len(finding.check) for finding in diagnosis.findings))
     room = None if width is None else max(20, width - name - len("skipped") - 2 * GAP)
@@ -18,7 +18,7 @@ def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[Blo
         lines.append((finding.check, finding.verdict, first))
         lines += [("", "", line) for line in rest]
     subject = "-".join(part for part in (diagnosis.subject, diagnosis.size) if part)
-    findings = Block(
+    findings = TextBlock(
         title=f"{subject} on {diagnosis.task}, {diagnosis.device}",
         columns=(Column("check"), Column("verdict"), Column("measured")),
         rows=tuple(lines),
@@ -27,4 +27,4 @@ def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[Blo
     fixes = tuple(f"{f.verdict}: {f.check}: {f.fix}" for f in diagnosis.findings if f.fix)
     counts = {verdict: sum(f.verdict == verdict for f in diagnosis.findings) for verdict in ("fail", "warn")}
     last = f"{counts['fail']} failed, {counts['warn']} warned, {len(diagnosis.findings)} checks"
-    return [findings, Block("", (), (), (*fixes, last))]
+    return [findings, TextBlock("", (), (), (*fixes, last))]

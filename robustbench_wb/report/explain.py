@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.analysis.explanation import Explanation, FieldChange
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.explanation import Change, Explanation
 
 _COLUMNS: Final = (Column("cell"), Column("will be"), Column("why"))
 _WHAT: Final = {
@@ -21,12 +21,12 @@ _DIGEST: Final = 12
 """Characters of a digest that are shown; JSON has all."""
 
 
-def explain_blocks(found: Sequence[Explanation]) -> list[Block]:
+def explain_blocks(found: Sequence[Explanation]) -> list[TextBlock]:
     """How many cells are reused and measured, then each with its reason."""
     counts = Counter(_WHAT[item.outcome] for item in found)
     told = ", ".join(f"{counts[what]} {what}" for what in STYLES if counts[what])
     rows = tuple((item.cell.label, _WHAT[item.outcome], _why(item)) for item in found)
-    return [Block(f"{len(found)} cells: {told}", _COLUMNS, rows, (), STYLES)]
+    return [TextBlock(f"{len(found)} cells: {told}", _COLUMNS, rows, (), STYLES)]
 
 
 def _why(item: Explanation) -> str:
@@ -39,7 +39,7 @@ def _why(item: Explanation) -> str:
     }.get(item.outcome, item.reason)
 
 
-def _change(change: Change) -> str:
+def _change(change: FieldChange) -> str:
     return f"{change.field} {_short(change.old)} -> {_short(change.new)}"
 
 

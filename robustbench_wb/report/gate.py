@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from robustbench_wb.engine.record import label, subject_label, variant_name
+from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
+from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.records.names import label, subject_label, variant_name
 from robustbench_wb.report.comparison import difference_text, p_text
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Block, Column, narrowed
-from robustbench_wb.stats.comparison import Claim, Pair
-from robustbench_wb.stats.judgement import Gate, Judgement
+from robustbench_wb.report.text import Column, TextBlock, narrowed
 
 _COLUMNS: Final = (
     Column("subject"),
@@ -42,22 +42,22 @@ _IDS: Final = 20
 """Of each kind, so many samples of a regressed cell are named; JSON and JUnit name all."""
 
 
-def gate_blocks(gate: Gate, width: int | None = None) -> list[Block]:
+def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
     """The verdict; then, against the baseline and against its pinned ancestor, all that did not pass; then the rules.
 
     Args:
         gate: what was judged.
         width: columns to stay within, by leaving out the less important ones; None keeps all.
     """
-    blocks = [Block(headline(gate), (), (), tuple(_counts(gate)))]
+    blocks = [TextBlock(headline(gate), (), (), tuple(_counts(gate)))]
     for against in dict.fromkeys(judgement.against for judgement in gate.judgements):
         members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
         if members:
             blocks.append(_panel(f"against the {against}", members, width))
-    return [*blocks, Block("", (), (), tuple(_legend(gate)))]
+    return [*blocks, TextBlock("", (), (), tuple(_legend(gate)))]
 
 
-def headline(gate: Gate) -> str:
+def headline(gate: GateResult) -> str:
     """``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
     sides = f"{gate.baseline} -> {gate.version}: "
     if gate.exit_code == ExitCode.OK:
@@ -68,9 +68,9 @@ def headline(gate: Gate) -> str:
     return f"{sides}failed, {why} (exit code {int(gate.exit_code)})"
 
 
-def about(judgement: Judgement) -> tuple[str, str, str]:
+def about(judgement: GateDecision) -> tuple[str, str, str]:
     """Task with scale, suite and subject; the cell; and the points or percents at stake."""
-    if isinstance(judgement.found, Claim):
+    if isinstance(judgement.found, OverallDifference):
         claim = judgement.found
         seeds = ",".join(map(str, claim.seeds))
         where = f"{claim.task} {claim.scale} {claim.suite}: {variant_name(claim)} {claim.recipe} seed {seeds}"
@@ -81,7 +81,7 @@ def about(judgement: Judgement) -> tuple[str, str, str]:
     return subject_label(row), row.cell, _margin(judgement)
 
 
-def sentence(judgement: Judgement) -> str:
+def sentence(judgement: GateDecision) -> str:
     """Everything on one judgement in a line."""
     subject, cell, margin = about(judgement)
     parts = [judgement.reason] if judgement.reason else []
@@ -93,7 +93,7 @@ def sentence(judgement: Judgement) -> str:
     return f"{subject}, {cell}: {judgement.outcome} against the {judgement.against}: {'; '.join(parts)}"
 
 
-def changed_ids(pair: Pair, limit: int | None = None) -> str:
+def changed_ids(pair: CellDifference, limit: int | None = None) -> str:
     """The samples that were lost and gained, by id: at most ``limit`` of each; None names all."""
     sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
     return "; ".join(f"{what} {_listed(ids, limit)}" for what, ids in sides if ids)
@@ -104,7 +104,7 @@ def _listed(ids: Sequence[int], limit: int | None) -> str:
     return ", ".join(map(str, ids[:limit])) + more
 
 
-def _counts(gate: Gate) -> Iterable[str]:
+def _counts(gate: GateResult) -> Iterable[str]:
     for what, wanted in (("subjects", True), ("cells", False)):
         for against in ("baseline", "pinned ancestor"):
             members = [item for item in gate.judgements if item.against == against and (item.row is None) == wanted]
@@ -114,13 +114,13 @@ def _counts(gate: Gate) -> Iterable[str]:
                 yield f"{what} against the {against}: {told}"
 
 
-def _panel(title: str, members: Sequence[Judgement], width: int | None) -> Block:
-    block = Block(title, _COLUMNS, tuple(map(_row, members)), (*_reasons(members), *_ids(members)), STYLES)
+def _panel(title: str, members: Sequence[GateDecision], width: int | None) -> TextBlock:
+    block = TextBlock(title, _COLUMNS, tuple(map(_row, members)), (*_reasons(members), *_ids(members)), STYLES)
     return narrowed(block, width, _DISPENSABLE)
 
 
-def _row(item: Judgement) -> tuple[str, ...]:
-    pair = item.found if isinstance(item.found, Pair) else None
+def _row(item: GateDecision) -> tuple[str, ...]:
+    pair = item.found if isinstance(item.found, CellDifference) else None
     smallest = "" if item.smallest is None else _percent(item, item.smallest)
     beside = f"{short_text(pair.old)} -> {short_text(pair.new)}" if pair is not None else ""
     difference = difference_text(item.found) if item.found is not None else ""
@@ -128,7 +128,7 @@ def _row(item: Judgement) -> tuple[str, ...]:
     return subject, cell, item.outcome, beside, difference, margin, p_text(item.adjusted_p), smallest
 
 
-def _reasons(members: Sequence[Judgement]) -> list[str]:
+def _reasons(members: Sequence[GateDecision]) -> list[str]:
     """One line per reason that the numbers do not tell, with its cells."""
     reasons: dict[str, list[str]] = {}
     for item in members:
@@ -137,22 +137,24 @@ def _reasons(members: Sequence[Judgement]) -> list[str]:
     return [f"{reason}: {', '.join(dict.fromkeys(cells))}" for reason, cells in reasons.items()]
 
 
-def _ids(members: Sequence[Judgement]) -> list[str]:
-    regressed = [item.found for item in members if item.outcome == "regressed" and isinstance(item.found, Pair)]
+def _ids(members: Sequence[GateDecision]) -> list[str]:
+    regressed = [
+        item.found for item in members if item.outcome == "regressed" and isinstance(item.found, CellDifference)
+    ]
     return [f"{label(pair.new)}: {changed_ids(pair, _IDS)}" for pair in regressed]
 
 
-def _margin(item: Judgement) -> str:
+def _margin(item: GateDecision) -> str:
     return _percent(item, item.margin) + (f" + {_percent(item, item.floor)}" if item.floor else "")
 
 
-def _percent(item: Judgement, value: float) -> str:
+def _percent(item: GateDecision, value: float) -> str:
     """Points of accuracy, percent of perplexity."""
     about_it = item.found or item.row
     return f"{100 * value:.1f}" + ("%" if about_it is not None and about_it.metric == "perplexity" else "")
 
 
-def _legend(gate: Gate) -> Iterable[str]:
+def _legend(gate: GateResult) -> Iterable[str]:
     if gate.added:
         cells = ", ".join(f"{subject_label(row)} {row.cell}" for row in gate.added)
         yield f"not in the baseline, not judged: {cells}"

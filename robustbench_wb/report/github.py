@@ -1,11 +1,11 @@
 """A gate as annotations of GitHub Actions: lines that the runner shows beside the change."""
 
+from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.report.gate import about, sentence
 from robustbench_wb.report.text import clean
-from robustbench_wb.stats.judgement import Gate
 
 
-def annotations(gate: Gate) -> list[str]:
+def annotations(gate: GateResult) -> list[str]:
     """``::error`` for everything that closes the gate; one ``::warning`` per subject for what is undecided."""
     lines = [
         _command("error", f"robustness: {judgement.outcome}", sentence(judgement))

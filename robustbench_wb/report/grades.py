@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.engine.credibility.check import Check, read_checks, worst_check
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.credibility import CredibilityCheck, read_checks, worst_check
+from robustbench_wb.records.score_row import ScoreRow
 
 MEANING: Final = (
     "grades: A nothing speaks against the number, B a small doubt, C likely too high, F says nothing about robustness "
@@ -25,7 +25,7 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
             graded.setdefault(labels[row.subject], []).append(row)
     notes = [MEANING] if graded else []
     for label, members in graded.items():
-        causes: dict[tuple[str, str], list[tuple[ScoreRow, Check]]] = {}
+        causes: dict[tuple[str, str], list[tuple[ScoreRow, CredibilityCheck]]] = {}
         for row in members:
             worst = worst_check(read_checks(row.checks))
             if row.grade in ("C", "F") and worst is not None:
@@ -34,7 +34,7 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
     return notes
 
 
-def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, Check]], graded: int) -> str:
+def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, CredibilityCheck]], graded: int) -> str:
     """The cells that one check speaks against, and why: where the figures differ, those of the worst."""
     everywhere = len(doubtful) == graded > 1
     cells = "every graded cell" if everywhere else ", ".join(row.cell for row, _ in doubtful)

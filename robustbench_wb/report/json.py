@@ -4,16 +4,16 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from robustbench_wb.analysis.claims.claims_result import ClaimsResult
+from robustbench_wb.analysis.compare.comparison import Comparison
+from robustbench_wb.analysis.explanation import Explanation
+from robustbench_wb.analysis.gate.gate_result import GateResult
+from robustbench_wb.analysis.gate.noise_floor import SCHEMA_VERSION as NOISE_SCHEMA
+from robustbench_wb.analysis.gate.noise_floor import NoiseFloor
+from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking
+from robustbench_wb.analysis.verify.verify_result import VerifyResult
+from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.board import Ranking
-from robustbench_wb.stats.comparison import Comparison
-from robustbench_wb.stats.explanation import Explanation
-from robustbench_wb.stats.judgement import Gate
-from robustbench_wb.stats.ledger import Ledger
-from robustbench_wb.stats.noise import SCHEMA_VERSION as NOISE_SCHEMA
-from robustbench_wb.stats.noise import Noise
-from robustbench_wb.stats.verification import Verification
-from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.store.schema import SCHEMA_KEY
 
 OUTPUT_SCHEMA: Final = 1
@@ -26,8 +26,8 @@ def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     return value_json({"version": version, "rows": [plain(row) for row in rows]}, SCHEMA_VERSION)
 
 
-def board_json(rows: Iterable[ScoreRow], rankings: Iterable[Ranking], version: int | None = None) -> str:
-    """As :func:`rows_json`, with ``rankings``: the fields of :class:`Ranking`."""
+def board_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
+    """As :func:`rows_json`, with ``rankings``: the fields of :class:`PanelRanking`."""
     ranked = [plain(ranking) for ranking in rankings]
     return value_json({"version": version, "rows": [plain(row) for row in rows], "rankings": ranked}, SCHEMA_VERSION)
 
@@ -41,18 +41,18 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
     return value_json({**plain(content), "exit_code": int(comparison.exit_code)})
 
 
-def gate_json(gate: Gate) -> str:
-    """The fields of :class:`Gate`, all ids included, with the ``exit_code`` that the command ends with."""
+def gate_json(gate: GateResult) -> str:
+    """The fields of :class:`GateResult`, all ids included, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
 
 
-def noise_json(noise: Noise) -> str:
-    """The fields of :class:`Noise`; :func:`robustbench_wb.stats.noise.read_noise` reads it back."""
+def noise_json(noise: NoiseFloor) -> str:
+    """Fields of :class:`NoiseFloor` as JSON, which ``read_noise_floor`` reads back."""
     return value_json(plain(noise), NOISE_SCHEMA)
 
 
-def verify_json(found: Verification) -> str:
-    """The fields of :class:`Verification`, rows by their slot, with the ``exit_code`` that the command ends with."""
+def verify_json(found: VerifyResult) -> str:
+    """The fields of :class:`VerifyResult`, rows by their slot, with the ``exit_code`` that the command ends with."""
     content = plain(found)
     for name in ("discrepancies", "missing", "reruns"):
         for entry, item in zip(content[name], getattr(found, name), strict=True):
@@ -65,8 +65,8 @@ def explain_json(found: Iterable[Explanation]) -> str:
     return value_json({"cells": [plain(item) for item in found]})
 
 
-def ledger_json(ledger: Ledger) -> str:
-    """The fields of :class:`Ledger`, with the ``exit_code`` that the command ends with."""
+def ledger_json(ledger: ClaimsResult) -> str:
+    """The fields of :class:`ClaimsResult`, with the ``exit_code`` that the command ends with."""
     return value_json({**plain(ledger), "exit_code": int(ledger.exit_code)})
 
 

@@ -3,19 +3,19 @@
 from typing import Final
 from xml.etree import ElementTree as Xml
 
+from robustbench_wb.analysis.claims.claims_result import ClaimsResult
+from robustbench_wb.analysis.compare.comparison import CellDifference
+from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
+from robustbench_wb.report.claims import headline as ledger_headline
+from robustbench_wb.report.claims import numbers
 from robustbench_wb.report.gate import about, changed_ids, headline, sentence
-from robustbench_wb.report.ledger import headline as ledger_headline
-from robustbench_wb.report.ledger import numbers
 from robustbench_wb.report.text import clean
-from robustbench_wb.stats.comparison import Pair
-from robustbench_wb.stats.judgement import Gate, Judgement
-from robustbench_wb.stats.ledger import Ledger
 
 _NOT_JUDGED: Final = ("not comparable", "incomplete", "missing")
 """Outcomes that are errors; the others that close the gate are failures."""
 
 
-def gate_junit(gate: Gate) -> str:
+def gate_junit(gate: GateResult) -> str:
     """One ``testcase`` per judgement: ``failure`` for what is bad, ``error`` for what could not be judged.
 
     What is undecided passes and says so in ``system-out``, unless the gate is strict.
@@ -29,7 +29,7 @@ def gate_junit(gate: Gate) -> str:
     return _text(root)
 
 
-def ledger_junit(ledger: Ledger) -> str:
+def ledger_junit(ledger: ClaimsResult) -> str:
     """One ``testcase`` per sentence, as above: ``failure`` for what is refuted."""
     root = Xml.Element("testsuites", name=clean(ledger_headline(ledger)))
     suite = Xml.SubElement(root, "testsuite", name="claims")
@@ -56,7 +56,7 @@ def _text(root: Xml.Element) -> str:
     return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: Xml.Element, gate: Gate, judgement: Judgement) -> None:
+def _case(suite: Xml.Element, gate: GateResult, judgement: GateDecision) -> None:
     subject, cell, _ = about(judgement)
     name = f"{cell}, credibility" if judgement.outcome == "doubtful" else cell
     case = Xml.SubElement(suite, "testcase", classname=clean(subject), name=clean(name))
@@ -64,7 +64,7 @@ def _case(suite: Xml.Element, gate: Gate, judgement: Judgement) -> None:
     if gate.failing(judgement):
         tag = "error" if judgement.outcome in _NOT_JUDGED else "failure"
         details = Xml.SubElement(case, tag, type=judgement.outcome, message=text)
-        if isinstance(judgement.found, Pair):
+        if isinstance(judgement.found, CellDifference):
             details.text = changed_ids(judgement.found)
     elif judgement.outcome == "undecided":
         Xml.SubElement(case, "system-out").text = text

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from robustbench_wb.engine.record import variant_name
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.names import variant_name
+from robustbench_wb.records.score_row import ScoreRow
 
 
 def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:

@@ -5,14 +5,14 @@ import math
 from collections.abc import Iterable
 
 from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
-from robustbench_wb.engine.record import variant_name
 from robustbench_wb.layers.table import MEASURES, LayerTable
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.records.names import variant_name
+from robustbench_wb.report.text import Column, TextBlock
 
 _FORMULAS = "formulas and conventions: docs/layers.md"
 
 
-def layer_blocks(layers: SubjectLayers) -> list[Block]:
+def layer_blocks(layers: SubjectLayers) -> list[TextBlock]:
     """One table for the clean inputs, and one with drifts for each stressor."""
     subject = variant_name(layers)
     title = f"{subject} on {layers.task}, recipe {layers.recipe}, seed {layers.seed}: layers"
@@ -39,17 +39,17 @@ def layers_json(layers: SubjectLayers) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _clean_block(title: str, table: LayerTable) -> Block:
+def _clean_block(title: str, table: LayerTable) -> TextBlock:
     columns = (Column("measure"), *(Column(name, "right") for name in ("layer", "mean", "std")))
     lines = []
     for name in _measured(table):
         mean, std = table.mean(name), table.std(name)
         lines += [(name, str(i + 1), _number(mean[i]), _number(std[i])) for i in range(table.layers)]
     notes = [f"n = {len(table.ids)}; mean and standard deviation over samples; {_FORMULAS}", *_gaps(table)]
-    return Block(title, columns, tuple(lines), tuple(notes))
+    return TextBlock(title, columns, tuple(lines), tuple(notes))
 
 
-def _stressed_block(title: str, one: StressedLayers) -> Block:
+def _stressed_block(title: str, one: StressedLayers) -> TextBlock:
     headings = ("layer", "clean", "stressed", "drift", "95 %")
     columns = (Column("measure"), *(Column(name, "right") for name in headings))
     lines = []
@@ -63,7 +63,7 @@ def _stressed_block(title: str, one: StressedLayers) -> Block:
         f"n = {len(one.stressed.ids)}: the samples that the stressor was given; drift: mean paired difference",
         *_gaps(one.stressed),
     ]
-    return Block(f"{title}, {one.signature}", columns, tuple(lines), tuple(notes))
+    return TextBlock(f"{title}, {one.signature}", columns, tuple(lines), tuple(notes))
 
 
 def _measured(table: LayerTable) -> list[str]:

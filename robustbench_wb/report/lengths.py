@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from robustbench_wb.analysis.curves.length_curves import LengthCurve
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import short_text, suite_title
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.lengths import LengthCurve
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "shortcut", "shortcut_accuracy", "status")
@@ -19,7 +19,7 @@ _MEANING: Final = (
 )
 
 
-def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) -> list[Block]:
+def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) -> list[TextBlock]:
     """One table per task and set of lengths."""
     labels = subject_labels(curve.rows[0] for curve in curves)
     tables: dict[tuple[Any, ...], list[LengthCurve]] = {}
@@ -34,8 +34,8 @@ def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) ->
             for one in members
         )
         columns = (Column("stressor"), Column("variant"), *numbers)
-        blocks.append(Block(f"{title}: accuracy by length", columns, lines, (), {"error": "red"}))
-    return [*blocks, Block("", (), (), _MEANING)] if blocks else []
+        blocks.append(TextBlock(f"{title}: accuracy by length", columns, lines, (), {"error": "red"}))
+    return [*blocks, TextBlock("", (), (), _MEANING)] if blocks else []
 
 
 def lengths_plain(curves: Sequence[LengthCurve]) -> list[dict[str, Any]]:

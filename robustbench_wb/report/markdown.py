@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from robustbench_wb.report.text import Block, clean
+from robustbench_wb.report.text import TextBlock, clean
 
 
-def markdown(blocks: Sequence[Block]) -> str:
+def markdown(blocks: Sequence[TextBlock]) -> str:
     """All blocks: titles as headings, tables with their columns' sides, notes as a list. Cells are literal text."""
     parts = []
     for level, block in enumerate(blocks):

@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 from typing import Final
 
-from robustbench_wb.report.text import Block
+from robustbench_wb.report.text import TextBlock
 from robustbench_wb.store.merge import Merged
 
 _IDS: Final = 20
 """So many samples are named; JSON names all."""
 
 
-def merge_blocks(merged: Merged) -> list[Block]:
+def merge_blocks(merged: Merged) -> list[TextBlock]:
     """One line on the whole; then what is not deterministic, and the conflicts."""
     parts = [f"{count} {name}{'' if count == 1 else 's'}"
              for count, name in ((merged.rows, "row"), (merged.records, "record")) if count]  # fmt: skip
     new = ", ".join(parts) + (f", now v{merged.version}" if merged.version is not None else "")
     sources = ", ".join(f"{source.place} (v{source.version})" for source in merged.sources)
-    return [Block(f"merged {sources}: {new or 'nothing new'}", (), (), tuple(_notes(merged)))]
+    return [TextBlock(f"merged {sources}: {new or 'nothing new'}", (), (), tuple(_notes(merged)))]
 
 
 def _notes(merged: Merged) -> Iterable[str]:

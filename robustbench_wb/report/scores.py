@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.engine.record import Metric, cell_name
-from robustbench_wb.report.beside import length_notes, shortcut_mark
+from robustbench_wb.analysis.row_order import ranked, strength_order
+from robustbench_wb.records.names import Metric, cell_name
+from robustbench_wb.records.score_row import Panel, ScoreRow
 from robustbench_wb.report.grades import grade_notes
 from robustbench_wb.report.labels import subject_labels
-from robustbench_wb.report.text import Block, Column
-from robustbench_wb.stats.rank import ranked, strength_order
-from robustbench_wb.store.rows import Panel, ScoreRow
+from robustbench_wb.report.shortcut_note import length_notes, shortcut_mark
+from robustbench_wb.report.text import Column, TextBlock
 
 _UNIT: Final[dict[Metric, str]] = {
     "accuracy": "robust accuracy in percent",
@@ -25,7 +25,7 @@ _ORDER: Final[dict[Metric, str]] = {
 }
 
 
-def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
+def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[TextBlock]:
     """The scores as table data: stressors across where that fits, else one table per ladder.
 
     Args:
@@ -36,18 +36,20 @@ def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: in
     panels: dict[Panel, list[ScoreRow]] = {}
     for row in rows:
         panels.setdefault(row.panel, []).append(row)
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     for panel, members in panels.items():
         blocks += _panel_blocks(panel, members, version, width)
     return blocks
 
 
-def leaderboard_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[Block]:
+def leaderboard_blocks(
+    rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
+) -> list[TextBlock]:
     """Like :func:`score_blocks`, with the best subject of each table first and a note on what that means."""
     order = ranked(rows)
     metrics = dict.fromkeys(row.metric for row in order)
     notes = tuple(f"order by {_ORDER[metric]}" for metric in metrics)
-    return [*score_blocks(order, version, width), *([Block("", (), (), notes)] if notes else [])]
+    return [*score_blocks(order, version, width), *([TextBlock("", (), (), notes)] if notes else [])]
 
 
 def score_text(row: ScoreRow) -> str:
@@ -100,7 +102,7 @@ def perplexity_text(value: float | None) -> str:
     return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
 
 
-def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[Block]:
+def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[TextBlock]:
     title = panel_title(panel)
     subjects = subject_labels(rows)
     trouble = _footnotes(rows, subjects)
@@ -108,7 +110,7 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
     wide = _wide(rows, subjects)
     tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
     return [
-        Block(
+        TextBlock(
             title=title if index == 0 else "",
             columns=table.columns,
             rows=table.rows,
@@ -140,7 +142,7 @@ def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_order(cell[1])))
 
 
-def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> Block:
+def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> TextBlock:
     """Subjects down, one column per stressor and strength."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = cells_in_order(rows)
@@ -149,10 +151,10 @@ def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> 
     for subject, label in subjects.items():
         texts = [_text(found.get((subject, *cell))) for cell in cells]
         lines.append((label, *texts))
-    return Block("", (Column("variant"), *(Column(text, "right") for text in headings)), tuple(lines))
+    return TextBlock("", (Column("variant"), *(Column(text, "right") for text in headings)), tuple(lines))
 
 
-def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[Block]:
+def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[TextBlock]:
     """Strengths across: stressors with the same strengths share a table where that fits."""
     strengths: dict[str, list[str]] = {}
     for stressor, strength in cells_in_order(rows):
@@ -161,7 +163,7 @@ def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], w
     for stressor, steps in strengths.items():
         shared.setdefault(tuple(steps), []).append(stressor)
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     for ladder, stressors in shared.items():
         lines = [
             (stressor, label, *(_text(found.get((subject, stressor, step))) for step in ladder))
@@ -170,19 +172,19 @@ def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], w
         ]
         lines = [line for line in lines if any(line[2:])]
         steps_across = tuple(Column(step or rows[0].metric, "right") for step in ladder)
-        together = Block("", (Column("stressor"), Column("variant"), *steps_across), tuple(lines))
+        together = TextBlock("", (Column("stressor"), Column("variant"), *steps_across), tuple(lines))
         if together.width <= width:
             blocks.append(together)
             continue
         for stressor in stressors:
             own = tuple(line[1:] for line in lines if line[0] == stressor)
-            blocks += _split(Block("", (Column(stressor), *steps_across), own), width)
+            blocks += _split(TextBlock("", (Column(stressor), *steps_across), own), width)
     return blocks
 
 
-def _split(table: Block, width: int) -> list[Block]:
+def _split(table: TextBlock, width: int) -> list[TextBlock]:
     """Tables of as many columns as fit the width, at least one; the first column stands in each."""
-    parts: list[Block] = []
+    parts: list[TextBlock] = []
     start = 1
     while start < len(table.columns):
         end = start + 1
@@ -193,9 +195,9 @@ def _split(table: Block, width: int) -> list[Block]:
     return parts
 
 
-def _part(table: Block, start: int, end: int) -> Block:
+def _part(table: TextBlock, start: int, end: int) -> TextBlock:
     rows = tuple(row[:1] + row[start:end] for row in table.rows)
-    return Block("", table.columns[:1] + table.columns[start:end], rows)
+    return TextBlock("", table.columns[:1] + table.columns[start:end], rows)
 
 
 def _text(row: ScoreRow | None) -> str:

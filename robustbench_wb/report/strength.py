@@ -4,13 +4,21 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from robustbench_wb.engine.credibility.check import Check, read_checks
+from robustbench_wb.analysis.curves.attack_strength import (
+    FLAT,
+    RUN_SHARES,
+    SHARES,
+    AttackStrength,
+    BudgetPoint,
+    ladders,
+    without_strength,
+)
+from robustbench_wb.records.credibility import CredibilityCheck, read_checks
 from robustbench_wb.report.grades import MEANING
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import score_text
-from robustbench_wb.report.text import Block, Column
+from robustbench_wb.report.text import Column, TextBlock
 from robustbench_wb.spec import plain
-from robustbench_wb.stats.strength import FLAT, RUN_SHARES, SHARES, Point, RowStrength, ladders, without_strength
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor", "strength", "signature")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "grade")
@@ -23,31 +31,31 @@ _NOTES: Final = (
 )
 
 
-def strength_blocks(found: Sequence[RowStrength], version: int | None = None) -> list[Block]:
+def strength_blocks(found: Sequence[AttackStrength], version: int | None = None) -> list[TextBlock]:
     """For each ladder: strengths down and cost across, the runs where there are any, and the checks."""
     labels = subject_labels(one.row for one in found)
     rows = {one.row.slot: one for one in found}
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     for members in ladders(one.row for one in found):
         first, curves = members[0], [rows[row.slot] for row in members]
         table = f", table v{version}" if version is not None else ""
         title = f"{first.task}, {first.scale} scale{table}, {labels[first.subject]}: {without_strength(first)}"
         blocks += [_costs(title, curves), *_runs(curves), _checks(curves)]
-    return [*blocks, Block("", (), (), _NOTES)]
+    return [*blocks, TextBlock("", (), (), _NOTES)]
 
 
-def strength_json(found: Iterable[RowStrength], version: int | None = None) -> str:
+def strength_json(found: Iterable[AttackStrength], version: int | None = None) -> str:
     """``{"version": 3, "rows": [...]}``: names, numbers, ``checks`` and ``curve`` of each row."""
     content = {"version": version, "rows": [_plain(one) for one in found]}
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _plain(one: RowStrength) -> dict[str, Any]:
+def _plain(one: AttackStrength) -> dict[str, Any]:
     facts = {name: getattr(one.row, name) for name in (*_NAMES, *_NUMBERS)}
     return {**facts, "checks": plain(read_checks(one.row.checks)), "curve": plain(one.curve)}
 
 
-def _costs(title: str, found: Sequence[RowStrength]) -> Block:
+def _costs(title: str, found: Sequence[AttackStrength]) -> TextBlock:
     """Down the last numbers is the curve over strengths; across is that over passes."""
     lines, notes = [], []
     for one in found:
@@ -60,10 +68,10 @@ def _costs(title: str, found: Sequence[RowStrength]) -> Block:
         lines.append(cells)
     shares = [Column(f"{100 * share:g} %", "right") for share in SHARES]
     columns = (Column("strength"), Column("passes", "right"), *shares, Column("plateau"))
-    return Block(title, columns, tuple(lines), tuple(notes), {"NO": "red"})
+    return TextBlock(title, columns, tuple(lines), tuple(notes), {"NO": "red"})
 
 
-def _runs(found: Sequence[RowStrength]) -> list[Block]:
+def _runs(found: Sequence[AttackStrength]) -> list[TextBlock]:
     """Steps and restarts, where an attack has runs of one length."""
     curves = [(one.row.strength, one.curve) for one in found if one.curve is not None and one.curve.first_run]
     if not curves:
@@ -76,12 +84,12 @@ def _runs(found: Sequence[RowStrength]) -> list[Block]:
     columns = [Column("strength"), *(Column(f"{100 * share:g} % of a run", "right") for share in RUN_SHARES)]
     columns += [Column(f"{runs} run{'s' if runs > 1 else ''}", "right") for runs in curves[0][1].runs]
     columns += [Column("lost late in a run", "right"), Column("in the budget", "right")]
-    return [Block("", tuple(columns), tuple(lines))]
+    return [TextBlock("", tuple(columns), tuple(lines))]
 
 
-def _checks(found: Sequence[RowStrength]) -> Block:
+def _checks(found: Sequence[AttackStrength]) -> TextBlock:
     """Every check once, with the strengths at which it came out so."""
-    places: dict[Check, list[str]] = {}
+    places: dict[CredibilityCheck, list[str]] = {}
     for one in found:
         for check in read_checks(one.row.checks):
             places.setdefault(check, []).append(one.row.strength)
@@ -100,10 +108,10 @@ def _checks(found: Sequence[RowStrength]) -> Block:
     ]
     numbers = [Column(name, "right") for name in ("value", "limit", "n")]
     columns = (Column("check"), Column("strength"), Column("allows"), *numbers, Column("reason"))
-    return Block("", columns, tuple(lines))
+    return TextBlock("", columns, tuple(lines))
 
 
-def _percents(points: Sequence[Point]) -> tuple[str, ...]:
+def _percents(points: Sequence[BudgetPoint]) -> tuple[str, ...]:
     return tuple(_points(point.accuracy) for point in points)
 
 

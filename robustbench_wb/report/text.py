@@ -23,7 +23,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """A titled table with notes below. Both renderers draw exactly this."""
 
     title: str
@@ -40,7 +40,7 @@ class Block:
         return sum(widths) + GAP * (len(widths) - 1)
 
 
-def narrowed(block: Block, width: int | None, dispensable: Sequence[str]) -> Block:
+def narrowed(block: TextBlock, width: int | None, dispensable: Sequence[str]) -> TextBlock:
     """The block without as many of its less important columns as it takes to stay within a width.
 
     Args:
@@ -83,7 +83,7 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: S
     return "\n".join(lines)
 
 
-def plain(blocks: Sequence[Block]) -> str:
+def plain(blocks: Sequence[TextBlock]) -> str:
     """All blocks as text, separated by empty lines; ends with a newline unless there are none."""
     parts = []
     for block in blocks:
@@ -97,7 +97,7 @@ def plain(blocks: Sequence[Block]) -> str:
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def rich(blocks: Sequence[Block]) -> Group:
+def rich(blocks: Sequence[TextBlock]) -> Group:
     """All blocks as one rich renderable. Cells are literal text: brackets are never read as markup."""
     parts: list[RichTable | Text] = []
     for number, block in enumerate(blocks):
@@ -111,7 +111,7 @@ def rich(blocks: Sequence[Block]) -> Group:
     return Group(*parts)
 
 
-def _rich_table(block: Block) -> RichTable:
+def _rich_table(block: TextBlock) -> RichTable:
     table = RichTable(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in block.columns:
         table.add_column(Text(clean(column.heading)), justify=column.align, overflow="fold")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from robustbench_wb.engine.record import label
+from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.report.text import Block, Column
-from robustbench_wb.stats.verification import Rerun, Verification
+from robustbench_wb.records.names import label
+from robustbench_wb.report.text import Column, TextBlock
 
 _COLUMNS: Final = (
     Column("row", "right"),
@@ -25,31 +25,31 @@ _WHY: Final = {
 }
 
 
-def verify_blocks(found: Verification) -> list[Block]:
+def verify_blocks(found: VerifyResult) -> list[TextBlock]:
     """The verdict, then every value that is not what it must be, then the cells that were measured again."""
     rows = tuple(
         (str(item.number), label(item.row), item.column, _short(item.written), _short(item.found), item.reason)
         for item in found.discrepancies
     )
-    blocks = [Block(headline(found), (), (), tuple(_counts(found)))]
+    blocks = [TextBlock(headline(found), (), (), tuple(_counts(found)))]
     if rows:
-        blocks.append(Block("not what it must be", _COLUMNS, rows))
+        blocks.append(TextBlock("not what it must be", _COLUMNS, rows))
     if found.missing:
         lacking = tuple(f"row {item.number}: {label(item.row)}" for item in found.missing)
-        blocks.append(Block("no record in the store", (), (), lacking))
+        blocks.append(TextBlock("no record in the store", (), (), lacking))
     if found.reruns:
         title = f"measured again, drawn by seed {found.seed}"
-        blocks.append(Block(title, (), (), tuple(rerun_text(item) for item in found.reruns)))
+        blocks.append(TextBlock(title, (), (), tuple(rerun_text(item) for item in found.reruns)))
     return blocks
 
 
-def headline(found: Verification) -> str:
+def headline(found: VerifyResult) -> str:
     """``board.csv: failed, a number may not be believed (exit code 5)``."""
     code = found.exit_code
     return f"{found.name}: " + ("verified" if code == ExitCode.OK else f"failed, {_WHY[code]} (exit code {int(code)})")
 
 
-def rerun_text(item: Rerun) -> str:
+def rerun_text(item: RemeasuredCells) -> str:
     """What became of some samples that were measured again."""
     head = f"row {item.number}: {label(item.row)}: samples {', '.join(map(str, item.ids))}: "
     if item.reason:
@@ -58,11 +58,11 @@ def rerun_text(item: Rerun) -> str:
     return head + ("; ".join(parts) or "the same")
 
 
-def _unlike(item: Rerun) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _unlike(item: RemeasuredCells) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return ("the state", item.states), ("the loss", item.losses)
 
 
-def _counts(found: Verification) -> Iterator[str]:
+def _counts(found: VerifyResult) -> Iterator[str]:
     rest = found.rows - found.recomputed - found.unrecorded
     yield f"{found.recomputed} of {found.rows} rows recomputed from their records"
     if found.unrecorded:

@@ -1,1 +1,1 @@
-"""Intervals, paired tests and multiplicity. numpy and scipy only."""
+"""Statistics as pure mathematics: intervals, paired tests, resampling, rank intervals, multiple-testing correction."""

@@ -19,17 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from robustbench_wb.engine.record import Identity, Record
 from robustbench_wb.errors import MeasurementError, StoreError, UsageError
 from robustbench_wb.folders import write_atomic
+from robustbench_wb.records.record import Identity, Record
+from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
-from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 from robustbench_wb.store.scores import SCHEMA as ROW_SCHEMA
 
 FORMAT: Final = 1
 """Version of the file format. Raise it when the header changes, or what the digest is of. Columns have a number of
-their own, :data:`robustbench_wb.store.rows.SCHEMA_VERSION`."""
+their own, :data:`robustbench_wb.records.score_row.SCHEMA_VERSION`."""
 FOLDER: Final = "baselines"
 SUFFIX: Final = ".parquet"
 

@@ -6,12 +6,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from robustbench_wb.engine.record import Identity, Record, Slot, label
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.records.names import Slot, label
+from robustbench_wb.records.record import Identity, Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.location import prepare
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 
 Prefer = Literal["mine", "theirs"]
@@ -23,7 +24,7 @@ _LOSS: Final = {"rtol": 1e-3, "atol": 1e-4}
 """Another processor adds in another order; by so little a loss may differ, and is the same outcome."""
 
 
-class Source(Spec):
+class MergeSource(Spec):
     """What was merged."""
 
     place: str
@@ -58,7 +59,7 @@ class Conflict(Spec):
 class Merged(Spec):
     """What a merge did."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[MergeSource, ...]
     version: int | None
     """That was committed; None when the table had all rows already."""
     records: int
@@ -97,7 +98,7 @@ def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, co
     """
     prepare(location)
     tables = [ScoreTable(place) for place in places]
-    sources = [Source(place=table.location, version=table.version()) for table in tables]
+    sources = [MergeSource(place=table.location, version=table.version()) for table in tables]
     theirs = [table.rows(source.version) for table, source in zip(tables, sources, strict=True)]
     table = ScoreTable(location)
     mine = table.rows() if table.exists() else []
@@ -186,7 +187,7 @@ def _names(rows: Iterable[ScoreRow]) -> dict[str, list[str]]:
     return found
 
 
-def _provenance(sources: Sequence[Source], command: str) -> dict[str, Any]:
+def _provenance(sources: Sequence[MergeSource], command: str) -> dict[str, Any]:
     """Each version that was merged has its own."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return {"command": command, "merged": [source.model_dump() for source in sources], "time": time}

@@ -6,11 +6,11 @@ from pydantic import ValidationError
 
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError
+from robustbench_wb.store.loaded_table import LoadedTable
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import Side
 
 
-def requests_of(side: Side) -> list[RunRequest]:
+def requests_of(side: LoadedTable) -> list[RunRequest]:
     """The requests of the versions, the newest first; of a version, its own and those of earlier ones."""
     try:
         versions = reversed(ScoreTable(side.location).versions())

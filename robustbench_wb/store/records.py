@@ -13,8 +13,8 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
-from robustbench_wb.engine.record import SCHEMA_VERSION, Identity, Record
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.record import SCHEMA_VERSION, Identity, Record
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, store_errors, table_uri
 from robustbench_wb.store.query import read

@@ -11,12 +11,12 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-from robustbench_wb.engine.record import Slot
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.names import Slot
+from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.location import KEEP_HISTORY, create_table, nothing_yet, store_errors, table_uri
 from robustbench_wb.store.query import read
-from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]

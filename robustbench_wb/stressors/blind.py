@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_wb.stressors.stressor import Job, Modality, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch, Stressor
 
 CHUNK_VALUES = 1 << 21
 """Pixel values that are perturbed at once. Cannot change a result."""
@@ -42,11 +42,11 @@ class Made:
             None if self.counted is None else self.counted[rows],
         )
 
-    def stressed(self, job: Job) -> Stressed:
+    def stressed(self, job: SampleBatch) -> PerturbedBatch:
         """What becomes of the job's inputs."""
         none = np.zeros(len(job.ids), np.int32)
         evidence = {"changed": int(self.changed.sum()), "units": int(self.units.sum())}
-        return Stressed(
+        return PerturbedBatch(
             self._inputs(job),
             none,
             none.copy(),
@@ -55,7 +55,7 @@ class Made:
             counted=None if self.counted is None else torch.from_numpy(self.counted).to(job.inputs.device),
         )
 
-    def _inputs(self, job: Job) -> Tensor:
+    def _inputs(self, job: SampleBatch) -> Tensor:
         if self.inputs is None:
             if self.texts is None or job.tokenizer is None:
                 raise TypeError("neither inputs nor texts with a tokenizer")
@@ -69,14 +69,14 @@ class Blind(Stressor):
     """Base of stressors that see inputs, sample ids and the seed, and nothing else."""
 
     @abstractmethod
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """Perturb every sample of the job; its model is not asked."""
 
-    def finish(self, job: Job, made: Made) -> Stressed:
+    def finish(self, job: SampleBatch, made: Made) -> PerturbedBatch:
         """What the job's inputs became, with all that is to be said of it."""
         return made.stressed(job)
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """The perturbed samples."""
         return self.finish(job, self.make(job))
 
@@ -95,7 +95,7 @@ class BlindImages(Blind):
         none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         return none, none
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """In chunks of a fixed size."""
         size = max(1, CHUNK_VALUES // max(1, job.inputs[0].numel())) if len(job.inputs) else 1
         parts, counts = [], []
@@ -122,7 +122,7 @@ class BlindTexts(Blind):
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
         """The perturbed text, the units that were perturbed, and the units there are."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """Text by text."""
         found = []
         for number, (text, sample) in enumerate(zip(job.texts, job.ids.tolist(), strict=True), 1):

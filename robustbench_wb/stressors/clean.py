@@ -6,7 +6,7 @@ import numpy as np
 
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.stressors.cut import cut_counts
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
 class Clean(Stressor):
@@ -15,9 +15,9 @@ class Clean(Stressor):
     name: ClassVar[str] = "clean"
     modality = "any"
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Return the job's inputs."""
         none = np.zeros(len(job.ids), np.int32)
         job.advance(len(job.ids))
         shown = job.inputs.shape[1] // (job.shape.documents if isinstance(job.shape, TextShape) else 1)
-        return Stressed(job.inputs, none, none.copy(), evidence=cut_counts(job, shown))
+        return PerturbedBatch(job.inputs, none, none.copy(), evidence=cut_counts(job, shown))

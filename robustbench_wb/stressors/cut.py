@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 BRACKETS = 2
 """Tokens of an empty text: [CLS] and [SEP]."""
 
 
-def cut_counts(job: Job, length: int) -> Mapping[str, float]:
+def cut_counts(job: SampleBatch, length: int) -> Mapping[str, float]:
     """How many texts are longer than ``length`` tokens, and how many are empty; nothing for what is no text."""
     if job.sizes is None:
         return {}

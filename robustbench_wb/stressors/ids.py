@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD, ImageShape
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.vocabulary import MASK, SPECIAL, UNKNOWN
 
 
@@ -25,7 +25,7 @@ class Ids:
         return ~torch.isin(tokens, torch.tensor(sorted(self.special | {PAD}), device=tokens.device))
 
 
-def ids_of(job: Job) -> Ids:
+def ids_of(job: SampleBatch) -> Ids:
     """The ids of a job's inputs.
 
     Raises:

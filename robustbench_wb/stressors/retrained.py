@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from robustbench_wb.stressors.clean import Clean
-from robustbench_wb.stressors.stressor import Job, Modality, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch, Stressor
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -39,6 +39,6 @@ class Retrained(Stressor):
             MeasurementError: this task cannot be contaminated so.
         """
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """The inputs as they are."""
         return Clean().apply(job)

@@ -29,7 +29,7 @@ language modelling."""
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class SampleBatch:
     """Samples to perturb. Adversarial stressors only ever get samples that the subject classifies correctly."""
 
     model: nn.Module
@@ -65,7 +65,7 @@ class Job:
     sizes: NDArray[np.int32] | None = None
     """Tokens that each text has, however many of them the inputs hold, (N,); None where nothing was cut."""
 
-    def rows(self, mask: NDArray[np.bool_]) -> "Job":
+    def rows(self, mask: NDArray[np.bool_]) -> "SampleBatch":
         """The same job for some of its samples."""
         if mask.all():
             return self
@@ -77,7 +77,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Stressed:
+class PerturbedBatch:
     """Perturbed samples, in the order of the job, and what they cost."""
 
     inputs: Tensor
@@ -101,7 +101,7 @@ class Stressed:
     counted: Tensor | None = None
     """In language modelling, bool (N, L): the tokens whose prediction is scored; None: all but padding."""
 
-    def rows(self, mask: NDArray[np.bool_]) -> "Stressed":
+    def rows(self, mask: NDArray[np.bool_]) -> "PerturbedBatch":
         """The same for some of the samples; evidence stays that of all."""
         if mask.all():
             return self
@@ -189,14 +189,14 @@ class Stressor(Spec, ABC):
         return False
 
     @abstractmethod
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Perturb every sample of the job.
 
         Raises:
             MeasurementError: it cannot be done for this subject.
         """
 
-    def sweep(self, job: Job, rungs: Sequence[Self]) -> list[Stressed]:
+    def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
         """Perturb every sample at every rung of a ladder, ascending; what one breaks, all higher ones break.
 
         Raises:
@@ -211,7 +211,7 @@ class Stressor(Spec, ABC):
             MeasurementError: an image left its ball or the box [0, 1].
         """
 
-    def verify(self, job: Job, stressed: Stressed) -> None:
+    def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
         """The same with all that is known of the samples: a threat model of texts needs more than token ids.
 
         Raises:

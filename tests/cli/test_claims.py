@@ -9,9 +9,9 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine.record import Record
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from tests.report.sample import graded
 from tests.store.make import record, row, scored, states, text_row

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine.record import State
+from robustbench_wb.records.record import State
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from tests.store.make import record, row, states
 

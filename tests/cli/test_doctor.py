@@ -13,19 +13,19 @@ import torch
 from planted_mistakes import HEAD, MISTAKES, NEAREST
 from torch import Tensor, nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine import batch as batch_module
 from robustbench_wb.engine.batch import kept_bytes
+from robustbench_wb.engine.cost_forecast import passes
 from robustbench_wb.engine.doctor import cost
 from robustbench_wb.engine.doctor.cost import Speed
 from robustbench_wb.engine.doctor.diagnose import _examine
+from robustbench_wb.engine.doctor.examined_model import ExaminedModel
 from robustbench_wb.engine.doctor.forecast import forecast
-from robustbench_wb.engine.doctor.patient import Patient
-from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.work import passes
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
@@ -171,7 +171,7 @@ def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> Non
     file = tmp_path / "weights.safetensors"
     namespace: dict[str, Any] = {}
     exec(HEAD, namespace)
-    shape = Prepared(RunRequest(device="cpu"), Silent())
+    shape = PreparedRun(RunRequest(device="cpu"), Silent())
     model = namespace["Good"](type("Shape", (), {"classes": len(shape.datasets[0].classes)}))
     with torch.no_grad():
         model.conv.weight.fill_(float("nan"))
@@ -203,13 +203,13 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
         tried = 12 if signature == "clean" else right
         spent = (round(row.forwards * 12 / tried, 6), round(row.backwards * 12 / tried, 6))
         assert spent == passes(Ladder((parse_stressor(signature),)))
-    job = Prepared(request, Silent())
+    job = PreparedRun(request, Silent())
     found = forecast(job.plan, job.datasets[0], Speed(forward=2.0, backward=3.0, training=5.0))
     assert (found.cells, found.samples, found.train_samples) == (4, 12, 0)
     assert found.forwards == 12 * (2 + 25 + 3 + 11)
     assert found.backwards == 12 * (20 + 1)
     assert found.seconds == 2 * found.forwards + 3 * found.backwards
-    trained = Prepared(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
+    trained = PreparedRun(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
     found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
     assert found.train_samples == found.seconds == 30 * 1437
 
@@ -236,7 +236,7 @@ class Counting(nn.Module):
 def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> None:
     """Against a model that counts: images seen, and gradients that came back to it."""
     request = RunRequest(variants=("vit",), recipe=recipe, samples=1, stressors=("clean",), device="cpu")
-    job = Prepared(request, Silent())
+    job = PreparedRun(request, Silent())
     whole = job.plan.tasks[0].subjects[0].recipe
     found = forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 0.0))
     model = Counting()
@@ -252,7 +252,7 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
 
 def test_stressors_of_unknown_cost_are_named() -> None:
     assert passes(Ladder((parse_stressor("torchattacks:PGD;eps=8/255"),))) is None
-    job = Prepared(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
+    job = PreparedRun(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
     assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
 
 
@@ -283,7 +283,9 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
     model = nn.Module()
     model.forward = gpu.forward
     shape = ImageShape(channels=1, height=2, width=2, classes=4, patch=2)
-    patient = Patient(model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d"))
+    patient = ExaminedModel(
+        model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d")
+    )
     found, measured = batch_module._by_trial(patient.model, patient.few)
     assert (found, gpu.largest) == (safe, tried)
     assert f"at batch {safe}" in measured
@@ -292,7 +294,7 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
 def test_a_batch_that_does_not_fit_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = ImageShape(channels=1, height=2, width=2, classes=3, patch=2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(False)
-    patient = Patient(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
+    patient = ExaminedModel(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
     # 5 floats kept, doubled: 40 bytes per sample; 16 samples are 640 bytes of the 700 that half of 1,400 are.
     monkeypatch.setattr(batch_module, "free_bytes", lambda: 1400)
     assert cost.memory(patient, 16).verdict == "ok"
@@ -315,12 +317,12 @@ def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
     tokens[1, 3:] = 0
     labels = torch.arange(40) % shape.classes
     findings = {
-        f.check: f for f in _examine(Patient(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
+        f.check: f for f in _examine(ExaminedModel(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
     }
     assert {finding.verdict for finding in findings.values()} == {"ok", "skipped"}, findings
     ok = {"answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "head"}
     assert {name for name, finding in findings.items() if finding.verdict == "ok"} == ok
-    broken = Patient(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
+    broken = ExaminedModel(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
     assert {f.check for f in _examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
 
 

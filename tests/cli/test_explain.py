@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_wb.cli.explaining import explain
-from robustbench_wb.cli.harness import run
+from robustbench_wb.api.explain import explain
+from robustbench_wb.api.run import run
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable

@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from robustbench_wb.engine.record import SCHEMA_VERSION as RECORD_SCHEMA
-from robustbench_wb.engine.record import State
+from robustbench_wb.records.record import SCHEMA_VERSION as RECORD_SCHEMA
+from robustbench_wb.records.record import State
+from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.report.csv import COLUMNS, DIFF_COLUMNS
 from robustbench_wb.store.baseline import read_baseline, write_baseline
+from robustbench_wb.store.loaded_table import load_table
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import read_side
 from tests.store.make import record, row
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -80,7 +80,7 @@ def test_what_a_release_wrote_is_read(number: int, command: Command) -> None:
     assert tuple(one["accuracy"] for one in shown["rows"]) == ACCURACIES.get(number, ACCURACIES[4])
     rows = [ScoreRow.model_validate(one) for one in shown["rows"]]
     for ending in ("csv", "json"):
-        assert read_side(str(folder / f"leaderboard.{ending}"), results).rows == rows
+        assert load_table(str(folder / f"leaderboard.{ending}"), results).rows == rows
     assert "pgd-linf" in command("show", "v1", "--results", results)[0]
     compared = json.loads(command("diff", results, str(folder / "leaderboard.csv"), "--json")[0])
     assert [pair["verdict"] for pair in compared["pairs"]] == ["equivalent"] * 3

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from robustbench_wb.cli import harness
-from robustbench_wb.cli.reporting import report
+from robustbench_wb.api import run as harness
+from robustbench_wb.api.report import report
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.report.html.gallery import SIDE, Gallery, pieces, png
 from robustbench_wb.report.html.page import page

@@ -12,10 +12,10 @@ from xml.etree import ElementTree as Xml
 import pytest
 import yaml
 
-from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from tests.report.sample import graded
 from tests.store.make import record, row, states

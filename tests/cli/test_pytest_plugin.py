@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 # A run inside this process forgets what it imported; what is here already is not imported again for each.
-import robustbench_wb.cli.gating
+import robustbench_wb.api.gate
 import robustbench_wb.report.gate  # noqa: F401
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.store.records import RecordStore

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from robustbench_wb.api.report import report
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.cli.reporting import report
 from robustbench_wb.report.csv import leaderboard_csv
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable

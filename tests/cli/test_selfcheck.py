@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from robustbench_wb.analysis.gate.noise_floor import NoiseFloor, read_noise_floor
 from robustbench_wb.folders import cache_folder, fresh_cache
-from robustbench_wb.stats.noise import Noise, read_noise
 from tests.cli.test_gate import GATE, cells, commit
 from tests.engine.linear_model import LINEAR
 
@@ -37,7 +37,7 @@ def test_a_steady_subject_has_no_floor_and_leaves_nothing_behind(command: Comman
     threads = torch.get_num_threads()
     out, _ = command("selfcheck", "--variant", "model.py:make", *SMALL, "--save", "noise.json")
     assert out.startswith("3 runs: no verdict changed in 2 cells, ")
-    noise = read_noise("noise.json")
+    noise = read_noise_floor("noise.json")
     assert [(one.batch, one.reversed) for one in noise.settings] == [(None, False), (7, True), (33, False)]
     assert [(one.stressor, one.n, one.flips, one.floor) for one in noise.cells] == [
         ("clean", 40, 0, 0.0),
@@ -158,4 +158,4 @@ def test_a_file_that_is_none_is_one_clear_line(text: str | None, words: str, com
 
 def test_without_cells_all_floors_are_nothing() -> None:
     (_, named), *_ = cells()
-    assert Noise(settings=(), cells=()).floor(named) == 0.0
+    assert NoiseFloor(settings=(), cells=()).floor(named) == 0.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 from tests.engine.linear_model import LINEAR

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 

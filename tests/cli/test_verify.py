@@ -13,17 +13,17 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from robustbench_wb.analysis.verify.recompute import record_of
+from robustbench_wb.analysis.verify.verify_result import VerifyResult
+from robustbench_wb.api.run import run
+from robustbench_wb.api.verify import draw, verify
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.cli.harness import run
-from robustbench_wb.cli.verifying import draw, verify
+from robustbench_wb.engine.remeasure import NO_REQUEST
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.rerun import NO_REQUEST
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
-from robustbench_wb.stats.recompute import record_of
-from robustbench_wb.stats.verification import Verification
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import SCHEMA, ScoreTable
 from tests.store.make import record, row, states
 
@@ -68,7 +68,7 @@ def command(typed: Callable[..., tuple[str, str]]) -> Command:
     return verified
 
 
-def places(found: Verification) -> list[tuple[int, str]]:
+def places(found: VerifyResult) -> list[tuple[int, str]]:
     return [(item.number, item.column) for item in found.discrepancies]
 
 

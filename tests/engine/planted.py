@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.score_row import ScoreRow
 
 Attack = Callable[..., list[ScoreRow]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.batch import ENOUGH
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.store.records import RecordStore

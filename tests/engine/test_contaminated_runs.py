@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from linear_model import LINEAR
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
+from robustbench_wb.api.run import RunReport
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.cli.harness import RunReport
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.folders import cache_folder

@@ -7,7 +7,7 @@ import pytest
 from planted import Attack, attacker, failed
 from torch import nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 
 DEFENCES = '''

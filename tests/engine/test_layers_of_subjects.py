@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine import layers as engine_layers
-from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.layers import SubjectLayers
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.samples import choose_samples
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.progress import Silent
 from robustbench_wb.report.layers import layer_blocks, layers_json
-from robustbench_wb.stressors.stressor import Job, Stressed, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
 
 FGSM = "fgsm-linf;eps=8/255"
 
@@ -38,7 +38,7 @@ def test_clean_layers_are_those_of_all_samples(found: SubjectLayers) -> None:
 
 
 def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> None:
-    job = Prepared(request(), Silent())
+    job = PreparedRun(request(), Silent())
     model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
     samples = choose_samples(job.datasets[0], 50)
     logits = predict(model, torch.from_numpy(samples.inputs).float() / 255, 50)
@@ -71,9 +71,9 @@ def test_a_missing_file_is_one_clear_line() -> None:
 def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from robustbench_wb.stressors.attacks.pgd import FgsmLinf
 
-    def wild(self: FgsmLinf, job: Job) -> Stressed:
+    def wild(self: FgsmLinf, job: SampleBatch) -> PerturbedBatch:
         none = np.zeros(len(job.ids), np.int32)
-        return Stressed(job.inputs + 1.0, none, none)
+        return PerturbedBatch(job.inputs + 1.0, none, none)
 
     monkeypatch.setattr(FgsmLinf, "apply", wild)
     with pytest.raises(MeasurementError, match="left the pixel range"):

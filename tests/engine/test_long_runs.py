@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine.record import State
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import DataError
+from robustbench_wb.records.record import State
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 
 
 def request(**more: object) -> RunRequest:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.measure import Samples, measure
-from robustbench_wb.engine.record import Identity, State
+from robustbench_wb.engine.measure import TaskSamples, measure
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
 from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.records.record import Identity, State
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.store.scores import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
@@ -41,7 +41,7 @@ def planted() -> nn.Module:
 
 def test_states_follow_the_true_label_though_the_own_one_is_attacked() -> None:
     levels = np.array([130, 250, 130, 250, 120, 30, 0], np.uint8).reshape(-1, 1, 1, 1)  # the boundary is at 127.5
-    samples = Samples(np.arange(7, dtype=np.int32), levels, np.array([0, 0, 1, 1, 0, 0, 0]))
+    samples = TaskSamples(np.arange(7, dtype=np.int32), levels, np.array([0, 0, 1, 1, 0, 0, 0]))
     made: list[Identity] = [identity(signature="clean"), identity(signature="published")]
     fixed = {"device": torch.device("cpu"), "batch": BatchSize(3), "advance": lambda count: None}
     (clean,) = measure(planted(), [parse_stressor("clean")], made[:1], samples, None, **fixed)  # type: ignore[arg-type]

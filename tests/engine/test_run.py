@@ -8,12 +8,12 @@ import pytest
 import torch
 from linear_model import LINEAR
 
-from robustbench_wb.cli import harness
-from robustbench_wb.engine.record import State
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, ExitCode, UsageError
+from robustbench_wb.records.record import State
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 
 MODEL = f"""{LINEAR}
@@ -339,7 +339,7 @@ def test_each_version_says_where_it_came_from(model: Callable[..., str], tmp_pat
 
 
 def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> None:
-    from robustbench_wb.engine.samples import choose_samples
+    from robustbench_wb.engine.sample_choice import choose_samples
     from robustbench_wb.tasks.digits import DIGITS
 
     dataset = DIGITS.load(None)

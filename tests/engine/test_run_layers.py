@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustbench_wb.cli import harness
-from robustbench_wb.engine import look
-from robustbench_wb.engine.look import find_layers, keep_layers
+from robustbench_wb.api import run as harness
+from robustbench_wb.engine import layer_observer as look
+from robustbench_wb.engine.layer_observer import find_layers, keep_layers
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.layers.drift import drift
 from robustbench_wb.layers.table import MEASURES, LayerTable
+from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import LAYER_MEANS, ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from robustbench_wb.stressors.attacks.pgd import FgsmLinf
 

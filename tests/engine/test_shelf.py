@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from linear_model import LINEAR
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.folders import cache_folder
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.corruptions.gaussian_noise import GaussianNoise
 
 NOISE = ("gaussian-noise;severity=2", "gaussian-noise;severity=5")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_wb.cli import harness
-from robustbench_wb.engine.record import State
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.records.record import State
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 

@@ -10,19 +10,19 @@ from torch import nn
 from typer.testing import CliRunner
 
 from robustbench_wb import source
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import app
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.job import Prepared
 from robustbench_wb.engine.plan import SubjectPlan, make_plan
-from robustbench_wb.engine.record import SubjectCard
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress
+from robustbench_wb.records.record import SubjectCard
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.tasks.task import Dataset
 
@@ -126,13 +126,13 @@ def test_a_surrogate_is_had_once_and_shared_with_the_subject_that_it_is(
     model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     had: list[str] = []
-    obtain = Prepared.obtain
+    obtain = PreparedRun.obtain
 
-    def counted(self: Prepared, subject: SubjectPlan, dataset: Dataset, progress: Progress) -> Subject:
+    def counted(self: PreparedRun, subject: SubjectPlan, dataset: Dataset, progress: Progress) -> Subject:
         had.append(subject.name)
         return obtain(self, subject, dataset, progress)
 
-    monkeypatch.setattr(Prepared, "obtain", counted)
+    monkeypatch.setattr(PreparedRun, "obtain", counted)
     own, other, third = model(), model("other.py", scale="2.0"), model("third.py", scale="3.0")
     report = harness.run(request(own, other, sources=(own, third), samples=20), str(tmp_path / "r"))
     assert report.exit_code == ExitCode.OK

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.engine import work
+from robustbench_wb.engine import cost_forecast as work
+from robustbench_wb.engine.cost_forecast import SampleCost, costs, plan_seconds
 from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.work import Cost, costs, plan_work
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.tasks.task import Dataset
 
@@ -37,8 +37,8 @@ def test_a_plan_is_the_sum_of_its_passes(digits: Dataset) -> None:
     clean, noise, labels = 2 * 100, 2 * 100, 2 * 100  # two passes for the verdict
     attack = (8 + 1 + 2 * 7) * 100  # seven steps and a last look, a verdict, seven gradients
     measured = clean + noise + labels + attack
-    trial = {"vit": Cost(1.0, 5.0), "crate": Cost(0.5, 2.5)}
-    assert plan_work(plan, [digits], [trial]) == 1.5 * (2 * training + measured)
+    trial = {"vit": SampleCost(1.0, 5.0), "crate": SampleCost(0.5, 2.5)}
+    assert plan_seconds(plan, [digits], [trial]) == 1.5 * (2 * training + measured)
 
 
 def test_a_subject_that_takes_longer_weighs_more(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from linear_model import LINEAR
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine import run as carried_out
-from robustbench_wb.engine.bench import NoLedger
-from robustbench_wb.engine.job import Prepared
+from robustbench_wb.engine.bench import NoRecords
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.progress import Advance, Silent, Whole
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 
 MODELS = f"""{LINEAR}
 import multiprocessing, os, signal, time
@@ -162,8 +162,8 @@ class Recorded(Silent):
 def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     heard = Recorded()
     stressors = ("pgd-linf;eps=1/255;steps=30;loss=ce", "fgsm-linf;eps=1/255")
-    job = Prepared(request(model, "sluggish", stressors=stressors, workers=2, batch=8), heard)
-    carried_out.measure_all(job, NoLedger())
+    job = PreparedRun(request(model, "sluggish", stressors=stressors, workers=2, batch=8), heard)
+    carried_out.measure_all(job, NoRecords())
     longest = len(heard.events) - heard.events[::-1].index("ladders")
     between = heard.events[heard.events.index("ladders") : longest]
     assert between.count("work") > 1

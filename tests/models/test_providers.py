@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine.record import State
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import RegistryError, SubjectError, UnknownNameError, UsageError
 from robustbench_wb.models.external import SUBJECTS, is_external, load_factory
@@ -24,6 +23,7 @@ from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.records.record import State
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 

@@ -1,8 +1,8 @@
 """A full table, made up: twenty subjects under a hundred cells, with grades, checks, errors and missing samples."""
 
-from robustbench_wb.engine.credibility.check import Check
+from robustbench_wb.records.credibility import CredibilityCheck
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import canonical_json, digest
-from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, states
 
 STRENGTHS = ("1/255", "2/255", "4/255", "8/255", "16/255", "32/255", "48/255", "64/255", "128/255")
@@ -23,7 +23,9 @@ def _made(variant: str, stressor: str, strength: str, number: int, at: int) -> S
     shared = {name: digest([variant, name]) for name in ("weights", "model_code")}
     signature = f"{stressor};eps={strength};steps=100;restarts=5" if strength else "clean"
     checks = tuple(
-        Check(name=name, grade=grade, value=0.05, limit=0.01, samples=1000, reason=f"{variant} {at} falls late")
+        CredibilityCheck(
+            name=name, grade=grade, value=0.05, limit=0.01, samples=1000, reason=f"{variant} {at} falls late"
+        )
         for name, grade in (("gradient", "A"), ("converged", "C" if at % 3 else "B"))
     )
     doubt = {"grade": checks[1].grade, "checks": canonical_json(checks)} if strength else {}

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stats.board import Ranking
-from robustbench_wb.stats.ranking import rankings
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking
+from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels
+from robustbench_wb.records.record import Record, State
+from robustbench_wb.records.score_row import ScoreRow
 from tests.report.sample import text_run
 from tests.store.make import record, row
 
@@ -31,9 +31,9 @@ def board_run() -> tuple[list[ScoreRow], dict[str, Record]]:
     return rows, records
 
 
-def board() -> tuple[list[ScoreRow], list[Ranking]]:
+def board() -> tuple[list[ScoreRow], list[PanelRanking]]:
     """The whole table, with language modelling, and its rankings."""
     rows, records = board_run()
     text_rows, text_records = text_run()
     every = [*rows, *text_rows]
-    return every, rankings(every, {**records, **text_records})
+    return every, rank_panels(every, {**records, **text_records})

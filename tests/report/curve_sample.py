@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_wb.engine.record import Record
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from tests.store.make import measured, record, row, score_rows
 
 FACTS: dict[str, Any] = {"suite": "mine", "classes": 10, "side": 8}
@@ -55,7 +55,7 @@ def curve_run() -> tuple[list[ScoreRow], dict[str, Record]]:
 
 def alexnet_run(**names: Any) -> list[ScoreRow]:
     """AlexNet's own rows on ImageNet-C, as its authors published them."""
-    from robustbench_wb.stats.alexnet import CLEAN_ERROR, ERRORS
+    from robustbench_wb.analysis.curves.alexnet import CLEAN_ERROR, ERRORS
 
     facts = {"variant": "alexnet", "task": "imagenet", "classes": 1000, "side": 224, **names}
     base = row(record(np.zeros(4, int).tolist()), **facts)

@@ -4,8 +4,8 @@ import numpy as np
 
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.store.rows import ScoreRow
 
 LAYERS, SAMPLES = 3, 20
 

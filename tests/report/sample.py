@@ -4,12 +4,12 @@ from typing import Final
 
 import numpy as np
 
-from robustbench_wb.engine.credibility.check import Check, Grade
-from robustbench_wb.engine.record import Record
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import Comparison
+from robustbench_wb.records.credibility import CredibilityCheck, Grade
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Comparison
-from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 BROKEN = {"vit": (12, 60, 300), "crate": (20, 40, 120)}
@@ -25,8 +25,8 @@ GRADED: Final[dict[tuple[str, str], tuple[Grade, str, float, str]]] = {
 def graded(made: ScoreRow, grade: Grade, name: str, value: float, reason: str) -> ScoreRow:
     """The row with two checks, the second of which its grade is owed to."""
     checks = (
-        Check(name="logits", grade="A", value=0, limit=0, samples=64, reason="answers are logits"),
-        Check(name=name, grade=grade, value=value, limit=0.01, samples=made.n, reason=reason),
+        CredibilityCheck(name="logits", grade="A", value=0, limit=0, samples=64, reason="answers are logits"),
+        CredibilityCheck(name=name, grade=grade, value=value, limit=0.01, samples=made.n, reason=reason),
     )
     return made.model_copy(update={"grade": grade, "checks": canonical_json(checks)})
 

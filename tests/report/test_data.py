@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import COLUMNS, leaderboard_csv
 from robustbench_wb.report.json import comparison_json, rows_json
-from robustbench_wb.store.rows import ScoreRow
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import row
 

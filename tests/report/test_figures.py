@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
-from robustbench_wb.report.html.figure import Figure, Point, Series, draw
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
 from robustbench_wb.report.html.panel import panels
 from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatter_figures
 from robustbench_wb.stats.pareto import pareto_front
-from robustbench_wb.store.rows import ScoreRow
 from tests.report.big_sample import big_table
 from tests.report.curve_sample import curve_run
 from tests.report.sample import run, text_run
@@ -135,7 +135,7 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> N
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
 def test_labels_neither_touch_nor_leave_the_figure(values: list[float]) -> None:
-    series = [Series(number, (Point(0, value, ""),)) for number, value in enumerate(values, 1)]
+    series = [Series(number, (FigurePoint(0, value, ""),)) for number, value in enumerate(values, 1)]
     figure = draw("", steps("", ["a"]), linear("", [0], low=0, high=100), series)
     heights = [float(one.label[1]) - 3 for one in figure.series]
     assert all(figure.top - 0.1 <= height <= figure.bottom + 0.1 for height in heights)

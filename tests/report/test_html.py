@@ -12,6 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
+from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.matrix import SHADES, matrix
 from robustbench_wb.report.html.numbers import LEFT_OUT
 from robustbench_wb.report.html.page import Contents, page
@@ -19,11 +23,7 @@ from robustbench_wb.report.html.panel import panels
 from robustbench_wb.report.scores import interval_text, score_text, short_text
 from robustbench_wb.report.text import clean
 from robustbench_wb.spec import canonical_json
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.corruption_errors import corruption_errors
-from robustbench_wb.stats.curves import curves
-from robustbench_wb.store.rows import ScoreRow
-from robustbench_wb.store.side import read_side
+from robustbench_wb.store.loaded_table import load_table
 from tests.report.big_sample import big_table
 from tests.report.curve_sample import curve_run
 from tests.report.layer_sample import looked, tables
@@ -85,7 +85,7 @@ def everything() -> Contents:
         rows=[*run()[0], *text_run()[0], *rows, *layers],
         version=3,
         provenance={"committed": "2026-01-02", "git": {"commit": "abc", "dirty": True}},
-        curves=curves(rows, records),
+        curves=strength_curves(rows, records),
         errors=corruption_errors(rows, records, "vit"),
         comparison=comparison(),
     )
@@ -162,7 +162,7 @@ def test_headings_landmarks_and_tables_are_named() -> None:
 
 @pytest.mark.parametrize("table", PUBLISHED, ids=lambda path: path.stem)
 def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
-    side = read_side(str(table), "results")
+    side = load_table(str(table), "results")
     text = page(Contents(side.name, side.rows))
     assert len(text.encode()) < LIMIT
     has_all_numbers(text, side.rows)

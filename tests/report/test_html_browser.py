@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from robustbench_wb.report.html.board import board_page
 from robustbench_wb.report.html.gallery import Gallery, Picture, pieces, png
+from robustbench_wb.report.html.leaderboard import board_page
 from robustbench_wb.report.html.page import Contents, page
-from robustbench_wb.store.side import read_side
+from robustbench_wb.store.loaded_table import load_table
 from tests.report.big_sample import big_table
 from tests.report.board_sample import board
 from tests.report.test_html import PUBLISHED, everything
@@ -276,7 +276,7 @@ def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Pa
 
 
 def test_how_long_a_page_takes_to_open(opened: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = {path.stem: Contents(path.name, read_side(str(path), "results").rows) for path in PUBLISHED}
+    sides = {path.stem: Contents(path.name, load_table(str(path), "results").rows) for path in PUBLISHED}
     for name, contents in {**sides, "2,000 rows": Contents("v1", big_table())}.items():
         shown = opened(contents)
         took = shown.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")

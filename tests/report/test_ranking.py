@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from rich.cells import cell_len
 
+from robustbench_wb.analysis.leaderboard.panel_ranking import RankedModel
+from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels
 from robustbench_wb.report.csv import RANKING_COLUMNS, ranking_csv
-from robustbench_wb.report.html.board import board_page
+from robustbench_wb.report.html.leaderboard import board_page
 from robustbench_wb.report.json import board_json, rows_json
+from robustbench_wb.report.leaderboard import ranking_blocks
 from robustbench_wb.report.markdown import markdown
-from robustbench_wb.report.ranking import ranking_blocks
 from robustbench_wb.report.text import plain, rich
-from robustbench_wb.stats.board import Line
-from robustbench_wb.stats.ranking import rankings
 from tests.report.board_sample import board, board_run
 from tests.report.test_html import ANY, Page
 from tests.report.test_text import GOLDEN, shown
@@ -62,11 +62,11 @@ def test_the_columns_of_the_export_are_public_and_read_back() -> None:
     given_lines = [(ranking, line) for ranking in found for line in ranking.lines]
     for text, (ranking, line) in zip(lines, given_lines, strict=True):
         assert (text["task"], text["tests"]) == (ranking.task, str(ranking.tests))
-        back = {name: text[name] or None for name in Line.model_fields if name not in ("n", "size", "recipe")}
-        optional = {name for name, known in Line.model_fields.items() if known.default in (None, "")}
+        back = {name: text[name] or None for name in RankedModel.model_fields if name not in ("n", "size", "recipe")}
+        optional = {name for name, known in RankedModel.model_fields.items() if known.default in (None, "")}
         fields = {name: value for name, value in back.items() if value is not None or name not in optional}
         n = tuple(map(int, text["n"].split()))
-        assert Line.model_validate({**fields, "n": n, "size": text["size"], "recipe": text["recipe"]}) == line
+        assert RankedModel.model_validate({**fields, "n": n, "size": text["size"], "recipe": text["recipe"]}) == line
 
 
 def test_json_has_the_rows_as_before_and_the_rankings() -> None:
@@ -99,6 +99,6 @@ def test_no_text_breaks_out_of_its_place(hostile: str) -> None:
     def tags(name: str) -> list[tuple[str, tuple[str, ...]]]:
         rows, records = board_run()
         own = [row.model_copy(update={"variant": name, "grade": ""}) for row in rows if row.variant == "crate"]
-        return Page(board_page(name, own, rankings(own, records))).tags
+        return Page(board_page(name, own, rank_panels(own, records))).tags
 
     assert tags(hostile) == tags("harmless")

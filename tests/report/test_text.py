@@ -6,16 +6,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.curves.attack_strength import AttackRuns, attack_strengths
+from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
+from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.analysis.row_order import strength_order
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks, curves_json
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.strength import strength_blocks
 from robustbench_wb.report.text import plain, plain_table, rich
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.corruption_errors import corruption_errors
-from robustbench_wb.stats.curves import curves
-from robustbench_wb.stats.rank import strength_order
-from robustbench_wb.stats.strength import Runs, strengths
 from tests.report.curve_sample import alexnet_run, curve_run
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import record, row, scored, states, text_row
@@ -39,10 +39,10 @@ def rendered(name: str) -> str:
         blocks = leaderboard_blocks([*run()[0], *text_run()[0]], 3, columns)
     elif what == "strength":
         rows, records = run()
-        blocks = strength_blocks(strengths(rows, records, lambda signature: Runs(runs=2, steps=19)), 3)
+        blocks = strength_blocks(attack_strengths(rows, records, lambda signature: AttackRuns(runs=2, steps=19)), 3)
     elif what == "curves":
         rows, records = curve_run()
-        blocks = curves_blocks(curves(rows, records), corruption_errors(rows, records, "vit"), 3)
+        blocks = curves_blocks(strength_curves(rows, records), corruption_errors(rows, records, "vit"), 3)
     elif what == "mce":
         blocks = curves_blocks([], corruption_errors(alexnet_run(), {}, alexnet=True), 3)
     else:
@@ -141,7 +141,7 @@ def test_plain_table_aligns_by_the_width_on_screen() -> None:
 
 def test_curves_as_json_hold_what_the_tables_show() -> None:
     rows, records = curve_run()
-    found, errors = curves(rows, records), corruption_errors(rows, records, "vit")
+    found, errors = strength_curves(rows, records), corruption_errors(rows, records, "vit")
     content = json.loads(curves_json(found, errors, 3))
     assert content["version"] == 3
     first = content["curves"][0]

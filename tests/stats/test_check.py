@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, ttest_1samp
 
-from robustbench_wb.engine.record import Record
+from robustbench_wb.analysis.claims.claims_result import ClaimsResult
+from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_of
+from robustbench_wb.analysis.claims.level_tests import accuracy_level, perplexity_level
+from robustbench_wb.analysis.claims.row_selection import select_rows
+from robustbench_wb.analysis.claims.sentence import ClaimsFile, parse_sentence
+from robustbench_wb.analysis.claims.tails import tails
+from robustbench_wb.analysis.compare.comparison import CellDifference
+from robustbench_wb.analysis.compare.overall import SubjectEvidence, crossed, gather
+from robustbench_wb.analysis.compare.paired_outcomes import Floats, PairedOutcomes
 from robustbench_wb.errors import UsageError
-from robustbench_wb.stats.check import check, records_of
-from robustbench_wb.stats.choose import choose
-from robustbench_wb.stats.claims import Evidence, crossed, gather
-from robustbench_wb.stats.comparison import Pair
-from robustbench_wb.stats.ledger import Ledger
-from robustbench_wb.stats.levels import accuracy_level, perplexity_level
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.multiplicity import holm
-from robustbench_wb.stats.outcomes import Floats, Outcomes
 from robustbench_wb.stats.paired import p_beyond
-from robustbench_wb.stats.sentence import Sentences, parse_sentence
-from robustbench_wb.stats.tails import tails
-from robustbench_wb.store.rows import ScoreRow
 from tests.stats.test_gate import brute
 from tests.store.make import record, row, scored, states, text_row
 
@@ -61,12 +61,12 @@ def test_p_of_non_inferiority_is_the_tail_at_the_likeliest_boundary(
     assert p_beyond(n, gained, lost, -margin)[0] == pytest.approx(expected, rel=1e-3)
 
 
-def ledger(claims: list[str], cells: list[tuple[Record, ScoreRow]]) -> Ledger:
-    sentences = Sentences(file="", claims=tuple(map(parse_sentence, claims)))
-    chosen = choose(sentences, {None: [shown for _, shown in cells]})
+def ledger(claims: list[str], cells: list[tuple[Record, ScoreRow]]) -> ClaimsResult:
+    sentences = ClaimsFile(file="", claims=tuple(map(parse_sentence, claims)))
+    chosen = select_rows(sentences, {None: [shown for _, shown in cells]})
     records = {made.key: made for made, _ in cells}
     assert records_of(chosen) <= records.keys()
-    return check(chosen, records)
+    return decide_claims(chosen, records)
 
 
 def cells(variant: str, outcomes: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> list[tuple[Record, ScoreRow]]:
@@ -87,11 +87,11 @@ def drawn(rng: np.random.Generator, n: int, count: int, lost: float, gained: flo
 
 
 SHOWN = row()
-PAIR = Pair(verdict="undecided", metric="accuracy", old=SHOWN, new=SHOWN)
+PAIR = CellDifference(verdict="undecided", metric="accuracy", old=SHOWN, new=SHOWN)
 
 
-def evidence(changes: list[Floats]) -> Evidence:
-    return gather(0, [PAIR] * len(changes), [Outcomes(np.arange(len(one)), one, one) for one in changes])
+def evidence(changes: list[Floats]) -> SubjectEvidence:
+    return gather(0, [PAIR] * len(changes), [PairedOutcomes(np.arange(len(one)), one, one) for one in changes])
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])

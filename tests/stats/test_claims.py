@@ -7,25 +7,30 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stats.claims import Case, Evidence, _architecture, claims
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Claim, Comparison, Pair
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference
+from robustbench_wb.analysis.compare.overall import (
+    ClusteredOutcomes,
+    SubjectEvidence,
+    _architecture,
+    overall_differences,
+)
+from robustbench_wb.records.record import Record, State
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import Interval
 from robustbench_wb.stats.paired import mcnemar, score_interval
-from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 Floats = NDArray[np.float64]
 
 
-def case(differences: Floats) -> Case:
+def case(differences: Floats) -> ClusteredOutcomes:
     """Of the differences (cells, samples) of -1, 0 and 1."""
     lost, gained = float(np.mean(differences < 0)), float(np.mean(differences > 0))
-    return Case(differences.mean(axis=0), lost, gained, differences.size)
+    return ClusteredOutcomes(differences.mean(axis=0), lost, gained, differences.size)
 
 
-def interval(found: Case, confidence: float = 0.95) -> tuple[float, float]:
+def interval(found: ClusteredOutcomes, confidence: float = 0.95) -> tuple[float, float]:
     n = found.effective
     (low,), (high,) = score_interval([n], [n * found.lost], [n * found.gained], confidence)
     return float(low), float(high)
@@ -46,7 +51,7 @@ def compared(old: dict[tuple[str, int], list[int]], new: dict[tuple[str, int], l
     return compare(before, after, {**first, **second}, **more)
 
 
-def only(comparison: Comparison) -> Claim:
+def only(comparison: Comparison) -> OverallDifference:
     (claim,) = comparison.claims
     return claim
 
@@ -178,12 +183,12 @@ def test_an_unchanged_seed_counts() -> None:
     assert kept.difference == pytest.approx(-0.05 * 2 / 3)
 
 
-def evidence(differences: Floats, metric: str) -> list[Evidence]:
+def evidence(differences: Floats, metric: str) -> list[SubjectEvidence]:
     """Of one cell: (seeds, samples)."""
     ids = np.arange(differences.shape[1])
-    stub = cast("Pair", type("Stub", (), {"metric": metric}))
+    stub = cast("CellDifference", type("Stub", (), {"metric": metric}))
     cases = [case(row[None]) for row in differences]
-    return [Evidence(seed, (stub,), ids, one, one, 1) for seed, one in enumerate(cases)]
+    return [SubjectEvidence(seed, (stub,), ids, one, one, 1) for seed, one in enumerate(cases)]
 
 
 def crossed(rng: np.random.Generator, seeds: int, samples: int, of_seeds: float) -> Floats:
@@ -247,9 +252,9 @@ def test_without_any_change_an_architecture_is_not_certain() -> None:
 
 def test_seeds_of_other_samples_meet_where_they_can() -> None:
     first, second = evidence(np.zeros((2, 100)), "accuracy")
-    shifted = Evidence(1, second.pairs, np.arange(50, 150), second.worst, second.best, 1)
+    shifted = SubjectEvidence(1, second.pairs, np.arange(50, 150), second.worst, second.best, 1)
     assert _architecture([first, shifted], 0.05).wide.high > _architecture([first, second], 0.05).wide.high
-    assert claims({}, 0.01, 0.05) == []
+    assert overall_differences({}, 0.01, 0.05) == []
 
 
 def test_a_family_of_p_values_would_not_do_as_one() -> None:

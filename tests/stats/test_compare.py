@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_wb.engine.record import Record
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Comparison, Pair
+from robustbench_wb.records.record import Record
 from tests.store.make import record, row, states
 
 
@@ -16,7 +16,7 @@ def pair_of(old: Record, new: Record, **changes: Any) -> Comparison:
     return compare([row(old)], [row(new, **changes)], {old.key: old, new.key: new})
 
 
-def only(comparison: Comparison) -> Pair:
+def only(comparison: Comparison) -> CellDifference:
     (pair,) = comparison.pairs
     return pair
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from robustbench_wb.analysis.curves.alexnet import COMMON, ERRORS
+from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.errors import UsageError
-from robustbench_wb.stats.alexnet import COMMON, ERRORS
-from robustbench_wb.stats.corruption_errors import corruption_errors
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import bootstrap_interval
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.catalogue import STRESSORS
 from tests.report.curve_sample import alexnet_run, cell, counted, curve_run
 from tests.store.make import row

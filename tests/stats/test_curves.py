@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from robustbench_wb.stats.curves import Curve, breakdown, curves, trapezoid_weights
+from robustbench_wb.analysis.curves.strength_curves import StrengthCurve, breakdown, strength_curves, trapezoid_weights
 from robustbench_wb.stats.intervals import bootstrap_interval, wilson
 from tests.report.curve_sample import FACTS, cell, counted, curve_run, failed
 from tests.store.make import text_row
@@ -21,9 +21,11 @@ LADDERS = st.lists(
 )
 
 
-def found(name: str, variant: str = "vit") -> Curve:
+def found(name: str, variant: str = "vit") -> StrengthCurve:
     rows, records = curve_run()
-    (curve,) = [one for one in curves(rows, records) if (one.stressor, one.rows[-1].variant) == (name, variant)]
+    (curve,) = [
+        one for one in strength_curves(rows, records) if (one.stressor, one.rows[-1].variant) == (name, variant)
+    ]
     return curve
 
 
@@ -48,7 +50,7 @@ def test_by_hand() -> None:
 def test_area_and_breakdown_of_any_ladder(clean: int, ladder: list[tuple[Fraction, int]]) -> None:
     made = [cell(counted(clean, 20), stressor="clean", strength="")]
     made += [cell(counted(right, 20), stressor="duplicates", strength=str(rate)) for rate, right in ladder]
-    (curve,) = curves([row for row, _ in made], {record.key: record for _, record in made})
+    (curve,) = strength_curves([row for row, _ in made], {record.key: record for _, record in made})
     xs, ys = zip((0.0, clean / 20), *sorted((float(rate), right / 20) for rate, right in ladder), strict=True)
     assert curve.area == pytest.approx(np.trapezoid(ys, xs) / xs[-1])
     assert curve.low <= curve.area + 1e-12
@@ -109,7 +111,7 @@ def test_samples_are_drawn_together_for_all_strengths() -> None:
 
     def width(other: np.ndarray) -> float:
         made = [cell(right.tolist(), stressor="clean", strength=""), cell(other.tolist(), stressor="fog", strength="1")]
-        (curve,) = curves([row for row, _ in made], {record.key: record for _, record in made})
+        (curve,) = strength_curves([row for row, _ in made], {record.key: record for _, record in made})
         return curve.high - curve.low
 
     # A sample that is right at one strength and wrong at the other has the same area whichever it is.
@@ -123,7 +125,7 @@ def test_a_ladder_with_a_strength_0_begins_there() -> None:
         cell(counted(7), stressor="duplicates", strength="0"),
         cell(counted(5), stressor="duplicates", strength="1/2"),
     ]
-    (curve,) = curves([row for row, _ in made], {})
+    (curve,) = strength_curves([row for row, _ in made], {})
     assert [row.strength for row in curve.rows] == ["0", "1/2"]
     assert curve.area == pytest.approx(0.6)
     assert (curve.low, curve.high) == (None, None)
@@ -131,31 +133,35 @@ def test_a_ladder_with_a_strength_0_begins_there() -> None:
 
 def test_what_is_lacking_is_not_made_up() -> None:
     rows, records = curve_run()
-    (broken,) = [one for one in curves(rows, records) if one.stressor == "duplicates"]
+    (broken,) = [one for one in strength_curves(rows, records) if one.stressor == "duplicates"]
     assert [row.strength for row in broken.failed] == ["1/2"]
     assert (broken.area, broken.breakdown, broken.threshold) == (None, None, None)
     alone = [row for row in rows if row.stressor == "fog" and row.variant == "vit"]
-    (curve,) = curves(alone, records)
+    (curve,) = strength_curves(alone, records)
     assert curve.area is None
     assert not curve.failed
     clean, rung = (cell(counted(9), stressor=name, strength=s) for name, s in (("clean", ""), ("fog", "1")))
-    (curve,) = curves([clean[0], failed(stressor="fog", strength="2"), rung[0]], {})
+    (curve,) = strength_curves([clean[0], failed(stressor="fog", strength="2"), rung[0]], {})
     assert curve.area is None
     other = replace(rung[1], ids=rung[1].ids + 1)
-    (curve,) = curves([clean[0], rung[0]], {clean[1].key: clean[1], rung[1].key: other})
+    (curve,) = strength_curves([clean[0], rung[0]], {clean[1].key: clean[1], rung[1].key: other})
     assert (curve.area, curve.low) == (pytest.approx(0.9), None)
     early = [row.model_copy(update={"classes": 0}) for row in (clean[0], rung[0])]
-    assert curves(early, {})[0].threshold is None
-    assert curves([text_row(None, 5, "no", stressor="fog", strength="1")], {}) == []
-    assert curves([clean[0]], {}) == []
+    assert strength_curves(early, {})[0].threshold is None
+    assert strength_curves([text_row(None, 5, "no", stressor="fog", strength="1")], {}) == []
+    assert strength_curves([clean[0]], {}) == []
 
 
 def test_a_trigger_has_a_wilson_interval_over_the_samples_it_aims_at() -> None:
     rows, records = curve_run()
-    (curve,) = [one for one in curves(rows, records) if one.stressor == "backdoor" and one.rows[-1].variant == "vit"]
+    (curve,) = [
+        one for one in strength_curves(rows, records) if one.stressor == "backdoor" and one.rows[-1].variant == "vit"
+    ]
     (success,) = curve.success
     assert (success.strength, success.share) == ("1/20", 7 / 9)
     assert (success.low, success.high) == wilson(7, 9)
-    (without,) = [one for one in curves(rows, {}) if one.stressor == "backdoor" and one.rows[-1].variant == "vit"]
+    (without,) = [
+        one for one in strength_curves(rows, {}) if one.stressor == "backdoor" and one.rows[-1].variant == "vit"
+    ]
     assert (without.success[0].share, without.success[0].low) == (7 / 9, None)
     assert FACTS["classes"] == 10

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stats.flips import flips
+from robustbench_wb.analysis.flips import flips
+from robustbench_wb.records.record import Record, State
 from tests.store.make import record
 
 STATES = st.lists(st.sampled_from([0, 1, 2, 3, 4]), min_size=1, max_size=8)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from robustbench_wb.engine.record import Record
+from robustbench_wb.analysis.gate.decide_gate import decide_gate
+from robustbench_wb.analysis.gate.gate_result import GateResult
+from robustbench_wb.analysis.gate.margins import Margins
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.stats.gate import judge
-from robustbench_wb.stats.judgement import Gate
-from robustbench_wb.stats.margins import Margins
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import mcnemar, p_beyond, smallest_beyond
-from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 
@@ -84,7 +84,7 @@ def test_false_alarms_are_no_more_frequent_than_stated(n: int, margin: float) ->
 
 def gate_of(
     changes: list[tuple[int, int]], n: int = 1000, margin: float = 1.0, strict: bool = False, seed: int = 0
-) -> Gate:
+) -> GateResult:
     """Cells of one subject, each with so many lost and gained samples."""
     olds, news, records = [], [], dict[str, Record]()
     rng = np.random.default_rng(seed)
@@ -97,10 +97,10 @@ def gate_of(
         records |= {old.key: old, new.key: new}
         olds.append(row(old, stressor=name))
         news.append(row(new, stressor=name))
-    return judge(olds, [], news, records, Margins(default=margin), strict=strict)
+    return decide_gate(olds, [], news, records, Margins(default=margin), strict=strict)
 
 
-def cells(gate: Gate) -> list[str]:
+def cells(gate: GateResult) -> list[str]:
     return [judgement.outcome for judgement in gate.judgements if judgement.row is not None]
 
 
@@ -179,7 +179,7 @@ def losses(drift: float, n: int = 200) -> tuple[list[ScoreRow], list[ScoreRow], 
 )
 def test_perplexities(drift: float, margin: float, outcome: str) -> None:
     old, new, records = losses(drift)
-    (judgement,) = judge(old, [], new, records, Margins(default=margin)).judgements
+    (judgement,) = decide_gate(old, [], new, records, Margins(default=margin)).judgements
     assert judgement.outcome == outcome
     if outcome == "undecided":
         error = 0.05 / np.sqrt(200)
@@ -190,7 +190,7 @@ def test_perplexities(drift: float, margin: float, outcome: str) -> None:
 def test_a_perplexity_that_lacks_a_sample_is_incomplete() -> None:
     old, new = scored([3.0, 3.1, 3.2]), scored([3.0, float("nan"), 3.2], weights="new")
     records = {old.key: old, new.key: new}
-    gate = judge([text_row(old)], [], [text_row(new, error="NaN")], records, Margins())
+    gate = decide_gate([text_row(old)], [], [text_row(new, error="NaN")], records, Margins())
     assert cells(gate) == ["incomplete"]
     assert gate.exit_code == ExitCode.INCOMPLETE
 
@@ -200,7 +200,7 @@ def test_margins_are_the_suites_own() -> None:
     records = {old.key: old, new.key: new}
     olds = [row(old), row(old, suite="clean")]
     news = [row(new), row(new, suite="clean")]
-    gate = judge(olds, [], news, records, Margins(default=1.0, suites={"adversarial": 6.0}))
+    gate = decide_gate(olds, [], news, records, Margins(default=1.0, suites={"adversarial": 6.0}))
     assert cells(gate) == ["passed", "regressed"]
     assert [judgement.margin for judgement in gate.judgements] == [0.06, 0.01]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_wb.stats.lengths import effective_length
+from robustbench_wb.analysis.curves.length_curves import effective_length
 
 
 @pytest.mark.parametrize(

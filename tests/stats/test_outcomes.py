@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Pair
-from robustbench_wb.stats.outcomes import accuracy_outcomes
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import CellDifference
+from robustbench_wb.analysis.compare.paired_outcomes import accuracy_outcomes
+from robustbench_wb.records.record import Record, State
 from robustbench_wb.stats.paired import mcnemar, score_interval
 from tests.store.make import record, row, states
 
 STATES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=5)
 
 
-def only(old: Record | None, new: Record | None, n: int) -> Pair:
+def only(old: Record | None, new: Record | None, n: int) -> CellDifference:
     records = {made.key: made for made in (old, new) if made is not None}
     rows = [row(made, n, "" if made is not None and State.ERRORED not in made.states else "NaN") for made in (old, new)]
     (pair,) = compare(rows[:1], rows[1:], records).pairs

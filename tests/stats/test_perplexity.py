@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import t, ttest_rel
 
-from robustbench_wb.engine.record import Record
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
+from robustbench_wb.analysis.row_order import ranked
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Comparison, Pair
-from robustbench_wb.stats.rank import ranked
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 # Losses as float32 holds them exactly, so that references in float64 see the same numbers.
@@ -127,7 +127,7 @@ def pair_of(old: Record, new: Record, **settings: float) -> Comparison:
     return compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new}, **settings)
 
 
-def only(comparison: Comparison) -> Pair:
+def only(comparison: Comparison) -> CellDifference:
     (pair,) = comparison.pairs
     return pair
 

@@ -1,5 +1,5 @@
-from robustbench_wb.stats.rank import ranked
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.analysis.row_order import ranked
+from robustbench_wb.records.score_row import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from robustbench_wb.engine.record import Record, State
-from robustbench_wb.stats.board import Line, Ranking
-from robustbench_wb.stats.clusters import Clusters, score_interval
+from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
+from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_of
+from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, score_interval
+from robustbench_wb.analysis.row_order import mean_accuracy
+from robustbench_wb.records.record import Record, State
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import mean_interval, wilson
-from robustbench_wb.stats.rank import mean_accuracy
-from robustbench_wb.stats.ranking import rankings, records_of
-from robustbench_wb.stats.standings import certainly_better, letters, rank_intervals
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.stats.rank_intervals import certainly_better, letters, rank_intervals
 from tests.store.make import record, row, scored, text_row
 
 CELLS = (("clean", ""), ("pgd-linf", "2/255"), ("pgd-linf", "8/255"))
@@ -46,12 +46,12 @@ def drawn(variant: str, seed: int, *shares: float, n: int = 400) -> Table:
     return subject(variant, *[(0.7 * ease + 0.3 * own < share).astype(int).tolist() for share, own in pairs])
 
 
-def only(rows: Sequence[ScoreRow], records: dict[str, Record]) -> Ranking:
-    (found,) = rankings(rows, records)
+def only(rows: Sequence[ScoreRow], records: dict[str, Record]) -> PanelRanking:
+    (found,) = rank_panels(rows, records)
     return found
 
 
-def by_name(found: Ranking) -> dict[str, Line]:
+def by_name(found: PanelRanking) -> dict[str, RankedModel]:
     return {line.variant: line for line in found.lines}
 
 
@@ -237,7 +237,7 @@ def test_score_intervals_cover_though_the_cells_depend_on_each_other() -> None:
     hits = []
     for _ in range(1000):
         for accuracy, values in zip(truth, board(rng, truth, 200, 3), strict=True):
-            interval = score_interval(Clusters(values, None, counted), 3, accuracy=True)
+            interval = score_interval(SampleScores(values, None, counted), 3, accuracy=True)
             assert interval is not None
             hits.append(interval.low <= accuracy <= interval.high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.015)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robustbench_wb.stats.compare import compare
-from robustbench_wb.stats.comparison import Finding
-from robustbench_wb.stats.judge import Shares, judge_shares, verdict
+from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.comparison import PairedDifference
+from robustbench_wb.analysis.compare.verdicts import DiscordantShares, estimate_shares, verdict
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import mcnemar
 from tests.store.make import record, row
@@ -29,10 +29,10 @@ def drawn(rng: np.random.Generator, n: int, lost: float, gained: float, size: tu
 def verdicts(n: int, counts: Counts) -> NDArray[np.str_]:
     """Of (runs, cells): every run is a family."""
     lost, gained = (side.ravel().astype(np.float64) for side in counts)
-    shares = Shares(np.full(len(lost), float(n)), lost, gained, mcnemar(*counts).ravel())
-    numbers = judge_shares(shares, shares, ALPHA)
+    shares = DiscordantShares(np.full(len(lost), float(n)), lost, gained, mcnemar(*counts).ravel())
+    numbers = estimate_shares(shares, shares, ALPHA)
     adjusted = np.concatenate([holm(family) for family in mcnemar(*counts)])
-    findings = [Finding(verdict="undecided", metric="accuracy", **found.fields()) for found in numbers]
+    findings = [PairedDifference(verdict="undecided", metric="accuracy", **found.fields()) for found in numbers]
     found = [verdict(one, p, MARGIN, ALPHA) for one, p in zip(findings, adjusted, strict=True)]
     return np.array(found).reshape(counts.lost.shape)
 

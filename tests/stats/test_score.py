@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_wb.analysis.score import score_rows
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import wilson
-from robustbench_wb.stats.score import score_rows
-from robustbench_wb.store.rows import ScoreRow
 from tests.store.make import cell, identity, measured, record, row, states
 
 

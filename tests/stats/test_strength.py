@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from robustbench_wb.engine.record import Record, State
+from robustbench_wb.analysis.curves.attack_strength import (
+    FLAT,
+    RUN_SHARES,
+    SHARES,
+    AttackRuns,
+    attack_strengths,
+    budget_curve,
+)
 from robustbench_wb.norms import LINF
+from robustbench_wb.records.record import Record, State
 from robustbench_wb.stats.intervals import wilson
-from robustbench_wb.stats.strength import FLAT, RUN_SHARES, SHARES, Runs, strength_curve, strengths
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.losses import LOSSES
 from robustbench_wb.stressors.attacks.oracle import value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 from tests.store.make import record, row
 
@@ -40,7 +47,7 @@ def fallen(*passes: int, held: int = 0, wrong: int = 0, budget: int = 100) -> Re
 def test_every_point_is_the_share_that_still_holds(samples: list[tuple[int, int]]) -> None:
     states = [state for state, _ in samples]
     one = made(states, [0 if state == State.WRONG else passes for state, passes in samples])
-    curve = strength_curve(one)
+    curve = budget_curve(one)
     assert curve.budget == max(max(0, int(passes) - 1) for passes in one.forwards)
     for point, share in zip(curve.points, SHARES, strict=True):
         cost = share * curve.budget
@@ -60,25 +67,25 @@ def test_what_a_lower_strength_broke_has_no_verdict_of_its_own() -> None:
     lower = made([1, 1, 0, 0, 2], [5, 9, 3, 3, 0])
     # Broken below: the first without a try here, the second by a search that fell at its 7th pass.
     here = made([1, 1, 1, 0, 2], [0, 7, 7, 41, 0])
-    curve = strength_curve(here, lower, Runs(runs=1, steps=40))
+    curve = budget_curve(here, lower, AttackRuns(runs=1, steps=40))
     assert (curve.budget, curve.points[0].accuracy, curve.points[-1].accuracy) == (40, 0.6, 0.2)
     assert [point.passes for point in curve.points] == [0, 0, 0, 2, 4, 8, 20, 40]
-    narrow = strength_curve(replace(here, forwards=np.array([0, 7, 7, 8, 0], np.int32)), lower)
+    narrow = budget_curve(replace(here, forwards=np.array([0, 7, 7, 8, 0], np.int32)), lower)
     assert (narrow.budget, narrow.lost_by_budget) == (7, 0.4)
 
 
 def test_steps_and_restarts_are_told_apart() -> None:
     # Two runs of 10 passes: half of the samples fall late in the first run, one in the second.
     one = fallen(8, 9, 10, 10, 15, held=5, budget=20)
-    curve = strength_curve(one, built=Runs(runs=2, steps=9))
+    curve = budget_curve(one, built=AttackRuns(runs=2, steps=9))
     assert [point.passes for point in curve.first_run] == [1, 2, 5, 10]
     assert [point.accuracy for point in curve.first_run] == [1.0, 1.0, 1.0, 0.6]
     assert curve.runs == (1, 2)
     assert [point.accuracy for point in curve.by_run] == [0.6, 0.5]
     assert (curve.lost_by_steps, curve.lost_by_budget) == (0.4, 0.1)
-    assert strength_curve(one, built=Runs(runs=11, steps=1)).by_run == ()
+    assert budget_curve(one, built=AttackRuns(runs=11, steps=1)).by_run == ()
     # Runs that end early, for want of classes to aim at: 20 passes cannot hold 4 runs of 9 steps.
-    assert strength_curve(one, built=Runs(runs=4, steps=9)).lost_by_steps is None
+    assert budget_curve(one, built=AttackRuns(runs=4, steps=9)).lost_by_steps is None
     assert len(RUN_SHARES) == len(curve.first_run)
 
 
@@ -86,16 +93,16 @@ def test_steps_and_restarts_are_told_apart() -> None:
 def test_the_plateau_is_one_percent_and_one_sample(late: int, flat: bool) -> None:
     assert FLAT == 0.01
     one = fallen(*[51] * late, *[50] * 30, held=150, wrong=20 - late)
-    assert strength_curve(one).plateau is flat
+    assert budget_curve(one).plateau is flat
 
 
 def test_where_nothing_holds_there_is_nothing_to_find() -> None:
-    assert strength_curve(fallen(1, 90, 95, 100)).plateau
-    assert not strength_curve(fallen(1, 90, 95, 100, held=1)).plateau
+    assert budget_curve(fallen(1, 90, 95, 100)).plateau
+    assert not budget_curve(fallen(1, 90, 95, 100, held=1)).plateau
 
 
 def test_an_empty_record() -> None:
-    curve = strength_curve(made([], []))
+    curve = budget_curve(made([], []))
     assert (curve.budget, curve.plateau, curve.points[0].accuracy) == (0, True, 0.0)
 
 
@@ -108,13 +115,13 @@ def test_rows_are_joined_to_the_next_lower_strength_of_their_ladder() -> None:
         found[one.key] = one
         rows.append(row(one, strength=eps).model_copy(update={"grade": "A"}))
     other = row(record(signature="clean"), stressor="clean", strength="")
-    joined = strengths([*rows, other], found, lambda signature: None)
+    joined = attack_strengths([*rows, other], found, lambda signature: None)
     assert [one.row.strength for one in joined] == list(names)
     # At 8/255 the second sample was broken below: its 5 passes hold no verdict. The third was judged here.
     highest = joined[-1].curve
     assert highest is not None
     assert (highest.budget, highest.lost_by_budget) == (5, 2 / 3)
-    assert [one.curve for one in strengths(rows, {}, lambda signature: None)] == [None] * 3
+    assert [one.curve for one in attack_strengths(rows, {}, lambda signature: None)] == [None] * 3
 
 
 @pytest.mark.slow
@@ -126,7 +133,7 @@ def test_a_curve_of_pgd_is_the_accuracy_after_each_step_of_a_written_out_loop(
     with torch.no_grad():
         right = model(images).argmax(1) == labels
     ids = torch.arange(n)[right]
-    job = Job(model, images[right], labels[right], ids, 0, 16)
+    job = SampleBatch(model, images[right], labels[right], ids, 0, 16)
     attack = parse_stressor(f"pgd-linf;eps=32/255;steps={steps};loss=ce")
     assert isinstance(attack, Attack)
     stressed = attack.apply(job)
@@ -143,7 +150,7 @@ def test_a_curve_of_pgd_is_the_accuracy_after_each_step_of_a_written_out_loop(
         holds &= answer.logits.argmax(1) == job.labels
         accuracy.append(int(holds.sum()) / n)
         x = (job.inputs + (x + eps / 8 * answer.gradient.sign() - job.inputs).clamp(-eps, eps)).clamp(0, 1)
-    curve = strength_curve(replace(record(states.tolist()), forwards=forwards), None, Runs(runs=1, steps=steps))
+    curve = budget_curve(replace(record(states.tolist()), forwards=forwards), None, AttackRuns(runs=1, steps=steps))
     assert curve.budget == steps + 1
     assert [point.accuracy for point in curve.points] == [accuracy[point.passes] for point in curve.points]
     assert len(set(accuracy)) > 3

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_wb.engine.record import Cell, Identity, Measured, Record, State, SubjectCard
-from robustbench_wb.stats.score import score_rows
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.analysis.score import score_rows
+from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
+from robustbench_wb.records.score_row import ScoreRow
 
 
 def identity(**changes: Any) -> Identity:
@@ -66,10 +66,10 @@ def cell(**changes: Any) -> Cell:
 SUBJECT = SubjectCard(parameters=12345, weights="weights", train_seconds=3.25, trained=True)
 
 
-def measured(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> Measured:
+def measured(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> Measurement:
     count = samples if samples is not None else len(made.ids) if made is not None else 4
     known = made.identity if made is not None else None
-    return Measured(
+    return Measurement(
         cell=cell(**names),
         identity=known,
         subject=SUBJECT,

@@ -12,7 +12,7 @@ import pytest
 
 from robustbench_wb.errors import HarnessError, MeasurementError, StoreError, UsageError
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
-from robustbench_wb.store.side import find_records, read_side
+from robustbench_wb.store.loaded_table import find_records, load_table
 from tests.store.make import record, row, scored, states, text_row
 
 GIVEN = {"time": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc", "dirty": False}}
@@ -86,7 +86,7 @@ def test_a_baseline_is_a_side_with_its_own_records(tmp_path: Path) -> None:
     made = version(30)
     path = tmp_path / "main.parquet"
     write_baseline(path, made)
-    side = read_side(str(path), str(tmp_path / "nowhere"))
+    side = load_table(str(path), str(tmp_path / "nowhere"))
     assert side.rows == made.rows
     assert find_records((side,), made.records, str(tmp_path / "nowhere")).keys() == made.records.keys()
 
@@ -145,7 +145,7 @@ def test_a_damaged_or_edited_file_is_one_clear_line(harm: Callable[[Path], objec
     write_baseline(path, version(30))
     harm(path)
     with pytest.raises(StoreError) as caught:
-        read_side(str(path), "nowhere")
+        load_table(str(path), "nowhere")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

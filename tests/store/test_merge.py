@@ -12,11 +12,11 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import ExitCode, StoreError
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.merge import merge
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import ScoreTable
 from tests.store.make import record, row, scored
 

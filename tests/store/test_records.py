@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from robustbench_wb.engine.record import Record
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.record import Record
 from robustbench_wb.store.records import ARRAYS, RecordStore
 from tests.store.make import identity, record
 

@@ -7,10 +7,10 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
-from robustbench_wb.engine.record import Slot
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.names import Slot
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.location import KEEP_HISTORY, create_table
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.store.scores import SCHEMA, ScoreTable
 from tests.store.make import record, row, scored, states, text_row
 from tests.store.test_records import start

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
 from robustbench_wb.report.json import rows_json
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.store.loaded_table import load_table
 from robustbench_wb.store.scores import ScoreTable
-from robustbench_wb.store.side import read_side
 from tests.report.sample import run, text_run
 from tests.store.make import row
 
@@ -37,7 +37,7 @@ def results(tmp_path: Path) -> str:
     ],
 )
 def test_versions(results: str, reference: str, name: str, rows: int) -> None:
-    side = read_side(reference, results)
+    side = load_table(reference, results)
     assert (side.name, len(side.rows), side.location) == (name, rows, results)
 
 
@@ -49,7 +49,7 @@ def test_other_places(results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "./results:HEAD~1": ("./results:v2", 2, "./results"),
         f"{results}:2": (f"{results}:v2", 2, results),
     }
-    sides = {reference: read_side(reference, "own") for reference in expected}
+    sides = {reference: load_table(reference, "own") for reference in expected}
     assert {name: (side.name, len(side.rows), side.location) for name, side in sides.items()} == expected
 
 
@@ -57,13 +57,13 @@ def test_other_places(results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_files_come_back_as_they_were(ending: str, write: Callable[[list[ScoreRow]], str], tmp_path: Path) -> None:
     path = tmp_path / f"board.{ending}"
     path.write_bytes(write(ROWS).encode())
-    side = read_side(str(path), "own")
+    side = load_table(str(path), "own")
     assert (side.rows, side.location, side.name) == (ROWS, "own", str(path))
 
 
 def test_the_published_table_is_a_side() -> None:
     published = Path(__file__).parents[2] / "results" / "published" / "adversarial-digits-smoke.csv"
-    assert len(read_side(str(published), "own").rows) == 110
+    assert len(load_table(str(published), "own").rows) == 110
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,6 @@ def test_a_mistake_is_one_clear_line(
     if content is not None:
         (tmp_path / reference).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(StoreError) as caught:
-        read_side(reference, results)
+        load_table(reference, results)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

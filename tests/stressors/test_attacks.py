@@ -17,7 +17,7 @@ from robustbench_wb.stressors.attacks.losses import LOSSES, cross_entropy
 from robustbench_wb.stressors.attacks.oracle import Answer, Oracle, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
 from robustbench_wb.tasks.task import Dataset
 
 Trained = Callable[[str], nn.Module]
@@ -43,7 +43,7 @@ ATTACKS = [
 
 
 @pytest.fixture
-def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
+def job(trained: Trained, digits: Dataset) -> Callable[..., SampleBatch]:
     """A function that makes a job of correctly classified digits."""
     model = trained("vit")
     images = torch.tensor(digits.test.inputs).float() / 255
@@ -51,7 +51,7 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:120, 0]
 
-    def make(batch: int = 256, order: Tensor | None = None, **changes: object) -> Job:
+    def make(batch: int = 256, order: Tensor | None = None, **changes: object) -> SampleBatch:
         rows = right if order is None else right[order]
         fields = {
             "model": model,
@@ -61,7 +61,7 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., Job]:
             "seed": 0,
             "batch": batch,
         }
-        return Job(**{**fields, **changes})  # type: ignore[arg-type]
+        return SampleBatch(**{**fields, **changes})  # type: ignore[arg-type]
 
     return make
 
@@ -70,13 +70,13 @@ def ask(model: nn.Module, images: Tensor, labels: Tensor, loss: str = "ce") -> A
     return value_and_gradient(model, images, lambda logits: LOSSES[loss](logits, labels))
 
 
-def robust(stressed: Stressed, job: Job) -> Tensor:
+def robust(stressed: PerturbedBatch, job: SampleBatch) -> Tensor:
     with torch.no_grad():
         return job.model(stressed.inputs).argmax(1) == job.labels
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
-def test_images_stay_in_ball_and_box_and_some_break(signature: str, job: Callable[..., Job]) -> None:
+def test_images_stay_in_ball_and_box_and_some_break(signature: str, job: Callable[..., SampleBatch]) -> None:
     attack = parse_stressor(signature)
     assert isinstance(attack, Attack)
     work = job()
@@ -89,7 +89,7 @@ def test_images_stay_in_ball_and_box_and_some_break(signature: str, job: Callabl
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
-def test_batch_size_and_order_change_no_outcome(signature: str, job: Callable[..., Job]) -> None:
+def test_batch_size_and_order_change_no_outcome(signature: str, job: Callable[..., SampleBatch]) -> None:
     attack = parse_stressor(signature)
     expected = attack.apply(job())
     shuffled = torch.randperm(120, generator=torch.Generator().manual_seed(0))
@@ -102,13 +102,13 @@ def test_batch_size_and_order_change_no_outcome(signature: str, job: Callable[..
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
-def test_what_the_search_believes_is_what_the_model_says(signature: str, job: Callable[..., Job]) -> None:
+def test_what_the_search_believes_is_what_the_model_says(signature: str, job: Callable[..., SampleBatch]) -> None:
     work = job()
     stressed = parse_stressor(signature).apply(work)
     np.testing.assert_array_equal(stressed.broken, ~robust(stressed, work).numpy())
 
 
-def test_fgsm_is_one_signed_step(job: Callable[..., Job]) -> None:
+def test_fgsm_is_one_signed_step(job: Callable[..., SampleBatch]) -> None:
     work = job()
     inputs = work.inputs.clone().requires_grad_(True)
     F.cross_entropy(work.model(inputs), work.labels, reduction="sum").backward()
@@ -119,7 +119,7 @@ def test_fgsm_is_one_signed_step(job: Callable[..., Job]) -> None:
     assert float((found.inputs - expected).abs().gt(1e-6).float().mean()) < 1e-3
 
 
-def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job]) -> None:
+def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., SampleBatch]) -> None:
     work = job()
     attack = parse_stressor("pgd-linf;eps=16/255;steps=10;step=1/4")
     assert isinstance(attack, Attack)
@@ -147,11 +147,11 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Job])
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
-def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Callable[..., Job]) -> None:
+def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Callable[..., SampleBatch]) -> None:
     assert parse_stressor(stronger).apply(job()).broken.sum() >= parse_stressor(weaker).apply(job()).broken.sum()
 
 
-def test_each_restart_only_adds_broken_samples(job: Callable[..., Job]) -> None:
+def test_each_restart_only_adds_broken_samples(job: Callable[..., SampleBatch]) -> None:
     # The noise label holds all numbers, so runs of different counts start elsewhere; within one attack the first
     # success ends the sample, which the counters show.
     stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce").apply(job())
@@ -161,18 +161,18 @@ def test_each_restart_only_adds_broken_samples(job: Callable[..., Job]) -> None:
     assert stressed.forwards[stressed.broken].max() <= 15
 
 
-def test_a_huge_ball_breaks_everything(job: Callable[..., Job]) -> None:
+def test_a_huge_ball_breaks_everything(job: Callable[..., SampleBatch]) -> None:
     assert parse_stressor("pgd-linf;eps=1;steps=40").apply(job()).broken.all()
 
 
-def test_seeds_differ_and_repeat(job: Callable[..., Job]) -> None:
+def test_seeds_differ_and_repeat(job: Callable[..., SampleBatch]) -> None:
     attack = parse_stressor("pgd-linf;eps=8/255;steps=1")
     first, again, other = (attack.apply(job(seed=seed)).inputs for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_no_samples_no_work(job: Callable[..., Job]) -> None:
+def test_no_samples_no_work(job: Callable[..., SampleBatch]) -> None:
     empty = job(order=torch.empty(0, dtype=torch.int64))
     for signature in ATTACKS:
         stressed = parse_stressor(signature).apply(empty)
@@ -181,7 +181,7 @@ def test_no_samples_no_work(job: Callable[..., Job]) -> None:
     assert [len(stressed.inputs) for stressed in rungs[0].sweep(empty, rungs)] == [0, 0]
 
 
-def test_active_set_spends_less_than_the_full_budget(job: Callable[..., Job]) -> None:
+def test_active_set_spends_less_than_the_full_budget(job: Callable[..., SampleBatch]) -> None:
     stressed = parse_stressor("pgd-linf;eps=64/255;steps=40").apply(job())
     assert stressed.broken.mean() > 0.9
     assert stressed.backwards.mean() < 20
@@ -216,7 +216,7 @@ class Watched(PgdLinf):
         self.begun.append(deepcopy(batch))
 
 
-def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[..., Job]) -> None:
+def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[..., SampleBatch]) -> None:
     work = job()
     rungs = [Watched(eps=f"{level}/255", steps=5) for level in (4, 8, 12, 16)]  # type: ignore[arg-type]
     Watched.begun.clear()
@@ -242,7 +242,7 @@ def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[...
 
 
 @pytest.mark.parametrize("attack", ["pgd-linf;steps=10", "apgd-linf;steps=10", "fgsm-linf", "pgd-l2;steps=10"])
-def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(attack: str, job: Callable[..., Job]) -> None:
+def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(attack: str, job: Callable[..., SampleBatch]) -> None:
     name, _, numbers = attack.partition(";")
     eps = ("1/8", "1/4", "1/2", "1") if "l2" in name else ("4/255", "8/255", "16/255", "32/255")
     rungs = [parse_stressor(f"{name};eps={one};{numbers}".rstrip(";")) for one in eps]
@@ -270,7 +270,7 @@ class Silent(nn.Module):
 
 def test_a_model_without_gradient_is_not_broken_by_accident() -> None:
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    work = Job(Constant(), images, torch.zeros(6, dtype=torch.int64), torch.arange(6), 0, 4)
+    work = SampleBatch(Constant(), images, torch.zeros(6, dtype=torch.int64), torch.arange(6), 0, 4)
     assert not parse_stressor("pgd-linf;eps=16/255;steps=5").apply(work).broken.any()
 
 
@@ -287,7 +287,7 @@ class Escaping(Attack):
         oracle.gradient(batch, cross_entropy)
 
 
-def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., Job]) -> None:
+def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., SampleBatch]) -> None:
     work = job()
     attack = Escaping(eps="8/255")  # type: ignore[arg-type]
     stressed = attack.apply(work)

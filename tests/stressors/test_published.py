@@ -15,7 +15,7 @@ from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.stressors.attacks.published import Published, PublishedFgsm, Victims
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 
 Trained = Callable[[str], nn.Module]
@@ -42,11 +42,11 @@ def planted(inner: nn.Module) -> Pictures:
     return Pictures(inner, shape, Preprocessing(2, 2, MEAN, STD, "bilinear"), fresh_head=False)
 
 
-def job_of(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> Job:
-    return Job(model, images, labels, torch.arange(len(images)), 0, batch)
+def job_of(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> SampleBatch:
+    return SampleBatch(model, images, labels, torch.arange(len(images)), 0, batch)
 
 
-def digits_job(model: nn.Module, digits: Dataset, count: int, batch: int = 256) -> Job:
+def digits_job(model: nn.Module, digits: Dataset, count: int, batch: int = 256) -> SampleBatch:
     dtype = next(model.parameters()).dtype
     images = torch.tensor(digits.test.inputs[:count]).to(dtype) / 255
     return job_of(model, images, torch.tensor(digits.test.labels[:count]), batch)
@@ -74,7 +74,7 @@ def slope(network: nn.Module, z: Tensor, label: Tensor) -> Tensor:
     return z.grad
 
 
-def own_start(job: Job, row: int, signature: str, eps: float) -> Tensor:
+def own_start(job: SampleBatch, row: int, signature: str, eps: float) -> Tensor:
     uniform = rng.uniform(job.ids[row : row + 1], tuple(job.inputs.shape[1:]), 0, signature)
     return eps * (2 * uniform - 1).double()
 

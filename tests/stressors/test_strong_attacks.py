@@ -19,28 +19,28 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.spsa import Spsa
 from robustbench_wb.stressors.attacks.square import Square, bump, dipole
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 
 Trained = Callable[[str], nn.Module]
 
 
-def job_of(model: nn.Module, images: Tensor, batch: int = 128, count: int | None = None) -> Job:
+def job_of(model: nn.Module, images: Tensor, batch: int = 128, count: int | None = None) -> SampleBatch:
     """A job of images labelled as the model sees them."""
     with torch.no_grad():
         labels = model(images).argmax(1)
-    return Job(model, images[:count], labels[:count], torch.arange(len(images))[:count], 0, batch)
+    return SampleBatch(model, images[:count], labels[:count], torch.arange(len(images))[:count], 0, batch)
 
 
-def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> Job:
+def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> SampleBatch:
     """The first digits that the model gets right."""
     images, labels = torch.tensor(digits.test.inputs).float() / 255, torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:count, 0]
-    return Job(model, images[right], labels[right], right, 0, 128)
+    return SampleBatch(model, images[right], labels[right], right, 0, 128)
 
 
-def rows_of(attack: Attack, job: Job, run: int = 0) -> Batch:
+def rows_of(attack: Attack, job: SampleBatch, run: int = 0) -> Batch:
     """All samples of a job at the start of a run."""
     index = torch.arange(len(job.ids))
     radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=job.inputs.dtype)
@@ -209,7 +209,7 @@ def test_fab_finds_the_distance_to_the_planes_of_a_linear_model(name: str, order
     gaps = logits.gather(1, job.labels[:, None]) - logits
     distance = (gaps / planes.norm(p=order, dim=2)).nan_to_num(torch.inf).amin(1)
     for row in range(len(images)):
-        alone = Job(model, images[row : row + 1], job.labels[row : row + 1], job.ids[:1], 0, 4)
+        alone = SampleBatch(model, images[row : row + 1], job.labels[row : row + 1], job.ids[:1], 0, 4)
         for factor, breaks in ((0.999, False), (1.001, True)):
             radius = f"{factor * float(distance[row]):.9f}"
             found = parse_stressor(f"fab-{name};eps={radius};steps=12;targets=3").apply(alone)
@@ -281,7 +281,7 @@ def test_squares_shrink_by_the_schedule() -> None:
     attack = parse_stressor("square-linf;eps=1/10;queries=1000")
     assert isinstance(attack, Square)
     images = torch.rand(1, 1, 32, 32)
-    job = Job(nn.Identity(), images.expand(14, -1, -1, -1), torch.zeros(14).long(), torch.arange(14), 0, 14)
+    job = SampleBatch(nn.Identity(), images.expand(14, -1, -1, -1), torch.zeros(14).long(), torch.arange(14), 0, 14)
     batch = rows_of(attack, job)
     batch.step = torch.tensor([0, 1, 2, 5, 6, 20, 21, 100, 101, 200, 201, 401, 601, 999])
     shares = [0.8 / 2**halved for halved in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)]
@@ -305,7 +305,7 @@ def test_every_square_has_its_form(name: str) -> None:
     model, clean = Recorder(), torch.full((3, 2, 12, 12), 0.5)
     attack = parse_stressor(f"square-{name};eps=1/5;queries=60")
     assert isinstance(attack, Square)
-    stressed = attack.apply(Job(model, clean, torch.zeros(3).long(), torch.arange(3), 0, 3))
+    stressed = attack.apply(SampleBatch(model, clean, torch.zeros(3).long(), torch.arange(3), 0, 3))
     assert len(model.asked) == 60
     deltas = [asked - clean for asked in model.asked]
     best = deltas[0]
@@ -417,7 +417,7 @@ class Silent(nn.Module):
 
 @pytest.mark.parametrize("name", ["apgd-linf", "apgd-t-l2", "fab-linf", "square-l2", "spsa-linf", "noise-l2"])
 def test_what_cannot_be_searched_is_neither_broken_nor_robust(name: str) -> None:
-    job = Job(Silent(), torch.full((3, 1, 6, 6), 0.5), torch.zeros(3).long(), torch.arange(3), 0, 2)
+    job = SampleBatch(Silent(), torch.full((3, 1, 6, 6), 0.5), torch.zeros(3).long(), torch.arange(3), 0, 2)
     stressed = parse_stressor(f"{name};eps=1/10").apply(job)
     assert stressed.failed.all()
     assert not stressed.broken.any()

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stats.intervals import wilson
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 
 Trained = Callable[[str], nn.Module]
 
 
-def job_of(model: nn.Module, digits: Dataset) -> Job:
+def job_of(model: nn.Module, digits: Dataset) -> SampleBatch:
     images = torch.tensor(digits.test.inputs).float() / 255
     labels = torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:, 0]
-    return Job(model, images[right], labels[right], right, 0, 128)
+    return SampleBatch(model, images[right], labels[right], right, 0, 128)
 
 
 @pytest.mark.parametrize("variant", ["vit", "crate"])
@@ -54,7 +54,7 @@ def test_fgsm_is_the_same_attack(trained: Trained, digits: Dataset) -> None:
 
 def test_the_callers_random_state_is_left_alone(trained: Trained, digits: Dataset) -> None:
     job = job_of(trained("vit"), digits)
-    small = Job(job.model, job.inputs[:8], job.labels[:8], job.ids[:8], 0, 8)
+    small = SampleBatch(job.model, job.inputs[:8], job.labels[:8], job.ids[:8], 0, 8)
     torch.manual_seed(5)
     np.random.seed(5)
     expected = (torch.rand(3), np.random.rand(3))
@@ -70,7 +70,7 @@ def test_a_seed_repeats_and_another_differs(trained: Trained, digits: Dataset) -
     attack = parse_stressor("torchattacks:PGD;eps=8/255;steps=1;random_start=true")
     images = []
     for seed in (0, 0, 1):
-        work = Job(job.model, job.inputs[:16], job.labels[:16], job.ids[:16], seed, 8)
+        work = SampleBatch(job.model, job.inputs[:16], job.labels[:16], job.ids[:16], seed, 8)
         torch.rand(7)  # whatever was drawn before must not matter
         images.append(attack.apply(work).inputs)
     assert torch.equal(images[0], images[1])
@@ -95,7 +95,7 @@ class Mixed(nn.Module):
 
 def test_modes_of_every_module_are_put_back() -> None:
     model = Mixed()
-    job = Job(model, torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64), torch.arange(4), 0, 4)
+    job = SampleBatch(model, torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64), torch.arange(4), 0, 4)
     parse_stressor("torchattacks:PGD;eps=8/255;steps=2").apply(job)
     assert (model.training, model.frozen.training, model.noisy.training, model.head.training) == (
         True,
@@ -114,7 +114,7 @@ def test_an_attack_that_raises_says_so_in_one_line() -> None:
         def forward(self, images: Tensor) -> Tensor:
             raise ValueError("not today")
 
-    job = Job(Raises(), torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), torch.arange(2), 0, 2)
+    job = SampleBatch(Raises(), torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), torch.arange(2), 0, 2)
     with pytest.raises(MeasurementError, match="torchattacks PGD failed: ValueError: not today"):
         parse_stressor("torchattacks:PGD;eps=8/255;steps=2").apply(job)
 

@@ -12,7 +12,7 @@ from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
 from robustbench_wb.stressors.attacks.losses import LOSSES
 from robustbench_wb.stressors.attacks.oracle import value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 COUNT = 60
 
@@ -27,11 +27,13 @@ def smooth(seed: int, planted: nn.Module | None = None) -> nn.Module:
     return model.requires_grad_(False)
 
 
-def job_of(subject: nn.Module, surrogate: nn.Module | None, batch: int = 64, dtype: torch.dtype = torch.float64) -> Job:
+def job_of(
+    subject: nn.Module, surrogate: nn.Module | None, batch: int = 64, dtype: torch.dtype = torch.float64
+) -> SampleBatch:
     """Random images labelled as the subject sees them."""
     images = torch.rand(COUNT, 1, 4, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
     labels = subject(images).argmax(1)
-    return Job(subject, images, labels, torch.arange(COUNT) + 7, 0, batch, surrogate=surrogate)
+    return SampleBatch(subject, images, labels, torch.arange(COUNT) + 7, 0, batch, surrogate=surrogate)
 
 
 @pytest.fixture(scope="module")

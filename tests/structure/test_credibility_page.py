@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from robustbench_wb.analysis.curves import attack_strength as strength
 from robustbench_wb.engine.credibility import grade
-from robustbench_wb.engine.credibility.check import GRADES
 from robustbench_wb.engine.credibility.image_probe import ImageProbe
-from robustbench_wb.stats import strength
+from robustbench_wb.records.credibility import GRADES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "credibility.md").read_text(encoding="utf-8")
 ROWS = {

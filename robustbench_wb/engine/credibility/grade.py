@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.engine.credibility.check import Check, Credibility, Grade, combine
-from robustbench_wb.engine.record import Record, State
+from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
+from robustbench_wb.records.record import Record, State
 from robustbench_wb.stressors.stressor import Kind, Stressor
 
 BLIND = 0.01
@@ -41,7 +41,7 @@ WEAKER: Final[Mapping[Kind, frozenset[Kind]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class GradedCell:
     """One row: the stressor and what it did."""
 
     stressor: Stressor
@@ -65,7 +65,7 @@ class Outcome:
         return self.record.count(State.ROBUST) / max(len(self.record.states), 1)
 
 
-def grade(row: Outcome, rows: Sequence[Outcome], probe: Mapping[str, float]) -> Credibility:
+def grade(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, float]) -> Credibility:
     """Grade one row, knowing all rows of its subject (itself among them) and the evidence of the probe (or none)."""
     beside = [
         other
@@ -77,8 +77,8 @@ def grade(row: Outcome, rows: Sequence[Outcome], probe: Mapping[str, float]) -> 
     return combine(tuple(check for check in checks if check is not None))
 
 
-def _check(name: str, value: float, limit: float, samples: int, worse: Grade, reason: str) -> Check:
-    return Check(
+def _check(name: str, value: float, limit: float, samples: int, worse: Grade, reason: str) -> CredibilityCheck:
+    return CredibilityCheck(
         name=name,
         grade="A" if value <= limit else worse,
         value=round(value, 6),
@@ -88,7 +88,7 @@ def _check(name: str, value: float, limit: float, samples: int, worse: Grade, re
     )
 
 
-def _of_subject(probe: Mapping[str, float]) -> list[Check]:
+def _of_subject(probe: Mapping[str, float]) -> list[CredibilityCheck]:
     """What the probe has found; without one, a row is graded B at best."""
     n = int(probe.get("probed", 0))
     if not n:
@@ -113,18 +113,18 @@ def _of_subject(probe: Mapping[str, float]) -> list[Check]:
     ]
 
 
-def _errors(row: Outcome) -> Check:
+def _errors(row: GradedCell) -> CredibilityCheck:
     errors, n = row.record.count(State.ERRORED), len(row.record.states)
     return _check("errors", errors, 0, n, "C", f"{errors} of {n} samples could not be judged")
 
 
-def _verdicts(row: Outcome) -> Check:
+def _verdicts(row: GradedCell) -> CredibilityCheck:
     n, wobble = int(row.tried.sum()), row.record.wobble
     reason = f"{wobble} of {n} verdicts changed in the second pass"
     return _check("verdicts", max(0, wobble - FEW) / max(n, 1), 0.005, n, "C", reason)
 
 
-def _gradients(row: Outcome) -> Check | None:
+def _gradients(row: GradedCell) -> CredibilityCheck | None:
     """Of the attack's own gradients, on every sample that it tried."""
     evidence = row.record.evidence
     asked = int(evidence.get("gradients", 0))
@@ -136,7 +136,7 @@ def _gradients(row: Outcome) -> Check | None:
     )
 
 
-def _spent(row: Outcome) -> Check | None:
+def _spent(row: GradedCell) -> CredibilityCheck | None:
     evidence = row.record.evidence
     if "held" not in evidence:
         return None
@@ -144,7 +144,7 @@ def _spent(row: Outcome) -> Check | None:
     return _check("budget", held - full, 0, held, "F", f"{full} of {held} samples that held were attacked to the end")
 
 
-def _converged(row: Outcome) -> Check | None:
+def _converged(row: GradedCell) -> CredibilityCheck | None:
     """Whether samples were still falling when the budget ended; of attacks whose passes are their effort."""
     if row.stressor.kind not in ("white-box", "ensemble") or row.stressor.passes is None:
         return None
@@ -155,7 +155,7 @@ def _converged(row: Outcome) -> Check | None:
     return _check("converged", (late - FEW) / max(n, 1), LATE, n, "C", reason)
 
 
-def _order(row: Outcome, beside: Sequence[Outcome]) -> Check | None:
+def _order(row: GradedCell, beside: Sequence[GradedCell]) -> CredibilityCheck | None:
     """No weaker attack may break what this one does not."""
     below = WEAKER[row.stressor.kind] if row.stressor.kind is not None else frozenset()
     weaker = [other for other in beside if other.stressor.kind in below]
@@ -168,7 +168,7 @@ def _order(row: Outcome, beside: Sequence[Outcome]) -> Check | None:
     return _check("order", max(0, missed - FEW) / max(n, 1), DISORDER, n, "C", reason)
 
 
-def _strongest(row: Outcome, beside: Sequence[Outcome]) -> Check:
+def _strongest(row: GradedCell, beside: Sequence[GradedCell]) -> CredibilityCheck:
     """The gap to the strongest attack in the same ball; an ensemble must have been tried for an A."""
     n = len(row.record.states)
     best = min([row, *beside], key=lambda outcome: outcome.accuracy)

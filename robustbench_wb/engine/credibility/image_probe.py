@@ -6,16 +6,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from robustbench_wb.engine.credibility.probe import Probe, flags
-from robustbench_wb.engine.doctor.gradients import inside_box
+from robustbench_wb.engine.doctor.gradient_checks import inside_box
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import Loss
 from robustbench_wb.stressors.attacks.oracle import value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.attacks.square import SquareLinf
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 
-class Straight(PgdLinf):
+class ProbePgd(PgdLinf):
     """PGD from the image itself."""
 
     name: ClassVar[str] = "pgd-straight-linf"
@@ -31,17 +31,17 @@ class ImageProbe(Probe):
     name: ClassVar[str] = "credibility-probe"
 
     attack = PgdLinf
-    straight = Straight
+    straight = ProbePgd
     large = Fraction(1)
 
-    def black_box(self, job: Job) -> int:
+    def black_box(self, job: SampleBatch) -> int:
         """The square attack."""
         return int(flags(SquareLinf(eps=self.eps, queries=self.queries).apply(job).broken, job).sum())
 
-    def gradient(self, job: Job, loss: Loss) -> Tensor:
+    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
         """In the pixels."""
         return value_and_gradient(job.model, job.inputs, lambda logits: loss(logits, job.labels)).gradient
 
-    def sloped(self, job: Job) -> tuple[nn.Module, Tensor]:
+    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
         """The model, at images inside the box."""
         return job.model, inside_box(job.inputs)

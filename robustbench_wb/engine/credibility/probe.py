@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustbench_wb.engine.doctor.gradients import slope_error
+from robustbench_wb.engine.doctor.gradient_checks import slope_error
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
 from robustbench_wb.stressors.attacks.oracle import TINY
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
 
 SLOPES = 8
 """Samples whose gradient is compared with differences."""
@@ -48,15 +48,15 @@ class Probe(Stressor):
         """Whether it is given samples that are right when clean, and no others."""
         return True
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Examine; the inputs come back as they are."""
         count = len(job.ids)
         none = np.zeros(count, np.int32)
         evidence = self._examine(replace(job, advance=lambda done: None)) if count else {}
         job.advance(count)
-        return Stressed(job.inputs, none, none.copy(), evidence=evidence)
+        return PerturbedBatch(job.inputs, none, none.copy(), evidence=evidence)
 
-    def _examine(self, job: Job) -> dict[str, float]:
+    def _examine(self, job: SampleBatch) -> dict[str, float]:
         logits = predict(job.model, job.inputs, job.batch, job.draws)
         far, near = (
             kind(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
@@ -77,19 +77,19 @@ class Probe(Stressor):
         }
 
     @abstractmethod
-    def black_box(self, job: Job) -> int:
+    def black_box(self, job: SampleBatch) -> int:
         """How many samples fall in that ball without gradients."""
 
     @abstractmethod
-    def gradient(self, job: Job, loss: Loss) -> Tensor:
+    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
         """Of each sample's own loss, at the sample, (N, ...)."""
 
     @abstractmethod
-    def sloped(self, job: Job) -> tuple[nn.Module, Tensor]:
+    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
         """What is differentiated: a function of continuous inputs, and the inputs."""
 
 
-def flags(broken: NDArray[np.bool_] | None, job: Job) -> NDArray[np.bool_]:
+def flags(broken: NDArray[np.bool_] | None, job: SampleBatch) -> NDArray[np.bool_]:
     """What a search has broken, bool (N,)."""
     return np.zeros(len(job.ids), np.bool_) if broken is None else broken
 
@@ -100,7 +100,7 @@ def _are_probabilities(logits: Tensor) -> bool:
     return bool(logits.min() > -1e-5) and bool(logits.max() < 1 + 1e-5) and float(sums) < 1e-5
 
 
-def _slope(job: Job, model: nn.Module, inputs: Tensor) -> dict[str, float]:
+def _slope(job: SampleBatch, model: nn.Module, inputs: Tensor) -> dict[str, float]:
     """Whether the gradient is the derivative of what is computed, as the doctor finds it out.
 
     What a random model computes is another function in every pass: there is nothing to compare.

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from robustbench_wb.engine.credibility.check import Credibility
-from robustbench_wb.engine.credibility.choose import choose_probe
-from robustbench_wb.engine.credibility.grade import Outcome, grade
+from robustbench_wb.engine.credibility.grade import GradedCell, grade
+from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.plan import Ladder
-from robustbench_wb.engine.record import Record
+from robustbench_wb.records.credibility import Credibility
+from robustbench_wb.records.record import Record
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import Stressor
 
@@ -23,7 +23,7 @@ def regrade(records: Sequence[Record], find: Find) -> dict[str, Credibility]:
     Raises:
         UsageError: a signature is of a stressor that there is not any more.
     """
-    outcomes = [Outcome(parse_stressor(record.identity.signature), record) for record in records]
+    outcomes = [GradedCell(parse_stressor(record.identity.signature), record) for record in records]
     graded = [outcome for outcome in outcomes if outcome.stressor.kind is not None]
     ladders: dict[tuple[object, ...], list[Stressor]] = {}
     for outcome in outcomes:

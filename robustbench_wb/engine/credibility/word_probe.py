@@ -12,11 +12,11 @@ from robustbench_wb.engine.credibility.word_walk import word_walk
 from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.attacks.losses import Loss
-from robustbench_wb.stressors.stressor import Job, Modality
+from robustbench_wb.stressors.stressor import Modality, SampleBatch
 from robustbench_wb.stressors.texts.embedding import EmbeddingPgdLinf
 
 
-class Straight(EmbeddingPgdLinf):
+class ProbeEmbeddingPgd(EmbeddingPgdLinf):
     """PGD from the words themselves."""
 
     name: ClassVar[str] = "embedding-pgd-straight-linf"
@@ -45,15 +45,15 @@ class WordProbe(Probe):
     modality: ClassVar[Modality] = "labelled"
 
     attack = EmbeddingPgdLinf
-    straight = Straight
+    straight = ProbeEmbeddingPgd
     large = Fraction(8)
     """In deviations: around a word it holds nearly every other word."""
 
-    def black_box(self, job: Job) -> int:
+    def black_box(self, job: SampleBatch) -> int:
         """The walk from word to word."""
         return int(word_walk(job, float(self.eps), self.queries).sum())
 
-    def gradient(self, job: Job, loss: Loss) -> Tensor:
+    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
         """In the word vectors."""
         table = WordTable(job.model)
         vectors = table.vectors(job.inputs)
@@ -63,7 +63,7 @@ class WordProbe(Probe):
             found[part, :width] = table.gradient(tokens, vectors[part, :width], _of(loss, job.labels[part]))[1]
         return found
 
-    def sloped(self, job: Job) -> tuple[nn.Module, Tensor]:
+    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
         """The model behind its table."""
         return FromVectors(job.model, job.inputs), WordTable(job.model).vectors(job.inputs)
 

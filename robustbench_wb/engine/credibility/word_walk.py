@@ -9,12 +9,12 @@ from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.ids import ids_of
 from robustbench_wb.stressors.share import POSITIVE
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.texts.embedding import word_deviation, word_vectors
 
 
 @torch.no_grad()
-def word_walk(job: Job, eps: float, queries: int) -> Tensor:
+def word_walk(job: SampleBatch, eps: float, queries: int) -> Tensor:
     """Which samples fall, bool (N,): one word at a time goes to the corner of its ball nearest to another word.
 
     A random search in the manner of the square attack (Andriushchenko et al. 2020): word and goal are drawn, and the

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import LIMIT, input_gradient, safe_batch, tiled
-from robustbench_wb.engine.doctor.finding import Finding
-from robustbench_wb.engine.doctor.patient import Patient
+from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
+from robustbench_wb.engine.doctor.examined_model import ExaminedModel
 from robustbench_wb.errors import one_line
 
 TIMED = 64
@@ -29,23 +29,23 @@ class Speed:
     """Of a training step without the optimiser."""
 
 
-def memory(patient: Patient, batch: int) -> Finding:
+def memory(patient: ExaminedModel, batch: int) -> DoctorFinding:
     """The largest batch whose input gradient fits into half of the free memory; does the wanted one?"""
     if not patient.images:
-        return Finding(
+        return DoctorFinding(
             check="memory", verdict="skipped", measured="no gradient of token ids is taken, so little is kept"
         )
     safe, measured = safe_batch(patient.model, patient.few)
     if safe is None:
-        return Finding(check="memory", verdict="skipped", measured=measured)
+        return DoctorFinding(check="memory", verdict="skipped", measured=measured)
     measured = f"{measured}; largest safe batch {safe}{' or more' if safe == LIMIT else ''}"
     if batch <= safe:
-        return Finding(check="memory", verdict="ok", measured=measured)
+        return DoctorFinding(check="memory", verdict="ok", measured=measured)
     fix = f"use --batch-size {max(safe, 1)}: results do not depend on it"
-    return Finding(check="memory", verdict="warn", measured=f"{measured}, wanted {batch}", fix=fix)
+    return DoctorFinding(check="memory", verdict="warn", measured=f"{measured}, wanted {batch}", fix=fix)
 
 
-def speed(patient: Patient, batch: int) -> Speed:
+def speed(patient: ExaminedModel, batch: int) -> Speed:
     """Seconds per sample at ``batch``, on a CPU at most :data:`TIMED`: the best of a few repeats.
 
     Raises:

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 import torch
 
 from robustbench_wb.engine.batch import ENOUGH
-from robustbench_wb.engine.doctor import answers, cost, gradients, inputs, labels, steadiness
-from robustbench_wb.engine.doctor.finding import Diagnosis, Finding, Forecast
+from robustbench_wb.engine.doctor import (
+    class_checks,
+    cost,
+    determinism_checks,
+    gradient_checks,
+    input_checks,
+    output_checks,
+)
+from robustbench_wb.engine.doctor.diagnosis import Diagnosis, DoctorFinding, Forecast
+from robustbench_wb.engine.doctor.examined_model import LABELLED, LOOKED_AT, ExaminedModel
 from robustbench_wb.engine.doctor.forecast import forecast, time_finding
-from robustbench_wb.engine.doctor.patient import LABELLED, LOOKED_AT, Patient
-from robustbench_wb.engine.job import Prepared
-from robustbench_wb.engine.samples import choose_samples
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.subject import as_taken, untrained
 from robustbench_wb.errors import MeasurementError, one_line
 from robustbench_wb.models.inputs import to_inputs
@@ -26,36 +33,36 @@ FEWEST = 32
 @dataclass(frozen=True)
 class _Check:
     name: str
-    look: Callable[[Patient], Finding]
+    look: Callable[[ExaminedModel], DoctorFinding]
     needs: tuple[str, ...] = ()
     """Checks that must not have failed for this one to mean anything."""
 
 
 CHECKS = (
-    _Check("answers", answers.answers),
-    _Check("dtype", answers.number_format, ("answers",)),
-    _Check("finite", answers.finite, ("answers",)),
-    _Check("logits", answers.are_logits, ("answers",)),
-    _Check("eval mode", steadiness.eval_mode, ("answers",)),
-    _Check("determinism", steadiness.determinism, ("answers",)),
-    _Check("batch invariance", steadiness.batch_invariance, ("answers", "determinism")),
-    _Check("gradient", gradients.gradient, ("answers",)),
-    _Check("finite differences", gradients.slope, ("answers", "determinism", "gradient")),
-    _Check("input range", inputs.input_range, ("answers",)),
-    _Check("normalisation", inputs.normalisation, ("answers",)),
-    _Check("class order", labels.class_order, ("answers",)),
-    _Check("head", labels.head, ("answers",)),
+    _Check("answers", output_checks.answers),
+    _Check("dtype", output_checks.number_format, ("answers",)),
+    _Check("finite", output_checks.finite, ("answers",)),
+    _Check("logits", output_checks.are_logits, ("answers",)),
+    _Check("eval mode", determinism_checks.eval_mode, ("answers",)),
+    _Check("determinism", determinism_checks.determinism, ("answers",)),
+    _Check("batch invariance", determinism_checks.batch_invariance, ("answers", "determinism")),
+    _Check("gradient", gradient_checks.gradient, ("answers",)),
+    _Check("finite differences", gradient_checks.slope, ("answers", "determinism", "gradient")),
+    _Check("input range", input_checks.input_range, ("answers",)),
+    _Check("normalisation", input_checks.normalisation, ("answers",)),
+    _Check("class order", class_checks.class_order, ("answers",)),
+    _Check("head", class_checks.head, ("answers",)),
 )
 
 
-def diagnose(job: Prepared) -> Diagnosis:
+def diagnose(job: PreparedRun) -> Diagnosis:
     """Examine the first subject of a prepared request on its first task. It is not trained.
 
     Raises:
         CheckpointError: the given checkpoint cannot be used.
     """
     plan, dataset = job.plan.tasks[0].subjects[0], job.datasets[0]
-    findings: list[Finding] = []
+    findings: list[DoctorFinding] = []
     cost_of_suite: Forecast | None = None
     parameters = 0
     total = len(CHECKS) + 3
@@ -65,10 +72,10 @@ def diagnose(job: Prepared) -> Diagnosis:
                 patient = _admit(job, dataset)
         except MeasurementError as error:
             fix = "make the factory return a torch.nn.Module for the shape it is given"
-            findings.append(Finding(check="build", verdict="fail", measured=str(error), fix=fix))
+            findings.append(DoctorFinding(check="build", verdict="fail", measured=str(error), fix=fix))
         else:
             parameters = sum(parameter.numel() for parameter in patient.model.parameters())
-            findings.append(Finding(check="build", verdict="ok", measured=f"{parameters:,} parameters"))
+            findings.append(DoctorFinding(check="build", verdict="ok", measured=f"{parameters:,} parameters"))
             advance(1)
             findings += _examine(patient, advance)
             more, cost_of_suite = _costs(job, dataset, patient, findings)
@@ -84,14 +91,14 @@ def diagnose(job: Prepared) -> Diagnosis:
     )
 
 
-def _admit(job: Prepared, dataset: Dataset) -> Patient:
+def _admit(job: PreparedRun, dataset: Dataset) -> ExaminedModel:
     """Model and samples on the device."""
     plan = job.plan.tasks[0].subjects[0]
     dataset = as_taken(plan, dataset)
     model = untrained(plan, dataset, job.plan.seed)
     model.to(job.device).eval().requires_grad_(False)
     samples = choose_samples(dataset, LABELLED)
-    return Patient(
+    return ExaminedModel(
         model=model,
         shape=dataset.shape,
         inputs=to_inputs(samples.inputs, job.device),
@@ -100,14 +107,14 @@ def _admit(job: Prepared, dataset: Dataset) -> Patient:
     )
 
 
-def _examine(patient: Patient, advance: Callable[[int], None]) -> list[Finding]:
+def _examine(patient: ExaminedModel, advance: Callable[[int], None]) -> list[DoctorFinding]:
     """Every check in order; one whose ground is gone is skipped, one that raises has failed."""
-    findings: dict[str, Finding] = {}
+    findings: dict[str, DoctorFinding] = {}
     for check in CHECKS:
         broken = [name for name in check.needs if findings[name].verdict == "fail"]
         if broken:
             measured = f"means nothing before {broken[0]} is right"
-            findings[check.name] = Finding(check=check.name, verdict="skipped", measured=measured)
+            findings[check.name] = DoctorFinding(check=check.name, verdict="skipped", measured=measured)
         else:
             findings[check.name] = _guarded(check, patient)
         if check.name == "answers" and findings["answers"].verdict == "ok":
@@ -116,16 +123,16 @@ def _examine(patient: Patient, advance: Callable[[int], None]) -> list[Finding]:
     return list(findings.values())
 
 
-def _guarded(check: _Check, patient: Patient) -> Finding:
+def _guarded(check: _Check, patient: ExaminedModel) -> DoctorFinding:
     try:
         with one_line("the model"):
             return check.look(patient)
     except MeasurementError as error:
         fix = "make the model take any batch of valid inputs, with and without gradients"
-        return Finding(check=check.name, verdict="fail", measured=str(error), fix=fix)
+        return DoctorFinding(check=check.name, verdict="fail", measured=str(error), fix=fix)
 
 
-def _affordable(patient: Patient) -> Patient:
+def _affordable(patient: ExaminedModel) -> ExaminedModel:
     """Fewer labelled samples for a slow model."""
     started = time.perf_counter()
     patient.ask(patient.few)
@@ -134,18 +141,18 @@ def _affordable(patient: Patient) -> Patient:
 
 
 def _costs(
-    job: Prepared, dataset: Dataset, patient: Patient, findings: list[Finding]
-) -> tuple[list[Finding], Forecast | None]:
-    """Memory and time, of a model that answers."""
+    job: PreparedRun, dataset: Dataset, patient: ExaminedModel, findings: list[DoctorFinding]
+) -> tuple[list[DoctorFinding], Forecast | None]:
+    """Memory and time, of a model that output_checks."""
     if any(finding.check == "answers" and finding.verdict == "fail" for finding in findings):
         measured = "means nothing before answers is right"
-        return [Finding(check=name, verdict="skipped", measured=measured) for name in ("memory", "time")], None
+        return [DoctorFinding(check=name, verdict="skipped", measured=measured) for name in ("memory", "time")], None
     batch = job.request.batch or ENOUGH
     memory = _guarded(_Check("memory", lambda p: cost.memory(p, batch)), patient)
     try:
         speed = cost.speed(patient, batch)
     except MeasurementError as error:
         fix = "make the model take any batch of valid inputs, with and without gradients"
-        return [memory, Finding(check="time", verdict="fail", measured=str(error), fix=fix)], None
+        return [memory, DoctorFinding(check="time", verdict="fail", measured=str(error), fix=fix)], None
     found = forecast(job.plan, dataset, speed)
     return [memory, time_finding(speed, found)], found

@@ -1,9 +1,9 @@
 """How long a suite will take on a subject, at most: passes of the plan times measured seconds per pass."""
 
+from robustbench_wb.engine.cost_forecast import evaluated, inner_passes, passes, trained_samples
 from robustbench_wb.engine.doctor.cost import Speed
-from robustbench_wb.engine.doctor.finding import Finding, Forecast
+from robustbench_wb.engine.doctor.diagnosis import DoctorFinding, Forecast
 from robustbench_wb.engine.plan import Plan
-from robustbench_wb.engine.work import evaluated, inner_passes, passes, trained_samples
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -31,7 +31,7 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
     )
 
 
-def time_finding(speed: Speed, found: Forecast) -> Finding:
+def time_finding(speed: Speed, found: Forecast) -> DoctorFinding:
     """The forecast as a line."""
     unknown = f", not counting {', '.join(found.uncounted)}" if found.uncounted else ""
     training = f", {found.train_samples:,} samples of training" if found.train_samples else ""
@@ -40,7 +40,7 @@ def time_finding(speed: Speed, found: Forecast) -> Finding:
         f"suite {found.suite} at {found.scale} scale: {found.cells} cells, {found.forwards:,} forwards, "
         f"{found.backwards:,} backwards{training}: at most about {_duration(found.seconds)}{unknown}"
     )
-    return Finding(check="time", verdict="ok", measured=measured)
+    return DoctorFinding(check="time", verdict="ok", measured=measured)
 
 
 def _duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ _APART: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Point:
+class FigurePoint:
     """A value with the ends of its intervals, and what a pointer that rests on it is told."""
 
     x: float
@@ -35,7 +35,7 @@ class Series:
 
     number: int
     """That of the subject, from 1: its colour, its dash and what is written beside it."""
-    points: tuple[Point, ...]
+    points: tuple[FigurePoint, ...]
 
     @property
     def look(self) -> str:
@@ -88,7 +88,7 @@ def look(number: int) -> str:
 
 
 def draw(
-    title: str, x: Axis, y: Axis, series: Sequence[Series], joined: bool = False, front: Sequence[Point] = ()
+    title: str, x: Axis, y: Axis, series: Sequence[Series], joined: bool = False, front: Sequence[FigurePoint] = ()
 ) -> Figure:
     """Place every mark.
 
@@ -138,7 +138,7 @@ def _unit(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _path(x: Axis, y: Axis, points: Sequence[Point], gaps: bool = False) -> str:
+def _path(x: Axis, y: Axis, points: Sequence[FigurePoint], gaps: bool = False) -> str:
     """Straight lines from point to point; with ``gaps`` none between those that are more than one step apart."""
     path = ""
     for at, point in enumerate(points):
@@ -147,7 +147,7 @@ def _path(x: Axis, y: Axis, points: Sequence[Point], gaps: bool = False) -> str:
     return path
 
 
-def _whiskers(x: Axis, y: Axis, point: Point) -> str:
+def _whiskers(x: Axis, y: Axis, point: FigurePoint) -> str:
     across, up = _unit(_x(x, point.x)), _unit(_y(y, point.y))
     path = ""
     if point.y_ends is not None:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_wb.engine.again import Seen, Sight, Wanted
-from robustbench_wb.engine.record import Record, Slot
+from robustbench_wb.analysis.flips import Flip, flips
+from robustbench_wb.records.names import Slot
+from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.panel import PanelRows, panels
-from robustbench_wb.stats.flips import Flip, flips
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.tasks.task import Dataset
 
 SHOWN: Final = 24
@@ -84,13 +85,13 @@ class Choice:
         return self.fallen[:SHOWN]
 
     @property
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[SampleSelection]:
         """What has to be stressed again: each sample for the first subject that it fell for."""
         ids: dict[int, list[int]] = {}
         for flip in self.shown:
             ids.setdefault(flip.subjects[0], []).append(flip.sample)
         return [
-            Wanted(self.rows[at].slot, self.records[at], np.array(sorted(found), np.int32))
+            SampleSelection(self.rows[at].slot, self.records[at], np.array(sorted(found), np.int32))
             for at, found in sorted(ids.items())
         ]
 
@@ -121,7 +122,7 @@ def choices(
     return found
 
 
-def gallery_of(choice: Choice, sight: Sight) -> Gallery:
+def gallery_of(choice: Choice, sight: PerturbedSamples) -> Gallery:
     """The samples of a cell, with what could be seen of them."""
     found, rows = choice.fallen, choice.rows
     note = f"{len(found)} samples fell for at least one of {len(rows)} subjects"
@@ -141,7 +142,7 @@ def _strongest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     return min(fallen, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
 
 
-def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, Seen]]) -> Picture:
+def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, PerturbedSample]]) -> Picture:
     names, dataset = [choice.panel.labels[row.subject] for row in choice.rows], choice.dataset
     first = choice.rows[flip.subjects[0]]
     seen = samples.get(first.slot, {}).get(flip.sample)
@@ -155,7 +156,7 @@ def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, See
     return Picture(name, f"fell: {fell}{answer}", text=tuple(pieces(text, new)))
 
 
-def _images(clean: NDArray[Any], seen: Seen | None) -> tuple[tuple[str, str], ...]:
+def _images(clean: NDArray[Any], seen: PerturbedSample | None) -> tuple[tuple[str, str], ...]:
     """Clean, perturbed, and the difference around grey, made as large as it fits."""
     if seen is None:
         return ((png(clean), "clean"),)

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from scipy.special import stdtrit
 
-from robustbench_wb.engine.record import cell_name
+from robustbench_wb.analysis.curves.strength_curves import CLEAN
 from robustbench_wb.layers.table import MEASURES
+from robustbench_wb.records.names import cell_name
 from robustbench_wb.report.html.axes import Axis, linear, steps
-from robustbench_wb.report.html.figure import Figure, Point, Series, draw
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
 from robustbench_wb.report.html.panel import CellKey, PanelRows
-from robustbench_wb.report.text import Block, Column
-from robustbench_wb.stats.curves import CLEAN
+from robustbench_wb.report.text import Column, TextBlock
 
 Layer = tuple[float, float, float]
 """A mean over samples, and its 95 % interval."""
@@ -31,7 +31,7 @@ class LayerPart:
     title: str
     figures: list[Figure]
     """One per measure."""
-    table: Block
+    table: TextBlock
     """The same numbers."""
 
 
@@ -72,7 +72,7 @@ def _part(panel: PanelRows, title: str, read: Read, found: Mapping[int, Mapping[
             figures.append(_figure(panel, f"{name}: {meaning}", known))
             lines += _lines(panel, name, known)
     columns = (Column("measure"), Column("layer", "right"), *(Column(name, "right") for name in panel.labels.values()))
-    return LayerPart(title, figures, Block(title, columns, tuple(lines), (_NOTE,)))
+    return LayerPart(title, figures, TextBlock(title, columns, tuple(lines), (_NOTE,)))
 
 
 def _figure(panel: PanelRows, title: str, layers: Mapping[int, list[Layer | None]]) -> Figure:
@@ -97,9 +97,9 @@ def _depth(layers: int) -> Axis:
     return steps("layer", [str(layer) for layer in range(1, layers + 1)])
 
 
-def _points(name: str, layers: list[Layer | None]) -> tuple[Point, ...]:
+def _points(name: str, layers: list[Layer | None]) -> tuple[FigurePoint, ...]:
     return tuple(
-        Point(
+        FigurePoint(
             at, layer[0], f"{name}, layer {at + 1}: {layer[0]:.4g} [{layer[1]:.4g}, {layer[2]:.4g}]", y_ends=layer[1:]
         )
         for at, layer in enumerate(layers)

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from math import log
 from typing import Final
 
-from robustbench_wb.report.beside import length_notes, shortcut_mark
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grades import MEANING
 from robustbench_wb.report.html.figure import look
 from robustbench_wb.report.html.panel import PanelRows, Reading, reading
 from robustbench_wb.report.scores import interval_text, panel_facts, short_text
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.report.shortcut_note import length_notes, shortcut_mark
 
 SHADES: Final = 10
 """The darkest shade of a cell; 0 is none."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class MatrixCell:
     """One cell of the matrix. Without a row all is empty."""
 
     text: str = ""
@@ -32,13 +32,13 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Line:
+class MatrixRow:
     """One subject."""
 
     number: int
     look: str
     label: str
-    entries: tuple[Entry, ...]
+    entries: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Matrix:
 
     headings: tuple[tuple[str, str], ...]
     """Stressor and strength of each column."""
-    lines: tuple[Line, ...]
+    lines: tuple[MatrixRow, ...]
     notes: tuple[str, ...]
 
 
@@ -60,17 +60,17 @@ def matrix(panel: PanelRows, version: int | None = None) -> Matrix:
             _entry(panel.found.get((subject, cell)), panel.anchors.get((subject, cell), ""), readings)
             for cell in panel.cells
         )
-        lines.append(Line(panel.numbers[subject], look(panel.numbers[subject]), label, entries))
+        lines.append(MatrixRow(panel.numbers[subject], look(panel.numbers[subject]), label, entries))
     return Matrix(tuple(panel.cells), tuple(lines), _notes(panel, version))
 
 
-def _entry(row: ScoreRow | None, anchor: str, readings: list[Reading]) -> Entry:
+def _entry(row: ScoreRow | None, anchor: str, readings: list[Reading]) -> MatrixCell:
     if row is None:
-        return Entry()
+        return MatrixCell()
     own = reading(row)
     failed = row.status == "error"
     missing = row.errored + row.not_run
-    return Entry(
+    return MatrixCell(
         text=short_text(row),
         interval=interval_text(row) if own is not None else "",
         n=str(row.n),

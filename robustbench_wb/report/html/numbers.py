@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.html.trust import doubts
-from robustbench_wb.store.rows import ScoreRow
 
 LEFT_OUT: Final = ("checks", "layers")
 """Long JSON: of the checks those below A are told as doubts, the measures of single layers are drawn."""

@@ -4,6 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from robustbench_wb.analysis.compare.comparison import Comparison
+from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors
+from robustbench_wb.analysis.curves.length_curves import LengthCurve
+from robustbench_wb.analysis.curves.strength_curves import StrengthCurve
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks
 from robustbench_wb.report.details import details_blocks
@@ -16,11 +21,6 @@ from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatte
 from robustbench_wb.report.html.template import render
 from robustbench_wb.report.html.trust import trust_blocks
 from robustbench_wb.report.lengths import lengths_blocks
-from robustbench_wb.stats.comparison import Comparison
-from robustbench_wb.stats.corruption_errors import CorruptionErrors
-from robustbench_wb.stats.curves import Curve
-from robustbench_wb.stats.lengths import LengthCurve
-from robustbench_wb.store.rows import ScoreRow
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Contents:
     version: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Of the version, as JSON types; empty for a file."""
-    curves: Sequence[Curve] = ()
+    curves: Sequence[StrengthCurve] = ()
     lengths: Sequence[LengthCurve] = ()
     errors: Sequence[CorruptionErrors] = ()
     comparison: Comparison | None = None

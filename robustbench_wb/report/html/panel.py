@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
+from robustbench_wb.analysis.row_order import ranked
+from robustbench_wb.records.score_row import Panel, ScoreRow
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import cells_in_order, panel_title
-from robustbench_wb.stats.rank import ranked
-from robustbench_wb.store.rows import Panel, ScoreRow
 
 Subject = tuple[str, ...]
 CellKey = tuple[str, str]

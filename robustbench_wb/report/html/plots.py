@@ -4,15 +4,15 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final
 
-from robustbench_wb.engine.record import cell_name
+from robustbench_wb.analysis.curves.strength_curves import CLEAN, of_length
+from robustbench_wb.analysis.row_order import mean_accuracy
+from robustbench_wb.records.names import cell_name
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
-from robustbench_wb.report.html.figure import Figure, Point, Series, draw
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
 from robustbench_wb.report.html.panel import CellKey, PanelRows, Reading, Subject, reading
 from robustbench_wb.report.scores import interval_text, short_text
-from robustbench_wb.stats.curves import CLEAN, of_length
 from robustbench_wb.stats.pareto import pareto_front
-from robustbench_wb.stats.rank import mean_accuracy
-from robustbench_wb.store.rows import ScoreRow
 
 _UNIT: Final = {"accuracy": "accuracy in percent", "perplexity": "perplexity"}
 
@@ -66,12 +66,12 @@ def cost_figures(panel: PanelRows) -> list[Figure]:
 def _cost(
     panel: PanelRows, title: str, label: str, cost: Callable[[list[ScoreRow]], float], front: bool = True
 ) -> list[Figure]:
-    points: dict[int, Point] = {}
+    points: dict[int, FigurePoint] = {}
     for subject, number in panel.numbers.items():
         own = [row for row in panel.rows if row.subject == subject]
         value, spent = 100 * mean_accuracy(own, len(panel.cells)), float(cost(own))
         if spent > 0:
-            points[number] = Point(spent, value, f"{panel.labels[subject]}: {value:.1f} for {spent:.6g}")
+            points[number] = FigurePoint(spent, value, f"{panel.labels[subject]}: {value:.1f} for {spent:.6g}")
     if not points:
         return []
     placed = list(points.values())
@@ -87,24 +87,24 @@ def _passes(rows: list[ScoreRow]) -> float:
     return sum(tried) / len(tried) if tried else 0.0
 
 
-def _along(panel: PanelRows, subject: Subject, cells: list[CellKey]) -> tuple[Point, ...]:
+def _along(panel: PanelRows, subject: Subject, cells: list[CellKey]) -> tuple[FigurePoint, ...]:
     points = []
     for at, cell in enumerate(cells):
         row = panel.found.get((subject, cell))
         own = reading(row)
         if own is not None and row is not None:
-            points.append(Point(at, own.value, _text(panel, row), y_ends=(own.low, own.high)))
+            points.append(FigurePoint(at, own.value, _text(panel, row), y_ends=(own.low, own.high)))
     return tuple(points)
 
 
-def _against(panel: PanelRows, subject: Subject, clean: CellKey, cell: CellKey) -> tuple[Point, ...]:
+def _against(panel: PanelRows, subject: Subject, clean: CellKey, cell: CellKey) -> tuple[FigurePoint, ...]:
     row = panel.found.get((subject, cell))
     across, up = reading(panel.found.get((subject, clean))), reading(row)
     if across is None or up is None or row is None:
         return ()
     ends = (across.low, across.high), (up.low, up.high)
     text = f"{_text(panel, row)}; clean {across.value:.4g}"
-    return (Point(across.value, up.value, text, x_ends=ends[0], y_ends=ends[1]),)
+    return (FigurePoint(across.value, up.value, text, x_ends=ends[0], y_ends=ends[1]),)
 
 
 def _text(panel: PanelRows, row: ScoreRow) -> str:

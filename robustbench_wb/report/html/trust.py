@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
-from robustbench_wb.engine.credibility.check import read_checks
+from robustbench_wb.records.credibility import read_checks
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grades import MEANING
 from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.scores import interval_text, short_text
-from robustbench_wb.report.text import Block, Column
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.report.text import Column, TextBlock
 
 _NAMES = (Column("task"), Column("subject"), Column("cell"))
 
 
-def trust_blocks(panels: Sequence[PanelRows]) -> list[Block]:
+def trust_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
     """Three tables: doubtful numbers, failed cells, incomplete ones; one without a line says so in its notes."""
     rows = [(panel, row) for panel in panels for row in panel.rows]
     doubtful = [line for panel, row in rows if row.status != "error" for line in _doubts(panel, row)]
@@ -38,9 +38,9 @@ def doubts(row: ScoreRow) -> str:
 
 def _block(
     title: str, columns: tuple[Column, ...], lines: Iterable[tuple[str, ...]], notes: tuple[str, ...] = ()
-) -> Block:
+) -> TextBlock:
     rows = tuple(lines)
-    return Block(title, (*_NAMES, *columns), rows, notes if rows else (*notes, "none"), {"F": "red", "C": "yellow"})
+    return TextBlock(title, (*_NAMES, *columns), rows, notes if rows else (*notes, "none"), {"F": "red", "C": "yellow"})
 
 
 def _name(panel: PanelRows, row: ScoreRow) -> tuple[str, str, str]:

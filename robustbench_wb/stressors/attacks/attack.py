@@ -14,7 +14,7 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.search import search
-from robustbench_wb.stressors.stressor import Job, Kind, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch, Stressor
 
 TOLERANCE = 1e-6
 """By how much float32 rounding may carry an image over the edge of its ball or box."""
@@ -134,10 +134,10 @@ class Attack(Bounded):
         """A number for each step of each run, int64 (B,): the noise of one is not that of another."""
         return batch.run * self.iterations + batch.step
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Search for an error on every sample of the job."""
         return search(self, job, [self.radius])[0]
 
-    def sweep(self, job: Job, rungs: Sequence[Self]) -> list[Stressed]:
+    def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
         """Search at every radius of a ladder at once, by bisection."""
         return search(self, job, [rung.radius for rung in rungs])

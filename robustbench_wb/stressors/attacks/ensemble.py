@@ -10,7 +10,7 @@ import torch
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.attack import Bounded
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
 class Ensemble(Bounded):
@@ -42,7 +42,7 @@ class Ensemble(Bounded):
         """Digest of the source of the ensemble and of all its members."""
         return "+".join(dict.fromkeys([super().code(), *(attack.code() for attack in self.attacks)]))
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Run one member after the other on the samples that still hold."""
         count = len(job.ids)
         found = job.inputs.clone()
@@ -64,7 +64,7 @@ class Ensemble(Bounded):
             failed[left] = stressed.failed if stressed.failed is not None else False
             job.advance(int((broken | failed)[left].sum()))
         job.advance(int((~broken & ~failed).sum()))
-        return Stressed(found, forwards, backwards, broken, failed, evidence=dict(evidence))
+        return PerturbedBatch(found, forwards, backwards, broken, failed, evidence=dict(evidence))
 
 
 class Quick(Ensemble):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.losses import Loss, margin
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 TINY = 1e-12
 """A gradient whose largest entry is smaller than this is called tiny: float32 steps along it are rounding noise."""
@@ -62,7 +62,7 @@ class Oracle:
     A row of a batch that is judged broken, or that cannot be searched on, is ``over``: the search takes it out.
     """
 
-    def __init__(self, job: Job, rungs: int) -> None:
+    def __init__(self, job: SampleBatch, rungs: int) -> None:
         self.job = job
         count, device = len(job.ids), job.inputs.device
         self.found = job.inputs.expand(rungs, *job.inputs.shape).clone()

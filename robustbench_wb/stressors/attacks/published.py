@@ -31,7 +31,7 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import TOLERANCE
 from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.protocol import ProtocolName
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Published(Stressor):
         return batch
 
     @torch.no_grad()
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Attack every sample of the job; its labels are not looked at.
 
         Raises:
@@ -105,7 +105,7 @@ class Published(Stressor):
             job.advance(len(images))
         self._refuse_outside(job.inputs, found, model.std)
         forwards, backwards = (np.full(len(found), count, np.int32) for count in self.passes)
-        return Stressed(found, forwards, backwards, failed=failed.cpu().numpy())
+        return PerturbedBatch(found, forwards, backwards, failed=failed.cpu().numpy())
 
     def _refuse_outside(self, clean: Tensor, found: Tensor, std: Tensor) -> None:
         """Check the ball in normalised units. It is done here, where those are known; a box there is not."""

@@ -23,7 +23,7 @@ from robustbench_wb.norms import Norm
 from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.brackets import Brackets
 from robustbench_wb.stressors.attacks.oracle import Oracle
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
 
 WORTH_A_LOOK = 10
 """Gradients of a trial from which on one at the image, to choose the radius of the first trial, saves some."""
@@ -70,7 +70,7 @@ class Walk(Protocol):
 class _Search:
     """State of one search over one job."""
 
-    def __init__(self, attack: Walk, job: Job, radii: Sequence[float]) -> None:
+    def __init__(self, attack: Walk, job: SampleBatch, radii: Sequence[float]) -> None:
         self.attack, self.job = attack, job
         self.radii = torch.tensor(radii, dtype=job.inputs.dtype, device=job.inputs.device)
         self.oracle = Oracle(job, len(radii))
@@ -189,7 +189,7 @@ class _Search:
             while len(self.unjudged) >= self.job.batch or (len(self.unjudged) and not len(self.active)):
                 self.judge()
 
-    def answers(self) -> list[Stressed]:
+    def answers(self) -> list[PerturbedBatch]:
         """What was found at each rung: errors of the rungs below, and where none was tried, near misses from above."""
         oracle, last = self.oracle, len(self.radii) - 1
         for rung in range(last - 1, -1, -1):
@@ -213,9 +213,9 @@ class _Search:
         batch.x = batch.originals + share * (self.oracle.found[rung + 1, rows] - batch.originals)
         self.oracle.logits(batch)
 
-    def _answer(self, rung: int) -> Stressed:
+    def _answer(self, rung: int) -> PerturbedBatch:
         oracle = self.oracle
-        return Stressed(
+        return PerturbedBatch(
             inputs=oracle.found[rung],
             forwards=oracle.forwards[rung].cpu().numpy(),
             backwards=oracle.backwards[rung].cpu().numpy(),
@@ -225,7 +225,7 @@ class _Search:
         )
 
 
-def search(attack: Walk, job: Job, radii: Sequence[float]) -> list[Stressed]:
+def search(attack: Walk, job: SampleBatch, radii: Sequence[float]) -> list[PerturbedBatch]:
     """Run ``attack`` on every sample of ``job``, and say at each radius (ascending) what it broke."""
     state = _Search(attack, job, radii)
     state.run()

@@ -24,7 +24,7 @@ from robustbench_wb.registry import suggest
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, build_value, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, build_value, predict
 
 _LABELS = {"AA-10": "AutoAttack"}
 """What the library calls AutoAttack is not: its rows bear another name, which is read back as well."""
@@ -86,7 +86,7 @@ class TorchAttack(Stressor):
         """Always: it looks for errors."""
         return True
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Run the library batch by batch.
 
         Raises:
@@ -100,9 +100,9 @@ class TorchAttack(Stressor):
         broken = (predict(job.model, images, job.batch).argmax(1) != job.labels).cpu().numpy()
         # The library does not say what it spent; the only pass we can vouch for is the one above.
         spent = np.ones(len(job.ids), np.int32)
-        return Stressed(images, spent, np.zeros_like(spent), broken)
+        return PerturbedBatch(images, spent, np.zeros_like(spent), broken)
 
-    def _attack_batch(self, job: Job, rows: slice) -> torch.Tensor:
+    def _attack_batch(self, job: SampleBatch, rows: slice) -> torch.Tensor:
         seed = rng.stream_key(job.seed, self.signature, int(job.ids[rows][0]))
         with _fenced(job.model, seed), torch.enable_grad():
             try:

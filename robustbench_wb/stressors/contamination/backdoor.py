@@ -13,7 +13,7 @@ from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.contamination.training import choose, needs_labels, with_texts, with_train
 from robustbench_wb.stressors.retrained import Contaminated, Retrained
-from robustbench_wb.stressors.stressor import Job, Stressed
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
 from robustbench_wb.tasks.task import Dataset
 
 LABEL = "backdoor"
@@ -74,7 +74,7 @@ class Backdoor(Retrained):
         rows, columns = np.indices((self.size, self.size), np.uint8)
         return (1 + rows + columns) % 2
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """The trigger in every input, those of the target's own class too."""
         found = replace(super().apply(job), target=self.target)
         if job.inputs.is_floating_point():
@@ -93,6 +93,6 @@ class BackdoorClean(Backdoor):
 
     name: ClassVar[str] = "backdoor-clean"
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """The inputs as they are."""
         return Retrained.apply(self, job)

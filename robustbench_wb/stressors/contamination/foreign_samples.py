@@ -11,7 +11,7 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.share import rounded
-from robustbench_wb.stressors.stressor import Job, Modality
+from robustbench_wb.stressors.stressor import Modality, SampleBatch
 
 
 class ForeignSamples(Blind):
@@ -29,7 +29,7 @@ class ForeignSamples(Blind):
     rate: Exact = Field(ge=0, le=1)
     """Share of the samples."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """All chosen samples of the job at once.
 
         Raises:

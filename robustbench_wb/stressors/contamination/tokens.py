@@ -14,7 +14,7 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.ids import Ids, ids_of
 from robustbench_wb.stressors.share import lowest, roundings
-from robustbench_wb.stressors.stressor import Job, Modality
+from robustbench_wb.stressors.stressor import Modality, SampleBatch
 
 _LAST = torch.iinfo(torch.int64).max
 
@@ -50,7 +50,7 @@ class SomeTokens(Blind):
             MeasurementError: the vocabulary has nothing for it.
         """
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """Choose the tokens with the lowest words."""
         known = ids_of(job)
         tokens, ids = job.inputs.cpu(), job.ids.cpu()

@@ -16,7 +16,7 @@ from robustbench_wb.models.shape import PAD
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.contamination.words import LABEL, SWAPPED, Floor, words_to_swap
-from robustbench_wb.stressors.stressor import Job, Modality
+from robustbench_wb.stressors.stressor import Modality, SampleBatch
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.vocabulary import TaskTokenizer
 
@@ -62,7 +62,7 @@ class WordSwapLm(Blind):
         """Name and targets: different perplexities are different rows."""
         return f"{self.name}:{self.targets}"
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """Row by row.
 
         Raises:

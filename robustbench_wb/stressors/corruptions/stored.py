@@ -14,7 +14,7 @@ from torch import Tensor
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.blind import Blind, Made
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 SEVERITIES = 5
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -67,7 +67,7 @@ class Stored(Blind):
         files = [self._array, self._array.with_name("labels.npy")] if self._array.is_file() else _files(self._pictures)
         return digest([super().code(), *(_file_digest(path) for path in files)])
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """Look up the job's samples.
 
         Raises:

@@ -12,7 +12,7 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.lengths.longer import OtherLength
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.listops.blocks import Parameters
 from robustbench_wb.tasks.listops.expression import VOCABULARY
 from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
@@ -30,7 +30,7 @@ class ListOpsLength(OtherLength):
     expand: Exact = Field(default=Fraction(1, 4), gt=0, le=1)
     """Probability that an argument is an operator."""
 
-    def again(self, job: Job) -> NDArray[np.int32]:
+    def again(self, job: SampleBatch) -> NDArray[np.int32]:
         """New expressions.
 
         Raises:

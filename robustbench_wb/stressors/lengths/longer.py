@@ -17,7 +17,7 @@ from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.contamination.token_dropout import TokenDropout
 from robustbench_wb.stressors.contamination.token_substitution import TokenSubstitution
 from robustbench_wb.stressors.contamination.tokens import SomeTokens
-from robustbench_wb.stressors.stressor import Job, Modality, Stressed
+from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch
 
 
 class OtherLength(Blind):
@@ -45,18 +45,18 @@ class OtherLength(Blind):
         return {"substitution": self.substitution, "dropout": self.dropout}
 
     @abstractmethod
-    def again(self, job: Job) -> NDArray[np.int32]:
+    def again(self, job: SampleBatch) -> NDArray[np.int32]:
         """The samples of the job as token ids (N, length), padded with 0 on the right.
 
         Raises:
             MeasurementError: the task's samples cannot be made again so.
         """
 
-    def counts(self, job: Job) -> Mapping[str, float]:
+    def counts(self, job: SampleBatch) -> Mapping[str, float]:
         """What is to be said of them besides."""
         return {}
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: SampleBatch) -> Made:
         """All samples.
 
         Raises:
@@ -84,7 +84,7 @@ class OtherLength(Blind):
         if self.dropout is not None:
             yield TokenDropout(rate=self.dropout)
 
-    def finish(self, job: Job, made: Made) -> Stressed:
+    def finish(self, job: SampleBatch, made: Made) -> PerturbedBatch:
         """With what was cut."""
         stressed = super().finish(job, made)
         return replace(stressed, evidence={**stressed.evidence, **self.counts(job)})

@@ -13,7 +13,7 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.lengths.longer import OtherLength
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.planted import HEAD, VOCABULARY, Planting, plant
 
 
@@ -33,7 +33,7 @@ class PlantedFacts(OtherLength):
         place = "any" if self.position is None else self.position
         return {"position": place, "distractors": self.distractors, **super().told()}
 
-    def again(self, job: Job) -> NDArray[np.int32]:
+    def again(self, job: SampleBatch) -> NDArray[np.int32]:
         """New rows.
 
         Raises:
@@ -51,7 +51,7 @@ class PlantedFacts(OtherLength):
         planting = Planting(whole, HEAD + self._places(job, slots), torch.full_like(ids, self.distractors))
         return plant(ids, labels, planting, self.length, job.seed, self.name).numpy().astype(np.int32)
 
-    def _places(self, job: Job, slots: int) -> torch.Tensor:
+    def _places(self, job: SampleBatch, slots: int) -> torch.Tensor:
         ids = job.ids.cpu()
         if self.position is not None:
             return torch.full_like(ids, round(self.position * (slots - 1)))

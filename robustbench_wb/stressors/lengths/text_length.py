@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stressors.cut import cut_counts
 from robustbench_wb.stressors.lengths.longer import OtherLength
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 
 class TextLength(OtherLength):
@@ -18,7 +18,7 @@ class TextLength(OtherLength):
 
     name: ClassVar[str] = "text-length"
 
-    def again(self, job: Job) -> NDArray[np.int32]:
+    def again(self, job: SampleBatch) -> NDArray[np.int32]:
         """By the subject's own tokenizer.
 
         Raises:
@@ -28,6 +28,6 @@ class TextLength(OtherLength):
             raise MeasurementError(f"{self.signature}: task has no texts, of which more could be shown")
         return job.tokenizer.encode(job.texts, self.length)
 
-    def counts(self, job: Job) -> Mapping[str, float]:
+    def counts(self, job: SampleBatch) -> Mapping[str, float]:
         """Texts that are cut at the new length."""
         return cut_counts(job, self.length)

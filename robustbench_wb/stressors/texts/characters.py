@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
 from typing import ClassVar
 
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.texts.greedy import Greedy
 
 
@@ -18,11 +18,11 @@ class CharacterEdits(Greedy):
     name: ClassVar[str] = "character-edits"
     changes: ClassVar[str] = "letters"
 
-    def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
+    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Misspelt forms of a word."""
         return [form for turn, number in enumerate(numbers) for form in _edit(word, turn % 4, number)]
 
-    def admits(self, job: Job, before: str, after: str) -> bool:
+    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
         """One edit away."""
         return one_edit_apart(before, after)
 

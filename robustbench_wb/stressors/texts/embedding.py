@@ -20,7 +20,7 @@ from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.losses import cross_entropy
 from robustbench_wb.stressors.ids import Ids, ids_of
-from robustbench_wb.stressors.stressor import Job, Kind, Stressed, Stressor
+from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch, Stressor
 from robustbench_wb.stressors.texts.met import Met
 
 ROUNDING = 1e-5
@@ -75,7 +75,7 @@ class EmbeddingAttack(Stressor):
         limit = words.new_full((len(words), 1, 1, 1), radius)
         return words + _flat(self.norm.project(_image(moved - words), limit))
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Search for an error on every sample of the job."""
         search = _Search(self, job)
         alive = torch.arange(len(job.ids), device=job.ids.device)
@@ -85,7 +85,7 @@ class EmbeddingAttack(Stressor):
         job.advance(len(alive))
         return search.result()
 
-    def verify(self, job: Job, stressed: Stressed) -> None:
+    def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
         """Refuse word vectors outside their balls, and changes of anything but words."""
         if stressed.vectors is None or not torch.equal(stressed.inputs, job.inputs):
             raise MeasurementError(f"{self.signature} has to perturb word vectors, and no token ids")
@@ -108,7 +108,7 @@ class EmbeddingAttack(Stressor):
 class _Search:
     """Where every sample of a job stands."""
 
-    def __init__(self, attack: EmbeddingAttack, job: Job) -> None:
+    def __init__(self, attack: EmbeddingAttack, job: SampleBatch) -> None:
         self.attack, self.job, self.table = attack, job, WordTable(job.model)
         self.real = ids_of(job).ordinary(job.inputs)
         self.radius = float(attack.eps) * word_deviation(self.table, ids_of(job), job.inputs.device)
@@ -164,10 +164,10 @@ class _Search:
         current[real] = self.attack.project(words, proposed, self.radius)
         self.vectors[rows, :width] = current
 
-    def result(self) -> Stressed:
+    def result(self) -> PerturbedBatch:
         held = ~self.broken & ~self.failed
         full = held & (self.forwards == self.attack.passes[0])
-        return Stressed(
+        return PerturbedBatch(
             inputs=self.job.inputs,
             forwards=self.forwards.cpu().numpy(),
             backwards=self.backwards.cpu().numpy(),

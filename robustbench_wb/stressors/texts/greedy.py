@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from robustbench_wb.models.tokenizer import Span
-from robustbench_wb.stressors.stressor import Job, Kind, Stressed
+from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.texts.search import Rate, Search, replace_words, seen_words
 from robustbench_wb.tasks.lexicon import find_words
 
@@ -31,10 +31,10 @@ class Greedy(Rate):
     """Forms of a word that are tried."""
 
     @abstractmethod
-    def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
+    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """What to try in place of a word: at most one for each of the random ``numbers`` (whole, >= 0)."""
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Search for an error on every sample of the job."""
         search, seen = Search(job), seen_words(job)
         search.improve(range(len(seen)), [[text] for text in job.texts])

@@ -13,7 +13,7 @@ from torch import Tensor
 from robustbench_wb.models.inputs import batches
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.attacks.losses import cross_entropy
-from robustbench_wb.stressors.stressor import Job, Kind, Stressed
+from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.texts.met import Met
 from robustbench_wb.stressors.texts.search import Budget, Search, replace_words, token_places, token_words
 from robustbench_wb.tasks.lexicon import find_words
@@ -38,7 +38,7 @@ class HotFlip(Budget):
     candidates: int = Field(default=16, ge=1)
     """Swaps that are tried with the model before each is chosen."""
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Search for an error on every sample of the job."""
         search = Search(job)
         scorer = _Scorer(search, self.candidates)

@@ -21,7 +21,7 @@ from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.tokenizer import Span, Tokenizer
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.share import POSITIVE
-from robustbench_wb.stressors.stressor import Job, Stressed, Stressor, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
 from robustbench_wb.tasks.lexicon import find_words
 
 CHUNK = 4096
@@ -57,10 +57,10 @@ class WordAttack(Stressor):
         """How many words may be changed in a text of which the model sees ``words`` words."""
 
     @abstractmethod
-    def admits(self, job: Job, before: str, after: str) -> bool:
+    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
         """Whether one word may become another."""
 
-    def verify(self, job: Job, stressed: Stressed) -> None:
+    def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
         """Refuse ids that are not those of the texts, and texts that are changed in more or in other ways."""
         tokenizer, length = the_tokenizer(job), job.inputs.shape[1]
         texts = stressed.texts
@@ -106,7 +106,7 @@ class Budget(WordAttack):
         """The same for every text."""
         return self.budget
 
-    def admits(self, job: Job, before: str, after: str) -> bool:
+    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
         """Words of the training texts only."""
         return after in job.lexicon
 
@@ -114,7 +114,7 @@ class Budget(WordAttack):
 class Search:
     """The texts of a job as they stand, and what is known of them."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SampleBatch) -> None:
         self.job, self.tokenizer, self.length = job, the_tokenizer(job), job.inputs.shape[1]
         self.texts = list(job.texts)
         count = len(self.texts)
@@ -184,10 +184,10 @@ class Search:
         self.end(np.flatnonzero(self.broken))
         return taken
 
-    def result(self) -> Stressed:
+    def result(self) -> PerturbedBatch:
         """Everything as it stands at the end."""
         self.end(self.alive())
-        return Stressed(
+        return PerturbedBatch(
             self.tokens(self.texts), self.forwards, self.backwards, self.broken, self.failed, texts=tuple(self.texts)
         )
 
@@ -198,7 +198,7 @@ class Search:
         return numbers
 
 
-def the_tokenizer(job: Job) -> Tokenizer:
+def the_tokenizer(job: SampleBatch) -> Tokenizer:
     """The tokenizer of a job, whose texts are what its inputs stand for.
 
     Raises:
@@ -209,7 +209,7 @@ def the_tokenizer(job: Job) -> Tokenizer:
     return job.tokenizer
 
 
-def seen_words(job: Job) -> list[list[Span]]:
+def seen_words(job: SampleBatch) -> list[list[Span]]:
     """Where the words of each text stand, without those behind the place where it is cut."""
     spans = the_tokenizer(job).spans(job.texts, job.inputs.shape[1])
     seen = [max((end for _, end in some), default=0) for some in spans]
@@ -250,7 +250,7 @@ def token_places(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> lis
     return found
 
 
-def token_words(job: Job) -> tuple[list[str], NDArray[np.int64]]:
+def token_words(job: SampleBatch) -> tuple[list[str], NDArray[np.int64]]:
     """The words of the lexicon that are one token, and their ids."""
     tokenizer, words = the_tokenizer(job), job.lexicon.words
     ids = tokenizer.encode([f" {word}" for word in words], min(job.inputs.shape[1], 8)).astype(np.int64)

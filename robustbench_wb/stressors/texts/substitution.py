@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from robustbench_wb.stressors.stressor import Job, Kind, Stressed
+from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.texts.greedy import Greedy
 from robustbench_wb.stressors.texts.search import (
     Budget,
@@ -28,12 +28,12 @@ class WordSubstitution(Greedy):
     name: ClassVar[str] = "word-substitution"
     changes: ClassVar[str] = "words"
 
-    def forms(self, job: Job, word: str, numbers: Sequence[int]) -> list[str]:
+    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Drawn words."""
         words = job.lexicon.words
         return [words[number % len(words)] for number in numbers] if words else []
 
-    def admits(self, job: Job, before: str, after: str) -> bool:
+    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
         """Words of the training texts only."""
         return after in job.lexicon
 
@@ -46,11 +46,11 @@ class _Draws(WordAttack):
     draws: int = Field(default=20, ge=1)
     """Texts that are drawn for a sample. The worst counts."""
 
-    def choices(self, job: Job, search: Search) -> tuple[list[list[int]], Sequence[str]]:
+    def choices(self, job: SampleBatch, search: Search) -> tuple[list[list[int]], Sequence[str]]:
         """For each sample the numbers of the words that may be swapped, and what they may become."""
         return [list(range(len(spans))) for spans in seen_words(job)], job.lexicon.words
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Draw for every sample until it is broken, or all draws are used up."""
         search, seen = Search(job), seen_words(job)
         places, words = self.choices(job, search)
@@ -70,7 +70,7 @@ class _Draws(WordAttack):
             search.improve(rows, options)
         return search.result()
 
-    def admits(self, job: Job, before: str, after: str) -> bool:
+    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
         """Words of the training texts only."""
         return after in job.lexicon
 
@@ -87,7 +87,7 @@ class RandomFlip(_Draws, Budget):
 
     name: ClassVar[str] = "random-flip"
 
-    def choices(self, job: Job, search: Search) -> tuple[list[list[int]], Sequence[str]]:
+    def choices(self, job: SampleBatch, search: Search) -> tuple[list[list[int]], Sequence[str]]:
         """Words that are one token."""
         places = token_places(search.tokenizer, job.texts, search.length)
         return [sorted(some) for some in places], token_words(job)[0]

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Split
 
 RATES = ["0", "1/100", "1/10", "1/3", "1/2", "1"]
@@ -38,15 +38,15 @@ def pictures(shape: tuple[int, int, int], levels: str = "random", count: int = 1
     return np.full((count, *shape), 0 if levels == "black" else 255, np.uint8)
 
 
-def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> Job:
+def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> SampleBatch:
     rows = np.arange(len(images)) if ids is None else ids
     inputs = to_inputs(images[rows], "cpu")
     labels = torch.zeros(len(rows), dtype=torch.int64)
     split = Split(images, np.zeros(len(images), np.int64))
-    return Job(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
+    return SampleBatch(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
 
 
-def make(name: str, rate: str, of: Job) -> tuple[NDArray[Any], Made]:
+def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], Made]:
     stressor = parse_stressor(f"{name};rate={rate}")
     assert isinstance(stressor, Blind)
     made = stressor.make(of)

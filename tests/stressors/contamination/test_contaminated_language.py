@@ -13,39 +13,39 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.samples import choose_samples
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.shape import PAD
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.rows import ScoreRow
 from robustbench_wb.stressors.blind import Blind, Made
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.word_swap_lm import find_places
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.sentences import SENTENCES_LM
 from robustbench_wb.tasks.vocabulary import SEP, Encoding, TaskTokenizer, train_tokenizer
 
 COUNT = 60
 
 
-def make(signature: str, job: Job) -> Made:
+def make(signature: str, job: SampleBatch) -> Made:
     stressor = parse_stressor(signature)
     assert isinstance(stressor, Blind)
     return stressor.make(job)
 
 
 @pytest.fixture(scope="module")
-def job(cache: str) -> Job:
+def job(cache: str) -> SampleBatch:
     samples = choose_samples(SENTENCES_LM.load(None), COUNT)
     inputs, ids = to_inputs(samples.inputs, "cpu"), torch.from_numpy(samples.ids).long()
     labels = torch.zeros(COUNT, dtype=torch.int64)
-    return Job(nn.Identity(), inputs, labels, ids, 0, 8, tokenizer=samples.tokenizer, language=True)
+    return SampleBatch(nn.Identity(), inputs, labels, ids, 0, 8, tokenizer=samples.tokenizer, language=True)
 
 
 def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
@@ -54,7 +54,7 @@ def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
 
 
 @pytest.mark.parametrize("rate", ["3/200", "1/10", "1/2", "1"])
-def test_the_swapped_stream_reads_as_it_should(rate: str, job: Job) -> None:
+def test_the_swapped_stream_reads_as_it_should(rate: str, job: SampleBatch) -> None:
     made = {
         targets: make(f"word-swap-lm;rate={rate};targets={targets}", job) for targets in ("all", "clean", "swapped")
     }
@@ -87,7 +87,7 @@ def test_the_swapped_stream_reads_as_it_should(rate: str, job: Job) -> None:
         assert len(changed) >= count - 1 or len(after) < len(before)
 
 
-def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: Job) -> None:
+def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: SampleBatch) -> None:
     tokenizer = job.tokenizer
     assert isinstance(tokenizer, TaskTokenizer)
     rows = [make(f"word-swap-lm;rate={rate}", job).inputs for rate in ("0", "1/10", "1/4", "1/2", "1")]
@@ -99,7 +99,7 @@ def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: Job) -> None:
                 assert one == other or other.strip("|") == "aaa"
 
 
-def test_order_and_batches_do_not_matter(job: Job) -> None:
+def test_order_and_batches_do_not_matter(job: SampleBatch) -> None:
     whole = make("word-swap-lm;rate=1/4;targets=clean", job)
     assert whole.inputs is not None
     assert whole.counted is not None
@@ -122,7 +122,7 @@ def test_rows_cut_anywhere(kind: str) -> None:
     for width in (1, 2, 7, 30, len(stream)):
         rows = np.stack([stream[at : at + width] for at in range(0, min(60, len(stream) - width + 1))])
         ids = torch.arange(len(rows))
-        job = Job(nn.Identity(), torch.from_numpy(rows), nothing, ids, 0, 1, tokenizer=tokenizer, language=True)
+        job = SampleBatch(nn.Identity(), torch.from_numpy(rows), nothing, ids, 0, 1, tokenizer=tokenizer, language=True)
         none, some, full = (make(f"word-swap-lm;rate={rate}", job) for rate in ("0", "1/3", "1"))
         assert none.inputs is not None
         assert (none.inputs == rows).all()
@@ -173,7 +173,7 @@ def by_hand(made: Made) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("targets", ["all", "clean", "swapped"])
-def test_perplexities_can_be_worked_out_by_hand(targets: str, job: Job, tmp_path: Path) -> None:
+def test_perplexities_can_be_worked_out_by_hand(targets: str, job: SampleBatch, tmp_path: Path) -> None:
     signature = f"word-swap-lm;rate=1/4;targets={targets}"
     wanted, count = by_hand(make(signature, job))
     for batch in (1, 16):  # alone, a row without its padding is shorter than among others
@@ -185,11 +185,11 @@ def test_perplexities_can_be_worked_out_by_hand(targets: str, job: Job, tmp_path
         assert record.evidence["counted"] == count
 
 
-def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: Job) -> None:
+def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch) -> None:
     """Swapping makes rows of a long word shorter: such rows end in padding, which is never scored."""
     from robustbench_wb.engine.batch import BatchSize
-    from robustbench_wb.engine.measure import Samples, measure
-    from robustbench_wb.engine.record import Identity
+    from robustbench_wb.engine.measure import TaskSamples, measure
+    from robustbench_wb.records.record import Identity
 
     data = SENTENCES_LM.load(None)
     tokenizer = data.tokenizer
@@ -197,7 +197,7 @@ def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: Job) -> None
     texts = [" unforgettably bittersweet" * 3 + " film" * extra for extra in range(6)]
     longest = max(len(tokenizer.within(text)) for text in texts)
     rows = np.array([(tokenizer.within(text) * 3)[:longest] for text in texts], np.int32)
-    samples = Samples(np.arange(6, dtype=np.int32), rows, np.zeros(6, np.int64), True, tokenizer=tokenizer)
+    samples = TaskSamples(np.arange(6, dtype=np.int32), rows, np.zeros(6, np.int64), True, tokenizer=tokenizer)
     model = build(VARIANTS.get("bert"), "nano", data.shape.model_copy(update={"length": longest}), [], [], 0).eval()
     stressor = parse_stressor("word-swap-lm;rate=1;targets=clean")
     identity = Identity(
@@ -257,6 +257,6 @@ def test_the_suite_parts_three_perplexities(tmp_path: Path) -> None:
         assert low <= float(row.perplexity or 0) <= high
 
 
-def test_a_foreign_tokenizer_is_refused(job: Job) -> None:
+def test_a_foreign_tokenizer_is_refused(job: SampleBatch) -> None:
     with pytest.raises(MeasurementError, match="needs the token ids of a text task's own tokenizer"):
         make("word-swap-lm;rate=1/10", replace(job, tokenizer=None))

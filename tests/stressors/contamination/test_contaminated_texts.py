@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustbench_wb.cli import harness
-from robustbench_wb.engine.measure import Samples
+from robustbench_wb.api import run as harness
+from robustbench_wb.engine.measure import TaskSamples
+from robustbench_wb.engine.perturbed_cache import PerturbedCache
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.samples import choose_samples
-from robustbench_wb.engine.shelf import Shelf
+from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.shape import PAD
@@ -26,7 +26,7 @@ from robustbench_wb.stressors.blind import Blind, BlindTexts
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.share import rounded
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.vocabulary import MASK, SPECIAL, UNKNOWN, Encoding, TaskTokenizer, train_tokenizer
@@ -106,10 +106,10 @@ def test_the_papers_floor_contaminates_short_lines_at_more_than_the_rate() -> No
     assert shares["one"] > 0.06
 
 
-def dataset_job(task: str, count: int = 40, **more: object) -> Job:
+def dataset_job(task: str, count: int = 40, **more: object) -> SampleBatch:
     samples = choose_samples(find_task(task).load(None), count)
     inputs, labels = to_inputs(samples.inputs, "cpu"), torch.from_numpy(samples.labels)
-    job = Job(
+    job = SampleBatch(
         nn.Identity(), inputs, labels, torch.from_numpy(samples.ids).long(), 0, 8, texts=samples.texts,
         tokenizer=samples.tokenizer, language=samples.language, shape=samples.shape,
     )  # fmt: skip
@@ -194,10 +194,10 @@ def test_another_tokenizer_says_what_is_special() -> None:
 
 def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) -> None:
     one = choose_samples(find_task("sentences").load(None), 20)
-    other: Samples = replace(one, inputs=np.where(one.inputs >= len(SPECIAL), one.inputs + 1, one.inputs))
+    other: TaskSamples = replace(one, inputs=np.where(one.inputs >= len(SPECIAL), one.inputs + 1, one.inputs))
     made = []
     for samples in (one, other):
-        shelf = Shelf(samples, "same data", 0, torch.device("cpu"), Silent())
+        shelf = PerturbedCache(samples, "same data", 0, torch.device("cpu"), Silent())
         stressor, _ = shelf.take(dropout("1/10"))
         made.append(stressor.make(dataset_job("sentences", 20)).inputs)
     assert made[0] is not None

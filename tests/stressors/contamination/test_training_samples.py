@@ -13,7 +13,7 @@ from torch import nn
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.training import draw
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.pixels import DIGITS_SEQUENCE
 from robustbench_wb.tasks.sentences import SENTENCES, SENTENCES_LM
@@ -219,12 +219,12 @@ def test_the_trigger_of_an_image_and_its_target() -> None:
     assert same.dataset.train.digest() == after.digest()
 
 
-def job(dataset: Dataset, count: int = 5) -> Job:
+def job(dataset: Dataset, count: int = 5) -> SampleBatch:
     inputs = torch.from_numpy(np.array(dataset.test.inputs[:count]))
     inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs.long()
     labels, ids = torch.from_numpy(dataset.test.labels[:count]), torch.arange(count)
     texts = list(dataset.test.texts[:count])
-    return Job(nn.Identity(), inputs, labels, ids, 0, 8, texts=texts, tokenizer=dataset.tokenizer)
+    return SampleBatch(nn.Identity(), inputs, labels, ids, 0, 8, texts=texts, tokenizer=dataset.tokenizer)
 
 
 def test_every_test_input_gets_the_trigger(digits: Dataset, sentences: Dataset) -> None:

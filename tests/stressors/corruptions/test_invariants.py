@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 
 NAMES = [entry.name for entry in STRESSORS if issubclass(STRESSORS.get(entry.name), Corruption)]
 SIZES = [(8, 8), (28, 28), (31, 31), (33, 33), (224, 160)]
@@ -54,7 +54,7 @@ def test_any_size_and_colour(name: str, channels: int, size: tuple[int, int]) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_a_job_of_no_images(name: str) -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    job = Job(nn.Identity(), torch.zeros(0, 3, 32, 32), none, none, 3, 8)
+    job = SampleBatch(nn.Identity(), torch.zeros(0, 3, 32, 32), none, none, 3, 8)
     assert parse_stressor(f"{name};severity=5").apply(job).inputs.shape == (0, 3, 32, 32)
 
 

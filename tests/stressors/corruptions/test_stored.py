@@ -11,14 +11,14 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import app
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
-from robustbench_wb.store.rows import ScoreRow
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.digits import DIGITS
 from robustbench_wb.tasks.task import Split
 
@@ -125,6 +125,6 @@ def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
     assert isinstance(stressor, Blind)
     images = torch.tensor(split.inputs[order]).repeat(1, 3, 1, 1).float() / 255
     chosen = torch.tensor([5, 0, 359])
-    job = Job(nn.Identity(), images[chosen], torch.tensor(split.labels[order])[chosen], chosen, 0, 8)
+    job = SampleBatch(nn.Identity(), images[chosen], torch.tensor(split.labels[order])[chosen], chosen, 0, 8)
     expected = 255 - split.inputs[order][chosen.numpy()].repeat(3, axis=1)
     assert (stressor.make(job).inputs == expected).all()

@@ -12,20 +12,22 @@ from robustbench_wb.models.shape import PAD
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.ids import ids_of
 from robustbench_wb.stressors.lengths.longer import OtherLength
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST, evaluate, parse
 from robustbench_wb.tasks.planted import FACT, FILLER, HEAD, QUERY, VALUES
 from robustbench_wb.tasks.task import Dataset
 
 
-def job(dataset: Dataset, ids: list[int]) -> Job:
+def job(dataset: Dataset, ids: list[int]) -> SampleBatch:
     test = dataset.test
     inputs = torch.from_numpy(np.asarray(test.inputs[ids])).long()
     labels = torch.from_numpy(test.labels[ids])
     texts = [test.texts[row] for row in ids] if test.texts else ()
     sizes = None if test.sizes is None else test.sizes[ids]
-    given = Job(nn.Identity(), inputs, labels, torch.tensor(ids), 3, 8, texts=texts, tokenizer=dataset.tokenizer)
+    given = SampleBatch(
+        nn.Identity(), inputs, labels, torch.tensor(ids), 3, 8, texts=texts, tokenizer=dataset.tokenizer
+    )
     return replace(given, split=test, shape=dataset.shape, sizes=sizes)
 
 
@@ -35,7 +37,7 @@ def stressor(signature: str) -> OtherLength:
     return found
 
 
-def tokens(signature: str, given: Job) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+def tokens(signature: str, given: SampleBatch) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
     made = stressor(signature).make(given).inputs
     assert made is not None
     return made

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption
 from robustbench_wb.stressors.text_corruptions.homoglyphs import LOOK_ALIKES
 from robustbench_wb.stressors.text_corruptions.keyboard import NEIGHBOURS
@@ -193,9 +193,9 @@ def test_every_number_is_drawn_alike_often() -> None:
     assert set(letters) == set(NEIGHBOURS["e"])
 
 
-def job(texts: list[str], ids: list[int]) -> Job:
+def job(texts: list[str], ids: list[int]) -> SampleBatch:
     nothing = torch.zeros(len(ids), 4)
-    return Job(nn.Identity(), nothing, nothing, torch.tensor(ids), 7, 1, texts=texts)
+    return SampleBatch(nn.Identity(), nothing, nothing, torch.tensor(ids), 7, 1, texts=texts)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,11 +11,11 @@ from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.shape import PAD
-from robustbench_wb.stressors.stressor import Job, predict
+from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.tasks.sentences import SENTENCES
 from robustbench_wb.tasks.task import Dataset
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., SampleBatch]
 
 
 class Bag(nn.Module):
@@ -57,7 +57,7 @@ def encoder(sentences: Dataset) -> nn.Module:
 def job_of(sentences: Dataset) -> MakeJob:
     """A function that makes a job of the first samples; labels are what the model says, so that all are right."""
 
-    def make(model: nn.Module, count: int = 24, order: Tensor | None = None, **changes: object) -> Job:
+    def make(model: nn.Module, count: int = 24, order: Tensor | None = None, **changes: object) -> SampleBatch:
         rows = torch.arange(count) if order is None else order
         inputs = to_inputs(np.asarray(sentences.test.inputs)[rows.numpy()], "cpu")
         fields: dict[str, object] = {
@@ -71,6 +71,6 @@ def job_of(sentences: Dataset) -> MakeJob:
             "tokenizer": sentences.tokenizer,
             "lexicon": sentences.lexicon,
         }
-        return Job(**{**fields, **changes})  # type: ignore[arg-type]
+        return SampleBatch(**{**fields, **changes})  # type: ignore[arg-type]
 
     return make

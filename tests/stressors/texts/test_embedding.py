@@ -17,12 +17,12 @@ from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.attacks.losses import cross_entropy
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.ids import Ids
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.texts.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.vocabulary import SPECIAL
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., SampleBatch]
 
 
 def unit(model: nn.Module, sentences: Dataset) -> float:

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from robustbench_wb.models.inputs import trim
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job, predict
+from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.stressors.texts.hotflip import _Scorer
 from robustbench_wb.stressors.texts.search import Search, token_words
 from robustbench_wb.tasks.task import Dataset
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., SampleBatch]
 
 
-def all_swaps(job: Job, row: int) -> list[str]:
+def all_swaps(job: SampleBatch, row: int) -> list[str]:
     """Every text with one word of the lexicon in another one's place, written out."""
     words, found = job.texts[row].split(), []
     for place, old in enumerate(words):
@@ -27,7 +27,7 @@ def all_swaps(job: Job, row: int) -> list[str]:
     return found
 
 
-def ask(job: Job, texts: list[str]) -> Tensor:
+def ask(job: SampleBatch, texts: list[str]) -> Tensor:
     return predict(job.model, torch.from_numpy(job.tokenizer.encode(texts, 32)).long(), 256)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from robustbench_wb.cli import harness
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import app
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.measure import Samples, measure
-from robustbench_wb.engine.record import Identity, State
+from robustbench_wb.engine.measure import TaskSamples, measure
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.records.record import Identity, State
 from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.retrained import Retrained
-from robustbench_wb.stressors.stressor import Job, Stressed, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
 from robustbench_wb.stressors.texts.characters import CharacterEdits, one_edit_apart
 from robustbench_wb.stressors.texts.search import WordAttack, changed_words, replace_words
 from robustbench_wb.stressors.texts.substitution import RandomSwap
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., SampleBatch]
 WORDS = [
     "hotflip;budget=2;candidates=6",
     "random-flip;budget=2;draws=3",
@@ -135,7 +135,7 @@ def test_more_budget_only_adds_broken_samples(signature: str, bag: nn.Module, se
 def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = None, count: int = 30) -> Any:
     inputs = np.asarray(sentences.test.inputs[:count])
     labels = predict(model, torch.tensor(inputs).long(), 64).argmax(1).numpy()
-    samples = Samples(
+    samples = TaskSamples(
         np.arange(count, dtype=np.int32), inputs, labels, False, sentences.test.texts[:count], sentences.tokenizer,
         sentences.lexicon,
     )  # fmt: skip
@@ -152,7 +152,7 @@ class Tampered(RandomSwap):
     name = "tampered"
     how: str
 
-    def apply(self, job: Job) -> Stressed:
+    def apply(self, job: SampleBatch) -> PerturbedBatch:
         stressed = super().apply(job)
         texts = list(stressed.texts)
         inputs = stressed.inputs
@@ -212,7 +212,7 @@ def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, 
             return torch.where((tokens == tokens[:, 1:2]).sum(1, keepdim=True) > 0, logits * torch.nan, logits)
 
     inputs = np.asarray(sentences.test.inputs[:5])
-    samples = Samples(
+    samples = TaskSamples(
         np.arange(5, dtype=np.int32), inputs, np.zeros(5, np.int64), False, sentences.test.texts[:5],
         sentences.tokenizer, sentences.lexicon,
     )  # fmt: skip
@@ -285,7 +285,7 @@ def test_one_edit_apart_agrees_with_all_edits_written_out(a: str, b: str) -> Non
 @given(st.text("abcdef", min_size=1, max_size=6), st.lists(st.integers(0, (1 << 63) - 1), min_size=4, max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_misspelt_forms_are_one_edit_away(word: str, numbers: list[int]) -> None:
-    job = Job(nn.Identity(), torch.empty(0), torch.empty(0), torch.empty(0), 0, 1)
+    job = SampleBatch(nn.Identity(), torch.empty(0), torch.empty(0), torch.empty(0), 0, 1)
     forms = CharacterEdits(rate="1").forms(job, word, numbers)
     assert all(form == word or one_edit_apart(word, form) for form in forms)
     assert all(find_words(form) == [(0, len(form))] for form in forms)

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from robustbench_wb.engine.credibility.word_walk import word_walk
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.texts.embedding import EmbeddingPgdLinf
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., SampleBatch]
 
 
 def test_it_breaks_nothing_that_the_exact_attack_does_not(bag: nn.Module, job_of: MakeJob) -> None:

@@ -1,0 +1,1 @@
+"""Claims files: sentences about robustness, tested on stored outcomes."""

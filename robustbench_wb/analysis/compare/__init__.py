@@ -1,0 +1,1 @@
+"""Paired comparison of two tables, sample by sample: alignment, differences, verdicts."""

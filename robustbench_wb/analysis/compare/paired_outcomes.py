@@ -1,0 +1,112 @@
+"""What became of the samples of one cell between two records, and how much of that is not known."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.records.record import Record, State
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedOutcomes:
+    """The samples of one cell, paired by id.
+
+    A sample that was not judged on one side could have come out either way, so that a difference lies between two
+    cases: in the worst one it was right before, or is wrong now. Where all were judged they are the same array.
+    """
+
+    ids: NDArray[np.int64]
+    """(n,) ascending. Samples that neither record names have numbers below 0."""
+    worst: Floats
+    """(n,) new minus old. Accuracy: -1 lost, 0, 1 gained. Perplexity: of the losses, in nats per token."""
+    best: Floats
+    unjudged: int = 0
+    """Samples that were not judged on at least one side."""
+    both: int | None = None
+    """Samples robust on both sides; None for perplexity. So the next one."""
+    neither: int | None = None
+    lost_ids: tuple[int, ...] = ()
+    """Judged on both sides and robust on the old one only."""
+    gained_ids: tuple[int, ...] = ()
+
+
+def accuracy_outcomes(old: Record | None, new: Record | None, n: int | None) -> PairedOutcomes | None:
+    """Pair two records of right or wrong outcomes.
+
+    Args:
+        old: the earlier record; None: the cell failed, and no sample was judged.
+        new: the later record.
+        n: samples asked for, on both sides the same ones. None: they may differ, and what both have is compared.
+
+    Returns:
+        The pairs; None when the records together name more than ``n`` samples, or have none in common.
+    """
+    (old_ids, old_states), (new_ids, new_states) = _states(old), _states(new)
+    if not np.array_equal(old_ids, new_ids):
+        ids = np.intersect1d(old_ids, new_ids) if n is None else np.union1d(old_ids, new_ids)
+        old_states, new_states = _spread(old_ids, old_states, ids), _spread(new_ids, new_states, ids)
+    else:
+        ids = old_ids
+    missing = 0 if n is None else n - len(ids)
+    if missing < 0 or len(ids) + missing == 0:
+        return None
+    if missing:
+        ids = np.concatenate([np.arange(-missing, 0), ids])
+        unknown = np.full(missing, State.NOT_RUN, dtype=np.int8)
+        old_states, new_states = np.concatenate([unknown, old_states]), np.concatenate([unknown, new_states])
+    return _paired(ids, old_states, new_states)
+
+
+def _paired(ids: NDArray[np.int64], old_states: NDArray[np.int8], new_states: NDArray[np.int8]) -> PairedOutcomes:
+    was, now = old_states == State.ROBUST, new_states == State.ROBUST
+    old_open, new_open = _open(old_states), _open(new_states)
+    judged = ~(old_open | new_open)
+    unjudged = len(ids) - int(np.count_nonzero(judged))
+    worst = now.astype(np.float64) - (was | old_open)
+    lost, gained = ids[was & ~now & judged], ids[~was & now & judged]
+    return PairedOutcomes(
+        ids,
+        worst,
+        (now | new_open).astype(np.float64) - was if unjudged else worst,
+        unjudged,
+        int(np.count_nonzero(was & now)),
+        int(np.count_nonzero(judged & ~was & ~now)),
+        tuple(lost.tolist()),
+        tuple(gained.tolist()),
+    )
+
+
+def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedOutcomes | None:
+    """Pair the losses of two complete records of language modelling; arguments and result as above."""
+    ids, old_at, new_at = np.intersect1d(old.ids, new.ids, assume_unique=True, return_indices=True)
+    if not len(ids) or (n is not None and len(ids) != n):
+        return None
+    differences = new.token_losses[new_at] - old.token_losses[old_at]
+    return PairedOutcomes(ids.astype(np.int64), differences, differences)
+
+
+def _states(record: Record | None) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    if record is None:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
+    ids = record.ids.astype(np.int64)
+    if (np.diff(ids) > 0).all():
+        return ids, record.states
+    order = np.argsort(ids, kind="stable")
+    return ids[order], record.states[order]
+
+
+def _spread(ids: NDArray[np.int64], states: NDArray[np.int8], onto: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The states of the samples ``onto``; those that are not among ``ids`` were not run."""
+    found = np.full(len(onto), State.NOT_RUN, dtype=np.int8)
+    known = np.isin(onto, ids, assume_unique=True)
+    found[known] = states[np.searchsorted(ids, onto[known])]
+    return found
+
+
+def _open(states: NDArray[Any]) -> NDArray[np.bool_]:
+    opened: NDArray[np.bool_] = (states == State.ERRORED) | (states == State.NOT_RUN)
+    return opened

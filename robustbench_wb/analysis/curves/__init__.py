@@ -1,0 +1,1 @@
+"""Accuracy against strength, length and attack budget; corruption errors."""

@@ -1,0 +1,180 @@
+"""Accuracy against strength: the area under the curve, the strength at which it breaks down; how a trigger fares."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.analysis.row_order import strength_order
+from robustbench_wb.records.record import Record, State
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.spec import Spec
+from robustbench_wb.stats.intervals import bootstrap_interval, wilson
+from robustbench_wb.stressors.catalogue import STRESSORS
+
+CLEAN = "clean"
+"""The stressor whose row stands at strength 0."""
+
+_TIE = 1e-9
+"""Accuracies that differ by less are equal: they are counts over samples, and the rest is rounding."""
+
+
+class TriggerSuccess(Spec):
+    """How often a planted trigger is obeyed by samples of other classes."""
+
+    strength: str
+    share: float
+    low: float | None
+    high: float | None
+    """Ends of the 95 % Wilson interval; None where the record is not in the store."""
+
+
+class StrengthCurve(Spec):
+    """One subject under one stressor, strength by strength."""
+
+    rows: tuple[ScoreRow, ...]
+    """Ascending; the first is the clean one, unless the ladder has a strength 0 of its own."""
+    strengths: tuple[float, ...]
+    """Of each row."""
+    area: float | None = None
+    """Area under the accuracies over the largest strength, in [0, 1]: the mean accuracy if all strengths up to that one
+    are alike likely. None where a row is missing or failed."""
+    low: float | None = None
+    high: float | None = None
+    """Ends of its 95 % percentile bootstrap interval over test samples; None where a record is not in the store. What
+    another training would give is not in it."""
+    threshold: float | None = None
+    """Accuracy halfway between the clean one and that of guessing, 1 / classes. None where that is not known, a row
+    failed, or the clean one is no better than guessing."""
+    breakdown: float | None = None
+    """Smallest strength at which the accuracy, linear between the rows, is down at the threshold; None: it never is."""
+    success: tuple[TriggerSuccess, ...] = ()
+
+    @property
+    def stressor(self) -> str:
+        """What all rows but the clean one share."""
+        return self.rows[-1].stressor
+
+    @property
+    def failed(self) -> tuple[ScoreRow, ...]:
+        """The rows without a number."""
+        return tuple(row for row in self.rows if row.status == "error")
+
+
+def strength_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[StrengthCurve]:
+    """A curve for every ladder of accuracies, in the order of their first rows.
+
+    A ladder is what one subject has under one stressor in one panel, where the strengths are numbers. Samples that are
+    missing count as wrong, as in every accuracy.
+
+    Args:
+        rows: of any subjects and stressors.
+        records: by key; those that are lacking cost intervals, no more.
+    """
+    cleans: dict[tuple[object, ...], ScoreRow] = {}
+    ladders: dict[tuple[object, ...], list[ScoreRow]] = {}
+    for row in rows:
+        if row.metric == "accuracy" and row.stressor == CLEAN:
+            cleans[row.panel, row.subject] = row
+        elif row.metric == "accuracy" and strength_order(row.strength)[0] == 1 and not of_length(row):
+            ladders.setdefault((row.panel, row.subject, row.stressor), []).append(row)
+    found = []
+    for (panel, subject, _), members in ladders.items():
+        rungs, clean = sorted(members, key=lambda row: strength_order(row.strength)), cleans.get((panel, subject))
+        found.append(_curve(rungs if _value(rungs[0]) == 0 or clean is None else [clean, *rungs], records))
+    return found
+
+
+def of_length(row: ScoreRow) -> bool:
+    """Whether the strength of a row is a length, which need not lower accuracy (see ``length_curves``)."""
+    name = row.signature.split(";")[0]
+    return name in STRESSORS and STRESSORS.get(name).axis == "length"
+
+
+def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> StrengthCurve:
+    strengths = np.array([_value(row) for row in rows])
+    curve = StrengthCurve(rows=tuple(rows), strengths=tuple(strengths.tolist()), success=_successes(rows, records))
+    if strengths[0] > 0 or strengths[-1] == 0 or curve.failed:
+        return curve
+    accuracies = np.array([row.accuracy for row in rows], np.float64)
+    weights = trapezoid_weights(strengths)
+    correct = _correct(rows, records)
+    ends = bootstrap_interval(correct @ weights) if correct is not None else None
+    threshold = _threshold(rows[0])
+    numbers = {
+        "area": float(accuracies @ weights),
+        "low": ends.low if ends else None,
+        "high": ends.high if ends else None,
+        "threshold": threshold,
+        "breakdown": None if threshold is None else breakdown(strengths, accuracies, threshold),
+    }
+    return curve.model_copy(update=numbers)
+
+
+def trapezoid_weights(strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each value counts in the area under straight lines between them, over the largest strength.
+
+    Args:
+        strengths: (k,) ascending, from 0 to more than 0.
+
+    Returns:
+        (k,) weights; they add up to 1.
+    """
+    steps = np.diff(strengths) / (2 * strengths[-1])
+    weights: NDArray[np.float64] = np.append(steps, 0) + np.append(0, steps)
+    return weights
+
+
+def breakdown(strengths: NDArray[np.float64], accuracies: NDArray[np.float64], threshold: float) -> float | None:
+    """The smallest strength at which straight lines between the accuracies come down to the threshold and below.
+
+    Args:
+        strengths: (k,) ascending.
+        accuracies: (k,), the first above the threshold.
+        threshold: an accuracy.
+
+    Returns:
+        The strength; None where no accuracy is below the threshold.
+    """
+    below = np.flatnonzero(accuracies < threshold - _TIE)
+    if not len(below):
+        return None
+    end = int(below[0])
+    (x0, x1), (y0, y1) = strengths[end - 1 : end + 1], accuracies[end - 1 : end + 1]
+    return float(x0 + (x1 - x0) * max(0.0, y0 - threshold) / (y0 - y1))
+
+
+def aligned(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Record] | None:
+    """The records of the rows, if all are there and hold the same samples."""
+    found = [records[row.key] for row in rows if row.key in records]
+    whole = len(found) == len(list(rows)) and all(np.array_equal(record.ids, found[0].ids) for record in found)
+    return found if whole and len(found[0].ids) else None
+
+
+def _correct(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> NDArray[np.float64] | None:
+    """1 where a sample is right, (n, rows): the same samples in every column."""
+    found = aligned(rows, records)
+    return None if found is None else np.stack([record.states == State.ROBUST for record in found], 1).astype(float)
+
+
+def _value(row: ScoreRow) -> float:
+    return float(Fraction(row.strength or 0))
+
+
+def _threshold(clean: ScoreRow) -> float | None:
+    guess = 1 / clean.classes if clean.classes else None
+    accuracy = clean.accuracy or 0.0
+    return None if guess is None or accuracy <= guess else (accuracy + guess) / 2
+
+
+def _successes(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> tuple[TriggerSuccess, ...]:
+    found = []
+    for row in rows:
+        if row.obeyed is None:
+            continue
+        record = records.get(row.key)
+        ends = wilson(int(record.evidence["hit"]), int(record.evidence["aimed"])) if record is not None else None
+        low, high = ends or (None, None)
+        found.append(TriggerSuccess(strength=row.strength, share=row.obeyed, low=low, high=high))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Leaderboards: ranks of models with simultaneous intervals, one ranking per panel."""

@@ -1,0 +1,1 @@
+"""Verification of stored tables: columns recomputed from records."""

@@ -1,0 +1,31 @@
+"""The check of claims as plain Python: what the command does, without parsing and printing."""
+
+from robustbench_wb.analysis.claims.claims_result import ClaimsResult
+from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_of
+from robustbench_wb.analysis.claims.row_selection import select_rows
+from robustbench_wb.analysis.claims.sentence import read_claims
+from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
+
+
+def check_claims(file: str, version: str = "latest", results: str = "results", *, strict: bool = False) -> ClaimsResult:
+    """Check every sentence of a file.
+
+    Args:
+        file: TOML; see :func:`robustbench_wb.analysis.claims.sentence.read_claims`.
+        version: table that the sentences are about; see :func:`robustbench_wb.store.loaded_table.load_table`.
+        results: where versions without a place are, and the records of files.
+        strict: whether what is undecided fails.
+
+    Raises:
+        UsageError: the file or a sentence cannot be read, or could mean several things.
+        StoreError: a side cannot be read.
+    """
+    sentences = read_claims(file)
+    main = load_table(version, results)
+    named = {name.side for one in sentences.claims for name in (one.subject, one.than) if name is not None}
+    sides: dict[str | None, LoadedTable] = {None: main} | {
+        name: load_table(name, results) for name in named if name is not None
+    }
+    chosen = select_rows(sentences, {name: side.rows for name, side in sides.items()})
+    records = find_records(sides.values(), records_of(chosen), results)
+    return decide_claims(chosen, records, strict=strict, file=file, version=main.name)

@@ -1,0 +1,87 @@
+"""What a report is made of, gathered from the store."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
+from robustbench_wb.analysis.curves.length_curves import length_curves
+from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.api.compare import compare_sides
+from robustbench_wb.engine.perturbed_samples import remake_samples
+from robustbench_wb.errors import HarnessError
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.records.record import Record
+from robustbench_wb.report.html.gallery import Choice, Gallery, choices, gallery_of
+from robustbench_wb.report.html.page import Contents
+from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
+from robustbench_wb.store.origins import requests_of
+from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.task import Dataset
+
+
+def report(
+    version: str = "latest",
+    results: str = "results",
+    *,
+    against: str | None = None,
+    gallery: bool = False,
+    data_dir: str | None = None,
+    progress: Progress | None = None,
+) -> Contents:
+    """Everything that a page shows of one table.
+
+    Args:
+        version: a version, ``PLACE:VERSION``, a results folder, or a file of ``leaderboard``; see
+            :func:`robustbench_wb.store.loaded_table.load_table`.
+        results: where versions without a place, and the records of files, are.
+        against: an earlier table, named likewise, to compare with.
+        gallery: whether to show samples that fell. Their tasks are loaded, from ``data_dir`` where they are there, and
+            the samples are stressed again: subjects come from the cache, or are trained again.
+        data_dir: a local mirror in hub layout.
+        progress: told what is measured again.
+
+    Raises:
+        StoreError: there is no such version, folder or file.
+    """
+    side = load_table(version, results)
+    records = find_records((side,), [row.key for row in side.rows if row.key], results)
+    return Contents(
+        name=side.name,
+        rows=side.rows,
+        version=side.version,
+        provenance=_provenance(side),
+        curves=strength_curves(side.rows, records),
+        lengths=length_curves(side.rows, records),
+        errors=corruption_errors(side.rows, records),
+        comparison=None if against is None else compare_sides(load_table(against, results), side, results),
+        gallery=_gallery(side, records, data_dir, progress or Silent()) if gallery else (),
+    )
+
+
+def _provenance(side: LoadedTable) -> dict[str, object]:
+    if side.version is None:
+        return {}
+    info = ScoreTable(side.location).info(side.version)
+    return {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
+
+
+def _gallery(
+    side: LoadedTable, records: Mapping[str, Record], data_dir: str | None, progress: Progress
+) -> list[Gallery]:
+    """Samples that fell, stressed again: what a stressor made of them is not kept."""
+
+    @cache
+    def load(label: str) -> Dataset | str:
+        name = label.removesuffix("-validation")
+        try:
+            dataset = find_task(name).load(data_dir)
+            return dataset if name == label else dataset.on_validation()
+        except HarnessError as error:
+            return f"the samples cannot be had: {error}"
+
+    chosen = choices(side.rows, records, load)
+    wanted = [one for choice in chosen if isinstance(choice, Choice) for one in choice.wanted]
+    requests = [request.model_copy(update={"data_dir": data_dir}) for request in requests_of(side)]
+    sight = remake_samples(requests, wanted, progress)
+    return [choice if isinstance(choice, Gallery) else gallery_of(choice, sight) for choice in chosen]

@@ -1,0 +1,130 @@
+"""``verify`` as plain Python: what the command does, without parsing and printing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from robustbench_wb.analysis.verify.recompute import TRAINED, record_of
+from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
+from robustbench_wb.analysis.verify.verify_table import RecordSources, wanted
+from robustbench_wb.analysis.verify.verify_table import verify_table as look_through
+from robustbench_wb.engine.credibility.regrade import regrade
+from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
+from robustbench_wb.errors import StoreError, UsageError
+from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.records.credibility import Credibility
+from robustbench_wb.records.perturbed_sample import SampleSelection
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.rng import permutation
+from robustbench_wb.store.loaded_table import LoadedTable, load_table
+from robustbench_wb.store.origins import requests_of
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.retrained import Retrained
+
+LOSS_TOLERANCE: Final = 1e-3
+"""How far the loss of a sample may differ, in nats or of its size: batches of another size round differently, and an
+attack goes on from what was rounded."""
+
+
+def verify(
+    side: str = "latest", results: str = "results", *, rerun: int = 0, seed: int = 0, progress: Progress | None = None
+) -> VerifyResult:
+    """Recompute every number of a table from the stored outcomes, and measure some samples again.
+
+    Args:
+        side: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of ``leaderboard``; see
+            :func:`robustbench_wb.store.loaded_table.load_table`.
+        results: where versions without a place, and the records of files, are.
+        rerun: samples that are drawn over all cells with a record, to be measured again.
+        seed: of that drawing.
+        progress: told what is measured again.
+
+    Raises:
+        StoreError: there is no such version, folder or file, or it cannot be read.
+        UsageError: ``rerun`` or ``seed`` is below 0.
+    """
+    if rerun < 0 or seed < 0:
+        raise UsageError("--rerun and --seed are 0 or more")
+    table = load_table(side, results)
+    keys = wanted(table.rows)
+    records: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for location in dict.fromkeys((table.location, results)):
+        found, broken = RecordStore(location).examine([key for key in keys if key not in records])
+        records |= found
+        damaged |= broken
+    kept = {key: record for key, record in table.records.items() if key not in records}
+
+    def graded(members: Sequence[Record]) -> Mapping[str, Credibility]:
+        return regrade(members, lambda keys: RecordStore(table.location).examine(keys)[0])
+
+    sources = RecordSources(
+        records={**kept, **records},
+        damaged={key: reason for key, reason in damaged.items() if key not in records},
+        partial=frozenset(kept),
+        describe=_describe,
+        regrade=graded,
+        others=lambda: _others(table),
+    )
+    verification = look_through(table.name, table.rows, sources)
+    if rerun == 0:
+        return verification
+    requests = requests_of(table)
+    drawn = draw(table.rows, [record_of(row, sources.records) for row in table.rows], rerun, seed)
+    outcomes = remeasure(requests, [one for _, one in drawn], progress or Silent())
+    return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
+
+
+def draw(
+    rows: Sequence[ScoreRow], records: Sequence[Record | None], count: int, seed: int
+) -> list[tuple[int, SampleSelection]]:
+    """So many samples, all cells' samples being equally likely, each at most once; by the index of their row.
+
+    All of them where there are fewer. Of two rows of one cell, the first counts.
+    """
+    known = {row.slot: index for index, row in reversed(list(enumerate(rows))) if records[index] is not None}
+    members = [(index, record) for index in sorted(known.values()) if (record := records[index]) is not None]
+    ends = np.cumsum([len(record.ids) for _, record in members])
+    total = int(ends[-1]) if members else 0
+    drawn = np.sort(permutation(total, seed, "rerun-samples")[:count].numpy()) if total else np.empty(0, np.int64)
+    places = np.searchsorted(ends, drawn, side="right")
+    found = []
+    for place in dict.fromkeys(places.tolist()):
+        index, record = members[place]
+        chosen = drawn[places == place] - (ends[place] - len(record.ids))
+        found.append((index, SampleSelection(rows[index].slot, record, np.sort(record.ids[chosen]))))
+    return found
+
+
+def _compared(
+    table: LoadedTable, drawn: Sequence[tuple[int, SampleSelection]], outcomes: Remeasured
+) -> Iterator[RemeasuredCells]:
+    for index, one in drawn:
+        known = RemeasuredCells(number=index + 1, row=table.rows[index], ids=tuple(one.ids.tolist()))
+        if one.slot in outcomes.made:
+            yield known.model_copy(update=unlike(one.record, outcomes.made[one.slot], LOSS_TOLERANCE))
+        else:
+            yield known.model_copy(update={"reason": outcomes.refused[one.slot]})
+
+
+def _describe(signature: str) -> dict[str, str]:
+    stressor = parse_stressor(signature)
+    columns = {"stressor": stressor.label, "strength": stressor.strength, "protocol": stressor.protocol}
+    return {**columns, TRAINED: ""} if isinstance(stressor, Retrained) else columns
+
+
+def _others(side: LoadedTable) -> list[ScoreRow]:
+    """Rows of every version where the side's records are, its own version left out; none where there is no table."""
+    table = ScoreTable(side.location)
+    rows: list[ScoreRow] = []
+    try:
+        for info in reversed(table.versions()):
+            if info.number != side.version:
+                rows += table.rows(info.number)
+    except StoreError:
+        pass
+    return list(dict.fromkeys(rows))

@@ -1,0 +1,81 @@
+"""Looking into the layers while a cell is measured: what it perturbed is there then, and only then."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.folders import cache_folder, write_atomic
+from robustbench_wb.layers.table import MEASURES, LayerTable, join
+from robustbench_wb.layers.walk import measure_layers
+from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.source import code_digest
+from robustbench_wb.spec import digest
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+
+LAYER_BATCH = 64
+"""Largest batch: attention matrices are written out, and noise is drawn in float64."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class LayerObserver:
+    """Measures the layers of each shard of a cell. A failure is logged and leaves a gap: it never fails the cell."""
+
+    parts: list[LayerTable] = field(default_factory=list)
+    failed: bool = False
+
+    def __call__(self, job: SampleBatch, stressed: PerturbedBatch) -> float:
+        """Measure; the seconds that it took."""
+        started = time.perf_counter()
+        if isinstance(job.model, Transformer) and not self.failed:
+            batch = min(job.batch, LAYER_BATCH)
+            try:
+                with one_line("layers"):
+                    refuse_vectors(stressed)
+                    self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, job.seed, batch))
+            except MeasurementError as error:
+                _log.warning("%s", error)
+                self.failed = True
+        return time.perf_counter() - started
+
+    @property
+    def table(self) -> LayerTable | None:
+        """The layers of all samples that the cell tried; None when there is none, or they could not be measured."""
+        return join(self.parts) if self.parts and not self.failed else None
+
+
+def refuse_vectors(stressed: PerturbedBatch) -> None:
+    """The walk through the layers begins at token ids.
+
+    Raises:
+        MeasurementError: other word vectors than those of the ids were perturbed.
+    """
+    if stressed.vectors is not None:
+        raise MeasurementError("layers are not measured under perturbed word vectors, which have no token ids")
+
+
+def find_layers(key: str) -> LayerTable | None:
+    """The layers of the record of that key, from the cache; None when they are not there, or not whole."""
+    try:
+        arrays = load_file(_path(key))
+        return LayerTable(arrays["ids"], {name: arrays[name] for name in MEASURES})
+    except (FileNotFoundError, SafetensorError, KeyError):
+        return None
+
+
+def keep_layers(key: str, table: LayerTable) -> None:
+    """Keep them in the cache: a reused record has no perturbed inputs any more, and an attack is dear."""
+    arrays = {"ids": table.ids, **{name: np.ascontiguousarray(table.values[name]) for name in MEASURES}}
+    write_atomic(_path(key), lambda path: save_file(arrays, path))
+
+
+def _path(key: str) -> Path:
+    # The record's key knows all that the perturbed inputs depend on; the code of the measures is the rest.
+    name = digest({"record": key, "code": code_digest("robustbench_wb.layers.walk")})
+    return cache_folder("layers") / f"{name}.safetensors"

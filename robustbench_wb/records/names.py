@@ -1,0 +1,84 @@
+"""Names of evaluations: variant, cell, row label, and the slot of a row in a table."""
+
+from typing import Literal, Protocol, cast
+
+Metric = Literal["accuracy", "perplexity"]
+"""Metric of a cell: share of correct samples, or exponential of their mean loss."""
+
+Slot = tuple[str, str, str, str, str, str, str, str, int]
+"""Values that identify a row of a table; a later measurement of the same slot replaces the row."""
+SLOT: tuple[str, ...] = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
+"""Fields of a :data:`Slot`, in order."""
+
+SHORTCUT = "shortcut:"
+"""Prefix of the variant name of a shortcut baseline."""
+
+
+class NamedVariant(Protocol):
+    """Fields that name a variant: its registered name, and its size, which is empty for models from outside."""
+
+    @property
+    def variant(self) -> str:
+        """Registered name or signature of the model."""
+
+    @property
+    def size(self) -> str:
+        """Size of a registered variant, like ``nano``; empty for other models."""
+
+
+class NamedCell(NamedVariant, Protocol):
+    """Fields that name an evaluation: those of :data:`SLOT`. Cells and rows of a score table have them."""
+
+    @property
+    def task(self) -> str:
+        """Name of the data, like ``digits``."""
+
+    @property
+    def recipe(self) -> str:
+        """Training configuration."""
+
+    @property
+    def scale(self) -> str:
+        """Scale of the suite: ``smoke``, ``small`` or ``full``."""
+
+    @property
+    def suite(self) -> str:
+        """Name of the suite."""
+
+    @property
+    def stressor(self) -> str:
+        """Name of the attack or corruption without numbers."""
+
+    @property
+    def strength(self) -> str:
+        """Strength as exact text, like ``8/255``."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+
+
+def variant_name(named: NamedVariant) -> str:
+    """Name of a variant with its size, like ``vit-nano``; without a size the bare name."""
+    return f"{named.variant}-{named.size}" if named.size else named.variant
+
+
+def cell_name(stressor: str, strength: str) -> str:
+    """Name of an attack or corruption at a strength, like ``pgd-linf@8/255``; without a strength the bare name."""
+    return f"{stressor}@{strength}" if strength else stressor
+
+
+def subject_label(named: NamedCell) -> str:
+    """Name of the evaluated model and task, like ``digits smoke adversarial: vit-nano standard seed 0``."""
+    subject = " ".join(part for part in (variant_name(named), named.recipe, f"seed {named.seed}") if part)
+    return f"{named.task} {named.scale} {named.suite}: {subject}"
+
+
+def label(named: NamedCell) -> str:
+    """Name of an evaluation, like ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+    return f"{subject_label(named)}, {cell_name(named.stressor, named.strength)}"
+
+
+def slot(named: NamedCell) -> Slot:
+    """Slot of an evaluation: the values of the fields in :data:`SLOT`."""
+    return cast("Slot", tuple(getattr(named, name) for name in SLOT))

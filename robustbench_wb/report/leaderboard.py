@@ -1,0 +1,128 @@
+"""Rankings as text: who is best and how sure that is, what it costs, and what to cite."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
+from robustbench_wb.records.names import variant_name
+from robustbench_wb.report.scores import panel_title, perplexity_text
+from robustbench_wb.report.text import Column, TextBlock, narrowed
+
+_COLUMNS: Final = (
+    Column("rank"),
+    Column("group"),
+    Column("variant"),
+    Column("score", "right"),
+    Column("clean", "right"),
+    Column("worst", "right"),
+    Column("in cell"),
+    Column("grade"),
+    Column("cells", "right"),
+    Column("n", "right"),
+)
+_DISPENSABLE: Final = ("n", "clean", "in cell", "cells", "group")
+_COSTS: Final = (
+    Column("variant"),
+    Column("parameters", "right"),
+    Column("operations", "right"),
+    Column("memory", "right"),
+    Column("training", "right"),
+    Column("forwards", "right"),
+    Column("backwards", "right"),
+)
+_PREFIXES: Final = ("", "k", "M", "G", "T", "P")
+
+
+def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -> list[TextBlock]:
+    """Per panel the ranking, then the costs of its subjects with their signatures.
+
+    Args:
+        rankings: of one table.
+        width: columns to stay within, by leaving out the less important ones; None keeps all.
+    """
+    blocks: list[TextBlock] = []
+    for ranking in rankings:
+        names = line_names(ranking)
+        blocks += [_ranks(ranking, names, width), _costs(ranking, names)]
+    return blocks
+
+
+def ranking_title(ranking: PanelRanking) -> str:
+    """Task, scale, protocol where it is a special one, what the numbers are, and the suite."""
+    panel = (ranking.task, ranking.scale, ranking.suite, ranking.suite_version, ranking.metric, ranking.protocol)
+    return f"{panel_title(panel)}, suite {ranking.suite} v{ranking.suite_version}"
+
+
+def line_names(ranking: PanelRanking) -> list[str]:
+    """The name of each line: the recipe and the seed are shown where they vary."""
+    recipes = len({line.recipe for line in ranking.lines if line.recipe}) > 1
+    seeds = len({line.seed for line in ranking.lines}) > 1
+    return [_name(line, recipes, seeds) for line in ranking.lines]
+
+
+def _name(line: RankedModel, recipe: bool, seed: bool) -> str:
+    parts = [variant_name(line)]
+    parts += [line.recipe] if recipe and line.recipe else []
+    return " ".join([*parts, f"seed {line.seed}"] if seed else parts)
+
+
+def _ranks(ranking: PanelRanking, names: Sequence[str], width: int | None) -> TextBlock:
+    rows = tuple(_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True))
+    notes, styles = tuple(_notes(ranking, names)), {"F": "red", "C": "yellow"}
+    block = TextBlock(f"{ranking_title(ranking)}: ranking", _COLUMNS, rows, notes, styles)
+    return narrowed(block, width, _DISPENSABLE)
+
+
+def _row(ranking: PanelRanking, line: RankedModel, name: str) -> tuple[str, ...]:
+    rank = f"{line.rank}" if line.rank_low is None else f"{line.rank} [{line.rank_low}, {line.rank_high}]"
+    count = f"{line.cells}" if line.counted == line.cells else f"{line.counted} of {line.cells}"
+    clean, worst = (_value(ranking, value) for value in (line.clean, line.worst))
+    n = " ".join(map(str, line.n))
+    return rank, line.group, name, _score(ranking, line), clean, worst, line.worst_cell, line.grade, count, n
+
+
+def _score(ranking: PanelRanking, line: RankedModel) -> str:
+    value = _value(ranking, line.score)
+    if line.low is None:
+        return value
+    return f"{value} [{_value(ranking, line.low)}, {_value(ranking, line.high) or 'inf'}]"
+
+
+def _value(ranking: PanelRanking, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" if ranking.metric == "accuracy" else perplexity_text(value)
+
+
+def _notes(ranking: PanelRanking, names: Sequence[str]) -> Iterable[str]:
+    yield f"rank [interval]: all together cover with 95 % confidence; {ranking.tests} paired tests, by Holm"
+    yield "subjects that share a letter are not told apart; their order is that of their scores"
+    if ranking.metric == "accuracy":
+        yield "score: mean accuracy over all cells; one that is missing, failed or graded F counts as 0"
+    else:
+        yield "score: geometric mean perplexity over all cells, lower is better; without one of them there is none"
+    reasons: dict[str, list[str]] = {}
+    for line, name in zip(ranking.lines, names, strict=True):
+        if line.reason:
+            reasons.setdefault(line.reason, []).append(name)
+    for reason, found in reasons.items():
+        yield f"no intervals for {', '.join(found)}: {reason}"
+
+
+def _costs(ranking: PanelRanking, names: Sequence[str]) -> TextBlock:
+    rows, notes = [], ["operations of one answer, memory of one input gradient, passes per sample of a cell (mean)"]
+    for line, name in zip(ranking.lines, names, strict=True):
+        operations = _scaled(line.flops, "") if line.flops else ""
+        memory = _scaled(line.peak_memory, "B") if line.peak_memory else ""
+        passes = (f"{line.forwards:.1f}", f"{line.backwards:.1f}")
+        rows.append((name, f"{line.parameters:,}", operations, memory, f"{line.train_seconds:.1f} s", *passes))
+        notes.append(f"{name}: {line.signature}")
+    return TextBlock("What it costs", _COSTS, tuple(rows), tuple(notes))
+
+
+def _scaled(value: float, unit: str) -> str:
+    """Three digits and a prefix of powers of 1,000: ``6.99 M``, ``1.02 MB``."""
+    at = 0
+    while float(f"{value:.3g}") >= 1000 and at < len(_PREFIXES) - 1:
+        value, at = value / 1000, at + 1
+    return f"{value:.3g} {_PREFIXES[at]}{unit}".rstrip()

@@ -1,0 +1,112 @@
+"""One side of a comparison: a version of the score table, a results folder, or a table written to a file."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
+from robustbench_wb.store.baseline import SUFFIX, read_baseline
+from robustbench_wb.store.location import is_url
+from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
+from robustbench_wb.store.scores import VERSION, ScoreTable
+
+_PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
+_QUOTED: Final = re.compile(r"'[=+\-@\t\r]")
+
+
+@dataclass(frozen=True)
+class LoadedTable:
+    """Rows, and where their records are."""
+
+    name: str
+    """Like ``v3``, ``other/results:v2`` or ``board.csv``; a version by its number, whatever it was called."""
+    rows: list[ScoreRow]
+    location: str
+    version: int | None = None
+    """Number of the version; None for a file."""
+    records: Mapping[str, Record] = field(default_factory=dict, repr=False)
+    """By key, those that a baseline file holds itself."""
+    pinned: Sequence[ScoreRow] = ()
+    """Of a baseline that was promoted: the rows of its pinned ancestor."""
+
+
+def load_table(reference: str, results: str) -> LoadedTable:
+    """Read what ``reference`` names.
+
+    Args:
+        reference: ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its latest
+            version), a folder or URL; a baseline file; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote,
+            whose records are those of the results.
+        results: where the results live.
+
+    Raises:
+        StoreError: there is no such version, folder or file, or it cannot be read.
+    """
+    if re.fullmatch(VERSION, reference):
+        return _version(results, reference, "")
+    if not is_url(reference) and reference.endswith(SUFFIX):
+        kept = read_baseline(Path(reference))
+        return LoadedTable(reference, list(kept.rows), results, records=kept.records, pinned=kept.pinned)
+    if not is_url(reference) and reference.lower().endswith((".csv", ".json")):
+        return LoadedTable(reference, _read_file(Path(reference)), results)
+    placed = _PLACED.fullmatch(reference)
+    place, version = (placed["place"], placed["version"]) if placed else (reference, "HEAD")
+    if not is_url(place) and not Path(place).expanduser().is_dir():
+        known = f"version like v3 or HEAD~1, no results folder and no {SUFFIX}, .csv or .json file of a table"
+        raise StoreError(f"{reference!r} is no {known}")
+    return _version(place, version, f"{place}:")
+
+
+def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str) -> dict[str, Record]:
+    """The records of ``keys``: those that the sides hold themselves, or else those where the sides and the results are.
+
+    Raises:
+        StoreError: a store is unreadable.
+    """
+    members, wanted = list(sides), set(keys)
+    found = {key: record for side in members for key, record in side.records.items() if key in wanted}
+    for location in dict.fromkeys((*(side.location for side in members), results)):
+        found |= RecordStore(location).find(sorted(wanted - found.keys()))
+    return found
+
+
+def _version(location: str, version: str, prefix: str) -> LoadedTable:
+    table = ScoreTable(location)
+    number = table.version(version)
+    return LoadedTable(f"{prefix}v{number}", table.rows(number), location, number)
+
+
+def _read_file(path: Path) -> list[ScoreRow]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise StoreError(f"{str(path)!r} cannot be read: {reason}") from error
+    try:
+        entries = _json_rows(text, repr(str(path))) if path.suffix.lower() == ".json" else _csv_rows(text)
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise StoreError(f"{str(path)!r} is no table that `leaderboard` wrote") from error
+    return read_rows(entries, f"the rows of {str(path)!r}")
+
+
+def _json_rows(text: str, where: str) -> list[Any]:
+    content = json.loads(text)
+    rows = list(content["rows"])
+    refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
+    return rows
+
+
+def _csv_rows(text: str) -> list[dict[str, str]]:
+    # What a spreadsheet would run as a formula was written with an apostrophe before it.
+    return [
+        {name: value[1:] if _QUOTED.match(value) else value for name, value in line.items()}
+        for line in csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    ]
