@@ -102,10 +102,12 @@ def test_git_state_only_of_a_folder_that_git_tracks(tmp_path: Path, monkeypatch:
     assert git_state(package) is None
 
 
-def test_none_of_the_three_rooms_imports_torch_and_stats_not_even_delta() -> None:
+def test_what_reads_results_imports_no_torch_and_only_the_store_imports_delta() -> None:
     rooms = {
-        "store": ["location", "provenance", "records", "rows", "scores"],
-        "stats": ["compare", "intervals", "paired", "score"],
+        "records": ["names", "record", "score_row"],
+        "store": ["location", "provenance", "records", "scores"],
+        "stats": ["intervals", "paired"],
+        "analysis": ["compare.compare_tables", "score"],
         "report": ["comparison", "csv", "json", "scores", "text"],
     }
     for room, modules in rooms.items():
