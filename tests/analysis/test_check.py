@@ -23,7 +23,7 @@ from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import p_beyond
-from tests.stats.test_gate import brute
+from tests.analysis.test_gate import brute
 from tests.store.make import record, row, scored, states, text_row
 
 
