@@ -1,0 +1,143 @@
+"""Style that syntax trees can show: keyword arguments, one meaning per name, docstrings that stand alone."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import robustbench_wb
+
+ROOT = Path(robustbench_wb.__file__).parent
+PACKAGE = ROOT.name
+MOST_POSITIONAL = 3
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+LEANING = re.compile(r"(Of|Those|That|The same|So the|It|Its|Them|Whom|What it|Which|And|But|Nothing|None)\b")
+"""First words of a docstring that is understood only with its neighbour."""
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Syntax tree of each module of the package, by its name."""
+    paths = sorted(ROOT.rglob("*.py"))
+    names = [".".join((PACKAGE, *path.relative_to(ROOT).with_suffix("").parts)) for path in paths]
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)}
+
+
+@cache
+def definitions() -> dict[str, dict[str, Definition]]:
+    """Functions and classes at the top level of each module."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {
+        module: {node.name: node for node in tree.body if isinstance(node, kinds)} for module, tree in trees().items()
+    }
+
+
+def imported(tree: ast.Module) -> dict[str, Definition]:
+    """What a module imports from the package, by the name that it is bound to."""
+    found: dict[str, Definition] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in definitions():
+            own = definitions()[node.module]
+            found |= {alias.asname or alias.name: own[alias.name] for alias in node.names if alias.name in own}
+    return found
+
+
+def methods(tree: ast.Module) -> dict[str, Definition]:
+    """Methods of the classes of a module, by name."""
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {node.name: node for owner in classes for node in owner.body if isinstance(node, ast.FunctionDef)}
+
+
+def own_calls(module: str) -> Iterator[tuple[ast.Call, Definition]]:
+    """Calls of the package's own functions, classes and methods in a module, each with what is called."""
+    tree = trees()[module]
+    plain = definitions()[module] | imported(tree)
+    through_self = methods(tree)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in plain:
+            yield node, plain[node.func.id]
+        elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            if node.func.value.id in ("self", "cls") and node.func.attr in through_self:
+                yield node, through_self[node.func.attr]
+
+
+def takes_any_number(called: Definition) -> bool:
+    """Whether a function takes ``*args``; a class does if its constructor does."""
+    if isinstance(called, ast.ClassDef):
+        return any(node.name == "__init__" and takes_any_number(node) for node in called.body if is_function(node))
+    return called.args.vararg is not None
+
+
+def is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef)
+
+
+def test_own_functions_are_called_with_at_most_three_positional_arguments() -> None:
+    long = [
+        f"{module}:{call.lineno} {ast.unparse(call.func)} has {len(call.args)} positional arguments"
+        for module in trees()
+        for call, called in own_calls(module)
+        if len(call.args) > MOST_POSITIONAL and not takes_any_number(called)
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_no_starred_tuple_hides_an_argument_list() -> None:
+    hidden = [
+        f"{module}:{call.lineno} {ast.unparse(call.func)}"
+        for module in trees()
+        for call, called in own_calls(module)
+        if any(isinstance(argument, ast.Starred) for argument in call.args) and not takes_any_number(called)
+    ]
+    assert not hidden, "\n".join(hidden)
+
+
+def test_data_classes_of_more_than_three_fields_are_built_by_keyword() -> None:
+    positional = []
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)]
+                for decorator in node.decorator_list:
+                    text = ast.unparse(decorator)
+                    if text.startswith("dataclass") and len(fields) > MOST_POSITIONAL and "kw_only=True" not in text:
+                        positional.append(f"{module}:{node.lineno} {node.name}")
+    assert not positional, "\n".join(positional)
+
+
+def test_a_public_class_name_has_one_meaning() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module)
+    twice = {name: modules for name, modules in places.items() if len(modules) > 1}
+    assert not twice
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Docstrings of modules, classes, functions and attributes, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | Definition):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text
+            for before, after in zip(node.body, node.body[1:], strict=False):
+                if isinstance(before, ast.AnnAssign | ast.Assign) and isinstance(after, ast.Expr):
+                    if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                        yield after.lineno, after.value.value
+
+
+def test_docstrings_stand_alone() -> None:
+    leaning = [
+        f"{module}:{line} {text.splitlines()[0]}"
+        for module, tree in trees().items()
+        for line, text in docstrings(tree)
+        if LEANING.match(text.strip())
+    ]
+    assert not leaning, "\n".join(leaning)
