@@ -1,4 +1,4 @@
-"""``python -m robustbench_wb``."""
+"""Entry point of ``python -m robustbench_wb``."""
 
 import logging
 import os
@@ -6,18 +6,18 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its documented exit code."""
+    """Run the command line and exit with its documented code."""
     from robustbench_wb.cli.app import run_cli
     from robustbench_wb.errors import ExitCode
 
     try:
         code = run_cli(sys.argv[1:])
     except Exception:
-        logging.getLogger(__name__).exception("a mistake of the harness itself; please report it")
+        logging.getLogger(__name__).exception("internal error; please report it")
         code = int(ExitCode.CRASHED)
     if code == ExitCode.INTERRUPTED:
-        # CPython remembers a Ctrl-C that fell into an exec() of text (dataclasses use it) even when it was caught,
-        # and would then die of the signal instead of leaving with this code.
+        # CPython remembers a Ctrl-C that arrived inside exec() (dataclasses use it) even when it was caught, and would
+        # then die from the signal instead of exiting with this code.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

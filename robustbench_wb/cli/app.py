@@ -1,4 +1,4 @@
-"""The command line's frame: one Typer application, one place that turns errors into exit codes."""
+"""Command-line application: the commands, and the one place that turns errors into exit codes."""
 
 import logging
 
@@ -8,11 +8,13 @@ from robustbench_wb import __version__
 from robustbench_wb.cli import console
 from robustbench_wb.cli.baseline import baseline_app
 from robustbench_wb.cli.claims import claims_app
+from robustbench_wb.cli.curves import curves_command
 from robustbench_wb.cli.diff import diff_command
 from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.explain import explain_command
 from robustbench_wb.cli.gate import gate_command
 from robustbench_wb.cli.import_checkpoint import import_command
+from robustbench_wb.cli.layers import layers_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.merge import merge_command
@@ -20,19 +22,20 @@ from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.selfcheck import selfcheck_command
 from robustbench_wb.cli.show import show_command
+from robustbench_wb.cli.strength import strength_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
 
 EPILOG = (
-    "Exit codes: 0 fine, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, 3 "
-    "nothing of the two sides can be compared (gate: a cell; claims: a sentence; verify: one cannot be measured again; "
-    "merge: rows in conflict), 4 some cell could not be measured, lacks its record, or a check of the doctor failed, "
-    "5 a number may not be believed (gate, verify; merge: one key has two outcomes), 70 the harness itself failed, "
-    "130 interrupted (the same command goes on where it stopped)."
+    "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
+    "3 two tables have no comparable cell (gate, claims: one is not comparable; verify: a cell cannot be evaluated "
+    "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record, or a check of doctor or "
+    "selfcheck failed, 5 a number is not credible (gate, verify; merge: one key has two outcomes), 70 internal error, "
+    "130 interrupted (the same command resumes)."
 )
 
-INTERRUPTED = "interrupted; the same command goes on where it stopped"
+INTERRUPTED = "interrupted; run the same command to resume"
 
 app = typer.Typer(
     name="robustbench-wb",
@@ -50,6 +53,9 @@ app.command("doctor", epilog=EPILOG)(doctor_command)
 app.command("selfcheck")(selfcheck_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
+app.command("layers")(layers_command)
+app.command("curves")(curves_command)
+app.command("strength")(strength_command)
 app.command("diff", epilog=EPILOG)(diff_command)
 app.command("gate", epilog=EPILOG)(gate_command)
 app.command("verify", epilog=EPILOG)(verify_command)
@@ -68,7 +74,7 @@ _PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    show_version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     """Benchmark the robustness of transformers, and trust the numbers."""
     if show_version:

@@ -1,4 +1,4 @@
-"""``baseline``: versions that a project holds itself to, as files in its repository."""
+"""``baseline``: reference versions of a project, kept as files in its repository."""
 
 from typing import Annotated
 
@@ -8,18 +8,18 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.cli.gate import Config, Margin
 from robustbench_wb.errors import ExitCode
 
-baseline_app = typer.Typer(help="Pin, promote and explain the baselines that `gate` judges by.", no_args_is_help=True)
+baseline_app = typer.Typer(help="Pin, promote and inspect baselines, the references of `gate`.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the baseline, like main.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the baseline, like main.")]
 File = Annotated[
-    str | None, typer.Option("--to", metavar="FILE", help="Where it is.  [default: baselines/NAME.parquet]")
+    str | None, typer.Option("--to", metavar="FILE", help="File of the baseline.  [default: baselines/NAME.parquet]")
 ]
 Version = Annotated[str, typer.Option("--version", help="A version like v3.")]
 
 
 @baseline_app.command("pin")
 def pin_command(name: Name, version: Version = "latest", to: File = None, results: options.Results = "results") -> None:
-    """Write a version with the outcome of every sample to one file, to be committed. It begins a new chain.
+    """Write a version, with the outcome of every sample, to one file to commit. The file starts a new chain.
 
     Examples:
 
@@ -42,10 +42,10 @@ def promote_command(
     to: File = None,
     results: options.Results = "results",
 ) -> None:
-    """Let a version succeed the baseline, if it is shown to be no worse; else say why not.
+    """Replace the baseline with a version that is shown to be no worse; otherwise print the reason.
 
-    No subject may have lost more than the margin, on average over its cells, since the baseline and since the
-    ancestor that was pinned. Exit codes as for `gate`; 1 also when that is not certain.
+    No model may have lost more than the margin, on average over its cells, since the baseline and since the pinned
+    ancestor. Exit codes are those of `gate`; 1 also when the data cannot show it.
 
     Examples:
 
@@ -69,7 +69,7 @@ def promote_command(
 
 @baseline_app.command("history")
 def history_command(name: Name, to: File = None, as_json: options.Json = False) -> None:
-    """Show the chain from the pinned ancestor to the baseline: where each is from, and its mean accuracies.
+    """Show the chain from the pinned ancestor to the baseline: origin and mean accuracies of each version.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""``claims``: sentences about robustness, held against stored outcomes."""
+"""``claims``: test sentences about robustness on stored outcomes."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
 
-claims_app = typer.Typer(help="Check sentences about robustness against stored outcomes.", no_args_is_help=True)
+claims_app = typer.Typer(help="Test sentences about robustness on stored outcomes.", no_args_is_help=True)
 
 
 @claims_app.command("check")
@@ -15,7 +15,10 @@ def check_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A TOML file with a list of sentences, `claims`.")],
     version: Annotated[
         str,
-        typer.Option("--version", help="What they are about: a version like v3, FOLDER:v3, a baseline, a CSV file."),
+        typer.Option(
+            "--version",
+            help="Table that the sentences are about: a version like v3, FOLDER:v3, a baseline, a CSV file.",
+        ),
     ] = "latest",
     strict: options.Strict = False,
     junit: Annotated[
@@ -25,14 +28,14 @@ def check_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Test every sentence of a file, and show what it rests on: estimate, interval, p, samples, seeds and records.
+    """Test every sentence of a file and show the evidence: estimate, interval, p-value, samples, seeds and records.
 
     A sentence is like "vit-nano is not worse than crate-nano at pgd-linf eps=8/255 by more than 1 point". It holds when
-    its opposite is excluded, is refuted when it is itself, and is undecided else. All sentences of a file are corrected
-    together (Holm).
+    its negation is rejected at alpha = 0.05, is refuted when it is rejected itself, and is undecided otherwise. All
+    sentences of a file share one multiple-testing correction (Holm).
 
-    Exit codes: 0 none is refuted, 1 one is (with --strict, or undecided), 2 wrong request, 3 a sentence compares what
-    may not be compared, 4 outcomes are missing. Of several, the first of 1, 3, 4.
+    Exit codes: 0 no claim is refuted, 1 a claim is refuted (with --strict, or undecided), 2 wrong request, 3 a sentence
+    compares cells that are not comparable, 4 outcomes are missing. If several apply, the first of 1, 3, 4.
 
     Examples:
 
@@ -49,7 +52,7 @@ def check_command(
     from robustbench_wb.report.markdown import markdown as as_markdown
 
     if markdown == "-" and as_json:
-        raise UsageError("--json and --markdown - both want standard output")
+        raise UsageError("--json and --markdown - cannot both write to standard output")
     ledger = check_claims(file, version, results, strict=strict)
     if junit is not None:
         console.save(junit, ledger_junit(ledger))

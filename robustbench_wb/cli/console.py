@@ -1,4 +1,4 @@
-"""The only module that prints. Tables go to standard output, everything else to standard error."""
+"""Printing, which no other module does: tables to standard output, everything else to standard error."""
 
 import logging
 import sys
@@ -24,16 +24,16 @@ from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text import TextBlock, plain, rich
 
 LINE_SECONDS = 10.0
-"""Least time between two progress lines of one stage."""
+"""Least number of seconds between two progress lines of one stage."""
 
 
 def width() -> int:
-    """Columns of the terminal; 100 in a pipe."""
+    """Width of the terminal in columns; 100 in a pipe."""
     return Console().width if sys.stdout.isatty() else 100
 
 
 def show(text: str) -> None:
-    """Print plain text to standard output as it is."""
+    """Print plain text to standard output, unchanged."""
     typer.echo(text.rstrip("\n"))
 
 
@@ -51,7 +51,7 @@ def save(file: str, text: str) -> None:
     """Write a result to a file, whole or not at all.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     from robustbench_wb.folders import write_atomic
 
@@ -62,10 +62,10 @@ def save(file: str, text: str) -> None:
 
 
 def append(file: str, text: str) -> None:
-    """Add to the end of a file that others write to as well.
+    """Append text to a file that other programs write to as well.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         with Path(file).open("a", encoding="utf-8") as target:
@@ -83,7 +83,7 @@ def set_log_level(name: str) -> None:
     """Send the package's log to standard error from ``name`` upward.
 
     Raises:
-        UsageError: no such level.
+        UsageError: the level does not exist.
     """
     level = logging.getLevelNamesMapping().get(name.upper())
     if level is None:
@@ -96,10 +96,10 @@ def set_log_level(name: str) -> None:
 
 @contextmanager
 def progress_view(style: str) -> Iterator[ProgressView]:
-    """A view of progress on standard error: a live bar on a terminal, lines now and then in a log, or nothing.
+    """Progress on standard error: a live bar on a terminal, a line every few seconds in a log, or nothing.
 
     Raises:
-        UsageError: no such style.
+        UsageError: the style does not exist.
     """
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "lines"
@@ -123,7 +123,7 @@ def progress_view(style: str) -> Iterator[ProgressView]:
 
 
 class _Bars:
-    """Live bars: the whole job on top, the current stage below."""
+    """Live progress bars: the whole run on top, the current stage below."""
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
@@ -154,7 +154,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line when something long is going on, at most every :data:`LINE_SECONDS`, with a forecast."""
+    """Progress lines with a forecast, at most one every :data:`LINE_SECONDS` seconds."""
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
@@ -179,7 +179,7 @@ class _Lines:
 
 
 class _Stage:
-    """Where a stage stands. What a resumed one begins with took no time, and says nothing of its pace."""
+    """Progress of a stage. Samples found at a resume took no time and do not count towards its pace."""
 
     def __init__(self, total: int) -> None:
         self.count, self.pace, self._first = 0, Pace(total), First()
@@ -193,7 +193,7 @@ class _Stage:
 
 
 class _Whole:
-    """Where the whole stands; drawn at every change."""
+    """Progress of the whole run, drawn at every change."""
 
     def __init__(self, work: float, draw: Callable[[Pace], None]) -> None:
         self.pace, self._draw = Pace(work), draw
@@ -208,7 +208,7 @@ class _Whole:
 
 
 def _due() -> Callable[[], bool]:
-    """A function that is true at most every :data:`LINE_SECONDS`, and not before they have passed."""
+    """Function that returns True at most once every :data:`LINE_SECONDS` seconds, first after that time."""
     last = time.monotonic()
 
     def due() -> bool:

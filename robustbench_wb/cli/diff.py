@@ -1,4 +1,4 @@
-"""``diff``: two tables, sample by sample."""
+"""``diff``: paired comparison of two tables, sample by sample."""
 
 from typing import Annotated
 
@@ -15,17 +15,22 @@ def diff_command(
     delta: Annotated[
         float,
         typer.Option(
-            "--delta", metavar="POINTS", help="Equivalent: so many points of accuracy, percent of perplexity."
+            "--delta", metavar="POINTS", help="Equivalence margin: points of accuracy, percent of perplexity."
         ),
     ] = 1.0,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="FIELD", help="Compare although this differs, like numerics. Repeatable."),
+        typer.Option(
+            "--allow", metavar="FIELD", help="Compare cells although this field differs, like numerics. Repeatable."
+        ),
     ] = None,
     correction: Annotated[
-        str, typer.Option("--correction", help="For many cells: holm (any false alarm) or bh (their share).")
+        str,
+        typer.Option(
+            "--correction", help="Multiple-testing correction: holm (family-wise error) or bh (false discovery rate)."
+        ),
     ] = "holm",
-    ids: Annotated[bool, typer.Option("--ids", help="Name the samples that were lost and gained.")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="List the ids of lost and gained samples.")] = False,
     csv: Annotated[
         str | None,
         typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output."),
@@ -33,12 +38,12 @@ def diff_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Compare two tables in pairs: which samples were lost and gained, and whether that is more than chance.
+    """Compare two tables in pairs: which samples were lost and gained, and whether the difference is significant.
 
-    First a claim about each subject over all its cells, clustered by sample; then a verdict (worse, better, equivalent,
-    undecided) for every cell, by exact McNemar tests of accuracies and permutation tests of losses, corrected for the
-    number of cells. Cells that measure different things are named with the field that differs, and never called a
-    regression. Exit code 0 whatever the verdicts; 3 when no cell can be compared.
+    The output has one difference per model over all its cells, clustered by sample, and one verdict (worse, better,
+    equivalent, undecided) per cell, from exact McNemar tests of accuracies and permutation tests of losses, corrected
+    for the number of cells. Cells that measure different things are listed with the field that differs, and never
+    called a regression. The exit code is 0 for any verdict, and 3 when no cell can be compared.
 
     Examples:
 

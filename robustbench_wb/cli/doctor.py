@@ -1,42 +1,34 @@
-"""``doctor``: does a subject obey the rules, and what will a suite cost? Before any hour is spent."""
+"""``doctor``: examine a model, and forecast the cost of a suite, before hours are spent."""
 
 from typing import Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.cli.request import make_request
-from robustbench_wb.errors import ExitCode
+from robustbench_wb.cli.request import takes_request
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import ExitCode, UsageError
 
-Subject = Annotated[
+Model = Annotated[
     str,
-    typer.Argument(metavar="SUBJECT", help="A variant's name, path.py:factory, timm:NAME, hf:NAME, or a plug-in's."),
-]
-Task = Annotated[str, typer.Option("--task", help="The task that it shall be tested on.")]
-Batch = Annotated[
-    int, typer.Option("--batch", "--batch-size", metavar="N", help="The batch that you want to use; is there room?")
+    typer.Argument(metavar="MODEL", help="A variant's name, path.py:factory, timm:NAME, hf:NAME, or a plug-in's."),
 ]
 
 
+@takes_request(
+    "suite", "tasks", "size", "scale", "checkpoint", "seed", "data_dir", "device", "batch", tasks=["digits"], batch=256
+)
 def doctor_command(
-    subject: Subject,
-    task: Task = "digits",
-    size: options.Size = None,
-    suite: options.Suite = "adversarial",
-    scale: options.Scale = "smoke",
-    checkpoint: options.Checkpoint = None,
-    seed: options.Seed = 0,
-    data_dir: options.DataDir = None,
-    device: options.Device = "auto",
-    batch: Batch = 256,
+    model: Model,
+    request: RunRequest,
     progress: options.ProgressStyle = "auto",
     log_level: options.LogLevel = "warning",
     as_json: options.Json = False,
 ) -> None:
     """Examine a model before hours are spent on it: input range, normalisation, mode, logits, gradient, memory, time.
 
-    Every check says what it measured and, if it is not content, what to do. Nothing is trained and nothing is written.
-    The exit code is 0 when no check failed (warnings are allowed), else 4.
+    Every check reports what it measured and, if it fails or warns, what to do. Nothing is trained or written.
+    The exit code is 0 when no check failed (warnings are allowed), otherwise 4.
 
     Examples:
 
@@ -47,10 +39,9 @@ def doctor_command(
       robustbench-wb doctor crate --checkpoint crate.safetensors --json
     """
     console.set_log_level(log_level)
-    request = make_request(
-        suite=suite, tasks=[task], variants=[subject], size=size, scale=scale, checkpoint=checkpoint, seed=seed,
-        data_dir=data_dir, device=device, batch=batch,
-    )  # fmt: skip
+    if len(request.tasks or ()) > 1:
+        raise UsageError("doctor examines a model on one --task")
+    request = request.model_copy(update={"variants": (model,)})
     from robustbench_wb.api.run import doctor
     from robustbench_wb.report.details import any_json
     from robustbench_wb.report.doctor import diagnosis_blocks

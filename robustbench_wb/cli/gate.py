@@ -1,4 +1,4 @@
-"""``gate``: may this version go on?"""
+"""``gate``: fail continuous integration when robust accuracy regressed."""
 
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ Margin = Annotated[
     typer.Option(
         "--margin",
         metavar="POINTS",
-        help="Accept a drop of so much, in every suite: points of accuracy, percent of perplexity.",
+        help="Accepted drop in every suite: points of accuracy, percent of perplexity.",
     ),
 ]
 Config = Annotated[
@@ -34,12 +34,12 @@ def gate_command(
             "--baseline", metavar="FILE_OR_VERSION", help="A file of `baseline pin`, or a version like v3 or FOLDER:v3."
         ),
     ],
-    version: Annotated[str, typer.Option("--version", help="What is judged, a version like v4.")] = "latest",
+    version: Annotated[str, typer.Option("--version", help="Version to judge, like v4.")] = "latest",
     margin: Margin = None,
     config: Config = None,
     noise: Annotated[
         str | None,
-        typer.Option("--noise", metavar="FILE", help="Floors of noise, as `selfcheck --save` writes them."),
+        typer.Option("--noise", metavar="FILE", help="Noise floors, a file written by `selfcheck --save`."),
     ] = None,
     strict: options.Strict = False,
     junit: Annotated[
@@ -49,14 +49,14 @@ def gate_command(
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Judge a version against a baseline, sample by sample, and fail if it lost more than the margin.
+    """Compare a version with a baseline, sample by sample, and fail if accuracy dropped by more than the margin.
 
-    Cells and subjects are compared in pairs with the baseline and with the ancestor that it was promoted from. A
-    stronger attack or other data is never called a regression: it is not comparable. On GitHub Actions the findings are
-    annotations, and a step summary.
+    Cells and models are compared in pairs with the baseline and with the pinned ancestor of the baseline. A stronger
+    attack or other data is reported as not comparable, never as a regression. On GitHub Actions the result is also
+    written as annotations and a step summary.
 
     Exit codes: 0 passed, 1 regressed, 2 wrong request, 3 a cell is not comparable, 4 a cell failed or is missing, 5 a
-    number may not be believed (its grade fell, or is F). Of several, the first of 1, 5, 3, 4.
+    number is not credible (its grade fell, or is F). If several apply, the first of 1, 5, 3, 4.
 
     Examples:
 
@@ -69,7 +69,7 @@ def gate_command(
     from robustbench_wb.api.gate import gate
 
     if markdown == "-" and as_json:
-        raise UsageError("--json and --markdown - both want standard output")
+        raise UsageError("--json and --markdown - cannot both write to standard output")
     judged = gate(baseline, version, results, margin=margin, config=config, strict=strict, noise=noise)
     _write(judged, junit, markdown, as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -94,7 +94,7 @@ def _write(judged: "GateResult", junit: str | None, markdown: str | None, as_jso
 
 
 def _annotate(judged: "GateResult") -> None:
-    """On standard error, which the runner reads as well: standard output may be JSON."""
+    """Write annotations to standard error, which the runner reads too, because standard output may be JSON."""
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.github import annotations
     from robustbench_wb.report.markdown import markdown

@@ -1,4 +1,4 @@
-"""``import-checkpoint``: weights of another implementation, for ``run --checkpoint``."""
+"""``import-checkpoint``: convert weights of another implementation for ``run --checkpoint``."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,25 +12,28 @@ from robustbench_wb.errors import UsageError
 
 def import_command(
     file: Annotated[Path, typer.Argument(help="A safetensors file, or a torch file of tensors.")],
-    variant: Annotated[str, typer.Option("--variant", help="The variant that these weights are of.")],
-    size: Annotated[str, typer.Option("--size", help="Its size.")],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The safetensors file to write.")],
-    eta: Annotated[float | None, typer.Option("--eta", help="Step size; the variant's when left out.")] = None,
-    lam: Annotated[float | None, typer.Option("--lambda", help="Penalty; the variant's when left out.")] = None,
+    variant: Annotated[str, typer.Option("--variant", help="Variant of the weights.")],
+    size: Annotated[str, typer.Option("--size", help="Size of the variant.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Safetensors file to write.")],
+    eta: Annotated[float | None, typer.Option("--eta", help="Step size.  [default: the variant's]")] = None,
+    lam: Annotated[float | None, typer.Option("--lambda", help="Sparsity penalty.  [default: the variant's]")] = None,
     mean: Annotated[
-        str | None, typer.Option("--mean", metavar="R,G,B", help="Of images in \\[0, 1]; ImageNet's when left out.")
+        str | None,
+        typer.Option("--mean", metavar="R,G,B", help="Channel means of images in \\[0, 1].  [default: ImageNet's]"),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="ImageNet's when left out.")] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="R,G,B", help="Channel standard deviations.  [default: ImageNet's]")
+    ] = None,
     classes: Annotated[
-        int | None, typer.Option("--classes", min=1, metavar="N", help="Of a new head, where the file has none.")
+        int | None, typer.Option("--classes", min=1, metavar="N", help="Classes of a new head, if the file has none.")
     ] = None,
     image: Annotated[
-        str | None, typer.Option("--image", metavar="HEIGHTxWIDTH", help="In pixels; square when left out.")
+        str | None, typer.Option("--image", metavar="HEIGHTxWIDTH", help="Image size in pixels.  [default: square]")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Import a checkpoint of the reference implementation of CRATE, CRATE-alpha, CRATE-MAE, CRATE-GPT or CRATE-BERT,
-    of a timm ViT or of a transformers BERT. Every weight must be there under its own name, and nothing else.
+    of a timm ViT or of a transformers BERT. The file must have every weight under its own name, and no others.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""``leaderboard``: who is best, how sure that is, and at what cost; and the whole score table."""
+"""``leaderboard``: ranked models with simultaneous rank intervals and costs, and the whole score table."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,14 +27,14 @@ def leaderboard_command(
     ranking_csv: Annotated[str | None, _export("--ranking-csv", "the rankings as CSV")] = None,
     markdown: Annotated[str | None, _export("--markdown", "the rankings as Markdown")] = None,
     html: Annotated[str | None, _export("--html", "rankings and scores as a page")] = None,
-    version: Annotated[str | None, typer.Option("--version", help="The same as the argument, like v3.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Version like v3, instead of the argument.")] = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Rank the subjects of each task by their mean over all cells, with intervals of the ranks, costs and signatures.
+    """Rank the models of each task by their mean over all cells, with rank intervals, costs and signatures.
 
-    Subjects are compared in pairs, sample by sample: those that share a letter are not told apart. Below the rankings
-    stands every row of the score table, the best subject first; --csv exports the rows as they stand.
+    Models are compared in pairs, sample by sample; models that share a letter do not differ significantly. Below the
+    rankings are all rows of the score table, best model first; --csv exports the rows in table order.
 
     Examples:
 
@@ -49,7 +49,7 @@ def leaderboard_command(
     exports = {"--csv": csv, "--ranking-csv": ranking_csv, "--markdown": markdown, "--html": html}
     wanted = [name for name, file in exports.items() if file == "-"] + (["--json"] if as_json else [])
     if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)} all want standard output")
+        raise UsageError(f"{' and '.join(wanted)} cannot all write to standard output")
     if table is not None and version is not None:
         raise UsageError("the table is given twice, as an argument and as --version; use one of them")
     board = leaderboard(table or version or "latest", results)

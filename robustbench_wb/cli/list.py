@@ -1,4 +1,4 @@
-"""``list``: what there is. Imports no torch: the registries know names and summaries without loading anything."""
+"""``list``: names and summaries of everything registered. Imports no torch: registries load entries lazily."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from robustbench_wb.registry import Registry, suggest
 
 
 def registries() -> dict[str, Registry[Any]]:
-    """The registries that a user chooses from, by plural name."""
+    """Registries that a user chooses from, by plural name."""
     from robustbench_wb.models.catalogue import VARIANTS
     from robustbench_wb.stressors.catalogue import STRESSORS
     from robustbench_wb.suites.suite import SUITES

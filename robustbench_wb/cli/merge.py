@@ -1,4 +1,4 @@
-"""``merge``: the results of several machines in one place."""
+"""``merge``: join the results of several machines."""
 
 import shlex
 import sys
@@ -14,18 +14,20 @@ def merge_command(
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Folders or Delta URLs with results.")],
     prefer: Annotated[
         str | None,
-        typer.Option("--prefer", metavar="WHO", help="On a conflict: mine (what is there) or theirs (what comes)."),
+        typer.Option(
+            "--prefer", metavar="WHO", help="Row to keep in a conflict: mine (existing) or theirs (incoming)."
+        ),
     ] = None,
     results: options.Results = "results",
     as_json: options.Json = False,
 ) -> None:
-    """Add all records of other results, and their latest rows as one new version. Merging again changes nothing.
+    """Add all records of other results, and their latest rows as one new version. Merging twice changes nothing.
 
-    Two records with one key and different outcomes are named: the measurement is not deterministic. So are two
-    rows of one cell that measured different things; what was there stays, unless told otherwise.
+    Two records with one key and different outcomes are reported: such an evaluation is not deterministic. Two rows of
+    one cell that measured different things are a conflict; the existing row stays, unless --prefer says otherwise.
 
-    Exit codes: 0 merged, or nothing new; 2 wrong request; 3 a conflict, and no --prefer; 5 outcomes of one key differ.
-    Of several, the first of 5, 3. All else is merged even so.
+    Exit codes: 0 merged, or nothing new; 2 wrong request; 3 a conflict without --prefer; 5 outcomes of one key differ.
+    If several apply, the first of 5, 3. Everything without a conflict is merged in any case.
 
     Examples:
 
@@ -39,7 +41,7 @@ def merge_command(
     from robustbench_wb.store.merge import Prefer, merge
 
     if prefer not in (None, "mine", "theirs"):
-        raise UsageError(f"--prefer {prefer}: it is mine or theirs")
+        raise UsageError(f"--prefer {prefer}: use mine or theirs")
     merged = merge(others, results, cast("Prefer | None", prefer), shlex.join(["robustbench-wb", *sys.argv[1:]]))
     content = {**plain(merged), "exit_code": int(merged.exit_code)}
     console.present(lambda: merge_blocks(merged), lambda: value_json(content), as_json)

@@ -1,7 +1,7 @@
 """pytest plugin: ``--robustness-baseline FILE`` adds one test that passes when the gate is open.
 
-pytest loads this in every session of an environment that has the package, so that nothing heavy is imported before
-the test runs.
+pytest loads this module in every session of an environment that has the package, so heavy imports wait until the test
+runs.
 """
 
 import warnings
@@ -13,25 +13,25 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, which are those of the ``gate`` command."""
+    """Add the options of the gate."""
     group = parser.getgroup("robustness", "robustness gate")
     group.addoption(
         "--robustness-baseline", metavar="FILE", help="judge the latest results against this baseline of robustbench-wb"
     )
-    group.addoption("--robustness-version", metavar="VERSION", default="latest", help="what is judged [latest]")
+    group.addoption("--robustness-version", metavar="VERSION", default="latest", help="version to judge [latest]")
     group.addoption("--robustness-results", metavar="PLACE", default="results", help="where results live [results]")
-    group.addoption("--robustness-strict", action="store_true", help="fail on what is undecided, too")
+    group.addoption("--robustness-strict", action="store_true", help="also fail on undecided results")
 
 
 class GateClosedError(Exception):
-    """Its message is the text of the gate."""
+    """Failure of the gate; the message is the printed result of the gate."""
 
 
 class GateItem(pytest.Item):
-    """The gate as a test."""
+    """Test that runs the gate."""
 
     def runtest(self) -> None:
-        """Fail with the gate's text; warn of what is undecided."""
+        """Run the gate: fail with its printed result, and warn about undecided results."""
         from robustbench_wb.api.gate import gate
         from robustbench_wb.report.gate import gate_blocks, sentence
         from robustbench_wb.report.text import plain
@@ -49,7 +49,7 @@ class GateItem(pytest.Item):
             warnings.warn(pytest.PytestWarning(f"robustness: {sentence(judgement)}"), stacklevel=1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> str:
-        """The text alone: where in this plugin it was raised helps nobody."""
+        """Printed result of the gate without a traceback into this plugin."""
         from robustbench_wb.errors import HarnessError
 
         if isinstance(excinfo.value, GateClosedError | HarnessError):
@@ -57,20 +57,20 @@ class GateItem(pytest.Item):
         return str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Under what name it is reported."""
+        """Name of the test in reports."""
         return self.path, None, self.name
 
 
 class GateFile(pytest.File):
-    """The baseline as a file with one test."""
+    """Test file that stands for the baseline and has one test."""
 
     def collect(self) -> Iterator[GateItem]:
-        """The gate."""
+        """Test of the gate."""
         yield GateItem.from_parent(self, name="robustness gate")
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the gate behind all other tests, wherever those are."""
+    """Append the gate after all other tests."""
     baseline = config.getoption("--robustness-baseline")
     if baseline is not None:
         file = GateFile.from_parent(session, path=config.invocation_params.dir / baseline, name=baseline)

@@ -1,4 +1,4 @@
-"""``report``: a table, and what changed, as one HTML file."""
+"""``report``: a score table and its changes as one HTML file."""
 
 from typing import Annotated
 
@@ -16,20 +16,20 @@ def report_command(
         typer.Argument(help="A version like v3 or HEAD~1, FOLDER:v1, a results folder, or a file of leaderboard."),
     ] = "latest",
     against: Annotated[
-        str | None, typer.Option("--against", metavar="OLD", help="Also show what changed since this earlier table.")
+        str | None, typer.Option("--against", metavar="OLD", help="Earlier table to compare with.")
     ] = None,
     gallery: Annotated[
         bool,
         typer.Option(
             "--gallery",
-            help="Also show samples that fell: loads the tasks, which may be downloads, and stresses them again.",
+            help="Also show adversarial examples: loads the tasks (which may download) and runs the attacks again.",
         ),
     ] = False,
     data_dir: options.DataDir = None,
     results: options.Results = "results",
     progress: options.ProgressStyle = "auto",
 ) -> None:
-    """Write the whole report as one HTML file that loads nothing: tables, figures, doubts, provenance.
+    """Write one self-contained HTML file: tables, figures, credibility, provenance. The page loads nothing else.
 
     Examples:
 

@@ -1,24 +1,104 @@
-"""From parsed options to a request, with one clear line for a number out of range."""
+"""Command-line options of a request, made from the fields of :class:`RunRequest`, and requests made from options."""
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typer
 from pydantic import ValidationError
 
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 
-_OPTION = {"tasks": "--task", "variants": "--variant", "batch": "--batch-size", "stressors": "--stressor"}
+NAMES = {"tasks": "task", "variants": "variant", "stressors": "stressor", "epsilons": "epsilon", "batch": "batch_size"}
+"""Options whose name is not the field's: a repeatable option is named in the singular."""
+METAVARS = {
+    "tasks": "NAME",
+    "variants": "NAME",
+    "samples": "N",
+    "stressors": "SIGNATURE",
+    "epsilons": "EPS",
+    "checkpoint": "FILE",
+    "data_dir": "DIR",
+    "batch": "N",
+    "workers": "N",
+}
+
+Command = Callable[..., None]
 
 
-def make_request(**options: object) -> RunRequest:
-    """A request from options; those that are None or empty take the request's own default.
+def takes_request(*fields: str, **defaults: object) -> Callable[[Command], Command]:
+    """Give a command one option for each of some fields of a request, in the order of the request's fields.
+
+    The command's parameter ``request`` receives the finished request; its other parameters stay options.
+
+    Args:
+        fields: names of fields of :class:`RunRequest`.
+        defaults: values that replace the defaults of the request for this command.
+    """
+
+    def decorate(command: Command) -> Command:
+        options = {NAMES.get(name, name): name for name in RunRequest.model_fields if name in fields}
+
+        @wraps(command)
+        def with_request(**given: object) -> None:
+            asked = {name: given.pop(option) for option, name in options.items()}
+            command(request=make_request(**asked), **given)
+
+        own = inspect.signature(command, eval_str=True).parameters
+        added = [_option(option, name, defaults) for option, name in options.items()]
+        parameters = [part for item in own.values() for part in (added if item.name == "request" else [item])]
+        parameters = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in parameters]
+        with_request.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_request.__annotations__ = {part.name: part.annotation for part in parameters}
+        return with_request
+
+    return decorate
+
+
+def option_name(field: str) -> str:
+    """Option of the command line for a field of a request, like ``--batch-size`` for ``batch``."""
+    return f"--{NAMES.get(field, field).replace('_', '-')}"
+
+
+def make_request(**given: object) -> RunRequest:
+    """Request from the values of options; a value that is None or empty takes the default of the request.
 
     Raises:
         UsageError: a value is out of range; the message names the option.
     """
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     try:
-        return RunRequest.model_validate({name: value for name, value in given.items() if value not in (None, ())})
+        return RunRequest.model_validate({name: value for name, value in values.items() if value not in (None, ())})
     except ValidationError as error:
         problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        option = _OPTION.get(name, f"--{name}")
-        raise UsageError(f"{option} {problem['input']}: {problem['msg'].lower()}") from None
+        name = option_name(str(problem["loc"][0]))
+        raise UsageError(f"{name} {problem['input']}: {problem['msg'].lower()}") from None
+
+
+def _option(option: str, name: str, defaults: dict[str, object]) -> inspect.Parameter:
+    field = RunRequest.model_fields[name]
+    kind = _plain(field.annotation)
+    many = get_origin(kind) is list
+    text = str(field.description)
+    if name in defaults:
+        text = text.partition(" Default:")[0]
+    if many:
+        text = f"{text} Repeatable."
+    made = typer.Option(option_name(name), help=text, metavar=METAVARS.get(name))
+    default = defaults.get(name, None if many else field.default)
+    optional = kind | None if default is None else kind
+    return inspect.Parameter(
+        option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[optional, made]
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """Type of an option for a field of that type; the request itself checks the range."""
+    if get_origin(annotation) in (Union, UnionType):
+        return _plain(next(part for part in get_args(annotation) if part is not type(None)))
+    if get_origin(annotation) is tuple:
+        return list[str]
+    return annotation if annotation in (str, int, bool) else str

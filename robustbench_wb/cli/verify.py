@@ -1,4 +1,4 @@
-"""``verify``: is every number of a table what its record says?"""
+"""``verify``: recompute every number of a table from its records."""
 
 from typing import Annotated
 
@@ -16,21 +16,21 @@ def verify_command(
         ),
     ] = "latest",
     rerun: Annotated[
-        int, typer.Option("--rerun", metavar="K", help="Measure K samples again, drawn at random over all cells.")
+        int, typer.Option("--rerun", metavar="K", help="Evaluate K samples again, drawn at random from all cells.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of that drawing.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draw.")] = 0,
     results: options.Results = "results",
     progress: options.ProgressStyle = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Recompute every number of a table from the stored outcomes of every sample, and name what was edited.
+    """Recompute every number of a table from the stored outcomes of every sample, and report edited values.
 
-    Every column is recomputed by the function that made it, or vouched for by the row's checksum; each value that is
-    not what it must be is named with its row, its column, and the value it must be. With --rerun, subjects are taken
-    from the cache or trained as they were, and samples measured again must come out as they are stored.
+    Every column is recomputed by the function that made it, or covered by the row's checksum. Each wrong value is
+    reported with its row, its column and the correct value. With --rerun, models come from the cache or are trained
+    again, and the samples evaluated again must have the stored outcomes.
 
-    Exit codes: 0 all is well, 2 the table cannot be read, 3 a cell cannot be measured again, 4 a record is missing, 5 a
-    number may not be believed: edited, damaged, or not measured so again. Of several, the first of 5, 3, 4.
+    Exit codes: 0 no difference, 2 the table cannot be read, 3 a cell cannot be evaluated again, 4 a record is missing,
+    5 a number is not credible: edited, damaged, or not reproduced. If several apply, the first of 5, 3, 4.
 
     Examples:
 

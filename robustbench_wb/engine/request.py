@@ -1,43 +1,52 @@
-"""What a user asks for, as one frozen value. Importing this module imports no torch."""
+"""Request of a run, as one frozen value. Importing this module imports no torch."""
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
 
 
 class RunRequest(Spec):
-    """A run: suite x tasks x variants at a scale, and how to do it."""
+    """A run: suite, tasks, models and scale, and the way to carry it out.
+
+    The text under each field is also the help of the command-line option for it.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     suite: str = "adversarial"
-    """A registered suite, or a path of a TOML file."""
+    """Name of a suite, or a TOML file of your own."""
     tasks: tuple[str, ...] | None = None
-    """None: the suite's."""
+    """Name of a task, or a hub id OWNER/NAME. Default: the tasks of the suite."""
     variants: tuple[str, ...] | None = None
-    """Registered variants, or models from outside: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``; None: the
-    suite's."""
+    """Model: a variant's name, path.py:factory, timm:NAME, hf:NAME or a plug-in's name. Default: those of the suite."""
     size: str | None = None
-    """Size of registered variants; None: the scale's."""
+    """Size of registered variants. Default: the size of the scale."""
     recipe: str = "standard"
+    """Training configuration, a name that `list recipes` prints; 'none' evaluates the model as it is built."""
     scale: Scale = "smoke"
+    """Amount of data and training: smoke, small or full. Results of different scales are never compared."""
     samples: int | None = Field(default=None, ge=1)
-    """Evaluated samples; None: the scale's."""
+    """Number of evaluated samples. Default: the number of the scale."""
     split: Literal["test", "validation"] = "test"
-    """What is evaluated: ``validation`` to choose by, ``test`` to report."""
+    """Evaluated split: test to report results, validation (where a task has one) to choose between models."""
     stressors: tuple[str, ...] = ()
-    """Signatures to run instead of the suite's own (``clean`` is always run)."""
+    """Attack or corruption to run instead of those of the suite, like 'pgd-linf;eps=8/255;steps=40'."""
     epsilons: tuple[str, ...] = ()
-    """Strengths to use instead of the suite's lists."""
+    """Strength to use instead of the strengths of the suite, like 8/255."""
     checkpoint: str | None = None
-    """A safetensors file to test instead of training; needs exactly one variant."""
+    """Weights to evaluate (safetensors) instead of training; needs exactly one model."""
     seed: int = Field(default=0, ge=0, lt=1 << 63)
+    """Seed of training and of all noise."""
     data_dir: str | None = None
+    """Local mirror of datasets in hub layout. Default: RBWB_DATA_DIR."""
     device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:1 or mps."""
     batch: int | None = Field(default=None, ge=1)
-    """Samples per forward pass; None: as many as are fast and fit. Changes speed, not results."""
+    """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
     workers: int = Field(default=1, ge=1)
-    """Processes that measure; 1: this one alone. Changes speed, not results."""
+    """Number of processes that evaluate in parallel; never changes a result."""
     layers: bool = False
-    """Whether to measure what each layer does, too."""
+    """Also measure what each layer does; the measures are columns of the CSV and JSON output."""

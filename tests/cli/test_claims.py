@@ -296,7 +296,7 @@ def test_2_mistakes_are_one_clear_line(text: str, words: str, table: Command) ->
 def test_2_options(table: Command) -> None:
     good = ["vit has an accuracy of at least 5 % at clean"]
     for arguments, words in (
-        (("--json", "--markdown", "-"), "both want standard output"),
+        (("--json", "--markdown", "-"), "cannot both write to standard output"),
         (("--junit", "no/folder/x.xml"), "cannot be written"),
         (("--version", "v9"), "there is no version 'v9'"),
     ):

@@ -153,7 +153,7 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
-    assert errors.strip().splitlines()[-1] == "interrupted; the same command goes on where it stopped"
+    assert errors.strip().splitlines()[-1] == "interrupted; run the same command to resume"
     assert "Traceback" not in errors
 
 
@@ -186,11 +186,12 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         (["run", "--data-dir", "nowhere", "--task", "cifar10"], "does not exist"),
         (["show", "nothing"], "nothing is called"),
         (["show", "v7"], "no results"),
-        (["show", "vit", "--stressor", "clean"], "--stressor needs --layers or --strength"),
-        (["show", "vit", "--version", "v1"], "--version needs --strength"),
-        (["show", "vit", "--strength", "--seed", "1"], "--seed needs --layers"),
-        (["show", "vit", "--strength", "--layers"], "ask one at a time"),
-        (["show", "model.py:make", "--layers"], "model.py:make has no layers"),
+        (["show", "vit", "--stressor", "clean"], "--stressor"),
+        (["show", "vit", "--version", "v1"], "--version"),
+        (["strength", "vit", "--seed", "1"], "--seed"),
+        (["layers", "vit", "--task", "digits", "--task", "sentences"], "one --task"),
+        (["doctor", "vit", "--task", "digits", "--task", "sentences"], "one --task"),
+        (["layers", "model.py:make"], "model.py:make has no layers"),
         (["diff", "v1", "v2"], "no results"),
         (["leaderboard"], "no results"),
         (["list", "things"], "unknown kind"),

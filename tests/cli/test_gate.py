@@ -123,7 +123,7 @@ def test_1_however_better_the_other_cells_are(pinned: Command) -> None:
         (("--baseline", FILE, "--config", "typo.toml"), "did you mean adversarial or"),
         (("--baseline", FILE, "--config", "text.toml"), "text.toml: default = a lot is no margin"),
         (("--baseline", FILE, "--junit", "no/folder/x.xml"), "cannot be written"),
-        (("--baseline", FILE, "--json", "--markdown", "-"), "both want standard output"),
+        (("--baseline", FILE, "--json", "--markdown", "-"), "cannot both write to standard output"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -100,8 +100,8 @@ def test_the_table_can_be_named_like_a_side_of_diff(command: Command, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--csv", "-", "--json"], "--csv and --json all want standard output"),
-        (["--html", "-", "--markdown", "-"], "all want standard output"),
+        (["--csv", "-", "--json"], "--csv and --json cannot all write to standard output"),
+        (["--html", "-", "--markdown", "-"], "cannot all write to standard output"),
         (["v1", "--version", "v1"], "given twice"),
         (["v7"], "there is no version 'v7'"),
         (["nowhere.csv"], "cannot be read"),

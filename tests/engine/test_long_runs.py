@@ -76,7 +76,7 @@ def test_cells_are_reused(rows: list[ScoreRow], place: str) -> None:
 def test_curves_by_length_are_shown_where_something_was_learnt(
     rows: list[ScoreRow], place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_cli(["show", "v1", "--curves", "--json", "--results", place]) == 0
+    assert run_cli(["curves", "v1", "--json", "--results", place]) == 0
     found = json.loads(capsys.readouterr().out)["lengths"]
     literals = next(curve for curve in found if curve["variant"] == "shortcut:root-and-literals")
     assert [point["length"] for point in literals["points"]] == [32, 64, 128, 256]
@@ -84,7 +84,7 @@ def test_curves_by_length_are_shown_where_something_was_learnt(
     assert fitted == sorted(fitted, reverse=True)
     assert 32 <= literals["low"] <= literals["effective"] <= literals["high"] <= 256
     assert "shortcut:majority" not in {curve["variant"] for curve in found}
-    assert run_cli(["show", "v1", "--curves", "--results", place]) == 0
+    assert run_cli(["curves", "v1", "--results", place]) == 0
     assert "accuracy by length" in capsys.readouterr().out
 
 

@@ -112,6 +112,10 @@ def test_only_the_console_prints() -> None:
         ["list"],
         ["list", "--json"],
         ["show", "crate"],
+        ["curves", "--help"],
+        ["layers", "--help"],
+        ["strength", "--help"],
+        ["doctor", "--help"],
         ["show", "digits"],
     ],
     ids=" ".join,
@@ -137,7 +141,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_tables_are_compared_and_summed_up_without_torch() -> None:
-    """Its import takes longer than all else that ``diff`` and ``show --curves`` do."""
+    """Its import takes longer than all else that ``diff`` and ``curves`` do."""
     script = "import sys, robustbench_wb.api.compare; sys.exit(str({'torch', 'sklearn'} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip() == ""

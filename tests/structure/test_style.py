@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import robustbench_wb
@@ -59,11 +60,11 @@ def own_calls(module: str) -> Iterator[tuple[ast.Call, Definition]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        if isinstance(node.func, ast.Name) and node.func.id in plain:
-            yield node, plain[node.func.id]
-        elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-            if node.func.value.id in ("self", "cls") and node.func.attr in through_self:
-                yield node, through_self[node.func.attr]
+        match node.func:
+            case ast.Name(id=name) if name in plain:
+                yield node, plain[name]
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if name in through_self:
+                yield node, through_self[name]
 
 
 def takes_any_number(called: Definition) -> bool:
@@ -102,7 +103,11 @@ def test_data_classes_of_more_than_three_fields_are_built_by_keyword() -> None:
     for module, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)]
+                fields = [
+                    item
+                    for item in node.body
+                    if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)
+                ]
                 for decorator in node.decorator_list:
                     text = ast.unparse(decorator)
                     if text.startswith("dataclass") and len(fields) > MOST_POSITIONAL and "kw_only=True" not in text:
@@ -127,10 +132,12 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
             text = ast.get_docstring(node)
             if text:
                 yield getattr(node, "lineno", 1), text
-            for before, after in zip(node.body, node.body[1:], strict=False):
-                if isinstance(before, ast.AnnAssign | ast.Assign) and isinstance(after, ast.Expr):
-                    if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-                        yield after.lineno, after.value.value
+            for before, after in pairwise(node.body):
+                match after:
+                    case ast.Expr(value=ast.Constant(value=str(text))) if isinstance(
+                        before, ast.AnnAssign | ast.Assign
+                    ):
+                        yield after.lineno, text
 
 
 def test_docstrings_stand_alone() -> None:

@@ -47,9 +47,9 @@ def decide_claims(
     It ``holds`` when its opposite is rejected at alpha, and is ``refuted`` when it is rejected itself, by one-sided
     tests; see :mod:`.tails` and :mod:`.level_tests`.
     All p-values of the first kind are corrected together by Holm, and all of the second: the chance that any false
-    sentence of the file is said to hold is at most alpha, and so is the chance that any true one is refuted. Neither is ``undecided``, or
-    ``incomplete`` when samples were not judged, which count against both. One cell that may not be compared makes the
-    whole sentence ``not comparable``: what it says of all its cells cannot be known.
+    sentence of the file is said to hold is at most alpha, and so is the chance that any true one is refuted. Neither
+    is ``undecided``, or ``incomplete`` when samples were not judged, which count against both. One cell that may not
+    be compared makes the whole sentence ``not comparable``: what it says of all its cells cannot be known.
 
     Args:
         chosen: the rows of each sentence.

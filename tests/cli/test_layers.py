@@ -1,4 +1,4 @@
-"""``show --layers`` through the command."""
+"""``layers`` through the command."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from robustbench_wb.layers.table import MEASURES
 
-SHOW = ("show", "crate", "--layers", "--recipe", "none", "--samples", "40", "--device", "cpu")
+SHOW = ("layers", "crate", "--recipe", "none", "--samples", "40", "--device", "cpu")
 
 
 def test_layers_of_a_variant_as_tables_and_as_json(

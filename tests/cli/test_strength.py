@@ -1,4 +1,4 @@
-"""``show SUBJECT --strength`` through the front door, with real attacks on a trained subject."""
+"""``strength`` through the front door, with real attacks on a trained subject."""
 
 import json
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_pgd_3_has_no_plateau_and_apgd_50_has(results: str) -> None:
 
 
 def test_as_text_and_as_json(results: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(["show", "vit", "--strength", "--stressor", "pgd-linf", "--results", results]) == 0
+    assert run_cli(["strength", "vit", "--stressor", "pgd-linf", "--results", results]) == 0
     shown = capsys.readouterr().out
     costs, runs, checks, notes = shown.strip().split("\n\n")
     assert costs.startswith("digits, smoke scale, table v1, vit-nano: pgd-linf;steps=3;step=1/8;restarts=1;loss=both\n")
@@ -54,7 +54,7 @@ def test_as_text_and_as_json(results: str, capsys: pytest.CaptureFixture[str]) -
     assert {"gradient", "converged", "strongest"} <= {line.split("  ")[0] for line in checks.splitlines()}
     assert "docs/credibility.md" in notes
     part = ["--stressor", "apgd-linf;eps=16/255", "--version", "v1"]
-    assert run_cli(["show", "vit", "--strength", *part, "--results", results, "--json"]) == 0
+    assert run_cli(["strength", "vit", *part, "--results", results, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     (only,) = content["rows"]
     assert (content["version"], only["strength"], only["curve"]["plateau"]) == (1, "16/255", True)
@@ -74,7 +74,7 @@ def test_as_text_and_as_json(results: str, capsys: pytest.CaptureFixture[str]) -
 def test_what_is_not_there_is_one_line(
     arguments: list[str], words: str, results: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_cli(["show", "--strength", *arguments, "--results", results]) == 2
+    assert run_cli(["strength", *arguments, "--results", results]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert words in err

@@ -1,4 +1,4 @@
-"""``show VERSION --curves`` through the front door, on runs of a small model."""
+"""``curves`` through the front door, on runs of a small model."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def variant(results: str) -> str:
 
 
 def test_as_text(results: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(["show", "latest", "--curves", "--baseline", variant(results), "--results", results]) == 0
+    assert run_cli(["curves", "latest", "--baseline", variant(results), "--results", results]) == 0
     shown = capsys.readouterr().out
     assert "digits, smoke scale, suite mine v1, table v1: accuracy by strength" in shown
     assert "mean corruption error, unnormalised" in shown
@@ -63,7 +63,7 @@ def test_as_text(results: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_as_json_the_numbers_are_those_of_the_rows(results: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(["show", "v1", "--curves", "--results", results, "--json"]) == 0
+    assert run_cli(["curves", "v1", "--results", results, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     rows = {(row.stressor, row.strength): row for row in harness.ScoreTable(results).rows() if row.status == "ok"}
     contrast, backdoor = (one for one in content["curves"] if one["variant"] == variant(results))
@@ -83,19 +83,17 @@ def test_as_json_the_numbers_are_those_of_the_rows(results: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["latest", "--curves", "--reference", "alexnet"], "ImageNet's 1000 classes; task 'digits' has 10"),
-        (["latest", "--curves", "--baseline", "vit"], "no baseline 'vit'"),
-        (["vit", "--curves"], "--curves are of a version like v3"),
-        (["v7", "--curves"], "no version 'v7'"),
-        (["v1", "--baseline", "vit"], "--baseline needs --curves"),
-        (["v1", "--curves", "--seed", "1"], "--seed needs --layers"),
-        (["v1", "--curves", "--strength"], "two questions"),
+        (["latest", "--reference", "alexnet"], "ImageNet's 1000 classes; task 'digits' has 10"),
+        (["latest", "--baseline", "vit"], "no baseline 'vit'"),
+        (["vit"], "no version 'vit'"),
+        (["v7"], "no version 'v7'"),
+        (["v1", "--seed", "1"], "--seed"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
     arguments: list[str], words: str, results: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_cli(["show", *arguments, "--results", results]) == 2
+    assert run_cli(["curves", *arguments, "--results", results]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert words in err
@@ -107,5 +105,5 @@ def test_a_table_without_strengths_has_no_curves(
 ) -> None:
     request = {"suite": "clean", "variants": (variant(results),), "samples": 20, "device": "cpu"}
     harness.run(RunRequest.model_validate(request), str(tmp_path / "r"))
-    assert run_cli(["show", "v1", "--curves", "--results", str(tmp_path / "r")]) == 2
+    assert run_cli(["curves", "v1", "--results", str(tmp_path / "r")]) == 2
     assert "v1 has no accuracies at several strengths" in capsys.readouterr().err
