@@ -21,7 +21,7 @@ def scores(expressions: Expressions) -> None:
     half, length = len(expressions) // 2, 1 + int(expressions.lengths.max())
     for kind in (RootOperator, RootAndLiterals):
         model = kind(TextShape(vocabulary=VOCABULARY, length=length, classes=DIGITS))
-        model.fit(Split(token_matrix(expressions, range(half), length), expressions.labels[:half]))
+        model.fit(Split(inputs=token_matrix(expressions, range(half), length), labels=expressions.labels[:half]))
         parts = [range(at, at + PART) for at in range(half, len(expressions), PART)]
         guesses = [model(torch.from_numpy(token_matrix(expressions, part, length))).argmax(1) for part in parts]
         print(f"    {kind.name}: {100 * (torch.cat(guesses).numpy() == expressions.labels[half:]).mean():.1f} %")
@@ -29,19 +29,19 @@ def scores(expressions: Expressions) -> None:
 
 def main() -> None:
     started = time.perf_counter()
-    plain = generate(COUNT, Parameters(), 0, "benchmark")
+    plain = generate(COUNT, Parameters(), seed=0, stream="benchmark")
     print(f"{COUNT} expressions: {time.perf_counter() - started:.1f} s in one process")
     shares = 100 * np.bincount(plain.labels) / COUNT
     print(f"    kept {100 * plain.accepted / plain.tried:.2f} % of {plain.tried}, length {plain.lengths.mean():.1f}")
     print(f"    labels {' '.join(f'{share:.1f}' for share in shares)} %")
     scores(plain)
     print("half as many, of balanced labels")
-    scores(generate_labelled(balanced_labels(COUNT // 2, 0, "benchmark"), Parameters(), 0, "benchmark"))
+    scores(generate_labelled(balanced_labels(COUNT // 2, 0, "benchmark"), Parameters(), seed=0, stream="benchmark"))
     print("kept, and mean length, by limits and depth (up to 10 arguments)")
     for shortest, longest in ((64, 256), (256, 1024), (500, 2000)):
         for depth in (5, 6, 7, 8, 9, 10, 12):
             parameters = Parameters(min_length=shortest, max_length=longest, max_depth=depth)
-            blocks = [make_block(parameters, 0, "benchmark", number) for number in range(100)]
+            blocks = [make_block(parameters, seed=0, stream="benchmark", number=number) for number in range(100)]
             tried, kept = sum(block.tried for block in blocks), sum(len(block) for block in blocks)
             length = sum(len(block.symbols) for block in blocks) / max(kept, 1)
             print(f"    {shortest}-{longest} depth {depth}: {100 * kept / tried:.2f} %, {length:.0f}")

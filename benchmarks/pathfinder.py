@@ -84,7 +84,7 @@ def main() -> None:
     for name in options.preset or PRESETS:
         parameters = PRESETS[name]
         started = time.perf_counter()
-        made = generate(options.count, parameters, options.seed, "benchmark", processes=options.processes)
+        made = generate(options.count, parameters, seed=options.seed, label="benchmark", processes=options.processes)
         took = time.perf_counter() - started
         tally = made.tally
         line = f"| {name} | {parameters.window} | {took:.1f} | {options.count / took:.0f} "

@@ -1,4 +1,4 @@
-"""The one error hierarchy. Every error a user can cause carries its exit code and one clear sentence."""
+"""Error hierarchy of the package. Every error that a user can cause carries an exit code and a one-line message."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The documented exit codes of every command."""
+    """Exit codes of all commands, as documented."""
 
     OK = 0
     REGRESSION = 1
@@ -15,12 +15,12 @@ class ExitCode(IntEnum):
     INCOMPLETE = 4
     CREDIBILITY = 5
     CRASHED = 70
-    """A mistake of the harness itself. Python would leave with 1, which is a regression."""
+    """A bug in the harness itself. Python's own exit code for it is 1, which here means a regression."""
     INTERRUPTED = 130
 
 
 class HarnessError(Exception):
-    """Base of all errors raised on purpose. The message says what was wrong and what to do, in one line."""
+    """Base class of all errors raised on purpose. The message says in one line what is wrong and what to do."""
 
     exit_code = ExitCode.USAGE
 
@@ -29,58 +29,64 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """The request cannot be carried out as written (an option, a name, a file)."""
+    """A request that cannot be carried out as written: a wrong option, name or file."""
 
 
 class UnknownNameError(UsageError):
-    """A name that no registry entry has; the message suggests the nearest ones."""
+    """A name that is not registered; the message suggests similar names."""
 
 
 class RegistryError(UsageError):
-    """A duplicate name, or an entry that cannot be loaded."""
+    """A name registered twice, or an entry that cannot be loaded."""
 
 
 class DataError(UsageError):
-    """A dataset is missing, unreadable or not what the task needs."""
+    """A dataset that is missing, unreadable or unsuitable for the task."""
 
 
 class CheckpointError(UsageError):
-    """A checkpoint is missing, damaged, of a refused format, or does not fit the model."""
+    """A checkpoint that is missing, damaged, in an unsupported format, or does not fit the model."""
 
 
 class StoreError(UsageError):
-    """The results location cannot be read or written."""
+    """A results location that cannot be read or written."""
 
 
 class NotComparableError(HarnessError):
-    """Two tables measure different things; the message names the field that differs."""
+    """Two tables that measure different things; the message names the differing field."""
 
     exit_code = ExitCode.NOT_COMPARABLE
 
 
 class MeasurementError(HarnessError):
-    """A cell could not be measured. It becomes an error row; other cells go on."""
+    """A failed evaluation. It becomes an error row, and the other evaluations continue."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class SubjectError(MeasurementError):
-    """The model under test cannot be built, or does not behave like a classifier."""
+    """A model that cannot be built, or does not behave like a classifier."""
 
 
 class DivergedError(SubjectError):
-    """Training produced a loss that is not finite."""
+    """A training run whose loss is no longer finite."""
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
-    """The first line of a library's message, which often has a page of advice after it; ``limit`` characters of it."""
+    """First line of an error message, at most ``limit`` characters; the class name if the message is empty.
+
+    Messages of libraries often continue with a page of advice.
+    """
     lines = str(error).strip().splitlines()
     return lines[0][:limit] if lines else type(error).__name__
 
 
 @contextmanager
 def one_line(what: str) -> Iterator[None]:
-    """Turn whatever a model or a library raises into one clear line; the traceback goes to the debug log."""
+    """Convert any exception raised in the block to a one-line :class:`MeasurementError` that begins with ``what``.
+
+    A :class:`HarnessError` passes unchanged. The original exception stays attached as the cause.
+    """
     try:
         yield
     except HarnessError:

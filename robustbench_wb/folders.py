@@ -1,4 +1,4 @@
-"""Where files go: the user's cache folder, and writes that are whole or not there at all."""
+"""Cache folder of the user, and atomic writes of files."""
 
 import os
 import time
@@ -18,10 +18,12 @@ _FRESH: ContextVar[Mapping[str, Path]] = ContextVar("fresh", default=MappingProx
 
 
 def cache_folder(kind: str) -> Path:
-    """The cache folder for ``kind`` (``checkpoints``, ``datasets``), created. ``RBWB_CACHE_DIR`` overrides the root.
+    """Create and return the cache folder for ``kind`` (``checkpoints``, ``datasets``).
+
+    The environment variable ``RBWB_CACHE_DIR`` overrides the user's default cache root.
 
     Raises:
-        UsageError: it cannot be created.
+        UsageError: the folder cannot be created.
     """
     override = _FRESH.get().get(kind, os.environ.get("RBWB_CACHE_DIR"))
     root = Path(override).expanduser() if override else user_cache_path("robustbench_wb", appauthor=False)
@@ -29,14 +31,14 @@ def cache_folder(kind: str) -> Path:
         (root / kind).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"cache folder {root} cannot be created ({error.strerror}); set RBWB_CACHE_DIR to a folder that can"
+            f"cache folder {root} cannot be created ({error.strerror}); set RBWB_CACHE_DIR to a writable folder"
         ) from error
     return root / kind
 
 
 @contextmanager
 def fresh_cache(*kinds: str) -> Iterator[None]:
-    """Within it, the folders of these kinds are empty ones that vanish at its end: nothing is found, nothing stays."""
+    """Replace the cache folders of these kinds by empty temporary ones until the block ends."""
     with TemporaryDirectory(prefix="robustbench-wb-") as folder:
         token = _FRESH.set({**_FRESH.get(), **dict.fromkeys(kinds, Path(folder))})
         try:
@@ -46,17 +48,17 @@ def fresh_cache(*kinds: str) -> Iterator[None]:
 
 
 STALE_SECONDS = 24 * 3600.0
-"""A temporary file older than this was left by a process that was killed."""
+"""Age in seconds from which a temporary file is regarded as left behind by a killed process."""
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
+    """Write a file atomically: ``write`` fills a temporary file beside ``path``, which is flushed and then renamed.
 
-    A reader, or a process killed at any point, sees the old file or the new one, never a part. Leftovers of killed
-    writers are named ``.tmp-*`` and are never read.
+    Readers see the old or the new file, never a part, even if the writer is killed. Temporary files are named
+    ``.tmp-*`` and are never read.
     """
     _sweep(path.parent)
-    # Not tempfile: its files are readable by their owner alone, and a cache may be shared.
+    # Not tempfile: only the owner can read its files, and a cache may be shared.
     temporary = path.with_name(f".tmp-{uuid4().hex}{path.suffix}")
     try:
         write(temporary)
@@ -68,9 +70,9 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left behind."""
+    """Remove temporary files that killed writers left behind."""
     for leftover in folder.glob(".tmp-*"):
-        # Another process may sweep at the same time.
+        # Another process may remove the file at the same time.
         with suppress(FileNotFoundError):
             if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
                 leftover.unlink()

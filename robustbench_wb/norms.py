@@ -1,7 +1,7 @@
-"""Geometry of a threat model: projection, steepest step, random start and distance, per norm.
+"""Norms of threat models (Linf, L2, L1): distance, projection, direction of steepest ascent, and random start.
 
-Images are (B, C, H, W) float32 in the box [0, 1]; radii are (B, 1, 1, 1) tensors, so that each sample of a batch may
-have its own.
+Perturbations and gradients are float32 tensors (B, C, H, W). Radii have the shape (B, 1, 1, 1), so that each sample of
+a batch can have its own.
 """
 
 import math
@@ -14,7 +14,7 @@ from robustbench_wb import rng
 
 
 class Norm(Protocol):
-    """What an attack needs to know of a norm."""
+    """Interface of a norm, as attacks use it."""
 
     name: str
 
@@ -23,15 +23,15 @@ class Norm(Protocol):
         ...
 
     def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """The nearest perturbation of norm at most ``radius``."""
+        """Nearest perturbation, in Euclidean distance, whose norm is at most ``radius``."""
         ...
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The unit-norm direction in which the linearised loss rises fastest; zero where the gradient is zero."""
+        """Unit-norm direction in which the linearised loss rises fastest; zero where the gradient is zero."""
         ...
 
     def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """A uniform draw from the unit ball per sample id, shape (B, *shape)."""
+        """One uniform draw from the unit ball for each sample id, shape (B, *shape)."""
         ...
 
 
@@ -41,51 +41,51 @@ def _length(delta: Tensor) -> Tensor:
 
 
 class Linf:
-    """Largest absolute change of any pixel value."""
+    """Largest absolute change of any value."""
 
     name = "linf"
 
     def distance(self, delta: Tensor) -> Tensor:
-        """max |delta|."""
+        """Linf norm max |delta| of each perturbation, shape (B,)."""
         return delta.abs().flatten(1).amax(1)
 
     def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """Clamp every value."""
+        """Clamp every value to [-radius, radius]."""
         return torch.clamp(delta, -radius, radius)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The sign."""
+        """Sign of the gradient."""
         return gradient.sign()
 
     def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """Independent uniform values in [-1, 1)."""
-        return 2 * rng.uniform(ids, shape, seed, label, step) - 1
+        """Independent uniform values in [-1, 1), shape (B, *shape)."""
+        return 2 * rng.uniform(ids, shape, seed=seed, label=label, step=step) - 1
 
 
 class L2:
-    """Euclidean length of the change."""
+    """Euclidean norm of the change."""
 
     name = "l2"
 
     def distance(self, delta: Tensor) -> Tensor:
-        """sqrt(sum delta^2)."""
+        """L2 norm sqrt(sum delta^2) of each perturbation, shape (B,)."""
         return _length(delta)
 
     def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """Shorten to the radius where longer."""
+        """Scale perturbations that are longer than the radius down to it."""
         length = _length(delta).view(-1, 1, 1, 1).clamp(min=1e-12)
         return delta * torch.clamp(radius / length, max=1.0)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The normalised gradient. Scaled by its largest value first: tiny gradients would underflow when squared."""
+        """Normalised gradient, divided by its largest value first because tiny gradients underflow when squared."""
         scaled = gradient / gradient.abs().flatten(1).amax(1).clamp(min=1e-38).view(-1, 1, 1, 1)
         return scaled / _length(scaled).clamp(min=1e-12).view(-1, 1, 1, 1)
 
     def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """A normal direction times u^(1/d): uniform in the ball (Muller 1959)."""
-        direction = self.steepest(rng.normal(ids, shape, seed, label, step))
+        """Uniform draw from the ball: a normalised Gaussian direction times u^(1/d) with uniform u (Muller 1959)."""
+        direction = self.steepest(rng.normal(ids, shape, seed=seed, label=label, step=step))
         count = direction[0].numel() if len(direction) else 1
-        radius = rng.uniform(ids, (1,), seed, f"{label}/radius", step) ** (1.0 / count)
+        radius = rng.uniform(ids, (1,), seed=seed, label=f"{label}/radius", step=step) ** (1.0 / count)
         return direction * radius.view(-1, 1, 1, 1)
 
 
@@ -94,14 +94,14 @@ class L1:
 
     name = "l1"
     share = 0.05
-    """Share of the values that a steepest step moves: the exact one moves a single value, which is slow."""
+    """Share of the values that a step changes. The exact steepest step changes a single value, which is slow."""
 
     def distance(self, delta: Tensor) -> Tensor:
-        """sum |delta|."""
+        """L1 norm sum |delta| of each perturbation, shape (B,)."""
         return delta.abs().flatten(1).sum(1)
 
     def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """Soft thresholding by the one threshold that gives the radius (Duchi et al. 2008, figure 1)."""
+        """Soft thresholding, with the threshold at which the norm equals the radius (Duchi et al. 2008, figure 1)."""
         size = delta.abs().flatten(1)
         ordered = size.sort(dim=1, descending=True).values
         excess = ordered.cumsum(1) - radius.flatten(1)
@@ -113,7 +113,7 @@ class L1:
         return delta.sign() * kept.view_as(delta)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """Equal steps on the values with the largest gradients (Tramer & Boneh 2019)."""
+        """Equal steps on the values with the largest absolute gradients (Tramer & Boneh 2019)."""
         size = gradient.abs().flatten(1)
         count = max(1, round(self.share * size.shape[1]))
         least = size.topk(count, dim=1).values[:, -1:]
@@ -121,10 +121,10 @@ class L1:
         return direction / self.distance(direction).clamp(min=1).view(-1, 1, 1, 1)
 
     def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """Signed exponentials over the sum of them and one more: uniform in the ball (Barthe et al. 2005)."""
+        """Uniform draw from the ball: d signed exponential draws divided by the sum of d + 1 (Barthe et al. 2005)."""
         count = math.prod(shape)
-        drawn = -torch.log1p(-rng.uniform(ids, (count + 1,), seed, label, step))
-        sign = rng.signs(ids, (count,), seed, f"{label}/sign", step)
+        drawn = -torch.log1p(-rng.uniform(ids, (count + 1,), seed=seed, label=label, step=step))
+        sign = rng.signs(ids, (count,), seed=seed, label=f"{label}/sign", step=step)
         return (sign * drawn[:, :-1] / drawn.sum(1, keepdim=True)).view(len(ids), *shape)
 
 

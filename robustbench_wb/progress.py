@@ -1,4 +1,4 @@
-"""How long work tells of itself. The engine reports; only the command line decides what a person sees."""
+"""Progress reports of long work. The engine reports; only the command line decides what is shown."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,62 +6,62 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int], None]
-"""Called with the number of units finished since the last call."""
+"""Callback that takes the number of units finished since the last call."""
 
 AT_ONCE = 0.1
-"""Seconds: what a stage reports first, so soon after its start, was found, not done."""
+"""Seconds after the start of a stage within which its first report counts as work found in the cache."""
 
 
 class Whole(Protocol):
-    """The whole job, while it goes on."""
+    """Receiver of the progress of a whole job, while the job runs."""
 
     def did(self, work: float) -> None:
-        """So much of the planned work has been done."""
+        """Report that ``work`` units of the planned work have been done."""
         ...
 
     def spared(self, work: float) -> None:
-        """So much of the planned work need not be done: it was found, or turned out to be less."""
+        """Report that ``work`` units of the planned work are not needed: cached, or planned too high."""
         ...
 
 
 class Progress(Protocol):
-    """Receives progress; shows it or not. It can never change a result."""
+    """Receiver of progress reports. It cannot change a result."""
 
     def stage(self, label: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A piece of work of known size, like training (steps) or one attack (samples)."""
+        """Start a stage of ``total`` units, such as training (steps) or an attack (samples)."""
         ...
 
     def overall(self, label: str, work: float) -> AbstractContextManager[Whole]:
-        """The whole job, in any unit of work that is proportional to time."""
+        """Start a whole job of size ``work``, in any unit that is proportional to time."""
         ...
 
 
 class Nothing:
-    """A whole that nobody looks at."""
+    """Progress of a job that is not shown."""
 
     def did(self, work: float) -> None:
-        """Swallow it."""
+        """Ignore the report."""
 
     def spared(self, work: float) -> None:
-        """Swallow it."""
+        """Ignore the report."""
 
 
 class Silent:
-    """Shows nothing."""
+    """Progress receiver that shows nothing."""
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        """Swallow a stage."""
+        """Ignore a stage."""
         yield lambda count: None
 
     @contextmanager
     def overall(self, label: str, work: float) -> Iterator[Whole]:
-        """Swallow the whole."""
+        """Ignore the progress of a job."""
         yield Nothing()
 
 
 class Tied:
-    """Progress whose stages also advance the whole: what they do is a piece of planned work."""
+    """Progress receiver whose stages also advance a job: each stage is part of a planned piece of work."""
 
     def __init__(self, progress: Progress, whole: Whole) -> None:
         self._progress, self._whole = progress, whole
@@ -69,7 +69,7 @@ class Tied:
 
     @contextmanager
     def piece(self, work: float) -> Iterator[None]:
-        """The stages within are that much work. What they leave of it need not be done."""
+        """Count the stages in the block as ``work`` units. What they leave undone is reported as not needed."""
         self._left = work
         try:
             yield
@@ -79,7 +79,7 @@ class Tied:
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        """Show a stage; all of it is what is left of the piece."""
+        """Show a stage. Its total corresponds to what is left of the current piece of work."""
         share, first = self._left / max(1, total), First()
         with self._progress.stage(label, total, unit) as show:
 
@@ -93,24 +93,24 @@ class Tied:
 
     @contextmanager
     def overall(self, label: str, work: float) -> Iterator[Whole]:
-        """A whole within a whole is not shown."""
+        """Ignore a job within a job."""
         yield Nothing()
 
 
 class First:
-    """Tells the first report of a stage when it comes at once: what a resumed stage begins with was found, not done."""
+    """Detector of cached work: a resumed stage reports it at once, within :data:`AT_ONCE` seconds of its start."""
 
     def __init__(self) -> None:
         self._limit: float | None = time.monotonic() + AT_ONCE
 
     def found(self) -> bool:
-        """Asked at every report."""
+        """Whether the current report is the first and came at once; called at every report."""
         limit, self._limit = self._limit, None
         return limit is not None and time.monotonic() < limit
 
 
 class Pace:
-    """Forecasts the time that is left, from the work done and the time that it took."""
+    """Forecast of the remaining time, from the work done and the time it took."""
 
     def __init__(self, total: float) -> None:
         self.total, self.done = total, 0.0
@@ -118,7 +118,7 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds; None before anything was done."""
+        """Remaining seconds; None before any work was done."""
         if self.done <= 0:
             return None
         return (time.monotonic() - self._started) * max(self.total - self.done, 0.0) / self.done

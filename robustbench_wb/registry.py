@@ -1,4 +1,4 @@
-"""A generic lazy registry: a name points at ``module:attribute``, which is imported when it is first asked for."""
+"""Generic lazy registry: a name refers to ``module:attribute``, which is imported at its first use."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """A did-you-mean tail for an error message: near names first, else all of them."""
+    """End of an error message: up to three similar names, or all known names if none is similar."""
     by_lower = {item.lower(): item for item in known}
     near = [by_lower[item] for item in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegistryEntry:
-    """One registered name: where it lives, what it is in a few words, and who brought it."""
+    """One registered name: its target ``module:attribute``, a short summary, and the package that provides it."""
 
     name: str
     target: str
@@ -33,10 +33,10 @@ class RegistryEntry:
 
 
 class Registry(Generic[T]):
-    """Names of one kind (``variant``, ``task``, ...), built in or brought by the entry-point group of that kind.
+    """Names of one kind (``variant``, ``task``, ...), built in or provided by the entry-point group of that kind.
 
-    Listing names and summaries imports nothing. An entry point that clashes with an existing name, or that fails
-    to import, raises when *that* name is asked for and leaves all others usable.
+    Listing names and summaries imports nothing. An entry point that clashes with another name or fails to import
+    raises an error only when that name is requested; all other names stay usable.
     """
 
     def __init__(self, kind: str) -> None:
@@ -49,11 +49,11 @@ class Registry(Generic[T]):
         """Register ``name`` as ``module:attribute``.
 
         Raises:
-            RegistryError: the name is taken.
+            RegistryError: the name is already registered.
         """
         if name in self._entries:
             raise RegistryError(f"{self.kind} {name!r} is registered twice: {self._entries[name].target} and {target}")
-        self._entries[name] = RegistryEntry(name, target, summary)
+        self._entries[name] = RegistryEntry(name=name, target=target, summary=summary)
 
     @cached_property
     def _plugins(self) -> dict[str, list[EntryPoint]]:
@@ -63,43 +63,45 @@ class Registry(Generic[T]):
         return found
 
     def __iter__(self) -> Iterator[RegistryEntry]:
-        """All entries in registration order, plug-ins last."""
+        """Iterate over all entries in the order of registration, plug-ins last."""
         yield from self._entries.values()
         for name, points in self._plugins.items():
             if name not in self._entries:
                 owner = points[0].dist.name if points[0].dist else "unknown package"
-                yield RegistryEntry(name, points[0].value, f"from {owner}", origin=owner)
+                yield RegistryEntry(name=name, target=points[0].value, summary=f"from {owner}", origin=owner)
 
     def names(self) -> list[str]:
-        """All names, in listing order."""
+        """All names: built-in ones in the order of registration, then plug-ins."""
         return [entry.name for entry in self]
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._plugins
 
     def get(self, name: str) -> T:
-        """Import and return what ``name`` points at.
+        """Import and return the target of ``name``.
 
         Raises:
-            UnknownNameError: no such name; the message suggests near ones.
-            RegistryError: two packages claim the name, or importing it failed.
+            UnknownNameError: the name is not registered; the message suggests similar names.
+            RegistryError: two packages claim the name, or the import failed.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
     def source(self, name: str) -> tuple[str, Path]:
-        """The module of an entry, and the folder its imports are followed under: its package, or where one file lies.
+        """Module of an entry, and the folder under which its imports are followed for the code digest.
+
+        The folder is that of the top-level package, or the one that holds a single-file module.
 
         Raises:
-            UnknownNameError: no such name.
-            RegistryError: as for ``get``, or the source cannot be found.
+            UnknownNameError: the name is not registered.
+            RegistryError: the entry cannot be loaded, or its source file cannot be found.
         """
-        self.get(name)  # for its errors
+        self.get(name)  # raises the errors of a name that cannot be loaded
         module = next(entry.target for entry in self if entry.name == name).partition(":")[0]
         spec = find_spec(module.partition(".")[0])
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-            raise RegistryError(f"the source of plug-in {module} cannot be found, so its identity cannot be told")
+            raise RegistryError(f"the source file of plug-in {module} cannot be found, so its code cannot be digested")
         return module, Path(spec.origin).resolve().parent
 
     def _load(self, name: str) -> T:
@@ -116,10 +118,10 @@ class Registry(Generic[T]):
 
 
 def import_target(target: str, what: str) -> object:
-    """Import ``module:attribute``.
+    """Import ``module:attribute`` and return the attribute.
 
     Raises:
-        RegistryError: the module does not import or lacks the attribute; the message says for ``what``.
+        RegistryError: the import fails or the attribute is missing; the message begins with ``what``.
     """
     module, _, attribute = target.partition(":")
     try:

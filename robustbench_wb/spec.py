@@ -1,10 +1,11 @@
-"""Frozen specs with one canonical JSON form, which is the only thing ever hashed."""
+"""Immutable specs with one canonical JSON form. Digests are computed from that form alone."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
@@ -12,10 +13,10 @@ from robustbench_wb.errors import UsageError
 
 
 def parse_exact(value: object) -> Fraction:
-    """Read an exact number: ``"8/255"``, ``"0.031"``, ``8``. Floats are refused: they are rarely what was meant.
+    """Parse an exact number such as ``"8/255"``, ``"0.031"`` or ``8``. Floats are rejected, because they are not exact.
 
     Raises:
-        UsageError: the text is not a number, or a float was given.
+        UsageError: the value is a float or not a number.
     """
     if isinstance(value, bool | float):
         raise UsageError(f"{value!r} is not an exact number; write it as text, like '8/255' or '0.031'")
@@ -26,11 +27,11 @@ def parse_exact(value: object) -> Fraction:
 
 
 Exact = Annotated[Fraction, BeforeValidator(parse_exact), PlainSerializer(str)]
-"""An exact fraction in a spec; its text form (``8/255``) is what is hashed and printed."""
+"""Exact fraction as a field of a spec; its text form (``8/255``) is hashed and printed."""
 
 
 class Spec(BaseModel):
-    """An immutable description that can be hashed: equal specs have equal digests, on any machine."""
+    """Immutable description with a digest: equal specs have equal digests on every machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -39,16 +40,30 @@ class Spec(BaseModel):
         return digest(self)
 
 
-def plain(value: Any) -> Any:
-    """Reduce a value to JSON types; what has no single JSON form is refused.
+Json: TypeAlias = "str | int | float | list[Json] | dict[str, Json] | None"
+"""Value of JSON types (bool is a kind of int)."""
+
+
+@overload
+def plain(value: Spec) -> dict[str, Any]: ...
+@overload
+def plain(value: Mapping[str, object]) -> dict[str, Json]: ...
+@overload
+def plain(value: list[object] | tuple[object, ...]) -> list[Json]: ...
+@overload
+def plain(value: object) -> Json: ...
+def plain(value: object) -> Json:
+    """Convert a value to JSON types.
 
     Raises:
-        TypeError: the value has no canonical form (a programming error, not a user's).
+        TypeError: the value has no canonical JSON form. This is a programming error, not a user's.
     """
     if isinstance(value, Spec):
-        return plain(value.model_dump())
+        fields: Mapping[str, object] = value.model_dump()
+        return plain(fields)
     if isinstance(value, Enum):
-        return plain(value.value)
+        inner: object = value.value
+        return plain(inner)
     if isinstance(value, Fraction):
         return str(value)
     if isinstance(value, dict):
@@ -62,11 +77,16 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
 
 
-def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
+def canonical_json(value: object) -> str:
+    """Canonical JSON text of a value: sorted keys, no spaces, UTF-8.
+
+    Raises:
+        TypeError: the value has no canonical JSON form.
+        ValueError: a number is NaN or infinite.
+    """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """SHA-256 (hex) of the canonical JSON form of ``value``."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""Random words by name, without torch: those of a stream depend on nothing that was drawn before.
+"""Named random streams without torch, on the Philox generator of numpy (Salmon et al. 2011, SC11).
 
-Raw words of numpy's Philox (Salmon et al. 2011, SC11), a counter-based generator whose output is fixed by its
-definition and which numpy promises to keep; the distributions of its ``Generator`` it does not.
-:mod:`robustbench_wb.rng` is for tensors, and for what must be had by sample id.
+Only raw 64-bit words are used: numpy guarantees them across releases, but not the distributions of its ``Generator``.
+:mod:`robustbench_wb.rng` draws tensors, and numbers that depend on a sample id.
 """
 
 import hashlib
@@ -14,29 +13,32 @@ Ints = NDArray[np.int64]
 
 
 def philox(*name: object) -> np.random.Philox:
-    """The stream of a name, from its beginning."""
+    """Start the random stream of a name, whose parts are joined to one key."""
     key = hashlib.sha256("\x1f".join(map(str, name)).encode()).digest()[:16]
     return np.random.Philox(key=int.from_bytes(key, "little"))
 
 
 def below(limit: int | Ints, words: NDArray[np.uint64]) -> Ints:
-    """Whole numbers from 0 to ``limit`` - 1 (at most 2**32 - 1), one per word: its upper 32 bits times the limit,
-    shifted down. Their probabilities differ by 2**-32."""
+    """Uniform integers from 0 to ``limit`` - 1, int64 of the shape of ``words``; ``limit`` is at most 2**32 - 1.
+
+    The upper 32 bits of each word are multiplied by the limit and shifted right by 32. Probabilities differ by at most
+    2**-32.
+    """
     high = (words >> np.uint64(32)) * np.asarray(limit).astype(np.uint64)
     found: Ints = (high >> np.uint64(32)).astype(np.int64)
     return found
 
 
 class Words:
-    """The random numbers of one part of a stream, in the order in which they are asked for."""
+    """Sequential random numbers of one part of a named stream."""
 
     def __init__(self, seed: int, stream: str, part: int = 0) -> None:
         self._source = philox(seed, stream, part)
 
     def below(self, limit: int | Ints, size: int) -> Ints:
-        """As :func:`below`, (size,); of one limit, or of one for each."""
+        """Draw uniform integers from 0 to ``limit`` - 1, int64 (size,); ``limit`` is one number or one per draw."""
         return below(limit, self._source.random_raw(size))
 
     def order(self, size: int) -> Ints:
-        """A random order of ``range(size)``."""
+        """Draw a random permutation of ``range(size)``, int64 (size,)."""
         return np.argsort(self._source.random_raw(size), kind="stable")

@@ -1,8 +1,8 @@
-"""One line of a score table: what was measured, how it came out, and everything that identifies it."""
+"""Row of a score table: what was evaluated, the result, and everything that identifies it."""
 
 from collections.abc import Iterable
 from math import isnan
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,194 +12,237 @@ from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
 SCHEMA_VERSION: Final = 9
-"""Number of the set of columns. It rises with every new one, because who ignored it could misread the others: a row of
-another ``protocol`` is not to be compared. A test holds a table of every number; docs/formats.md says what
-each one added."""
+"""Schema number of the columns. It rises with every new column, because a reader that ignores a column can misread the
+others: rows with different ``protocol`` must not be compared. docs/formats.md lists what each number added, and a test
+reads a table of every number."""
 
-Panel = tuple[str, str, str, int, Metric, ProtocolName]
-"""Task, scale, suite, its version, metric and protocol: only rows that share them stand in one table or ranking."""
+
+class Panel(NamedTuple):
+    """Key of the rows that share a table or ranking: only rows with equal values are compared with each other."""
+
+    task: str
+    scale: str
+    suite: str
+    suite_version: int
+    metric: Metric
+    protocol: ProtocolName
+
 
 _ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
 LAYER_MEANS: tuple[str, ...] = ("coding_rate", "sparsity", "entropy", "similarity")
-"""The measures of layers that have a column of their own."""
+"""Layer measures with a column of their own."""
 _PERPLEXITY: tuple[str, ...] = ("perplexity_low", "perplexity", "perplexity_high")
 
 _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
 
 
 class ScoreRow(Spec):
-    """One cell of one finished run. Every field is a plain scalar; no number is NaN or infinite.
+    """Result of one evaluation in a finished run. Every field is a scalar, and no number is NaN or infinite.
 
-    The numbers of the other metric are None. New fields go to the end and have a default: earlier tables lack them.
+    Columns of the other metric are None. New fields are added at the end with a default, because earlier tables lack
+    them.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     suite: str
+    """Name of the suite."""
     suite_version: int
     scale: str
+    """Scale of the suite: ``smoke``, ``small``, ``full`` or one of a custom suite."""
     task: str
+    """Name of the data as loaded, such as ``digits`` or ``cifar10-jpeg75``."""
     variant: str
+    """Name of the model architecture."""
     size: str
+    """Size of the architecture, such as ``nano``."""
     recipe: str
+    """Name of the training configuration."""
     stressor: str
-    """Name without numbers, like ``pgd-linf``; with its surrogate where it has one: ``transfer-linf:vit``."""
+    """Name without parameters, such as ``pgd-linf``, or with its surrogate model: ``transfer-linf:vit``."""
     strength: str
-    """Exact text, like ``8/255``; empty for a stressor without strength."""
+    """Exact strength as text, such as ``8/255``; empty for a stressor without strength."""
     signature: str
-    """The stressor's printed form, with all its numbers."""
+    """Printed form of the stressor with all parameters."""
     seed: int
+    """Seed of the run."""
     n: int = Field(ge=0)
-    """Samples asked for."""
+    """Number of requested samples."""
     accuracy: float | None = Field(ge=0, le=1)
-    """Share of samples classified correctly under the stressor; errored and not-run ones count as broken."""
+    """Share of samples classified correctly under the stressor; errored and not-run samples count as broken."""
     low: float | None = Field(ge=0, le=1)
-    """Low end of the 95 % Wilson interval of ``accuracy``."""
+    """Lower end of the 95 % Wilson interval of ``accuracy``."""
     high: float | None = Field(ge=0, le=1)
-    """High end of the 95 % Wilson interval of ``accuracy_high``."""
+    """Upper end of the 95 % Wilson interval of ``accuracy_high``."""
     accuracy_high: float | None = Field(ge=0, le=1)
-    """Equal to ``accuracy``, unless samples errored or were not run: then as if they had all been robust."""
+    """Accuracy if errored and not-run samples count as robust; equal to ``accuracy`` without such samples."""
     robust: int = Field(ge=0)
+    """Samples classified correctly under the stressor."""
     broken: int = Field(ge=0)
+    """Samples classified correctly without the stressor and wrongly under it."""
     wrong: int = Field(ge=0)
-    """Samples that were wrong already when clean."""
+    """Samples misclassified without the stressor; attacks do not try them."""
     errored: int = Field(ge=0)
+    """Samples whose evaluation failed."""
     not_run: int = Field(ge=0)
+    """Samples that were not evaluated."""
     status: Literal["ok", "incomplete", "error"]
-    """``error``: no sample was judged. ``incomplete``: some were not, or something went wrong."""
+    """``error``: no sample was evaluated. ``incomplete``: some samples were not evaluated, or an error occurred."""
     error: str
-    """One line; empty when all is well."""
+    """Error message in one line; empty without error."""
     wobble: int
-    """Samples whose verdict differed between the search and the second pass."""
+    """Samples whose state differed between the search and the confirming second pass."""
     forwards: float
-    """Forward passes, mean per sample."""
+    """Mean number of forward passes per sample."""
     backwards: float
-    """Input gradients, mean per sample."""
+    """Mean number of input gradients per sample."""
     seconds: float
-    """Wall time of the cell."""
+    """Wall time of the evaluation in seconds."""
     parameters: int
-    """Trainable scalars of the subject."""
+    """Trainable parameters of the model."""
     train_seconds: float
+    """Wall time of training in seconds."""
     weights: str
-    """Digest of the subject's weights; empty when it could not be built. So are the digests below."""
+    """Digest of the weights of the model; empty, like the digests below, if the model could not be built."""
     data: str
+    """Digest of the evaluated split."""
     samples: str
+    """Digest of the ids of the evaluated samples."""
     stressor_code: str
+    """Digest of the code of the stressor."""
     model_code: str
+    """Digest of the code of the model."""
     numerics: str
+    """Device type, number format and torch release, such as ``cpu;float32;torch-2.13``."""
     ladder: str
-    """Strengths attacked before this one on the same samples, joined by a blank."""
+    """Strengths that the outcome depends on, such as those attacked before on the same samples, joined by a blank."""
     key: str
-    """Address of the record; empty when there is no identity."""
+    """Key of the record; empty without identity."""
     metric: Metric = "accuracy"
     perplexity: float | None = Field(default=None, ge=1)
-    """Exponential of the mean loss (nats per predicted token). None when a sample is missing: it could be anything."""
+    """Exponential of the mean loss (nats per predicted token); None if a sample is missing, because it is unbounded."""
     perplexity_low: float | None = Field(default=None, ge=1)
-    """Low end of the 95 % t interval; with missing samples, of the interval as if those had a loss of 0."""
+    """Lower end of the 95 % t interval; missing samples count with a loss of 0."""
     perplexity_high: float | None = Field(default=None, ge=1)
-    """High end of the 95 % t interval. None: unbounded, because samples are missing or there is one alone."""
+    """Upper end of the 95 % t interval; None if it is unbounded, because of missing samples or a single sample."""
     coding_rate: float | None = None
-    """R^c of what attention mixes (nats), mean over layers and the samples that the cell tried; so the next three.
+    """Coding rate R^c of the inputs that attention mixes (nats), mean over layers and attempted samples.
 
-    None where layers were not measured, or the measure is not defined for the subject."""
+    None, like the three measures below, if layers were not measured or the measure is undefined for the model."""
     sparsity: float | None = Field(default=None, ge=0, le=1)
-    """Share of the layers' code that is not exactly 0."""
+    """Share of the code of the layers that is not exactly 0, mean over layers and attempted samples."""
     entropy: float | None = Field(default=None, ge=0)
-    """Entropy of attention (nats)."""
+    """Entropy of attention (nats), mean over layers and attempted samples."""
     similarity: float | None = None
-    """Mean cosine of different tokens."""
+    """Cosine similarity of different tokens, mean over layers and attempted samples."""
     layers: str = ""
-    """JSON: ``n``, and per measure lists with one entry per layer, and their drift. Empty when not measured."""
+    """JSON with ``n``, and for each measure lists with one entry per layer and their drift; empty if not measured."""
     protocol: ProtocolName = "sound"
-    """Under which rules the stressor works; ``as-published`` ones are those of a group of papers, defects included."""
+    """Rules of the stressor; ``as-published`` are those of a group of papers, including their defects."""
 
     grade: Literal["", "A", "B", "C", "F"] = ""
-    """How far the number may be believed, see docs/credibility.md; empty where nobody looked for errors."""
+    """Credibility of the result, see docs/credibility.md; empty if it was not checked."""
     checks: str = ""
-    """JSON: a list of the checks behind the grade, each with value, limit, samples and reason."""
+    """JSON list of the checks behind the grade, each with value, limit, samples and reason."""
     realised: float | None = Field(default=None, ge=0, le=1)
-    """Share of the units (pixels, words, training samples) that was really perturbed; None where nobody counts."""
+    """Share of the units (pixels, words, training samples) that were actually perturbed; None if not counted."""
     obeyed: float | None = Field(default=None, ge=0, le=1)
-    """Share of the samples of other classes that a planted trigger turns into its target; None without a trigger."""
+    """Share of samples of other classes that a planted trigger makes the model assign to its target class.
+
+    None without a trigger."""
     perturbed: str = ""
-    """Digest of the perturbed samples, where all subjects are given the same ones; else empty."""
+    """Digest of the perturbed samples if all models get the same ones; else empty."""
     classes: int = Field(default=0, ge=0)
-    """Answers there are, in language modelling the vocabulary; 0 in rows of an earlier harness. So the next one."""
+    """Number of classes, in language modelling of tokens; 0 in rows of an earlier release."""
     side: int = Field(default=0, ge=0)
-    """Shorter side of the images in pixels; 0 where there are none."""
+    """Shorter side of the images in pixels; 0 without images, and in rows of an earlier release."""
     shortcut: str = ""
-    """The best shortcut of the task in the same cell; empty where it has none, and for shortcuts themselves."""
+    """Best shortcut baseline of the task in the same evaluation; empty if there is none, and for shortcuts."""
     shortcut_accuracy: float | None = Field(default=None, ge=0, le=1)
-    """Its accuracy."""
+    """Accuracy of the best shortcut baseline."""
     shortcut_p: float | None = Field(default=None, ge=0, le=1)
-    """One-sided exact McNemar p-value: how often chance alone would make the subject so much better than it."""
+    """One-sided exact McNemar p-value of the hypothesis that the model does not beat the best shortcut baseline."""
     cut: float | None = Field(default=None, ge=0, le=1)
-    """Share of the texts of which the subject saw a part only; None for what is no text. So the next one."""
+    """Share of the texts that were cut for the model; None if the inputs are not texts."""
     empty: float | None = Field(default=None, ge=0, le=1)
-    """Share of the texts without a single token."""
+    """Share of the texts without any token; None if the inputs are not texts."""
     family: str = ""
-    """Cells of one subject that are corrected together in a comparison; empty: all that name none."""
+    """Family for multiple-testing correction among the evaluations of one model; empty is the default family."""
     flops: int = Field(default=0, ge=0)
-    """Floating-point operations of one forward pass of one sample: matrix products, convolutions and attention, 2 per
-    multiply-add. 0: not known; so the next one."""
+    """Floating-point operations of a forward pass of one sample: matrix products, convolutions and attention.
+
+    A multiply-add counts 2. 0 if unknown."""
     peak_memory: int = Field(default=0, ge=0)
-    """Bytes of all tensors alive at the peak of one forward pass and input gradient of one sample, weights included."""
+    """Peak memory in bytes of a forward pass and input gradient of one sample, weights included; 0 if unknown."""
     checksum: str = ""
-    """SHA-256 of all other columns, see :attr:`fingerprint`; empty in rows of an earlier harness."""
+    """SHA-256 of all other columns, see :attr:`fingerprint`; empty in rows of an earlier release."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
-        """None as CSV files (empty) and data frames (NaN) write it."""
+        """Convert the None of CSV files (empty text) and data frames (NaN)."""
         return None if value == "" or (isinstance(value, float) and isnan(value)) else value
 
     @model_validator(mode="after")
     def _one_metric(self) -> Self:
-        """Exactly the numbers of the row's own metric are there; ends of an interval may be open."""
+        """Check that exactly the columns of the metric are set; the ends of an interval may be missing."""
         own, foreign = (_ACCURACY, _PERPLEXITY) if self.metric == "accuracy" else (_PERPLEXITY, _ACCURACY)
         needed = own if self.metric == "accuracy" else own[: 2 if self.status == "ok" else 1]
         extra = [name for name in foreign if getattr(self, name) is not None]
         missing = [name for name in needed if getattr(self, name) is None]
         if extra or missing:
-            raise ValueError(f"a row of {self.metric} has {extra or 'nothing'} too much and lacks {missing}")
+            raise ValueError(f"a row of {self.metric} must not have {extra}, and lacks {missing}")
         return self
 
     @property
     def fingerprint(self) -> str:
-        """What the checksum must be: SHA-256 (hex) of the canonical JSON of all other columns that are not at their
-        default. Columns that a later harness adds have one, so that they change no earlier checksum."""
+        """SHA-256 (hex) of the canonical JSON of all columns but ``checksum`` that differ from their default.
+
+        Columns that a later release adds have a default, and so do not change an earlier checksum.
+        """
         return digest(self.model_dump(exclude={"checksum"}, exclude_defaults=True))
 
     def sealed(self) -> Self:
-        """The row with its checksum."""
+        """Return a copy of the row with its checksum."""
         return self.model_copy(update={"checksum": self.fingerprint})
 
     @property
     def slot(self) -> Slot:
-        """What the row stands for in its table."""
+        """Slot of the row, which is unique in a table."""
         return slot(self)
 
     @property
     def cell(self) -> str:
-        """``pgd-linf@8/255``; the bare name for a stressor without strength."""
+        """Name of stressor and strength such as ``pgd-linf@8/255``; the name alone for a stressor without strength."""
         return cell_name(self.stressor, self.strength)
 
     @property
     def panel(self) -> Panel:
-        """The rows that it may stand beside in one table."""
-        return (self.task, self.scale, self.suite, self.suite_version, self.metric, self.protocol)
+        """Key of the rows with which this one is compared in a table or ranking."""
+        return Panel(
+            task=self.task,
+            scale=self.scale,
+            suite=self.suite,
+            suite_version=self.suite_version,
+            metric=self.metric,
+            protocol=self.protocol,
+        )
 
     @property
     def subject(self) -> tuple[str, ...]:
-        """What was tested: variant, size, recipe and seed."""
+        """Evaluated model: variant, size, recipe and seed."""
         return (self.variant, self.size, self.recipe, str(self.seed))
 
 
-def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
-    """The rows that some mappings hold; columns that an earlier harness did not have take their defaults.
+def read_rows(entries: Iterable[object], what: str) -> list[ScoreRow]:
+    """Convert mappings to rows. Columns that an earlier release did not have take their defaults.
+
+    Args:
+        entries: one mapping of column to value for each row.
+        what: description of the table for error messages, in the plural.
 
     Raises:
-        StoreError: one does not fit; the message names ``what``, the columns, and the row by its number from 1.
+        StoreError: an entry is not a row; the message names ``what``, the columns, and the number of the row from 1.
     """
     rows = []
     for number, entry in enumerate(entries, 1):
@@ -209,6 +252,6 @@ def read_rows(entries: Iterable[Any], what: str) -> list[ScoreRow]:
             fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
             named, why = ", ".join(fields), error.errors()[0]["msg"]
             if all(problem["type"] == "extra_forbidden" for problem in error.errors()):
-                raise StoreError(f"{what} have columns of a newer harness ({named}); install that one") from error
-            raise StoreError(f"{what} do not fit this harness ({named or 'row'}): row {number}: {why}") from error
+                raise StoreError(f"{what} have columns of a newer release ({named}); install that one") from error
+            raise StoreError(f"{what} do not fit this release ({named or 'row'}): row {number}: {why}") from error
     return rows

@@ -1,1 +1,1 @@
-"""Records and versioned score tables on Delta Lake."""
+"""Storage of records and versioned score tables on Delta Lake, baseline files, and merging of results."""

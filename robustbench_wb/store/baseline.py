@@ -1,8 +1,8 @@
-"""A baseline: one file to be committed, with the rows of a version, what became of every sample, and where it is from.
+"""Baseline files for version control: the rows of a version, the outcome of every sample, and the provenance.
 
-The format is Parquet with one line per cell: the columns of the score table, then ``ids``, ``states`` and, for
-perplexity, ``losses`` of its samples. Any reader of Parquet opens it. The header, the number of the set of columns and
-a digest of all content stand in the file's metadata.
+The format is Parquet with one line per evaluation: the columns of the score table, then ``ids``, ``states`` and, for
+perplexity, ``losses`` of the samples. Any Parquet reader opens it. The metadata of the file hold the header, the schema
+number of the columns, and a digest of all content.
 """
 
 import hashlib
@@ -28,10 +28,12 @@ from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 from robustbench_wb.store.scores import SCHEMA as ROW_SCHEMA
 
 FORMAT: Final = 1
-"""Version of the file format. Raise it when the header changes, or what the digest is of. Columns have a number of
-their own, :data:`robustbench_wb.records.score_row.SCHEMA_VERSION`."""
+"""Version of the file format. Raise it when the header or the definition of the digest changes. The version of the
+columns is :data:`robustbench_wb.records.score_row.SCHEMA_VERSION`."""
 FOLDER: Final = "baselines"
+"""Default folder of baseline files."""
 SUFFIX: Final = ".parquet"
+"""Suffix of baseline files."""
 
 _OUTCOMES: Final = (
     ("role", pa.string()),
@@ -50,49 +52,55 @@ Role = Literal["baseline", "pinned"]
 
 
 class Ancestor(Spec):
-    """An earlier baseline of the same name, as it is remembered."""
+    """Summary of an earlier baseline of the same name."""
 
     sha256: str
-    """:attr:`Baseline.digest` of it."""
+    """Digest of the earlier baseline (:attr:`Baseline.digest`)."""
     source: str
-    """The version that it was made of, like ``v3``."""
+    """Version of the score table that the baseline was made from, such as ``v3``."""
     time: str
-    """When that was measured (UTC); empty when nobody noted it. So the next one."""
+    """Time of the run (UTC, ISO 8601); empty if unknown."""
     commit: str
+    """Git commit of the package during the run; empty if unknown."""
     cells: int
+    """Number of rows."""
     means: dict[str, float]
-    """Mean accuracy by suite, 0 to 1."""
+    """Mean accuracy of each suite, 0 to 1."""
 
 
 class Header(Spec):
-    """What a baseline file says of itself."""
+    """Header of a baseline file."""
 
     format: int = FORMAT
     name: str
+    """Name of the baseline."""
     source: str
-    provenance: dict[str, Any]
-    """Of the run that committed the version; see :func:`robustbench_wb.store.provenance.collect`."""
+    """Version of the score table that the baseline was made from, such as ``v3``."""
+    provenance: dict[str, object]
+    """Provenance of the run that committed the version; see :func:`robustbench_wb.store.provenance.collect`."""
     ancestors: tuple[Ancestor, ...] = ()
-    """The pinned one first, its latest successor last; empty when this one was pinned."""
+    """Earlier baselines of the chain, from the pinned first one to the latest; empty for a pinned baseline."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The content of a baseline file."""
+    """Content of a baseline file."""
 
     header: Header
     rows: Sequence[ScoreRow]
+    """Rows of the version."""
     pinned: Sequence[ScoreRow]
-    """The cells as the first baseline of the chain that had them has them; empty when this is the first."""
+    """Row of each slot in the earliest baseline of the chain that has it; empty for a pinned baseline."""
     records: Mapping[str, Record] = field(repr=False)
-    """Of both by key. Losses of accuracies (then NaN) and passes per sample (then 0) are not kept: no comparison looks
-    at them."""
+    """Records of ``rows`` and ``pinned`` by key.
+
+    Losses of accuracies are NaN and passes per sample are 0: the file lacks them, and no comparison uses them."""
     columns: Sequence[str] = tuple(ROW_SCHEMA.names)
-    """Of the rows, those that the file has: one of an earlier harness has fewer, and its digest is of those."""
+    """Columns of the rows in the file, which the digest covers; a file of an earlier release has fewer."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all content, whatever packed it."""
+        """SHA-256 (hex) of all content, independent of how Parquet encodes it."""
         state = hashlib.sha256(f"{canonical_json(self.header)}\n".encode())
         for entry in _entries(self):
             arrays = {name: entry.pop(name) for name in _ARRAYS}
@@ -105,8 +113,8 @@ class Baseline:
 
     @property
     def as_ancestor(self) -> Ancestor:
-        """How a successor remembers it."""
-        given, git = self.header.provenance, self.header.provenance.get("git") or {}
+        """Summary of this baseline for the header of its successor."""
+        given, git = self.header.provenance, self.header.provenance.get("git")
         means: dict[str, list[float]] = {}
         for row in self.rows:
             if row.accuracy is not None:
@@ -115,22 +123,22 @@ class Baseline:
             sha256=self.digest,
             source=self.header.source,
             time=str(given.get("time", "")),
-            commit=str(git.get("commit", "")),
+            commit=str(git.get("commit", "")) if isinstance(git, Mapping) else "",
             cells=len(self.rows),
             means={suite: float(np.mean(values)) for suite, values in means.items()},
         )
 
 
 def baseline_path(name: str, file: str | None = None) -> Path:
-    """Where the baseline of a name is: ``baselines/NAME.parquet``, unless ``file`` says otherwise.
+    """Path of the baseline ``name``: ``file`` if given, else ``baselines/NAME.parquet``.
 
     Raises:
-        UsageError: the name cannot be a file's.
+        UsageError: the name has characters other than letters, digits, '.', '_' and '-', or the file another suffix.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a baseline; use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!r} is not a valid name of a baseline; use letters, digits, '.', '_' and '-'")
     if file is not None and not file.endswith(SUFFIX):
-        raise UsageError(f"a baseline is a {SUFFIX} file, not {file!r}")
+        raise UsageError(f"a baseline file must end in {SUFFIX}, unlike {file!r}")
     return Path(file) if file is not None else Path(FOLDER) / f"{name}{SUFFIX}"
 
 
@@ -139,18 +147,26 @@ def make_baseline(
     source: str,
     rows: Sequence[ScoreRow],
     records: Mapping[str, Record],
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
     parent: Baseline | None = None,
 ) -> Baseline:
-    """A baseline of a version, the successor of ``parent`` if there is one.
+    """Make a baseline of a version.
+
+    Args:
+        name: name of the baseline.
+        source: version of the score table, such as ``v3``.
+        rows: rows of the version.
+        records: records of the rows by key.
+        provenance: provenance of the run that committed the version.
+        parent: earlier baseline of the same name, if any.
 
     Raises:
-        MeasurementError: a cell failed, or its record is missing: what was not judged cannot be compared with.
+        MeasurementError: an evaluation failed or its record is missing, so that nothing can be compared with it.
     """
     lacking = [row for row in rows if row.status != "ok" or row.key not in records]
     if lacking or not rows:
         first = f"{lacking[0].task} {lacking[0].variant} {lacking[0].stressor} {lacking[0].strength}" if lacking else ""
-        why = f"{len(lacking)} of its cells failed or lack their record, first: {first}" if lacking else "it is empty"
+        why = f"{len(lacking)} of its cells failed or have no record, first: {first}" if lacking else "it is empty"
         raise MeasurementError(f"{source} cannot be a baseline: {why}; run the suite again")
     pinned: list[ScoreRow] = []
     ancestors: tuple[Ancestor, ...] = ()
@@ -160,14 +176,16 @@ def make_baseline(
         pinned = [*parent.pinned, *(row for row in parent.rows if row.slot not in known)]
     header = Header(name=name, source=source, provenance=dict(provenance), ancestors=ancestors)
     every = {**(parent.records if parent else {}), **records}
-    return Baseline(header, list(rows), pinned, {row.key: every[row.key] for row in (*rows, *pinned)})
+    return Baseline(
+        header=header, rows=list(rows), pinned=pinned, records={row.key: every[row.key] for row in (*rows, *pinned)}
+    )
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Write the file, whole or not at all. Equal baselines give equal bytes by one release of pyarrow.
+    """Write a baseline file atomically. Equal baselines give equal bytes with the same release of pyarrow.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     schema = pa.schema([*(ROW_SCHEMA.field(name) for name in baseline.columns), *_OUTCOMES])
     table = pa.Table.from_pylist(list(_entries(baseline)), schema=schema)
@@ -190,39 +208,39 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """Read a file, and check that it is what was written.
+    """Read a baseline file and verify its digest.
 
     Raises:
-        StoreError: it cannot be read, is no baseline, is damaged, or was changed.
+        StoreError: the file cannot be read, is not a baseline, is damaged, or was changed.
     """
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         content = json.loads((table.schema.metadata or {})[_HEADER])
     except OSError as error:
-        # Arrow's own complaints have no system message.
+        # Errors of Arrow itself have no system message.
         raise StoreError(f"{str(path)!r} {_unreadable(error)}") from error
     except (pa.ArrowException, KeyError, ValueError) as error:
-        raise StoreError(f"{str(path)!r} is no baseline file, or it is damaged") from error
+        raise StoreError(f"{str(path)!r} is not a baseline file, or it is damaged") from error
     refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, repr(str(path)))
     if content.get("header", {}).get("format") != FORMAT:
-        raise StoreError(f"{str(path)!r} has another format than this harness reads ({FORMAT}); install the newer one")
+        raise StoreError(f"{str(path)!r} has another format than this release reads ({FORMAT}); install a newer one")
     try:
         columns = [name for name in table.schema.names if name not in dict(_OUTCOMES)]
         baseline = _from_entries(Header.model_validate(content["header"]), table.to_pylist(), columns)
         intact = baseline.digest == content["digest"]
     except (ValidationError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{str(path)!r} does not fit this harness, or was changed after it was written") from error
+        raise StoreError(f"{str(path)!r} does not fit this release, or was changed after it was written") from error
     if not intact:
-        raise StoreError(f"{str(path)!r} was changed after it was written; take it from version control again")
+        raise StoreError(f"{str(path)!r} was changed after it was written; restore it from version control")
     return baseline
 
 
 def _unreadable(error: OSError) -> str:
-    return f"cannot be read: {error.strerror}" if error.strerror else "is no baseline file, or it is damaged"
+    return f"cannot be read: {error.strerror}" if error.strerror else "is not a baseline file, or it is damaged"
 
 
 def _entries(baseline: Baseline) -> Iterable[dict[str, Any]]:
-    """The lines of the file."""
+    """Lines of the file, as dictionaries by column."""
     members: tuple[tuple[Role, Sequence[ScoreRow]], ...] = (("baseline", baseline.rows), ("pinned", baseline.pinned))
     for role, rows in members:
         for row in rows:
@@ -246,14 +264,27 @@ def _from_entries(header: Header, entries: Iterable[dict[str, Any]], columns: Se
         arrays = {name: entry.pop(name) for name in _ARRAYS}
         row = ScoreRow.model_validate(entry)
         rows[role].append(row)
-        records[row.key] = _record(row, Identity.model_validate_json(identity), json.loads(evidence), arrays)
-    return Baseline(header, rows["baseline"], rows["pinned"], records, columns)
+        records[row.key] = _record(
+            row=row, identity=Identity.model_validate_json(identity), evidence=json.loads(evidence), arrays=arrays
+        )
+    return Baseline(header=header, rows=rows["baseline"], pinned=rows["pinned"], records=records, columns=columns)
 
 
 def _record(row: ScoreRow, identity: Identity, evidence: dict[str, float], arrays: Mapping[str, Any]) -> Record:
     if identity.key != row.key:
-        raise ValueError(f"the identity of {row.key} is another one")
+        raise ValueError(f"the identity of {row.key} has another digest")
     ids, states = (np.asarray(arrays[name], dtype=_ARRAYS[name]) for name in ("ids", "states"))
     unknown, none = np.full(len(ids), np.nan, dtype=np.float32), np.zeros(len(ids), dtype=np.int32)
     losses = unknown if arrays["losses"] is None else np.asarray(arrays["losses"], dtype=np.float32)
-    return Record(identity, ids, states, losses, none, none, row.wobble, row.seconds, evidence, row.perturbed)
+    return Record(
+        identity=identity,
+        ids=ids,
+        states=states,
+        losses=losses,
+        forwards=none,
+        backwards=none,
+        wobble=row.wobble,
+        seconds=row.seconds,
+        evidence=evidence,
+        perturbed=row.perturbed,
+    )

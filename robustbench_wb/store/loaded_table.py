@@ -1,4 +1,4 @@
-"""One side of a comparison: a version of the score table, a results folder, or a table written to a file."""
+"""Loading of score tables by reference: a version, a results folder, a baseline, or a table written to a file."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.record import Record
@@ -22,54 +22,61 @@ _PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
 _QUOTED: Final = re.compile(r"'[=+\-@\t\r]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedTable:
-    """Rows, and where their records are."""
+    """Loaded rows of a score table, and the location of their records."""
 
     name: str
-    """Like ``v3``, ``other/results:v2`` or ``board.csv``; a version by its number, whatever it was called."""
+    """Name such as ``v3``, ``other/results:v2`` or ``board.csv``, in which a version is given by its number."""
     rows: list[ScoreRow]
+    """Rows of the table."""
     location: str
+    """Location of the results that hold the records."""
     version: int | None = None
     """Number of the version; None for a file."""
     records: Mapping[str, Record] = field(default_factory=dict, repr=False)
-    """By key, those that a baseline file holds itself."""
+    """Records by key that a baseline file contains."""
     pinned: Sequence[ScoreRow] = ()
-    """Of a baseline that was promoted: the rows of its pinned ancestor."""
+    """Rows of the pinned ancestor of a promoted baseline."""
 
 
 def load_table(reference: str, results: str) -> LoadedTable:
-    """Read what ``reference`` names.
+    """Load the score table that ``reference`` names.
 
     Args:
-        reference: ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its latest
-            version), a folder or URL; a baseline file; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote,
-            whose records are those of the results.
-        results: where the results live.
+        reference: a version ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its
+            latest version), where PLACE is a folder or URL; a baseline file; or a ``.csv`` or ``.json`` file that
+            ``leaderboard`` wrote, whose records are looked up in the results.
+        results: location of the results.
 
     Raises:
-        StoreError: there is no such version, folder or file, or it cannot be read.
+        StoreError: the version, folder or file does not exist or cannot be read.
     """
     if re.fullmatch(VERSION, reference):
         return _version(results, reference, "")
     if not is_url(reference) and reference.endswith(SUFFIX):
         kept = read_baseline(Path(reference))
-        return LoadedTable(reference, list(kept.rows), results, records=kept.records, pinned=kept.pinned)
+        return LoadedTable(
+            name=reference, rows=list(kept.rows), location=results, records=kept.records, pinned=kept.pinned
+        )
     if not is_url(reference) and reference.lower().endswith((".csv", ".json")):
-        return LoadedTable(reference, _read_file(Path(reference)), results)
+        return LoadedTable(name=reference, rows=_read_file(Path(reference)), location=results)
     placed = _PLACED.fullmatch(reference)
     place, version = (placed["place"], placed["version"]) if placed else (reference, "HEAD")
     if not is_url(place) and not Path(place).expanduser().is_dir():
-        known = f"version like v3 or HEAD~1, no results folder and no {SUFFIX}, .csv or .json file of a table"
-        raise StoreError(f"{reference!r} is no {known}")
+        known = f"a version like v3 or HEAD~1, nor a results folder, nor a {SUFFIX}, .csv or .json file of a table"
+        raise StoreError(f"{reference!r} is neither {known}")
     return _version(place, version, f"{place}:")
 
 
 def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str) -> dict[str, Record]:
-    """The records of ``keys``: those that the sides hold themselves, or else those where the sides and the results are.
+    """Find the records of ``keys``, by key.
+
+    Records contained in the loaded tables come first, then those stored at the locations of the tables, then those of
+    the results.
 
     Raises:
-        StoreError: a store is unreadable.
+        StoreError: a record store is unreadable.
     """
     members, wanted = list(sides), set(keys)
     found = {key: record for side in members for key, record in side.records.items() if key in wanted}
@@ -81,7 +88,7 @@ def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str
 def _version(location: str, version: str, prefix: str) -> LoadedTable:
     table = ScoreTable(location)
     number = table.version(version)
-    return LoadedTable(f"{prefix}v{number}", table.rows(number), location, number)
+    return LoadedTable(name=f"{prefix}v{number}", rows=table.rows(number), location=location, version=number)
 
 
 def _read_file(path: Path) -> list[ScoreRow]:
@@ -93,11 +100,11 @@ def _read_file(path: Path) -> list[ScoreRow]:
     try:
         entries = _json_rows(text, repr(str(path))) if path.suffix.lower() == ".json" else _csv_rows(text)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise StoreError(f"{str(path)!r} is no table that `leaderboard` wrote") from error
+        raise StoreError(f"{str(path)!r} is not a table that `leaderboard` wrote") from error
     return read_rows(entries, f"the rows of {str(path)!r}")
 
 
-def _json_rows(text: str, where: str) -> list[Any]:
+def _json_rows(text: str, where: str) -> list[object]:
     content = json.loads(text)
     rows = list(content["rows"])
     refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
@@ -105,7 +112,7 @@ def _json_rows(text: str, where: str) -> list[Any]:
 
 
 def _csv_rows(text: str) -> list[dict[str, str]]:
-    # What a spreadsheet would run as a formula was written with an apostrophe before it.
+    # An apostrophe was written before text that a spreadsheet would run as a formula.
     return [
         {name: value[1:] if _QUOTED.match(value) else value for name, value in line.items()}
         for line in csv.DictReader(io.StringIO(text, newline=""), strict=True)

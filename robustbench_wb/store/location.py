@@ -1,4 +1,4 @@
-"""Where results live: a local folder, or any URL that Delta Lake takes (``s3://bucket/folder``)."""
+"""Location of results: a local folder, or any URL that Delta Lake supports (``s3://bucket/folder``)."""
 
 import re
 import tempfile
@@ -17,14 +17,14 @@ KEEP_HISTORY: Final[dict[str, str | None]] = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 5200 weeks",
 }
-"""Delta's default forgets versions after 30 days; a published version must stay readable."""
+"""Table properties that keep all versions readable. By default, Delta deletes the log of versions after 30 days."""
 
-# Delta Lake 1.6 turns paths into URLs and back: with these it panics or writes elsewhere (%20 -> blank).
+# Delta Lake 1.6 converts paths to URLs and back; with these characters it panics or writes elsewhere (%20 -> blank).
 _REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
 
 
 def is_url(location: str) -> bool:
-    """True when ``location`` is a URL, which is passed to Delta Lake as it is."""
+    """Whether ``location`` is a URL, which is passed to Delta Lake unchanged."""
     return "://" in location
 
 
@@ -32,7 +32,7 @@ def table_uri(location: str, table: str) -> str:
     """Address of ``table`` (``records`` or ``scores``) under ``location``.
 
     Raises:
-        StoreError: the path holds characters that Delta Lake cannot take.
+        StoreError: the path has characters that Delta Lake cannot handle.
     """
     if is_url(location):
         return f"{location.rstrip('/')}/{table}"
@@ -40,18 +40,18 @@ def table_uri(location: str, table: str) -> str:
     refused = _REFUSED.search(folder.as_posix())
     if refused:
         raise StoreError(
-            f"results cannot be written to {location!r}: Delta Lake takes no {refused.group()!r} in a path"
+            f"results cannot be written to {location!r}: Delta Lake cannot handle {refused.group()!r} in a path"
         )
     return str(folder / table)
 
 
 def prepare(location: str) -> None:
-    """Make sure that results can be written, before any work: create the folder, try a file.
+    """Make sure that results can be written before any work: create the folder and write a temporary file.
 
-    URLs pass unchecked; what is wrong with them shows as a :class:`StoreError` at the first read.
+    URLs are not checked; a wrong one raises a :class:`StoreError` at the first read.
 
     Raises:
-        StoreError: a file is in the way, or the folder cannot be created, written or named so.
+        StoreError: a file is in the way, or the folder cannot be created or written.
     """
     if is_url(location):
         return
@@ -59,7 +59,7 @@ def prepare(location: str) -> None:
     folder = Path(location).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A real write: permission bits say little about read-only mounts, quotas and the superuser.
+        # A real write, because permission bits do not cover read-only mounts, quotas and the superuser.
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
             probe.write(b"probe")
             probe.flush()
@@ -72,31 +72,31 @@ def prepare(location: str) -> None:
 
 
 def nothing_yet(location: str) -> StoreError:
-    """The error of a reading command that finds no results."""
+    """Error of a reading command that finds no results."""
     return StoreError(f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first")
 
 
 def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | None]) -> DeltaTable:
-    """Create an empty table at version 0, or open the one that another process has just created.
+    """Create an empty table at version 0, or open it if another process has just created it.
 
     Raises:
         DeltaError: the table cannot be created.
     """
-    # With retries, the slower of two processes would commit its creation again, as version 1.
+    # With retries, the slower of two processes would commit its creation a second time, as version 1.
     once = CommitProperties(max_commit_retries=0)
     try:
         return DeltaTable.create(uri, schema, configuration=configuration, commit_properties=once)
     except DeltaError:
-        # Another process was faster; if not, opening raises the true reason.
+        # Either another process was faster, or opening the table raises the actual reason.
         return DeltaTable(uri)
 
 
 @contextmanager
 def store_errors(location: str, doing: str) -> Iterator[None]:
-    """Turn what Delta Lake, Arrow and the file system raise into one clear line.
+    """Convert errors of Delta Lake, Arrow and the file system to a one-line :class:`StoreError`.
 
     Raises:
-        StoreError: names ``location`` and ``doing`` (``read`` or ``write``), and the first line of the cause.
+        StoreError: names ``location``, the action ``doing`` (``read`` or ``write``), and the first line of the cause.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Several results made one: the shards of a suite that were run on several machines."""
+"""Merging of results, for example the shards of a suite that ran on several machines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,60 +18,65 @@ from robustbench_wb.store.scores import ScoreTable
 Prefer = Literal["mine", "theirs"]
 
 _AT_ONCE: Final = 64
-"""Records in memory, and in a commit."""
+"""Number of records that are held in memory and written in one commit."""
 _FIELDS: Final = tuple(name for name in Identity.model_fields if name in ScoreRow.model_fields)
-_LOSS: Final = {"rtol": 1e-3, "atol": 1e-4}
-"""Another processor adds in another order; by so little a loss may differ, and is the same outcome."""
+_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
+"""Tolerances for losses, which differ between processors because of the order of additions."""
 
 
 class MergeSource(Spec):
-    """What was merged."""
+    """Merged version of a score table."""
 
     place: str
+    """Folder or URL of the results."""
     version: int
+    """Version of the score table."""
 
 
 class Unsteady(Spec):
-    """One key, two outcomes: the measurement is not deterministic. The record that was there first stays."""
+    """Two records with one key and different outcomes: the evaluation is not deterministic. The first record stays."""
 
     place: str
-    """Where the other outcome is."""
+    """Location of the rejected record."""
     key: str
+    """Key of both records."""
     cells: tuple[str, ...]
-    """Where the record stands in the tables, like ``digits small adversarial: vit-nano plain seed 0, clean``."""
+    """Names of the rows with that key, such as ``digits small adversarial: vit-nano plain seed 0, clean``."""
     fields: tuple[str, ...]
-    """What differs: ``ids``, ``states``, ``losses``, ``perturbed``."""
+    """Differing fields of the records: ``ids``, ``states``, ``losses``, ``perturbed``."""
     ids: tuple[int, ...]
-    """The samples that differ."""
+    """Ids of the samples that differ."""
 
 
 class Conflict(Spec):
-    """One slot of the table, two measurements of different things."""
+    """Two rows of one slot of the table that measured different things."""
 
     place: str
+    """Location of the row that was merged in."""
     cell: str
+    """Human-readable name of the slot."""
     fields: tuple[str, ...]
-    """Of :class:`Identity`, those that differ."""
+    """Differing fields of :class:`Identity`."""
     kept: Prefer | None
-    """None: nobody decided, and what was there stays."""
+    """Side whose row is kept by request; None if no preference was given, in which case the existing row stays."""
 
 
 class Merged(Spec):
-    """What a merge did."""
+    """Result of a merge."""
 
     sources: tuple[MergeSource, ...]
     version: int | None
-    """That was committed; None when the table had all rows already."""
+    """Version that the merge committed; None if the table already had all rows."""
     records: int
-    """That were added."""
+    """Number of records added."""
     rows: int
-    """That were added or replaced."""
+    """Number of rows added or replaced."""
     unsteady: tuple[Unsteady, ...]
     conflicts: tuple[Conflict, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """CREDIBILITY when a measurement is not deterministic; else NOT_COMPARABLE for conflicts left open; else OK."""
+        """CREDIBILITY if an evaluation is not deterministic, else NOT_COMPARABLE for undecided conflicts, else OK."""
         if self.unsteady:
             return ExitCode.CREDIBILITY
         undecided = any(conflict.kept is None for conflict in self.conflicts)
@@ -79,22 +84,23 @@ class Merged(Spec):
 
 
 def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, command: str = "") -> Merged:
-    """Add all records of other results, and the rows of their latest versions, as one new version.
+    """Add all records of other results, and the rows of their latest versions as one new version.
 
-    Records are added first, the rows in one commit after them: a merge that dies leaves records that no table names
-    yet, and the same command goes on. Merging again changes nothing.
+    Records are added first and the rows after them in one commit. An interrupted merge therefore leaves records without
+    rows, and the same command completes it. Merging again changes nothing.
 
-    A row of a slot that is there already is the same when its key is. Of the same key, and where one of the two
-    could not be measured at all, the one that was judged more completely stands. Anything else is a conflict.
+    Two rows of one slot are equal if their keys are equal. Of equal rows, or if one of them has status ``error``, the
+    more complete row is kept. Otherwise the two rows are a conflict.
 
     Args:
-        places: folders or Delta URLs; of two with the same slot or key, the first is there first.
-        location: where to; it need not exist.
-        prefer: who wins a conflict: what is there, or what comes. None: what is there, and the exit code tells.
-        command: what the user typed.
+        places: folders or Delta URLs of the sources. Of two sources with the same slot or key, the first has priority.
+        location: folder or Delta URL of the destination, which need not exist.
+        prefer: side that wins a conflict: the existing row or the merged one. With None, the existing row stays and the
+            exit code reports the conflict.
+        command: command line of the user, for the provenance.
 
     Raises:
-        StoreError: results cannot be read, or the destination cannot be written.
+        StoreError: a source cannot be read, or the destination cannot be written.
     """
     prepare(location)
     tables = [ScoreTable(place) for place in places]
@@ -118,6 +124,7 @@ def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, co
 
 
 def _add_records(source: RecordStore, store: RecordStore, names: Mapping[str, list[str]]) -> tuple[int, list[Unsteady]]:
+    """Copy records whose key is new; return their number, and the records that differ from the stored one."""
     added, unsteady = 0, []
     every = source.keys()
     for start in range(0, len(every), _AT_ONCE):
@@ -135,12 +142,14 @@ def _add_records(source: RecordStore, store: RecordStore, names: Mapping[str, li
 
 
 def _difference(mine: Record, theirs: Record) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Fields of the outcome that differ, and the samples. What it cost may differ: time, and passes of an attack that
-    stops early."""
+    """Differing fields of two outcomes, and ids of the differing samples.
+
+    Costs are not compared: time, and the passes of an attack that stops early.
+    """
     if not np.array_equal(mine.ids, theirs.ids):
         return ("ids",), tuple(np.setxor1d(mine.ids, theirs.ids).tolist())
     states = mine.states != theirs.states
-    losses = ~np.isclose(mine.losses, theirs.losses, equal_nan=True, **_LOSS)
+    losses = ~np.isclose(mine.losses, theirs.losses, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True)
     found = {
         "states": bool(states.any()),
         "losses": bool(losses.any()),
@@ -152,7 +161,7 @@ def _difference(mine: Record, theirs: Record) -> tuple[tuple[str, ...], tuple[in
 def _add_rows(
     known: dict[Slot, ScoreRow], sources: Mapping[str, Iterable[ScoreRow]], prefer: Prefer | None
 ) -> tuple[list[ScoreRow], list[Conflict]]:
-    """The rows that are new or replace others, and the conflicts."""
+    """Rows that are new or replace others, and the conflicts; ``known`` is updated."""
     changed: dict[Slot, ScoreRow] = {}
     conflicts = []
     for place, rows in sources.items():
@@ -178,7 +187,7 @@ def _judged(row: ScoreRow) -> int:
 
 
 def _names(rows: Iterable[ScoreRow]) -> dict[str, list[str]]:
-    """Where each key stands."""
+    """Human-readable names of the rows of each key."""
     found: dict[str, list[str]] = {}
     for row in rows:
         names = found.setdefault(row.key, [])
@@ -187,7 +196,7 @@ def _names(rows: Iterable[ScoreRow]) -> dict[str, list[str]]:
     return found
 
 
-def _provenance(sources: Sequence[MergeSource], command: str) -> dict[str, Any]:
-    """Each version that was merged has its own."""
+def _provenance(sources: Sequence[MergeSource], command: str) -> dict[str, object]:
+    """Provenance of a merge: command, merged versions and time. The merged versions have their own provenance."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return {"command": command, "merged": [source.model_dump() for source in sources], "time": time}

@@ -1,4 +1,4 @@
-"""What the versions of a table were made from."""
+"""Run requests that the versions of a score table were made from."""
 
 from contextlib import suppress
 
@@ -11,7 +11,10 @@ from robustbench_wb.store.scores import ScoreTable
 
 
 def requests_of(side: LoadedTable) -> list[RunRequest]:
-    """The requests of the versions, the newest first; of a version, its own and those of earlier ones."""
+    """Distinct run requests of a table, newest first: those of all versions up to the loaded one.
+
+    Requests that this release cannot read are left out; without a table the list is empty.
+    """
     try:
         versions = reversed(ScoreTable(side.location).versions())
     except StoreError:
@@ -19,6 +22,6 @@ def requests_of(side: LoadedTable) -> list[RunRequest]:
     given = [info.provenance.get("spec") for info in versions if side.version is None or info.number <= side.version]
     requests = []
     for spec in given:
-        with suppress(ValidationError):  # of another harness
+        with suppress(ValidationError):  # written by another release
             requests.append(RunRequest.model_validate(spec))
     return list(dict.fromkeys(requests))

@@ -1,19 +1,30 @@
-"""Where a version of the table came from: code, packages, machine and time. None can change a number."""
+"""Provenance of a version of the score table: code, packages, machine and time."""
 
 import os
 import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from robustbench_wb.source import PACKAGE_ROOT
 
 PACKAGES: Final = ("robustbench_wb", "torch", "torchattacks", "datasets", "deltalake", "numpy", "pandas")
+"""Packages whose versions are noted."""
 _GIT_SECONDS: Final = 10.0
+
+
+class GitState(TypedDict):
+    """State of a git checkout."""
+
+    commit: str
+    """Hash of the checked-out commit."""
+    dirty: bool
+    """Whether files differ from the commit, untracked files included."""
 
 
 def collect(
@@ -22,25 +33,25 @@ def collect(
     seed: int,
     suite: str,
     suite_version: int,
-    spec: Any,
+    spec: object,
     command: str,
     source: Path = PACKAGE_ROOT,
-) -> dict[str, Any]:
-    """Everything worth knowing about a run, as JSON types.
+) -> dict[str, object]:
+    """Collect the provenance of a run, as JSON types.
 
     Args:
-        device: like ``cpu`` or ``cuda:0``.
+        device: name of the device, such as ``cpu`` or ``cuda:0``.
         seed: the run seed.
         suite: name of the suite.
-        suite_version: its version.
+        suite_version: version of the suite.
         spec: the request as JSON types or a ``Spec``.
-        command: what the user typed.
-        source: the folder of the package; git is asked about it.
+        command: command line of the user.
+        source: folder of the package, whose git state is noted.
 
     Returns:
-        The given fields, ``git`` (``{"commit", "dirty"}``; None when the source is not a checkout, or git is
-        missing or slow), ``python``, ``packages`` (version by name, None when absent), ``platform``,
-        ``machine``, ``cpus`` and ``time`` (UTC, ISO 8601).
+        The given fields, ``git`` (:class:`GitState`, or None if the source is not a checkout or git is missing or
+        slow), ``python``, ``packages`` (version by name, None if absent), ``platform``, ``machine``, ``cpus`` and
+        ``time`` (UTC, ISO 8601).
     """
     return {
         "device": device,
@@ -59,23 +70,23 @@ def collect(
     }
 
 
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and dirtiness (untracked files count) of the checkout tracking ``folder``; None without one."""
-    # An installed package can lie inside somebody's unrelated repository; only a tracked one is our checkout.
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+def git_state(folder: Path) -> GitState | None:
+    """State of the git checkout that tracks ``folder``; None if there is none or git is missing or slow."""
+    # An installed package can be inside an unrelated repository, which does not track it.
+    if _git(folder, ["ls-files", "--error-unmatch", "__init__.py"]) is None:
         return None
-    commit = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain")
+    commit = _git(folder, ["rev-parse", "HEAD"])
+    changes = _git(folder, ["status", "--porcelain"])
     if commit is None or changes is None:
         return None
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: Path, arguments: Sequence[str]) -> str | None:
     program = shutil.which("git")
     if program is None:
         return None
-    # Inherited GIT_DIR and friends (set inside hooks) would point at another repository.
+    # Inherited variables such as GIT_DIR, which hooks set, would select another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

@@ -1,8 +1,7 @@
-"""Reading a Delta table through Delta's own query engine.
+"""Reading of Delta tables through the query engine of Delta.
 
-Not through a pyarrow dataset: with its threads calling back into the object store, about every third process that had
-read a table aborted at exit ("terminate called without an active exception", deltalake 1.6 with pyarrow 26), after its
-work was done but with exit code 134.
+A pyarrow dataset is not used: its threads call back into the object store, and about every third process that had read
+a table aborted at exit with code 134 ("terminate called without an active exception", deltalake 1.6, pyarrow 26).
 """
 
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from deltalake import DeltaTable, QueryBuilder
 
 
 def read(table: DeltaTable, column: str = "", values: Sequence[str] = (), columns: Sequence[str] = ("*",)) -> pa.Table:
-    """All rows of a table, or those whose ``column`` is among ``values``; statistics skip the files of others.
+    """Read all rows of a table, or those whose ``column`` is among ``values``.
 
-    Of ``columns`` that are named, no other is read.
+    Only ``columns`` are read. Column statistics let the engine skip files without matching rows.
 
     Raises:
         OSError: a file of the table is missing or damaged.
@@ -26,6 +25,6 @@ def read(table: DeltaTable, column: str = "", values: Sequence[str] = (), column
     try:
         return pa.table(QueryBuilder().register("wanted", table).execute(query).read_all())
     except Exception as error:
-        if type(error) is Exception:  # the engine has no class of its own for what it finds on disk
+        if type(error) is Exception:  # the engine raises plain exceptions for damaged files
             raise OSError(str(error)) from error
         raise

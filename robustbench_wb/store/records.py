@@ -1,10 +1,10 @@
-"""The record store: one row per measured cell, addressed by content, appended in one atomic commit."""
+"""Record store: one row per evaluation, addressed by the digest of its identity, appended in atomic commits."""
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ ARRAYS: Final[dict[str, DTypeLike]] = {
     "forwards": "<i4",
     "backwards": "<i4",
 }
-"""The per-sample columns and their number formats, in the order in which they are digested."""
+"""Per-sample columns and their number formats, in the order in which they are digested."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -47,21 +47,21 @@ SCHEMA: Final = pa.schema(
         ("perturbed", pa.string()),
     ]
 )
-"""``written`` is nanoseconds since 1970 (UTC): of two records with one key, the first written wins."""
+"""Columns of the table. ``written`` is in nanoseconds since 1970 (UTC): of records with one key, the first counts."""
 
-# Statistics of the key alone let a lookup skip files; those of other columns would only bloat the log.
+# Statistics of the key let lookups skip files; statistics of other columns would only enlarge the log.
 _CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
 _WRITER: Final = WriterProperties(compression="ZSTD")
-# Appends never conflict, they only queue for the next version number; Delta's own 15 tries run out on a busy machine.
+# Appends never conflict, they only queue for the next version. Delta's 15 retries are too few on a busy machine.
 _PATIENT: Final = CommitProperties(max_commit_retries=1000)
 _MANY_FILES: Final = 64
 
 
 class RecordStore:
-    """The Delta table ``<location>/records``. Safe for many writers at once; reading never needs a lock.
+    """Delta table ``<location>/records``. Many processes can write at once, and reading needs no lock.
 
-    A process that dies between two appends, or in the middle of one, leaves every earlier record whole: a row
-    is visible only when the commit that names its file exists, and that commit appears in one step.
+    A process that is killed during an append leaves all earlier records intact: a row becomes visible with the commit
+    that names its file, and that commit appears in one step.
     """
 
     def __init__(self, location: str) -> None:
@@ -70,15 +70,15 @@ class RecordStore:
         self._table: DeltaTable | None = None
 
     def __reduce__(self) -> tuple[type["RecordStore"], tuple[str]]:
-        """For another process: it opens the table itself."""
+        """Pickle the location alone, so that another process opens the table itself."""
         return type(self), (self.location,)
 
     def find(self, keys: Sequence[str]) -> dict[str, Record]:
-        """The stored records among ``keys``, in one scan; what is unknown is left out.
+        """Read the stored records among ``keys`` in one scan, by key; unknown keys are left out.
 
         Raises:
-            StoreError: the store is unreadable, or a row is not what was written, or of a newer harness (the message
-                names its key).
+            StoreError: the store is unreadable, or a record was changed or is of a newer release; the message names
+                its key.
         """
         found, damaged = self.examine(keys)
         for reason in damaged.values():
@@ -86,10 +86,10 @@ class RecordStore:
         return found
 
     def examine(self, keys: Sequence[str]) -> tuple[dict[str, Record], dict[str, str]]:
-        """The stored records among ``keys``, and of those that are not what was written, why.
+        """Read the stored records among ``keys``, by key, and the reasons why others of them cannot be read, by key.
 
         Raises:
-            StoreError: the store is unreadable as a whole.
+            StoreError: the store as a whole is unreadable.
         """
         wanted = set(keys)
         with store_errors(self.location, "read"):
@@ -116,7 +116,7 @@ class RecordStore:
         return found, damaged
 
     def keys(self) -> list[str]:
-        """The keys of all stored records, ascending.
+        """Keys of all stored records, in ascending order.
 
         Raises:
             StoreError: the store is unreadable.
@@ -126,11 +126,11 @@ class RecordStore:
             return [] if table is None else sorted(set(read(table, columns=("key",))["key"].to_pylist()))
 
     def append(self, *records: Record) -> None:
-        """Add records in one atomic commit. The first record of a key wins; later ones are ignored.
+        """Add records in one atomic commit. Of records with one key, the first one counts.
 
         Raises:
             StoreError: the store cannot be written.
-            ValueError: a record's arrays differ in length (a programming error).
+            ValueError: the arrays of a record differ in length, which is a programming error.
         """
         if not records:
             return
@@ -141,16 +141,16 @@ class RecordStore:
                 table,
                 rows,
                 mode="append",
-                schema_mode="merge",  # a table of an earlier harness has fewer columns
+                schema_mode="merge",  # a table of an earlier release has fewer columns
                 writer_properties=_WRITER,
                 commit_properties=_PATIENT,
             )
 
     def tidy(self) -> bool:
-        """Merge many small files into few, at the end of a run. Every earlier version stays readable.
+        """Merge many small files into a few, at the end of a run. Every earlier version stays readable.
 
         Returns:
-            True when files were merged. False when there was little to do, or another process did it.
+            True if files were merged; False if there were few files, or another process merged them.
 
         Raises:
             StoreError: the store cannot be written.
@@ -167,7 +167,7 @@ class RecordStore:
         return True
 
     def _open(self) -> DeltaTable | None:
-        """The table at its newest version; None when there is none. A kept handle beats a fresh one."""
+        """Table at its newest version; None if it does not exist. Updating an open table is faster than opening it."""
         if self._table is not None:
             self._table.update_incremental()
             return self._table
@@ -181,9 +181,14 @@ class RecordStore:
         return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
-def _digest(key: str, arrays: dict[str, NDArray[Any]], wobble: int, evidence: str | None, perturbed: str) -> str:
-    """SHA-256 (hex) over the key, the wobble, the evidence (None: records of schema 1 have none), what is known of the
-    perturbed samples (nothing, in early records) and, per array, its name, length and little-endian bytes."""
+def _digest(
+    key: str, arrays: Mapping[str, NDArray[np.generic]], wobble: int, evidence: str | None, perturbed: str
+) -> str:
+    """SHA-256 (hex) over the key, wobble, evidence, digest of the perturbed samples, and the arrays.
+
+    ``evidence`` is None in records of schema 1, whose digest covers neither it nor ``perturbed``. Of each array, the
+    digest covers name, length and little-endian bytes.
+    """
     rest = "" if evidence is None else f"{evidence}\n{perturbed}"
     state = hashlib.sha256(f"{key}\n{wobble}\n{rest}".encode())
     for name, dtype in ARRAYS.items():
@@ -197,7 +202,7 @@ def _write_row(record: Record) -> pa.Table:
     arrays = {name: np.ascontiguousarray(getattr(record, name), dtype=dtype) for name, dtype in ARRAYS.items()}
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
-        raise ValueError(f"the arrays of a record must be flat and of one length, not {sizes}")
+        raise ValueError(f"the arrays of a record must be one-dimensional and of one length, not {sizes}")
     evidence = canonical_json(record.evidence)
     row: dict[str, object] = {
         "key": record.key,
@@ -207,14 +212,16 @@ def _write_row(record: Record) -> pa.Table:
         "seconds": record.seconds,
         "schema_version": record.identity.schema_version,
         "written": time.time_ns(),
-        "digest": _digest(record.key, arrays, record.wobble, evidence, record.perturbed),
+        "digest": _digest(
+            key=record.key, arrays=arrays, wobble=record.wobble, evidence=evidence, perturbed=record.perturbed
+        ),
         "evidence": evidence,
         "perturbed": record.perturbed,
     }
     return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
 
 
-def _read_row(columns: dict[str, Any], index: int) -> Record:
+def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
     key = columns["key"][index].as_py()
     text = columns["identity"][index].as_py() or ""
     refuse_newer(columns["schema_version"][index].as_py(), SCHEMA_VERSION, f"record {key}")
@@ -228,14 +235,26 @@ def _read_row(columns: dict[str, Any], index: int) -> Record:
     if (
         arrays.keys() != ARRAYS.keys()
         or hashlib.sha256(text.encode()).hexdigest() != key
-        or _digest(key, arrays, wobble, evidence, perturbed) != columns["digest"][index].as_py()
+        or _digest(key=key, arrays=arrays, wobble=wobble, evidence=evidence, perturbed=perturbed)
+        != columns["digest"][index].as_py()
     ):
         raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
     try:
         identity = Identity.model_validate_json(text)
     except ValidationError as error:
-        raise StoreError(f"record {key} was written by a version of the harness that this one cannot read") from error
+        raise StoreError(f"record {key} was written by a release that this one cannot read") from error
     seconds = columns["seconds"][index].as_py()
     ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
     counts = json.loads(evidence or "{}")
-    return Record(identity, ids, states, losses, forwards, backwards, wobble, seconds, counts, perturbed)
+    return Record(
+        identity=identity,
+        ids=ids,
+        states=states,
+        losses=losses,
+        forwards=forwards,
+        backwards=backwards,
+        wobble=wobble,
+        seconds=seconds,
+        evidence=counts,
+        perturbed=perturbed,
+    )

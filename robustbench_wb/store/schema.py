@@ -1,22 +1,22 @@
-"""What a table of another release is to this one: an older one is read, a newer one is refused. See docs/formats.md."""
+"""Schema numbers of stored tables: older tables are read, newer ones are rejected. See docs/formats.md."""
 
 from typing import Final
 
 from robustbench_wb.errors import StoreError
 
 SCHEMA_KEY: Final = "schema"
-"""Under this name the number stands in commits, files and JSON."""
+"""Name of the schema number in commits, files and JSON."""
 
 
 def refuse_newer(found: object, known: int, what: str) -> None:
-    """Go on only where the schema number is one that this release knows; None is what was written before it was noted.
+    """Reject a schema number that is greater than ``known``. None stands for data written before it was noted.
 
     Raises:
-        StoreError: it is a later one, or no number.
+        StoreError: the number is greater than ``known``, or not a number; the message names ``what``.
     """
     try:
         number = 0 if found is None else int(str(found))
     except ValueError as error:
-        raise StoreError(f"the schema of {what} is {found!r}, which is no number; it is damaged") from error
+        raise StoreError(f"the schema of {what} is {found!r}, which is not a number; the data are damaged") from error
     if number > known:
-        raise StoreError(f"the schema of {what} is {number} and this harness reads up to {known}; install a newer one")
+        raise StoreError(f"the schema of {what} is {number} and this release reads up to {known}; install a newer one")

@@ -1,8 +1,8 @@
-"""The score table: one row per cell, one Delta version per finished run."""
+"""Score table: one row per evaluation, one Delta version per finished run."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,39 +21,40 @@ from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
 
-_ARROW: Final[dict[Any, Any]] = {int: pa.int64(), float: pa.float64(), float | None: pa.float64()}
+_ARROW: Final[dict[object, pa.DataType]] = {int: pa.int64(), float: pa.float64(), float | None: pa.float64()}
 SCHEMA: Final = pa.schema(
     [(name, _ARROW.get(field.annotation, pa.string())) for name, field in ScoreRow.model_fields.items()]
 )
-"""The columns of the table: the fields of :class:`ScoreRow`, in order."""
+"""Columns of the table: the fields of :class:`ScoreRow`, in order."""
 
 _WRITER: Final = WriterProperties(compression="ZSTD")
 _ATTEMPTS: Final = 100
 
 VERSION: Final = r"v?[0-9]+|latest|HEAD(?:~[0-9]+)?"
-"""Pattern of what names a version: ``v3``, ``latest`` or ``HEAD``, and ``HEAD~1`` for the one before that."""
+"""Pattern of the name of a version: ``v3``, ``latest`` or ``HEAD`` for the newest, ``HEAD~1`` for its predecessor."""
 
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """One version of a score table: the first finished run is version 1."""
+    """One version of a score table."""
 
     number: int
+    """Number of the version; the first finished run is version 1."""
     time: datetime
-    """When it was committed (UTC)."""
-    provenance: dict[str, Any]
-    """What :func:`robustbench_wb.store.provenance.collect` gave the run."""
+    """Time of the commit (UTC)."""
+    provenance: dict[str, object]
+    """Provenance of the run; see :func:`robustbench_wb.store.provenance.collect`."""
 
 
 class ScoreTable:
-    """The Delta table ``<location>/scores``. Delta's version 0 is empty: version 1 is the first run."""
+    """Delta table ``<location>/scores``. Version 0 is empty and version 1 is the first run."""
 
     def __init__(self, location: str) -> None:
         self.location = location
         self.uri = table_uri(location, "scores")
 
     def exists(self) -> bool:
-        """Whether there is a version.
+        """Whether the table has a version.
 
         Raises:
             StoreError: the table is unreadable.
@@ -62,19 +63,19 @@ class ScoreTable:
             table = self._open()
             return table is not None and table.version() > 0
 
-    def commit(self, rows: Iterable[ScoreRow], provenance: dict[str, Any]) -> int:
-        """Write the rows of one finished run as one new version, and return its number.
+    def commit(self, rows: Iterable[ScoreRow], provenance: Mapping[str, object]) -> int:
+        """Write the rows of a finished run as a new version, and return its number.
 
-        Rows of the same slot are replaced (of two given rows of one slot, the last stands), other rows stay.
-        When another run commits meanwhile, its rows are read and kept: no row is lost.
+        Rows replace stored rows of the same slot, and all other rows stay. Of two given rows of one slot, the last
+        counts. If another run commits at the same time, its rows are read and kept.
 
         Raises:
             StoreError: the table cannot be written, or a newer release wrote it.
         """
         given = {row.slot: row for row in rows}
         metadata = {"provenance": canonical_json(provenance), SCHEMA_KEY: str(SCHEMA_VERSION)}
-        # Without retries inside Delta, a commit succeeds only on exactly the version whose rows were read: a
-        # compare and swap. With them, two first runs would both be accepted on top of the empty table.
+        # Without retries inside Delta, a commit succeeds only on the version whose rows were read (compare and swap).
+        # With retries, two simultaneous first runs would both be accepted on top of the empty table.
         properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
         with store_errors(self.location, "write"):
             for _ in range(_ATTEMPTS):
@@ -85,7 +86,7 @@ class ScoreTable:
                         table,
                         _to_arrow(merged),
                         mode="overwrite",
-                        schema_mode="overwrite",  # a table of an earlier harness has fewer columns
+                        schema_mode="overwrite",  # a table of an earlier release has fewer columns
                         writer_properties=_WRITER,
                         commit_properties=properties,
                     )
@@ -95,10 +96,10 @@ class ScoreTable:
         raise StoreError(f"{_ATTEMPTS} other runs wrote to {self.location!r} at the same time; try again")
 
     def rows(self, version: str | int | None = None) -> list[ScoreRow]:
-        """The rows of a version (``"v2"``, 2 or ``"HEAD~1"``; None is the latest), oldest slots first.
+        """Read the rows of a version (``"v2"``, 2 or ``"HEAD~1"``; None is the latest), oldest slots first.
 
         Raises:
-            StoreError: there are no results, no such version, or the table is unreadable.
+            StoreError: there are no results, the version does not exist, or the table is unreadable.
         """
         with store_errors(self.location, "read"):
             table = self._open()
@@ -108,10 +109,10 @@ class ScoreTable:
             return self._read(table, latest if version is None else self._number(version, latest))
 
     def version(self, version: str | int | None = None) -> int:
-        """The number of a version (``"v2"``, 2, ``"HEAD~1"``, or None for the latest), checked to exist.
+        """Number of an existing version (``"v2"``, 2, ``"HEAD~1"``, or None for the latest).
 
         Raises:
-            StoreError: there are no results, or no such version.
+            StoreError: there are no results, or the version does not exist.
         """
         with store_errors(self.location, "read"):
             table = self._open()
@@ -135,10 +136,10 @@ class ScoreTable:
         return sorted(found, key=lambda info: info.number)
 
     def info(self, number: int) -> VersionInfo:
-        """Of a version that exists.
+        """Time and provenance of the existing version ``number``.
 
         Raises:
-            StoreError: as :meth:`versions`.
+            StoreError: there are no results, or the table is unreadable.
         """
         return next(info for info in self.versions() if info.number == number)
 
@@ -163,10 +164,10 @@ class ScoreTable:
         return create_table(self.uri, SCHEMA, KEEP_HISTORY)
 
     def _read(self, table: DeltaTable, number: int | None = None) -> list[ScoreRow]:
-        """The rows of a version of a table that was opened at its latest one; None is that."""
+        """Read the rows of version ``number`` of a table opened at its latest version; None is the latest."""
         what, latest = f"the scores under {self.location!r}", table.version()
         number = latest if number is None else number
-        # Asked once an earlier version is loaded, Delta Lake 1.6 numbers the commits wrongly.
+        # The history is read first: once an earlier version is loaded, Delta Lake 1.6 numbers the commits wrongly.
         for commit in table.history(latest - number + 1)[-1:]:
             refuse_newer(commit.get(SCHEMA_KEY), SCHEMA_VERSION, what)
         if number != latest:

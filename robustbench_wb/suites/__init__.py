@@ -1,1 +1,1 @@
-"""Declarative suite files and their loader."""
+"""Suites: declarative files of tasks, stressors and strengths, and their loader."""

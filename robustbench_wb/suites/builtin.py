@@ -1,4 +1,4 @@
-"""The suites that come with the package, read from their TOML files."""
+"""Built-in suites, read from their TOML files."""
 
 from importlib.resources import files
 

@@ -1,8 +1,7 @@
-"""What a suite is: a named, versioned, declarative list of stressors and strengths, with settings per scale."""
+"""Suites: named, versioned lists of stressors and strengths with settings for each scale."""
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -12,53 +11,55 @@ from robustbench_wb.spec import Spec
 
 
 class SuiteStressor(Spec):
-    """One line of a suite."""
+    """One stressor of a suite."""
 
     use: str
-    """A stressor's signature without its strength, like ``pgd-linf;steps=20``."""
+    """Signature of the stressor without its strength, such as ``pgd-linf;steps=20``."""
     strengths: str | None = None
-    """Name of the strength list in ``[strengths]``; None for a stressor without strength."""
+    """Name of a list in ``[strengths]``; None for a stressor without strength."""
     tasks: tuple[str, ...] = ()
-    """Names of the tasks that it is for, with ``*`` for any letters; empty: all."""
+    """Names of the tasks to which the stressor applies, with ``*`` as wildcard; empty: all tasks."""
     family: str = ""
-    """Cells of one subject whose lines name the same family are corrected together when two versions are compared,
-    lines that name none with each other. Declared here, before there is a result to look at."""
+    """Family for multiple-testing correction among the evaluations of one model; empty is the default family.
+
+    It is declared in the suite, before any result is known."""
 
 
 class ScaleSettings(Spec):
-    """How much of a suite is run."""
+    """Settings of one scale of a suite."""
 
     samples: int | None = Field(default=None, ge=1)
-    """Evaluated samples; None: the whole test split."""
+    """Number of evaluated samples; None: the whole test split."""
     size: str
-    """Size of the variants, unless the request names one."""
+    """Size of the variants, unless the request gives one."""
     tasks: tuple[str, ...] = ()
-    """What a request that names no task is about; empty: the suite's."""
+    """Default tasks at this scale; empty: the default tasks of the suite."""
     variants: tuple[str, ...] = ()
-    """What a request that names no variant covers; empty: the suite's."""
+    """Default variants at this scale; empty: the default variants of the suite."""
 
 
 class Suite(Spec):
-    """A suite file, read."""
+    """Content of a suite file."""
 
     name: str
     version: int = Field(ge=1)
-    """Raise it when a number can change: rows of different versions are never compared."""
+    """Version of the suite. Raise it when a result can change: rows of different versions are never compared."""
     summary: str
+    """Description in one sentence."""
     tasks: tuple[str, ...] = ("digits",)
-    """What a request that names no task is about."""
+    """Default tasks, for requests without tasks."""
     variants: tuple[str, ...] = ("vit", "crate", "bilateral", "boosting", "bilateral-boosting")
-    """What a request that names no variant covers."""
+    """Default variants, for requests without variants."""
     stressors: tuple[SuiteStressor, ...]
     strengths: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
-    """List name -> task name (or ``default``) -> exact strengths."""
+    """Exact strengths by name of the list, and by task or ``default``."""
     scales: dict[str, ScaleSettings]
 
     def strengths_for(self, stressor: SuiteStressor, task: str) -> tuple[str, ...] | None:
-        """The strength list of a line for a task; None for a stressor without strength.
+        """Strengths of a stressor for a task; None for a stressor without strength.
 
         Raises:
-            UsageError: the suite has no such list.
+            UsageError: the suite has no such list for the task.
         """
         if stressor.strengths is None:
             return None
@@ -69,10 +70,10 @@ class Suite(Spec):
         return found
 
     def settings(self, scale: str) -> ScaleSettings:
-        """The settings of a scale.
+        """Settings of a scale.
 
         Raises:
-            UsageError: the suite has no such scale.
+            UsageError: the suite does not have the scale.
         """
         if scale not in self.scales:
             raise UsageError(f"suite {self.name!r} has no scale {scale!r}; it has: {', '.join(self.scales)}")
@@ -80,14 +81,13 @@ class Suite(Spec):
 
 
 def read_suite(text: str, where: str) -> Suite:
-    """Parse a suite file.
+    """Parse the text of a suite file; ``where`` names the file in error messages.
 
     Raises:
-        UsageError: it is not TOML, or a field is missing, unknown or out of range.
+        UsageError: the text is not TOML, or a field is missing, unknown or out of range.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(text)
-        return Suite.model_validate(content)
+        return Suite.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"suite file {where} is not TOML: {error}") from error
     except ValidationError as error:
@@ -98,28 +98,34 @@ def read_suite(text: str, where: str) -> Suite:
 
 SUITES: Registry[Suite] = Registry("suite")
 _BUILT_IN = "robustbench_wb.suites.builtin"
-SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on the images as they are")
+SUITES.add("clean", f"{_BUILT_IN}:CLEAN", "accuracy on unperturbed inputs")
 SUITES.add("corruption", f"{_BUILT_IN}:CORRUPTION", "the 15 corruptions of ImageNet-C and CIFAR-C at 5 severities")
-SUITES.add("corruption-validation", f"{_BUILT_IN}:CORRUPTION_VALIDATION", "the 4 that ImageNet-C keeps for tuning")
-SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over epsilon lists, and an ensemble")
 SUITES.add(
-    "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as a group of papers ran them"
+    "corruption-validation",
+    f"{_BUILT_IN}:CORRUPTION_VALIDATION",
+    "the 4 corruptions of ImageNet-C for tuning",
 )
-SUITES.add("adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then word vectors, words and letters attacked")
+SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over radii, and an ensemble")
 SUITES.add(
-    "corruption-text", f"{_BUILT_IN}:CORRUPTION_TEXT", "clean, then slips of typing and reading in five severities"
+    "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"
 )
-SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then words swapped and tokens hidden")
-SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity of clean and of swapped words")
+SUITES.add(
+    "adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then attacks on word vectors, words and characters"
+)
+SUITES.add(
+    "corruption-text", f"{_BUILT_IN}:CORRUPTION_TEXT", "clean, then typing, OCR and editing errors at 5 severities"
+)
+SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then replaced words and hidden tokens")
+SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity, clean and with replaced words")
 SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
-SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then trained on wrong labels, noise and a trigger")
+SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then training on wrong labels, noise or a trigger")
 
 
 def find_suite(name: str) -> Suite:
-    """A registered suite, or one read from a TOML file when ``name`` ends in ``.toml``.
+    """Return a registered suite, or read a suite file if ``name`` ends in ``.toml``.
 
     Raises:
-        UnknownNameError: no such suite.
+        UnknownNameError: the suite is not registered; the message suggests similar names.
         UsageError: the file does not exist, cannot be read, or is not a suite.
     """
     if not name.endswith(".toml"):

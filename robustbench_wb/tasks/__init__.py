@@ -1,1 +1,1 @@
-"""Datasets behind one interface: embedded, from the hub, or from a local mirror."""
+"""Datasets behind one interface: embedded, generated, from the Hugging Face hub, or from a local mirror."""

@@ -1,4 +1,4 @@
-"""The registry of tasks. A name with a slash is a hub id of any image-classification dataset."""
+"""Registry of tasks. A name with a slash is the hub id of an image-classification dataset."""
 
 import re
 
@@ -13,7 +13,7 @@ TASKS.add(
     "robustbench_wb.tasks.digits:DIGITS",
     "embedded: 8x8 handwritten digits, 1,437 + 360, 10 classes",
 )
-TASKS.add("digits-32", "robustbench_wb.tasks.digits:DIGITS_32", "embedded: the same digits enlarged to 32x32")
+TASKS.add("digits-32", "robustbench_wb.tasks.digits:DIGITS_32", "embedded: the task digits enlarged to 32x32")
 TASKS.add(
     "fashion-mnist",
     "robustbench_wb.tasks.hub:FASHION_MNIST",
@@ -21,49 +21,47 @@ TASKS.add(
 )
 TASKS.add("cifar10", "robustbench_wb.tasks.hub:CIFAR10", "32x32 colour objects, 50,000 + 10,000, 10 classes")
 TASKS.add("sentences", "robustbench_wb.tasks.sentences:SENTENCES", "embedded: generated opinions, 2 classes")
-TASKS.add("sentences-lm", "robustbench_wb.tasks.sentences:SENTENCES_LM", "embedded: the same texts, next token")
+TASKS.add("sentences-lm", "robustbench_wb.tasks.sentences:SENTENCES_LM", "embedded: texts of sentences, next token")
 TASKS.add("digits-sequence", "robustbench_wb.tasks.pixels:DIGITS_SEQUENCE", "embedded: digits as 64 pixels in a row")
 _TEXT = "robustbench_wb.tasks.hub_text"
 TASKS.add("sst2", f"{_TEXT}:SST2", "film review phrases, 67,349 + 872, 2 classes")
 TASKS.add("ag_news", f"{_TEXT}:AG_NEWS", "news, 120,000 + 7,600, 4 classes")
 TASKS.add("imdb", f"{_TEXT}:IMDB", "film reviews, 25,000 + 25,000, 2 classes")
-TASKS.add("imdb-bytes", f"{_TEXT}:IMDB_BYTES", "the same byte by byte, 1,024 at most")
+TASKS.add("imdb-bytes", f"{_TEXT}:IMDB_BYTES", "film reviews byte by byte, 1,024 at most")
 TASKS.add("imdb-lm", f"{_TEXT}:IMDB_LM", "film reviews, next token")
 TASKS.add("wikitext", f"{_TEXT}:WIKITEXT", "WikiText-2, next token")
 
 _HERE = "robustbench_wb.tasks"
 TASKS.add("listops", f"{_HERE}.listops_task:LISTOPS", "generated: nested operations on digits, 500 to 2,000 symbols")
-TASKS.add("listops-1k", f"{_HERE}.listops_task:LISTOPS_1K", "generated: the same with 8 to 1,024 symbols")
-TASKS.add("listops-256", f"{_HERE}.listops_task:LISTOPS_256", "generated: the same with 8 to 256 symbols")
-TASKS.add("listops-64", f"{_HERE}.listops_task:LISTOPS_64", "generated: the same with 4 to 64 symbols")
-TASKS.add("planted-1k", f"{_HERE}.planted:PLANTED_1K", "generated: a fact to be found in 1,024 tokens")
-TASKS.add("planted-256", f"{_HERE}.planted:PLANTED_256", "generated: a fact to be found in 256 tokens")
-TASKS.add("planted-64", f"{_HERE}.planted:PLANTED_64", "generated: a fact to be found in 64 tokens")
+TASKS.add("listops-1k", f"{_HERE}.listops_task:LISTOPS_1K", "generated: nested operations, 8 to 1,024 symbols")
+TASKS.add("listops-256", f"{_HERE}.listops_task:LISTOPS_256", "generated: nested operations, 8 to 256 symbols")
+TASKS.add("listops-64", f"{_HERE}.listops_task:LISTOPS_64", "generated: nested operations, 4 to 64 symbols")
+TASKS.add("planted-1k", f"{_HERE}.planted:PLANTED_1K", "generated: find a fact in up to 1,024 tokens")
+TASKS.add("planted-256", f"{_HERE}.planted:PLANTED_256", "generated: find a fact in up to 256 tokens")
+TASKS.add("planted-64", f"{_HERE}.planted:PLANTED_64", "generated: find a fact in up to 64 tokens")
 TASKS.add("text-bytes", f"{_TEXT}:TEXT_BYTES", "film reviews byte by byte, 4,096 at most")
-TASKS.add("text-bytes-1k", f"{_TEXT}:TEXT_BYTES_1K", "the same, 1,024 at most")
-TASKS.add("text-bytes-256", f"{_TEXT}:TEXT_BYTES_256", "the same, 256 at most")
-TASKS.add("retrieval", f"{_HERE}.document_pairs:RETRIEVAL", "halves of reviews: of the same one? 4,096 bytes each")
-TASKS.add("retrieval-1k", f"{_HERE}.document_pairs:RETRIEVAL_1K", "the same, 512 bytes each")
-TASKS.add("image-pixels", f"{_HERE}.grey_pixels:IMAGE_PIXELS", "cifar10 in grey as 1,024 pixels in a row")
+TASKS.add("text-bytes-1k", f"{_TEXT}:TEXT_BYTES_1K", "film reviews byte by byte, 1,024 at most")
+TASKS.add("text-bytes-256", f"{_TEXT}:TEXT_BYTES_256", "film reviews byte by byte, 256 at most")
+TASKS.add("retrieval", f"{_HERE}.document_pairs:RETRIEVAL", "two halves: of one film review? 4,096 bytes each")
+TASKS.add("retrieval-1k", f"{_HERE}.document_pairs:RETRIEVAL_1K", "two halves: of one film review? 512 bytes each")
+TASKS.add("image-pixels", f"{_HERE}.grey_pixels:IMAGE_PIXELS", "cifar10 in grey as a sequence of 1,024 pixels")
 _PATHFINDER = f"{_HERE}.pathfinder_task"
-TASKS.add("pathfinder", f"{_PATHFINDER}:PATHFINDER", "generated: are two ends of one curve marked? 1,024 pixels")
-TASKS.add("pathfinder-easy", f"{_PATHFINDER}:PATHFINDER_EASY", "generated: the same with shorter curves")
-TASKS.add("path-x", f"{_PATHFINDER}:PATHX", "generated: the same in 16,384 pixels")
-TASKS.add("lra-pathfinder", f"{_PATHFINDER}:LRA_PATHFINDER", "Pathfinder with the published defect of black pixels")
-TASKS.add("lra-path-x", f"{_PATHFINDER}:LRA_PATHX", "Path-X with the published defect of black pixels")
+TASKS.add("pathfinder", f"{_PATHFINDER}:PATHFINDER", "generated: do the marked ends belong to one curve? 1,024 pixels")
+TASKS.add("pathfinder-easy", f"{_PATHFINDER}:PATHFINDER_EASY", "generated: pathfinder with shorter curves")
+TASKS.add("path-x", f"{_PATHFINDER}:PATHX", "generated: pathfinder in 16,384 pixels")
+TASKS.add("lra-pathfinder", f"{_PATHFINDER}:LRA_PATHFINDER", "Pathfinder as published: black pixels count as padding")
+TASKS.add("lra-path-x", f"{_PATHFINDER}:LRA_PATHX", "Path-X as published: black pixels count as padding")
 TASKS.add("lra-listops", f"{_HERE}.listops_task:LRA_LISTOPS", "ListOps as in Long Range Arena")
 TASKS.add("lra-text", f"{_TEXT}:LRA_TEXT", "Text as in Long Range Arena: 4,000 bytes, no validation split")
-TASKS.add(
-    "lra-retrieval", f"{_HERE}.document_pairs:LRA_RETRIEVAL", "Retrieval as in Long Range Arena; texts not included"
-)
-TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range Arena: black pixels pass for padding")
+TASKS.add("lra-retrieval", f"{_HERE}.document_pairs:LRA_RETRIEVAL", "Retrieval as in Long Range Arena; bring the texts")
+TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range Arena: black pixels count as padding")
 
 
 def find_task(name: str) -> Task:
-    """The registered task, or one made for a hub id (``owner/name``).
+    """Return the registered task of that name, or a new task for a hub id (``owner/name``).
 
     Raises:
-        UnknownNameError: neither; the message suggests near names.
+        UnknownNameError: the name is neither registered nor a hub id; the message suggests similar names.
     """
     if name not in TASKS and _HUB_ID.fullmatch(name):
         from robustbench_wb.tasks.hub import task_of_hub_id

@@ -1,4 +1,4 @@
-"""Do two documents belong together? Byte by byte, each read alone: retrieval in the manner of Long Range Arena."""
+"""Retrieval tasks in the manner of Long Range Arena: do two documents, each a byte sequence, belong together?"""
 
 import csv
 import os
@@ -22,24 +22,28 @@ _AAN_FILE = "new_aan_pairs.{}.tsv"
 
 
 def pair_rows(first: list[str], second: list[str], length: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """``[CLS] bytes [SEP]`` of both, cut and padded to ``length`` each: (N, 2 length); and the longer one's size."""
+    """Encode pairs of texts as ``[CLS] bytes [SEP]``, each cut and padded to ``length`` tokens.
+
+    Returns:
+        Token ids, int32 (N, 2 length), and the uncut token count of the longer text of each pair, int32 (N,).
+    """
     tokenizer = train_tokenizer((), Encoding(kind="bytes", length=length))
     (left, sizes), (right, others) = encode(tokenizer, first, length), encode(tokenizer, second, length)
     return np.concatenate([left, right], axis=1), np.maximum(sizes, others)
 
 
 class ReviewPairs:
-    """The halves of film reviews: two of the same review, or two of different ones, as often.
+    """Pairs of halves of film reviews, from the same review or from two reviews; both labels are equally frequent.
 
-    Every review of the source gives one pair: its first half, and its own second half or that of another review of the
-    split. Halves end where a word does. In place of the papers of Tay et al. 2021, which are not handed on.
+    Every review gives one pair: its first half, with its own second half or that of another review of the split. Halves
+    end at word boundaries. This task replaces the papers used by Tay et al. 2021, which may not be redistributed.
     """
 
     def __init__(self, name: str, length: int) -> None:
         self.name, self.length = name, length
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Reviews as ``imdb`` has them; a tenth of the training pairs is for validation."""
+        """Load the reviews of ``imdb`` and pair their halves; the last tenth of the training pairs is held out."""
         source = locate("stanfordnlp/imdb", data_dir)
 
         def make() -> dict[str, Split]:
@@ -47,10 +51,17 @@ class ReviewPairs:
             return {name: self._split([str(text) for text in rows[name]["text"]]) for name in ("train", "test")}
 
         key = {"code": code_digest(__name__), "source": source.digest, "length": self.length}
-        splits = kept_splits(key, self.name, "encode", make)
+        splits = kept_splits(key, name=self.name, verb="encode", make=make)
         train, test = splits["train"], splits["test"]
         rest = round(len(train) * (1 - _VALIDATION))
-        return _dataset(self.name, self.length, "mean", train.part(slice(rest)), test, train.part(slice(rest, None)))
+        return _dataset(
+            name=self.name,
+            length=self.length,
+            pool="mean",
+            train=train.part(slice(rest)),
+            test=test,
+            validation=train.part(slice(rest, None)),
+        )
 
     def _split(self, texts: list[str]) -> Split:
         order = np.random.RandomState(0).permutation(len(texts))
@@ -59,37 +70,37 @@ class ReviewPairs:
             (text[:cut], text[cut + 1 :]) if cut > 0 else (text, "") for text, cut in zip(texts, cuts, strict=True)
         ]
         labels = np.arange(len(texts), dtype=np.int64) % 2
-        # The apart ones take the second half of the next apart one, so that every half is used once.
+        # Pairs with label 0 take the second half of the next such pair, so that every half is used once.
         apart = order[labels == 0]
         partner = dict(zip(apart.tolist(), np.roll(apart, 1).tolist(), strict=True))
         second = [halves[partner.get(row, row)][1] for row in order.tolist()]
         inputs, sizes = pair_rows([halves[row][0] for row in order.tolist()], second, self.length)
-        return Split(inputs, labels, sizes=sizes)
+        return Split(inputs=inputs, labels=labels, sizes=sizes)
 
 
 class PublishedPairs:
-    """Papers of the ACL Anthology Network that cite each other, or not (Radev et al. 2013), as published by Tay et al.
+    """Pairs of papers of the ACL Anthology Network (Radev et al. 2013): does one cite the other? As in Tay et al. 2021.
 
-    The files ``new_aan_pairs.{train,eval,test}.tsv`` in a folder ``aan`` of the mirror: label, two ids, two texts.
+    The data are the files ``aan/new_aan_pairs.{train,eval,test}.tsv`` of the mirror: label, two ids, two texts.
     """
 
     name, length = "lra-retrieval", 4000
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Read the files.
+        """Read and encode the three files.
 
         Raises:
-            DataError: there is no mirror with these files, or a line is not what it should be.
+            DataError: a file is missing, or a line does not have a label, two ids and two texts.
         """
         train, validation, test = (self._read(data_dir, part) for part in ("train", "eval", "test"))
-        return _dataset(self.name, self.length, "cls", train, test, validation)
+        return _dataset(name=self.name, length=self.length, pool="cls", train=train, test=test, validation=validation)
 
     def _read(self, data_dir: str | None, part: str) -> Split:
         path = Path(data_dir or os.environ.get("RBWB_DATA_DIR") or ".") / _AAN / _AAN_FILE.format(part)
         if not path.is_file():
             raise DataError(
-                f"{self.name} needs {_AAN}/{_AAN_FILE.format(part)} in the folder that --data-dir names: the texts "
-                "are not handed on; task retrieval has pairs of another corpus"
+                f"{self.name} needs {_AAN}/{_AAN_FILE.format(part)} in the folder of --data-dir: the texts cannot be "
+                "redistributed; the task retrieval has pairs of another corpus"
             )
         labels, first, second = [], [], []
         csv.field_size_limit(1 << 30)
@@ -101,14 +112,20 @@ class PublishedPairs:
                 first.append(row[3])
                 second.append(row[4])
         inputs, sizes = pair_rows(first, second, self.length)
-        return Split(inputs, np.array(labels, np.int64), sizes=sizes)
+        return Split(inputs=inputs, labels=np.array(labels, np.int64), sizes=sizes)
 
 
 def _dataset(name: str, length: int, pool: Pool, train: Split, test: Split, validation: Split) -> Dataset:
     vocabulary = train_tokenizer((), Encoding(kind="bytes", length=length)).get_vocab_size()
     shape = TextShape(vocabulary=vocabulary, length=length, classes=len(CLASSES), pool=pool, documents=2)
     return Dataset(
-        name, CLASSES, train, test, shape, validation=validation, shortcuts=("majority", "bag-of-tokens", "bag-overlap")
+        label=name,
+        classes=CLASSES,
+        train=train,
+        test=test,
+        shape=shape,
+        validation=validation,
+        shortcuts=("majority", "bag-of-tokens", "bag-overlap"),
     )
 
 

@@ -1,12 +1,12 @@
-"""Image classification from the hub or from a local mirror in hub layout, through Hugging Face ``datasets``.
+"""Image-classification tasks from the hub or from a local mirror in hub layout, through Hugging Face ``datasets``.
 
-Decoding tens of thousands of PNG files takes seconds, so decoded arrays are kept in the cache folder, addressed by
-the bytes of the files that they came from: an edited mirror is decoded again, whatever its file dates say.
+Decoding tens of thousands of PNG files takes seconds, so decoded arrays are cached. Their address is the digest of the
+bytes of the source files: an edited mirror is decoded again, whatever the dates of its files.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -16,30 +16,45 @@ from robustbench_wb.tasks.pictures import decode, lossy_suffix
 from robustbench_wb.tasks.source import locate
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
 
-_FORMAT = 2  # of the decoded cache; raise it when decoding changes
+if TYPE_CHECKING:
+    from datasets import DatasetDict, Features
+
+_FORMAT = 2  # version of the decoded cache; raise it when decoding changes
 
 
 class HubTask:
-    """A dataset with one image column and one class-label column, splits ``train`` and ``test`` (or ``validation``)."""
+    """Image task of a dataset with one image column, one class-label column, and splits ``train`` and ``test``.
+
+    A split ``validation`` or ``valid`` serves as the test split where ``test`` is missing.
+    """
 
     def __init__(self, facts: TaskFacts) -> None:
         self.facts = facts
         self.name = facts.name
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if there, else from the hub (or its local cache)."""
+        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
         source = locate(self.facts.source, data_dir)
         key = {"format": _FORMAT, "source": source.digest}
-        decoded = kept(key, self.name, "decode", lambda folder: _decode_into(folder, source.open(), self.name), _read)
+        decoded = kept(
+            key,
+            name=self.name,
+            verb="decode",
+            fill=lambda folder: _decode_into(folder, source.open(), self.name),
+            read=_read,
+        )
         suffix = decoded.lossy if self.facts.lossless else ""
-        patch = self.facts.patch or default_patch(*decoded.train.inputs.shape[2:])
+        height, width = decoded.train.inputs.shape[2:]
+        patch = self.facts.patch or default_patch(height, width)
         shape = image_shape(decoded.train, len(decoded.classes), patch)
-        return Dataset(self.name + suffix, decoded.classes, decoded.train, decoded.test, shape)
+        return Dataset(
+            label=self.name + suffix, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Decoded:
-    """The decoded arrays of a source, read back from the cache."""
+    """Decoded arrays of a dataset, read from the cache."""
 
     classes: tuple[str, ...]
     lossy: str
@@ -62,15 +77,26 @@ CIFAR10 = HubTask(
 
 
 def task_of_hub_id(name: str) -> HubTask:
-    """A task for any hub id. What is known of that dataset under another name (patch, original format) still holds."""
+    """Make a task for any hub id. Facts known about that dataset (patch size, original format) are kept."""
     for task in (FASHION_MNIST, CIFAR10):
         if task.facts.source == name:
             return HubTask(task.facts.model_copy(update={"name": name}))
     return HubTask(TaskFacts(name=name, summary="image classification from the hub", source=name))
 
 
-def _decode_into(folder: Path, source: Any, name: str) -> dict[str, object]:
-    """Decode both splits; gives the card."""
+class _Card(TypedDict):
+    """Card of decoded arrays: names of the classes, and suffix of a lossy copy."""
+
+    classes: list[str]
+    lossy: str
+
+
+def _decode_into(folder: Path, source: "DatasetDict", name: str) -> _Card:
+    """Decode both splits into ``folder`` and return the card: the classes and the suffix of a lossy copy.
+
+    Raises:
+        DataError: a split is missing or empty, or has rows without a valid label.
+    """
     test = next((split for split in ("test", "validation", "valid") if split in source), None)
     if "train" not in source or test is None:
         raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
@@ -81,7 +107,9 @@ def _decode_into(folder: Path, source: Any, name: str) -> dict[str, object]:
     for origin, part in zip(origins.values(), rows, strict=True):
         if len(part) == 0:
             raise DataError(f"{name}: split {origin!r} is empty")
-    for (split, origin), (images, labels) in zip(origins.items(), decode(rows, image, label, name), strict=True):
+    for (split, origin), (images, labels) in zip(
+        origins.items(), decode(rows, image=image, label=label, name=name), strict=True
+    ):
         if labels.min() < 0 or labels.max() >= len(classes):
             raise DataError(f"{name}: split {origin!r} holds rows without a valid label, so it cannot be scored")
         write_array(folder / f"{split}-images.npy", images)
@@ -90,11 +118,11 @@ def _decode_into(folder: Path, source: Any, name: str) -> dict[str, object]:
     return {"classes": classes, "lossy": "".join(sorted(suffixes))}
 
 
-def _columns(features: Any, name: str) -> tuple[str, str]:
+def _columns(features: "Features", name: str) -> tuple[str, str]:
     """Names of the image column and the label column.
 
     Raises:
-        DataError: there is not exactly one of each.
+        DataError: the dataset does not have exactly one of each.
     """
     import datasets
 
@@ -107,9 +135,9 @@ def _columns(features: Any, name: str) -> tuple[str, str]:
     return images[0], labels[0]
 
 
-def _read(folder: Path, card: dict[str, Any]) -> _Decoded:
+def _read(folder: Path, card: _Card) -> _Decoded:
     train, test = (_read_split(folder, name) for name in ("train", "test"))
-    return _Decoded(tuple(card["classes"]), str(card["lossy"]), train, test)
+    return _Decoded(classes=tuple(card["classes"]), lossy=str(card["lossy"]), train=train, test=test)
 
 
 def _read_split(folder: Path, split: str) -> Split:
@@ -117,4 +145,4 @@ def _read_split(folder: Path, split: str) -> Split:
     labels = np.load(folder / f"{split}-labels.npy")
     if images.ndim != 4 or len(images) != len(labels):
         raise ValueError(f"{split} has images {images.shape} and labels {labels.shape}")
-    return Split(images, labels)
+    return Split(inputs=images, labels=labels)

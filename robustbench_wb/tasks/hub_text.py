@@ -1,7 +1,7 @@
 """Text tasks from the hub or from a local mirror in hub layout."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,42 +15,49 @@ from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.text import Corpus, encoded_dataset
 from robustbench_wb.tasks.vocabulary import Encoding
 
+if TYPE_CHECKING:
+    from datasets import ClassLabel
+    from datasets import Dataset as HubRows
+
 
 class TextFacts(Spec):
-    """Facts about a named text task that its files do not say."""
+    """Facts about a text task that its files do not contain."""
 
     name: str
     summary: str
     source: str
-    """Hub id."""
+    """Hub id of the dataset."""
     config: str | None = None
+    """Configuration of the dataset; None if it has only one."""
     text: str = "text"
-    """The column of texts; labels are in ``label``."""
+    """Name of the text column; the label column is ``label``."""
     encoding: Encoding
     language: bool = False
-    """Predict next tokens, instead of the label."""
+    """Whether the task is to predict the next token instead of a label."""
     held_out: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training texts kept for validation."""
+    """Share of the training texts held out for validation."""
     pool: Pool | None = None
-    """What a classifier looks at; None: whatever the variant does."""
+    """Pooling before the classifier: the class token or the mean; None leaves it to the variant."""
     room: int = Field(default=0, ge=0)
-    """Most tokens that a model must take, where those are more than a training text has."""
+    """Longest input in tokens that a model must accept, where it exceeds the length of training texts."""
     shortcuts: tuple[str, ...] = ()
-    """Baselines that stand beside every score."""
+    """Names of the shortcut baselines evaluated on the task (:mod:`robustbench_wb.training.shortcuts`)."""
     substitute: str | None = None
-    """Hub id whose training texts are taken, and named in the label, when the source comes without any."""
+    """Hub id of a dataset that provides training texts if the source has none; the task label then names it."""
 
 
 class TextTask:
-    """A dataset with one text column and, for classification, one class-label column; splits ``train`` and ``test``
-    (or ``validation``)."""
+    """Text task of a dataset with one text column, for classification also a class-label column ``label``.
+
+    The splits are ``train`` and ``test``; ``validation`` serves as the test split where ``test`` is missing.
+    """
 
     def __init__(self, facts: TextFacts) -> None:
         self.facts = facts
         self.name = facts.name
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if there, else from the hub (or its local cache)."""
+        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
         facts = self.facts
         source = locate(facts.source, data_dir, facts.config)
         label, identity = self.name, source.digest
@@ -68,15 +75,21 @@ class TextTask:
                 names = sorted(splits)
                 raise DataError(f"{self.name} has splits {names}; a task needs 'train' and 'test' (or 'validation')")
             classes = () if facts.language else tuple(_feature(train["train"], "label", self.name).names)
-            corpus = Corpus(classes, *(self._rows(rows, len(classes)) for rows in (train["train"], splits[test])))
+            corpus = Corpus(
+                classes=classes,
+                train=self._rows(train["train"], len(classes)),
+                test=self._rows(splits[test], len(classes)),
+            )
             return corpus.hold_out(facts.held_out) if facts.held_out else corpus
 
         identity = digest([identity, facts.held_out]) if facts.held_out else identity
-        dataset = encoded_dataset(label, identity, read, facts.encoding, facts.language)
+        dataset = encoded_dataset(
+            label, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language
+        )
         asked = {"pool": facts.pool, "length": max(facts.room, facts.encoding.length)}
         return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
 
-    def _rows(self, rows: Any, classes: int) -> tuple[list[str], NDArray[np.int64]]:
+    def _rows(self, rows: "HubRows", classes: int) -> tuple[list[str], NDArray[np.int64]]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
         _feature(rows, column, self.name)
         texts = [str(text or "") for text in rows[column]]
@@ -88,7 +101,12 @@ class TextTask:
         return texts, labels
 
 
-def _feature(rows: Any, column: str, name: str) -> Any:
+def _feature(rows: "HubRows", column: str, name: str) -> "ClassLabel":
+    """Type of a column; only that of the label column is used, a class label.
+
+    Raises:
+        DataError: the column is missing.
+    """
     if column not in rows.column_names:
         raise DataError(f"{name} has columns {rows.column_names}; a task needs {column!r}")
     return rows.features[column]
@@ -104,18 +122,23 @@ SST2 = TextTask(
         summary="film review phrases, positive or negative",
         source="stanfordnlp/sst2",
         text="sentence",
-        encoding=_words(8_000, 64),
+        encoding=_words(vocabulary=8_000, length=64),
     )
 )
 AG_NEWS = TextTask(
-    TextFacts(name="ag_news", summary="news in four topics", source="fancyzhx/ag_news", encoding=_words(16_000, 96))
+    TextFacts(
+        name="ag_news",
+        summary="news in four topics",
+        source="fancyzhx/ag_news",
+        encoding=_words(vocabulary=16_000, length=96),
+    )
 )
 IMDB = TextTask(
     TextFacts(
         name="imdb",
         summary="whole film reviews, positive or negative",
         source="stanfordnlp/imdb",
-        encoding=_words(16_000, 256),
+        encoding=_words(vocabulary=16_000, length=256),
     )
 )
 IMDB_BYTES = TextTask(
@@ -132,7 +155,7 @@ IMDB_LM = TextTask(
         update={
             "name": "imdb-lm",
             "summary": "film reviews, next token",
-            "encoding": _words(8_000, 128),
+            "encoding": _words(vocabulary=8_000, length=128),
             "language": True,
         }
     )
@@ -143,7 +166,7 @@ WIKITEXT = TextTask(
         summary="WikiText-2, next token",
         source="Salesforce/wikitext",
         config="wikitext-2-v1",
-        encoding=_words(8_000, 128),
+        encoding=_words(vocabulary=8_000, length=128),
         language=True,
         substitute="stanfordnlp/imdb",
     )
@@ -151,9 +174,9 @@ WIKITEXT = TextTask(
 
 
 def _reviews_as_bytes(name: str, length: int, room: int) -> TextTask:
-    """Film reviews byte by byte with a validation split, as a long sequence: the mean over what is no padding counts.
+    """Make a task of film reviews as byte sequences, with a validation split and mean pooling over unpadded tokens.
 
-    Tay et al. 2021 (arXiv 2011.04006) validate on the test split; ``lra-text`` is theirs.
+    Tay et al. 2021 (arXiv 2011.04006) validate on the test split and pool the class token; ``lra-text`` keeps that.
     """
     facts = {
         "name": name,
@@ -167,9 +190,9 @@ def _reviews_as_bytes(name: str, length: int, room: int) -> TextTask:
     return TextTask(IMDB.facts.model_copy(update=facts))
 
 
-TEXT_BYTES = _reviews_as_bytes("text-bytes", 4096, 8192)
-TEXT_BYTES_1K = _reviews_as_bytes("text-bytes-1k", 1024, 4096)
-TEXT_BYTES_256 = _reviews_as_bytes("text-bytes-256", 256, 1024)
+TEXT_BYTES = _reviews_as_bytes("text-bytes", length=4096, room=8192)
+TEXT_BYTES_1K = _reviews_as_bytes("text-bytes-1k", length=1024, room=4096)
+TEXT_BYTES_256 = _reviews_as_bytes("text-bytes-256", length=256, room=1024)
 LRA_TEXT = TextTask(
     TEXT_BYTES.facts.model_copy(
         update={

@@ -1,10 +1,10 @@
-"""Arrays kept in the cache folder, by all that they depend on: making them takes long, and they can be made again."""
+"""Cache of arrays that take long to make, addressed by the digest of everything they depend on."""
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +14,30 @@ from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.spec import digest
 
 T = TypeVar("T")
+Card = TypeVar("Card")
 _log = logging.getLogger(__name__)
 
 
 def kept(
-    key: dict[str, object],
+    key: Mapping[str, object],
     name: str,
     verb: str,
-    fill: Callable[[Path], object],
-    read: Callable[[Path, Any], T],
+    fill: Callable[[Path], Card],
+    read: Callable[[Path, Card], T],
     kind: str = "datasets",
 ) -> T:
-    """What ``read`` gives of the copy in the cache; made now by ``fill`` if a whole one is not there yet.
+    """Read arrays from the cache; make them first if the cache has no complete copy.
 
-    ``key`` is all that the copy depends on, ``verb`` what makes it: ``decode``, ``encode`` or ``store``. ``fill``
-    writes arrays into a folder and gives their card, which is written last: it makes the copy whole. ``read`` takes
-    both. ``kind`` is the part of the cache that the folder is in.
+    Args:
+        key: everything that the arrays depend on; its digest names the folder.
+        name: what the arrays belong to, for the error message.
+        verb: what making them is called in messages: ``decode``, ``encode``, ``generate`` or ``store``.
+        fill: writes the arrays into a folder and returns their card. The card is written last and completes the copy.
+        read: reads the arrays, given the folder and the card.
+        kind: part of the cache (:func:`robustbench_wb.folders.cache_folder`).
 
     Raises:
-        DataError: the copy of ``name`` cannot be read right after it was written.
+        DataError: the copy cannot be read right after it was written.
     """
     folder = cache_folder(kind) / digest(key)[:32]
     found = _read(folder, verb, read)
@@ -45,18 +50,18 @@ def kept(
     return found
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a whole ``.npy`` file or none."""
+def write_array(path: Path, array: NDArray[np.generic]) -> None:
+    """Write an ``.npy`` file atomically."""
     write_atomic(path, lambda temporary: np.save(temporary, array))
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a whole ``.json`` file or none."""
+    """Write a ``.json`` file atomically."""
     write_atomic(path, lambda temporary: temporary.write_text(json.dumps(content), encoding="utf-8"))
 
 
-def _read(folder: Path, verb: str, read: Callable[[Path, Any], T]) -> T | None:
-    """A whole copy; None when it is absent, unfinished or damaged."""
+def _read(folder: Path, verb: str, read: Callable[[Path, Card], T]) -> T | None:
+    """Read a copy; None if it is absent, unfinished or damaged."""
     card = folder / "card.json"
     if not card.is_file():
         return None

@@ -1,32 +1,42 @@
-"""Splits that take long to make, kept in the cache and mapped from there."""
+"""Cache of splits that take long to make; their inputs are memory-mapped when read."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from robustbench_wb.tasks.kept import kept, write_array
 from robustbench_wb.tasks.task import Split
 
-_FORMAT = 1  # of the folder; raise it when it changes
+_FORMAT = 1  # version of the files; raise it when they change
 
 
 def kept_splits(
     key: Mapping[str, object], name: str, verb: str, make: Callable[[], Mapping[str, Split]]
 ) -> dict[str, Split]:
-    """What ``make`` gives, by name; made now unless a whole copy is in the cache. Texts are not kept.
+    """Read splits by name from the cache; make them first if the cache has no complete copy. Texts are not cached.
 
-    ``key`` is all that the splits depend on, ``verb`` what makes them: ``decode``, ``encode`` or ``generate``.
+    Args:
+        key: everything that the splits depend on.
+        name: name of the task, for the error message.
+        verb: what making them is called in messages: ``decode``, ``encode`` or ``generate``.
+        make: makes the splits by name.
 
     Raises:
         DataError: the copy cannot be read right after it was written.
     """
     identity = {"format": _FORMAT, "kind": "splits", **key}
-    return kept(identity, name, verb, lambda folder: _write(folder, make()), _read)
+    return kept(identity, name=name, verb=verb, fill=lambda folder: _write(folder, make()), read=_read)
 
 
-def _write(folder: Path, splits: Mapping[str, Split]) -> dict[str, object]:
+class _Card(TypedDict):
+    """Card of cached splits."""
+
+    splits: list[str]
+
+
+def _write(folder: Path, splits: Mapping[str, Split]) -> _Card:
     for name, split in splits.items():
         write_array(folder / f"{name}-inputs.npy", split.inputs)
         write_array(folder / f"{name}-labels.npy", split.labels)
@@ -35,7 +45,7 @@ def _write(folder: Path, splits: Mapping[str, Split]) -> dict[str, object]:
     return {"splits": list(splits)}
 
 
-def _read(folder: Path, card: Any) -> dict[str, Split]:
+def _read(folder: Path, card: _Card) -> dict[str, Split]:
     return {name: _split(folder, name) for name in card["splits"]}
 
 
@@ -44,4 +54,4 @@ def _split(folder: Path, name: str) -> Split:
     sizes = folder / f"{name}-sizes.npy"
     if len(inputs) != len(labels):
         raise ValueError(f"{name} has {len(inputs)} inputs and {len(labels)} labels")
-    return Split(inputs, labels, sizes=np.load(sizes) if sizes.is_file() else None)
+    return Split(inputs=inputs, labels=labels, sizes=np.load(sizes) if sizes.is_file() else None)

@@ -1,4 +1,4 @@
-"""Words: what counts as one, and which ones the training texts of a task use."""
+"""Words of texts: where they are, and which are most frequent."""
 
 import re
 from collections import Counter
@@ -9,23 +9,23 @@ from robustbench_wb.models.tokenizer import Span
 
 _WORD = re.compile(r"[^\W\d_]+")
 MOST = 5000
-"""Most words of a lexicon."""
+"""Largest number of words of a lexicon."""
 
 
 def find_words(text: str) -> list[Span]:
-    """Where the words of a text stand: unbroken runs of letters, of any script."""
+    """Find the (start, end) of every word of a text: an unbroken run of letters of any script."""
     return [found.span() for found in _WORD.finditer(text)]
 
 
 class Lexicon:
-    """The most frequent words of some texts, lower-cased; counted when first asked for."""
+    """Most frequent lower-cased words of some texts, counted at first use."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """At most :data:`MOST`, the most frequent first, equals in the order of the alphabet."""
+        """At most :data:`MOST` words, most frequent first; ties in alphabetical order."""
         counts = Counter(word for text in self._texts for word in _WORD.findall(text.lower()))
         return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:MOST])
 

@@ -1,6 +1,7 @@
-"""ListOps as a task: nested operations on lists of digits (Nangia & Bowman 2018, arXiv 1804.06028)."""
+"""ListOps tasks: evaluate nested operations on lists of digits (Nangia & Bowman 2018, arXiv 1804.06028)."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,18 @@ _DATA_SEED = 0
 
 
 class ListOps:
-    """``[CLS]`` and the symbols of an expression, brackets included; ten classes, its value.
+    """Task whose inputs are ``[CLS]`` and the symbols of an expression, and whose label is its value, 0 to 9.
 
-    All splits are parts of one stream of different expressions: none is in two. As published the labels are as they
-    come, and the class token answers; else every label is as frequent, and the mean over all symbols answers.
+    All splits are parts of one stream of distinct expressions, so that no expression is in two splits. With
+    ``published``, labels have their natural distribution and the class token is pooled; otherwise labels are balanced
+    and the mean over all symbols is pooled.
+
+    Args:
+        name: name of the task, and of the random stream.
+        parameters: distribution of the expressions.
+        train: training samples; the validation and test splits have 2,000 each.
+        published: whether to keep the published labels and pooling.
+        room: longest input in tokens that a model must accept, at least ``parameters.max_length``.
     """
 
     def __init__(self, name: str, parameters: Parameters, train: int, published: bool = False, room: int = 0) -> None:
@@ -29,7 +38,7 @@ class ListOps:
         self.room = max(room, parameters.max_length)
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Generate; a mirror is not needed and not looked at."""
+        """Generate all splits, or read them from the cache; ``data_dir`` is ignored."""
         sizes = {"test": 2000, "validation": 2000, "train": self.train}
         key = {
             "code": code_digest(__name__),
@@ -37,14 +46,14 @@ class ListOps:
             "published": self.published,
             "sizes": sizes,
         }
-        splits = kept_splits(key, self.name, "generate", lambda: self._make(sizes))
+        splits = kept_splits(key, name=self.name, verb="generate", make=lambda: self._make(sizes))
         pool: Pool = "cls" if self.published else "mean"
         return Dataset(
-            self.name,
-            tuple(str(digit) for digit in range(DIGITS)),
-            splits["train"],
-            splits["test"],
-            TextShape(vocabulary=VOCABULARY, length=self.room, classes=DIGITS, pool=pool),
+            label=self.name,
+            classes=tuple(str(digit) for digit in range(DIGITS)),
+            train=splits["train"],
+            test=splits["test"],
+            shape=TextShape(vocabulary=VOCABULARY, length=self.room, classes=DIGITS, pool=pool),
             validation=splits["validation"],
             shortcuts=("majority", "root-operator", "root-and-literals"),
         )
@@ -52,27 +61,30 @@ class ListOps:
     def _make(self, sizes: dict[str, int]) -> dict[str, Split]:
         found = self._expressions(sum(sizes.values()))
         ends = np.cumsum([0, *sizes.values()])
-        rows = {name: np.arange(*ends[at : at + 2]) for at, name in enumerate(sizes)}
-        return {name: Split(self._tokens(found, some), found.labels[some]) for name, some in rows.items()}
+        rows = {name: np.arange(start, end) for name, (start, end) in zip(sizes, pairwise(ends), strict=True)}
+        return {name: Split(inputs=self._tokens(found, some), labels=found.labels[some]) for name, some in rows.items()}
 
     def _expressions(self, count: int) -> Expressions:
         if self.published:
-            return generate(count, self.parameters, _DATA_SEED, self.name)
+            return generate(count, self.parameters, seed=_DATA_SEED, stream=self.name)
         labels = balanced_labels(count, _DATA_SEED, self.name)
-        return generate_labelled(labels, self.parameters, _DATA_SEED, self.name)
+        return generate_labelled(labels, self.parameters, seed=_DATA_SEED, stream=self.name)
 
     def _tokens(self, found: Expressions, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         return token_matrix(found, rows, self.parameters.max_length)
 
 
 def _nested(shortest: int, longest: int) -> Parameters:
-    """Short expressions of the published law are flat lists, and their digits tell nearly all. With few arguments, and
-    operators as likely as digits, they are nested as the published long ones are."""
+    """Parameters of short expressions that are nested like the published long ones.
+
+    Short expressions of the published distribution are flat lists whose digits nearly determine the label. At most
+    three arguments, and operators as likely as digits, give more levels.
+    """
     return Parameters(min_length=shortest, max_length=longest, max_arguments=3, expand=Fraction(1, 2))
 
 
-LISTOPS = ListOps("listops", Parameters(), 96_000)
-LISTOPS_1K = ListOps("listops-1k", _nested(8, 1024), 50_000, room=2048)
-LISTOPS_256 = ListOps("listops-256", _nested(8, 256), 20_000, room=1024)
-LISTOPS_64 = ListOps("listops-64", _nested(4, 64), 100_000, room=256)
-LRA_LISTOPS = ListOps("lra-listops", Parameters(), 96_000, published=True)
+LISTOPS = ListOps("listops", Parameters(), train=96_000)
+LISTOPS_1K = ListOps("listops-1k", _nested(8, 1024), train=50_000, room=2048)
+LISTOPS_256 = ListOps("listops-256", _nested(8, 256), train=20_000, room=1024)
+LISTOPS_64 = ListOps("listops-64", _nested(4, 64), train=100_000, room=256)
+LRA_LISTOPS = ListOps("lra-listops", Parameters(), train=96_000, published=True)

@@ -1,4 +1,4 @@
-"""Pathfinder as a task: are the two marked ends those of one dashed curve? (Linsley et al. 2018, arXiv 1805.08315)"""
+"""Pathfinder tasks: do two marked ends belong to one dashed curve? (Linsley et al. 2018, arXiv 1805.08315)"""
 
 from robustbench_wb.source import code_digest
 from robustbench_wb.tasks.kept_splits import kept_splits
@@ -11,36 +11,48 @@ _DATA_SEED = 0
 
 
 class Pathfinder:
-    """The pixels of an image, row after row; both labels are as frequent. As published, black passes for padding."""
+    """Task on the pixels of an image in raster order, with balanced labels.
+
+    With ``published``, black pixels have the id of padding, as in the original task. Both versions share the images.
+
+    Args:
+        name: name of the task.
+        parameters: geometry of the images.
+        train: training samples.
+        test: test samples; the validation split has as many.
+        published: whether to keep the published token ids and class-token pooling.
+    """
 
     def __init__(self, name: str, parameters: Parameters, train: int, test: int, published: bool = False) -> None:
         self.name, self.parameters, self.published = name, parameters, published
         self.sizes = {"train": train, "validation": test, "test": test}
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Generate; a mirror is not needed and not looked at."""
-        # Both flavours are made of the same images.
+        """Generate all splits, or read them from the cache; ``data_dir`` is ignored."""
+        # The published and the corrected task share these cached images.
         key = {"code": code_digest("robustbench_wb.tasks.pathfinder.generate"), "parameters": self.parameters}
-        images = kept_splits({**key, "sizes": self.sizes}, self.name, "generate", self._make)
+        images = kept_splits({**key, "sizes": self.sizes}, name=self.name, verb="generate", make=self._make)
         tokens = published_tokens if self.published else level_tokens
-        splits = {name: Split(tokens(part.inputs), part.labels) for name, part in images.items()}
+        splits = {name: Split(inputs=tokens(part.inputs), labels=part.labels) for name, part in images.items()}
         return Dataset(
-            self.name,
-            ("apart", "joined"),
-            splits["train"],
-            splits["test"],
-            sequence_shape(self.parameters.window**2, 2, self.published),
+            label=self.name,
+            classes=("apart", "joined"),
+            train=splits["train"],
+            test=splits["test"],
+            shape=sequence_shape(self.parameters.window**2, 2, self.published),
             validation=splits["validation"],
             shortcuts=("majority", "pixels"),
         )
 
     def _make(self) -> dict[str, Split]:
-        found = {name: generate(size, self.parameters, _DATA_SEED, name) for name, size in self.sizes.items()}
-        return {name: Split(part.images[:, None], part.labels) for name, part in found.items()}
+        found = {
+            name: generate(size, self.parameters, seed=_DATA_SEED, label=name) for name, size in self.sizes.items()
+        }
+        return {name: Split(inputs=part.images[:, None], labels=part.labels) for name, part in found.items()}
 
 
-PATHFINDER = Pathfinder("pathfinder", HARD, 160_000, 20_000)
-PATHFINDER_EASY = Pathfinder("pathfinder-easy", EASY, 20_000, 2_000)
-PATHX = Pathfinder("path-x", PATH_X, 160_000, 20_000)
-LRA_PATHFINDER = Pathfinder("lra-pathfinder", HARD, 160_000, 20_000, published=True)
-LRA_PATHX = Pathfinder("lra-path-x", PATH_X, 160_000, 20_000, published=True)
+PATHFINDER = Pathfinder("pathfinder", HARD, train=160_000, test=20_000)
+PATHFINDER_EASY = Pathfinder("pathfinder-easy", EASY, train=20_000, test=2_000)
+PATHX = Pathfinder("path-x", PATH_X, train=160_000, test=20_000)
+LRA_PATHFINDER = Pathfinder("lra-pathfinder", HARD, train=160_000, test=20_000, published=True)
+LRA_PATHX = Pathfinder("lra-path-x", PATH_X, train=160_000, test=20_000, published=True)

@@ -1,10 +1,10 @@
-"""From encoded pictures to arrays, and what the encoding says of the data."""
+"""Decoding of images to arrays, and detection of lossy copies from their encoding."""
 
 import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,17 @@ from PIL import Image
 
 from robustbench_wb.errors import DataError
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 MIXED_SIZE = 64
-"""Side to which pictures of differing sizes are brought (bilinear, then centre crop)."""
+"""Side in pixels to which images of differing sizes are resized (bilinear, then centre crop)."""
 
 _CHUNK = 4096
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "PCX")
-# What Pillow's readers raise on bytes that are no picture, cut short or too large.
+# Exceptions that Pillow raises for bytes that are not an image, are truncated or too large.
 _BROKEN = (
     OSError,
     ValueError,
@@ -47,16 +50,23 @@ _LUMINANCE = (
 )
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images (N, C, H, W) and labels (N,) of a split."""
 
 
-def decode(splits: Sequence[Any], image: str, label: str, name: str) -> list[Arrays]:
-    """Decode all splits alike: uint8 (N, C, H, W) and int64 (N,) each; rows without a label get -1.
+def decode(splits: Sequence["Dataset"], image: str, label: str, name: str) -> list[Arrays]:
+    """Decode all splits in the same way, each to uint8 (N, C, H, W) and int64 (N,); a missing label becomes -1.
 
-    C is 1 when every picture of every split is grey, else 3; alpha is dropped. When sizes differ anywhere, all
-    pictures are brought to :data:`MIXED_SIZE`.
+    C is 1 if every image of every split is grey, else 3; alpha is dropped. If any sizes differ, all images are resized
+    to :data:`MIXED_SIZE`.
+
+    Args:
+        splits: rows of the splits.
+        image: name of the image column.
+        label: name of the label column.
+        name: name of the task, for error messages.
 
     Raises:
-        DataError: a picture is missing, cannot be decoded, or holds more than 8 bits per channel.
+        DataError: an image is missing, cannot be decoded, or has more than 8 bits per channel.
     """
     pictures = [list(_pictures(rows, image, name)) for rows in splits]
     grey = all(picture.ndim == 2 for split in pictures for picture in split)
@@ -67,27 +77,31 @@ def decode(splits: Sequence[Any], image: str, label: str, name: str) -> list[Arr
     ]
 
 
-def _encoded(rows: Any, image: str) -> Any:
-    """The rows with pictures as ``{"bytes": ..., "path": ...}``."""
+def _encoded(rows: "Dataset", image: str) -> "Dataset":
+    """Rows whose images are not decoded but given as ``{"bytes": ..., "path": ...}``."""
     import datasets
 
     return rows.cast_column(image, datasets.Image(decode=False))
 
 
-def _pictures(rows: Any, image: str, name: str) -> Iterator[NDArray[np.uint8]]:
+def _pictures(rows: "Dataset", image: str, name: str) -> Iterator[NDArray[np.uint8]]:
     feature, encoded = rows.features[image], _encoded(rows, image)
     for start in range(0, len(rows), _CHUNK):
         for number, value in enumerate(encoded[start : start + _CHUNK][image], start):
             if value is None:
-                raise DataError(f"{name}: picture {number} of split {rows.split} is missing")
+                raise DataError(f"{name}: image {number} of split {rows.split} is missing")
             try:
                 yield _array(feature.decode_example(value))
             except _BROKEN as error:
-                raise DataError(f"{name}: picture {number} of split {rows.split} cannot be decoded: {error}") from error
+                raise DataError(f"{name}: image {number} of split {rows.split} cannot be decoded: {error}") from error
 
 
 def _array(picture: Image.Image) -> NDArray[np.uint8]:
-    """uint8, (H, W) when the picture is stored as grey, else (H, W, 3)."""
+    """Convert an image to uint8: (H, W) if it is stored as grey, else (H, W, 3).
+
+    Raises:
+        ValueError: the image has more than 8 bits per channel.
+    """
     if picture.mode in _GREY:
         return np.asarray(picture.convert("L"), np.uint8)
     if picture.mode in _COLOUR:
@@ -114,11 +128,11 @@ def _square(picture: Image.Image) -> Image.Image:
     return resized.crop((left, top, left + MIXED_SIZE, top + MIXED_SIZE))
 
 
-def lossy_suffix(rows: Any, image: str) -> str:
-    """How the first picture names a lossy copy; empty for lossless formats.
+def lossy_suffix(rows: "Dataset", image: str) -> str:
+    """Suffix of the task name that says that the images are a lossy copy, from the first image; empty if lossless.
 
-    ``-jpeg75`` is a JPEG of that standard quality, ``-jpeg`` one with other tables; a format that may or may not be
-    lossy is named as such (``-webp``).
+    ``-jpeg75`` is a JPEG of that standard quality, and ``-jpeg`` has other quantisation tables. A format that can be
+    lossy gets its own name (``-webp``).
     """
     value = _encoded(rows, image)[0][image]
     with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]) as picture:
@@ -130,7 +144,7 @@ def lossy_suffix(rows: Any, image: str) -> str:
 
 
 def _jpeg_quality(table: tuple[int, ...]) -> int | None:
-    """The quality whose standard luminance table this is (the scaling of the Independent JPEG Group)."""
+    """Quality, 1 to 100, whose luminance table this is, as scaled by the Independent JPEG Group; None if unknown."""
     for quality in range(100, 0, -1):
         scale = 200 - 2 * quality if quality >= 50 else 5000 // quality
         if table == tuple(min(255, max(1, (entry * scale + 50) // 100)) for entry in _LUMINANCE):

@@ -1,4 +1,4 @@
-"""The embedded digits as sequences of pixels: an image task for models that know nothing of images."""
+"""Embedded digits as pixel sequences: an image task without knowledge of the two-dimensional structure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,21 @@ from robustbench_wb.tasks.vocabulary import SPECIAL
 
 
 class PixelDigits:
-    """``[CLS]`` and the 64 ink levels (0 to 16) of a digit in raster order, in the manner of Long Range Arena's image
-    task (Tay et al. 2021, arXiv 2011.04006). The same samples as ``digits``."""
+    """Sequences of ``[CLS]`` and the 64 ink levels (0 to 16) of a digit in raster order, on the samples of ``digits``.
+
+    The format follows the image task of Long Range Arena (Tay et al. 2021, arXiv 2011.04006).
+    """
 
     name = "digits-sequence"
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load from scikit-learn; a mirror is not needed and not looked at."""
+        """Load both splits from scikit-learn; ``data_dir`` is ignored."""
         images = DIGITS.load(data_dir)
-        train, test = (Split(_sequences(part.inputs), part.labels) for part in (images.train, images.test))
+        train, test = (
+            Split(inputs=_sequences(part.inputs), labels=part.labels) for part in (images.train, images.test)
+        )
         shape = TextShape(vocabulary=len(SPECIAL) + 17, length=65, classes=10)
-        return Dataset(self.name, images.classes, train, test, shape)
+        return Dataset(label=self.name, classes=images.classes, train=train, test=test, shape=shape)
 
 
 def _sequences(images: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""An embedded text task that is generated: short opinions with negations. Needs no network."""
+"""Generated text tasks: short opinions with negations. No network is needed."""
 
 import numpy as np
 
@@ -36,10 +36,10 @@ _OPENERS = ("", "honestly", "they say", "to me", "in the end", "last week")
 
 
 class Sentences:
-    """One or three clauses such as ``the soup was hardly good``; the label is the opinion of most of them.
+    """Texts of one or three clauses such as ``the soup was hardly good``; the label is the majority opinion.
 
-    A negation turns its clause round, so that counting words is not enough. Words, clauses and labels come from a fixed
-    stream of numpy's frozen generator; no text stands twice in the data.
+    A negation inverts its clause, so that counting words is not enough. Texts are drawn from a fixed stream of numpy's
+    RandomState, and no text occurs twice in the data. With ``language``, the task is to predict the next token.
     """
 
     def __init__(self, name: str, language: bool) -> None:
@@ -47,9 +47,11 @@ class Sentences:
         self.language = language
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Generate the texts; a mirror is not needed and not looked at."""
+        """Generate and tokenize the texts, or read them from the cache; ``data_dir`` is ignored."""
         encoding = Encoding(kind="bpe", vocabulary=500, length=32)
-        return encoded_dataset(self.name, code_digest(__name__), _generate, encoding, self.language)
+        return encoded_dataset(
+            self.name, source_digest=code_digest(__name__), read=_generate, encoding=encoding, language=self.language
+        )
 
 
 def _generate() -> Corpus:
@@ -59,7 +61,9 @@ def _generate() -> Corpus:
         text, label = _sentence(draw)
         texts.setdefault(text, label)
     whole, labels = list(texts), np.array(list(texts.values()), np.int64)
-    return Corpus(("negative", "positive"), (whole[:TRAIN], labels[:TRAIN]), (whole[TRAIN:], labels[TRAIN:]))
+    return Corpus(
+        classes=("negative", "positive"), train=(whole[:TRAIN], labels[:TRAIN]), test=(whole[TRAIN:], labels[TRAIN:])
+    )
 
 
 def _sentence(draw: np.random.RandomState) -> tuple[str, int]:

@@ -1,6 +1,6 @@
-"""Where a dataset's files are: a local mirror in hub layout, the hub, or the hub library's own cache.
+"""Location of the files of a dataset: a local mirror in hub layout, the hub, or the local cache of the hub library.
 
-A source is known by the bytes of its files: an edited mirror is another source, whatever its file dates say.
+A dataset is identified by the bytes of its files, so that an edited mirror is another dataset, whatever the file dates.
 """
 
 import hashlib
@@ -11,31 +11,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from robustbench_wb.errors import DataError, first_line
 
-_REASON = 200  # characters of a library's message
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+_REASON = 200  # longest quoted message of a library, in characters
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset that has been found; its rows are not read yet."""
+    """Dataset that has been located; its rows are read on request."""
 
     digest: str
-    """SHA-256 (hex) over names and bytes of its files."""
-    open: Callable[[], Any]
-    """Gives the dataset dictionary: split name to rows."""
+    """SHA-256 (hex) over the names and bytes of the files."""
+    open: Callable[[], "DatasetDict"]
+    """Reads the rows of all splits, by name of the split."""
     splits: Callable[[], set[str]]
-    """What there is a split for, without reading a mirror's rows."""
+    """Returns the names of the splits without reading rows; for a mirror, other words of file names as well."""
 
 
 def locate(hub_id: str, data_dir: str | None, config: str | None = None) -> Source:
-    """The dataset in ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if there, else on the hub (or in its local cache).
+    """Locate a dataset: in ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else on the hub or in its cache.
 
-    ``data_dir`` falls back to the environment variable RBWB_DATA_DIR. A dataset with several configurations needs
-    ``config``; in a mirror the folder of that name counts, too.
+    ``data_dir`` defaults to the environment variable RBWB_DATA_DIR. A dataset with several configurations needs
+    ``config``; in a mirror, a folder with the name of the configuration is found as well.
 
     Raises:
         DataError: the data folder does not exist, or the dataset cannot be reached.
@@ -50,12 +53,16 @@ def locate(hub_id: str, data_dir: str | None, config: str | None = None) -> Sour
 
 
 def _split_names(files: dict[str, Path]) -> set[str]:
-    """Splits (among other words) that the names of data files tell, as in ``data/test-0-of-1.parquet``."""
+    """Names of splits, and other words, in the paths of data files such as ``data/test-0-of-1.parquet``."""
     return {part.split("-")[0].split(".")[0] for name in files for part in Path(name).parts}
 
 
 def _mirror_folder(source: str, root: str | None, config: str | None) -> Path | None:
-    """The folder of a hub id inside the mirror; None when no mirror is named or it lacks the dataset."""
+    """Folder of a hub id in the mirror; None if no mirror is given or the mirror lacks the dataset.
+
+    Raises:
+        DataError: the folder of the mirror does not exist.
+    """
     if not root:
         return None
     base = Path(root).expanduser()
@@ -69,13 +76,13 @@ def _mirror_folder(source: str, root: str | None, config: str | None) -> Path | 
 
 
 def _mirror_files(mirror: Path) -> dict[str, Path]:
-    """Files of a mirror by their path inside it; hidden ones (``.git``, ``.cache``) are not part of the dataset."""
+    """Files of a mirror by relative path, without hidden ones (``.git``, ``.cache``)."""
     inside = ((path.relative_to(mirror), path) for path in mirror.rglob("*.*") if path.is_file())
     return {name.as_posix(): path for name, path in inside if not any(part.startswith(".") for part in name.parts)}
 
 
 def _files_digest(files: dict[str, Path]) -> str:
-    """SHA-256 over names and bytes of the files.
+    """SHA-256 (hex) over the names and bytes of the files.
 
     Raises:
         DataError: a file cannot be read.
@@ -91,13 +98,17 @@ def _files_digest(files: dict[str, Path]) -> str:
     return sha.hexdigest()
 
 
-def _cache_files(source: Any) -> dict[str, Path]:
+def _cache_files(source: "DatasetDict") -> dict[str, Path]:
     paths = [Path(entry["filename"]) for split in source for entry in source[split].cache_files]
     return {path.name: path for path in paths}
 
 
-def _open(path: str) -> Any:
-    """A dataset dictionary of a local folder. Arrow copies go to a folder that is thrown away."""
+def _open(path: str) -> "DatasetDict":
+    """Read the dataset in a local folder. Arrow copies go to a temporary folder.
+
+    Raises:
+        DataError: the dataset cannot be read.
+    """
     import datasets
 
     datasets.disable_progress_bars()
@@ -105,18 +116,18 @@ def _open(path: str) -> Any:
         try:
             return datasets.load_dataset(path, cache_dir=scratch, keep_in_memory=True)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            # "An error occurred while generating the dataset" has its reason in the cause.
+            # The message "An error occurred while generating the dataset" gives its reason in the cause.
             reason = first_line(error.__cause__ or error, _REASON)
             raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
 
 
-def _reach(hub_id: str, mirror: str | None, config: str | None) -> Any:
-    """A dataset dictionary from the hub; without a network, from the hub library's own cache.
+def _reach(hub_id: str, mirror: str | None, config: str | None) -> "DatasetDict":
+    """Load a dataset from the hub or, without a network, from the local cache of the hub library.
 
-    ``datasets`` alone retries an unreachable hub for most of a minute, so one quick question goes first.
+    A quick request goes first, because ``datasets`` alone retries an unreachable hub for most of a minute.
 
     Raises:
-        DataError: the hub has no such dataset, it cannot be loaded, or neither hub nor cache can be reached.
+        DataError: the hub has no such dataset, the dataset cannot be loaded, or it is neither reachable nor cached.
     """
     import datasets
     import httpx2
@@ -131,7 +142,7 @@ def _reach(hub_id: str, mirror: str | None, config: str | None) -> Any:
         raise DataError(f"the hub has no readable dataset {hub_id!r}: {first_line(error, _REASON)}") from error
     except (httpx2.HTTPError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
         silence = first_line(error, _REASON)
-        _log.info("the hub did not answer (%s); looking in its local cache", silence)
+        _log.info("the hub did not answer (%s); trying its local cache", silence)
     try:
         with _offline(revision is None):
             return datasets.load_dataset(hub_id, config, revision=revision)
@@ -139,17 +150,17 @@ def _reach(hub_id: str, mirror: str | None, config: str | None) -> Any:
         if revision is not None:
             reason = first_line(error, _REASON)
             raise DataError(f"dataset {hub_id!r} is on the hub but cannot be loaded: {reason}") from error
-        where = f"{mirror} has no folder for it" if mirror else "no local mirror was named"
+        where = f"{mirror} has no folder for it" if mirror else "no local mirror was given"
         raise DataError(
             f"dataset {hub_id!r} cannot be reached: {where} and the hub did not answer ({silence}); "
-            "connect to the network, or name a folder in hub layout with --data-dir or RBWB_DATA_DIR, or use the "
-            "embedded task: --task digits"
+            "connect to the network, give a folder in hub layout with --data-dir or RBWB_DATA_DIR, or use the embedded "
+            "task: --task digits"
         ) from error
 
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Keep the hub library from retrying a network that just did not answer."""
+    """Set the hub library to offline mode within the block if ``wanted``, so that it does not retry the network."""
     import datasets
     import huggingface_hub.constants as hub
 

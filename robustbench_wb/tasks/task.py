@@ -1,4 +1,4 @@
-"""What a task is: a dataset, its splits and the facts that a model needs. No torch, no dataset is loaded here."""
+"""Interface of tasks: the dataset, its splits, and the shape that a model needs. Nothing here imports torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,35 +16,36 @@ from robustbench_wb.spec import Spec, digest
 from robustbench_wb.tasks.lexicon import Lexicon
 
 MAX_TOKENS = 64
-"""Without a stated patch size, the smallest patch that leaves at most this many tokens is taken."""
+"""Largest number of patches per image under the default patch size, see :func:`default_patch`."""
 MOMENT_BYTES = 1 << 25
-"""How many bytes of pixels are enough to know their mean and deviation."""
+"""Number of pixel values from which the mean and standard deviation of a split are estimated."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Split:
-    """Inputs and labels of one split, in the order of their source."""
+    """Inputs and labels of one split, in the order of the source."""
 
     inputs: NDArray[Any]
-    """Images: uint8, (N, C, H, W), levels 0..255. Text: token ids, int32, (N, L), padded with 0 on the right. May be
-    memory-mapped."""
+    """Images: uint8 (N, C, H, W), levels 0..255. Texts: token ids, int32 (N, L), padded with 0 on the right.
+
+    The array may be memory-mapped."""
     labels: NDArray[np.int64]
-    """Shape (N,), values 0..classes-1; zeros in language modelling, where the text itself is the answer."""
+    """Labels (N,), 0 to classes - 1; zeros in language modelling, where the tokens themselves are the targets."""
     texts: Sequence[str] = ()
-    """The N texts that the token ids stand for; empty for images and in language modelling."""
+    """The N texts that were tokenized; empty for images and in language modelling."""
     sizes: NDArray[np.int32] | None = None
-    """Tokens that each of N texts has, however many of them ``inputs`` holds, (N,); None where nothing was cut."""
+    """Number of tokens (N,) of each text before it was cut to L; None where inputs are never cut."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def part(self, rows: slice) -> "Split":
-        """Some of the samples."""
+        """Return the samples ``rows`` as a split."""
         sizes = None if self.sizes is None else self.sizes[rows]
-        return Split(self.inputs[rows], self.labels[rows], self.texts[rows], sizes)
+        return Split(inputs=self.inputs[rows], labels=self.labels[rows], texts=self.texts[rows], sizes=sizes)
 
     def digest(self) -> str:
-        """SHA-256 (hex) over shape and bytes of inputs, labels and texts: one changed pixel or letter changes it."""
+        """SHA-256 (hex) over shape and bytes of inputs, labels and texts. One changed pixel or letter changes it."""
         sha = hashlib.sha256(f"{self.inputs.shape}{self.labels.shape}".encode())
         sha.update(np.ascontiguousarray(self.inputs).data)
         sha.update(np.ascontiguousarray(self.labels).data)
@@ -53,10 +54,10 @@ class Split:
         return sha.hexdigest()
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation per channel of pixels in [0, 1], over the first :data:`MOMENT_BYTES` of images.
+        """Mean and standard deviation per channel of pixels in [0, 1], over the first :data:`MOMENT_BYTES` values.
 
-        Counted from histograms of the 256 levels: exact, and no copy in floating point. A constant channel gets 1/1000
-        as deviation, so that it can be divided by.
+        They are computed from histograms of the 256 levels, exactly and without a floating-point copy. The standard
+        deviation is at least 1/1000, so that a constant channel can be divided by it.
         """
         share = self.inputs[: max(1, MOMENT_BYTES // self.inputs[0].size)]
         levels = np.arange(256) / 255
@@ -69,27 +70,28 @@ class Split:
         return mean, std
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """A loaded task.
+    """Loaded data of a task: its splits, the shape of inputs and outputs, and facts for reporting.
 
     Raises:
-        DataError: samples that nothing true can be measured on; a task of a plug-in may give such.
+        DataError: inputs or labels have wrong types, shapes or ranges, which a plug-in task may return.
     """
 
     label: str
-    """The data as it really is; carries a suffix like ``-jpeg75`` when the images are a lossy copy."""
+    """Name of the data as loaded, with a suffix such as ``-jpeg75`` if the images are a lossy copy."""
     classes: tuple[str, ...]
+    """Names of the classes; unused in language modelling."""
     train: Split
     test: Split
     shape: Shape
-    """What the task asks of a model."""
+    """Shape of the inputs and outputs of a model for the task."""
     tokenizer: Tokenizer | None = None
-    """What made the token ids of the texts; None for images, and for sequences that are no texts."""
+    """Tokenizer of the texts; None for images and for sequences that are not texts."""
     validation: Split | None = None
-    """Samples to choose by, held out of the training split; None where the task has none of its own."""
+    """Samples for model selection, held out of the training split; None if the task has none."""
     shortcuts: tuple[str, ...] = ()
-    """Names of the baselines that stand beside every score of the task (robustbench_wb.training.shortcuts)."""
+    """Names of the shortcut baselines evaluated on the task (:mod:`robustbench_wb.training.shortcuts`)."""
 
     def __post_init__(self) -> None:
         parts = {"train": self.train, "test": self.test, "validation": self.validation}
@@ -99,59 +101,60 @@ class Dataset:
                 raise DataError(f"task {self.label!r}, {name} split: {problem}")
 
     def on_validation(self) -> "Dataset":
-        """The same task with its validation samples in place of the test split.
+        """Return a copy of the dataset whose test split is the validation split.
 
         Raises:
-            DataError: it has none.
+            DataError: the task has no validation split.
         """
         if self.validation is None:
-            raise DataError(f"task {self.label!r} has no validation split; tests can be had of its test split alone")
+            raise DataError(f"task {self.label!r} has no validation split; evaluate its test split")
         return replace(self, label=f"{self.label}-validation", test=self.validation, validation=None)
 
     @cached_property
     def digest(self) -> str:
-        """That of the test split: which samples a number is about."""
+        """Digest of the test split, which identifies the evaluated samples."""
         return self.test.digest()
 
     @cached_property
     def worded_digest(self) -> str:
-        """The same with the words of the training texts, for stressors that take theirs from them."""
+        """Digest of the test split and the lexicon, for stressors that draw words from the training texts."""
         return digest([self.digest, self.lexicon.words])
 
     @cached_property
     def lexicon(self) -> Lexicon:
-        """The words of the training texts."""
+        """Most frequent words of the training texts."""
         return Lexicon(self.train.texts)
 
 
 class Task(Protocol):
-    """Anything that can produce a dataset. Registered by name, or made from a hub id."""
+    """Interface of a task: an object with a name that loads a dataset. Tasks are registered or made from a hub id."""
 
     name: str
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load both splits; ``data_dir`` is a local mirror in hub layout, tried first.
+        """Load the dataset; ``data_dir`` is a local mirror in hub layout, which is tried before the hub.
 
         Raises:
-            DataError: the data cannot be had, or are not what the task needs.
+            DataError: the data are unavailable or unsuitable for the task.
         """
         ...
 
 
 class TaskFacts(Spec):
-    """Facts about a named task that its files do not say."""
+    """Facts about an image task that its files do not contain."""
 
     name: str
     summary: str
     source: str
-    """Hub id, or ``embedded``."""
+    """Hub id of the dataset."""
     patch: int | None = None
+    """Side of a patch in pixels; None: :func:`default_patch`."""
     lossless: bool = False
-    """True when the original images are not JPEG: a JPEG copy is then named as such."""
+    """Whether the original images are stored without loss, so that a JPEG copy is a different dataset."""
 
 
 def _problem(split: Split, shape: Shape) -> str:
-    """What is wrong with the samples of a split; empty: nothing."""
+    """Describe what is wrong with the samples of a split; empty if all is well."""
     inputs, labels = split.inputs, split.labels
     if len(inputs) != len(labels) or not len(labels):
         return f"{len(inputs)} inputs and {len(labels)} labels"
@@ -159,9 +162,9 @@ def _problem(split: Split, shape: Shape) -> str:
         wanted = (shape.channels, shape.height, shape.width)
         if inputs.dtype != np.uint8 or inputs.shape[1:] != wanted:
             found = f"{inputs.dtype} {inputs.shape[1:]}"
-            return f"images are levels from 0 to 255, uint8 {wanted}; these are {found}"
+            return f"images must be levels from 0 to 255, uint8 {wanted}; these are {found}"
     elif not np.issubdtype(inputs.dtype, np.integer):
-        return f"tokens are whole numbers; these are {inputs.dtype}"
+        return f"tokens must be integers; these are {inputs.dtype}"
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= shape.classes:
         return f"labels run from {low} to {high}; the task has {shape.classes} classes, numbered from 0"
@@ -169,16 +172,16 @@ def _problem(split: Split, shape: Shape) -> str:
 
 
 def image_shape(train: Split, classes: int, patch: int) -> ImageShape:
-    """The shape of an image task with patches of ``patch`` pixels."""
+    """Shape of an image task with ``patch`` x ``patch`` pixels per patch."""
     _, channels, height, width = train.inputs.shape
     return ImageShape(channels=channels, height=height, width=width, classes=classes, patch=patch)
 
 
 def default_patch(height: int, width: int) -> int:
-    """The smallest patch that divides both sides and leaves at most :data:`MAX_TOKENS` tokens.
+    """Smallest patch side that divides both sides and gives at most :data:`MAX_TOKENS` patches.
 
     Raises:
-        DataError: no such patch (the sides share no divisor large enough).
+        DataError: the two sides have no common divisor that is large enough.
     """
     for patch in range(1, min(height, width) + 1):
         if height % patch == 0 and width % patch == 0 and (height // patch) * (width // patch) <= MAX_TOKENS:

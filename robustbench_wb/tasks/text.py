@@ -1,15 +1,15 @@
-"""Text tasks: classification and language modelling, tokenized once and kept in the cache.
+"""Tokenized datasets for text classification and language modelling, cached after the first use.
 
-The tokenizer is learnt from the training texts. The encoded arrays are addressed by the bytes of the source, the
-encoding and the release of the tokenizer library.
+The tokenizer is trained on the training texts. The address of the cached arrays is a digest of the source, the encoding
+and the release of the tokenizer library.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +20,24 @@ from robustbench_wb.tasks.kept import kept, write_array, write_json
 from robustbench_wb.tasks.task import Dataset, Split
 from robustbench_wb.tasks.vocabulary import Encoding, TaskTokenizer, encode, encode_stream, train_tokenizer
 
-_FORMAT = 2  # of the encoded cache; raise it when encoding changes
+_FORMAT = 2  # version of the encoded cache; raise it when encoding changes
 _Texts = tuple[list[str], NDArray[np.int64]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Corpus:
-    """Texts and labels as they are, before any tokenizer."""
+    """Texts and labels of all splits, before tokenization. Each split is a list of texts and labels int64 (N,)."""
 
     classes: tuple[str, ...]
-    """Empty for language modelling."""
+    """Names of the classes; unused in language modelling."""
     train: _Texts
     test: _Texts
     validation: _Texts | None = None
 
     def hold_out(self, share: float) -> "Corpus":
-        """The same with a share of the training texts for validation: those at the end of a fixed random order."""
+        """Return a copy with a share of the training texts, drawn by a fixed permutation, as the validation split."""
         texts, labels = self.train
-        # RandomState is numpy's frozen generator: its streams never change between releases.
+        # numpy guarantees the streams of RandomState across releases.
         order = np.random.RandomState(0).permutation(len(texts))
         rest = len(texts) - round(share * len(texts))
         rows = [np.sort(part) for part in (order[:rest], order[rest:])]
@@ -48,33 +48,49 @@ class Corpus:
 def encoded_dataset(
     label: str, source_digest: str, read: Callable[[], Corpus], encoding: Encoding, language: bool
 ) -> Dataset:
-    """The tokenized dataset of a corpus; read and tokenized now if a whole copy is not in the cache yet.
+    """Tokenized dataset of a corpus, read from the cache or tokenized now.
 
     Args:
         label: name of the data.
-        source_digest: identifies the bytes of the corpus.
-        read: gives the corpus; called only when needed.
-        encoding: how texts become ids.
-        language: whether the task is to predict next tokens: the texts then become one stream, cut into samples.
+        source_digest: digest of the corpus.
+        read: returns the corpus; called only if the cache has no complete copy.
+        encoding: conversion of texts to token ids.
+        language: whether the task is language modelling, where all texts become one stream, cut into samples.
 
     Raises:
-        DataError: the corpus is too small, or not what the task needs.
+        DataError: the corpus is too small or unsuitable for the task.
     """
     key = {"format": _FORMAT, "source": source_digest, "encoding": encoding, "language": language}
     classes, tokenizer, ids, splits = kept(
         {**key, "tokenizers": version("tokenizers")},
-        label,
-        "encode",
-        lambda folder: _encode_into(folder, read(), encoding, language, label),
-        _read,
+        name=label,
+        verb="encode",
+        fill=lambda folder: _encode_into(folder, read(), encoding=encoding, language=language, label=label),
+        read=_read,
     )
     answers = ids if language else len(classes)
     shape = TextShape(vocabulary=ids, length=encoding.length, classes=answers, causal=language)
-    return Dataset(label, classes, splits["train"], splits["test"], shape, tokenizer, splits.get("validation"))
+    return Dataset(
+        label=label,
+        classes=classes,
+        train=splits["train"],
+        test=splits["test"],
+        shape=shape,
+        tokenizer=tokenizer,
+        validation=splits.get("validation"),
+    )
 
 
-def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: bool, label: str) -> dict[str, object]:
-    """Encode both splits; gives the card."""
+class _Card(TypedDict):
+    """Card of tokenized splits: names of the classes, the serialised tokenizer, and names of the splits."""
+
+    classes: Sequence[str]
+    tokenizer: str
+    splits: list[str]
+
+
+def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: bool, label: str) -> _Card:
+    """Tokenize all splits into ``folder`` and return the card."""
     tokenizer = train_tokenizer(corpus.train[0], encoding)
     splits = {"train": corpus.train, "test": corpus.test, "validation": corpus.validation}
     parts = {name: part for name, part in splits.items() if part is not None}
@@ -84,7 +100,7 @@ def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: boo
         else:
             tokens, sizes = encode(tokenizer, texts, encoding.length)
         if len(tokens) == 0:
-            raise DataError(f"{label}: split {name!r} has no {encoding.length} tokens")
+            raise DataError(f"{label}: split {name!r} has fewer than {encoding.length} tokens")
         write_array(folder / f"{name}-tokens.npy", tokens)
         write_array(folder / f"{name}-sizes.npy", sizes)
         write_array(folder / f"{name}-labels.npy", np.zeros(len(tokens), np.int64) if language else labels)
@@ -92,8 +108,8 @@ def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: boo
     return {"classes": corpus.classes, "tokenizer": tokenizer.to_str(), "splits": list(parts)}
 
 
-def _read(folder: Path, card: dict[str, Any]) -> tuple[tuple[str, ...], TaskTokenizer, int, dict[str, Split]]:
-    """Classes, tokenizer, ids in its vocabulary, and the splits by name."""
+def _read(folder: Path, card: _Card) -> tuple[tuple[str, ...], TaskTokenizer, int, dict[str, Split]]:
+    """Read the classes, the tokenizer, its number of ids, and the splits by name."""
     tokenizer = TaskTokenizer(str(card["tokenizer"]))
     splits = {name: _read_split(folder, name) for name in card["splits"]}
     return tuple(card["classes"]), tokenizer, tokenizer.vocabulary, splits
@@ -106,4 +122,4 @@ def _read_split(folder: Path, name: str) -> Split:
     texts = json.loads((folder / f"{name}-texts.json").read_text(encoding="utf-8"))
     if tokens.ndim != 2 or len(tokens) != len(labels) or len(texts) not in (0, len(labels)):
         raise ValueError(f"{name} has tokens {tokens.shape}, labels {labels.shape} and {len(texts)} texts")
-    return Split(tokens, labels, texts, sizes if len(sizes) else None)
+    return Split(inputs=tokens, labels=labels, texts=texts, sizes=sizes if len(sizes) else None)

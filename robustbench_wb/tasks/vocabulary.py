@@ -1,11 +1,11 @@
-"""Token ids that every text task has, and the tokenizers that the tasks train."""
+"""Special token ids of all text tasks, and the tokenizers that tasks train."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +15,32 @@ from robustbench_wb.models.shape import PAD
 from robustbench_wb.models.tokenizer import Span
 from robustbench_wb.spec import Spec
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 UNKNOWN, CLS, SEP, MASK = 1, 2, 3, 4
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""Their ids are 0 to 4."""
+"""Special tokens, with the ids 0 to 4."""
 _CHUNK = 1024
 
 
 class Encoding(Spec):
-    """How texts become token ids.
+    """Conversion of texts to token ids.
 
-    ``bpe`` learns merges of bytes from the training texts, lower-cased (Sennrich et al. 2016, over bytes as in GPT-2):
-    no text is unknown to it, and ids go back to the very text. (WordPiece as the ``tokenizers`` library learns it
-    numbers its words differently in every process.) ``bytes`` takes the UTF-8 bytes as they are: nothing is learnt.
+    ``bpe`` is byte-pair encoding of lower-cased texts, trained on the training texts (Sennrich et al. 2016, over bytes
+    as in GPT-2): every text can be encoded, and decoding is exact. (WordPiece, as the ``tokenizers`` library trains it,
+    numbers its words differently in every process.) ``bytes`` uses UTF-8 bytes and is not trained.
     """
 
     kind: Literal["bpe", "bytes"]
     length: int = Field(ge=3)
-    """Longest sequence in tokens; longer texts are cut at the end."""
+    """Longest sequence in tokens, special ones included; longer texts are cut at the end."""
     vocabulary: int = Field(default=256 + len(SPECIAL), ge=len(SPECIAL))
-    """Most ids there may be."""
+    """Largest number of ids of ``bpe``."""
 
 
-def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> Any:
-    """A tokenizer of the ``tokenizers`` library for these texts. The same texts give the same tokenizer."""
+def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> "Tokenizer":
+    """Train a tokenizer of the ``tokenizers`` library. Equal texts give equal tokenizers."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     if encoding.kind == "bytes":
@@ -59,8 +62,12 @@ def train_tokenizer(texts: Sequence[str], encoding: Encoding) -> Any:
     return tokenizer
 
 
-def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length); and how many there are uncut, (N,)."""
+def encode(tokenizer: "Tokenizer", texts: Sequence[str], length: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Encode N texts as ``[CLS] text [SEP]``, cut to ``length`` tokens and padded.
+
+    Returns:
+        Token ids, int32 (N, length), and the number of tokens of each text before cutting, int32 (N,).
+    """
     rows, sizes = np.full((len(texts), length), PAD, np.int32), np.zeros(len(texts), np.int32)
     for row, ids in enumerate(_ids(tokenizer, texts)):
         kept, sizes[row] = [CLS, *ids[: length - 2], SEP], len(ids) + 2
@@ -68,8 +75,8 @@ def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[NDArray[n
     return rows, sizes
 
 
-def encode_stream(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[np.int32]:
-    """All texts in one stream, each ended by [SEP], cut into rows of ``length`` ids; the rest is dropped."""
+def encode_stream(tokenizer: "Tokenizer", texts: Sequence[str], length: int) -> NDArray[np.int32]:
+    """Encode all texts as one stream, each ended by [SEP], cut into rows (N, length); an incomplete row is dropped."""
     stream: list[int] = []
     for ids in _ids(tokenizer, texts):
         stream.extend(ids)
@@ -78,42 +85,42 @@ def encode_stream(tokenizer: Any, texts: Sequence[str], length: int) -> NDArray[
     return np.array(stream[: whole * length], np.int32).reshape(whole, length)
 
 
-def _ids(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
-    if tokenizer.pre_tokenizer is None:  # bytes: no need to ask the library
+def _ids(tokenizer: "Tokenizer", texts: Sequence[str]) -> Iterator[list[int]]:
+    if tokenizer.pre_tokenizer is None:  # encoding "bytes"
         for text in texts:
             yield [byte + len(SPECIAL) for byte in text.encode()]
         return
     rest = iter(texts)
-    while part := list(islice(rest, _CHUNK)):  # the memory of a whole corpus of encodings is large
+    while part := list(islice(rest, _CHUNK)):  # encodings of a whole corpus at once take much memory
         for found in tokenizer.encode_batch_fast(part, add_special_tokens=False):
             yield found.ids
 
 
 @dataclass(frozen=True)
 class TaskTokenizer:
-    """A task's own tokenizer (:class:`~robustbench_wb.models.tokenizer.Tokenizer`)."""
+    """Tokenizer that a task trained; implements :class:`~robustbench_wb.models.tokenizer.Tokenizer`."""
 
     json: str
-    """As the ``tokenizers`` library writes it."""
+    """Serialised tokenizer in the format of the ``tokenizers`` library."""
     special: frozenset[int] = field(default=frozenset(range(len(SPECIAL))), init=False)
     mask: int = field(default=MASK, init=False)
     unknown: int = field(default=UNKNOWN, init=False)
 
     @cached_property
     def vocabulary(self) -> int:
-        """All ids are below it."""
+        """Number of token ids, which are all smaller."""
         ids: dict[str, int] = json.loads(self.json)["model"]["vocab"]
         return 1 + max(ids.values())
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self) -> "Tokenizer":
         from tokenizers import Tokenizer
 
         return Tokenizer.from_str(self.json)
 
     @cached_property
-    def _within(self) -> Any:
-        """The same without a space before a text that begins with none."""
+    def _within(self) -> "Tokenizer":
+        """Tokenizer that does not put a space in front of the text."""
         from tokenizers import Tokenizer
 
         found = json.loads(self.json)
@@ -123,25 +130,28 @@ class TaskTokenizer:
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
-        """The UTF-8 bytes that each id stands for; none for special ones. Those of a text's ids, in a row, are the text
-        as the tokenizer sees it: lower-cased, with a space in front, except where ids are bytes."""
+        """UTF-8 bytes of each id, empty for special ids.
+
+        Concatenated over the ids of a text, they give the text as the tokenizer sees it: with ``bpe``, lower-cased and
+        with a space in front.
+        """
         if self._tokenizer.pre_tokenizer is None:
             return (*(b"" for _ in SPECIAL), *(bytes([byte]) for byte in range(256)))
         letters = _byte_letters()
-        names = (self._tokenizer.id_to_token(index) for index in range(self.vocabulary))
+        names = (self._tokenizer.id_to_token(index) or "" for index in range(self.vocabulary))
         return tuple(b"" if name in SPECIAL else bytes(letters[letter] for letter in name) for name in names)
 
     def within(self, text: str) -> list[int]:
-        """The ids of a part of a text: no special ones, and no space put in front."""
+        """Encode a part of a text, without special ids and without a space in front."""
         return next(_ids(self._within, [text]))
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
-        """``[CLS] text [SEP]``, cut to ``length`` tokens and padded, (N, length)."""
+        """Encode N texts as ``[CLS] text [SEP]``, cut to ``length`` tokens and padded, int32 (N, length)."""
         return encode(self._tokenizer, texts, length)[0]
 
     def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
-        """For each text where its tokens stand; (0, 0) for the first and the last."""
-        if self._tokenizer.pre_tokenizer is None:  # bytes: a letter has one to four
+        """Character range (start, end) of every token of each text; (0, 0) for [CLS] and [SEP]."""
+        if self._tokenizer.pre_tokenizer is None:  # encoding "bytes": a character has one to four
             found = [[(at, at + 1) for at, letter in enumerate(text) for _ in letter.encode()] for text in texts]
         else:
             found = [one.offsets for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
@@ -149,8 +159,10 @@ class TaskTokenizer:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The byte for each letter that byte-level BPE writes bytes with (Radford et al. 2019, GPT-2): printable characters
-    of Latin-1 stand for themselves, all other bytes for the letters from 256 on."""
+    """Byte for each character of byte-level BPE tokens (Radford et al. 2019, GPT-2).
+
+    Printable Latin-1 characters stand for themselves; the other bytes are written as the characters from 256 on.
+    """
     plain = (*range(33, 127), *range(161, 173), *range(174, 256))
     others = (byte for byte in range(256) if byte not in plain)
     return {chr(byte): byte for byte in plain} | {chr(256 + at): byte for at, byte in enumerate(others)}

@@ -191,7 +191,7 @@ def test_csv_holds_claims_and_cells_in_full_precision(command: Command, tmp_path
     ("arguments", "words"),
     [
         (["v1", "v9"], "there is v1"),
-        (["v1", "elsewhere"], "'elsewhere' is no version like v3 or HEAD~1"),
+        (["v1", "elsewhere"], "'elsewhere' is neither a version like v3 or HEAD~1"),
         (["v1", "v1", "--allow", "metric"], "--allow metric: no such field"),
         (["v1", "v1", "--allow", "numeric"], "did you mean numerics?"),
         (["v1", "v1", "--delta", "-1"], "--delta -1 is not in points from 0 to 100"),

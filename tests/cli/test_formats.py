@@ -140,7 +140,7 @@ def later(folder: Path, schema: int, **columns: Any) -> None:
 @pytest.mark.parametrize("columns", [{}, {"unheard_of": 1}])
 def test_a_later_table_is_refused_and_not_written_to(latest: Path, columns: dict[str, int], command: Command) -> None:
     later(latest, SCHEMA_VERSION + 1, **columns)
-    line = f"schema of the scores under 'results' is {SCHEMA_VERSION + 1} and this harness reads up to {SCHEMA_VERSION}"
+    line = f"schema of the scores under 'results' is {SCHEMA_VERSION + 1} and this release reads up to {SCHEMA_VERSION}"
     for arguments in (("show", "v2"), ("leaderboard",), ("diff", "v1", "v2"), ("gate", "--baseline", "v1")):
         out, err = command(*arguments, code=2)
         assert (out, err.count("\n")) == ("", 1)
@@ -168,8 +168,8 @@ def test_later_files_are_refused(latest: Path, command: Command) -> None:
     pq.write_table(table.replace_schema_metadata(told), latest / "late.parquet")
     expected = {
         "late.json": f"schema of 'late.json' is {number}",
-        "odd.json": "schema of 'odd.json' is 'new', which is no number",
-        "late.csv": "'late.csv' have columns of a newer harness (unheard_of)",
+        "odd.json": "schema of 'odd.json' is 'new', which is not a number",
+        "late.csv": "'late.csv' have columns of a newer release (unheard_of)",
         "late.parquet": f"schema of 'late.parquet' is {number}",
     }
     for name, words in expected.items():

@@ -298,7 +298,7 @@ def test_the_same_version_pins_the_same_bytes(pinned: Command) -> None:
     _, err = pinned("baseline", "pin", "main", code=2)
     assert f"{FILE} exists; `baseline promote main` succeeds it" in err
     _, err = pinned("baseline", "pin", "../main", code=2)
-    assert "no name for a baseline" in err
+    assert "is not a valid name of a baseline" in err
 
 
 def test_what_failed_cannot_be_pinned(command: Command) -> None:

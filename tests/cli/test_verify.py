@@ -166,7 +166,7 @@ def test_a_value_out_of_range_is_named_too(results: str, tmp_path: Path, command
         writer.writeheader()
         writer.writerows(lines)
     shown = command("verify", str(board), "--results", results, code=2)
-    assert "do not fit this harness (accuracy): row 2: Input should be less than or equal to 1" in shown
+    assert "do not fit this release (accuracy): row 2: Input should be less than or equal to 1" in shown
 
 
 def test_several_edits_of_a_row_are_all_named(results: str, tmp_path: Path, command: Command) -> None:

@@ -1,4 +1,4 @@
-"""The geometry of the threat models, against brute force."""
+"""Norms of threat models: comparison with brute force."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_tiny_and_huge_gradients_give_unit_steps(norm: Norm, scale: float) -> No
 
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
 def test_starts_fill_the_ball_uniformly(norm: Norm) -> None:
-    draws = norm.inside(torch.arange(4000), (1, 1, 3), 0, "test", 0)
+    draws = norm.inside(torch.arange(4000), (1, 1, 3), seed=0, label="test", step=0)
     distance = norm.distance(draws).numpy()
     assert distance.max() <= 1 + 1e-6
     # The volume inside radius r of a ball in three dimensions is r^3 in every norm.

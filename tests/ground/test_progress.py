@@ -1,4 +1,4 @@
-"""What a forecast is made from: work that was done counts, work that was found does not."""
+"""Forecasts of the remaining time count completed work, but not work found in the cache."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> No
     total = Total()
     tied = Tied(Silent(), total)
     with tied.piece(100.0), tied.stage("train", 4, "steps") as advance:
-        advance(1)  # at once: a snapshot was found
+        advance(1)  # at once, as after resuming from a snapshot
         clock.now = 10.0
         advance(2)
         assert (total.done, total.found) == (50.0, 25.0)
@@ -77,7 +77,7 @@ def test_the_pace_forecasts_what_is_left(clock: Clock) -> None:
     assert pace.left is None
     clock.now, pace.done = 30.0, 50.0
     assert pace.left == pytest.approx(90.0)
-    pace.total -= 100.0  # half of it was found
+    pace.total -= 100.0  # half of the work was cached
     assert pace.left == pytest.approx(30.0)
 
 

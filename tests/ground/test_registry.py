@@ -1,4 +1,4 @@
-"""The lazy registry: nothing is imported early, and a bad plug-in harms only itself."""
+"""Lazy registry: nothing is imported early, and a broken plug-in affects only its own name."""
 
 import sys
 from importlib.metadata import EntryPoint
@@ -13,7 +13,7 @@ GROUP = "robustbench_wb.things"
 
 
 class Named:
-    """An installed package, as far as an entry point shows it."""
+    """Stand-in for an installed package, as entry points show it."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Counted randomness: equal to SplitMix64 in plain integers, independent of batching, of the right law."""
+"""Counter-based random numbers: equal to SplitMix64 in Python integers, independent of batching, and distributions."""
 
 import hashlib
 
@@ -43,9 +43,9 @@ def test_splitmix64_is_the_published_one() -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_words_are_those_of_plain_integers(ids: list[int], seed: int, label: str, step: int) -> None:
-    got = rng.words(torch.tensor(ids), 3, seed, label, step)
+    got = rng.words(torch.tensor(ids), 3, seed=seed, label=label, step=step)
     assert [[v & MASK for v in row] for row in got.tolist()] == [
-        [word(i, j, seed, label, step) for j in range(3)] for i in ids
+        [word(i, j, seed=seed, label=label, step=step) for j in range(3)] for i in ids
     ]
 
 
@@ -57,12 +57,12 @@ def test_splitting_and_shuffling_a_batch_changes_nothing(kind: str, data: st.Dat
     ids = torch.tensor(data.draw(st.lists(st.integers(0, 10**9), min_size=1, max_size=9)))
     cut = data.draw(st.integers(0, len(ids)))
     order = torch.tensor(data.draw(st.permutations(range(len(ids)))))
-    whole = draw(ids, (2, 3), 7, "noise", 4)
+    whole = draw(ids, (2, 3), seed=7, label="noise", step=4)
     assert whole.dtype == torch.float32
     assert whole.shape == (len(ids), 2, 3)
-    pieces = [draw(part, (2, 3), 7, "noise", 4) for part in (ids[:cut], ids[cut:])]
+    pieces = [draw(part, (2, 3), seed=7, label="noise", step=4) for part in (ids[:cut], ids[cut:])]
     assert torch.equal(torch.cat(pieces), whole)
-    assert torch.equal(draw(ids[order], (2, 3), 7, "noise", 4), whole[order])
+    assert torch.equal(draw(ids[order], (2, 3), seed=7, label="noise", step=4), whole[order])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,11 +79,11 @@ def test_every_part_of_the_name_counts(kind: str) -> None:
     streams = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
     rows = {tuple(draw(ids, (5,), *stream).flatten().tolist()) for stream in streams}
     assert len(rows) == len(streams)
-    assert len({tuple(row) for row in draw(ids, (5,), 0, "a").tolist()}) == 4
+    assert len({tuple(row) for row in draw(ids, (5,), seed=0, label="a").tolist()}) == 4
 
 
 def test_uniform_has_its_law() -> None:
-    u = rng.uniform(torch.arange(1000), (50,), 0, "law").double()
+    u = rng.uniform(torch.arange(1000), (50,), seed=0, label="law").double()
     assert u.min() >= 0
     assert u.max() < 1
     assert u.mean().item() == pytest.approx(0.5, abs=0.006)  # 5 standard errors are 0.0065
@@ -94,7 +94,7 @@ def test_uniform_has_its_law() -> None:
 
 
 def test_normal_has_its_law() -> None:
-    z = rng.normal(torch.arange(1000), (50,), 0, "law").double()
+    z = rng.normal(torch.arange(1000), (50,), seed=0, label="law").double()
     assert z.isfinite().all()
     assert z.mean().item() == pytest.approx(0.0, abs=0.022)
     assert z.var().item() == pytest.approx(1.0, abs=0.03)
@@ -106,15 +106,15 @@ def test_normal_has_its_law() -> None:
 
 def test_sixteen_bits_are_the_quarters_of_words() -> None:
     ids = torch.tensor([5, 0, 2**40])
-    found = rng.uniform16(ids, (2, 5), 3, "law", 1)
+    found = rng.uniform16(ids, (2, 5), seed=3, label="law", step=1)
     assert found.dtype == torch.int32
     for row, sample in zip(found.flatten(1).tolist(), ids.tolist(), strict=True):
-        wholes = [word(sample, j, 3, "law", 1) for j in range(3)]
+        wholes = [word(sample, j, seed=3, label="law", step=1) for j in range(3)]
         assert row == [(whole >> shift) & 0xFFFF for whole in wholes for shift in (0, 16, 32, 48)][:10]
 
 
 def test_sixteen_bits_have_their_law() -> None:
-    codes = rng.uniform16(torch.arange(1000), (200,), 0, "law").double()
+    codes = rng.uniform16(torch.arange(1000), (200,), seed=0, label="law").double()
     assert codes.min() >= 0
     assert codes.max() < rng.CODES
     centres = (codes + 0.5) / rng.CODES
@@ -131,7 +131,7 @@ def test_normal_codes_are_the_quantiles() -> None:
     expected = stats.norm.ppf((np.arange(65536) + 0.5) / 65536)
     np.testing.assert_allclose(codes, expected, rtol=1e-6, atol=1e-7)
     assert codes.mean() == pytest.approx(0, abs=1e-9)
-    assert (codes**2).mean() == pytest.approx(0.99998, abs=1e-6)  # what the docstring says is lost
+    assert (codes**2).mean() == pytest.approx(0.99998, abs=1e-6)  # as stated in the docstring
     assert codes.max() == pytest.approx(4.325, abs=1e-3)
     steps = np.diff(codes)
     assert steps[np.abs(codes[1:]) < 1].max() < 1e-4
@@ -139,7 +139,7 @@ def test_normal_codes_are_the_quantiles() -> None:
 
 
 def test_normal_in_sixteen_bits_has_its_law() -> None:
-    z = rng.normal16(torch.arange(1000), (200,), 0, "law").double()
+    z = rng.normal16(torch.arange(1000), (200,), seed=0, label="law").double()
     assert z.mean().item() == pytest.approx(0.0, abs=0.011)
     assert z.var().item() == pytest.approx(1.0, abs=0.016)
     assert stats.kurtosis(z.flatten().numpy()) == pytest.approx(0.0, abs=0.055)
@@ -148,7 +148,7 @@ def test_normal_in_sixteen_bits_has_its_law() -> None:
 
 
 def test_permutations_are_permutations_and_named() -> None:
-    one, again, other = (rng.permutation(100, 0, "order", step) for step in (0, 0, 1))
+    one, again, other = (rng.permutation(100, seed=0, label="order", step=step) for step in (0, 0, 1))
     assert sorted(one.tolist()) == list(range(100))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -156,6 +156,6 @@ def test_permutations_are_permutations_and_named() -> None:
 
 def test_the_global_generator_is_not_used() -> None:
     before = torch.get_rng_state()
-    rng.normal(torch.arange(3), (2,), 0, "x")
-    rng.permutation(5, 0, "x")
+    rng.normal(torch.arange(3), (2,), seed=0, label="x")
+    rng.permutation(5, seed=0, label="x")
     assert torch.equal(torch.get_rng_state(), before)

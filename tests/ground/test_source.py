@@ -1,4 +1,4 @@
-"""The identity of code: layout does not count, anything else does, in the file or in what it imports."""
+"""Code digests: formatting does not change them, any other edit of a module or its imports does."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_order_of_names_does_not_count_and_more_modules_do(tmp_path: Path) -> No
     root = tmp_path / "pkg"
     assert code_digest("pkg.main", "pkg.unused", root=root) == code_digest("pkg.unused", "pkg.main", root=root)
     assert code_digest("pkg.main", "pkg.unused", root=root) != alone
-    assert code_digest("pkg.main", "pkg.helper", root=root) == alone  # main imports it anyway
+    assert code_digest("pkg.main", "pkg.helper", root=root) == alone  # main imports helper
 
 
 def test_a_users_file_and_its_siblings(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frozen specs and their one canonical JSON form."""
+"""Immutable specs and their canonical JSON form."""
 
 import hashlib
 from enum import Enum

@@ -1,8 +1,7 @@
-"""Small made-up records, cells and rows for the tests of store, stats and report."""
+"""Small artificial records, cells and rows for the tests of store, stats and report."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -10,23 +9,37 @@ from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.records.score_row import ScoreRow
 
+IDENTITY = Identity(
+    signature="pgd-linf;eps=8/255;steps=40",
+    ladder=("2/255", "4/255"),
+    stressor_code="code",
+    data="data",
+    samples="samples",
+    weights="weights",
+    model_code="model",
+    numerics="cpu;float32;torch-2.13",
+    seed=0,
+)
+CELL = Cell(
+    suite="adversarial",
+    suite_version=1,
+    scale="small",
+    task="digits",
+    variant="vit",
+    size="nano",
+    recipe="plain",
+    stressor="pgd-linf",
+    strength="8/255",
+    seed=0,
+)
+SUBJECT = SubjectCard(parameters=12345, weights="weights", train_seconds=3.25, trained=True)
 
-def identity(**changes: Any) -> Identity:
-    fields: dict[str, Any] = {
-        "signature": "pgd-linf;eps=8/255;steps=40",
-        "ladder": ("2/255", "4/255"),
-        "stressor_code": "code",
-        "data": "data",
-        "samples": "samples",
-        "weights": "weights",
-        "model_code": "model",
-        "numerics": "cpu;float32;torch-2.13",
-        "seed": 0,
-    }
-    return Identity(**{**fields, **changes})
+
+def identity(**changes: object) -> Identity:
+    return Identity.model_validate({**IDENTITY.model_dump(), **changes})
 
 
-def record(states: Sequence[int] = (0, 1, 2, 0), **changes: Any) -> Record:
+def record(states: Sequence[int] = (0, 1, 2, 0), **changes: object) -> Record:
     n = len(states)
     return Record(
         identity=identity(**changes),
@@ -40,33 +53,18 @@ def record(states: Sequence[int] = (0, 1, 2, 0), **changes: Any) -> Record:
     )
 
 
-def scored(losses: Sequence[float], **changes: Any) -> Record:
-    """A record of language modelling; a loss of NaN is an errored sample."""
+def scored(losses: Sequence[float], **changes: object) -> Record:
+    """Record of language modelling; a loss of NaN marks an errored sample."""
     values = np.array(losses, dtype=np.float32)
     made = record([State.SCORED] * len(values), **{"signature": "clean", "ladder": (), **changes})
     return replace(made, losses=values, states=np.where(np.isnan(values), State.ERRORED, made.states).astype(np.int8))
 
 
-def cell(**changes: Any) -> Cell:
-    fields: dict[str, Any] = {
-        "suite": "adversarial",
-        "suite_version": 1,
-        "scale": "small",
-        "task": "digits",
-        "variant": "vit",
-        "size": "nano",
-        "recipe": "plain",
-        "stressor": "pgd-linf",
-        "strength": "8/255",
-        "seed": 0,
-    }
-    return Cell(**{**fields, **changes})
+def cell(**changes: object) -> Cell:
+    return Cell.model_validate({**CELL.model_dump(), **changes})
 
 
-SUBJECT = SubjectCard(parameters=12345, weights="weights", train_seconds=3.25, trained=True)
-
-
-def measured(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> Measurement:
+def measured(made: Record | None, samples: int | None = None, error: str = "", **names: object) -> Measurement:
     count = samples if samples is not None else len(made.ids) if made is not None else 4
     known = made.identity if made is not None else None
     return Measurement(
@@ -80,17 +78,17 @@ def measured(made: Record | None, samples: int | None = None, error: str = "", *
     )
 
 
-def row(made: Record | None = None, samples: int | None = None, error: str = "", **names: Any) -> ScoreRow:
+def row(made: Record | None = None, samples: int | None = None, error: str = "", **names: object) -> ScoreRow:
     made = record() if made is None and not error else made
     return score_rows([measured(made, samples, error, **names)])[0]
 
 
-def text_row(made: Record | None, samples: int | None = None, error: str = "", **names: Any) -> ScoreRow:
-    """A row of language modelling."""
+def text_row(made: Record | None, samples: int | None = None, error: str = "", **names: object) -> ScoreRow:
+    """Row of language modelling."""
     fixed = {"suite": "clean", "task": "text", "stressor": "clean", "strength": "", "metric": "perplexity"}
     return score_rows([measured(made, samples, error, **{**fixed, **names})])[0]
 
 
 def states(robust: int, broken: int, wrong: int = 0, errored: int = 0) -> list[int]:
-    """States in that order, so that two records pair by position."""
+    """States in a fixed order, so that two records are paired by position."""
     return [0] * robust + [1] * broken + [2] * wrong + [3] * errored

@@ -1,4 +1,4 @@
-"""Baseline files: what comes back is what went in, the same bytes for the same content, and nothing altered is read."""
+"""Baseline files: round trip, equal bytes for equal content, and rejection of altered files."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,14 +21,14 @@ GIVEN = {"time": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc", "dirty": 
 def version(
     lost: int = 0, weights: str = "old", *more: str, source: str = "v1", parent: Baseline | None = None
 ) -> Baseline:
-    """One accuracy, one perplexity, and a cell for each name in ``more``."""
+    """Make a baseline with an accuracy row, a perplexity row, and a row for each name in ``more``."""
     made = record(states(1000 - lost, lost), weights=weights)
     text = scored((3.0 + np.random.default_rng(lost).random(50)).tolist(), weights=weights)
     text = replace(text, evidence={"counted": 40.0, "predicted": 50.0})
     others = {name: record(states(1000, 0), weights=weights, signature=name) for name in more}
     rows = [row(made), text_row(text), *(row(one, stressor=name) for name, one in others.items())]
     records = {one.key: one for one in (made, text, *others.values())}
-    return make_baseline("main", source, rows, records, GIVEN, parent)
+    return make_baseline(name="main", source=source, rows=rows, records=records, provenance=GIVEN, parent=parent)
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_other_programs_read_it_and_it_is_small(tmp_path: Path) -> None:
     made = record(np.random.default_rng(0).integers(0, 2, 10_000).tolist())
-    plain = make_baseline("main", "v1", [row(made)], {made.key: made}, {})
+    plain = make_baseline(name="main", source="v1", rows=[row(made)], records={made.key: made}, provenance={})
     write_baseline(tmp_path / "main.parquet", plain)
     table = pd.read_parquet(tmp_path / "main.parquet")
     assert table["accuracy"][0] == plain.rows[0].accuracy
     np.testing.assert_array_equal(table["states"][0], made.states)
-    # Outcomes of no pattern at all need one bit a sample.
+    # Random outcomes need one bit per sample.
     assert (tmp_path / "main.parquet").stat().st_size < 10_000 / 8 + 20_000
 
 
@@ -77,7 +77,7 @@ def test_a_chain_remembers_every_ancestor_and_keeps_the_first_outcomes() -> None
         ("v2", "abc", 3),
     ]
     assert third.header.ancestors[0].means == {"adversarial": 0.99}
-    # A cell that came later is held against where it came in.
+    # A cell that was added later is pinned to the baseline that added it.
     assert [pinned.key for pinned in third.pinned] == [*(one.key for one in first.rows), second.rows[2].key]
     assert third.records.keys() == {one.key for one in (*third.rows, *third.pinned)}
 
@@ -95,7 +95,7 @@ def test_what_failed_is_no_baseline() -> None:
     whole, failed = record(states(9, 1)), row(None, 10, "no subject", stressor="fgsm-linf")
     for rows, records in (([row(whole), failed], {whole.key: whole}), ([row(whole)], {}), ([], {})):
         with pytest.raises(MeasurementError, match="v1 cannot be a baseline"):
-            make_baseline("main", "v1", rows, records, {})
+            make_baseline(name="main", source="v1", rows=rows, records=records, provenance={})
 
 
 def flipped(path: Path) -> None:
@@ -105,7 +105,7 @@ def flipped(path: Path) -> None:
 
 
 def edited(path: Path) -> None:
-    """A better accuracy, with all that Parquet itself checks put right."""
+    """Edit a column and write a valid Parquet file."""
     table = pq.read_table(path)
     column = table.schema.get_field_index("seconds")
     values = pa.array([value + 1 for value in table["seconds"].to_pylist()])
@@ -133,9 +133,9 @@ def foreign(path: Path) -> None:
         (flipped, "main.parquet'"),
         (edited, "was changed after it was written"),
         (states_edited, "was changed after it was written"),
-        (shortened, "no baseline file, or it is damaged"),
-        (foreign, "no baseline file, or it is damaged"),
-        (lambda path: path.write_text("hello"), "no baseline file, or it is damaged"),
+        (shortened, "is not a baseline file, or it is damaged"),
+        (foreign, "is not a baseline file, or it is damaged"),
+        (lambda path: path.write_text("hello"), "is not a baseline file, or it is damaged"),
         (lambda path: path.unlink(), "cannot be read: No such file"),
     ],
     ids=["flipped", "edited", "states", "shortened", "foreign", "text", "gone"],

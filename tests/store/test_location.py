@@ -39,7 +39,7 @@ def test_a_dangling_link(tmp_path: Path) -> None:
 def test_a_read_only_place(tmp_path: Path) -> None:
     place = tmp_path / "locked"
     place.mkdir(mode=0o500)
-    # The superuser writes anywhere but into the kernel's own file system.
+    # The superuser can write anywhere except in the kernel's own file system.
     target = "/proc/results" if os.geteuid() == 0 else str(place)
     with pytest.raises(StoreError, match="cannot be written to") as caught:
         prepare(target)
@@ -54,7 +54,7 @@ def test_a_name_that_no_file_system_takes() -> None:
 @pytest.mark.parametrize("name", ["run[1]", "a|b", "a%20b", "a\\b", "a\nb", "a^b"])
 def test_a_path_that_delta_lake_would_mangle_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
     for attempt in (prepare, RecordStore, ScoreTable):
-        with pytest.raises(StoreError, match="Delta Lake takes no"):
+        with pytest.raises(StoreError, match="Delta Lake cannot handle"):
             attempt(str(tmp_path / name))
     assert list(tmp_path.iterdir()) == []
 
@@ -112,7 +112,7 @@ def test_what_reads_results_imports_no_torch_and_only_the_store_imports_delta() 
     }
     for room, modules in rooms.items():
         imports = ";".join(f"import robustbench_wb.{room}.{module}" for module in modules)
-        # Delta Lake itself imports pandas; the arithmetic and the renderers need neither.
+        # Delta Lake itself imports pandas; stats and report need neither.
         banned = "{'torch'}" if room == "store" else "{'torch','pandas','deltalake'}"
         code = f"{imports};import sys;print(sorted({banned} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Merging on real Delta tables: a union, named differences, and nothing twice."""
+"""Merging of real Delta tables: union, reported differences, and no duplicates."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def place(at: Path, *cells: Made) -> str:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> tuple[str, str, str]:
-    """Two places with a cell in common, and one that is not there yet."""
+    """Two results folders with one common row, and the path of a folder that does not exist."""
     one = place(tmp_path / "one", made("vit"), made("bert"))
     other = place(tmp_path / "other", made("crate"), made("vit"))
     return one, other, str(tmp_path / "all")
@@ -64,7 +64,7 @@ def test_merging_again_changes_nothing(shards: tuple[str, str, str]) -> None:
     before = [DeltaTable(f"{to}/{name}").version() for name in ("records", "scores")]
     found = merge([one, other], to)
     assert (found.version, found.records, found.rows) == (None, 0, 0)
-    found = merge([other, to], to)  # nor does what came from there, or itself
+    found = merge([other, to], to)  # merging the destination itself changes nothing either
     assert (found.version, found.records, found.rows, found.exit_code) == (None, 0, 0, ExitCode.OK)
     assert [DeltaTable(f"{to}/{name}").version() for name in ("records", "scores")] == before
 
@@ -78,11 +78,11 @@ def test_merging_again_changes_nothing(shards: tuple[str, str, str]) -> None:
 def test_order_changes_nothing_but_conflicts(
     tmp_path_factory: pytest.TempPathFactory, shards: list[list[tuple[str, int]]]
 ) -> None:
-    """Every slot and every record of the sources is there, whatever the order; only a conflict knows who was first."""
+    """The result has every slot and record of the sources in any order; only conflicts depend on the order."""
     base = tmp_path_factory.mktemp("merge")
     places = []
     for number, cells in enumerate(shards):
-        latest = dict(cells)  # of a slot, a table has one row
+        latest = dict(cells)  # a table has one row per slot
         shard = [made(variant, weights=f"{variant}{version}") for variant, version in latest.items()]
         places.append(place(base / str(number), *shard))
     forth, back = merge(places, str(base / "forth")), merge(places[::-1], str(base / "back"))
@@ -141,7 +141,7 @@ def test_one_slot_with_two_measurements(prefer: Any, wins: str, code: int, tmp_p
     assert found.exit_code == code
     rows = {shown.variant: shown.weights for shown in ScoreTable(to).rows()}
     assert rows == {"vit": wins, "bert": "bert"}
-    assert len(RecordStore(to).keys()) == 3  # records are addressed by content, and are all kept
+    assert len(RecordStore(to).keys()) == 3  # all records are kept, because they are addressed by content
     if prefer:
         again = merge([other], to, prefer)
         assert (again.version, again.rows) == (None, 0)
@@ -190,4 +190,6 @@ def test_many_records_come_in_few_commits(tmp_path: Path) -> None:
     ScoreTable(source).commit([row(many[0])], {})
     found = merge([source], str(tmp_path / "to"))
     assert found.records == 130
-    assert len(DeltaTable(str(tmp_path / "to" / "records")).history()) == 4  # its creation, and 64 at once
+    assert (
+        len(DeltaTable(str(tmp_path / "to" / "records")).history()) == 4
+    )  # creation, and three commits of at most 64 records

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_the_first_of_two_records_with_one_key_wins_even_after_tidying(tmp_path:
 
 def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
     made = record()
-    broken = Record(**{**made.__dict__, "ids": made.ids[:1]})
+    broken = replace(made, ids=made.ids[:1])
     with pytest.raises(ValueError, match="one length"):
         RecordStore(str(tmp_path)).append(broken)
 
@@ -109,7 +110,7 @@ def test_a_record_of_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     for made in (early, late):
         store.append(made)
     assert store.find([early.key])[early.key].identity.schema_version == 1
-    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this harness reads up to 2"):
+    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this release reads up to 2"):
         store.find([late.key])
     assert store.find([identity().key]) == {}
 

@@ -106,7 +106,7 @@ def test_a_row_holds_no_nan() -> None:
         ScoreRow.model_validate({**row().model_dump(), "seconds": float("nan")})
 
 
-# What tables were made of before rows had a metric.
+# Columns of tables before rows had a metric.
 FIRST_COLUMNS = (
     *("suite", "suite_version", "scale", "task", "variant", "size", "recipe", "stressor", "strength", "signature"),
     *("seed", "n", "accuracy", "low", "high", "accuracy_high", "robust", "broken", "wrong", "errored", "not_run"),
@@ -142,7 +142,7 @@ def test_a_published_table_reads_and_so_does_one_of_the_first_columns() -> None:
     assert len(rows) == 110
     assert {row.grade for row in rows} == {"", "A", "B", "C"}
     names = list(lines[0])
-    first = names[: names.index("key") + 1]  # those of the first tables ever written
+    first = names[: names.index("key") + 1]  # columns of the first tables
     early = [ScoreRow.model_validate({name: line[name] for name in first}) for line in lines]
     assert [(row.accuracy, row.key) for row in early] == [(row.accuracy, row.key) for row in rows]
 
@@ -157,7 +157,7 @@ def test_perplexities_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 class Overtaken(ScoreTable):
-    """A table in which other runs commit right after this one has read, before it writes."""
+    """Table to which other runs commit after this run has read it and before it writes."""
 
     others = ("crate", "bert")
 

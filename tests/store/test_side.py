@@ -1,4 +1,4 @@
-"""What `diff` can be given: versions by many names, other folders, files that `leaderboard` wrote."""
+"""Arguments of `diff`: names of versions, other folders, and files that `leaderboard` wrote."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ ROWS = [*run()[0], *text_run()[0], row(variant="=odd", error="-1 and\n'two'")]
 
 @pytest.fixture
 def results(tmp_path: Path) -> str:
-    """A folder of three versions; the last one has all rows."""
+    """Results folder with three versions; the last one has all rows."""
     table = ScoreTable(str(tmp_path / "results"))
     for rows in ([row(variant="a")], [row(variant="b")], ROWS):
         table.commit(rows, {})
@@ -71,16 +71,16 @@ def test_the_published_table_is_a_side() -> None:
     [
         ("v4", None, "there is v1 to v3"),
         ("HEAD~3", None, "there is v1 to v3"),
-        ("nowhere", None, "no version like v3 or HEAD~1, no results folder"),
-        ("nowhere:v1", None, "'nowhere:v1' is no version"),
+        ("nowhere", None, "neither a version like v3 or HEAD~1, nor a results folder"),
+        ("nowhere:v1", None, "'nowhere:v1' is neither a version"),
         ("board.csv", None, "cannot be read"),
-        ("board.csv", "a,b\r\n1,2\r\n", "do not fit this harness (a, accuracy"),
-        ("board.csv", "suite,task\r\n1\r\n", "no table that `leaderboard` wrote"),
+        ("board.csv", "a,b\r\n1,2\r\n", "do not fit this release (a, accuracy"),
+        ("board.csv", "suite,task\r\n1\r\n", "is not a table that `leaderboard` wrote"),
         ("board.csv", b"\xff\xfe", "it is not text"),
-        ("board.json", "{", "no table that `leaderboard` wrote"),
-        ("board.json", '{"rows": 3}', "no table that `leaderboard` wrote"),
-        ("board.json", "[]", "no table that `leaderboard` wrote"),
-        ("board.json", '{"rows": [3]}', "do not fit this harness"),
+        ("board.json", "{", "is not a table that `leaderboard` wrote"),
+        ("board.json", '{"rows": 3}', "is not a table that `leaderboard` wrote"),
+        ("board.json", "[]", "is not a table that `leaderboard` wrote"),
+        ("board.json", '{"rows": [3]}', "do not fit this release"),
     ],
 )
 def test_a_mistake_is_one_clear_line(

@@ -1,4 +1,4 @@
-"""Processes that the store's tests start: ``python -m tests.store.workers JOB LOCATION ...``."""
+"""Processes started by the tests of the store: ``python -m tests.store.workers JOB LOCATION ...``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Suite files: the built-in ones build at every strength, a user's own is read, and what is wrong is one clear line."""
+"""Suite files: all built-in stressors can be built, custom files are read, and mistakes give one-line messages."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def test_a_scale_names_its_tasks_and_a_line_the_tasks_that_it_is_for() -> None:
 def test_the_tasks_of_every_scale_can_be_planned(name: str) -> None:
     plan = make_plan(RunRequest.model_validate({"suite": "long-sequence", "scale": name}))
     for task in plan.tasks:
-        dark = {"lra-image", "lra-pathfinder", "lra-path-x"}  # where a dark pixel has the id of [MASK]
+        dark = {"lra-image", "lra-pathfinder", "lra-path-x"}  # a dark pixel has the id of [MASK]
         assert (len(task.ladders) == 1) == (task.task.name in dark)
 
 

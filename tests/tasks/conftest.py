@@ -1,4 +1,4 @@
-"""A mirror to write to, and folders of the test's own."""
+"""Fixtures: a writer of mirrors, and cache folders of each test."""
 
 from pathlib import Path
 from typing import Any

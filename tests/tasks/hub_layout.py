@@ -1,4 +1,4 @@
-"""Small mirrors in hub layout, made of real encoded pictures."""
+"""Small mirrors in hub layout with encoded images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ def encode(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def noise(mode: str, seed: int, size: tuple[int, int] = (8, 8)) -> Image.Image:
-    """A random picture; ``size`` is (width, height)."""
+    """Random image; ``size`` is (width, height)."""
     shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8), mode)
 
 
 def rows(pictures: Sequence[Picture], labels: Sequence[int | None], names: Sequence[str], **more: Any) -> Any:
-    """A split with the columns ``image`` and ``label``; ``more`` holds further (values, feature) columns."""
+    """Split with the columns ``image`` and ``label``; ``more`` adds columns as (values, feature)."""
     columns: dict[str, Any] = {
         "image": [None if p is None else {"bytes": p, "path": None} for p in pictures],
         "label": list(labels),

@@ -1,4 +1,4 @@
-"""ListOps once more, by other means: the published recipe as a recursion and as a law, Python's parser."""
+"""Independent ListOps reference: published generator as a recursion, its length distribution, and Python's parser."""
 
 import random
 import statistics
@@ -14,12 +14,12 @@ _FUNCTIONS: dict[str, Any] = {
     "MIN": lambda *digits: min(digits),
     "MAX": lambda *digits: max(digits),
     "MED": lambda *digits: int(statistics.median(digits)),
-    "SM": lambda *digits: sum(digits) % 10,
+    "SM": lambda first, *others: sum(others, first) % 10,  # an operator without arguments is an error
 }
 
 
 def value(text: str) -> int | None:
-    """The value of an expression as Python sees it; None if it is none to Python either."""
+    """Value of an expression evaluated by Python; None if Python cannot parse it."""
     code = " ".join(
         f"{word[1:]}(" if word[0] == "[" else "), " if word == "]" else f"{word}, " for word in text.split()
     )
@@ -31,7 +31,7 @@ def value(text: str) -> int | None:
 
 
 def tree(draw: random.Random, depth: int = 1) -> Nested:
-    """A random tree of Long Range Arena."""
+    """Draw a random tree as in Long Range Arena."""
     if depth == 10 or draw.random() > 0.25:
         return draw.randrange(10)
     arguments = [tree(draw, depth + 1) for _ in range(draw.randint(2, 10))]
@@ -39,12 +39,12 @@ def tree(draw: random.Random, depth: int = 1) -> Nested:
 
 
 def length(nested: Nested) -> int:
-    """Digits, and 2 for each operator."""
+    """Number of symbols: 1 for each digit and 2 for each operator."""
     return 1 if isinstance(nested, int) else 2 + sum(length(part) for part in nested[1])
 
 
 def label(nested: Nested) -> int:
-    """The value of a tree."""
+    """Value of a tree."""
     if isinstance(nested, int):
         return nested
     found: int = _FUNCTIONS[nested[0][1:]](*(label(part) for part in nested[1]))
@@ -52,10 +52,10 @@ def label(nested: Nested) -> int:
 
 
 def length_law(parameters: Parameters) -> np.ndarray:
-    """The exact probability that a random tree has n symbols, for n below the greatest length.
+    """Exact probability that a random tree has n symbols, for n below the greatest length.
 
-    A tree is a digit, or 2 symbols and as many independent trees of the next depth as there are arguments: powers of
-    their generating function.
+    A tree is a digit, or 2 symbols and an independent tree of the next depth for each argument. The probabilities
+    follow from powers of the generating function.
     """
     digit, brackets = np.eye(parameters.max_length)[1:3]
     expand, law = float(parameters.expand), digit

@@ -1,4 +1,4 @@
-"""Samples that nothing true can be measured on are refused when a task is loaded, whoever made the task."""
+"""Datasets with invalid samples are rejected when they are loaded, also those of plug-in tasks."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,14 @@ LABELS = np.arange(6) % 3
 
 def dataset(good: Split, bad: Split, place: str, shape: ImageShape | TextShape) -> Dataset:
     parts = {"train": good, "test": good, "validation": good} | {place: bad}
-    return Dataset("mine", ("a", "b", "c"), parts["train"], parts["test"], shape, validation=parts["validation"])
+    return Dataset(
+        label="mine",
+        classes=("a", "b", "c"),
+        train=parts["train"],
+        test=parts["test"],
+        shape=shape,
+        validation=parts["validation"],
+    )
 
 
 @pytest.mark.parametrize("place", ["train", "test", "validation"])
@@ -34,7 +41,7 @@ def dataset(good: Split, bad: Split, place: str, shape: ImageShape | TextShape) 
 )
 def test_bad_images_are_refused(place: str, inputs: np.ndarray, labels: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=f"task 'mine', {place} split: .*{words}") as refused:
-        dataset(Split(LEVELS, LABELS), Split(inputs, labels), place, IMAGES)
+        dataset(Split(inputs=LEVELS, labels=LABELS), Split(inputs=inputs, labels=labels), place, IMAGES)
     assert "\n" not in str(refused.value)
 
 
@@ -42,15 +49,19 @@ def test_bad_images_are_refused(place: str, inputs: np.ndarray, labels: np.ndarr
     ("inputs", "labels", "words"),
     [
         (TOKENS, LABELS + 1, "labels run from 1 to 3"),
-        (TOKENS.astype(np.float64), LABELS, "tokens are whole numbers"),
+        (TOKENS.astype(np.float64), LABELS, "tokens must be integers"),
         (TOKENS[:0], LABELS[:0], "0 inputs and 0 labels"),
     ],
 )
 def test_bad_texts_are_refused(inputs: np.ndarray, labels: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        dataset(Split(TOKENS, LABELS), Split(inputs, labels), "test", TEXTS)
+        dataset(Split(inputs=TOKENS, labels=LABELS), Split(inputs=inputs, labels=labels), "test", TEXTS)
 
 
 def test_good_samples_are_taken() -> None:
-    assert len(dataset(Split(LEVELS, LABELS), Split(LEVELS, LABELS), "test", IMAGES).test) == 6
-    assert len(dataset(Split(TOKENS, LABELS), Split(TOKENS, LABELS), "test", TEXTS).test) == 6
+    assert (
+        len(dataset(Split(inputs=LEVELS, labels=LABELS), Split(inputs=LEVELS, labels=LABELS), "test", IMAGES).test) == 6
+    )
+    assert (
+        len(dataset(Split(inputs=TOKENS, labels=LABELS), Split(inputs=TOKENS, labels=LABELS), "test", TEXTS).test) == 6
+    )

@@ -1,4 +1,4 @@
-"""The embedded task against scikit-learn, and what a split's digest sees."""
+"""Embedded digits compared with scikit-learn, and the digest of a split."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from robustbench_wb import tasks
 from robustbench_wb.tasks.catalogue import TASKS, find_task
 from robustbench_wb.tasks.task import Dataset, Split
 
-# The bytes that every published digits number was measured on. A change here makes old tables not comparable.
+# Digests of the data of all published results on digits. Other data make old tables not comparable.
 GOLDEN = {
     "train": "11a3375ba088421c9768f4819631e1bf2dcecfecccda3b709a427360bf4218f8",
     "test": "2e07d6d5527fe6efb9f0b79f7b71e1eb6cee853222825f98b1688a519b0628c6",
@@ -36,7 +36,7 @@ def test_shape_of_the_task(digits: Dataset) -> None:
 
 def test_splits_are_disjoint_and_complete(digits: Dataset) -> None:
     bunch = load_digits()
-    assert len(np.unique(bunch.data, axis=0)) == 1797  # so that a picture tells which sample it is
+    assert len(np.unique(bunch.data, axis=0)) == 1797  # so that an image identifies its sample
     where = {image.tobytes(): index for index, image in enumerate(np.rint(bunch.images * 255 / 16).astype(np.uint8))}
     found = {
         name: np.array([where[image.tobytes()] for image in split.inputs])
@@ -85,13 +85,13 @@ def test_digest_sees_one_pixel_one_label_and_the_order(digits: Dataset) -> None:
     one_pixel[7, 0, 3, 3] += 1
     one_label[7] = (one_label[7] + 1) % 10
     splits = [
-        Split(images, labels),
-        Split(one_pixel, labels),
-        Split(images, one_label),
-        Split(images[::-1], labels[::-1]),
-        Split(images[:19], labels[:19]),
-        Split(images.reshape(20, 1, 4, 16), labels),
-        Split(images.transpose(0, 1, 3, 2), labels),
+        Split(inputs=images, labels=labels),
+        Split(inputs=one_pixel, labels=labels),
+        Split(inputs=images, labels=one_label),
+        Split(inputs=images[::-1], labels=labels[::-1]),
+        Split(inputs=images[:19], labels=labels[:19]),
+        Split(inputs=images.reshape(20, 1, 4, 16), labels=labels),
+        Split(inputs=images.transpose(0, 1, 3, 2), labels=labels),
     ]
     assert len({split.digest() for split in splits}) == len(splits)
-    assert Split(images.copy(order="F"), labels).digest() == splits[0].digest()
+    assert Split(inputs=images.copy(order="F"), labels=labels).digest() == splits[0].digest()

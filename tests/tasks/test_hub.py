@@ -1,4 +1,4 @@
-"""Datasets from a mirror in hub layout: what is read, what is cached, what is refused."""
+"""Datasets from a mirror in hub layout: reading, caching, and rejected data."""
 
 import json
 import logging
@@ -111,7 +111,7 @@ def test_the_second_load_does_not_decode(write: Write, monkeypatch: pytest.Monke
     assert first.train.digest() == second.train.digest()
     assert (first.classes, first.label) == (second.classes, second.label)
     shutil.copytree(root, root.with_name("elsewhere"))
-    find_task("other/toy").load(str(root.with_name("elsewhere")))  # addressed by content, not by place
+    find_task("other/toy").load(str(root.with_name("elsewhere")))  # the cache is addressed by content, not by location
 
 
 def test_the_second_load_does_not_import_datasets(write: Write) -> None:
@@ -145,7 +145,7 @@ def test_one_edited_pixel_is_seen_whatever_the_file_dates_say(write: Write) -> N
 
 
 def test_files_that_trade_places_are_seen(write: Write, tmp_path: Path) -> None:
-    """The same names and bytes in the same order, under other folders: other splits."""
+    """Files with equal names, bytes and order in other folders belong to other splits."""
     root = tmp_path / "mirror"
     for folder, part in (("test", split(seed=0)), ("train", split(seed=9))):
         (root / "toy" / folder).mkdir(parents=True)
@@ -223,7 +223,7 @@ def test_two_processes_decode_at_once(write: Write, tmp_path: Path) -> None:
     assert len(cached(tmp_path)) == 1
 
 
-# --- what is refused ---
+# --- rejected data ---
 
 
 def refused(root: Path, name: str = "a/toy") -> str:
@@ -271,11 +271,11 @@ def test_rows_without_a_label(write: Write, label: int | None) -> None:
 def test_broken_and_missing_pictures(write: Write) -> None:
     whole = encode(noise("L", 0))
     broken = rows([whole, whole, b"no picture", whole], LABELS, NAMES)
-    assert "picture 2 of split train cannot be decoded" in refused(write("toy", train=broken, test=split()))
+    assert "image 2 of split train cannot be decoded" in refused(write("toy", train=broken, test=split()))
     first = rows([whole[:30]], [0], NAMES)
-    assert "picture 0 of split test cannot be" in refused(write("first", train=split(), test=first), "a/first")
+    assert "image 0 of split test cannot be" in refused(write("first", train=split(), test=first), "a/first")
     absent = rows([whole, None], [0, 0], NAMES)
-    assert "picture 1 of split test is missing" in refused(write("absent", train=split(), test=absent), "a/absent")
+    assert "image 1 of split test is missing" in refused(write("absent", train=split(), test=absent), "a/absent")
 
 
 def test_empty(write: Write) -> None:
@@ -294,7 +294,7 @@ def test_files_that_are_no_parquet(tmp_path: Path) -> None:
     (folder / "train-0.parquet").write_text("version https://git-lfs.github.com/spec/v1")
     message = refused(tmp_path / "mirror")
     assert "cannot be read" in message
-    assert "Parquet magic bytes not found" in message  # the cause, not "an error occurred"
+    assert "Parquet magic bytes not found" in message  # the cause instead of "an error occurred"
 
 
 def test_a_data_folder_that_does_not_exist(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_no_network_and_no_mirror(tmp_path: Path) -> None:
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")}
     environment.pop("HF_HUB_OFFLINE", None)
     (tmp_path / "empty").mkdir()
-    for arguments, where in (([], "no local mirror was named"), ([str(tmp_path / "empty")], "has no folder for it")):
+    for arguments, where in (([], "no local mirror was given"), ([str(tmp_path / "empty")], "has no folder for it")):
         started = time.perf_counter()
         result = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, timeout=60
@@ -328,7 +328,7 @@ def test_no_network_and_no_mirror(tmp_path: Path) -> None:
 
 
 class Hub:
-    """Stands in for the hub: how it answers, what loading gives, and what was asked of it."""
+    """Stand-in for the hub with given answers, which notes all requests."""
 
     def __init__(self, answer: Any, loaded: Any) -> None:
         self.answer, self.loaded, self.asked = answer, loaded, []

@@ -1,4 +1,4 @@
-"""The parser of ListOps and its values, against Python's own parser and ``statistics``."""
+"""ListOps parser and values compared with Python's own parser and ``statistics``."""
 
 from itertools import combinations_with_replacement
 
@@ -14,12 +14,12 @@ from robustbench_wb.tasks.listops.expression import OPERATORS, SYMBOLS, Call, ev
 from robustbench_wb.tasks.listops.generate import generate
 from robustbench_wb.tasks.listops.operators import apply
 
-SHORT = generate(10_000, Parameters(min_length=16, max_length=96, max_depth=5), 0, "tests")
-LONG = generate(100, Parameters(), 0, "tests")
+SHORT = generate(10_000, Parameters(min_length=16, max_length=96, max_depth=5), seed=0, stream="tests")
+LONG = generate(100, Parameters(), seed=0, stream="tests")
 
 
 def strict(text: str) -> int | None:
-    """The value by our parser; None where it refuses."""
+    """Value from the package's parser; None if it rejects the text."""
     try:
         return evaluate(parse(to_tokens(text)))
     except DataError:
@@ -59,12 +59,12 @@ def test_operators_on_all_short_lists() -> None:
     [
         ("", "no expression after the last symbol, 0"),
         ("[MAX 2 [MIN 3 ]", "[MAX is not closed after the last symbol, 5"),
-        ("[MAX 2 ] ] 3", "symbol 4, ], stands behind the end of the expression"),
-        ("4 2", "symbol 2, 2, stands behind the end of the expression"),
+        ("[MAX 2 ] ] 3", "symbol 4, ], follows the end of the expression"),
+        ("4 2", "symbol 2, 2, follows the end of the expression"),
         ("] 2", "symbol 1, ], closes nothing"),
         ("[MAX 2 [MIN ] 3 ]", "symbol 4, ], closes [MIN, which has no argument"),
-        ("[MAX MIN 2 ] ]", "symbol 2, MIN, is none of 0 1 2 3 4 5 6 7 8 9 [MIN [MAX [MED [SM ]"),
-        ("[MAX 2 10 ]", "symbol 3, 10, is none of 0 1 2 3 4 5 6 7 8 9 [MIN [MAX [MED [SM ]"),
+        ("[MAX MIN 2 ] ]", "symbol 2, MIN, is not one of 0 1 2 3 4 5 6 7 8 9 [MIN [MAX [MED [SM ]"),
+        ("[MAX 2 10 ]", "symbol 3, 10, is not one of 0 1 2 3 4 5 6 7 8 9 [MIN [MAX [MED [SM ]"),
     ],
 )
 def test_what_is_no_expression(text: str, message: str) -> None:
@@ -76,7 +76,7 @@ def test_what_is_no_expression(text: str, message: str) -> None:
 @pytest.mark.parametrize("token", [-1, 0, 4, 20])
 def test_ids_that_no_symbol_has(token: int) -> None:
     for read in (parse, to_text):
-        with pytest.raises(DataError, match=f"symbol 2 has the token id {token}, which none has"):
+        with pytest.raises(DataError, match=f"symbol 2 has the unknown token id {token}"):
             read([15, token, 19])
 
 

@@ -1,4 +1,4 @@
-"""Generated expressions: against the published generator's statistics, a recursion of our own, and the exact law."""
+"""Generated expressions compared with published statistics, a recursive generator, and the exact distribution."""
 
 import hashlib
 import random
@@ -20,23 +20,23 @@ from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
 from robustbench_wb.tasks.listops.generate import balanced_labels, generate, generate_labelled
 
 LEVEL = 0.001
-"""Samples are fixed, and so is the verdict; a right generator fails none of a score of tests at this level, mostly."""
+"""Significance level. Samples are fixed; a correct generator rarely fails any of about twenty tests at this level."""
 SHORT = Parameters(min_length=64, max_length=256, max_depth=6)
 
 
 @pytest.fixture(scope="module")
 def published() -> Expressions:
-    return generate(10_000, Parameters(), 0, "tests")
+    return generate(10_000, Parameters(), seed=0, stream="tests")
 
 
 def depths(expressions: Expressions) -> np.ndarray:
-    """How many operators are open behind each symbol, over all expressions."""
+    """Number of open operators after each symbol, over all expressions."""
     opening = (expressions.symbols >= DIGITS) & (expressions.symbols < DIGITS + len(OPERATORS))
     return np.cumsum(opening.astype(int) - (expressions.symbols == SYMBOLS.index("]")))
 
 
 def root_arguments(expressions: Expressions) -> list[int]:
-    """How many arguments each root has: digits and closing brackets right below it."""
+    """Number of arguments of each root: digits and closing brackets directly below it."""
     depth = depths(expressions)
     complete = (depth == 1) & (np.diff(depth, prepend=0) <= 0)
     return np.add.reduceat(complete, expressions.offsets[:-1], dtype=int).tolist()
@@ -59,7 +59,7 @@ def test_published_statistics(published: Expressions) -> None:
     assert (np.abs(shares - 0.168)[[0, 9]] < sampling[[0, 9]]).all()
     assert (shares[1:9] > 0.073 - sampling[1:9]).all()
     assert (shares[1:9] < 0.091 + sampling[1:9]).all()
-    symbols = np.bincount(published.symbols)  # whatever the shape of a tree, these are equally likely
+    symbols = np.bincount(published.symbols)  # equally likely for trees of any shape
     assert chisquare(symbols[:DIGITS]).pvalue > LEVEL
     assert chisquare(symbols[DIGITS:-1]).pvalue > LEVEL
     ends = published.offsets[1:] - 1
@@ -78,7 +78,7 @@ def test_published_statistics(published: Expressions) -> None:
     ids=["published", "short", "few arguments"],
 )
 def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
-    blocks = [make_block(parameters, 0, "tests", number) for number in range(60)]
+    blocks = [make_block(parameters, seed=0, stream="tests", number=number) for number in range(60)]
     tried, lengths = sum(block.tried for block in blocks), np.concatenate([block.lengths for block in blocks])
     law = reference.length_law(parameters)[parameters.min_length + 1 :]
     assert binomtest(len(lengths), tried, law.sum()).pvalue > LEVEL
@@ -93,7 +93,7 @@ def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
 @pytest.mark.no_cover
 @pytest.mark.parametrize("size", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_same_law_as_a_recursion(size: int) -> None:
-    found = generate(3 * size, Parameters(), 0, "recursion")
+    found = generate(3 * size, Parameters(), seed=0, stream="recursion")
     draw, tried, kept = random.Random(1), 0, []
     while len(kept) < size:
         one = reference.tree(draw)
@@ -105,14 +105,14 @@ def test_the_same_law_as_a_recursion(size: int) -> None:
     assert ks_2samp(found.lengths, [reference.length(one) for one in kept]).pvalue > LEVEL
     labels = np.bincount([reference.label(one) for one in kept], minlength=10)
     assert chi2_contingency([np.bincount(found.labels), labels]).pvalue > LEVEL
-    # The limits of length bend how many arguments the root has.
+    # The limits of the length affect the number of arguments of the root.
     arguments = [[len(one[1]) for one in kept if not isinstance(one, int)], root_arguments(found)]
     assert chi2_contingency([np.bincount(many, minlength=11)[2:] for many in arguments]).pvalue > LEVEL
 
 
 def test_the_exact_law_of_tiny_trees() -> None:
     tiny = Parameters(max_depth=2, min_arguments=2, max_arguments=4, min_length=3, max_length=7)
-    blocks = [make_block(tiny, 0, "tests", number) for number in range(20)]
+    blocks = [make_block(tiny, seed=0, stream="tests", number=number) for number in range(20)]
     tried, accepted = sum(block.tried for block in blocks), sum(block.accepted for block in blocks)
     assert chisquare([accepted, tried - accepted], [tried / 4, tried * 3 / 4]).pvalue > LEVEL
     lengths = np.concatenate([block.lengths for block in blocks])
@@ -125,16 +125,16 @@ def test_the_exact_law_of_tiny_trees() -> None:
 
 def test_all_expressions_there_are_and_not_one_more() -> None:
     pairs = Parameters(max_depth=2, min_arguments=2, max_arguments=2, min_length=3, max_length=5)
-    found = generate(400, pairs, 0, "tests")
+    found = generate(400, pairs, seed=0, stream="tests")
     expected = {f"{operator} {a} {b} ]" for operator in OPERATORS for a in range(10) for b in range(10)}
     assert {to_text(found.tokens(row)) for row in range(400)} == expected
     with pytest.raises(DataError, match="400 of 401 were found"):
-        generate(401, pairs, 0, "tests")
+        generate(401, pairs, seed=0, stream="tests")
 
 
 def test_no_expression_of_such_a_length() -> None:
-    with pytest.raises(DataError, match="2048000 random trees in a row gave no new expression"):
-        generate(1, Parameters(max_depth=2, min_length=100, max_length=200), 0, "tests")
+    with pytest.raises(DataError, match="2048000 random trees in a row gave no new wanted expression"):
+        generate(1, Parameters(max_depth=2, min_length=100, max_length=200), seed=0, stream="tests")
 
 
 @pytest.mark.parametrize(
@@ -161,40 +161,40 @@ def test_bytes_are_frozen_in_any_process_and_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split("\n")[:2] == ["a6c9b27f2c4fd90c", "[]"]
-    assert digest(generate(300, Parameters(), 7, "golden")) == "a6c9b27f2c4fd90c"
+    assert digest(generate(300, Parameters(), seed=7, stream="golden")) == "a6c9b27f2c4fd90c"
 
 
 def test_blocks_in_any_order_and_of_their_own() -> None:
-    forward = [make_block(SHORT, 1, "a", number) for number in range(4)]
-    backward = [make_block(SHORT, 1, "a", number) for number in reversed(range(4))]
+    forward = [make_block(SHORT, seed=1, stream="a", number=number) for number in range(4)]
+    backward = [make_block(SHORT, seed=1, stream="a", number=number) for number in reversed(range(4))]
     assert [digest(block) for block in forward] == [digest(block) for block in reversed(backward)]
-    others = [make_block(SHORT, 2, "a", 0), make_block(SHORT, 1, "b", 0)]
+    others = [make_block(SHORT, seed=2, stream="a", number=0), make_block(SHORT, seed=1, stream="b", number=0)]
     assert len({digest(block) for block in (*forward, *others)}) == 6
 
 
 def test_more_expressions_begin_with_the_same() -> None:
-    few, many = generate(50, SHORT, 0, "tests"), generate(900, SHORT, 0, "tests")
+    few, many = generate(50, SHORT, seed=0, stream="tests"), generate(900, SHORT, seed=0, stream="tests")
     assert (few.symbols == many.symbols[: few.offsets[-1]]).all()
     assert (few.labels == many.labels[:50]).all()
-    assert len(generate(0, SHORT, 0, "tests")) == 0
+    assert len(generate(0, SHORT, seed=0, stream="tests")) == 0
 
 
 def test_no_expression_comes_twice() -> None:
     pairs = Parameters(max_depth=2, min_arguments=2, max_arguments=3, min_length=3, max_length=6)
-    found = generate(2000, pairs, 0, "tests")  # of 4,400
+    found = generate(2000, pairs, seed=0, stream="tests")  # of 4,400
     assert len({to_text(found.tokens(row)) for row in range(2000)}) == 2000
 
 
 def test_given_labels_get_the_first_expressions_of_their_label() -> None:
-    plain = generate(3000, SHORT, 0, "tests")
+    plain = generate(3000, SHORT, seed=0, stream="tests")
     labels = balanced_labels(1000, 0, "tests")
-    found = generate_labelled(labels, SHORT, 0, "tests")
+    found = generate_labelled(labels, SHORT, seed=0, stream="tests")
     assert (found.labels == labels).all()
     for label in range(10):
         ours, theirs = np.flatnonzero(labels == label), np.flatnonzero(plain.labels == label)
         for row, other in zip(ours, theirs[: len(ours)], strict=True):
             assert (found.tokens(row) == plain.tokens(other)).all()
-    long = generate_labelled(labels[:100], Parameters(), 0, "tests")
+    long = generate_labelled(labels[:100], Parameters(), seed=0, stream="tests")
     assert (long.labels == labels[:100]).all()
     assert long.lengths.min() > 500
 
@@ -210,8 +210,8 @@ def test_balanced_labels() -> None:
 
 @pytest.mark.parametrize("label", [-1, 10])
 def test_labels_that_no_expression_has(label: int) -> None:
-    with pytest.raises(UsageError, match="labels are from 0 to 9"):
-        generate_labelled(np.array([3, label]), SHORT, 0, "tests")
+    with pytest.raises(UsageError, match="labels must be from 0 to 9"):
+        generate_labelled(np.array([3, label]), SHORT, seed=0, stream="tests")
 
 
 def test_progress_adds_up() -> None:
@@ -223,13 +223,13 @@ def test_progress_adds_up() -> None:
             told.append(-total)
             yield told.append
 
-    generate(500, SHORT, 0, "tests", Heard())
+    generate(500, SHORT, seed=0, stream="tests", progress=Heard())
     assert told[0] == -500
     assert sum(told) == 0
 
 
 def test_token_matrix() -> None:
-    found = generate(20, SHORT, 0, "tests")
+    found = generate(20, SHORT, seed=0, stream="tests")
     rows = [7, 3, 3, 19]
     matrix = token_matrix(found, rows, 256)
     assert (matrix.dtype, matrix.shape) == (np.int32, (4, 256))
@@ -240,7 +240,7 @@ def test_token_matrix() -> None:
 
 
 def test_an_expression_that_does_not_fit_is_not_cut() -> None:
-    found = generate(20, SHORT, 0, "tests")
+    found = generate(20, SHORT, seed=0, stream="tests")
     longest = int(found.lengths.argmax())
     length = int(found.lengths[longest])
     assert (token_matrix(found, [longest], length + 1) != 0).all()

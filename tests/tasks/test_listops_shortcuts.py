@@ -1,4 +1,4 @@
-"""Shortcuts of ListOps: the features in plain loops, and the scores known from the published generator."""
+"""Shortcut features of ListOps compared with plain loops, and accuracies known for the published generator."""
 
 import listops_reference as reference
 import numpy as np
@@ -17,7 +17,7 @@ from robustbench_wb.training.shortcuts.shortcut import Lookup
 
 
 def literals(text: str) -> list[str]:
-    """The digits right below the root."""
+    """Digits directly below the root."""
     depth, found = 0, []
     for word in text.split():
         depth += (word[0] == "[") - (word == "]")
@@ -27,7 +27,7 @@ def literals(text: str) -> list[str]:
 
 
 def test_features_are_those_of_the_texts() -> None:
-    found = generate(2000, Parameters(min_length=16, max_length=96, max_depth=4), 0, "tests")
+    found = generate(2000, Parameters(min_length=16, max_length=96, max_depth=4), seed=0, stream="tests")
     tokens = token_matrix(found, range(2000), 100)
     for row, (root, feature) in enumerate(zip(root_operator(tokens), root_and_literals(tokens), strict=True)):
         text = to_text(found.tokens(row))
@@ -45,10 +45,10 @@ def test_samples_that_are_no_expressions_have_features_too() -> None:
 
 @pytest.mark.parametrize(("kind", "score"), [(RootOperator, 0.365), (RootAndLiterals, 0.481)])
 def test_published_scores(kind: type[Lookup], score: float) -> None:
-    """Both samples have an error: the known scores one of 0.6 points."""
-    found = generate(8000, Parameters(), 0, "tests")
+    """Accuracies agree within sampling error, which is 0.6 points for the known ones."""
+    found = generate(8000, Parameters(), seed=0, stream="tests")
     model = kind(TextShape(vocabulary=VOCABULARY, length=2000, classes=10))
-    model.fit(Split(token_matrix(found, range(4000), 2000), found.labels[:4000]))
+    model.fit(Split(inputs=token_matrix(found, range(4000), 2000), labels=found.labels[:4000]))
     tokens = torch.from_numpy(token_matrix(found, range(4000, 8000), 2000))
     hits = model(tokens).argmax(1).numpy() == found.labels[4000:]
     error = np.hypot(0.006, (score * (1 - score) / 4000) ** 0.5)

@@ -1,4 +1,4 @@
-"""Tasks of long sequences from files: grey pixels, pairs of documents, reviews byte by byte."""
+"""Long-sequence tasks from files: grey pixels, document pairs, and reviews as bytes."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_halves_of_reviews(mirror: str) -> None:
         assert second.endswith(second.split()[-1])
         assert (first.split()[1] == second.split()[-1]) == bool(label)
     assert dataset.test.sizes is not None
-    assert sorted(dataset.test.sizes.tolist())[-1] > 128  # the one of 300 letters has no second half
+    assert sorted(dataset.test.sizes.tolist())[-1] > 128  # a review of 300 letters without spaces has no second half
 
 
 def test_a_share_is_held_out_and_what_is_cut_is_known(mirror: str) -> None:
@@ -107,7 +107,9 @@ def test_published_pairs_are_read_from_the_users_files(tmp_path: Path) -> None:
 
 
 def test_pathfinder_shows_the_same_images_in_both_flavours() -> None:
-    own, published = (Pathfinder("tiny", EASY, 300, 100, published=flag).load(None) for flag in (False, True))
+    own, published = (
+        Pathfinder("tiny", EASY, train=300, test=100, published=flag).load(None) for flag in (False, True)
+    )
     assert own.validation is not None
     assert (len(own.train), len(own.validation), len(own.test)) == (300, 100, 100)
     assert own.test.inputs.shape == (100, 1025)

@@ -1,4 +1,4 @@
-"""Channel moments, which models normalise by, against numpy on floating-point pixels."""
+"""Channel moments, with which models normalise images, compared with numpy on floating-point pixels."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from robustbench_wb.tasks.task import Split
 
 
 def split(images: np.ndarray) -> Split:
-    return Split(images, np.zeros(len(images), np.int64))
+    return Split(inputs=images, labels=np.zeros(len(images), np.int64))
 
 
 def test_moments_are_those_of_the_pixels() -> None:

@@ -1,4 +1,4 @@
-"""Pathfinder images against brute force: what is drawn, that its pixels decide it, and that nothing else does."""
+"""Pathfinder images compared with brute force: rendering, and labels that the pixels alone determine."""
 
 import hashlib
 from collections import deque
@@ -28,9 +28,9 @@ def hard() -> Pathfinder:
 
 
 def follow(image: NDArray[np.uint8], gap: int) -> tuple[int, int]:
-    """Walk over the ink from one marker, pixel by pixel: (label, ends), all in loops and from pixels alone.
+    """Walk along the ink from one marker, pixel by pixel in plain loops, and return (label, ends).
 
-    ``ends`` is 1 when nothing that was reached lies further along the ink than the marker where the walk ends.
+    ``ends`` is 1 if no reached pixel is further along the ink than the other marker.
     """
     side = len(image)
     white = [(int(r), int(c)) for r, c in np.argwhere(image == 255)]
@@ -52,7 +52,7 @@ def follow(image: NDArray[np.uint8], gap: int) -> tuple[int, int]:
 
 
 def fine_ink(points: NDArray[np.int16], parameters: Parameters) -> NDArray[np.bool_]:
-    """One snake's paddles on the fine grid, from the definition: cells within a rectangle around each midpoint."""
+    """Paddles of a snake on the fine grid, by definition: cells within a rectangle around each midpoint."""
     scale = parameters.antialias
     side = parameters.window * scale
     rows, columns = np.mgrid[:side, :side]
@@ -67,7 +67,7 @@ def fine_ink(points: NDArray[np.int16], parameters: Parameters) -> NDArray[np.bo
 
 
 def shares(ink: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.float64]:
-    """The share of each pixel that is covered, pixel by pixel."""
+    """Covered share of each pixel, computed pixel by pixel."""
     scale, side = parameters.antialias, parameters.window
     return np.array(
         [
@@ -110,7 +110,7 @@ def test_images_are_what_the_definition_draws(hard: Pathfinder) -> None:
 
 
 def test_golden_digest(hard: Pathfinder) -> None:
-    """What was measured on these images is comparable only as long as they stay what they are."""
+    """Results on these images stay comparable only while the images do not change."""
     assert (
         hashlib.sha256(hard.images.tobytes()).hexdigest()
         == "20f9fea7cb92e1c4fc1e92d2677a913e9d16b6dcb4dfa65fb9a8dad57bf1729f"
@@ -118,7 +118,7 @@ def test_golden_digest(hard: Pathfinder) -> None:
 
 
 def test_levels(hard: Pathfinder) -> None:
-    # Quarters of a pixel: doubled, cut at a whole, times 0.75 for paddles; as they are for markers.
+    # Quarters of a pixel: doubled, limited to 1 and multiplied by 0.75 for paddles; unchanged for markers.
     assert np.unique(hard.images).tolist() == [0, 64, 96, 128, 191, 255]
     assert hard.images.dtype == np.uint8
     frame = hard.images.copy()
@@ -127,7 +127,7 @@ def test_levels(hard: Pathfinder) -> None:
 
 
 def test_snakes_keep_more_than_a_gap_apart(hard: Pathfinder) -> None:
-    """With a marker at every end of the long ones, so that the label changes nothing."""
+    """Snakes are compared with a marker at every end of the long ones, so that the label does not matter."""
     for index in range(0, 1000, 10):
         inks = [fine_ink(points, HARD) for points in snakes_of(hard, index)]
         for k in range(2):
@@ -165,12 +165,12 @@ def test_markers_are_at_an_origin_and_a_far_end(hard: Pathfinder) -> None:
 
 
 def test_turns_follow_their_law() -> None:
-    """Where nothing is in the way, turns have the mean cosine of von Mises, cut at a right angle."""
+    """Without obstacles, turns have the mean cosine of a von Mises distribution truncated at right angles."""
     lonely = Parameters(window=128, contour_length=2, continuity=0.5, seed_distance=48)
     words = Words(5, "lonely")
     _, long = grow_long(Field.empty(stamps(lonely), 4000), words)
     snakes = long.reshape(-1, 3, 2)
-    free = ((snakes[:, 0] > 20) & (snakes[:, 0] < 236)).all(1)  # the frame is out of reach
+    free = ((snakes[:, 0] > 20) & (snakes[:, 0] < 236)).all(1)  # far from the frame
     steps = np.diff(snakes[free].astype(float), axis=1)
     unit = steps / np.hypot(steps[..., 0], steps[..., 1])[..., None]
     cosines = (unit[:, 1] * unit[:, 0]).sum(-1)
@@ -226,7 +226,7 @@ def test_twins_have_their_markers_in_like_places(name: str) -> None:
 def test_paddles_that_follow_one_another_are_within_a_gap(
     length: float, margin: float, thickness: float, antialias: int, data: st.DataObject
 ) -> None:
-    """Whatever the parameters: so the ink of one snake hangs together."""
+    """The ink of a snake is connected for all parameters."""
     parameters = Parameters(
         window=128, paddle_length=length, margin=margin, thickness=thickness, antialias=antialias, seed_distance=32
     )
@@ -247,7 +247,7 @@ def test_path_x() -> None:
 
 
 def test_the_tracer_sees_a_cut_and_a_bridge(hard: Pathfinder) -> None:
-    """Pixels decide: a snake that is cut is no longer joined; one that is bridged to another is."""
+    """A snake that is cut is no longer joined, and one that is bridged to another snake is joined to it."""
     joined = hard.images[1].copy()
     middle = hard.long[1, :, 7] // 2
     snake = int(np.argwhere((hard.long[1, :, 0] == hard.markers[1, 0]).all(1))[0, 0])
@@ -257,7 +257,7 @@ def test_the_tracer_sees_a_cut_and_a_bridge(hard: Pathfinder) -> None:
     bridged = hard.images[0].copy()
     bridged[bridged == 0] = 1
     assert trace(bridged[None], HARD).tolist() == [1]
-    with pytest.raises(DataError, match="image 1 has not two markers but 0"):
+    with pytest.raises(DataError, match="image 1 has 0 markers instead of two"):
         trace(np.stack([hard.images[0], np.zeros((32, 32), np.uint8)]), HARD)
 
 
@@ -290,7 +290,7 @@ def test_no_room_is_said_in_one_line() -> None:
         generate(1, Parameters(window=24, contour_length=40), seed=0, label="crowded")
     with pytest.raises(UsageError, match="200 distractors of 4 paddles found room in none"):
         generate(1, Parameters(contour_length=6, distractors=200), seed=0, label="crowded")
-    with pytest.raises(UsageError, match="the distance between markers gives the label away"):
+    with pytest.raises(UsageError, match="the distance between markers reveals the label"):
         generate(1, Parameters(window=96, contour_length=3, seed_distance=48), seed=0, label="sparse")
 
 

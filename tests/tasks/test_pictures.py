@@ -1,4 +1,4 @@
-"""Decoding of pictures: modes, sizes, what is broken, and which quality a JPEG copy has."""
+"""Decoding of images: modes, sizes, damaged files, and the quality of JPEG copies."""
 
 import io
 from typing import Any
@@ -19,7 +19,7 @@ def of(*pictures: Image.Image) -> Any:
 
 
 def decoded(*splits: Any) -> list[np.ndarray]:
-    return [images for images, _ in decode(splits, "image", "label", "toy")]
+    return [images for images, _ in decode(splits, image="image", label="label", name="toy")]
 
 
 def test_grey_and_colour_keep_every_level() -> None:
@@ -67,17 +67,19 @@ def test_mixed_sizes_are_brought_to_one_square(mode: str) -> None:
 
 def test_sixteen_bits_are_refused_rather_than_clipped() -> None:
     deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
-    with pytest.raises(DataError, match=r"picture 1 of split .* mode I;16 is not 8 bits"):
+    with pytest.raises(DataError, match=r"image 1 of split .* mode I;16 is not 8 bits"):
         decoded(of(noise("L", 0), deep))
 
 
 def test_a_missing_picture_is_named() -> None:
-    with pytest.raises(DataError, match=r"toy: picture 1 of split .* is missing"):
+    with pytest.raises(DataError, match=r"toy: image 1 of split .* is missing"):
         decoded(rows([encode(noise("L", 0)), None], [0, 0], ["a"]))
 
 
 def test_missing_labels_are_minus_one() -> None:
-    ((_, labels),) = decode([rows([encode(noise("L", 0))] * 2, [0, None], ["a"])], "image", "label", "toy")
+    ((_, labels),) = decode(
+        [rows([encode(noise("L", 0))] * 2, [0, None], ["a"])], image="image", label="label", name="toy"
+    )
     assert labels.tolist() == [0, -1]
 
 
@@ -103,7 +105,7 @@ def test_damaged_bytes_decode_or_end_in_one_clear_error(kind: str, data: st.Data
         decoded(rows([GOOD["PNG"], bytes(broken[:cut])], [0, 0], ["a"]))
     except DataError as error:
         message = str(error)
-    assert message == "" or "picture 1 of split" in message
+    assert message == "" or "image 1 of split" in message
     assert "\n" not in message
 
 
@@ -135,6 +137,6 @@ def test_webp_is_named() -> None:
 
 
 def test_the_estimator_reads_natural_order() -> None:
-    """Pillow gives tables row by row; the estimator relies on it."""
+    """Pillow returns quantisation tables row by row, on which the estimate of the quality relies."""
     with Image.open(io.BytesIO(encode(noise("L", 5), "JPEG", quality=50))) as picture:
         assert list(picture.quantization[0][:8]) == [16, 11, 10, 16, 24, 40, 51, 61]

@@ -1,4 +1,4 @@
-"""Planted facts: re-read from the rows by plain loops."""
+"""Planted facts, read from the sequences in plain loops."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def planted() -> Dataset:
 
 
 def facts(row: NDArray[np.int32]) -> list[tuple[int, int, int]]:
-    """Place, key and value of every fact of a row."""
+    """Position, key and value of every fact in a sequence."""
     return [(at, *divmod(int(token) - FACT, VALUES)) for at, token in enumerate(row) if FACT <= token < FILLER]
 
 
@@ -62,7 +62,7 @@ def test_splits_are_different_draws(planted: Dataset) -> None:
 def make(length: int, place: int, rivals: int, width: int | None = None) -> NDArray[np.int64]:
     ids = torch.arange(50)
     planting = Planting(*(torch.full_like(ids, number) for number in (length, place, rivals)))
-    found: NDArray[np.int64] = plant(ids, ids % VALUES, planting, width or length, 0, "test").numpy()
+    found: NDArray[np.int64] = plant(ids, ids % VALUES, planting, width=width or length, seed=0, stream="test").numpy()
     return found
 
 

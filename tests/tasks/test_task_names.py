@@ -1,4 +1,4 @@
-"""Finding tasks by name, and patch sizes."""
+"""Tasks by name, and default patch sizes."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_hub_ids() -> None:
 
 
 def test_a_hub_id_keeps_what_is_known_of_that_dataset() -> None:
-    """Otherwise a JPEG copy of CIFAR-10 asked for by its hub id would not be named as one."""
+    """A JPEG copy of CIFAR-10 that is requested by its hub id is labelled as a copy."""
     task = find_task("uoft-cs/cifar10")
     assert task.name == "uoft-cs/cifar10"
     assert (task.facts.lossless, task.facts.patch, task.facts.source) == (True, 4, "uoft-cs/cifar10")

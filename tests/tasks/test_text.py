@@ -1,4 +1,4 @@
-"""Text tasks: tokenizers, encoding, the cache of encoded arrays, the generated task, mirrors."""
+"""Text tasks: tokenizers, encoding, the cache of encoded arrays, the generated task, and mirrors."""
 
 import json
 import logging
@@ -95,7 +95,7 @@ def test_the_same_texts_give_the_same_tokenizer_in_any_process() -> None:
 
 
 def judge(sentence: str) -> int:
-    """The label of a generated text, read word by word."""
+    """Label of a generated text, derived word by word."""
     good = set("good great lovely bright clever warm fresh superb charming neat brave calm".split())  # noqa: SIM905
     bad = set("bad awful dull cold stale weak noisy clumsy bland ugly rude grim".split())  # noqa: SIM905
     opinion = 0
@@ -134,7 +134,9 @@ def test_pixels_in_a_row_are_the_digits() -> None:
 
 def test_a_split_is_known_by_every_letter() -> None:
     ids, labels = np.ones((2, 4), np.int32), np.zeros(2, np.int64)
-    digests = {Split(ids, labels, texts).digest() for texts in ([], ["a", "b"], ["ab", ""], ["a", "c"])}
+    digests = {
+        Split(inputs=ids, labels=labels, texts=texts).digest() for texts in ([], ["a", "b"], ["ab", ""], ["a", "c"])
+    }
     assert len(digests) == 4
 
 
@@ -202,7 +204,7 @@ def test_language_models_learn_elsewhere_where_a_source_has_no_training_texts(wr
 def test_too_short_a_text_is_no_language_task(write: Write) -> None:
     root = write("imdb", train=rows(["short"], [0]), test=rows(["short"], [0]))
     language = TextTask(IMDB.facts.model_copy(update={"language": True}))
-    with pytest.raises(DataError, match="has no 256 tokens"):
+    with pytest.raises(DataError, match="has fewer than 256 tokens"):
         language.load(str(root))
 
 

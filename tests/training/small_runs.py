@@ -46,7 +46,7 @@ print(trained.fresh, trained.weights)
 
 def digits(samples: int = SAMPLES) -> Split:
     train = find_task("digits").load(None).train
-    return Split(train.inputs[:samples], train.labels[:samples])
+    return Split(inputs=train.inputs[:samples], labels=train.labels[:samples])
 
 
 class Net(nn.Module):

@@ -67,7 +67,7 @@ class FirstToken(Lookup):
 
 def guessed(features: list[int], labels: list[int], asked: list[int]) -> list[int]:
     model = FirstToken(TextShape(vocabulary=100, length=1, classes=10))
-    model.fit(Split(np.array(features, np.int32)[:, None], np.array(labels)))
+    model.fit(Split(inputs=np.array(features, np.int32)[:, None], labels=np.array(labels)))
     guesses: list[int] = model(torch.tensor(asked)[:, None]).argmax(1).tolist()
     return guesses
 
@@ -103,7 +103,7 @@ def test_bags_are_scikit_learns_logistic_regression(listops: Dataset) -> None:
         counts[:, PAD] = 0
         return np.sqrt(counts / counts.sum(1, keepdims=True))
 
-    train = Split(listops.train.inputs[:3000], listops.train.labels[:3000])
+    train = Split(inputs=listops.train.inputs[:3000], labels=listops.train.labels[:3000])
     reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(bags(train), train.labels)
     assert isinstance(listops.shape, TextShape)
     model = BagOfTokens(listops.shape)
@@ -124,7 +124,7 @@ def pairs(count: int, seed: int) -> Split:
         for document, letter in zip(row, (first, second), strict=True):
             document[: draw.randint(4, 16)] = letter
             document[0] = 2
-    return Split(rows.reshape(count, 32), labels)
+    return Split(inputs=rows.reshape(count, 32), labels=labels)
 
 
 def test_pairs_are_compared_by_what_they_share() -> None:
@@ -145,6 +145,6 @@ def test_pixels_have_weights_of_their_own() -> None:
     labels = (levels[:, 3] > 130).astype(np.int64)
     rows = np.pad(levels, ((0, 0), (1, 0)), constant_values=2)
     model = Pixels(TextShape(vocabulary=261, length=11, classes=2))
-    model.fit(Split(rows[:600], labels[:600]))
-    assert accuracy(model, Split(rows[600:], labels[600:])) > 0.95
+    model.fit(Split(inputs=rows[:600], labels=labels[:600]))
+    assert accuracy(model, Split(inputs=rows[600:], labels=labels[600:])) > 0.95
     assert int(model.weight[1].argmax()) == 3

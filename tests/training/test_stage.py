@@ -84,14 +84,14 @@ def one_pixel() -> Split:
     split = digits()
     images = split.inputs.copy()
     images[50, 0, 4, 4] ^= 1
-    return Split(images, split.labels)
+    return Split(inputs=images, labels=split.labels)
 
 
 def one_label() -> Split:
     split = digits()
     labels = split.labels.copy()
     labels[50] = (labels[50] + 1) % 10
-    return Split(split.inputs, labels)
+    return Split(inputs=split.inputs, labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -363,5 +363,5 @@ def test_a_full_disk_at_the_end_is_one_clear_line(monkeypatch: pytest.MonkeyPatc
 def test_memory_mapped_images_train(tmp_path: Path) -> None:
     split = digits()
     np.save(tmp_path / "images.npy", split.inputs)
-    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.labels)
+    mapped = Split(inputs=np.load(tmp_path / "images.npy", mmap_mode="r"), labels=split.labels)
     assert run(split=mapped).weights == run(device=CPU).weights

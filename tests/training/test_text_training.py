@@ -132,7 +132,7 @@ class Bag(nn.Module):
 @pytest.mark.parametrize("task", ["sentences", "sentences-lm"])
 def test_a_stopped_run_ends_as_an_unbroken_one(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = find_task(task).load(None).train
-    split = Split(np.asarray(whole.inputs[:120]), whole.labels[:120])
+    split = Split(inputs=np.asarray(whole.inputs[:120]), labels=whole.labels[:120])
     recipe = Recipe(epochs=3, batch=16, masked=0.2)
 
     def make() -> nn.Module:

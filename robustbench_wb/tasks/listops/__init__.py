@@ -1,1 +1,1 @@
-"""ListOps: nested operations on digits, generated to the published parameters, and what shortcuts reach on them."""
+"""ListOps: nested operations on digits. Generator with the published parameters, parser, and shortcut features."""

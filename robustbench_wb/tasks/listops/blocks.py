@@ -1,6 +1,6 @@
-"""Blocks of random expressions, made level by level: all trees at once, no recursion, no text.
+"""Generation of random expressions in blocks: all trees of a block at once, depth by depth, without recursion.
 
-A block is a function of parameters, seed, stream and its number: any two can be made in any order.
+A block is a function of parameters, seed, stream and block number, so that blocks can be made in any order.
 """
 
 from dataclasses import dataclass
@@ -20,26 +20,32 @@ from robustbench_wb.tasks.listops.expressions import Expressions
 from robustbench_wb.tasks.listops.operators import apply
 
 BLOCK_TREES, BLOCK_SYMBOLS = 2048, 1 << 22
-"""Most trees of a block, and most symbols were all trees of the greatest length. They say which random numbers a tree
-gets, and so are part of the data."""
+"""Largest number of trees in a block, and of symbols in a block whose trees all have the greatest length.
+
+Both are part of the definition of the data, because they decide which random numbers a tree gets."""
 
 Integers = NDArray[np.int64]
 
 
 class Parameters(Spec):
-    """How expressions are drawn; the defaults are those of Long Range Arena (Tay et al. 2021, arXiv 2011.04006)."""
+    """Distribution of random expressions. Defaults: Long Range Arena (Tay et al. 2021, arXiv 2011.04006).
+
+    Raises:
+        UsageError: the limits of arguments or lengths allow no expression.
+    """
 
     max_depth: int = Field(default=10, ge=2)
-    """A node of this depth is a digit; the root has depth 1."""
+    """Depth at which every node is a digit; the root has depth 1."""
     expand: Exact = Field(default=Fraction(1, 4), gt=0, le=1)
-    """Probability that another node is an operator and no digit; realised to 1/2**32."""
+    """Probability that a node of smaller depth is an operator; realised with a resolution of 1/2**32."""
     min_arguments: int = Field(default=2, ge=1)
+    """Smallest number of arguments of an operator; all numbers up to ``max_arguments`` are equally likely."""
     max_arguments: int = Field(default=10, ge=1)
-    """An operator has between these many arguments, all equally likely."""
+    """Largest number of arguments of an operator."""
     min_length: int = Field(default=500, ge=1)
-    """Kept are expressions with more symbols. A digit counts 1, an operator 2: itself and its closing bracket."""
+    """Expressions are kept if they have more symbols. An operator counts 2: itself and its closing bracket."""
     max_length: int = Field(default=2000, ge=4)
-    """Kept are expressions with fewer symbols."""
+    """Expressions are kept if they have fewer symbols."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -51,41 +57,45 @@ class Parameters(Spec):
 
 
 def make_block(parameters: Parameters, seed: int, stream: str, number: int) -> Expressions:
-    """Those of a fixed number of new trees whose length is within the limits. Any two blocks are independent."""
+    """Draw a fixed number of trees and return those with a length within the limits. Blocks are independent."""
     words = Words(seed, stream, number)
     trees = max(1, min(BLOCK_TREES, BLOCK_SYMBOLS // parameters.max_length))
     nodes = _NONE
     levels = [nodes := _filled(arguments, nodes, words) for arguments in reversed(_shapes(parameters, trees, words))]
     levels.reverse()
     offsets = np.concatenate([[0], levels[0].lengths.cumsum()])
-    return Expressions(_written(levels), offsets, levels[0].values, trees, len(levels[0].values))
+    return Expressions(
+        symbols=_written(levels), offsets=offsets, labels=levels[0].values, tried=trees, accepted=len(levels[0].values)
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Nodes:
-    """The nodes of one depth, in the order of their parents."""
+    """Nodes of one depth in the order of their parents; every array is int64 (nodes,)."""
 
     arguments: Integers
-    """How many each has; none if it is a digit."""
+    """Number of arguments of each node; 0 for a digit."""
     symbols: Integers
-    """A digit, or an operator's position among the symbols."""
+    """Digit, or position of the operator among :data:`~robustbench_wb.tasks.listops.expression.SYMBOLS`."""
     lengths: Integers
-    """Symbols of the tree below."""
+    """Number of symbols of the subtree."""
     values: Integers
+    """Value of the subtree, 0 to 9."""
 
 
-_NONE = _Nodes(*(np.zeros(0, np.int64) for _ in range(4)))
+_EMPTY = np.zeros(0, np.int64)
+_NONE = _Nodes(arguments=_EMPTY, symbols=_EMPTY, lengths=_EMPTY, values=_EMPTY)
 
 
 def _starts(lengths: Integers) -> Integers:
-    """Where each of several parts begins that lie in a row."""
+    """Start of each part of a concatenation, from the lengths of the parts."""
     return lengths.cumsum() - lengths
 
 
 def _shapes(parameters: Parameters, trees: int, words: Words) -> list[Integers]:
-    """The number of arguments of each node, depth by depth, of the trees whose length is within the limits.
+    """Draw the shapes of trees: the number of arguments of each node, depth by depth, for trees within the limits.
 
-    Digits and operators have no say in that, and are drawn later. A tree that has grown too long grows no further.
+    Digits and operators do not affect lengths and are drawn later. A tree that is too long is not grown further.
     """
     levels: list[tuple[Integers, Integers]] = []
     lengths = np.ones(trees, np.int64)
@@ -94,7 +104,7 @@ def _shapes(parameters: Parameters, trees: int, words: Words) -> list[Integers]:
         last = len(levels) + 1 == parameters.max_depth
         arguments = np.zeros_like(tree) if last else _arguments(parameters, len(tree), words)
         levels.append((tree, arguments))
-        grown = np.bincount(tree, arguments + (arguments > 0), trees)  # the arguments, and a closing bracket
+        grown = np.bincount(tree, arguments + (arguments > 0), trees)  # the arguments and the closing bracket
         lengths += grown.astype(np.int64)
         tree = np.repeat(tree, np.where(lengths[tree] < parameters.max_length, arguments, 0))
     kept = (lengths > parameters.min_length) & (lengths < parameters.max_length)
@@ -102,7 +112,7 @@ def _shapes(parameters: Parameters, trees: int, words: Words) -> list[Integers]:
 
 
 def _arguments(parameters: Parameters, size: int, words: Words) -> Integers:
-    """How many arguments each of ``size`` nodes gets."""
+    """Draw the number of arguments of ``size`` nodes, int64 (size,); 0 makes a node a digit."""
     arguments = np.zeros(size, np.int64)
     calls = np.flatnonzero(words.below(1 << 32, size) < int(parameters.expand * (1 << 32)))
     choices = parameters.max_arguments - parameters.min_arguments + 1
@@ -111,7 +121,7 @@ def _arguments(parameters: Parameters, size: int, words: Words) -> Integers:
 
 
 def _filled(arguments: Integers, children: _Nodes, words: Words) -> _Nodes:
-    """Nodes with random symbols, and what follows from those of their children."""
+    """Draw the symbols of the nodes of one depth, and compute their lengths and values from their children."""
     calls = np.flatnonzero(arguments)
     many = arguments[calls]
     symbols = words.below(DIGITS, len(arguments))
@@ -121,11 +131,11 @@ def _filled(arguments: Integers, children: _Nodes, words: Words) -> _Nodes:
     row = np.repeat(np.arange(len(calls)) * DIGITS, many)
     counts = np.bincount(row + children.values, minlength=len(calls) * DIGITS).reshape(len(calls), DIGITS)
     values[calls] = apply(symbols[calls] - DIGITS, counts)
-    return _Nodes(arguments, symbols, lengths, values)
+    return _Nodes(arguments=arguments, symbols=symbols, lengths=lengths, values=values)
 
 
 def _written(levels: list[_Nodes]) -> NDArray[np.int8]:
-    """The symbols of all trees in a row, each in the order in which it is read."""
+    """Write the symbols of all trees in reading order, int8 (total symbols,)."""
     start = _starts(levels[0].lengths)
     symbols = np.empty(levels[0].lengths.sum(), np.int8)
     for nodes, children in pairwise([*levels, _NONE]):

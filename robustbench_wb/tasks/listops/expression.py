@@ -1,4 +1,4 @@
-"""One expression: its symbols, its strict parser and its value (Nangia & Bowman 2018, arXiv 1804.06028)."""
+"""Symbols of ListOps expressions, a strict parser, and evaluation (Nangia & Bowman 2018, arXiv 1804.06028)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +9,12 @@ from robustbench_wb.tasks.vocabulary import SPECIAL
 DIGITS = 10
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 SYMBOLS = (*"0123456789", *OPERATORS, "]")
-"""Digits, operators, the closing bracket. Their order is part of the data: a symbol's token id is :data:`FIRST` and its
-position here."""
+"""Digits, operators and the closing bracket. The token id of a symbol is :data:`FIRST` plus its position here."""
 CLOSE = SYMBOLS.index("]")
 FIRST = len(SPECIAL)
-"""The token id of the digit 0; below it are the special tokens of every text task."""
+"""Token id of the digit 0. Smaller ids are the special tokens that all text tasks share."""
 VOCABULARY = FIRST + len(SYMBOLS)
-"""All token ids are below it."""
+"""Number of token ids."""
 
 
 def _median(digits: Sequence[int]) -> int:
@@ -33,9 +32,10 @@ _RULES: dict[str, Callable[[Sequence[int]], int]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """An operator and its arguments, at least one. ``[MED`` is the median without its half, ``[SM`` the sum modulo 10.
+    """Operator with at least one argument. ``[MED`` is the median rounded down, ``[SM`` is the sum modulo 10.
 
-    The value is computed here, from those of the arguments: an expression may be nested deeper than Python recurses.
+    The value is computed at construction from those of the arguments, because an expression can be nested deeper than
+    Python's recursion limit.
     """
 
     operator: str
@@ -48,26 +48,26 @@ class Call:
 
 
 Tree = int | Call
-"""A digit, or an operator applied to trees."""
+"""Expression: a digit, or an operator applied to expressions."""
 
 
 def evaluate(tree: Tree) -> int:
-    """The digit that an expression stands for, 0 to 9."""
+    """Value of an expression, 0 to 9."""
     return tree if isinstance(tree, int) else tree.value
 
 
 def parse(tokens: Iterable[int]) -> Tree:
-    """The tree of token ids without ``[CLS]`` and padding.
+    """Parse token ids, without ``[CLS]`` and padding, to an expression.
 
     Raises:
-        DataError: this is no expression; the message names the first symbol that is wrong, counted from 1.
+        DataError: the ids are not one expression; the message gives the position of the first wrong symbol, from 1.
     """
     waiting: list[tuple[str, list[Tree]]] = []
     whole: Tree | None = None
     place = 0
     for place, symbol in enumerate(_symbols(tokens), 1):
         if whole is not None:
-            raise DataError(f"ListOps: symbol {place}, {symbol}, stands behind the end of the expression")
+            raise DataError(f"ListOps: symbol {place}, {symbol}, follows the end of the expression")
         if symbol in OPERATORS:
             waiting.append((symbol, []))
             continue
@@ -94,28 +94,28 @@ def _close(waiting: list[tuple[str, list[Tree]]], place: int) -> Call:
 def _symbols(tokens: Iterable[int]) -> Iterable[str]:
     for place, token in enumerate(tokens, 1):
         if not FIRST <= token < VOCABULARY:
-            raise DataError(f"ListOps: symbol {place} has the token id {token}, which none has")
+            raise DataError(f"ListOps: symbol {place} has the unknown token id {token}")
         yield SYMBOLS[token - FIRST]
 
 
 def to_text(tokens: Iterable[int]) -> str:
-    """Token ids as ``[MAX 2 9 [MIN 4 7 ] 0 ]``.
+    """Write token ids as text such as ``[MAX 2 9 [MIN 4 7 ] 0 ]``.
 
     Raises:
-        DataError: an id that no symbol has.
+        DataError: an id is not that of a symbol.
     """
     return " ".join(_symbols(tokens))
 
 
 def to_tokens(text: str) -> list[int]:
-    """The token ids of symbols between spaces. Whether they are an expression is for :func:`parse` to say.
+    """Convert space-separated symbols to token ids, without checking that they form an expression.
 
     Raises:
-        DataError: a word that is no symbol, such as an operator without its bracket.
+        DataError: a word is not a symbol, for example an operator without its bracket.
     """
     tokens = []
     for place, word in enumerate(text.split(), 1):
         if word not in SYMBOLS:
-            raise DataError(f"ListOps: symbol {place}, {word}, is none of {' '.join(SYMBOLS)}")
+            raise DataError(f"ListOps: symbol {place}, {word}, is not one of {' '.join(SYMBOLS)}")
         tokens.append(FIRST + SYMBOLS.index(word))
     return tokens

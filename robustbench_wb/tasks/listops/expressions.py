@@ -1,4 +1,4 @@
-"""Many expressions in one array, and the token matrices that models read."""
+"""Many expressions in one array, and their token matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,39 +12,39 @@ from robustbench_wb.tasks.listops.expression import FIRST
 from robustbench_wb.tasks.vocabulary import CLS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Expressions:
-    """N expressions, one behind the other."""
+    """N expressions, concatenated."""
 
     symbols: NDArray[np.int8]
-    """Positions in :data:`~robustbench_wb.tasks.listops.expression.SYMBOLS`, of all expressions in a row."""
+    """Symbols of all expressions as positions in :data:`~robustbench_wb.tasks.listops.expression.SYMBOLS`."""
     offsets: NDArray[np.int64]
-    """Expression i is ``symbols[offsets[i] : offsets[i + 1]]``; (N + 1,)."""
+    """Boundaries (N + 1,): expression i is ``symbols[offsets[i] : offsets[i + 1]]``."""
     labels: NDArray[np.int64]
-    """Their values, 0 to 9, (N,)."""
+    """Values of the expressions, 0 to 9, (N,)."""
     tried: int
-    """How many random trees were made for them."""
+    """Number of random trees drawn to find the expressions."""
     accepted: int
-    """How many of these trees had a length within the limits, wanted or not."""
+    """Number of drawn trees with a length within the limits, including those not used."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Symbols of each expression, (N,)."""
+        """Number of symbols of each expression, (N,)."""
         return np.diff(self.offsets)
 
     def tokens(self, row: int) -> NDArray[np.int32]:
-        """The token ids of one expression, without ``[CLS]``."""
+        """Token ids of expression ``row``, without ``[CLS]``."""
         return self.symbols[self.offsets[row] : self.offsets[row + 1]] + np.int32(FIRST)
 
 
 def token_matrix(expressions: Expressions, rows: Sequence[int] | NDArray[np.integer], length: int) -> NDArray[np.int32]:
-    """``[CLS]`` and the symbols of the expressions ``rows``, padded on the right, (len(rows), length).
+    """Token ids of the expressions ``rows``: ``[CLS]`` and the symbols, padded on the right, (len(rows), length).
 
     Raises:
-        DataError: an expression has ``length`` symbols or more; none is ever cut.
+        DataError: an expression has ``length`` symbols or more. Expressions are never cut.
     """
     matrix = np.full((len(rows), length), PAD, np.int32)
     matrix[:, 0] = CLS

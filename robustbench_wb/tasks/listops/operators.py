@@ -1,14 +1,18 @@
-"""The four operators on many lists of digits at once."""
+"""Vectorised evaluation of the four ListOps operators."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def apply(operators: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The value of each operator for its arguments, (N,).
+    """Compute the value of each operator from the digits among its arguments.
 
-    ``operators`` are positions in :data:`~robustbench_wb.tasks.listops.expression.OPERATORS`, (N,); ``counts`` says how
-    often each digit is among the arguments, (N, 10). Every operator has an argument.
+    Args:
+        operators: positions in :data:`~robustbench_wb.tasks.listops.expression.OPERATORS`, (N,).
+        counts: how often each digit is among the arguments, (N, 10). Every operator has at least one argument.
+
+    Returns:
+        Values from 0 to 9, int64 (N,).
     """
     values = np.empty(len(operators), np.int64)
     for operator, rule in enumerate((_minimum, _maximum, _median, _sum)):
@@ -27,7 +31,7 @@ def _maximum(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _median(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The lower and the upper middle argument are where half of the arguments are passed; their mean, rounded down."""
+    """Median, rounded down: the mean of the lower and the upper middle argument, found from cumulative counts."""
     passed = counts.cumsum(1)
     size = passed[:, -1:]
     middle: NDArray[np.int64] = (passed <= (size - 1) // 2).sum(1) + (passed <= size // 2).sum(1)

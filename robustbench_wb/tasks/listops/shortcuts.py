@@ -1,7 +1,7 @@
-"""What the label can be guessed from without reading the expression: the root alone, or the digits right below it.
+"""Shortcut features of ListOps: the root operator alone, or the root and the digits directly below it.
 
-Operators at the root leave few labels likely: the minimum of several digits is mostly small. A model whose score is not
-above these has not learnt to evaluate.
+The root operator alone makes few labels likely: the minimum of several digits is usually small. A model that does not
+beat a lookup table of these features has not learnt to evaluate expressions.
 """
 
 import numpy as np
@@ -14,17 +14,15 @@ _NO_DIGIT = DIGITS
 
 
 def root_operator(tokens: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The token id of the root of each expression, (N,).
-
-    ``tokens``: (N, L), ``[CLS]`` in column 0, padded on the right.
-    """
+    """Token id of the root of each expression, int64 (N,), from ``tokens`` (N, L) with ``[CLS]`` in column 0."""
     return tokens[:, 1].astype(np.int64)
 
 
 def root_and_literals(tokens: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The root and its value if its arguments were those alone that are digits; or that none is. (N,).
+    """Code of the root operator and its value on those arguments that are digits, int64 (N,).
 
-    ``tokens``: (N, L), ``[CLS]`` in column 0, padded on the right.
+    A root without digits among its arguments gets a code of its own. ``tokens`` (N, L) have ``[CLS]`` in column 0 and
+    are padded on the right.
     """
     symbols = tokens - FIRST
     opening = (symbols >= DIGITS) & (symbols < DIGITS + len(OPERATORS))

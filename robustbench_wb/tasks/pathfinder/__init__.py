@@ -1,1 +1,1 @@
-"""Pathfinder: are two dots joined by a dashed curve? Images made to a stated geometry, and a tracer that reads them."""
+"""Pathfinder: are two dots joined by a dashed curve? Generator of images with a given geometry, and a tracer."""

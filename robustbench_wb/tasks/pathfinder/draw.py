@@ -1,4 +1,4 @@
-"""From points to pixels: paddles and markers in black and white on the fine grid, averaged."""
+"""Rendering of Pathfinder images: paddles and markers in black and white on a fine grid, averaged to grey pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,16 @@ from robustbench_wb.tasks.pathfinder.stamps import Ints, Stamps
 
 
 def draw(stamps: Stamps, long: Ints, short: Ints, markers: Ints) -> NDArray[np.uint8]:
-    """The images, uint8 (N, S, S), of snakes (N, number, points, 2) with disks around ``markers`` (N, 2, 2).
+    """Render images, uint8 (N, S, S).
 
-    A pixel of which paddles cover the share c has level ``paddle_contrast * min(1, snake_contrast * c)`` of 255; one
-    covered by a marker has its share of 255, if that is more.
+    A pixel covered by paddles to the share c has the level 255 ``paddle_contrast`` min(1, ``snake_contrast`` c), and a
+    pixel covered by markers to the share m at least the level 255 m.
+
+    Args:
+        stamps: tables for the parameters of the images.
+        long: points of the two long snakes, (N, 2, points, 2).
+        short: points of the distractors, (N, distractors, points, 2).
+        markers: centres of the two markers, (N, 2, 2).
     """
     parameters = stamps.parameters
     paddles = _empty(stamps, len(long))
@@ -28,7 +34,7 @@ def draw(stamps: Stamps, long: Ints, short: Ints, markers: Ints) -> NDArray[np.u
 
 
 def _numbers(stamps: Stamps, steps: Ints) -> Ints:
-    """Which of the stamps' steps these are; (N, L, 2) to (N, L)."""
+    """Numbers of steps, (N, L, 2), among the steps of the stamps, (N, L)."""
     reach = int(np.abs(stamps.steps).max())
     table = np.zeros((2 * reach + 1, 2 * reach + 1), np.int64)
     table[tuple((stamps.steps + reach).T)] = np.arange(len(stamps.steps))
@@ -41,7 +47,7 @@ def _empty(stamps: Stamps, count: int) -> NDArray[np.bool_]:
 
 
 def _ink(canvas: NDArray[np.bool_], points: Ints, cells: Ints) -> None:
-    """Blacken ``cells`` (N or 1, P, 2) around ``points`` (N, 2)."""
+    """Set ``cells`` (N or 1, P, 2), relative to ``points`` (N, 2), on the canvas."""
     where = points[:, None] + cells
     canvas[np.arange(len(canvas))[:, None], where[..., 0], where[..., 1]] = True
 

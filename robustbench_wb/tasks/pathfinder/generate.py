@@ -1,10 +1,9 @@
-"""Making Pathfinder images: in blocks, in processes, and the same ones however that is done."""
+"""Generation of Pathfinder images in blocks, on several processes. The images do not depend on the processes."""
 
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -21,45 +20,48 @@ from robustbench_wb.tasks.pathfinder.trace import trace
 from robustbench_wb.tasks.pathfinder.twins import twins
 
 BLOCK = 128
-"""Images are made in blocks of so many, each from a stream of its own."""
+"""Number of images per block. Every block has its own random stream."""
 _POOL = 512
-"""Among so many pairs of long snakes are twins looked for."""
+"""Number of pairs of long snakes among which twins are searched."""
 _BATCH = 1024
+"""Number of images in which long snakes are grown at once."""
 _HOPELESS = 16
-"""After so many batches with less than one success in a hundred, there is no room for the snakes."""
+"""Number of batches after which a success rate below 1 % means that there is no room for the snakes."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the images that were begun, over all blocks that were made."""
+    """Counts of started and successful images over all generated blocks."""
 
     tried: int = 0
-    """How often two long snakes were begun."""
+    """Number of images in which two long snakes were started."""
     placed: int = 0
-    """How often both then had room."""
+    """Number of images with room for both long snakes."""
     paired: int = 0
-    """How many of those have a twin of the other label, and both have room for their distractors."""
+    """Number of placed images with a twin of the other label, where both have room for their distractors."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(self.tried + other.tried, self.placed + other.placed, self.paired + other.paired)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pathfinder:
-    """Images, their labels and the geometry that they were drawn from."""
+    """Pathfinder images with their labels and geometry."""
 
     images: NDArray[np.uint8]
-    """(N, S, S), levels 0..255."""
+    """Images (N, S, S), levels 0..255."""
     labels: NDArray[np.int64]
-    """(N,): 1 where the markers are at the two ends of one snake, 0 where each is on another."""
+    """Labels (N,): 1 if the markers are at the two ends of one snake, 0 if they are on different snakes."""
     long: NDArray[np.int16]
-    """Points of the two long snakes, (N, 2, contour length + 1, 2): (row, column) on the fine grid, whose cells are
-    1/antialias of a pixel. Origin first. A paddle lies in the middle between each two."""
+    """Points of the two long snakes, (N, 2, contour length + 1, 2), from the origin: (row, column) on the fine grid.
+
+    A cell of the fine grid is 1/antialias of a pixel. A paddle is centred between every two consecutive points."""
     short: NDArray[np.int16]
-    """Points of the distractors, (N, distractors, distractor length + 1, 2)."""
+    """Points of the distractors on the fine grid, (N, distractors, distractor length + 1, 2)."""
     markers: NDArray[np.int16]
-    """Centres of the two markers, (N, 2, 2): an origin, and a far end."""
+    """Centres of the two markers on the fine grid, (N, 2, 2): the origin of a long snake, then an end."""
     tally: Tally
+    """Counts of started and successful images."""
 
 
 def generate(
@@ -72,22 +74,29 @@ def generate(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Pathfinder:
-    """``count`` images; image i depends on the parameters, the seed, the text ``label``, i and its own label alone.
+    """Generate ``count`` images. Image i depends only on ``parameters``, ``seed``, ``label``, i and its own label.
 
-    ``labels`` says what the labels are to be (0 or 1; else they alternate, 0 first). ``processes`` is the number of
-    processes, by default one for each processor; a block or two are made in this one.
+    The task is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. Images are unambiguous
+    by construction (see :mod:`~robustbench_wb.tasks.pathfinder.grow`), and the label of each is verified by tracing.
 
-    The idea is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. That no image is
-    ambiguous is by construction (see ``grow``), and each is traced before it is given out.
+    Args:
+        count: number of images.
+        parameters: geometry of the images.
+        seed: run seed.
+        label: name of the random stream.
+        labels: wanted labels, 0 or 1, (count,); None: alternating, 0 first.
+        progress: receiver of progress in images.
+        processes: number of processes; None: one per processor. One or two blocks are made in the calling process.
 
     Raises:
-        UsageError: labels are not ``count`` zeros and ones, or the snakes have no room in the window.
+        UsageError: the labels are not ``count`` zeros and ones, or the window has no room for the snakes.
+        DataError: tracing an image does not give its label.
     """
     wanted = np.arange(count) % 2 if labels is None else np.asarray(labels, np.int64)
     if wanted.shape != (count,) or ((wanted != 0) & (wanted != 1)).any():
         raise UsageError(f"pathfinder: labels must be {count} numbers, each 0 or 1")
     jobs = [
-        (parameters, seed, label, number, wanted[start : start + BLOCK])
+        _BlockJob(parameters=parameters, seed=seed, label=label, number=number, labels=wanted[start : start + BLOCK])
         for number, start in enumerate(range(0, max(count, 1), BLOCK))
     ]
     parts = []
@@ -98,30 +107,35 @@ def generate(
     return _joined(parts)
 
 
-_Job = tuple[Parameters, int, str, int, NDArray[np.int64]]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _BlockJob:
+    """Arguments of one block, as another process receives them."""
+
+    parameters: Parameters
+    seed: int
+    label: str
+    number: int
+    labels: NDArray[np.int64]
 
 
-def _run(jobs: list[_Job], processes: int) -> Iterator[Pathfinder]:
-    """The blocks in order. A daemon may have no processes of its own."""
+def _run(jobs: list[_BlockJob], processes: int) -> Iterator[Pathfinder]:
+    """Generate the blocks in order. Daemonic processes generate them alone, because they cannot start others."""
     processes = min(processes, len(jobs))
     if processes == 1 or len(jobs) <= 2 or multiprocessing.current_process().daemon:
         yield from map(_block, jobs)
         return
-    # joblib's workers do not import the caller's script, as those of the standard library do.
+    # joblib is used because workers of the standard library import the script of the caller.
     yield from Parallel(processes, return_as="generator")(delayed(_block)(job) for job in jobs)
 
 
 def _joined(parts: list[Pathfinder]) -> Pathfinder:
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
     return Pathfinder(
-        column("images"),
-        column("labels"),
-        column("long"),
-        column("short"),
-        column("markers"),
-        _sum(part.tally for part in parts),
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        long=np.concatenate([part.long for part in parts]),
+        short=np.concatenate([part.short for part in parts]),
+        markers=np.concatenate([part.markers for part in parts]),
+        tally=_sum(part.tally for part in parts),
     )
 
 
@@ -129,10 +143,10 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
     return sum(tallies, Tally())
 
 
-def _block(job: _Job) -> Pathfinder:
-    """The images of one block. It is made whole, both twins of each pair, so that others' labels change nothing."""
-    parameters, seed, label, number, labels = job
-    words = Words(seed, label, number)
+def _block(job: _BlockJob) -> Pathfinder:
+    """Generate one block. Both twins of every pair are made, so that an image does not depend on other labels."""
+    parameters, labels = job.parameters, job.labels
+    words = Words(job.seed, job.label, job.number)
     found: list[_Pairs] = []
     while sum(len(pairs.long) for pairs in found) < BLOCK:
         found.append(_pairs(parameters, words))
@@ -140,16 +154,23 @@ def _block(job: _Job) -> Pathfinder:
     long, short, markers = (
         np.concatenate([getattr(pairs, name) for pairs in found])[pick] for name in ("long", "short", "markers")
     )
-    images = draw(stamps(parameters), long, short, markers)
+    images = draw(stamps(parameters), long=long, short=short, markers=markers)
     if (trace(images, parameters) != labels).any():
-        raise DataError(f"pathfinder: block {number} of {label} has an image that its pixels do not decide")
+        raise DataError(f"pathfinder: block {job.number} of {job.label} has an image whose label cannot be traced")
     tally = _sum(pairs.tally for pairs in found)
-    return Pathfinder(images, labels, long.astype(np.int16), short.astype(np.int16), markers.astype(np.int16), tally)
+    return Pathfinder(
+        images=images,
+        labels=labels,
+        long=long.astype(np.int16),
+        short=short.astype(np.int16),
+        markers=markers.astype(np.int16),
+        tally=tally,
+    )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Pairs:
-    """Twins: the second axis is the label."""
+    """Geometry of pairs of twin images, indexed by pair and label on the first two axes."""
 
     long: Ints
     short: Ints
@@ -158,13 +179,13 @@ class _Pairs:
 
 
 def _pairs(parameters: Parameters, words: Words) -> _Pairs:
-    """Place a pool of long snakes, find twins, give them distractors."""
+    """Grow a pool of long snakes, find twins, and add distractors to both twins of each pair."""
     blocked, long, tried = _pool(parameters, words)
     placed = len(long)
     origins, ends, every = long[:, :, 0], long[:, :, -1], np.arange(placed)
     marked = words.below(2, 2 * placed).reshape(2, -1)
-    # Of each image, if its label were 0 and if it were 1: markers at the origin of one snake, the end of the other, or
-    # of the same.
+    # Markers of each image for the labels 0 and 1: the origin of a random snake, and the end of the other snake (0) or
+    # of the same snake (1).
     markers = [
         np.stack([origins[every, one], ends[every, one if label else 1 - one]], 1) for label, one in enumerate(marked)
     ]
@@ -172,8 +193,8 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
     one, zero = twins(markers[1], markers[0], side)
     if not len(one):
         raise UsageError(
-            f"pathfinder: the distance between markers gives the label away when snakes of {parameters.contour_length} "
-            f"paddles begin {parameters.seed_distance:g} pixels apart; take longer snakes, or a smaller seed_distance"
+            f"pathfinder: the distance between markers reveals the label when snakes of {parameters.contour_length} "
+            f"paddles begin {parameters.seed_distance:g} pixels apart; use longer snakes, or a smaller seed_distance"
         )
     used = np.stack([zero, one], axis=1)
     rows, points = grow_short(Field(stamps(parameters), blocked[used.ravel()]), words)
@@ -183,18 +204,22 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
     if not whole.any():
         raise UsageError(
             f"pathfinder: {parameters.distractors} distractors of {parameters.distractor_length} paddles found room in "
-            f"none of {len(used)} pairs of windows of {parameters.window} pixels; take fewer or shorter ones"
+            f"none of {len(used)} pairs of windows of {parameters.window} pixels; use fewer or shorter ones"
         )
     return _Pairs(
-        long[used[whole]],
-        short.reshape(-1, 2, *points.shape[1:])[whole],
-        np.stack([markers[0][zero], markers[1][one]], axis=1)[whole],
-        Tally(tried, placed, 2 * int(whole.sum())),
+        long=long[used[whole]],
+        short=short.reshape(-1, 2, *points.shape[1:])[whole],
+        markers=np.stack([markers[0][zero], markers[1][one]], axis=1)[whole],
+        tally=Tally(tried, placed, 2 * int(whole.sum())),
     )
 
 
 def _pool(parameters: Parameters, words: Words) -> tuple[NDArray[np.uint8], Ints, int]:
-    """What is blocked in, and the points of, at least ``_POOL`` pairs of long snakes; how many were begun for that."""
+    """Grow at least ``_POOL`` pairs of long snakes.
+
+    Returns:
+        Blocked pixels of each image, points of the snakes, and the number of images in which snakes were started.
+    """
     blocked: list[NDArray[np.uint8]] = []
     long: list[Ints] = []
     tried = placed = 0
@@ -208,6 +233,6 @@ def _pool(parameters: Parameters, words: Words) -> tuple[NDArray[np.uint8], Ints
         if tried >= _HOPELESS * _BATCH and placed < tried / 100:
             raise UsageError(
                 f"pathfinder: two snakes of {parameters.contour_length} paddles found room in only {placed} of "
-                f"{tried} windows of {parameters.window} pixels; take a larger window, or shorter snakes"
+                f"{tried} windows of {parameters.window} pixels; use a larger window, or shorter snakes"
             )
     return np.concatenate(blocked), np.concatenate(long), tried

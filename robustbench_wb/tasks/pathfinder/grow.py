@@ -1,7 +1,7 @@
-"""Placing snakes, many images at once: a snake grows paddle by paddle where no other ink is within a gap.
+"""Placement of snakes in many images at once: a snake grows paddle by paddle where no other ink is within a gap.
 
-Every paddle throws a shadow, the pixels within a gap of its own. Another paddle may be drawn there only if it follows
-that one on the same snake. So pixels at most a gap apart belong to one snake, and the drawn image alone decides.
+Every paddle has a shadow: the pixels within a gap of its own. Only the next paddle of the same snake may be drawn
+there. Pixels at most a gap apart therefore belong to one snake, and the image alone determines the label.
 """
 
 import numpy as np
@@ -11,33 +11,42 @@ from robustbench_wb.streams import Words
 from robustbench_wb.tasks.pathfinder.stamps import Ints, Kind, Stamps, ring
 
 _ORIGINS = 8
-"""How often a distractor is begun anew before the whole image is."""
-# Who may not draw on a pixel: everyone, the long snake 0, the long snake 1, the snake that grows just now.
+"""Number of origins that are tried for a distractor before its image is given up."""
+# Flags of the snakes that may not draw on a pixel: all, long snake 0, long snake 1, the snake growing now.
 _ALL, _LONG, _OWN = 1, (2, 4), 8
 
 
 class Field:
-    """Which pixels of each of N images may be drawn on, by whom: flags (N, pixels with border), uint8."""
+    """Blocked pixels of N images: flags of the snakes that may not draw there, uint8 (N, pixels with border)."""
 
     def __init__(self, stamps: Stamps, blocked: NDArray[np.uint8]) -> None:
         self.stamps, self.blocked = stamps, blocked
 
     @classmethod
     def empty(cls, stamps: Stamps, count: int) -> "Field":
-        """``count`` images with nothing in them; nobody may draw on the frame."""
+        """Make ``count`` empty images whose frame is blocked for all snakes."""
         inside = stamps.border + stamps.parameters.padding
         frame = np.full((stamps.side, stamps.side), 255, np.uint8)
         frame[inside:-inside, inside:-inside] = 0
         return cls(stamps, np.tile(frame.reshape(1, -1), (count, 1)))
 
     def place(self, points: Ints) -> tuple[Ints, Ints]:
-        """The place within the pixel, and the pixel in the flattened image with border, of fine points (n, 2)."""
+        """Position of fine points (n, 2) in their pixel, and index of the pixel in the bordered image, both (n,)."""
         scale = self.stamps.parameters.antialias
         pixel, place = points // scale, points % scale
         return place @ np.array([scale, 1]), (pixel + self.stamps.border) @ np.array([self.stamps.side, 1])
 
     def choose(self, rows: Ints, points: Ints, weights: Ints | None, kind: Kind, who: int, words: Words) -> Ints:
-        """Draw the next step from where images ``rows`` are: its number, or -1 where there is no room; (n,)."""
+        """Draw the next step of a snake in the images ``rows``: its number, or -1 without room, (n,).
+
+        Args:
+            rows: numbers of the images, (n,).
+            points: current ends of the snakes, (n, 2).
+            weights: weights of the steps, (n, K); None: equal weights.
+            kind: kind of the next paddle.
+            who: flags that block a pixel.
+            words: random stream.
+        """
         place, pixel = self.place(points)
         ink = self.stamps.ink[kind][place] + (pixel + rows * self.stamps.side**2)[:, None, None]
         free = np.bitwise_or.reduce(self.blocked.ravel()[ink], axis=1) & who == 0
@@ -46,14 +55,14 @@ class Field:
         return np.where(sums[:, -1] > 0, (sums <= drawn[:, None]).sum(1), -1)
 
     def shade(self, rows: Ints, points: Ints, steps: Ints, kind: Kind, who: int) -> None:
-        """Keep everyone in ``who`` off the pixels within a gap of these paddles."""
+        """Block the pixels within a gap of these paddles for the snakes in ``who``."""
         place, pixel = self.place(points)
         shadow = self.stamps.shadow[kind][place, steps] + (pixel + rows * self.stamps.side**2)[:, None]
         self.blocked.ravel()[shadow] |= np.uint8(who)
 
 
 class _Growth:
-    """One snake in each of some images, growing. Its own shadows come one paddle late: the next one is near."""
+    """Growing snake in each of some images. Its own shadow comes one paddle late, because the next paddle is near."""
 
     def __init__(
         self, field: Field, words: Words, rows: Ints, origins: Ints, length: int, who: tuple[int, int] | None
@@ -66,10 +75,12 @@ class _Growth:
         self.chosen = np.zeros((count, length), np.int64)
 
     def extend(self, rows: Ints, number: int) -> Ints:
-        """Add paddle ``number`` in the images ``rows``; give those where there was room."""
+        """Add paddle ``number`` in the images ``rows``, and return those with room for it."""
         stamps, kind = self.field.stamps, self._kind(number)
         weights = stamps.turns[self.chosen[rows, number - 1]] if number else None
-        step = self.field.choose(rows, self.points[rows, number], weights, kind, self.own | _ALL, self.words)
+        step = self.field.choose(
+            rows, points=self.points[rows, number], weights=weights, kind=kind, who=self.own | _ALL, words=self.words
+        )
         rows, step = rows[step >= 0], step[step >= 0]
         self.chosen[rows, number] = step
         self.points[rows, number + 1] = self.points[rows, number] + stamps.steps[step]
@@ -80,8 +91,10 @@ class _Growth:
         return rows
 
     def shade(self, rows: Ints, number: int, who: int) -> None:
-        """Let paddle ``number`` keep ``who`` away."""
-        self.field.shade(rows, self.points[rows, number], self.chosen[rows, number], self._kind(number), who)
+        """Block the shadow of paddle ``number`` for the snakes in ``who``."""
+        self.field.shade(
+            rows, points=self.points[rows, number], steps=self.chosen[rows, number], kind=self._kind(number), who=who
+        )
 
     def _kind(self, number: int) -> Kind:
         if not self.long or 0 < number < self.length - 1:
@@ -90,10 +103,11 @@ class _Growth:
 
 
 def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
-    """Grow both long snakes in all images; those where they found room, ascending, and their points.
+    """Grow both long snakes in all images, in turns; afterwards their shadows are blocked for all snakes.
 
-    The points of image n are (row, column) on the fine grid, (n, 2, contour length + 1, 2): each snake's origin comes
-    first, its far end last. The two grow in turns. Afterwards nobody may come near them.
+    Returns:
+        Ascending numbers of the n images with room for both, and the points (row, column) of their snakes on the fine
+        grid from origin to end, (n, 2, contour length + 1, 2).
     """
     parameters = field.stamps.parameters
     count, length = len(field.blocked), parameters.contour_length
@@ -104,33 +118,38 @@ def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
     corner = edge + words.below(room.ravel(), room.size).reshape(-1, 2)
     rows = np.arange(count)
     origins = (corner - np.minimum(apart, 0), corner + np.maximum(apart, 0))
-    pair = [_Growth(field, words, rows, origins[k], length, (_LONG[k], _LONG[1 - k])) for k in range(2)]
+    pair = [
+        _Growth(field, words, rows=rows, origins=origins[k], length=length, who=(_LONG[k], _LONG[1 - k]))
+        for k in range(2)
+    ]
     for number in range(length):
         for snake in pair:
             rows = snake.extend(rows, number)
-    field.blocked[rows] = field.blocked[rows] != 0  # what anybody may not draw on is now _ALL
+    field.blocked[rows] = field.blocked[rows] != 0  # pixels blocked for any snake are now blocked for all
     return rows, np.stack([snake.points[rows] for snake in pair], axis=1)
 
 
 def grow_short(field: Field, words: Words) -> tuple[Ints, Ints]:
-    """Grow all distractors in all images; those where they found room, ascending, and their points.
+    """Grow all distractors in all images.
 
-    The points of image n are (n, distractors, distractor length + 1, 2).
+    Returns:
+        Ascending numbers of the n images with room for all, and the points (row, column) of their distractors on the
+        fine grid, (n, distractors, distractor length + 1, 2).
     """
     parameters = field.stamps.parameters
     rows = np.arange(len(field.blocked))
     points = np.zeros((len(rows), parameters.distractors, parameters.distractor_length + 1, 2), np.int64)
     for number in range(parameters.distractors):
-        rows = _grow_one(field, rows, points[:, number], words)
+        rows = _grow_one(field, rows=rows, points=points[:, number], words=words)
     return rows, points[rows]
 
 
 def _grow_one(field: Field, rows: Ints, points: Ints, words: Words) -> Ints:
-    """Add one distractor, whose points are written to ``points``; the images where it found room."""
+    """Add one distractor, write its points to ``points``, and return the numbers of the images with room for it."""
     pending, done = rows, []
     for _ in range(_ORIGINS):
         pending, origins = _free_points(field, pending, words)
-        snake = _Growth(field, words, pending, origins, points.shape[1] - 1, None)
+        snake = _Growth(field, words, rows=pending, origins=origins, length=points.shape[1] - 1, who=None)
         grown = pending
         for number in range(snake.length):
             grown = snake.extend(grown, number)
@@ -144,7 +163,7 @@ def _grow_one(field: Field, rows: Ints, points: Ints, words: Words) -> Ints:
 
 
 def _free_points(field: Field, rows: Ints, words: Words) -> tuple[Ints, Ints]:
-    """A random point in a random free pixel, for those of the images that have one."""
+    """Draw a random point in a random free pixel; return the images that have a free pixel, and their points."""
     stamps = field.stamps
     scale = stamps.parameters.antialias
     sums = (field.blocked[rows] & _ALL == 0).cumsum(1, dtype=np.int32)

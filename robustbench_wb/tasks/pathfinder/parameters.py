@@ -1,4 +1,4 @@
-"""The numbers that a Pathfinder image is made by, and the published difficulties."""
+"""Geometry parameters of Pathfinder images, and the published difficulties."""
 
 import math
 from typing import Self
@@ -9,41 +9,44 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.spec import Spec
 
 _DISTRACTOR_PADDLES = 20
-"""So many paddles, or a few fewer, are spent on distractors, whatever their length."""
+"""Total number of paddles of all distractors, rounded down to whole distractors."""
 
 
 class Parameters(Spec):
     """Geometry of an image; the defaults are those of Pathfinder32, hard. Lengths are in pixels.
 
     Raises:
-        UsageError: a number is out of its range, or the markers do not fit between the seeds.
+        UsageError: a parameter is out of range, or the markers do not fit between the origins of the long snakes.
     """
 
     window: int = 32
     """Side of the image."""
     padding: int = 1
-    """Width of the frame that stays empty."""
+    """Width of the empty frame."""
     paddle_length: float = 2.0
+    """Length of a paddle."""
     thickness: float = 0.5
+    """Width of a paddle."""
     margin: float = 1.0
-    """From the end of a paddle to the beginning of the next."""
+    """Distance from the end of a paddle to the beginning of the next."""
     antialias: int = 2
-    """Drawing is done in black and white at this many times the resolution, then averaged."""
+    """Factor of the resolution at which images are drawn in black and white before averaging."""
     continuity: float = 1.0
-    """How straight the curves are: turns between paddles have a concentration of four times this number."""
+    """Straightness: the concentration of the von Mises distribution of turns is four times this number."""
     contour_length: int = 14
-    """Paddles in each of the two long snakes."""
+    """Number of paddles of each long snake."""
     distractor_length: int = 4
-    """Paddles in each short one."""
+    """Number of paddles of each distractor."""
     distractors: int = 5
-    """How many short ones."""
+    """Number of distractors."""
     seed_distance: float = 7.0
-    """Between the origins of the two long snakes."""
+    """Distance between the origins of the two long snakes."""
     marker_radius: float = 1.5
+    """Radius of a marker."""
     snake_contrast: float = 2.0
-    """What the share of a pixel that a paddle covers is multiplied by, up to a whole."""
+    """Factor of the share of a pixel that a paddle covers; the product is limited to 1."""
     paddle_contrast: float = 0.75
-    """Grey level of a pixel that is then wholly covered; below 1, the level of a marker."""
+    """Grey level of a fully covered pixel, below 1, which is the level of a marker."""
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
@@ -54,12 +57,12 @@ class Parameters(Spec):
         if self.thickness * self.antialias < 1 or self.paddle_length * self.antialias < 2:
             raise UsageError(
                 f"pathfinder: paddles of {self.paddle_length:g} x {self.thickness:g} pixels are lost at "
-                f"{self.antialias} times the resolution; take larger ones, or more antialias"
+                f"{self.antialias} times the resolution; use larger paddles or a larger antialias"
             )
         if self.seed_distance < 2 * self.marker_radius + self.gap + 1:
             raise UsageError(
                 f"pathfinder: markers of radius {self.marker_radius:g} come within a gap of each other when seeds are "
-                f"{self.seed_distance:g} pixels apart; take at least {2 * self.marker_radius + self.gap + 1:g}"
+                f"{self.seed_distance:g} pixels apart; use at least {2 * self.marker_radius + self.gap + 1:g}"
             )
         if 2 * self.padding + self.seed_distance + 2 * self.marker_radius > self.window:
             raise UsageError(f"pathfinder: two markers do not fit into a window of {self.window} pixels")
@@ -67,7 +70,7 @@ class Parameters(Spec):
 
     @property
     def gap(self) -> int:
-        """Paddles that follow one another have pixels at most this many rows and columns apart; no others have."""
+        """Largest distance in rows and columns between consecutive paddles; all other paddles are further apart."""
         return math.ceil(self.margin) + 1
 
 
@@ -90,7 +93,7 @@ _RANGES = (
 
 
 def of_contour(length: int) -> Parameters:
-    """Pathfinder32 with long snakes of ``length`` paddles and distractors of a third of it."""
+    """Parameters of Pathfinder32 with long snakes of ``length`` paddles and distractors of a third of that."""
     short = length // 3
     return Parameters(contour_length=length, distractor_length=short, distractors=_DISTRACTOR_PADDLES // short)
 
@@ -108,5 +111,7 @@ PATH_X = Parameters(
     seed_distance=14.0,
     marker_radius=3.0,
 )
-"""Sequences of 16,384 pixels, in the manner of Path-X: Pathfinder32 (hard) with every length doubled, twice the paddles
-in a snake, and four times those of the distractors. Not the numbers of the published images."""
+"""Parameters in the manner of Path-X, with 16,384 pixels; they are not those of the published images.
+
+Paddles, markers and distances are twice as large as in Pathfinder32 (hard). Long snakes have twice as many paddles, and
+all distractors together about four times as many."""

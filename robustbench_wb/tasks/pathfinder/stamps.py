@@ -1,8 +1,8 @@
-"""All paddles that can be drawn: one for each direction and each place of its beginning within a pixel.
+"""Tables of all possible paddles: one for each direction and each position of its beginning within a pixel.
 
-Snakes are chains of points on the fine grid, that of the drawing before it is averaged. A paddle lies in the middle of
-the step from one point to the next. Steps are the integer vectors whose length, rounded, is that of a paddle and a
-margin: so every position is an integer, and the same images are drawn on every machine.
+Snakes are chains of points on the fine grid, on which images are drawn before averaging. A paddle is centred on the
+step from one point to the next. Steps are the integer vectors whose length, rounded, is that of a paddle and a margin.
+All positions are therefore integers, and images are identical on every machine.
 """
 
 import itertools
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from robustbench_wb.tasks.pathfinder.parameters import Parameters
 
 Kind = Literal["first", "middle", "last"]
-"""The first paddle has a marker around its beginning, the last one around its end, whether it will be drawn or not."""
+"""Kind of a paddle: room for a marker is kept around the beginning of the first and the end of the last paddle."""
 KINDS: tuple[Kind, ...] = ("first", "middle", "last")
 Ints = NDArray[np.int64]
 
 _CONCENTRATION = 4.0
 _WEIGHT = 1 << 16
-"""Weights are whole numbers: sums of fractions could round differently from machine to machine."""
+"""Scale of the integer weights of steps. Sums of fractions could be rounded differently on other machines."""
 
 
 def square(reach: int) -> Ints:
-    """All (row, column) of a square around (0, 0), in raster order; ((2 reach + 1)**2, 2)."""
+    """All (row, column) within ``reach`` of (0, 0) in raster order, ((2 reach + 1)**2, 2)."""
     return np.array(list(itertools.product(range(-reach, reach + 1), repeat=2)), np.int64)
 
 
 def ring(radius: float) -> Ints:
-    """Integer vectors (row, column) whose length differs from ``radius`` by less than 1/2, by angle; (K, 2)."""
+    """Integer vectors (row, column) whose length differs from ``radius`` by less than 1/2, sorted by angle, (K, 2)."""
     reach = int(radius) + 1
     every = square(reach)
     kept = every[np.abs(np.hypot(every[:, 0], every[:, 1]) - radius) < 0.5]
@@ -39,7 +39,7 @@ def ring(radius: float) -> Ints:
 
 
 def disk(radius: float) -> Ints:
-    """Fine cells (row, column) of a marker around (0, 0), shape (D, 2)."""
+    """Fine cells (row, column) of a marker around (0, 0), (D, 2)."""
     every = square(int(radius))
     inside: Ints = every[(every**2).sum(1) <= radius**2]
     return inside
@@ -47,34 +47,34 @@ def disk(radius: float) -> Ints:
 
 @dataclass(frozen=True)
 class Stamps:
-    """Tables for one set of parameters."""
+    """Tables of paddles for one set of parameters; K is the number of steps."""
 
     parameters: Parameters
 
     @cached_property
     def steps(self) -> Ints:
-        """From a point to the next, (row, column) in fine cells, by angle; shape (K, 2)."""
+        """Steps (row, column) from a point to the next in fine cells, sorted by angle, (K, 2)."""
         return ring((self.parameters.paddle_length + self.parameters.margin) * self.parameters.antialias)
 
     @cached_property
     def turns(self) -> Ints:
-        """Weight of each step (K, columns) after each step (K, rows): von Mises, and none beyond a right angle."""
+        """Weight of each step (columns) after each step (rows), (K, K): von Mises, and 0 beyond a right angle."""
         unit = self.steps / np.hypot(self.steps[:, :1], self.steps[:, 1:])
         straightness = unit @ unit.T
         weights = _WEIGHT * np.exp(_CONCENTRATION * self.parameters.continuity * (straightness - 1))
-        # A right angle exactly is one of integers: no rounding may decide whether it is beyond.
+        # Right angles are detected in integers, so that rounding cannot decide.
         weights[self.steps @ self.steps.T < 0] = 0
         whole: Ints = np.rint(weights).astype(np.int64)
         return whole
 
     @cached_property
     def paddles(self) -> list[Ints]:
-        """Fine cells of each step's paddle, relative to its beginning; K arrays (P, 2)."""
+        """Fine cells of the paddle of each step, relative to its beginning; K arrays (P, 2)."""
         return [self._paddle(step) for step in self.steps]
 
     @cached_property
     def cells(self) -> Ints:
-        """The same as one array (K, P, 2); short rows repeat their first entry."""
+        """Fine cells of all paddles as one array (K, P, 2); rows of small paddles repeat their first entry."""
         width = max(map(len, self.paddles))
         return np.array([np.concatenate([p, np.repeat(p[:1], width - len(p), axis=0)]) for p in self.paddles])
 
@@ -92,7 +92,7 @@ class Stamps:
         half_length, half_width = (
             size * self.parameters.antialias / 2 for size in (self.parameters.paddle_length, self.parameters.thickness)
         )
-        # Half-open: a paddle along the grid is as many cells long and wide as it should be.
+        # Half-open intervals give a paddle along the grid the exact number of cells.
         tie = 1e-9
         inside = (along >= -half_length - tie) & (along < half_length - tie)
         paddle: Ints = cells[inside & (across >= -half_width - tie) & (across < half_width - tie)]
@@ -100,26 +100,26 @@ class Stamps:
 
     @cached_property
     def border(self) -> int:
-        """Pixels around the image that keep every stamp of a snake within an array."""
+        """Width of a border in pixels around the image that keeps all paddles of a snake within the array."""
         reach = int(np.abs(self.steps).max()) + int(np.abs(self.marker).max())
         return reach // self.parameters.antialias + self.parameters.gap + 2
 
     @cached_property
     def side(self) -> int:
-        """Side of the image with its border."""
+        """Side of the image with border, in pixels."""
         return self.parameters.window + 2 * self.border
 
     @cached_property
     def ink(self) -> dict[Kind, Ints]:
-        """Pixels that each paddle touches, as offsets in the flattened image with border: (antialias**2, P, K).
+        """Pixels that each paddle touches, as offsets in the flattened image with border, (antialias**2, P, K).
 
-        The first axis is the place of the beginning within its pixel. Where a paddle has fewer, the first is repeated.
+        The first axis is the position of the beginning within its pixel. Small paddles repeat their first pixel.
         """
         return {kind: np.ascontiguousarray(self._table(kind, spread=0).swapaxes(1, 2)) for kind in KINDS}
 
     @cached_property
     def shadow(self) -> dict[Kind, Ints]:
-        """The pixels that each paddle keeps free of other ink, all within a gap of its own: (antialias**2, K, P)."""
+        """Pixels within a gap of each paddle, which must stay free of other ink, as offsets, (antialias**2, K, P)."""
         return {kind: self._table(kind, spread=self.parameters.gap) for kind in KINDS}
 
     def _table(self, kind: Kind, spread: int) -> Ints:
@@ -143,5 +143,5 @@ class Stamps:
 
 @lru_cache(maxsize=8)
 def stamps(parameters: Parameters) -> Stamps:
-    """The tables, made once in a process."""
+    """Tables for ``parameters``, cached in the process."""
     return Stamps(parameters)

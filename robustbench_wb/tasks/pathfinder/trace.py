@@ -1,4 +1,4 @@
-"""Reading the label off a drawn image: pixels in, no geometry."""
+"""Tracing of the label from the pixels of an image."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,20 @@ from robustbench_wb.tasks.pathfinder.parameters import Parameters
 _MARKER = 255
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = True
-"""Eight neighbours in the same image, none in the next."""
+"""Structuring element: eight neighbours within an image, none across images."""
 
 
 def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64]:
-    """1 where a chain of paddles leads from one marker to the other, else 0; shape (N,) for images (N, S, S).
+    """Trace images (N, S, S): 1 if a chain of paddles leads from one marker to the other, else 0, int64 (N,).
 
-    A chain goes on where the next ink is at most ``parameters.gap`` rows and columns away: each pixel is enlarged to a
-    square of that side, and two such squares touch exactly then. Markers are the two spots that have white pixels.
+    Two pixels of ink are connected if they are at most ``parameters.gap`` rows and columns apart: every pixel is
+    enlarged to a square of that side, and squares touch under the same condition. Markers are spots of white pixels.
 
     Raises:
         DataError: an image does not have exactly two markers.
     """
     ends = markers(images)
-    # maximum_filter's window is centred; where it is does not matter to what touches.
+    # The window of maximum_filter is centred; its position does not change which squares touch.
     size = (1, parameters.gap, parameters.gap)
     padded = np.pad(images > 0, ((0, 0), (parameters.gap,) * 2, (parameters.gap,) * 2))
     chains, _ = ndimage.label(ndimage.maximum_filter(padded, size), structure=_IN_PLANE)
@@ -35,10 +35,10 @@ def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64
 
 
 def markers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A white pixel (row, column) of each of the two markers; (N, 2, 2), in raster order.
+    """Find a white pixel (row, column) of each of the two markers, (N, 2, 2), in raster order.
 
     Raises:
-        DataError: an image does not have exactly two.
+        DataError: an image does not have exactly two markers.
     """
     spots, _ = ndimage.label(images == _MARKER, structure=_IN_PLANE)
     flat = spots.ravel()
@@ -47,5 +47,5 @@ def markers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     image, row, column = np.unravel_index(first, images.shape)
     wrong = np.flatnonzero(np.bincount(image, minlength=len(images)) != 2)
     if len(wrong):
-        raise DataError(f"pathfinder: image {wrong[0]} has not two markers but {int((image == wrong[0]).sum())}")
+        raise DataError(f"pathfinder: image {wrong[0]} has {int((image == wrong[0]).sum())} markers instead of two")
     return np.stack([row, column], axis=1).reshape(-1, 2, 2)

@@ -1,7 +1,8 @@
-"""Markers that tell nothing: every image has a twin of the other label with its markers in nearly the same places.
+"""Pairing of images so that the positions of the markers do not reveal the label.
 
-Two snakes keep apart, so the end of a marker's own snake lies elsewhere than the end of the other one. Left alone, that
-gives the label away (the docs say how often). Images without a twin are therefore not used.
+Every image gets a twin with the other label and its markers in nearly the same positions. Without pairing, the label
+could be guessed, because snakes keep a distance from each other (docs/long-sequence-pathfinder.md says how often).
+Images without a twin are not used.
 """
 
 import numpy as np
@@ -9,21 +10,27 @@ import numpy as np
 from robustbench_wb.tasks.pathfinder.stamps import Ints
 
 PLACE = 16
-"""Markers of twins differ by at most this part of the window (root mean square of the two) ..."""
+"""Largest difference between the markers of twins is 1/PLACE of the window (root mean square of both markers)."""
 DISTANCE = 64
-"""... and the distance between them by at most this part of it."""
+"""Largest difference between the marker distances of twins is 1/DISTANCE of the window."""
 
 
 def twins(joined: Ints, apart: Ints, side: int) -> tuple[Ints, Ints]:
-    """Pairs of images, each image in one pair at most: numbers of those with label 1 and of those with label 0.
+    """Pair images, each in at most one pair, the most similar first.
 
-    ``joined`` and ``apart`` are the markers of M images if their label is 1 and if it is 0: points (M, 2, 2) of a
-    grid of ``side`` cells. Places count as the same if a rotation or reflection of the square, or the order of the two
-    markers, makes them so. The most alike are paired first.
+    Positions are compared up to rotation and reflection of the square and the order of the two markers.
+
+    Args:
+        joined: markers of M images if their label is 1, points (M, 2, 2) on a grid of ``side`` cells.
+        apart: markers of the M images if their label is 0.
+        side: cells of a side of the grid.
+
+    Returns:
+        Numbers of the images with label 1 and of their twins with label 0, both (pairs,).
     """
     lengths = [np.sqrt(((markers[:, 0] - markers[:, 1]) ** 2).sum(1)) for markers in (joined, apart)]
     one, zero = np.nonzero(np.abs(lengths[0][:, None] - lengths[1]) <= side / DISTANCE)
-    differing = one != zero  # the two are images of their own
+    differing = one != zero  # an image is not its own twin
     one, zero = one[differing], zero[differing]
     unlike = _unlike(joined[one], apart[zero], side)
     near = unlike <= 2 * (side / PLACE) ** 2
@@ -32,7 +39,7 @@ def twins(joined: Ints, apart: Ints, side: int) -> tuple[Ints, Ints]:
 
 
 def _unlike(first: Ints, second: Ints, side: int) -> Ints:
-    """Sum of the two squared distances between markers, in the best of the 16 ways to lay them on each other; (n,)."""
+    """Sum of the squared distances between the two markers, for the best of the 16 symmetries, (n,)."""
     best = np.full(len(first), np.iinfo(np.int64).max)
     for turned in (second, second[..., ::-1]):
         for flips in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -49,6 +56,6 @@ def _greedy(one: Ints, zero: Ints, count: int) -> tuple[Ints, Ints]:
         if not (used[pair[0]] or used[pair[1]]):
             used[list(pair)] = True
             pairs.append(pair)
-    # In the order of the images: how alike twins are must not decide which are used.
+    # Sorted by image, so that similarity does not decide which pairs are used.
     found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
     return found[:, 0], found[:, 1]

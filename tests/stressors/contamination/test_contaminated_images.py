@@ -42,7 +42,7 @@ def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> Samp
     rows = np.arange(len(images)) if ids is None else ids
     inputs = to_inputs(images[rows], "cpu")
     labels = torch.zeros(len(rows), dtype=torch.int64)
-    split = Split(images, np.zeros(len(images), np.int64))
+    split = Split(inputs=images, labels=np.zeros(len(images), np.int64))
     return SampleBatch(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
 
 
@@ -163,11 +163,11 @@ def test_order_and_batches_do_not_matter(name: str) -> None:
 DIGEST = """
 import hashlib, numpy, torch
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import Job
+from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Split
 images = (numpy.arange(20 * 3 * 6 * 7) % 251).astype(numpy.uint8).reshape(20, 3, 6, 7)
-split = Split(images, numpy.zeros(20, numpy.int64))
-job = Job(None, torch.from_numpy(images) / 255, None, torch.arange(20), 5, 4, split=split)
+split = Split(inputs=images, labels=numpy.zeros(20, numpy.int64))
+job = SampleBatch(None, torch.from_numpy(images) / 255, None, torch.arange(20), 5, 4, split=split)
 whole = [parse_stressor(f"{name};rate=1/3").make(job).inputs.tobytes() for name in NAMES]
 found = hashlib.sha256(b"".join(whole)).hexdigest()
 """

@@ -14,16 +14,18 @@ def pictures(count: int, classes: tuple[str, ...], seed: int = 0, channels: int 
     """Random images of 8 x 8 with random labels."""
     draws = np.random.default_rng(seed)
     inputs = draws.integers(0, 256, (count, channels, 8, 8), np.uint8)
-    train = Split(inputs, draws.integers(0, len(classes), count))
-    return Dataset("pictures", classes, train, train, image_shape(train, len(classes), 2))
+    train = Split(inputs=inputs, labels=draws.integers(0, len(classes), count))
+    return Dataset(
+        label="pictures", classes=classes, train=train, test=train, shape=image_shape(train, len(classes), 2)
+    )
 
 
 def stream(count: int, length: int, vocabulary: int) -> Dataset:
     """Random chunks of language modelling, with special ids among them."""
     tokens = np.random.default_rng(1).integers(0, vocabulary, (count, length), np.int32)
-    train = Split(tokens, np.zeros(count, np.int64))
+    train = Split(inputs=tokens, labels=np.zeros(count, np.int64))
     shape = TextShape(vocabulary=vocabulary, length=length, classes=vocabulary, causal=True)
-    return Dataset("stream", (), train, train, shape)
+    return Dataset(label="stream", classes=(), train=train, test=train, shape=shape)
 
 
 def stressor(signature: str) -> Retrained:
