@@ -169,7 +169,13 @@ def _read(folder: Path, card: Any) -> tuple[Made, str]:
     texts = folder / "texts.json"
     found = json.loads(texts.read_text(encoding="utf-8")) if texts.is_file() else None
     (folder / "card.json").touch()
-    made = Made(arrays.get("inputs"), found, arrays["changed"], arrays["units"], arrays.get("counted"))
+    made = Made(
+        inputs=arrays.get("inputs"),
+        texts=found,
+        changed=arrays["changed"],
+        units=arrays["units"],
+        counted=arrays.get("counted"),
+    )
     return made, str(card["sha256"])
 
 

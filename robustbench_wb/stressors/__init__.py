@@ -1,1 +1,1 @@
-"""What perturbs: one file per family, small immutable objects with one interface."""
+"""Stressors: everything that perturbs inputs or training data. One file per family of small immutable objects."""

@@ -1,9 +1,9 @@
-"""Stressors that look at no model: what they make of a sample is the same for every subject, so it is made once."""
+"""Stressors that do not query the model: their samples are equal for all models, so they are made only once."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,37 +13,37 @@ from torch import Tensor
 from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch, Stressor
 
 CHUNK_VALUES = 1 << 21
-"""Pixel values that are perturbed at once. Cannot change a result."""
+"""Pixel values perturbed at once. Cannot change a result."""
 CHUNK_TEXTS = 256
-"""Texts between two reports of progress."""
+"""Texts between two progress reports."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Made:
-    """Perturbed samples. Of images and token ids ``inputs`` is given, of texts ``texts``."""
+    """Perturbed samples: ``inputs`` for images and token ids, ``texts`` for texts."""
 
-    inputs: NDArray[Any] | None
-    """Images, uint8 (N, C, H, W), or token ids, int32 (N, L): as tasks give them."""
-    texts: Sequence[str] | None
+    inputs: NDArray[np.uint8] | NDArray[np.int32] | None = None
+    """Images, uint8 (N, C, H, W), or token ids, int32 (N, L); None for texts."""
+    texts: Sequence[str] | None = None
     changed: NDArray[np.int64]
-    """Units (pixels, words, tokens) of each sample that were perturbed, (N,); zeros where nobody counts."""
+    """Perturbed units (pixels, words, tokens) of each sample, (N,); zeros if the stressor does not count units."""
     units: NDArray[np.int64]
-    """Units that each sample has, (N,); zeros where nobody counts."""
+    """Units of each sample, (N,); zeros if the stressor does not count units."""
     counted: NDArray[np.bool_] | None = None
-    """In language modelling, (N, L): the tokens whose prediction is scored; None: all."""
+    """Language modelling only: bool (N, L), the tokens whose prediction is scored; None: all tokens."""
 
     def rows(self, rows: NDArray[np.int64]) -> "Made":
-        """The same for some of the samples."""
+        """Perturbed samples at the given rows."""
         return Made(
-            None if self.inputs is None else self.inputs[rows],
-            None if self.texts is None else [self.texts[row] for row in rows],
-            self.changed[rows],
-            self.units[rows],
-            None if self.counted is None else self.counted[rows],
+            inputs=None if self.inputs is None else self.inputs[rows],
+            texts=None if self.texts is None else [self.texts[row] for row in rows],
+            changed=self.changed[rows],
+            units=self.units[rows],
+            counted=None if self.counted is None else self.counted[rows],
         )
 
     def stressed(self, job: SampleBatch) -> PerturbedBatch:
-        """What becomes of the job's inputs."""
+        """Perturbed batch with these samples: tensors on the device of the original batch, with counts as evidence."""
         none = np.zeros(len(job.ids), np.int32)
         evidence = {"changed": int(self.changed.sum()), "units": int(self.units.sum())}
         return PerturbedBatch(
@@ -66,43 +66,46 @@ class Made:
 
 
 class Blind(Stressor):
-    """Base of stressors that see inputs, sample ids and the seed, and nothing else."""
+    """Base of stressors that use inputs, sample ids and the seed only."""
 
     @abstractmethod
     def make(self, job: SampleBatch) -> Made:
-        """Perturb every sample of the job; its model is not asked."""
+        """Perturb every sample of the batch without querying its model."""
 
     def finish(self, job: SampleBatch, made: Made) -> PerturbedBatch:
-        """What the job's inputs became, with all that is to be said of it."""
+        """Perturbed batch made from the perturbed samples, with all evidence about them."""
         return made.stressed(job)
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """The perturbed samples."""
+        """Perturb the batch."""
         return self.finish(job, self.make(job))
 
 
 class BlindImages(Blind):
-    """Base of what perturbs images; a subclass perturbs a batch of 8-bit ones."""
+    """Base of image perturbations; a subclass perturbs a batch of 8-bit images."""
 
     modality: ClassVar[Modality] = "image"
 
     @abstractmethod
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """uint8 (B, C, H, W) and int64 (B,) to uint8 of the same shape. A row depends on its image, id and the seed."""
+        """Perturb images, uint8 (B, C, H, W), with sample ids, int64 (B,); returns uint8 of the same shape.
+
+        Each row depends on its own image and id, and on the seed, only.
+        """
 
     def count(self, images: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
-        """Units perturbed and units there are, int64 (B,) each; zeros where no rate is promised."""
+        """Number of perturbed units and number of units, int64 (B,) each; zeros for stressors without a rate."""
         none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         return none, none
 
     def make(self, job: SampleBatch) -> Made:
-        """In chunks of a fixed size."""
+        """Perturb the batch in chunks of a fixed size."""
         size = max(1, CHUNK_VALUES // max(1, job.inputs[0].numel())) if len(job.inputs) else 1
         parts, counts = [], []
         chunks = zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True)
-        for images, ids in chunks if len(job.ids) else ():  # nothing is split into one chunk of nothing
+        for images, ids in chunks if len(job.ids) else ():  # torch.split of an empty tensor yields one empty chunk
             levels = (images * 255).round().to(torch.uint8)
-            if levels.device.type == "mps":  # has no float64
+            if levels.device.type == "mps":  # MPS has no float64
                 levels, ids = levels.cpu(), ids.cpu()
             perturbed = self.perturb(levels, ids, job.seed)
             counts.append(torch.stack(self.count(levels, perturbed)).cpu())
@@ -110,20 +113,20 @@ class BlindImages(Blind):
             job.advance(len(ids))
         whole = torch.cat(parts).numpy() if parts else np.zeros(tuple(job.inputs.shape), np.uint8)
         changed, units = torch.cat(counts, 1).numpy() if counts else np.zeros((2, 0), np.int64)
-        return Made(whole, None, changed, units)
+        return Made(inputs=whole, changed=changed, units=units)
 
 
 class BlindTexts(Blind):
-    """Base of what perturbs whole texts; a subclass perturbs one."""
+    """Base of text perturbations; a subclass perturbs one text."""
 
     modality: ClassVar[Modality] = "text"
 
     @abstractmethod
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
-        """The perturbed text, the units that were perturbed, and the units there are."""
+        """Perturb one text; returns the new text, the number of perturbed units and the number of units."""
 
     def make(self, job: SampleBatch) -> Made:
-        """Text by text."""
+        """Perturb the texts of the batch one by one."""
         found = []
         for number, (text, sample) in enumerate(zip(job.texts, job.ids.tolist(), strict=True), 1):
             found.append(self.perturb(text, sample, job.seed))
@@ -131,4 +134,4 @@ class BlindTexts(Blind):
                 job.advance(CHUNK_TEXTS)
         job.advance(len(job.texts) % CHUNK_TEXTS)
         counts = np.array([row[1:] for row in found], np.int64).reshape(len(found), 2)
-        return Made(None, [row[0] for row in found], counts[:, 0], counts[:, 1])
+        return Made(texts=[row[0] for row in found], changed=counts[:, 0], units=counts[:, 1])

@@ -1,4 +1,4 @@
-"""No perturbation: the baseline of every other cell, and the verdict on which samples an attack may try."""
+"""Unperturbed inputs: the reference of every other cell, and the selection of samples that an attack may try."""
 
 from typing import ClassVar
 
@@ -10,13 +10,13 @@ from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stres
 
 
 class Clean(Stressor):
-    """The inputs as they are."""
+    """Unperturbed inputs."""
 
     name: ClassVar[str] = "clean"
     modality = "any"
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Return the job's inputs."""
+        """Return the inputs of the batch unchanged."""
         none = np.zeros(len(job.ids), np.int32)
         job.advance(len(job.ids))
         shown = job.inputs.shape[1] // (job.shape.documents if isinstance(job.shape, TextShape) else 1)

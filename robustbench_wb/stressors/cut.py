@@ -1,4 +1,4 @@
-"""How much of the texts a model gets to see: counted, so that a table can say it."""
+"""Counts of texts that are truncated before the model sees them."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,8 @@ BRACKETS = 2
 
 
 def cut_counts(job: SampleBatch, length: int) -> Mapping[str, float]:
-    """How many texts are longer than ``length`` tokens, and how many are empty; nothing for what is no text."""
+    """Number of texts, of texts with more than ``length`` tokens, and of empty texts; empty if the inputs are not
+    texts."""
     if job.sizes is None:
         return {}
     cut, empty = int((job.sizes > length).sum()), int((job.sizes <= BRACKETS).sum())

@@ -1,4 +1,4 @@
-"""Which token ids a subject knows: those of a tokenizer, or those that every task without one has."""
+"""Token ids that a model knows: those of its tokenizer, or the common ones of tasks without a tokenizer."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.vocabulary import MASK, SPECIAL, UNKNOWN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ids:
-    """The ids below ``vocabulary``; the special ones are no part of what a sequence says."""
+    """Token ids below ``vocabulary``; special ids carry no content."""
 
     special: frozenset[int]
     vocabulary: int
@@ -21,19 +21,25 @@ class Ids:
     unknown: int | None
 
     def ordinary(self, tokens: Tensor) -> Tensor:
-        """Which of any ids say something, bool of the same shape."""
+        """Mask of ids that are neither special nor padding, bool of the same shape."""
         return ~torch.isin(tokens, torch.tensor(sorted(self.special | {PAD}), device=tokens.device))
 
 
 def ids_of(job: SampleBatch) -> Ids:
-    """The ids of a job's inputs.
+    """Token ids of the inputs of a batch.
 
     Raises:
         MeasurementError: the inputs are images.
     """
     if job.tokenizer is not None:
         tokenizer = job.tokenizer
-        return Ids(tokenizer.special, tokenizer.vocabulary, tokenizer.mask, tokenizer.unknown)
+        return Ids(
+            special=tokenizer.special,
+            vocabulary=tokenizer.vocabulary,
+            mask=tokenizer.mask,
+            unknown=tokenizer.unknown,
+        )
     if job.shape is None or isinstance(job.shape, ImageShape):
         raise MeasurementError("images have no token ids")
-    return Ids(frozenset(range(len(SPECIAL))), job.shape.vocabulary, MASK, UNKNOWN)
+    special = frozenset(range(len(SPECIAL)))
+    return Ids(special=special, vocabulary=job.shape.vocabulary, mask=MASK, unknown=UNKNOWN)

@@ -1,4 +1,4 @@
-"""Stressors of the training data: they test what becomes of a subject that is trained on a contaminated split."""
+"""Stressors of the training data: the evaluated model is trained on a contaminated training split."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,34 +11,35 @@ from robustbench_wb.tasks.task import Dataset
 
 @dataclass(frozen=True, eq=False)
 class Contaminated:
-    """A task whose training split is no longer clean. Its test split is."""
+    """A task whose training split is contaminated. Its test split is unchanged."""
 
     dataset: Dataset
     changed: int
-    """Training samples (or words, tokens: whatever the rate is a share of) that were contaminated."""
+    """Number of contaminated training samples, words or tokens: the units that the rate counts."""
     units: int
-    """How many there are."""
+    """Number of units in the training split."""
 
 
 class Retrained(Stressor):
-    """Base of contaminations of the training split, with a rate as strength.
+    """Base of contaminations of the training split; the strength is a rate.
 
-    Each rate is a subject of its own, trained like the one beside it: the weights, and so the identity of the cell, are
-    its own. It is tested on the clean test split, or on what ``apply`` makes of that.
+    Each rate has its own model, trained in the same way as the model on clean data. The weights, and therefore the
+    identity of the cell, differ between rates. The model is tested on the clean test split, or on what ``apply`` makes
+    of it.
     """
 
     modality: ClassVar[Modality] = "any"
 
     @abstractmethod
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """A function of the dataset and the seed; the given arrays stay as they are.
+        """Contaminate the training split, as a function of the dataset and the seed; given arrays are not modified.
 
-        ``data_dir`` is the mirror that a contamination finds other people's data in, as :meth:`Task.load` does.
+        ``data_dir`` is the local mirror where a contamination finds further datasets, as in :meth:`Task.load`.
 
         Raises:
-            MeasurementError: this task cannot be contaminated so.
+            MeasurementError: the task cannot be contaminated in this way.
         """
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """The inputs as they are."""
+        """Return the inputs of the batch unchanged."""
         return Clean().apply(job)

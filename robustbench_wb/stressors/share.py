@@ -1,6 +1,7 @@
-"""How many of a sample's units a rate takes, and which: by counted draws that know nothing of the rate.
+"""Number and choice of the units of a sample that a rate selects, from counted draws that do not depend on the rate.
 
-What a rate takes, every higher rate takes too. Draws are random words of 64 bits (:func:`robustbench_wb.rng.words`).
+Every unit that a rate selects is also selected by every higher rate. Draws are random words of 64 bits
+(:func:`robustbench_wb.rng.words`).
 """
 
 from fractions import Fraction
@@ -9,14 +10,14 @@ import torch
 from torch import Tensor
 
 POSITIVE = (1 << 63) - 1
-"""Of a draw, which may be negative, 63 bits: a number from 0."""
+"""Mask of the lower 63 bits of a signed 64-bit draw: the result is never negative."""
 _BITS = 53
 
 
 def rounded(rate: Fraction, units: int, draw: int) -> int:
-    """rate x units, rounded down, or up with the probability of its fraction: short samples are right on average.
+    """Stochastic rounding of rate x units: up with the probability of the fractional part, so that the mean is exact.
 
-    Exact: no floating point.
+    The computation is in integers: no floating point.
     """
     whole, rest = divmod(rate.numerator * units, rate.denominator)
     uniform = (draw >> (64 - _BITS)) & ((1 << _BITS) - 1)
@@ -24,12 +25,13 @@ def rounded(rate: Fraction, units: int, draw: int) -> int:
 
 
 def roundings(rate: Fraction, units: Tensor, draws: Tensor) -> Tensor:
-    """The same for many samples: int64 (B,), (B,) to int64 (B,)."""
+    """Stochastic rounding of rate x units for many samples: int64 (B,) units, (B,) draws to int64 (B,)."""
     pairs = zip(units.tolist(), draws.tolist(), strict=True)
-    return torch.tensor([rounded(rate, *pair) for pair in pairs], dtype=torch.int64, device=units.device)
+    counts = [rounded(rate, count, draw) for count, draw in pairs]
+    return torch.tensor(counts, dtype=torch.int64, device=units.device)
 
 
 def lowest(keys: Tensor, counts: Tensor) -> Tensor:
-    """bool (B, U): the ``counts`` (B,) units of each row whose keys, int64 (B, U), are the lowest."""
+    """Mask of the ``counts`` (B,) units of each row with the lowest keys, int64 (B, U): bool (B, U)."""
     first = torch.arange(keys.shape[1], device=keys.device) < counts[:, None]
     return torch.zeros_like(first).scatter(1, torch.argsort(keys, dim=1, stable=True), first)

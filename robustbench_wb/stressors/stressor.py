@@ -1,4 +1,4 @@
-"""What a stressor is: an immutable value whose printed form is its signature, with one method that perturbs."""
+"""Stressors: immutable values whose printed form is their signature, with one method that perturbs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from robustbench_wb.models.inputs import Rows, batches
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
+from robustbench_wb.registry import suggest
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec, plain
 from robustbench_wb.stressors.protocol import ProtocolName
@@ -24,8 +25,8 @@ from robustbench_wb.tasks.task import Split
 
 Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
 Modality = Literal["image", "text", "labelled", "tokens", "language", "any"]
-"""What a stressor can perturb: images, texts with labels, token ids with labels, token ids of any kind, or those of
-language modelling."""
+"""Inputs that a stressor can perturb: images, texts with labels, token ids with labels, token ids of any kind, token
+ids of language modelling, or any of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,39 +122,39 @@ class PerturbedBatch:
 
 
 class Stressor(Spec, ABC):
-    """Base of everything that perturbs. Subclasses are frozen specs: their fields are their numbers."""
+    """Base of all perturbations. Subclasses are frozen specs whose fields are their parameters."""
 
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
-    """The field that is the strength (``eps``), or None."""
+    """Name of the field that is the strength (``eps``), or None."""
     kind: ClassVar[Kind | None] = None
-    """What an adversary is, for the order of strengths; None: not an adversary."""
+    """Kind of attack, used to order attacks by strength; None for stressors that are no attacks."""
     sweeps: ClassVar[bool] = False
-    """Whether it answers a whole ladder of strengths in one search, by ``sweep``."""
+    """Whether ``sweep`` answers a whole ladder of strengths in one search."""
     modality: ClassVar[Modality] = "image"
-    """What it can perturb."""
+    """Inputs that the stressor can perturb."""
     protocol: ClassVar[ProtocolName] = "sound"
-    """Fixed by the name, which is in the signature."""
+    """Evaluation protocol, fixed by the name, which is part of the signature."""
 
     @property
     def signature(self) -> str:
-        """The printed form: name and every number, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
+        """Printed form: name and every parameter, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
         fields = plain(self)
         return ";".join([self.name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
 
     @property
     def label(self) -> str:
-        """What a table calls it: the name without numbers."""
+        """Name in tables: the signature without parameters."""
         return self.signature.split(";")[0]
 
     @property
     def surrogate(self) -> str | None:
-        """The model that ``apply`` needs besides the subject, named like a variant of a request; None: no other."""
+        """Name of a second model that ``apply`` needs, written like a variant in a request; None if it needs none."""
         return None
 
     @property
     def threat(self) -> tuple[str, str]:
-        """What an attacker is allowed: rows of one threat can be compared by strength. Here name and strength."""
+        """Threat model and strength: rows of one threat model are ordered by strength. Default: name and strength."""
         return (self.name, self.strength)
 
     @property
@@ -163,59 +164,63 @@ class Stressor(Spec, ABC):
 
     @property
     def strength(self) -> str:
-        """The strength as exact text; empty without an axis."""
+        """Strength as exact text; empty without a strength axis."""
         value = getattr(self, self.axis) if self.axis else None
         return "" if value is None else str(value)
 
     def at(self, strength: str) -> Self:
-        """The same stressor at another strength.
+        """Build this stressor at another strength.
 
         Raises:
-            UsageError: it has no strength, or the strength is out of range.
+            UsageError: the stressor has no strength, or the strength is out of range.
         """
         if self.axis is None:
             raise UsageError(f"stressor {self.name!r} has no strength to set to {strength!r}")
         return build_value(type(self), {**self.model_dump(), self.axis: strength})
 
     def code(self) -> str:
-        """Digest of the source of this stressor and all it imports."""
+        """Digest of the source of this stressor and of all that it imports."""
         return code_digest(type(self).__module__)
 
     def adversarial(self) -> bool:
-        """True when it looks for errors: only samples that are still right are tried, strength by strength.
+        """Whether the stressor looks for errors. If true, it gets only samples that are still correct, strength by
+        strength.
 
-        False: every strength stands alone, and is given all samples, those wrong when clean too: they may become right.
+        If false, every strength is independent and gets all samples, including those misclassified without a
+        perturbation: they may become correct.
         """
         return False
 
     @abstractmethod
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Perturb every sample of the job.
+        """Perturb every sample of the batch.
 
         Raises:
-            MeasurementError: it cannot be done for this subject.
+            MeasurementError: the stressor cannot be applied to this model or task.
         """
 
     def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
-        """Perturb every sample at every rung of a ladder, ascending; what one breaks, all higher ones break.
+        """Perturb every sample at every rung of an ascending ladder; a sample broken at one rung is broken at all
+        higher ones.
 
         Raises:
-            MeasurementError: it cannot be done for this subject.
+            MeasurementError: the stressor cannot be applied to this model or task.
         """
         raise NotImplementedError(f"{self.name} does not sweep")
 
     def check(self, clean: Tensor, stressed: Tensor) -> None:
-        """Refuse perturbed inputs that break the stressor's own threat model.
+        """Reject perturbed inputs that violate the stressor's threat model.
 
         Raises:
             MeasurementError: an image left its ball or the box [0, 1].
         """
 
     def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
-        """The same with all that is known of the samples: a threat model of texts needs more than token ids.
+        """Reject perturbed samples that violate the threat model, given the whole batch: texts need more than token
+        ids.
 
         Raises:
-            MeasurementError: as :meth:`check`.
+            MeasurementError: a sample violates the threat model.
         """
         self.check(job.inputs, stressed.inputs)
 
@@ -224,19 +229,19 @@ S = TypeVar("S", bound=Stressor)
 
 
 def build_value(kind: type[S], numbers: dict[str, object]) -> S:
-    """Construct a stressor from keyword numbers, with one clear line for what is wrong with them.
+    """Build a stressor from keyword parameters; errors are one clear line.
 
     Raises:
-        UsageError: an unknown, missing or out-of-range number.
+        UsageError: a parameter is unknown, missing or out of range.
     """
     try:
-        return kind(**numbers)
+        return kind.model_validate(numbers)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(kind.model_fields)
         if problem["type"] == "extra_forbidden":
-            raise UsageError(f"stressor {kind.name!r} has no number {where!r}; it has: {known}") from None
+            hint = suggest(where, list(kind.model_fields)) if kind.model_fields else "it has none"
+            raise UsageError(f"stressor {kind.name!r} has no parameter {where!r}; {hint}") from None
         given = f" (got {problem['input']})" if problem["type"] != "missing" else ""
         raise UsageError(f"stressor {kind.name!r}: {where}: {problem['msg']}{given}") from None
 
@@ -250,14 +255,17 @@ def _text(value: object) -> str:
 def predict(model: nn.Module, inputs: Tensor, batch: int, draws: int = 1) -> Tensor:
     """Logits (N, classes) in float32, in the order of the inputs, computed in batches, without gradients.
 
-    Means over ``draws`` passes.
+    Logits are means over ``draws`` forward passes.
     """
     return answers(lambda rows, part: torch.stack([model(part).float() for _ in range(draws)]).mean(0), inputs, batch)
 
 
 @torch.no_grad()
 def answers(ask: Callable[[Rows, Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:
-    """The same of anything that gives logits for some rows of the inputs, and for what they hold."""
+    """Logits (N, classes) in float32, in the order of the inputs, from any function of rows and their inputs.
+
+    ``ask`` takes the row numbers of one batch and the inputs at these rows, and returns their logits.
+    """
     found = [(rows, ask(rows, part).float()) for rows, part in batches(inputs, batch)]
     logits = torch.cat([part for _, part in found])
     order = [rows for rows, _ in found if isinstance(rows, Tensor)]

@@ -179,7 +179,7 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         (["run", "--progress", "loud"], "unknown progress style"),
         (["run", "--log-level", "loud"], "unknown log level"),
         (["run", "--no-such-option"], "no-such-option"),
-        (["run", "--stressor", "pgd-linf;eps=8/255;stepz=3"], "no number 'stepz'"),
+        (["run", "--stressor", "pgd-linf;eps=8/255;stepz=3"], "no parameter 'stepz'"),
         (["run", "--variant", "nowhere.py:make"], "does not exist"),
         (["run", "--variant", "model.py:build"], "no function 'build'"),
         (["run", "--variant", "model.py:make", "--checkpoint", "nowhere.safetensors"], "does not exist"),

@@ -115,5 +115,5 @@ def test_what_a_task_cannot_have_is_an_error_row(first: RunReport, own: str, tmp
     asked = request(own, "backdoor;rate=1/10;size=9", "human-labels", NOISE, data_dir=str(tmp_path / "none"))
     report = harness.run(asked, str(tmp_path / "r"))
     assert [row.status for row in report.rows] == ["ok", "error", "error", "ok"]
-    assert report.rows[1].error == "backdoor: a patch of 9 pixels, and images of 8x8"
+    assert report.rows[1].error == "backdoor: a patch of 9 pixels does not fit images of 8x8"
     assert report.rows[2].error.startswith("human-labels: data folder ")

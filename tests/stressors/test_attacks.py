@@ -1,4 +1,4 @@
-"""Properties that every native attack must have, and the arithmetic of each against a written-out reference."""
+"""Properties of every native attack, and the arithmetic of each compared with a written-out reference."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -44,7 +44,7 @@ ATTACKS = [
 
 @pytest.fixture
 def job(trained: Trained, digits: Dataset) -> Callable[..., SampleBatch]:
-    """A function that makes a job of correctly classified digits."""
+    """Factory for batches of correctly classified digits."""
     model = trained("vit")
     images = torch.tensor(digits.test.inputs).float() / 255
     labels = torch.tensor(digits.test.labels)
@@ -125,14 +125,17 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Sampl
     assert isinstance(attack, Attack)
     stressed = attack.apply(work)
     eps, broken, passes = 16 / 255, [], []
-    noise = [attack.norm.inside(work.ids, tuple(work.inputs.shape[1:]), 0, attack.stream, run) for run in (0, 1)]
+    noise = [
+        attack.norm.inside(work.ids, tuple(work.inputs.shape[1:]), seed=0, label=attack.stream, step=run)
+        for run in (0, 1)
+    ]
     for row in range(40):
         clean, label = work.inputs[row : row + 1], work.labels[row : row + 1]
         spent, wrong = 0, False
         for run, loss in enumerate(("margin", "ce")):
             current = (clean + eps * noise[run][row]).clamp(0, 1)
             for step in range(11):
-                answer = ask(work.model, current, label, loss)
+                answer = ask(work.model, current, label, loss=loss)
                 spent += 1
                 wrong = int(answer.logits.argmax(1)) != int(label)
                 if wrong or step == 10:
@@ -152,8 +155,8 @@ def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Ca
 
 
 def test_each_restart_only_adds_broken_samples(job: Callable[..., SampleBatch]) -> None:
-    # The noise label holds all numbers, so runs of different counts start elsewhere; within one attack the first
-    # success ends the sample, which the counters show.
+    # The random stream depends on all parameters, so attacks with different numbers of runs start elsewhere. Within one
+    # attack the first success ends the sample, which the counters show.
     stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce").apply(job())
     held = ~stressed.broken
     assert set(stressed.forwards[held]) == {15}
@@ -206,7 +209,7 @@ def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Datas
 
 
 class Watched(PgdLinf):
-    """Notes where its runs begin."""
+    """Attack that records where its runs begin."""
 
     name = "watched"
     begun: ClassVar[list[Batch]] = []
@@ -250,19 +253,19 @@ def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(attack: str, job: Call
     swept = [int((~stressed.broken).sum()) for stressed in rungs[0].sweep(work, rungs)]  # type: ignore[operator]
     alone = [int((~rung.apply(work).broken).sum()) for rung in rungs]  # type: ignore[operator]
     assert swept == sorted(swept, reverse=True)
-    # Starts differ, and with them the samples at the edge: 2 of 120 either way.
+    # Starts differ, and with them samples close to the decision boundary: 2 of 120 either way.
     assert all(ours <= theirs + 2 for ours, theirs in zip(swept, alone, strict=True)), (swept, alone)
 
 
 class Constant(nn.Module):
-    """Ignores its input: there is no gradient."""
+    """Model that ignores its input: there is no gradient."""
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.eye(10)[0].expand(len(images), 10)
 
 
 class Silent(nn.Module):
-    """Logits that are not finite."""
+    """Model whose logits are not finite."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(1)[:, :10] * float("nan")
@@ -275,7 +278,7 @@ def test_a_model_without_gradient_is_not_broken_by_accident() -> None:
 
 
 class Escaping(Attack):
-    """A planted bug: it ignores its ball."""
+    """Faulty attack that ignores its ball."""
 
     name = "escaping"
     norm = parse_stressor("pgd-linf;eps=1").norm  # type: ignore[attr-defined]

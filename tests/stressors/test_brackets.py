@@ -1,4 +1,4 @@
-"""The order of trials on a ladder of radii: it always ends, at the truth, and quickly where the loss is straight."""
+"""Order of trials on a ladder of radii: it always ends, at the true radius, and quickly if the loss is linear."""
 
 from math import inf, nan
 
@@ -13,12 +13,12 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
 def trials(brackets: Brackets, first_broken: int, heights: list[float]) -> list[int]:
-    """Ask until the sample is answered."""
+    """Try radii until the sample is decided."""
     tried: list[int] = []
     while (rung := brackets.next(0)) is not None:
         assert rung not in tried
         tried.append(rung)
-        brackets.learn(0, rung, rung >= first_broken, heights[rung])
+        brackets.learn(0, rung, broken=rung >= first_broken, height=heights[rung])
     return tried
 
 
@@ -28,7 +28,8 @@ def test_whatever_the_losses_are_the_boundary_is_proved(
 ) -> None:
     brackets = Brackets(RADII, 1)
     if look is not None:
-        brackets.look(0, *look)
+        clean, slope = look
+        brackets.look(0, clean, slope)
     tried = trials(brackets, first_broken, heights)
     assert first_broken == 0 or first_broken - 1 in tried
     assert first_broken == 8 or first_broken in tried
@@ -45,7 +46,7 @@ def test_a_straight_loss_takes_two_trials(first_broken: int, slope: float) -> No
 
 
 def test_a_wrong_first_guess_is_mended_by_the_first_trial() -> None:
-    """The gradient at the image promises an error at radius 2; the loss, which bends there, crosses zero at 6.5."""
+    """The gradient at the image predicts an error at radius 2; the loss is not linear and crosses zero at 6.5."""
     brackets = Brackets(RADII, 1)
     brackets.look(0, -6.5, 3.25)
     assert trials(brackets, 6, [radius - 6.5 for radius in RADII]) == [0, 5, 6]

@@ -1,4 +1,4 @@
-"""The published protocol against loops written out in normalised space, and its oddities on planted models."""
+"""The published protocol compared with loops in normalised space, and its defects on constructed models."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -24,7 +24,7 @@ MEAN, STD = (0.25,), (0.5,)
 
 
 class Watched(nn.Module):
-    """Two classes, logits (w . z, 0); remembers what it was shown."""
+    """Two classes, logits (w . z, 0); records its inputs."""
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
@@ -49,17 +49,17 @@ def job_of(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -
 def digits_job(model: nn.Module, digits: Dataset, count: int, batch: int = 256) -> SampleBatch:
     dtype = next(model.parameters()).dtype
     images = torch.tensor(digits.test.inputs[:count]).to(dtype) / 255
-    return job_of(model, images, torch.tensor(digits.test.labels[:count]), batch)
+    return job_of(model, images, torch.tensor(digits.test.labels[:count]), batch=batch)
 
 
 @pytest.fixture
 def precise(trained: Trained) -> nn.Module:
-    """A trained model in float64, so that no sign of a gradient hangs on rounding."""
+    """A trained model in float64, so that no sign of a gradient depends on rounding."""
     return deepcopy(trained("vit")).double()
 
 
 def behind(model: nn.Module) -> tuple[nn.Module, Tensor, Tensor]:
-    """The network that takes normalised images, as the papers' code holds it; with mean and std."""
+    """The network that takes normalised images, as in the papers' code; with mean and std."""
     network = deepcopy(model)
     mean, std = network.mean.clone()[:, None, None], network.std.clone()[:, None, None]
     network.mean.zero_()
@@ -75,7 +75,7 @@ def slope(network: nn.Module, z: Tensor, label: Tensor) -> Tensor:
 
 
 def own_start(job: SampleBatch, row: int, signature: str, eps: float) -> Tensor:
-    uniform = rng.uniform(job.ids[row : row + 1], tuple(job.inputs.shape[1:]), 0, signature)
+    uniform = rng.uniform(job.ids[row : row + 1], tuple(job.inputs.shape[1:]), seed=0, label=signature)
     return eps * (2 * uniform - 1).double()
 
 
@@ -99,7 +99,7 @@ def test_pgd_is_twenty_steps_of_three_twentieths(precise: nn.Module, digits: Dat
     for row in range(20):
         z = (job.inputs[row : row + 1] - mean) / std
         label = network(z).argmax(1)
-        current = z + own_start(job, row, attack.signature, eps)
+        current = z + own_start(job, row, attack.signature, eps=eps)
         for _ in range(20):
             current = z + (current + 0.15 * eps * slope(network, current, label).sign() - z).clamp(-eps, eps)
         torch.testing.assert_close(found.inputs[row : row + 1], current * std + mean, rtol=0, atol=1e-6)
@@ -115,9 +115,11 @@ def test_spsa_is_adam_on_the_slope_at_the_wrong_place(precise: nn.Module, digits
     for row in range(6):
         z = (job.inputs[row : row + 1] - mean) / std
         label = int(network(z).argmax(1))
-        moved, first, second = own_start(job, row, attack.signature, eps), torch.zeros(()), torch.zeros(())
+        moved, first, second = own_start(job, row, attack.signature, eps=eps), torch.zeros(()), torch.zeros(())
         for step in range(1, 4):
-            uniform = rng.uniform(job.ids[row : row + 1], (4, 1, 8, 8), 0, f"{attack.signature}/probes", step - 1)
+            uniform = rng.uniform(
+                job.ids[row : row + 1], (4, 1, 8, 8), seed=0, label=f"{attack.signature}/probes", step=step - 1
+            )
             gradient = torch.zeros_like(z)
             for direction in torch.where(uniform[0] < 0.5, -1.0, 1.0).double():
                 for sign in (1, -1):
@@ -141,7 +143,7 @@ def test_every_probe_of_spsa_lies_around_twice_the_image() -> None:
     own, *probes = inner.seen
     torch.testing.assert_close(own, z)
     assert [len(part) for part in probes] == [10, 10, 10]
-    for part in probes:  # wherever the perturbation stands by then
+    for part in probes:  # whatever the perturbation is by then
         torch.testing.assert_close((part - 2 * z).abs(), torch.full_like(part, 0.01), rtol=0, atol=1e-6)
 
 
@@ -207,12 +209,12 @@ def test_the_ball_is_in_normalised_units_and_there_is_no_box(name: str, trained:
 def test_batches_change_nothing_but_rounding(name: str, batch: int, precise: nn.Module, digits: Dataset) -> None:
     attack = parse_stressor(f"{name};eps=6/255")
     expected = attack.apply(digits_job(precise, digits, 15))
-    found = attack.apply(digits_job(precise, digits, 15, batch))
+    found = attack.apply(digits_job(precise, digits, 15, batch=batch))
     torch.testing.assert_close(found.inputs, expected.inputs, rtol=0, atol=1e-6)
 
 
 class Escaping(PublishedFgsm):
-    """A planted bug: twice as far as it may go."""
+    """Faulty attack that goes twice as far as it may."""
 
     def perturb(self, victims: Victims) -> Tensor:
         return 2 * super().perturb(victims)
@@ -225,7 +227,7 @@ def test_an_attack_that_leaves_its_ball_is_refused() -> None:
 
 
 class Brittle(Watched):
-    """Finite answers everywhere, but no finite gradient where the first value is below zero."""
+    """Finite logits everywhere, but no finite gradient where the first value is below zero."""
 
     def forward(self, images: Tensor) -> Tensor:
         first = images.flatten(1)[:, :1]

@@ -1,4 +1,4 @@
-"""A signature is the printed form of a stressor, and reads back to the same stressor."""
+"""Signatures: the printed form of a stressor reads back to an equal stressor."""
 
 from fractions import Fraction
 
@@ -26,7 +26,7 @@ def test_printed_and_read_back_is_the_same_value(eps: Fraction, step: Fraction, 
 def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
     for entry in STRESSORS:
         if entry.name == "stored":
-            continue  # it is a folder's; tests/stressors/corruptions/test_stored.py
+            continue  # needs a folder; see tests/stressors/corruptions/test_stored.py
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
         numbers = STRENGTHS[strength_axis(entry.name)]
@@ -62,10 +62,10 @@ def test_provider_signature_reads_back() -> None:
         ("pgd-linf;eps=8/0", UsageError, "not a number"),
         ("pgd-linf;eps=8/255;steps=0", UsageError, "steps"),
         ("pgd-linf;eps=8/255;steps=ten", UsageError, "steps"),
-        ("pgd-linf;eps=8/255;stesp=10", UsageError, "no number 'stesp'"),
+        ("pgd-linf;eps=8/255;stesp=10", UsageError, "no parameter 'stesp'"),
         ("pgd-linf;eps=8/255;eps=4/255", UsageError, "twice"),
         ("pgd-linf;eps", UsageError, "name=value"),
-        ("clean;eps=1", UsageError, "no number 'eps'"),
+        ("clean;eps=1", UsageError, "no parameter 'eps'"),
         ("hotflip", UsageError, "budget"),
         ("hotflip;budget=0", UsageError, "greater than or equal to 1"),
         ("hotflip;budget=1/2", UsageError, "budget"),
@@ -75,7 +75,7 @@ def test_provider_signature_reads_back() -> None:
         ("random-swap;rate=1;draws=0", UsageError, "draws"),
         ("embedding-fgsm-l2;eps=-1", UsageError, "greater than 0"),
         ("torchattacks:PDG;eps=8/255", UnknownNameError, "did you mean"),
-        ("torchattacks:PGD;epsilon=8/255", UsageError, "takes no 'epsilon'"),
+        ("torchattacks:PGD;epsilon=8/255", UsageError, "has no parameter 'epsilon'"),
         ("torchattacks:PGD;eps=-1/255", UsageError, "greater than 0"),
         ("torchattacks:PGD;eps=8/255;batch=no", UsageError, "batch"),
         ("torchattacks:PGD;eps=8/255;batch=0", UsageError, "batch"),

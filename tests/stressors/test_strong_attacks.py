@@ -1,4 +1,5 @@
-"""APGD, FAB, Square, SPSA and noise: against their papers written out, closed forms, and the library's versions."""
+"""APGD, FAB, Square, SPSA and noise compared with their papers written out, closed forms, and the libraries'
+versions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,14 +27,14 @@ Trained = Callable[[str], nn.Module]
 
 
 def job_of(model: nn.Module, images: Tensor, batch: int = 128, count: int | None = None) -> SampleBatch:
-    """A job of images labelled as the model sees them."""
+    """A batch of images with the labels that the model predicts."""
     with torch.no_grad():
         labels = model(images).argmax(1)
     return SampleBatch(model, images[:count], labels[:count], torch.arange(len(images))[:count], 0, batch)
 
 
 def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> SampleBatch:
-    """The first digits that the model gets right."""
+    """The first digits that the model classifies correctly."""
     images, labels = torch.tensor(digits.test.inputs).float() / 255, torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:count, 0]
@@ -41,12 +42,23 @@ def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> SampleBat
 
 
 def rows_of(attack: Attack, job: SampleBatch, run: int = 0) -> Batch:
-    """All samples of a job at the start of a run."""
+    """All samples of a batch at the start of a run."""
     index = torch.arange(len(job.ids))
     radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=job.inputs.dtype)
     zero = torch.zeros_like(index)
     cold = torch.zeros_like(index, dtype=torch.bool)
-    batch = Batch(index, job.ids, job.labels, job.inputs, radius, zero, zero + run, zero, job.inputs.clone(), cold)
+    batch = Batch(
+        index=index,
+        ids=job.ids,
+        labels=job.labels,
+        originals=job.inputs,
+        radius=radius,
+        rung=zero,
+        run=zero + run,
+        step=zero,
+        x=job.inputs.clone(),
+        warm=cold,
+    )
     attack.begin(batch, job.seed)
     return batch
 
@@ -69,7 +81,7 @@ def linear(classes: int = 4) -> tuple[nn.Module, Tensor]:
 
 
 def shares(steps: int) -> list[int]:
-    """W of the paper, in whole hundredths."""
+    """W of the paper, in integer hundredths."""
     p = [0, 22]
     while p[-1] <= 100:
         p.append(p[-1] + max(p[-1] - p[-2] - 3, 6))
@@ -129,7 +141,7 @@ def test_apgd_takes_the_steps_of_algorithm_1(signature: str) -> None:
         attack.move(batch, oracle)
         batch.step = batch.step + 1
         found.append(batch.x[:6])
-        if step == 3:  # the same samples again, three steps behind: rows share nothing
+        if step == 3:  # copies of the samples, three steps behind: rows are independent
             batch = batch.join(late)
     for row in range(6):
         label = job.labels[row : row + 1]
@@ -142,9 +154,9 @@ def test_apgd_takes_the_steps_of_algorithm_1(signature: str) -> None:
                 return targeted_dlr(logits, label, target)[0]
             return LOSSES[attack.loss](logits, label)[0]  # type: ignore[attr-defined]
 
-        expected = apgd_by_hand(attack, clean, starts[row : row + 1], loss)
+        expected = apgd_by_hand(attack, clean, starts[row : row + 1], loss=loss)
         for step in range(attack.iterations - 4):
-            # An iterate that is left for the best one at a checkpoint is replaced in the written-out loop.
+            # The written-out loop replaces an iterate that is abandoned for the best one at a checkpoint.
             if step + 1 not in shares(attack.iterations):
                 torch.testing.assert_close(found[step][row], expected[step + 1][0], atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.x[6:], found[attack.iterations - 5], atol=1e-5, rtol=0)
@@ -170,9 +182,9 @@ def test_checkpoints_are_those_of_the_paper() -> None:
     ],
 )
 def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, digits: Dataset) -> None:
-    """On average no more than one sample of 120 above the library's, beyond what the seeds of both explain.
+    """On average at most one sample of 120 above the library's, beyond the effect of the seeds.
 
-    From seed to seed either one moves by two or three samples: one seed each would compare the seeds.
+    Both vary by two or three samples from seed to seed: with one seed each, the test would compare the seeds.
     """
     job, seeds = digits_job(trained("vit"), digits), range(4)
     held = np.array([(~parse_stressor(ours).apply(replace(job, seed=seed)).broken).sum() for seed in seeds])
@@ -191,7 +203,7 @@ def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, dig
 )
 def test_square_is_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, digits: Dataset) -> None:
     job = digits_job(trained("vit"), digits, 80)
-    # The library moves one square for a whole batch: its outcome swings by ten samples from seed to seed.
+    # The library moves one square for a whole batch: its result varies by ten samples from seed to seed.
     held = [int((~parse_stressor(ours).apply(replace(job, seed=seed)).broken).sum()) for seed in range(2)]
     libraries = [parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(job) for seed in range(2)]
     library = [int((~stressed.broken).sum()) for stressed in libraries]
@@ -223,7 +235,7 @@ def test_fab_finds_the_distance_to_the_planes_of_a_linear_model(name: str, order
             attack.move(batch, oracle)
             batch.step = batch.step + 1
         nearest = torch.minimum(nearest, batch.memory["distance"])
-        assert not oracle.broken.any()  # what it saw outside its ball is no error
+        assert not oracle.broken.any()  # misclassified images outside the ball are no errors
     torch.testing.assert_close(nearest, distance, atol=1e-3, rtol=0)
 
 
@@ -234,7 +246,7 @@ def test_projection_onto_a_plane_in_the_box_is_the_nearest_point(name: str) -> N
     generator = torch.Generator().manual_seed(0)
     images, normal = torch.rand(12, 1, 2, 3, generator=generator), torch.randn(12, 1, 2, 3, generator=generator)
     height = torch.randn(12, generator=generator)
-    found = onto_plane(images, normal, height, attack.speed(normal.abs()))
+    found = onto_plane(images, normal, height, speed=attack.speed(normal.abs()))
     assert found.min() >= 0
     assert found.max() <= 1
     reachable = 0
@@ -289,7 +301,7 @@ def test_squares_shrink_by_the_schedule() -> None:
 
 
 class Recorder(nn.Module):
-    """Never wrong; keeps what it was asked, and likes bright corners."""
+    """Model that is never wrong; records its queries, and prefers bright corners."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -372,7 +384,7 @@ def test_noise_is_a_loop_over_draws(trained: Trained, digits: Dataset) -> None:
     stressed = attack.apply(job)
     wrong = torch.zeros(120, dtype=torch.bool)
     for draw in range(4):
-        noise = attack.norm.inside(job.ids, (1, 8, 8), 0, attack.stream, draw)
+        noise = attack.norm.inside(job.ids, (1, 8, 8), seed=0, label=attack.stream, step=draw)
         with torch.no_grad():
             wrong |= job.model((job.inputs + 48 / 255 * noise).clamp(0, 1)).argmax(1) != job.labels
     assert 0 < int(wrong.sum()) < 120
@@ -409,7 +421,7 @@ def test_a_ladder_is_climbed_in_one_search(signature: str, trained: Trained, dig
 
 
 class Silent(nn.Module):
-    """Logits that are not finite, away from the clean images."""
+    """Logits that are not finite, except at the clean images."""
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.eye(3)[0] + (images - 0.5).abs().flatten(1).sum(1, keepdim=True).sqrt() * torch.nan

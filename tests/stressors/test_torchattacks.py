@@ -1,4 +1,5 @@
-"""The provider against the native attacks on trained models, and the library's traps behind their fences."""
+"""The provider compared with the native attacks on trained models, and its safeguards against the library's side
+effects."""
 
 from collections.abc import Callable
 
@@ -78,7 +79,7 @@ def test_a_seed_repeats_and_another_differs(trained: Trained, digits: Dataset) -
 
 
 class Mixed(nn.Module):
-    """A model whose parts are in different modes on purpose."""
+    """A model whose modules are deliberately in different modes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Transfer: against its loop written out, a closed form, and surrogates that are blind, silent or missing."""
+"""Transfer attack compared with its written-out loop and a closed form; surrogates without gradients, without finite
+outputs, or missing."""
 
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ COUNT = 60
 
 
 def smooth(seed: int, planted: nn.Module | None = None) -> nn.Module:
-    """A small smooth model in float64; near ``planted``, so that images of one say something about the other."""
+    """A small smooth model in float64; near ``planted``, so that attacks transfer between the two."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 24), nn.Tanh(), nn.Linear(24, 5)).double()
     if planted is not None:
@@ -30,7 +31,7 @@ def smooth(seed: int, planted: nn.Module | None = None) -> nn.Module:
 def job_of(
     subject: nn.Module, surrogate: nn.Module | None, batch: int = 64, dtype: torch.dtype = torch.float64
 ) -> SampleBatch:
-    """Random images labelled as the subject sees them."""
+    """Random images with the labels that the attacked model predicts."""
     images = torch.rand(COUNT, 1, 4, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
     labels = subject(images).argmax(1)
     return SampleBatch(subject, images, labels, torch.arange(COUNT) + 7, 0, batch, surrogate=surrogate)
@@ -38,7 +39,7 @@ def job_of(
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[nn.Module, nn.Module]:
-    """Subject and surrogate."""
+    """Attacked model and surrogate."""
     subject = smooth(0)
     return subject, smooth(1, subject)
 
@@ -60,7 +61,7 @@ def test_it_is_the_loop_written_out_sample_by_sample(norm: str, pair: tuple[nn.M
     job, eps = job_of(subject, surrogate), attack.radius
     stressed = attack.apply(job)
     ball = torch.full((1, 1, 1, 1), eps, dtype=torch.float64)
-    noise = [attack.norm.inside(job.ids, (1, 4, 4), 0, attack.stream, run) for run in range(4)]
+    noise = [attack.norm.inside(job.ids, (1, 4, 4), seed=0, label=attack.stream, step=run) for run in range(4)]
     past_the_first = 0
     for row in range(COUNT):
         clean, label = job.inputs[row : row + 1], job.labels[row : row + 1]
@@ -99,7 +100,7 @@ def test_it_is_the_loop_written_out_sample_by_sample(norm: str, pair: tuple[nn.M
 
 @pytest.mark.parametrize("eps", ["1/40", "1/20", "1/10"])
 def test_from_a_linear_model_to_itself_it_finds_what_the_closed_form_says(eps: str) -> None:
-    """Of two classes, and far from the box: an error exists where the margin is below eps times |w1 - w0| in L1."""
+    """Two classes, far from the box: an error exists if the margin is below eps times |w1 - w0| in L1."""
     generator = torch.Generator().manual_seed(3)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).double().requires_grad_(False)
     model[1].weight.copy_(torch.randn(2, 16, generator=generator))
@@ -125,7 +126,7 @@ def test_to_itself_it_breaks_what_pgd_breaks(pair: tuple[nn.Module, nn.Module]) 
 
 
 class Constant(nn.Module):
-    """Knows one answer."""
+    """Model with constant output."""
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.arange(5.0).to(images).expand(len(images), 5)
@@ -179,7 +180,7 @@ def test_no_samples_are_no_trouble(pair: tuple[nn.Module, nn.Module]) -> None:
 
 
 class Counted(nn.Module):
-    """Counts the images it is asked about."""
+    """Model that counts the images of its queries."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -204,7 +205,7 @@ def test_passes_of_each_model_are_counted_apart(pair: tuple[nn.Module, nn.Module
 
 
 class Nan(nn.Module):
-    """Where the first pixel is bright its answer, or only its gradient, is NaN."""
+    """Model whose output, or only its gradient, is NaN where the first pixel is bright."""
 
     def __init__(self, inner: nn.Module, part: str) -> None:
         super().__init__()
@@ -232,7 +233,7 @@ def test_what_the_surrogate_cannot_search_on_is_never_robust(part: str, pair: tu
 
 
 def test_without_a_surrogate_it_says_so(pair: tuple[nn.Module, nn.Module]) -> None:
-    with pytest.raises(MeasurementError, match="was given none"):
+    with pytest.raises(MeasurementError, match="needs a surrogate model, and none was given"):
         attack_of("transfer-linf;eps=1/8").apply(job_of(pair[0], None))
 
 

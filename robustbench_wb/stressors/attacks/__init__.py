@@ -1,1 +1,1 @@
-"""Adversaries: the native engine, its attacks, and the torchattacks provider."""
+"""Adversarial attacks on images: the native search, its attacks, and the torchattacks provider."""

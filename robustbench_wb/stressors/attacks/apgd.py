@@ -1,4 +1,4 @@
-"""Auto-PGD: projected ascent that sets its own step length (Croce & Hein 2020, algorithm 1)."""
+"""Auto-PGD: projected gradient ascent that adapts its own step length (Croce & Hein 2020, algorithm 1)."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -17,14 +17,17 @@ from robustbench_wb.stressors.attacks.oracle import Answer, Oracle
 from robustbench_wb.stressors.attacks.targeted import Targeted
 
 ALPHA = 0.75
-"""Weight of the new step; the rest goes to the last move."""
+"""Weight of the new step in the momentum update; the rest goes to the previous move."""
 RHO = 0.75
 """Share of the steps between two checkpoints that must raise the loss."""
 
 
 @lru_cache
 def windows(steps: int) -> tuple[int, ...]:
-    """For each step 0..steps, the steps since the last checkpoint if it is one, else -1 (section 3; w_0 = 0)."""
+    """For each step 0..steps: the number of steps since the previous checkpoint at a checkpoint, else -1.
+
+    Checkpoints follow section 3 of the paper, with w_0 = 0.
+    """
     found, last, share, gap = [-1] * (steps + 1), 0, Fraction(0), Fraction(22, 100)
     while share <= 1:
         place = ceil(share * steps)
@@ -35,7 +38,7 @@ def windows(steps: int) -> tuple[int, ...]:
 
 
 def enter(attack: Attack, batch: Batch, seed: int) -> None:
-    """Place rows at their start, with nothing found yet and eta = 2 eps."""
+    """Place rows at their starting points, with an empty history and step length 2 eps."""
     batch.x = attack.start(batch, seed)
     none = torch.full_like(batch.radius, -torch.inf).flatten()
     batch.memory |= {
@@ -52,10 +55,10 @@ def enter(attack: Attack, batch: Batch, seed: int) -> None:
 
 
 def ascend(attack: Attack, batch: Batch, answer: Answer) -> None:
-    """From x^(k) to x^(k+1), given the answer at x^(k); rows may be at different k.
+    """Move every row from x^(k) to x^(k+1), given the loss and gradient at x^(k); rows may be at different k.
 
-    At a checkpoint the conditions are looked at when f(x^(k)) is known, and the step is then taken from x_max with the
-    gradient found there: a return costs no question.
+    Checkpoint conditions are tested once f(x^(k)) is known. If they hold, the step starts from x_max with the gradient
+    stored there, so that returning to x_max costs no forward pass.
     """
     memory = batch.memory
     memory["rises"] = memory["rises"] + (answer.losses > memory["last"])
@@ -74,7 +77,7 @@ def ascend(attack: Attack, batch: Batch, answer: Answer) -> None:
 
 
 def _stuck(batch: Batch, steps: int) -> Tensor:
-    """Which rows are at a checkpoint and have gained too little since the last one (conditions 1 and 2), bool (B,)."""
+    """Mask of rows at a checkpoint that gained too little since the last one (conditions 1 and 2), bool (B,)."""
     memory = batch.memory
     window = torch.tensor(windows(steps), device=batch.step.device)[batch.step]
     due = window >= 0
@@ -87,7 +90,7 @@ def _stuck(batch: Batch, steps: int) -> Tensor:
 
 
 class Apgd(Attack):
-    """Ascent of one loss from uniform random starts in the ball."""
+    """Auto-PGD on one loss, from uniform random starts in the ball."""
 
     steps: int = Field(default=100, ge=1)
     restarts: int = Field(default=1, ge=1)
@@ -96,7 +99,7 @@ class Apgd(Attack):
 
     @property
     def iterations(self) -> int:
-        """Gradient steps in one run."""
+        """Gradient steps per run."""
         return self.steps
 
     @property
@@ -105,11 +108,11 @@ class Apgd(Attack):
         return self.restarts
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """A uniform draw from the ball."""
+        """Start each row at a uniform draw from its ball."""
         enter(self, batch, seed)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """One step of algorithm 1."""
+        """Take one step of algorithm 1."""
         ascend(self, batch, oracle.gradient(batch, LOSSES[self.loss]))
 
 
@@ -128,15 +131,15 @@ class ApgdL2(Apgd):
 
 
 class ApgdTargeted(Targeted):
-    """Ascent of the targeted DLR loss, one target a run, from uniform random starts."""
+    """Auto-PGD on the targeted DLR loss, one target class per run, from uniform random starts."""
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """A uniform draw from the ball."""
+        """Start each row at a uniform draw from its ball, with no target yet."""
         super().begin(batch, seed)
         enter(self, batch, seed)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """One step of algorithm 1 toward the target."""
+        """Take one step of algorithm 1 toward the row's target class."""
         targets = self.aim(batch, oracle)
         answer = oracle.gradient(batch, lambda logits, labels: targeted_dlr(logits, labels, targets))
         ascend(self, batch, answer)

@@ -1,4 +1,4 @@
-"""What must be true of every native attack: the ball, the box, true labels, and the active-set search."""
+"""Base class of the native image attacks: ball, box, true labels and the active-set search."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from robustbench_wb.stressors.attacks.search import search
 from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch, Stressor
 
 TOLERANCE = 1e-6
-"""By how much float32 rounding may carry an image over the edge of its ball or box."""
+"""Distance by which float32 rounding may carry an image over the edge of its ball or box; unit: full pixel range."""
 
 
-def refuse_outside(name: str, clean: Tensor, stressed: Tensor, norm: Norm | None, radius: float) -> None:
-    """Check every image against the box [0, 1] and, when the norm is known, against its ball.
+def refuse_outside(name: str, clean: Tensor, stressed: Tensor, *, norm: Norm | None, radius: float) -> None:
+    """Check that images (B, C, H, W) are finite, inside the box [0, 1] and, if a norm is given, inside their balls.
 
     Raises:
-        MeasurementError: an image is outside, or not finite.
+        MeasurementError: an image is outside, or not finite; ``name`` is the attack that the message blames.
     """
     if not bool(torch.isfinite(stressed).all()):
         raise MeasurementError(f"{name} produced pixels that are not finite")
@@ -39,7 +39,7 @@ def refuse_outside(name: str, clean: Tensor, stressed: Tensor, norm: Norm | None
 
 
 class Bounded(Stressor):
-    """A stressor inside a ball of radius eps around each image, in pixel space [0, 1], that looks for errors."""
+    """Base of stressors that look for errors inside a ball of radius eps around each image, in pixel space [0, 1]."""
 
     axis: ClassVar[str | None] = "eps"
     norm: ClassVar[Norm]
@@ -49,48 +49,53 @@ class Bounded(Stressor):
 
     @property
     def threat(self) -> tuple[str, str]:
-        """The ball."""
+        """Norm and radius of the ball: attacks with equal balls are comparable."""
         return (self.norm.name, self.strength)
 
     @property
     def radius(self) -> float:
-        """The radius as a float."""
+        """Radius as a float."""
         return float(self.eps)
 
     def adversarial(self) -> bool:
-        """Always: it looks for errors."""
+        """Return True: every stressor of this class looks for errors."""
         return True
 
     def check(self, clean: Tensor, stressed: Tensor) -> None:
-        """Refuse images outside ball or box."""
-        refuse_outside(self.signature, clean, stressed, self.norm, self.radius)
+        """Reject images outside the ball or the box.
+
+        Raises:
+            MeasurementError: an image is outside, or not finite.
+        """
+        refuse_outside(self.signature, clean, stressed, norm=self.norm, radius=self.radius)
 
 
 class Attack(Bounded):
-    """One walk inside the ball.
+    """Base of iterative attacks inside the ball.
 
-    A new attack states its norm and writes ``begin`` and ``move``; projection to ball and box, dropping of broken
-    samples, refilling of the batch, restarts, ladders of radii and cost counting are done here and in the search.
+    A new attack states its norm and implements ``begin`` and ``move``. This class and the search provide projection to
+    ball and box, early stopping of broken samples, refilling of the batch, restarts, ladders of radii and cost counts.
     """
 
     kind: ClassVar[Kind | None] = "white-box"
     sweeps: ClassVar[bool] = True
     judged: ClassVar[bool] = False
-    """Whether a move judges where it arrives. If not, the search looks at the last iterate of a run."""
+    """Whether ``move`` classifies the iterate that it arrives at. If not, the search classifies the last iterate of
+    each run."""
 
     @property
     def iterations(self) -> int:
-        """Steps in one run."""
+        """Steps per run."""
         return 1
 
     @property
     def runs(self) -> int:
-        """Runs per sample, each from its own start."""
+        """Runs per sample, each from its own starting point."""
         return 1
 
     @property
     def step_passes(self) -> tuple[int, int]:
-        """Forward passes and input gradients of one step."""
+        """Forward passes and input gradients per step."""
         return 1, 1
 
     @property
@@ -102,42 +107,46 @@ class Attack(Bounded):
 
     @property
     def stream(self) -> str:
-        """The label of the attack's noise: its signature without the radius, so that a ladder shares its starts."""
+        """Label of the attack's random stream: its signature without the radius, so that a ladder shares its starts."""
         return ";".join(part for part in self.signature.split(";") if not part.startswith("eps="))
 
     @abstractmethod
     def begin(self, batch: Batch, seed: int) -> None:
-        """Place new rows, all of one run, at their start (``batch.x``), and fill ``batch.memory``.
+        """Place new rows, all of one run, at their starting points (``batch.x``) and fill ``batch.memory``.
 
-        They stand at the image or, where ``batch.warm``, at what another radius has left: :meth:`start` stays there.
+        Rows arrive at the clean image or, where ``batch.warm`` is true, at the result of a trial at another radius;
+        :meth:`start` leaves warm rows there.
         """
 
     @abstractmethod
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """Ask the oracle about the rows and move them (``batch.x``), each by its own step of its own run."""
+        """Query the model at the rows and move them (``batch.x``), each by one step of its own run."""
 
     def project(self, batch: Batch, candidate: Tensor) -> Tensor:
-        """Bring candidates (B, C, H, W) into the balls around the originals, then into the box."""
+        """Project candidates (B, C, H, W) onto the balls around the clean images, then clamp them to the box."""
         return (batch.originals + self.norm.project(candidate - batch.originals, batch.radius)).clamp(0.0, 1.0)
 
     def start(self, batch: Batch, seed: int) -> Tensor:
-        """Where a warm row stands; else a uniform draw from the ball, brought into the box, another for each run."""
-        noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), seed, self.stream, batch.run)
+        """Starting points (B, C, H, W): the current place of warm rows, else a uniform draw from the ball for each run.
+
+        Draws are clamped to the box.
+        """
+        noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), seed=seed, label=self.stream, step=batch.run)
         drawn = self.project(batch, batch.originals + batch.radius * noise)
         return torch.where(batch.warm.view(-1, 1, 1, 1), batch.x, drawn)
 
     def contains(self, batch: Batch, images: Tensor) -> Tensor:
-        """Which images (B, C, H, W) lie in the balls around the originals, bool (B,)."""
+        """Mask of images (B, C, H, W) that lie in the balls around the clean images, bool (B,)."""
         return self.norm.distance(images - batch.originals) <= batch.radius.flatten() + TOLERANCE
 
     def ticket(self, batch: Batch) -> Tensor:
-        """A number for each step of each run, int64 (B,): the noise of one is not that of another."""
+        """A different number for each step of each run, int64 (B,), so that no two steps share their random draws."""
         return batch.run * self.iterations + batch.step
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Search for an error on every sample of the job."""
+        """Search for an adversarial example of every sample in the batch."""
         return search(self, job, [self.radius])[0]
 
     def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
-        """Search at every radius of a ladder at once, by bisection."""
+        """Search at every radius of an ascending ladder at once, by bisection over the radii."""
         return search(self, job, [rung.radius for rung in rungs])

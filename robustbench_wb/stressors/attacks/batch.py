@@ -1,59 +1,70 @@
-"""The samples that an attack works on at one time: rows of tensors, each at its own step of its own run."""
+"""Samples that an attack works on at one time: rows of tensors, each at its own step of its own run."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Batch:
-    """One row per sample. Nothing in a row may depend on the other rows."""
+    """The rows that an attack is working on, one per sample. No row depends on the other rows."""
 
     index: Tensor
-    """int64 (B,), position in the job."""
+    """int64 (B,), position in the batch of samples that is attacked."""
     ids: Tensor
     """int64 (B,), sample ids."""
     labels: Tensor
     """int64 (B,), the true labels."""
     originals: Tensor
-    """(B, C, H, W) in [0, 1], the clean images."""
+    """float32 (B, C, H, W) in [0, 1], the clean images."""
     radius: Tensor
-    """(B, 1, 1, 1), radius of the ball of each row."""
+    """float32 (B, 1, 1, 1), radius of each row's ball."""
     rung: Tensor
-    """int64 (B,), which strength of the ladder the radius is."""
+    """int64 (B,), position of the radius in the ladder of strengths."""
     run: Tensor
     """int64 (B,), number of the run, from 0."""
     step: Tensor
     """int64 (B,), steps taken in this run."""
     x: Tensor
-    """(B, C, H, W), the iterates."""
+    """float32 (B, C, H, W), the current iterates."""
     warm: Tensor
-    """bool (B,), whether ``x`` was placed, before the attack began, where a trial at another radius had come."""
+    """bool (B,), whether ``x`` starts from the result of a trial at another radius."""
     memory: dict[str, Tensor] = field(default_factory=dict)
-    """What an attack remembers of each row; first dimension B."""
+    """State that an attack keeps for each row; first dimension B."""
 
     def __len__(self) -> int:
         return len(self.index)
 
     def keep(self, mask: Tensor) -> Self:
-        """The rows where the mask is true."""
-        tensors = {name: getattr(self, name)[mask] for name in _TENSORS}
-        return type(self)(**tensors, memory={name: kept[mask] for name, kept in self.memory.items()})
+        """Rows where the mask, bool (B,), is true."""
+        return self._merged(self, lambda own, _: own[mask])
 
     def join(self, other: Self) -> Self:
-        """These rows, then the other's."""
+        """Rows of this batch followed by those of the other."""
         if not len(other) or not len(self):
             return self if len(self) else other
-        tensors = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS}
-        memory = {name: torch.cat([kept, other.memory[name]]) for name, kept in self.memory.items()}
-        return type(self)(**tensors, memory=memory)
+        return self._merged(other, lambda own, others: torch.cat([own, others]))
+
+    def _merged(self, other: Self, merge: Callable[[Tensor, Tensor], Tensor]) -> Self:
+        """Batch whose tensors are made from those of this batch and of the other, one by one."""
+        return type(self)(
+            index=merge(self.index, other.index),
+            ids=merge(self.ids, other.ids),
+            labels=merge(self.labels, other.labels),
+            originals=merge(self.originals, other.originals),
+            radius=merge(self.radius, other.radius),
+            rung=merge(self.rung, other.rung),
+            run=merge(self.run, other.run),
+            step=merge(self.step, other.step),
+            x=merge(self.x, other.x),
+            warm=merge(self.warm, other.warm),
+            memory={name: merge(kept, other.memory[name]) for name, kept in self.memory.items()},
+        )
 
     def put(self, rows: Tensor, name: str, value: Tensor) -> None:
-        """Write ``value`` (B, ...) into a memory where the mask (B,) is true."""
+        """Write ``value`` (B, ...) into the named state where the mask, bool (B,), is true."""
         kept = self.memory[name]
         self.memory[name] = torch.where(rows.view(-1, *[1] * (kept.ndim - 1)), value, kept)
-
-
-_TENSORS = tuple(entry.name for entry in fields(Batch) if entry.name != "memory")

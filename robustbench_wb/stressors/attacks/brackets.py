@@ -1,4 +1,4 @@
-"""Which radius of a ladder a sample is tried at next."""
+"""Bisection over the radii of a ladder: the radius at which each sample is tried next."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -6,29 +6,33 @@ from math import inf
 
 
 class Brackets:
-    """What is known of each sample: held below ``low``, broken from ``high`` on; between them it is open.
+    """Range of radii that is still open for each sample: robust below ``low``, broken from ``high`` on.
 
-    To hold costs all steps and to break a few, so the cheapest proof is one trial at the largest radius that holds and
-    one at the next. Where it lies is read off a straight line through the margin loss at the image and where the last
-    trial came nearest to an error: it crosses zero at the ``reach`` of the sample.
+    A trial that holds costs all steps, one that breaks only a few. The cheapest proof is therefore one trial at the
+    largest radius that holds and one at the next. Their position is estimated by a straight line through the margin
+    loss at the clean image and the largest margin loss of the last trial: the line crosses zero at the sample's
+    ``reach``.
     """
 
     def __init__(self, radii: Sequence[float], samples: int) -> None:
         self.radii = list(radii)
         self.low, self.high = [0] * samples, [len(radii)] * samples
         self.tried: dict[int, int] = {}
-        """The rung of the last trial of each sample that had one."""
+        """Rung of the last trial of each sample that had one."""
         self.clean: dict[int, float] = {}
-        """The margin loss at the image of each sample that was looked at."""
+        """Margin loss at the clean image of each sample that was measured there."""
         self.reach: dict[int, float] = {}
-        """The radius at which each of these is expected to break."""
+        """Expected radius at which each sample in ``clean`` breaks."""
 
     def look(self, index: int, clean: float, slope: float) -> None:
-        """Take in the margin loss at the image and by how much it rises per unit of radius."""
+        """Record the margin loss at the clean image and its slope per unit of radius."""
         self.clean[index], self.reach[index] = clean, -clean / slope if slope > 0 else inf
 
     def next(self, index: int) -> int | None:
-        """The rung to try now, the middle of the bracket if nothing is expected; None when the sample is answered."""
+        """Rung to try next, or None when all rungs of the sample are decided.
+
+        Without an expected radius, this is the middle of the open range.
+        """
         low, high = self.low[index], self.high[index]
         if low >= high:
             return None
@@ -36,8 +40,8 @@ class Brackets:
             return (low + high) // 2
         return min(max(bisect_left(self.radii, self.reach[index]) - 1, low), high - 1)
 
-    def learn(self, index: int, rung: int, broken: bool, height: float) -> None:
-        """Take in how all runs at a rung ended, and the largest margin loss there."""
+    def learn(self, index: int, rung: int, *, broken: bool, height: float) -> None:
+        """Record the outcome of all runs at a rung; ``height`` is the largest margin loss reached there."""
         self.tried[index] = rung
         if broken:
             self.high[index] = rung

@@ -1,4 +1,5 @@
-"""Ensembles: attacks in a row, cheap before expensive, each on the samples that the earlier ones left."""
+"""Ensembles: several attacks in sequence, cheap before expensive, each on the samples that earlier ones did not
+break."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,19 +15,19 @@ from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stres
 
 
 class Ensemble(Bounded):
-    """The worst case over its members, sample by sample.
+    """Worst case over the member attacks, sample by sample.
 
-    Its evidence holds how many samples each member was given (``NAME/samples``) and broke (``NAME/broken``), besides
-    the members' own counts added up.
+    The evidence holds the number of samples that each member was given (``NAME/samples``) and broke (``NAME/broken``),
+    and the sums of the members' own counts.
     """
 
     kind = "ensemble"
     members: ClassVar[tuple[str, ...]]
-    """Signatures without norm and radius, like ``pgd;loss=margin``, in the order of their cost."""
+    """Signatures without norm and radius, like ``pgd;loss=margin``, in order of cost."""
 
     @property
     def attacks(self) -> tuple[Stressor, ...]:
-        """The members at the ensemble's radius."""
+        """Member attacks at the radius of the ensemble."""
         names = (member.partition(";") for member in self.members)
         return tuple(
             parse_stressor(f"{name}-{self.norm.name};eps={self.eps}{more}{rest}") for name, more, rest in names
@@ -34,7 +35,7 @@ class Ensemble(Bounded):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """Those of all members."""
+        """Forward passes and input gradients of all members together."""
         spent = [attack.passes or (0, 0) for attack in self.attacks]
         return sum(forwards for forwards, _ in spent), sum(backwards for _, backwards in spent)
 
@@ -43,7 +44,7 @@ class Ensemble(Bounded):
         return "+".join(dict.fromkeys([super().code(), *(attack.code() for attack in self.attacks)]))
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Run one member after the other on the samples that still hold."""
+        """Run the members in order, each on the samples that are still correct."""
         count = len(job.ids)
         found = job.inputs.clone()
         broken, failed = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -64,11 +65,12 @@ class Ensemble(Bounded):
             failed[left] = stressed.failed if stressed.failed is not None else False
             job.advance(int((broken | failed)[left].sum()))
         job.advance(int((~broken & ~failed).sum()))
-        return PerturbedBatch(found, forwards, backwards, broken, failed, evidence=dict(evidence))
+        return PerturbedBatch(found, forwards, backwards, broken=broken, failed=failed, evidence=dict(evidence))
 
 
 class Quick(Ensemble):
-    """Minutes on a CPU: one step, both losses of PGD, targeted APGD, and a capped black box last."""
+    """Ensemble for a CPU (minutes): one-step attack, PGD with both losses, targeted APGD, and a short black-box
+    attack."""
 
     members = (
         "fgsm",

@@ -1,6 +1,6 @@
-"""FAB: the nearest point of the decision boundary (Croce & Hein 2020, "fast adaptive boundary", algorithm 1), targeted.
+"""Targeted FAB: nearest point on the decision boundary (Croce & Hein 2020, "fast adaptive boundary", algorithm 1).
 
-A minimum-norm attack: it does not know its ball, and walks outside of it. Only what lies inside is an error.
+FAB is a minimum-norm attack: it does not know the ball and may leave it. Only points inside the ball count as errors.
 """
 
 from abc import abstractmethod
@@ -15,20 +15,22 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.attacks.targeted import Targeted
 
 ALPHA_MAX = 0.1
-"""Largest pull toward the clean image."""
+"""Largest weight of the step that starts from the clean image."""
 ETA = 1.05
 """Overshoot past the linearised boundary."""
 BETA = 0.9
-"""Where the next step starts once a point is misclassified: at this share of the way to it from the clean image."""
+"""Backward step after a misclassified point: the next step starts at this share of its distance from the clean
+image."""
 
 
-def onto_plane(images: Tensor, normal: Tensor, height: Tensor, speed: Tensor) -> Tensor:
-    """The nearest points of the box [0, 1] with <normal, z - images> + height = 0.
+def onto_plane(images: Tensor, normal: Tensor, height: Tensor, *, speed: Tensor) -> Tensor:
+    """Project images onto the plane <normal, z - images> + height = 0 within the box [0, 1].
 
-    Images, normal and speed are (B, C, H, W), height is (B,). All values leave their place at once, each by ``speed`` a
-    unit of time, and stop at the box: speed 1 gives the nearest point in Linf, |normal| that in L2 (where it is
-    clip(x - t sign(height) normal) for one t). The height falls piecewise linearly, so that one sort of the times at
-    which values stop gives t. Where no point of the box is on the plane, the result is the nearest to it.
+    Images, normal and speed are (B, C, H, W), height is (B,). All values start to move at once, each by ``speed`` per
+    unit of time, and stop at the box. Speed 1 gives the nearest point in Linf; speed |normal| gives the nearest point
+    in L2, which is clip(x - t sign(height) normal) for one t. The height falls piecewise linearly, so one sort of the
+    times at which values stop yields t. If no point of the box lies on the plane, the result is the box point nearest
+    to it.
     """
     size, wanted = normal.abs().flatten(1), height.abs()[:, None]
     direction = -height.sign().view(-1, 1, 1, 1) * normal.sign()
@@ -46,19 +48,19 @@ def onto_plane(images: Tensor, normal: Tensor, height: Tensor, speed: Tensor) ->
 
 
 class Fab(Targeted):
-    """Projection onto the linearised boundary between true class and target, pulled toward the clean image.
+    """Projection onto the linearised boundary between true and target class, pulled toward the clean image.
 
-    The first runs start at the clean image; those of later restarts at a random point within half the radius.
+    Runs of the first restart start at the clean image, later ones at a random point within half the radius.
     """
 
     judged: ClassVar[bool] = True
 
     @abstractmethod
     def speed(self, size: Tensor) -> Tensor:
-        """How fast each value moves in the shortest way to a plane whose normal has entries of this size."""
+        """Speed of each value on the shortest way to a plane whose normal has absolute entries ``size``, same shape."""
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """No point of the other side is known yet."""
+        """Start rows with no misclassified point yet."""
         super().begin(batch, seed)
         later = (batch.run >= self.targets).view(-1, 1, 1, 1)
         batch.x = torch.where(later, (batch.originals + self.start(batch, seed)) / 2, batch.originals)
@@ -67,11 +69,11 @@ class Fab(Targeted):
 
     @property
     def step_passes(self) -> tuple[int, int]:
-        """A gradient where it stands, and a look at where it arrives."""
+        """Two forward passes and one gradient: the gradient at the iterate and the prediction at the next one."""
         return 2, 1
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """One step: a gradient, and a look at where it leads."""
+        """Take one step: a gradient, then the prediction at the point that it leads to."""
         targets = self.aim(batch, oracle)[:, None]
 
         def lead(logits: Tensor, labels: Tensor) -> Tensor:
@@ -84,20 +86,20 @@ class Fab(Targeted):
         self._shrink(batch, oracle)
 
     def _approach(self, batch: Batch, normal: Tensor, height: Tensor) -> Tensor:
-        """Steps from iterate and original past the plane, mixed by how far each is from it."""
+        """Mix steps past the plane from the iterate and from the clean image, weighted by their distances to it."""
         scale = normal.abs().flatten(1).amax(1).clamp(min=1e-38)
         normal, height = normal / scale.view(-1, 1, 1, 1), height / scale
         speed = self.speed(normal.abs())
         clean = batch.originals
         above = height + (normal * (clean - batch.x)).flatten(1).sum(1)
-        step = onto_plane(batch.x, normal, height, speed) - batch.x
-        origin = onto_plane(clean, normal, above, speed) - clean
+        step = onto_plane(batch.x, normal, height, speed=speed) - batch.x
+        origin = onto_plane(clean, normal, above, speed=speed) - clean
         near, far = self.norm.distance(step), self.norm.distance(origin)
         alpha = (near / (near + far).clamp(min=1e-12)).clamp(max=ALPHA_MAX).view(-1, 1, 1, 1)
         return ((1 - alpha) * (batch.x + ETA * step) + alpha * (clean + ETA * origin)).clamp(0.0, 1.0)
 
     def _retreat(self, batch: Batch, wrong: Tensor) -> None:
-        """Remember the nearest point of the other side, and step back from it toward the clean image."""
+        """Remember the nearest misclassified point, and step back from it toward the clean image."""
         distance = self.norm.distance(batch.x - batch.originals)
         nearer = wrong & (distance < batch.memory["distance"])
         batch.put(nearer, "nearest", batch.x)
@@ -106,7 +108,8 @@ class Fab(Targeted):
         batch.x = torch.where(wrong.view(-1, 1, 1, 1), back, batch.x)
 
     def _shrink(self, batch: Batch, oracle: Oracle) -> None:
-        """At the end, look once where the line from the nearest point to the clean image enters the ball."""
+        """At the end of a run, classify the point where the line from the nearest error to the clean image enters the
+        ball."""
         last = (batch.step == self.iterations - 1) & batch.memory["distance"].isfinite()
         if bool(last.any()):
             rows = batch.keep(last)
@@ -115,22 +118,22 @@ class Fab(Targeted):
 
 
 class FabLinf(Fab):
-    """The smallest largest change."""
+    """FAB for the smallest change of the largest pixel difference."""
 
     name: ClassVar[str] = "fab-linf"
     norm: ClassVar[Norm] = LINF
 
     def speed(self, size: Tensor) -> Tensor:
-        """All alike."""
+        """Equal speed for all values."""
         return torch.ones_like(size)
 
 
 class FabL2(Fab):
-    """The smallest Euclidean change."""
+    """FAB for the smallest Euclidean change."""
 
     name: ClassVar[str] = "fab-l2"
     norm: ClassVar[Norm] = L2_NORM
 
     def speed(self, size: Tensor) -> Tensor:
-        """In proportion to the normal."""
+        """Speed in proportion to the normal."""
         return size

@@ -1,6 +1,6 @@
-"""What an attack raises: losses of logits (B, K) and labels (B,), one number per sample, never averaged.
+"""Losses that attacks maximise: functions of logits (B, K) and labels (B,), one number per sample, never averaged.
 
-All are positive or rise as the sample nears an error; ``margin`` and the DLR losses are above 0 exactly when it is one.
+Every loss rises as a sample approaches an error. ``margin`` and the DLR losses are positive exactly for errors.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log softmax(z)_y. Its gradient underflows where logits are large: a scaled model looks robust to it."""
+    """-log softmax(z)_y. The gradient underflows for large logits: a model with scaled logits looks robust to it."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
@@ -43,7 +43,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 def _spread(logits: Tensor, ranks: tuple[int, ...]) -> Tensor:
-    """The largest logit minus the mean of those of the given ranks (1 is the largest)."""
+    """Largest logit minus the mean of the logits at the given ranks (1 is the largest), (B,)."""
     ordered = logits.sort(dim=1, descending=True).values
     low = torch.stack([ordered[:, rank - 1] for rank in ranks]).mean(0)
     return ordered[:, 0] - low + 1e-12

@@ -1,4 +1,4 @@
-"""Blind draws from the ball: what is broken without looking. An attack that finds less than this is at fault."""
+"""Uniform random noise in the ball: a control. An attack that breaks fewer samples than this is faulty."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 
 
 class Noise(Attack):
-    """Independent uniform draws from the ball, brought into the box; a sample is broken when any of them is wrong."""
+    """Independent uniform draws from the ball, clamped to the box; a sample is broken if any draw is misclassified."""
 
     kind = "control"
     judged: ClassVar[bool] = True
@@ -21,34 +21,35 @@ class Noise(Attack):
 
     @property
     def step_passes(self) -> tuple[int, int]:
-        """No gradient."""
+        """One forward pass and no gradient."""
         return 1, 0
 
     @property
     def iterations(self) -> int:
-        """One draw a step."""
+        """Draws per run: each step is one draw."""
         return self.draws
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """At the image."""
+        """Start at the clean image."""
         batch.x = batch.originals
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """The next draw."""
-        noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), oracle.job.seed, self.stream, batch.step)
+        """Classify the next draw."""
+        shape, seed = tuple(batch.x.shape[1:]), oracle.job.seed
+        noise = self.norm.inside(batch.ids, shape, seed=seed, label=self.stream, step=batch.step)
         batch.x = self.project(batch, batch.originals + batch.radius * noise)
         oracle.logits(batch)
 
 
 class NoiseLinf(Noise):
-    """Every pixel value moved by its own uniform amount."""
+    """Uniform noise on every pixel value."""
 
     name: ClassVar[str] = "noise-linf"
     norm: ClassVar[Norm] = LINF
 
 
 class NoiseL2(Noise):
-    """A uniform draw from the Euclidean ball."""
+    """Uniform draws from the Euclidean ball."""
 
     name: ClassVar[str] = "noise-l2"
     norm: ClassVar[Norm] = L2_NORM

@@ -1,4 +1,4 @@
-"""The only way from an attack to the model: every question is counted, and every answer is looked at for an error."""
+"""Access of an attack to the model: every query is counted, and every output is checked for a misclassification."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,28 +12,28 @@ from robustbench_wb.stressors.attacks.losses import Loss, margin
 from robustbench_wb.stressors.stressor import SampleBatch
 
 TINY = 1e-12
-"""A gradient whose largest entry is smaller than this is called tiny: float32 steps along it are rounding noise."""
+"""Threshold on the largest entry of a gradient. Float32 steps along smaller gradients are rounding noise."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says at the iterates of a batch."""
+    """Logits, losses and input gradients of a model at a batch of images."""
 
     logits: Tensor
     """float32 (B, K)."""
     losses: Tensor
     """float32 (B,)."""
     gradient: Tensor
-    """(B, C, H, W): of each sample's own loss in its image."""
+    """float32 (B, C, H, W), gradient of each sample's own loss with respect to its image."""
 
 
 def value_and_gradient(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor], draws: int = 1) -> Answer:
-    """The answer for images (B, C, H, W); ``loss`` takes logits (B, K) to (B,).
+    """Logits, losses and input gradients at images (B, C, H, W); ``loss`` maps logits (B, K) to (B,).
 
-    Losses are summed over the batch, never averaged: a sample's gradient does not depend on who shares its batch. Only
-    the input gradient is computed. A model that is constant in its input has gradient zero. For a random model, logits
-    are means over ``draws`` passes and the gradient is that of the mean (Athalye et al. 2018, expectation over
-    transformation).
+    Losses are summed over the batch, never averaged: the gradient of a sample does not depend on the rest of its batch.
+    Only the input gradient is computed. A model that is constant in its input has gradient zero. For a random model,
+    logits are means over ``draws`` forward passes and the gradient is the mean gradient (Athalye et al. 2018,
+    expectation over transformation).
     """
     answers = [_ask(model, images, loss) for _ in range(draws)]
     if draws == 1:
@@ -57,50 +57,51 @@ def _ask(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> 
 
 
 class Oracle:
-    """Answers for one search, and what the search knows of each sample of the job at each rung of the ladder.
+    """Model access of one search, and the state of each sample of the batch at each rung of the ladder.
 
-    A row of a batch that is judged broken, or that cannot be searched on, is ``over``: the search takes it out.
+    A row that is broken, or whose outputs are not finite, is ``over``: the search removes it.
     """
 
     def __init__(self, job: SampleBatch, rungs: int) -> None:
         self.job = job
         count, device = len(job.ids), job.inputs.device
         self.found = job.inputs.expand(rungs, *job.inputs.shape).clone()
-        """(R, N, C, H, W): the first error, or the strongest iterate of the samples that held."""
+        """(R, N, C, H, W): the first error, or the image of highest margin loss where the sample held."""
         self.best = torch.full((rungs, count), -torch.inf, device=device)
-        """(R, N): the margin loss at ``found``."""
+        """(R, N): margin loss at ``found``."""
         self.broken = torch.zeros((rungs, count), dtype=torch.bool, device=device)
         self.failed = torch.zeros_like(self.broken)
-        """Logits or gradient were not finite."""
+        """bool (R, N): logits or gradient were not finite."""
         self.forwards = torch.zeros((rungs, count), dtype=torch.int32, device=device)
         self.backwards = torch.zeros_like(self.forwards)
         self.zero = torch.zeros(count, dtype=torch.bool, device=device)
-        """Some input gradient was exactly zero in all entries."""
+        """bool (N,): some input gradient was exactly zero in all entries."""
         self.tiny = torch.zeros_like(self.zero)
-        """Some input gradient was not zero, and tiny."""
+        """bool (N,): some input gradient was not zero, but smaller than :data:`TINY` in all entries."""
         self.spent = torch.zeros_like(self.broken)
-        """All runs at this rung came to their end."""
+        """bool (R, N): all runs at this rung came to their end."""
         self.notes: list[Counter[str]] = [Counter() for _ in range(rungs)]
-        """What an attack counts besides, at each rung."""
+        """Further counts by attacks, one counter per rung."""
 
     def over(self, batch: Batch) -> Tensor:
-        """Which rows have nothing left to be asked, bool (B,)."""
+        """Mask of rows that need no further query: broken or failed, bool (B,)."""
         return self.broken[batch.rung, batch.index] | self.failed[batch.rung, batch.index]
 
     def gradient(
         self, batch: Batch, loss: Loss | None = None, where: Tensor | None = None, inside: Tensor | None = None
     ) -> Answer:
-        """The model's answer at the iterates, or at the images ``where``. None: the margin loss.
+        """Query logits and input gradient at the iterates, or at the images ``where``. Default loss: the margin.
 
-        An attack that asks outside the ball says which rows are ``inside``, bool (B,): only these can be errors.
+        An attack that leaves the ball passes ``inside``, bool (B,): only rows inside the ball can be errors.
         """
         images = batch.x if where is None else where
         chosen = margin if loss is None else loss
-        answer = value_and_gradient(self.job.model, images, lambda logits: chosen(logits, batch.labels), self.job.draws)
-        self._count(batch, self.forwards, self.job.draws)
-        self._count(batch, self.backwards, self.job.draws)
+        draws = self.job.draws
+        answer = value_and_gradient(self.job.model, images, lambda logits: chosen(logits, batch.labels), draws=draws)
+        self._count(batch, self.forwards, draws)
+        self._count(batch, self.backwards, draws)
         usable = torch.isfinite(answer.gradient).flatten(1).all(1)
-        self.judge(batch, images, answer.logits, usable, inside)
+        self.judge(batch, images, answer.logits, usable=usable, inside=inside)
         largest = answer.gradient.abs().flatten(1).amax(1)
         self.zero[batch.index] |= largest == 0
         self.tiny[batch.index] |= (largest > 0) & (largest < TINY)
@@ -108,19 +109,22 @@ class Oracle:
 
     @torch.no_grad()
     def logits(self, batch: Batch, where: Tensor | None = None, inside: Tensor | None = None) -> Tensor:
-        """The model's logits (B, K) at the iterates, or at the images ``where``, without gradients.
+        """Query logits (B, K) at the iterates, or at the images ``where``, without gradients.
 
-        ``inside`` is that of ``gradient``.
+        An attack that leaves the ball passes ``inside``, bool (B,): only rows inside the ball can be errors.
         """
         images = batch.x if where is None else where
         logits = self._forward(images)
         self._count(batch, self.forwards, self.job.draws)
-        self.judge(batch, images, logits, torch.ones_like(batch.index, dtype=torch.bool), inside)
+        self.judge(batch, images, logits, usable=torch.ones_like(batch.index, dtype=torch.bool), inside=inside)
         return logits
 
     @torch.no_grad()
     def explore(self, batch: Batch, images: Tensor) -> Tensor:
-        """The margin loss (S, B) at S images (S, B, C, H, W) for every row, in one pass of S * B; none is an error."""
+        """Margin loss (S, B) at S images (S, B, C, H, W) per row, in one forward pass of S * B images.
+
+        These images may lie outside the ball, so none of them counts as an error.
+        """
         logits = self._forward(images.flatten(0, 1))
         self._count(batch, self.forwards, len(images) * self.job.draws)
         finite = torch.isfinite(logits).all(1).view(len(images), -1).all(0)
@@ -131,9 +135,9 @@ class Oracle:
         return torch.stack([self.job.model(images).float() for _ in range(self.job.draws)]).mean(0)
 
     def judge(self, batch: Batch, images: Tensor, logits: Tensor, usable: Tensor, inside: Tensor | None = None) -> None:
-        """Keep what is an error, or is the strongest image of its sample so far, among those inside the ball.
+        """Record errors, and the image of highest margin loss so far, among rows inside the ball.
 
-        A gradient that is not finite must not pass for one that leads nowhere: sign(NaN) is 0 in torch.
+        A gradient that is not finite must not pass for a zero gradient: sign(NaN) is 0 in torch.
         """
         finite = torch.isfinite(logits).all(1)
         allowed = finite if inside is None else finite & inside
@@ -150,17 +154,17 @@ class Oracle:
         self.failed[place] |= failed & ~self.broken[place]
 
     def note(self, batch: Batch, name: str, count: int) -> None:
-        """Count something for every row, to stand in the evidence."""
+        """Add ``count`` to a named number of the evidence for every row."""
         for rung in batch.rung.tolist():
             self.notes[rung][name] += count
 
     def evidence(self, rung: int) -> dict[str, int]:
-        """Counts of samples that a reader needs to know how far the outcome can be believed; they add up over jobs."""
+        """Counts of samples that credibility is graded by; counts of several batches add up."""
         asked = self.backwards[rung] > 0
         held = (self.forwards[rung] > 0) & ~self.broken[rung] & ~self.failed[rung]
         return {
             "held": int(held.sum()),
-            # A sample that held to the end in a larger ball has been tried in full.
+            # A sample that held to the end in a larger ball counts as tried in full.
             "held_to_the_end": int((held & self.spent[rung:].any(0)).sum()),
             "samples": int((self.forwards[rung] > 0).sum()),
             "gradients": int(asked.sum()),

@@ -16,39 +16,39 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 
 
 class Fgsm(Attack):
-    """One step of length eps along the steepest direction of the cross-entropy, from the image itself."""
+    """One step of length eps along the steepest direction of the cross-entropy, from the clean image."""
 
     kind = "single-step"
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """At the image."""
+        """Start at the clean image."""
         batch.x = batch.originals
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """A full step."""
+        """Take one step of length eps."""
         gradient = oracle.gradient(batch, LOSSES["ce"]).gradient
         batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest(gradient))
 
 
 class FgsmLinf(Fgsm):
-    """x + eps sign(grad)."""
+    """FGSM in Linf: x + eps sign(grad)."""
 
     name: ClassVar[str] = "fgsm-linf"
     norm: ClassVar[Norm] = LINF
 
 
 class FgsmL2(Fgsm):
-    """x + eps grad / |grad|."""
+    """FGSM in L2: x + eps grad / |grad|."""
 
     name: ClassVar[str] = "fgsm-l2"
     norm: ClassVar[Norm] = L2_NORM
 
 
 class Pgd(Attack):
-    """Projected ascent from uniform random starts in the ball.
+    """Projected gradient ascent from uniform random starts in the ball.
 
-    ``both`` runs the margin loss first and the cross-entropy on what it left, each for every restart: at small radii
-    the margin breaks more, at large ones the cross-entropy does.
+    ``loss=both`` runs the margin loss first and the cross-entropy on the samples that it left, each for every restart:
+    the margin breaks more samples at small radii, the cross-entropy at large ones.
     """
 
     steps: int = Field(default=20, ge=1)
@@ -58,11 +58,11 @@ class Pgd(Attack):
     """Number of runs of each loss; a sample leaves at its first success."""
     loss: Literal["both", "ce", "margin", "dlr"] = "both"
     momentum: Exact | None = Field(default=None, ge=0)
-    """Decay of the accumulated gradient, each of L1 norm 1 (Dong et al. 2018, eq. 6); None: plain steps."""
+    """Decay of the accumulated gradient, each term of L1 norm 1 (Dong et al. 2018, eq. 6); None: no momentum."""
 
     @property
     def iterations(self) -> int:
-        """Gradient steps in one run."""
+        """Gradient steps per run."""
         return self.steps
 
     @property
@@ -75,7 +75,7 @@ class Pgd(Attack):
         return ("margin", "ce") if self.loss == "both" else (self.loss,)
 
     def _loss(self, batch: Batch) -> Loss:
-        """The loss of each row's run: losses take turns, run by run."""
+        """Loss of each row: losses alternate from run to run."""
         first, *rest = (LOSSES[name] for name in self._losses)
         if not rest:
             return first
@@ -83,17 +83,20 @@ class Pgd(Attack):
         return lambda logits, labels: torch.where(odd, rest[0](logits, labels), first(logits, labels))
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """A uniform draw from the ball, a function of (seed, numbers, sample id, run); a warm row stays where it is."""
+        """Start each row at a uniform draw from its ball, a function of (seed, parameters, sample id, run).
+
+        Warm rows stay where they are.
+        """
         batch.x = self.start(batch, seed)
         if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """A step along the gradient of the run's loss."""
+        """Take one step along the gradient of the run's loss."""
         self.climb(batch, oracle.gradient(batch, self._loss(batch)).gradient)
 
     def climb(self, batch: Batch, gradient: Tensor) -> None:
-        """A step of length step * eps along a gradient (B, C, H, W)."""
+        """Move rows by step * eps along a gradient (B, C, H, W), then project."""
         if self.momentum is not None:
             size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)
             gradient = batch.memory["velocity"] = float(self.momentum) * batch.memory["velocity"] + gradient / size

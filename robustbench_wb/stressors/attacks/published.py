@@ -1,14 +1,14 @@
-"""The attacks of a group of papers on robust attention, as their public code runs them: not a sound protocol.
+"""Attacks as some papers on robust attention run them in their public code: not a sound protocol.
 
 Elliptical Attention, RPC-Attention and the robust-KDE transformers share one evaluation: FGSM, PGD and SPSA with the
-settings below, called on images that the data loader has normalised. Four things set it apart:
+settings below, applied to images that the data loader has normalised. Four properties differ from the sound protocol:
 
-- eps is in units of the channel's standard deviation: with ImageNet's, 1/255 is about 0.22/255 in pixels;
-- nothing keeps the image in the range of pixels;
-- no labels are given, so that each sample is attacked on the model's own prediction: a wrong one may become right;
-- the last iterate counts, not the first that succeeds.
+- eps is in units of the channel's standard deviation: with that of ImageNet, 1/255 is about 0.22/255 in pixels;
+- images are not clamped to the pixel range;
+- no labels are given, so each sample is attacked on the model's own prediction: a wrong prediction may become right;
+- the last iterate counts, not the first error.
 
-Rows carry the protocol ``as-published``. Quote them beside numbers of those papers, and for nothing else.
+Rows carry the protocol ``as-published``. Compare them with numbers of those papers only.
 """
 
 from abc import abstractmethod
@@ -34,13 +34,13 @@ from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Victims:
-    """A batch of normalised images with the labels that the model itself gives them."""
+    """A batch of normalised images with the labels that the model itself predicts for them."""
 
     model: Normalised
     images: Tensor
-    """(B, C, H, W), normalised."""
+    """float32 (B, C, H, W), normalised."""
     ids: Tensor
     seed: int
     batch: int
@@ -49,7 +49,7 @@ class Victims:
     """int64 (B,), the model's own predictions."""
 
     def gradient(self, images: Tensor) -> Tensor:
-        """Of each sample's cross-entropy with its own label, in the normalised image: (B, C, H, W)."""
+        """Gradient of each sample's cross-entropy with its predicted label, at normalised images: (B, C, H, W)."""
         with torch.enable_grad():
             variable = images.detach().requires_grad_(True)
             loss = F.cross_entropy(self.model.logits(variable), self.labels, reduction="sum")
@@ -57,37 +57,37 @@ class Victims:
         return gradient
 
     def margins(self, images: Tensor) -> Tensor:
-        """Logit of the own label minus the largest other one, (B, K), of images (B, K, C, H, W)."""
+        """Logit of the predicted label minus the largest other one, (B, K), for images (B, K, C, H, W)."""
         parts = torch.split(images.flatten(0, 1), self.batch)
         logits = torch.cat([self.model.logits(part) for part in parts])
         return -margin(logits, self.labels.repeat_interleave(images.shape[1])).view(images.shape[:2])
 
 
 class Published(Stressor):
-    """An attack in the Linf ball around the normalised image, on the model's own label, without a box."""
+    """Base of attacks in the Linf ball around the normalised image, on the model's own prediction, without a box."""
 
     axis: ClassVar[str | None] = "eps"
     protocol: ClassVar[ProtocolName] = "as-published"
 
     eps: Exact = Field(gt=0)
-    """Radius of the ball, an exact fraction; unit: the standard deviation of the channel that the model divides by."""
+    """Radius of the ball, an exact fraction; unit: the standard deviation by which the model divides the channel."""
 
     @property
     @abstractmethod
     def passes(self) -> tuple[int, int]:
-        """Forward passes and input gradients spent on every sample; the own label takes one forward pass."""
+        """Forward passes and input gradients per sample; predicting the label takes one forward pass."""
 
     @abstractmethod
     def perturb(self, victims: Victims) -> Tensor:
-        """The perturbation of normalised images (B, C, H, W), NaN in samples that cannot be searched on."""
+        """Perturbations (B, C, H, W) of normalised images; NaN for samples whose gradients are not finite."""
 
     def together(self, batch: int) -> int:
-        """Samples attacked at once, when a forward pass may hold ``batch`` images."""
+        """Number of samples attacked at once when one forward pass may hold ``batch`` images."""
         return batch
 
     @torch.no_grad()
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Attack every sample of the job; its labels are not looked at.
+        """Attack every sample of the batch; true labels are not used.
 
         Raises:
             MeasurementError: the normalisation inside the model is not known, or an image left its ball.
@@ -98,7 +98,10 @@ class Published(Stressor):
         for rows, images in batches(job.inputs, self.together(job.batch)):
             clean = model.enter(images)
             labels = model.logits(clean).argmax(1)
-            delta = self.perturb(Victims(model, clean, job.ids[rows], job.seed, job.batch, labels))
+            victims = Victims(
+                model=model, images=clean, ids=job.ids[rows], seed=job.seed, batch=job.batch, labels=labels
+            )
+            delta = self.perturb(victims)
             failed[rows] = ~torch.isfinite(delta).flatten(1).all(1)
             delta[failed[rows]] = 0.0
             found[rows] = model.leave(clean + delta).to(found.dtype)
@@ -108,7 +111,7 @@ class Published(Stressor):
         return PerturbedBatch(found, forwards, backwards, failed=failed.cpu().numpy())
 
     def _refuse_outside(self, clean: Tensor, found: Tensor, std: Tensor) -> None:
-        """Check the ball in normalised units. It is done here, where those are known; a box there is not."""
+        """Check the ball in normalised units, which are known only here; this protocol has no box to check."""
         excess = (found - clean).abs() - float(self.eps) * std
         if bool((excess > TOLERANCE).any()):
             raise MeasurementError(f"{self.signature} left its ball by {float(excess.max()):.6g} in pixels")
@@ -116,7 +119,7 @@ class Published(Stressor):
     def start(self, victims: Victims) -> Tensor:
         """A uniform draw from the ball, a function of (seed, signature, sample id)."""
         images = victims.images
-        unit = LINF.inside(victims.ids, tuple(images.shape[1:]), victims.seed, self.signature, 0)
+        unit = LINF.inside(victims.ids, tuple(images.shape[1:]), seed=victims.seed, label=self.signature, step=0)
         return float(self.eps) * unit.to(images.dtype)
 
 
@@ -127,11 +130,11 @@ class PublishedFgsm(Published):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """The label and one gradient."""
+        """Two forward passes (label and gradient) and one gradient."""
         return 2, 1
 
     def perturb(self, victims: Victims) -> Tensor:
-        """One step from the image itself."""
+        """Take one step from the clean image."""
         return float(self.eps) * _sign(victims.gradient(victims.images))
 
 
@@ -146,11 +149,11 @@ class PublishedPgd(Published):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """The label, and one gradient a step."""
+        """One forward pass for the label, then one forward pass and one gradient per step."""
         return 1 + self.steps, self.steps
 
     def perturb(self, victims: Victims) -> Tensor:
-        """All steps: nothing stops at a success."""
+        """Take all steps, without early stopping."""
         eps, length = float(self.eps), float(self.step * self.eps)
         delta = self.start(victims)
         for _ in range(self.steps):
@@ -159,13 +162,13 @@ class PublishedPgd(Published):
 
 
 class PublishedSpsa(Published):
-    """SPSA (Uesato et al. 2018) with the defect of the library's version that those papers called.
+    """SPSA (Uesato et al. 2018) with the defect of the library version that those papers called.
 
-    A random start in the ball, then Adam (Kingma & Ba 2015) on the perturbation d, downward on the margin of the own
-    label, projected after each step. Spall's estimate (1992) should be taken at z + d, from pairs of probes
-    z + d +- delta s with random signs s. The code hands its estimator the image z where the perturbation d belongs,
-    and the loss adds z again: the probes are **2 z +- delta s**. So every step follows the slope at an image of twice
-    the contrast, whatever d is: the search never learns where it stands. Its numbers are no evidence of robustness.
+    The attack starts at a random point of the ball and runs Adam (Kingma & Ba 2015) on the perturbation d, downward on
+    the margin of the predicted label, with a projection after each step. Spall's estimate (1992) should be taken at z +
+    d, from pairs of probes z + d +- delta s with random signs s. The code passes the image z to its estimator where the
+    perturbation d belongs, and the loss adds z again: the probes are **2 z +- delta s**. Every step therefore follows
+    the slope at an image of twice the contrast, whatever d is. Its numbers are no evidence of robustness.
     """
 
     name: ClassVar[str] = "published-spsa"
@@ -174,20 +177,20 @@ class PublishedSpsa(Published):
     samples: int = Field(default=128, ge=1)
     """Random directions per step; each gives two probes."""
     delta: Exact = Field(default=Fraction(1, 100), gt=0)
-    """Distance of the probes per value."""
+    """Distance between the image and each probe, per value."""
     learning_rate: Exact = Field(default=Fraction(1, 100), gt=0)
 
     @property
     def passes(self) -> tuple[int, int]:
-        """The label, and two probes per direction and step."""
+        """One forward pass for the label, and two probes per direction and step; no gradient."""
         return 1 + self.steps * 2 * self.samples, 0
 
     def together(self, batch: int) -> int:
-        """As many samples as have their probes in one forward pass; a single one's are split."""
+        """Number of samples whose probes fit in one forward pass, at least one; probes of one sample may be split."""
         return max(1, batch // (2 * self.samples))
 
     def perturb(self, victims: Victims) -> Tensor:
-        """All steps: nothing stops at a success."""
+        """Take all steps, without early stopping."""
         delta = self.start(victims)
         adam = torch.optim.Adam([delta], lr=float(self.learning_rate))
         for step in range(self.steps):
@@ -197,10 +200,10 @@ class PublishedSpsa(Published):
         return delta
 
     def estimate(self, victims: Victims, step: int) -> Tensor:
-        """The slope (B, C, H, W) of the margin at twice the normalised image, whatever the perturbation is."""
+        """Estimated slope (B, C, H, W) of the margin at twice the normalised image, independent of the perturbation."""
         z, width = victims.images, float(self.delta)
         shape = (self.samples, *z.shape[1:])
-        uniform = rng.uniform(victims.ids, shape, victims.seed, f"{self.signature}/probes", step)
+        uniform = rng.uniform(victims.ids, shape, seed=victims.seed, label=f"{self.signature}/probes", step=step)
         signs = torch.where(uniform < 0.5, -1.0, 1.0).to(z.dtype)
         signs = torch.cat([signs, -signs], 1)
         margins = victims.margins(2 * z[:, None] + width * signs)
@@ -208,5 +211,5 @@ class PublishedSpsa(Published):
 
 
 def _sign(gradient: Tensor) -> Tensor:
-    """The sign; NaN where the gradient is not finite, of which torch says 0: a search that failed must show."""
+    """Sign of the gradient; NaN where it is not finite. torch gives 0 there, which would hide a failed search."""
     return torch.where(torch.isfinite(gradient), gradient.sign(), torch.nan)

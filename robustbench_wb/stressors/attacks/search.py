@@ -1,15 +1,14 @@
-"""The active-set search: a sample that is broken leaves at once, and its place is taken by a waiting one.
+"""Active-set search: a broken sample leaves at once, and a waiting one takes its place.
 
-Every row of the batch is at its own step, so the device stays full until the queue is empty. Each iterate is judged in
-the same forward pass that yields its gradient; iterates after the last step need no gradient and are judged together
-in forward-only batches.
+Every row of the batch is at its own step, so the device stays full until the queue is empty. Each iterate is classified
+in the forward pass that also yields its gradient. Iterates after the last step need no gradient and are classified
+together in forward-only batches.
 
-A ladder of radii is answered for each sample by trials at some of them: the ball at a smaller radius lies inside the
-larger one, so that a sample broken at one radius is broken at all larger ones. A trial after the first begins where
-the last one came nearest to an error, brought into the new ball: most errors are then a few steps away. That a failed
-search at one radius would have failed at all smaller ones is assumed, not known: what is called robust at a radius was
-tried in full there or at a larger one, and at smaller radii the near miss of the larger one is tried, drawn toward the
-image.
+For a ladder of radii, each sample is tried at some of them. A ball lies inside every larger one, so a sample broken at
+one radius is broken at all larger ones. A later trial starts from the image of highest margin loss of the previous one,
+projected into the new ball: most errors are then a few steps away. That a search which failed at one radius would have
+failed at all smaller ones is an assumption. A sample called robust at a radius was tried in full there or at a larger
+one; at smaller radii, the strongest image of the larger ball is tried, drawn toward the clean image.
 """
 
 from collections import deque
@@ -26,22 +25,22 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
 
 WORTH_A_LOOK = 10
-"""Gradients of a trial from which on one at the image, to choose the radius of the first trial, saves some."""
+"""Gradients per trial from which one gradient at the clean image, used to choose the first radius, saves time."""
 
 
 class Walk(Protocol):
-    """What the search asks of an attack: where a run begins, what one step is, how many there are, and the ball."""
+    """Interface of an attack for the search: starting point, step, number of steps and runs, and ball."""
 
     norm: ClassVar[Norm]
 
     @property
     def passes(self) -> tuple[int, int] | None:
-        """Forward passes and input gradients of a trial that holds."""
+        """Forward passes and input gradients of a trial that breaks nothing."""
         ...
 
     @property
     def iterations(self) -> int:
-        """Steps in one run."""
+        """Steps per run."""
         ...
 
     @property
@@ -51,24 +50,24 @@ class Walk(Protocol):
 
     @property
     def judged(self) -> bool:
-        """Whether the last iterate of a run has been judged by its last step."""
+        """Whether the last step of a run classifies the last iterate."""
         ...
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """Place new rows, all of one run, at their start and fill their memory."""
+        """Place new rows, all of one run, at their starting points and fill their memory."""
         ...
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """Ask the oracle about the rows and move them."""
+        """Query the model at the rows and move them."""
         ...
 
     def project(self, batch: Batch, candidate: Tensor) -> Tensor:
-        """Bring images into ball and box."""
+        """Project images into ball and box."""
         ...
 
 
 class _Search:
-    """State of one search over one job."""
+    """State of one search over a batch of samples."""
 
     def __init__(self, attack: Walk, job: SampleBatch, radii: Sequence[float]) -> None:
         self.attack, self.job = attack, job
@@ -83,14 +82,14 @@ class _Search:
         self.active = self.unjudged = self._rows([])
 
     def _look(self) -> None:
-        """Ask for the margin loss at every image and its gradient; both count for the largest radius."""
+        """Query margin loss and gradient at every clean image; the cost counts for the largest radius."""
         everyone = range(len(self.job.ids))
         for first in everyone[:: self.job.batch]:
             rows = everyone[first : first + self.job.batch]
             answer = self.oracle.gradient(self._rows([(index, len(self.radii) - 1) for index in rows]))
             slope = (answer.gradient * self.attack.norm.steepest(answer.gradient)).flatten(1).sum(1)
-            for look in zip(rows, answer.losses.tolist(), slope.tolist(), strict=True):
-                self.brackets.look(*look)
+            for index, clean, rise in zip(rows, answer.losses.tolist(), slope.tolist(), strict=True):
+                self.brackets.look(index, clean, rise)
 
     def _ask_for(self, index: int) -> None:
         rung = self.brackets.next(index)
@@ -100,7 +99,7 @@ class _Search:
             self.waiting.append((index, rung, 0))
 
     def _rows(self, places: list[tuple[int, int]], run: int = 0) -> Batch:
-        """Rows for (index, rung) pairs, standing at their images."""
+        """Rows for (index, rung) pairs, placed at their clean images."""
         job, device = self.job, self.job.inputs.device
         index, rung = torch.tensor(places, dtype=torch.int64, device=device).view(-1, 2).unbind(1)
         images = job.inputs[index]
@@ -129,7 +128,7 @@ class _Search:
         return whole
 
     def _warm(self, batch: Batch) -> None:
-        """Place samples that were tried at another radius where they came nearest to an error there, brought here."""
+        """Move rows that were tried at another radius to the strongest image found there, projected into this ball."""
         last = [self.brackets.tried.get(index, -1) for index in batch.index.tolist()]
         rung = torch.tensor(last, device=batch.index.device)
         batch.warm = rung >= 0
@@ -141,13 +140,13 @@ class _Search:
         batch.x[batch.warm] = self.attack.project(warm, moved)
 
     def refill(self) -> None:
-        """Fill the batch from the queue."""
+        """Fill the active rows from the queue."""
         free = min(self.job.batch - len(self.active), len(self.waiting))
         if free > 0:
             self.active = self.active.join(self._enter([self.waiting.popleft() for _ in range(free)]))
 
     def advance(self) -> None:
-        """One step of every active row; the broken leave, and so do those whose run is at its end."""
+        """Move every active row by one step; broken rows and rows at the end of their run leave."""
         batch = self.active
         self.attack.move(batch, self.oracle)
         batch.step = batch.step + 1
@@ -160,14 +159,14 @@ class _Search:
             self.active = batch.keep(~(over | last))
 
     def judge(self) -> None:
-        """Look at final iterates, a batch of them at a time."""
+        """Classify final iterates, one batch at a time."""
         first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.job.batch
         chosen, self.unjudged = self.unjudged.keep(first), self.unjudged.keep(~first)
         self.oracle.logits(chosen)
         self.settle(chosen)
 
     def settle(self, batch: Batch) -> None:
-        """Rows whose run has ended: those that held get their next run, or after the last one the next rung."""
+        """Close runs: rows that held get their next run, or after the last run the next rung."""
         over, height = self.oracle.over(batch), self.oracle.best[batch.rung, batch.index]
         for index, rung, run, done, near in zip(
             *(each.tolist() for each in (batch.index, batch.rung, batch.run, over, height)), strict=True
@@ -175,13 +174,13 @@ class _Search:
             if not done and run + 1 < self.attack.runs:
                 self.waiting.append((index, rung, run + 1))
                 continue
-            # A sample that cannot be searched on is closed like a broken one; it is reported as failed.
+            # A failed sample is closed like a broken one; it is reported as failed.
             self.oracle.spent[rung, index] = not done
-            self.brackets.learn(index, rung, done, near)
+            self.brackets.learn(index, rung, broken=done, height=near)
             self._ask_for(index)
 
     def run(self) -> None:
-        """Work until nothing is waiting, active or unjudged."""
+        """Search until no row is waiting, active or unclassified."""
         while self.waiting or len(self.active) or len(self.unjudged):
             self.refill()
             if len(self.active):
@@ -190,7 +189,8 @@ class _Search:
                 self.judge()
 
     def answers(self) -> list[PerturbedBatch]:
-        """What was found at each rung: errors of the rungs below, and where none was tried, near misses from above."""
+        """Results at each rung: errors are inherited from smaller radii; untried rungs take shrunk images from larger
+        ones."""
         oracle, last = self.oracle, len(self.radii) - 1
         for rung in range(last - 1, -1, -1):
             untried = torch.nonzero(oracle.forwards[rung] == 0)[:, 0]
@@ -204,9 +204,9 @@ class _Search:
         return [self._answer(rung) for rung in range(last + 1)]
 
     def _shrink(self, rows: Tensor, rung: int) -> None:
-        """Judge the images of the next larger ball, moved toward the clean ones until they lie in this one.
+        """Classify the images of the next larger ball, moved toward the clean ones until they lie in this ball.
 
-        Ball and box are convex and hold the clean image, so nothing need be projected.
+        Ball and box are convex and contain the clean image, so no projection is needed.
         """
         batch = self._rows([(index, rung) for index in rows.tolist()])
         share = self.radii[rung] / self.radii[rung + 1]
@@ -226,7 +226,7 @@ class _Search:
 
 
 def search(attack: Walk, job: SampleBatch, radii: Sequence[float]) -> list[PerturbedBatch]:
-    """Run ``attack`` on every sample of ``job``, and say at each radius (ascending) what it broke."""
+    """Run ``attack`` on every sample of the batch; one perturbed batch for each radius (ascending)."""
     state = _Search(attack, job, radii)
     state.run()
     return state.answers()

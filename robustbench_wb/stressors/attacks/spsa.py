@@ -1,4 +1,4 @@
-"""SPSA: ascent along gradients estimated from differences of the loss alone (Uesato et al. 2018, section 4)."""
+"""SPSA: gradient ascent with gradients estimated from loss differences alone (Uesato et al. 2018, section 4)."""
 
 from fractions import Fraction
 from typing import ClassVar
@@ -15,11 +15,11 @@ from robustbench_wb.stressors.attacks.batch import Batch
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 BETAS = (0.9, 0.999)
-"""Decay of Adam's two means (Kingma & Ba 2015)."""
+"""Decay rates of Adam's two moments (Kingma & Ba 2015)."""
 
 
 class Spsa(Attack):
-    """Adam on the margin loss, from the image itself; a step costs 2 * samples + 1 forward passes and no gradient."""
+    """Adam on the margin loss, from the clean image; a step costs 2 * samples + 1 forward passes and no gradient."""
 
     kind = "black-box"
     judged: ClassVar[bool] = True
@@ -28,13 +28,13 @@ class Spsa(Attack):
     samples: int = Field(default=128, ge=1)
     """Random directions per step."""
     delta: Exact = Field(default=Fraction(1, 100), gt=0)
-    """How far each pixel value is moved either way to take a difference; unit: full pixel range."""
+    """Distance by which each pixel value is moved either way for a difference; unit: full pixel range."""
     rate: Exact = Field(default=Fraction(1, 100), gt=0)
     """Adam's step length; unit: full pixel range."""
 
     @property
     def step_passes(self) -> tuple[int, int]:
-        """No gradient."""
+        """Two forward passes per direction and one for the new iterate; no gradient."""
         return 2 * self.samples + 1, 0
 
     @property
@@ -43,13 +43,13 @@ class Spsa(Attack):
         return self.steps
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """At the image, with empty means."""
+        """Start at the clean image with zero moments."""
         batch.x = batch.originals
         batch.memory["mean"] = torch.zeros_like(batch.x)
         batch.memory["square"] = torch.zeros_like(batch.x)
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """Estimate, step, look."""
+        """Estimate the gradient, take one step of Adam and classify the new iterate."""
         gradient, memory = self.estimate(batch, oracle), batch.memory
         memory["mean"] = BETAS[0] * memory["mean"] + (1 - BETAS[0]) * gradient
         memory["square"] = BETAS[1] * memory["square"] + (1 - BETAS[1]) * gradient.square()
@@ -61,7 +61,7 @@ class Spsa(Attack):
     def estimate(self, batch: Batch, oracle: Oracle) -> Tensor:
         """Mean over directions v in {-1, 1}^d of v (L(x + delta v) - L(x - delta v)) / (2 delta), (B, C, H, W).
 
-        Both points are kept in the box. They may be outside the ball, so that none of them is an error.
+        Both points are clamped to the box. They may lie outside the ball, so none of them counts as an error.
         """
         total, delta, chunk = torch.zeros_like(batch.x), float(self.delta), max(1, oracle.job.batch // len(batch))
         for first in range(0, self.samples, chunk):
@@ -73,18 +73,19 @@ class Spsa(Attack):
 
     def _way(self, batch: Batch, number: int, seed: int) -> Tensor:
         """One random direction for each row."""
-        return rng.signs(batch.ids, tuple(batch.x.shape[1:]), seed, f"{self.stream}/{number}", batch.step)
+        shape, label = tuple(batch.x.shape[1:]), f"{self.stream}/{number}"
+        return rng.signs(batch.ids, shape, seed=seed, label=label, step=batch.step)
 
 
 class SpsaLinf(Spsa):
-    """Steps are brought back into the cube."""
+    """SPSA projected onto the Linf ball."""
 
     name: ClassVar[str] = "spsa-linf"
     norm: ClassVar[Norm] = LINF
 
 
 class SpsaL2(Spsa):
-    """Steps are brought back into the Euclidean ball."""
+    """SPSA projected onto the Euclidean ball."""
 
     name: ClassVar[str] = "spsa-l2"
     norm: ClassVar[Norm] = L2_NORM

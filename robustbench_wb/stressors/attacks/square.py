@@ -1,4 +1,4 @@
-"""Square Attack: random search by squares, without gradients (Andriushchenko et al. 2020, algorithms 1 to 3)."""
+"""Square Attack: gradient-free random search over squares (Andriushchenko et al. 2020, algorithms 1 to 3)."""
 
 from abc import abstractmethod
 from functools import lru_cache
@@ -18,12 +18,12 @@ from robustbench_wb.stressors.attacks.losses import margin
 from robustbench_wb.stressors.attacks.oracle import Oracle
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
-"""Queries of 10,000 at which the share of changed pixels is halved."""
+"""Queries, of 10,000, at which the share of changed pixels is halved."""
 
 
 @lru_cache
 def bump(height: int, width: int) -> Tensor:
-    """The rectangle (height, width), height >= width, of falling weight from its centre (the paper's eta)."""
+    """Rectangle of weights (height, width), height >= width, that decrease from its centre (the paper's eta)."""
     n = height // 2
     row, column = torch.arange(height)[:, None], torch.arange(width)[None, :]
     reach = n - torch.maximum((row - n).abs(), (column - width // 2).abs())
@@ -34,33 +34,33 @@ def bump(height: int, width: int) -> Tensor:
 
 @lru_cache
 def dipole(side: int) -> Tensor:
-    """A square of length 1 in L2: a bump beside a negative one."""
+    """Square (side, side) of Euclidean length 1: a bump beside a negative one."""
     both = torch.cat([bump(side, side // 2), -bump(side, side - side // 2)], dim=1)
     unit: Tensor = both / torch.linalg.vector_norm(both)
     return unit
 
 
 class Square(Attack):
-    """Random search: a changed square is kept where it raises the margin loss."""
+    """Random search: a changed square is kept if it raises the margin loss."""
 
     kind = "black-box"
     judged: ClassVar[bool] = True
 
     queries: int = Field(default=5000, ge=1)
-    """Forward passes of one run, the start included."""
+    """Forward passes per run, including the one at the start."""
     restarts: int = Field(default=1, ge=1)
     """Number of runs; a sample leaves at its first success."""
     share: Exact = Field(default=parse_exact("0.8"), gt=0, le=1)
-    """Share of the pixels that the first square covers (p of the paper)."""
+    """Share of the pixels that the first square covers (p in the paper)."""
 
     @property
     def step_passes(self) -> tuple[int, int]:
-        """No gradient."""
+        """One forward pass and no gradient."""
         return 1, 0
 
     @property
     def iterations(self) -> int:
-        """One query a step."""
+        """Queries per run: each step is one query."""
         return self.queries
 
     @property
@@ -69,12 +69,12 @@ class Square(Attack):
         return self.restarts
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """Nothing is accepted yet."""
+        """Start with the initial pattern and no accepted change."""
         batch.x = self.place(batch, seed)
         batch.memory["height"] = torch.full_like(batch.radius, -torch.inf).flatten()
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """Ask about a changed image (at the first step: the start) and keep it if it is stronger."""
+        """Query a changed image (at the first step: the start) and keep it if its margin loss is higher."""
         sides = self._sides(batch)
         changed = torch.where((batch.step == 0).view(-1, 1, 1, 1), batch.x, self.change(batch, sides, oracle.job.seed))
         height = margin(oracle.logits(batch, changed), batch.labels)
@@ -84,18 +84,18 @@ class Square(Attack):
 
     @abstractmethod
     def place(self, batch: Batch, seed: int) -> Tensor:
-        """The starts (B, C, H, W), in ball and box."""
+        """Starting points (B, C, H, W), in ball and box."""
 
     @abstractmethod
     def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
-        """The iterates with squares of these sides (B,) changed, in ball and box."""
+        """Iterates with squares of these sides (B,) changed, in ball and box."""
 
     def allowed(self, side: int, limit: int) -> int:
-        """The side to use for a wanted one, in an image whose shorter side is ``limit``."""
+        """Side to use for a desired one, in an image whose shorter side is ``limit``."""
         return min(max(side, 1), limit)
 
     def _sides(self, batch: Batch) -> Tensor:
-        """The side of each row's square at its step: the area starts at the share, and is halved by the schedule."""
+        """Side of each row's square at its step: the area starts at the share and is halved by the schedule."""
         height, width = batch.x.shape[-2:]
         area = float(self.share) * height * width
         table = [
@@ -107,7 +107,7 @@ class Square(Attack):
 
 
 def _windows(batch: Batch, sides: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (B, H) and columns (B, W), counted from the corner of a square placed by uniform draws (B, 2)."""
+    """Rows (B, H) and columns (B, W) relative to the corner of a square placed by uniform draws (B, 2)."""
     height, width = batch.x.shape[-2:]
     room = torch.stack([height - sides, width - sides], dim=1) + 1
     corner = (draw * room).long()
@@ -116,40 +116,40 @@ def _windows(batch: Batch, sides: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _mask(windows: tuple[Tensor, Tensor], sides: Tensor) -> Tensor:
-    """Where the square lies, bool (B, 1, H, W)."""
+    """Mask of the square, bool (B, 1, H, W)."""
     rows, columns = ((at >= 0) & (at < sides[:, None]) for at in windows)
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
 class SquareLinf(Square):
-    """Each channel of a square is moved to one side of its range."""
+    """Square Attack in Linf: each channel of a square moves to one end of its range."""
 
     name: ClassVar[str] = "square-linf"
     norm: ClassVar[Norm] = LINF
 
     def place(self, batch: Batch, seed: int) -> Tensor:
-        """Vertical stripes, one pixel wide, each channel at either end of its range."""
+        """Vertical stripes, one pixel wide, with each channel at either end of its range."""
         shape = (batch.x.shape[1], 1, batch.x.shape[3])
-        stripes = rng.signs(batch.ids, shape, seed, f"{self.stream}/stripes", batch.run)
+        stripes = rng.signs(batch.ids, shape, seed=seed, label=f"{self.stream}/stripes", step=batch.run)
         return self.project(batch, batch.originals + batch.radius * stripes)
 
     def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
-        """Algorithm 2: +-2 eps on the square, brought back into the ball."""
+        """Algorithm 2: add +-2 eps on the square, then project onto the ball."""
         ticket, channels = self.ticket(batch), batch.x.shape[1]
-        corner = rng.uniform(batch.ids, (2,), seed, f"{self.stream}/corner", ticket)
-        sign = rng.signs(batch.ids, (channels, 1, 1), seed, f"{self.stream}/sign", ticket)
+        corner = rng.uniform(batch.ids, (2,), seed=seed, label=f"{self.stream}/corner", step=ticket)
+        sign = rng.signs(batch.ids, (channels, 1, 1), seed=seed, label=f"{self.stream}/sign", step=ticket)
         mask = _mask(_windows(batch, sides, corner), sides)
         return self.project(batch, batch.x + torch.where(mask, 2 * batch.radius * sign, 0.0))
 
 
 class SquareL2(Square):
-    """The length of the change is moved from one square to another."""
+    """Square Attack in L2: the length of the change moves from one square to another."""
 
     name: ClassVar[str] = "square-l2"
     norm: ClassVar[Norm] = L2_NORM
 
     def allowed(self, side: int, limit: int) -> int:
-        """Odd, and at least 3 where the image is."""
+        """An odd side, at least 3 if the image allows it."""
         return min(max(side, 3) | 1, limit - 1 + limit % 2)
 
     def place(self, batch: Batch, seed: int) -> Tensor:
@@ -157,17 +157,18 @@ class SquareL2(Square):
         channels, height, width = batch.x.shape[1:]
         side = max(1, min(height, width) // 5)
         down, across = height // side, width // side
-        signs = rng.signs(batch.ids, (channels, down, across), seed, f"{self.stream}/tiles", batch.run)
+        shape = (channels, down, across)
+        signs = rng.signs(batch.ids, shape, seed=seed, label=f"{self.stream}/tiles", step=batch.run)
         tiles = torch.kron(signs, dipole(side).to(signs.device))
         top, left = (height - down * side) // 2, (width - across * side) // 2
         whole = F.pad(tiles, (left, width - across * side - left, top, height - down * side - top))
         return self.project(batch, batch.originals + batch.radius * self.norm.steepest(whole))
 
     def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
-        """Algorithm 3: what a second square held, and what was not yet spent, goes into the first."""
+        """Algorithm 3: the change in a second square, and any unused length, move into the first square."""
         ticket, channels = self.ticket(batch), batch.x.shape[1]
-        draw = rng.uniform(batch.ids, (5,), seed, f"{self.stream}/corner", ticket)
-        sign = rng.signs(batch.ids, (channels, 1, 1), seed, f"{self.stream}/sign", ticket)
+        draw = rng.uniform(batch.ids, (5,), seed=seed, label=f"{self.stream}/corner", step=ticket)
+        sign = rng.signs(batch.ids, (channels, 1, 1), seed=seed, label=f"{self.stream}/sign", step=ticket)
         into = _windows(batch, sides, draw[:, :2])
         first, second = _mask(into, sides), _mask(_windows(batch, sides, draw[:, 2:4]), sides)
         delta = batch.x - batch.originals
@@ -180,7 +181,7 @@ class SquareL2(Square):
 
     @staticmethod
     def _pattern(windows: tuple[Tensor, Tensor], sides: Tensor, turned: Tensor) -> Tensor:
-        """Each row's dipole, or its transpose, at its window, (B, 1, H, W); arbitrary outside."""
+        """Dipole of each row, or its transpose, at its window, (B, 1, H, W); arbitrary outside the window."""
         rows, columns = windows
         limit = int(sides.max())
         known = sorted(set(sides.tolist()))
@@ -192,6 +193,6 @@ class SquareL2(Square):
 
 
 def _channelwise(values: Tensor) -> Tensor:
-    """Every channel of every image scaled to length 1; zero stays zero."""
+    """Every channel of every image scaled to Euclidean length 1; zero stays zero."""
     size = values.square().sum((2, 3), keepdim=True).sqrt()
     return values / size.clamp(min=1e-12)

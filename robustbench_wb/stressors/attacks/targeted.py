@@ -1,4 +1,4 @@
-"""Attacks that aim, run by run, at one wrong class after another."""
+"""Targeted attacks: each run aims at one wrong class."""
 
 import torch
 from pydantic import Field
@@ -10,17 +10,17 @@ from robustbench_wb.stressors.attacks.oracle import Oracle
 
 
 class Targeted(Attack):
-    """One run for each of the likeliest wrong classes of the clean image, then again for the next restart."""
+    """Base of attacks with one run for each of the likeliest wrong classes of the clean image, for every restart."""
 
     steps: int = Field(default=100, ge=1)
     targets: int = Field(default=9, ge=1)
-    """Wrong classes to aim at, in falling order of their clean logits; where there are fewer, all of them."""
+    """Wrong classes to aim at, by descending clean logit; all wrong classes if there are fewer."""
     restarts: int = Field(default=1, ge=1)
     """Runs per target; a sample leaves at its first success."""
 
     @property
     def iterations(self) -> int:
-        """Gradient steps in one run."""
+        """Gradient steps per run."""
         return self.steps
 
     @property
@@ -29,11 +29,14 @@ class Targeted(Attack):
         return self.restarts * self.targets
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """At the start of the attack, with no target yet."""
+        """Start with no target yet."""
         batch.memory["target"] = torch.zeros_like(batch.labels)
 
     def aim(self, batch: Batch, oracle: Oracle) -> Tensor:
-        """The targets (B,). Rows at their first step learn theirs from the clean image; those without end with it."""
+        """Target classes, int64 (B,). Rows at their first step get theirs from the logits of the clean image.
+
+        Rows whose rank exceeds the number of wrong classes end their run with this step.
+        """
         new = batch.step == 0
         if bool(new.any()):
             fresh = batch.keep(new)

@@ -1,16 +1,16 @@
-"""The provider ``torchattacks:NAME``: any attack of that library as a stressor, with its traps fenced.
+"""The provider ``torchattacks:NAME``: any attack of the torchattacks library as a stressor, with safeguards.
 
-The library draws from the global generator, so that is forked and seeded per batch; batches have a fixed size of
-their own, stated in the signature, because its noise depends on them. It switches train/eval modes and leaves the
-last switch behind, so every module's mode is put back. It does not check ranges, so its output is checked here.
-Its class ``AutoAttack`` is not AutoAttack (10 steps instead of 100); its rows are named ``torchattacks:AA-10``.
+The library draws from the global random generator, which is forked and seeded per batch. Batches have a fixed size,
+stated in the signature, because the library's noise depends on it. The library may leave a model in another train/eval
+mode, so the mode of every module is restored. The library does not check ranges, so its output is checked here. Its
+class ``AutoAttack`` is not AutoAttack (10 steps instead of 100); its rows are named ``torchattacks:AA-10``.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,8 +26,11 @@ from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import refuse_outside
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, build_value, predict
 
+_LibraryAttack = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Attack of the library, built for a model: images (B, C, H, W) and labels (B,) to perturbed images."""
 _LABELS = {"AA-10": "AutoAttack"}
-"""What the library calls AutoAttack is not: its rows bear another name, which is read back as well."""
+"""Row names that differ from class names: the library's ``AutoAttack`` is not AutoAttack. Both names can be read
+back."""
 _L2 = {"PGDL2", "PGDRSL2"}
 _BY_ARGUMENT = {"APGD", "APGDT", "FAB", "Square", "AutoAttack"}
 _NO_BALL = {
@@ -46,7 +49,7 @@ _NO_BALL = {
 
 
 class TorchAttack(Stressor):
-    """One attack of torchattacks with its keyword numbers."""
+    """One attack of torchattacks with its keyword arguments."""
 
     name: ClassVar[str] = "torchattacks"
     attack: str
@@ -54,22 +57,22 @@ class TorchAttack(Stressor):
     numbers: tuple[tuple[str, str], ...]
     """Keyword arguments as exact text, sorted by name."""
     batch: int = Field(default=128, ge=1)
-    """Samples per call of the library; part of the signature because its noise depends on it."""
+    """Samples per call of the library; part of the signature because the library's noise depends on it."""
 
     @property
     def signature(self) -> str:
-        """Like ``torchattacks:PGD;alpha=2/255;eps=8/255;steps=10;batch=128``."""
+        """Printed form, like ``torchattacks:PGD;alpha=2/255;eps=8/255;steps=10;batch=128``."""
         numbers = [f"{key}={value}" for key, value in self.numbers]
         label = next((ours for ours, theirs in _LABELS.items() if theirs == self.attack), self.attack)
         return ";".join([f"torchattacks:{label}", *numbers, f"batch={self.batch}"])
 
     @property
     def strength(self) -> str:
-        """The library's ``eps``, if given."""
+        """The library's ``eps``, empty if it was not given."""
         return dict(self.numbers).get("eps", "")
 
     def at(self, strength: str) -> "TorchAttack":
-        """The same attack at another eps.
+        """Build this attack at another eps.
 
         Raises:
             UsageError: the attack has no eps, or it is not positive.
@@ -77,20 +80,20 @@ class TorchAttack(Stressor):
         return provide(self.attack, {**dict(self.numbers), "eps": strength, "batch": self.batch})
 
     def code(self) -> str:
-        """Digest of this provider's source and of the library's release."""
+        """Digest of this provider's source and of the library's version."""
         from importlib.metadata import version
 
         return code_digest(type(self).__module__) + f"+torchattacks-{version('torchattacks')}"
 
     def adversarial(self) -> bool:
-        """Always: it looks for errors."""
+        """Return True: every attack of the library looks for errors."""
         return True
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Run the library batch by batch.
+        """Run the library's attack, batch by batch.
 
         Raises:
-            MeasurementError: the library raised.
+            MeasurementError: the library raised an exception.
         """
         images = job.inputs.clone()
         for start in range(0, len(job.ids), self.batch):
@@ -98,9 +101,9 @@ class TorchAttack(Stressor):
             images[rows] = self._attack_batch(job, rows)
             job.advance(len(job.ids[rows]))
         broken = (predict(job.model, images, job.batch).argmax(1) != job.labels).cpu().numpy()
-        # The library does not say what it spent; the only pass we can vouch for is the one above.
+        # The library does not report its cost; the forward pass above is the only one known.
         spent = np.ones(len(job.ids), np.int32)
-        return PerturbedBatch(images, spent, np.zeros_like(spent), broken)
+        return PerturbedBatch(images, spent, np.zeros_like(spent), broken=broken)
 
     def _attack_batch(self, job: SampleBatch, rows: slice) -> torch.Tensor:
         seed = rng.stream_key(job.seed, self.signature, int(job.ids[rows][0]))
@@ -109,18 +112,23 @@ class TorchAttack(Stressor):
                 kind = _attack_class(self.attack)
                 numbers = {key: _number(value) for key, value in self.numbers}
                 if "seed" in inspect.signature(kind).parameters and not numbers.get("seed"):
-                    numbers["seed"] = seed % (1 << 31)  # the library's own are the clock, or the same in every batch
+                    numbers["seed"] = seed % (1 << 31)  # its own default is the clock, or one seed for all batches
                 attack = kind(job.model, **numbers)
-                result: torch.Tensor = attack(job.inputs[rows].clone(), job.labels[rows].clone())
+                result = attack(job.inputs[rows].clone(), job.labels[rows].clone())
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise MeasurementError(f"torchattacks {self.attack} failed: {reason}") from error
         return result.detach().to(job.inputs.dtype)
 
     def check(self, clean: torch.Tensor, stressed: torch.Tensor) -> None:
-        """Refuse images outside the box, and outside the ball where the attack promises one."""
+        """Reject images outside the box, and outside the ball where the attack promises one.
+
+        Raises:
+            MeasurementError: an image is outside, or not finite.
+        """
         radius = float(parse_exact(self.strength)) if self.strength else 0.0
-        refuse_outside(self.signature, clean, stressed, self._norm() if self.strength else None, radius)
+        norm = self._norm() if self.strength else None
+        refuse_outside(self.signature, clean, stressed, norm=norm, radius=radius)
 
     def _norm(self) -> Norm | None:
         if self.attack in _NO_BALL:
@@ -130,11 +138,11 @@ class TorchAttack(Stressor):
 
 
 def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
-    """The provider's stressor for one attack class.
+    """Build the stressor for one attack class of the library.
 
     Raises:
         UnknownNameError: the library has no such attack.
-        UsageError: an argument it does not take, or an eps that is not positive.
+        UsageError: an argument that the attack does not take, or an eps that is not positive.
     """
     name = _LABELS.get(name, name)
     arguments = inspect.signature(_attack_class(name)).parameters
@@ -142,8 +150,8 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
     given = {key: str(value) for key, value in sorted(numbers.items()) if key not in ours}
     for key in given:
         if key not in arguments or key == "model":
-            known = ", ".join(key for key in arguments if key != "model")
-            raise UsageError(f"torchattacks {name} takes no {key!r}; it takes: {known}")
+            hint = suggest(key, [known for known in arguments if known != "model"])
+            raise UsageError(f"torchattacks {name} has no parameter {key!r}; {hint}")
     if "eps" in given:
         eps = parse_exact(given["eps"])
         if eps <= 0:
@@ -152,18 +160,20 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
     return build_value(TorchAttack, {"attack": name, "numbers": tuple(given.items()), **ours})
 
 
-def _attack_class(name: str) -> Any:
+def _attack_class(name: str) -> Callable[..., _LibraryAttack]:
     import torchattacks
 
     base = torchattacks.attack.Attack
     known = [key for key, kind in vars(torchattacks).items() if inspect.isclass(kind) and issubclass(kind, base)]
     if name not in known:
         raise UnknownNameError(f"torchattacks has no attack {name!r}; {suggest(name, known)}")
-    return getattr(torchattacks, name)
+    found: Callable[..., _LibraryAttack] = getattr(torchattacks, name)
+    return found
 
 
 def _number(text: str) -> object:
-    """Text to what the library expects: true/false, whole numbers, fractions as floats, names as they are."""
+    """Convert text to the type that the library expects: booleans, integers, fractions as floats, other text
+    unchanged."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -175,7 +185,7 @@ def _number(text: str) -> object:
 
 @contextmanager
 def _fenced(model: nn.Module, seed: int) -> Iterator[None]:
-    """Global generators forked and seeded; every module's mode put back afterwards."""
+    """Fork and seed the global random generators; restore the mode of every module afterwards."""
     modes = {module: module.training for module in model.modules()}
     state = np.random.get_state()
     with torch.random.fork_rng():

@@ -1,4 +1,5 @@
-"""Transfer (Papernot, McDaniel & Goodfellow 2016): images made on another subject, the surrogate, and then shown."""
+"""Transfer attack (Papernot, McDaniel & Goodfellow 2016): images made on a surrogate model, then shown to the
+target."""
 
 from typing import ClassVar
 
@@ -15,49 +16,49 @@ from robustbench_wb.stressors.stressor import predict
 
 
 class Transfer(Pgd):
-    """PGD against a surrogate. The subject is asked once per run, about what came of it; its gradients are not used.
+    """PGD against a surrogate. The attacked model classifies the result once per run; its gradients are not used.
 
-    A run takes all its steps, whatever the surrogate says on the way: what a model gets wrong with confidence fools
-    others more often than what it barely gets wrong (Carlini & Wagner 2017, section VIII D). Of the iterates, the one
-    with the largest loss on the surrogate is shown. The first run of each loss begins at the image itself, so that a
-    surrogate without gradients transfers nothing; restarts begin at random.
+    A run takes all its steps, whatever the surrogate predicts on the way: images that a model misclassifies with high
+    confidence transfer more often than barely misclassified ones (Carlini & Wagner 2017, section VIII D). The iterate
+    with the largest loss on the surrogate is shown to the attacked model. The first run of each loss begins at the
+    clean image, so that a surrogate without gradients transfers nothing; restarts begin at random points.
     """
 
     kind = "black-box"
     judged: ClassVar[bool] = True
 
     source: str = Field(default="vit", pattern=r"^[^;\s]+$")
-    """The surrogate: a variant, or a model from outside; trained like the subjects of the run, but never given their
+    """The surrogate: a variant, or an external model. It is trained like the evaluated models but never uses their
     checkpoint."""
 
     @property
     def surrogate(self) -> str:
-        """The source."""
+        """Name of the surrogate model."""
         return self.source
 
     @property
     def label(self) -> str:
-        """Name and source: images of different surrogates are different rows."""
+        """Name and surrogate: different surrogates are different rows."""
         return f"{self.name}:{self.source}"
 
     @property
     def passes(self) -> None:
-        """Not known: most are the surrogate's own."""
+        """Unknown beforehand (None): most passes are spent on the surrogate."""
 
     @property
     def iterations(self) -> int:
-        """One look of the subject; the steps are the surrogate's."""
+        """One step on the attacked model; the gradient steps are on the surrogate."""
         return 1
 
     def begin(self, batch: Batch, seed: int) -> None:
-        """At the image, from the second run of a loss on at a uniform draw from the ball."""
+        """Start the first run of each loss at the clean image, later runs at a uniform draw from the ball."""
         super().begin(batch, seed)
         batch.x = torch.where((batch.run < len(self._losses)).view(-1, 1, 1, 1), batch.originals, batch.x)
         batch.memory["loss"] = torch.full(batch.index.shape, -torch.inf, device=batch.x.device)
         batch.memory["strongest"] = batch.x
 
     def move(self, batch: Batch, oracle: Oracle) -> None:
-        """All steps on the surrogate, then one look of the subject at the strongest iterate."""
+        """Take all steps on the surrogate, then classify the strongest iterate with the attacked model."""
         usable = self._search(batch, oracle)
         batch.x = batch.memory["strongest"]
         oracle.logits(batch)
@@ -65,21 +66,21 @@ class Transfer(Pgd):
         oracle.failed[place] |= ~usable & ~oracle.broken[place]
 
     def _search(self, batch: Batch, oracle: Oracle) -> Tensor:
-        """Find the strongest iterates; bool (B,): all numbers of the surrogate were finite."""
+        """Find the strongest iterates; bool (B,): all outputs of the surrogate were finite."""
         surrogate, draws, chosen = oracle.job.surrogate, oracle.job.draws, self._loss(batch)
         if surrogate is None:
-            raise MeasurementError(f"{self.name} makes its images on another model, and was given none")
+            raise MeasurementError(f"{self.name} needs a surrogate model, and none was given")
 
         def loss(logits: Tensor) -> Tensor:
             return chosen(logits, batch.labels)
 
         usable = torch.ones_like(batch.index, dtype=torch.bool)
         for _ in range(self.steps):
-            answer = value_and_gradient(surrogate, batch.x, loss, draws)
+            answer = value_and_gradient(surrogate, batch.x, loss, draws=draws)
             self._keep(batch, answer.losses)
             usable &= torch.isfinite(answer.losses) & torch.isfinite(answer.gradient).flatten(1).all(1)
             self.climb(batch, torch.where(usable.view(-1, 1, 1, 1), answer.gradient, 0.0))
-        last = loss(predict(surrogate, batch.x, len(batch), draws))
+        last = loss(predict(surrogate, batch.x, len(batch), draws=draws))
         self._keep(batch, last)
         oracle.note(batch, "surrogate/forwards", draws * (self.steps + 1))
         oracle.note(batch, "surrogate/backwards", draws * self.steps)
@@ -92,14 +93,14 @@ class Transfer(Pgd):
 
 
 class TransferLinf(Transfer):
-    """Images of the surrogate under a bound on the largest pixel change."""
+    """Transfer attack under a bound on the largest pixel change."""
 
     name: ClassVar[str] = "transfer-linf"
     norm: ClassVar[Norm] = LINF
 
 
 class TransferL2(Transfer):
-    """Images of the surrogate under a bound on the Euclidean length."""
+    """Transfer attack under a bound on the Euclidean length of the change."""
 
     name: ClassVar[str] = "transfer-l2"
     norm: ClassVar[Norm] = L2_NORM

@@ -1,1 +1,1 @@
-"""Dirty data, in training or in tests. Not leakage, which is test data in the training split."""
+"""Contamination of training or test data. This is not leakage of test data into the training split."""

@@ -1,4 +1,4 @@
-"""Channels of a sensor that give nothing."""
+"""Dead sensor channels."""
 
 from typing import ClassVar
 
@@ -9,17 +9,21 @@ from robustbench_wb.stressors.contamination.images import ImageContamination
 
 
 class DeadChannels(ImageContamination):
-    """A chosen channel is zero everywhere. Units: channels. Refused for images of one channel: see ``dead-rows``."""
+    """A chosen channel is zero everywhere. Units: channels. Rejects images of one channel; ``dead-rows`` suits them."""
 
     name: ClassVar[str] = "dead-channels"
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Which channels is the only draw."""
+        """Set the chosen channels to zero.
+
+        Raises:
+            MeasurementError: the images have one channel.
+        """
         if images.shape[1] == 1:
-            raise MeasurementError("dead-channels would blacken images of one channel; dead-rows is meant for them")
+            raise MeasurementError("dead-channels would blacken images of one channel; use dead-rows")
         return images.masked_fill(self.chosen(ids, images.shape[1], seed)[:, :, None, None], 0)
 
     def count(self, images: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
-        """Channels that differ, and channels."""
+        """Number of channels that differ, and number of channels, int64 (B,) each."""
         changed = (images != perturbed).flatten(2).any(2).sum(1)
         return changed, changed.new_full(changed.shape, images.shape[1])

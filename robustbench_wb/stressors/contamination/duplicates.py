@@ -1,4 +1,4 @@
-"""Training samples that stand there more than once."""
+"""Duplicated training samples."""
 
 from typing import ClassVar
 
@@ -23,13 +23,13 @@ from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
 
 LABEL = "duplicates"
-"""The stream of random words of both: near-duplicates are those of the same samples."""
+"""Label of the random stream. It is shared by both classes, so that near-duplicates affect the same samples."""
 
 
 class Duplicates(Retrained):
-    """Some training samples are overwritten by copies of others, labels and all: the split keeps its size.
+    """Some training samples are overwritten by copies of others, labels included: the split keeps its size.
 
-    Copies are made of samples that stay, so that a share 1 - rate of the samples is all there is to learn from.
+    Only samples that are not overwritten are copied, so a share 1 - rate of the samples is all there is to learn from.
     """
 
     name: ClassVar[str] = "duplicates"
@@ -39,7 +39,11 @@ class Duplicates(Retrained):
     """Share of the training samples that are overwritten."""
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """Copies in the rows that are chosen."""
+        """Overwrite the chosen rows by copies of other rows.
+
+        Raises:
+            MeasurementError: no sample is left to copy.
+        """
         train = dataset.train
         rows, sources = self._copies(len(train), seed)
         inputs, labels, texts = np.array(train.inputs), train.labels.copy(), list(train.texts)
@@ -50,31 +54,31 @@ class Duplicates(Retrained):
         return Contaminated(with_train(dataset, inputs=inputs, labels=labels, texts=texts), len(rows), len(train))
 
     def _copies(self, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows that are overwritten, ascending, and for each the row that it is a copy of.
+        """Rows that are overwritten, ascending, and the source row of each copy, int64 each.
 
-        A higher rate overwrites what a lower one does, and more. What it overwrites it with differs: a source stays.
+        A higher rate overwrites every row that a lower rate does. The sources differ: a source is never overwritten.
         """
-        rows = choose(round(self.rate * count), count, seed, LABEL)
+        rows = choose(round(self.rate * count), count, seed=seed, label=LABEL)
         rest = np.setdiff1d(np.arange(count), rows)
         if not len(rest):
             raise MeasurementError(f"{self.name}: rate {self.rate} of {count} samples leaves none to copy")
-        return rows, rest[draw(rows, 1, LARGE, seed, f"{LABEL}/source")[:, 0] % len(rest)]
+        return rows, rest[draw(rows, 1, LARGE, seed=seed, label=f"{LABEL}/source")[:, 0] % len(rest)]
 
 
 class NearDuplicates(Duplicates):
-    """The same, and every copy differs a little from what it is a copy of.
+    """Duplicates in which every copy differs slightly from its source.
 
-    An image gets uniform noise of up to ``levels`` grey levels; in a text one word becomes another one of the task's,
-    in a sequence that is no text one token.
+    An image gets uniform noise of up to ``levels`` grey levels; in a text one word becomes another word of the task; in
+    a sequence without texts one token becomes another token.
     """
 
     name: ClassVar[str] = "near-duplicates"
 
     levels: int = Field(default=8, ge=1, le=255)
-    """Largest change of a pixel, of 255."""
+    """Largest change of a pixel value, of 255."""
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """Copies that were changed, in the rows that are chosen."""
+        """Overwrite the chosen rows by changed copies of other rows."""
         found = super().contaminate(dataset, seed)
         rows, _ = self._copies(len(dataset.train), seed)
         change = self._pixels if is_image(dataset) else self._words if dataset.train.texts else self._tokens
@@ -82,13 +86,14 @@ class NearDuplicates(Duplicates):
 
     def _pixels(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         inputs = np.array(dataset.train.inputs)
-        for part, numbers in draw_images(rows, inputs.shape[1:], 2 * self.levels + 1, seed, f"{LABEL}/noise"):
+        noise = draw_images(rows, inputs.shape[1:], 2 * self.levels + 1, seed=seed, label=f"{LABEL}/noise")
+        for part, numbers in noise:
             inputs[part] = np.clip(inputs[part] + numbers - self.levels, 0, 255)
         return with_train(dataset, inputs=inputs)
 
     def _words(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         others, texts = OtherWords(dataset, self.name), {}
-        draws = draw(rows, 2, LARGE, seed, f"{LABEL}/noise").tolist()
+        draws = draw(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise").tolist()
         for row, (place, number) in zip(rows.tolist(), draws, strict=True):
             text = dataset.train.texts[row]
             texts[row] = swap_words(text, {place % max(1, len(find_words(text))): number}, others.instead)
@@ -96,7 +101,7 @@ class NearDuplicates(Duplicates):
 
     def _tokens(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         others, inputs = OtherTokens(dataset, self.name), np.array(dataset.train.inputs)
-        draws = draw(rows, 2, LARGE, seed, f"{LABEL}/noise")
+        draws = draw(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise")
         for row, (place, number) in zip(rows.tolist(), draws, strict=True):
             own = np.flatnonzero(others.are(inputs[row]))
             if len(own):

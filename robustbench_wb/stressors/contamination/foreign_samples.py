@@ -1,4 +1,4 @@
-"""Images with another image in them."""
+"""Test images mixed with another image."""
 
 from typing import ClassVar
 
@@ -17,9 +17,9 @@ from robustbench_wb.stressors.stressor import Modality, SampleBatch
 class ForeignSamples(Blind):
     """A chosen sample becomes the mean of itself and another image of the test split; its label stays.
 
-    The other image is drawn from the whole split, also when only some of it is evaluated: it depends on the sample's id
-    and the seed alone. So does the choice, which takes rate x samples of the split, rounded up or down by chance; the
-    share among the evaluated ones differs a little. Units: samples.
+    The other image is drawn from the whole split, even if only a part is evaluated: it depends on the sample id and the
+    seed only. The choice takes rate x samples of the whole split, stochastically rounded, so the share among the
+    evaluated samples differs slightly. Units: samples.
     """
 
     name: ClassVar[str] = "foreign-samples"
@@ -27,25 +27,26 @@ class ForeignSamples(Blind):
     modality: ClassVar[Modality] = "image"
 
     rate: Exact = Field(ge=0, le=1)
-    """Share of the samples."""
+    """Share of the samples of the test split."""
 
     def make(self, job: SampleBatch) -> Made:
-        """All chosen samples of the job at once.
+        """Mix all chosen samples of the batch at once.
 
         Raises:
-            MeasurementError: there is no other image.
+            MeasurementError: the test split has fewer than two images.
         """
         split = job.split
         if split is None or len(split) < 2:
             raise MeasurementError(f"{self.name} needs a test split of at least two images")
         ids, total = job.ids.cpu(), len(split)
-        draw = int(rng.words(torch.zeros(1, dtype=torch.int64), 1, job.seed, f"{self.name} count")[0, 0])
+        whole = torch.zeros(1, dtype=torch.int64)
+        draw = int(rng.words(whole, 1, seed=job.seed, label=f"{self.name} count")[0, 0])
         first = rng.permutation(total, job.seed, self.name)[: rounded(self.rate, total, draw)]
         chosen = torch.isin(ids, first).numpy()
-        steps = 1 + rng.below(total - 1, rng.words(ids, 1, job.seed, f"{self.name} partners")[:, 0])
+        steps = 1 + rng.below(total - 1, rng.words(ids, 1, seed=job.seed, label=f"{self.name} partners")[:, 0])
         partners = ((ids + steps) % total).numpy()[chosen]
         images = (job.inputs * 255).round().to(torch.uint8).cpu().numpy()
         sums = images[chosen].astype(np.uint16) + split.inputs[partners]
         images[chosen] = (sums + 1) // 2
         job.advance(len(ids))
-        return Made(images, None, chosen.astype(np.int64), np.ones(len(ids), np.int64))
+        return Made(inputs=images, changed=chosen.astype(np.int64), units=np.ones(len(ids), np.int64))

@@ -1,4 +1,4 @@
-"""What contaminations of images share: a rate, the choice of units, and random content."""
+"""Base of image contaminations: rate, choice of units, and random content."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from robustbench_wb.stressors.share import lowest, roundings
 
 
 class ImageContamination(BlindImages):
-    """Base of what contaminates a share of the units of every image. Counted are pixels whose value is another one."""
+    """Base of contaminations of a share of the units of every image; counts pixels whose value changes."""
 
     axis: ClassVar[str | None] = "rate"
 
@@ -20,19 +20,19 @@ class ImageContamination(BlindImages):
     """Share of the units of an image."""
 
     def chosen(self, ids: Tensor, units: int, seed: int) -> Tensor:
-        """bool (B, units): rate x units of them, rounded up or down by chance."""
-        draws = rng.words(ids, 1 + units, seed, self.name)
+        """Mask of the chosen units, bool (B, units): rate x units of them, stochastically rounded."""
+        draws = rng.words(ids, 1 + units, seed=seed, label=self.name)
         counts = roundings(self.rate, ids.new_full((len(ids),), units), draws[:, 0])
         return lowest(draws[:, 1:], counts)
 
     def count(self, images: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels that differ in any channel, and pixels."""
+        """Number of pixels that differ in any channel, and number of pixels, int64 (B,) each."""
         changed = (images != perturbed).any(1).flatten(1).sum(1)
         return changed, changed.new_full(changed.shape, images.shape[-2] * images.shape[-1])
 
 
-def other_colours(images: Tensor, ids: Tensor, seed: int, label: str) -> Tensor:
-    """uint8 of the same shape: for each value one of the 255 others, each alike likely."""
+def other_colours(images: Tensor, ids: Tensor, *, seed: int, label: str) -> Tensor:
+    """Random values that differ from the given ones, uint8 of the same shape: uniform over the 255 others."""
     _, channels, height, width = images.shape
-    draws = rng.words(ids, channels * height * width, seed, label).view(images.shape)
+    draws = rng.words(ids, channels * height * width, seed=seed, label=label).view(images.shape)
     return (images + (1 + rng.below(255, draws))).remainder(256).to(images.dtype)

@@ -1,4 +1,4 @@
-"""Training labels that are wrong by chance."""
+"""Random noise on training labels."""
 
 from typing import ClassVar, Literal
 
@@ -18,40 +18,44 @@ MAPS: tuple[dict[str, str], ...] = (
     {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"},
     {"7": "1", "2": "7", "5": "6", "6": "5", "3": "8"},
 )
-"""Which class is taken for which, in CIFAR-10 and among digits (Patrini et al. 2017, section 5: their figures for
-CIFAR-10 and MNIST)."""
+"""Class confusions of CIFAR-10 and of digits (Patrini et al. 2017, section 5: their figures for CIFAR-10 and MNIST)."""
 
 
 class LabelNoise(Retrained):
     """Some training samples get another label.
 
-    ``symmetric``: one of the K - 1 others, each alike likely. ``resampled``: one of all K, so that about rate (K - 1)/K
-    of the labels are wrong. ``pair``: the next class, y + 1 mod K (Han et al. 2018, Co-teaching). ``asymmetric``: the
-    class that it is easily taken for (:data:`MAPS`); the rate is that of the classes which have one, and half of it
-    overall where those are half of all. Counted are labels that differ, over all samples.
+    ``symmetric``: one of the K - 1 other classes, uniformly. ``resampled``: one of all K classes, uniformly, so that
+    about rate (K - 1)/K of the labels are wrong. ``pair``: the next class, y + 1 mod K (Han et al. 2018, Co-teaching).
+    ``asymmetric``: the class that it is easily confused with (:data:`MAPS`); the rate then refers to the classes that
+    have a confusion, and is half as large overall where these are half of all. Counts labels that differ, over all
+    samples.
     """
 
     name: ClassVar[str] = "label-noise"
     axis: ClassVar[str | None] = "rate"
 
     rate: Exact = Field(ge=0, lt=1)
-    """Share of the samples whose labels are drawn anew."""
+    """Share of the samples whose labels are drawn again."""
     noise: Noise = "symmetric"
 
     @property
     def label(self) -> str:
-        """Name and noise: those are different rows."""
+        """Name and kind of noise: different kinds are different rows."""
         return f"{self.name}:{self.noise}"
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """Other labels; the samples are the same for every noise but ``asymmetric``."""
+        """Replace labels; the chosen samples are equal for every kind of noise but ``asymmetric``.
+
+        Raises:
+            MeasurementError: the task has no labels, or no confusions for ``asymmetric``.
+        """
         classes, labels = needs_labels(dataset, self.name), dataset.train.labels.copy()
         wrong = _mistaken_for(dataset) if self.noise == "asymmetric" else np.arange(1, classes + 1) % classes
         open_rows = np.flatnonzero(wrong[labels] != labels)
-        rows = open_rows[choose(round(self.rate * len(open_rows)), len(open_rows), seed, self.name)]
+        rows = open_rows[choose(round(self.rate * len(open_rows)), len(open_rows), seed=seed, label=self.name)]
         if self.noise in ("symmetric", "resampled"):
             first = int(self.noise == "symmetric")
-            steps = first + draw(rows, 1, classes - first, seed, f"{self.name}/{self.noise}")[:, 0]
+            steps = first + draw(rows, 1, classes - first, seed=seed, label=f"{self.name}/{self.noise}")[:, 0]
             labels[rows] = (labels[rows] + steps) % classes
         else:
             labels[rows] = wrong[labels[rows]]
@@ -60,16 +64,16 @@ class LabelNoise(Retrained):
 
 
 def _mistaken_for(dataset: Dataset) -> NDArray[np.int64]:
-    """For each class the one that it is taken for, (K,); itself where there is none.
+    """Confused class of each class, int64 (K,); the class itself if it has none.
 
     Raises:
-        MeasurementError: nobody wrote that down for these classes.
+        MeasurementError: no confusions are known for these classes.
     """
     classes = dataset.classes
     for names in MAPS:
         if {*names, *names.values()} <= set(classes):
             return np.array([classes.index(names.get(name, name)) for name in classes], np.int64)
     raise MeasurementError(
-        f"label-noise: task {dataset.label!r} has no asymmetric map, only the classes of CIFAR-10 and digits have one; "
-        "noise=pair needs none"
+        f"label-noise: noise=asymmetric knows class confusions for CIFAR-10 and digits only, not for task "
+        f"{dataset.label!r}; use noise=pair"
     )

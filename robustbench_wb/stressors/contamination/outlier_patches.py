@@ -1,4 +1,4 @@
-"""Square patches of random content."""
+"""Square image patches of random content."""
 
 from typing import ClassVar
 
@@ -13,25 +13,25 @@ from robustbench_wb.stressors.contamination.images import ImageContamination, ot
 class OutlierPatches(ImageContamination):
     """Every pixel of a chosen patch gets a random colour that differs from its own in every channel.
 
-    Patches lie on a grid that is shifted by chance for each image, so that it is not that of a vision transformer; at
-    the edges they are cut. Each is alike likely, so that the area is right on average. Units: patches; counted are
-    pixels.
+    Patches lie on a grid with a random shift for each image, so that it does not coincide with the patches of a vision
+    transformer; patches at the edges are cut. All patches are equally likely, so the area is right on average. Units:
+    patches; counts pixels.
     """
 
     name: ClassVar[str] = "outlier-patches"
 
     side: int = Field(default=4, ge=1)
-    """Pixels along the edge of a patch."""
+    """Side of a patch in pixels."""
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Patches, shifts and colours are streams of their own."""
+        """Fill the chosen patches; patches, shifts and colours use separate random streams."""
         height, width = images.shape[-2:]
-        down, across = (1 + -(-size // self.side) for size in (height, width))  # with a shift there is one more
-        shifts = rng.below(self.side, rng.words(ids, 2, seed, f"{self.name} shifts"))
+        down, across = (1 + -(-size // self.side) for size in (height, width))  # a shifted grid has one more
+        shifts = rng.below(self.side, rng.words(ids, 2, seed=seed, label=f"{self.name} shifts"))
         lines, columns = (
             (torch.arange(size, device=ids.device) + shifts[:, at, None]) // self.side
             for at, size in enumerate((height, width))
         )
         cells = lines[:, :, None] * across + columns[:, None, :]
         chosen = self.chosen(ids, down * across, seed).gather(1, cells.flatten(1)).view(-1, 1, height, width)
-        return images.where(~chosen, other_colours(images, ids, seed, f"{self.name} colours"))
+        return images.where(~chosen, other_colours(images, ids, seed=seed, label=f"{self.name} colours"))

@@ -1,4 +1,4 @@
-"""Pixels of a random colour."""
+"""Image pixels of random colour."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ class OutlierPixels(ImageContamination):
     name: ClassVar[str] = "outlier-pixels"
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Places and colours are streams of their own."""
+        """Recolour the chosen pixels; positions and colours use separate random streams."""
         height, width = images.shape[-2:]
         chosen = self.chosen(ids, height * width, seed).view(-1, 1, height, width)
-        return images.where(~chosen, other_colours(images, ids, seed, f"{self.name} colours"))
+        return images.where(~chosen, other_colours(images, ids, seed=seed, label=f"{self.name} colours"))

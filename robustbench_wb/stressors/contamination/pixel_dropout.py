@@ -1,4 +1,4 @@
-"""Black pixels."""
+"""Image pixels set to black."""
 
 from typing import ClassVar
 
@@ -8,11 +8,12 @@ from robustbench_wb.stressors.contamination.images import ImageContamination
 
 
 class PixelDropout(ImageContamination):
-    """A chosen pixel is black in all channels. Units: pixels; one that was black before is chosen, but not changed."""
+    """A chosen pixel is black in all channels. Units: pixels; a black pixel can be chosen, but does not count as
+    changed."""
 
     name: ClassVar[str] = "pixel-dropout"
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Places are the only draws."""
+        """Set the chosen pixels to black."""
         height, width = images.shape[-2:]
         return images.masked_fill(self.chosen(ids, height * width, seed).view(-1, 1, height, width), 0)

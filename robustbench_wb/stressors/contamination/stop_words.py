@@ -1,4 +1,4 @@
-"""English words that hold a sentence together: a swap leaves them alone, as in the papers' protocol."""
+"""English stop words, which word swaps leave alone, as in the papers' protocol."""
 
 _LIST = """
 a an the this that these those some any each every both either neither all few more most other another such own same
@@ -14,4 +14,4 @@ s t d ll m re ve don doesn didn isn aren wasn weren hasn haven hadn won wouldn s
 mightn ain
 """
 STOP_WORDS = frozenset(_LIST.split())
-"""Lower-cased. A word is a run of letters, so that the halves of *don't* are in the list."""
+"""Lower-case stop words. A word is a run of letters, so the list contains the halves of *don't*."""

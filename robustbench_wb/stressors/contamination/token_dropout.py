@@ -1,4 +1,4 @@
-"""Tokens hidden from a model of sequences: texts, pixels in a row, language modelling."""
+"""Tokens hidden from a sequence model: texts, pixel sequences, language modelling."""
 
 from typing import ClassVar, Literal
 
@@ -12,17 +12,21 @@ from robustbench_wb.stressors.ids import Ids
 class TokenDropout(SomeTokens):
     """Every chosen token becomes [MASK] or [UNK].
 
-    A model that never saw such a token in training has a random vector for it.
+    A model that never saw this token in training has an untrained vector for it.
     """
 
     name: ClassVar[str] = "token-dropout"
 
     token: Literal["mask", "unknown"] = "mask"
-    """What a dropped token becomes."""
+    """Token that replaces a dropped one."""
 
     def become(self, tokens: Tensor, known: Ids, draws: Tensor) -> Tensor:
-        """That token."""
+        """The hiding token, one id for all.
+
+        Raises:
+            MeasurementError: the tokenizer has no such token.
+        """
         hidden = known.mask if self.token == "mask" else known.unknown
         if hidden is None:
-            raise MeasurementError(f"{self.signature}: the subject's tokenizer has no {self.token} token")
+            raise MeasurementError(f"{self.signature}: the model's tokenizer has no {self.token} token")
         return tokens.new_tensor(hidden)

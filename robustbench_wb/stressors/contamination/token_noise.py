@@ -1,4 +1,4 @@
-"""Training texts and sequences with some of their tokens wrong."""
+"""Random noise on the tokens of training texts and sequences."""
 
 from typing import ClassVar
 
@@ -14,10 +14,10 @@ from robustbench_wb.tasks.task import Dataset
 
 
 class TokenNoise(Retrained):
-    """Some tokens of the training split become other ones of the vocabulary, each alike likely.
+    """Some tokens of the training split become other tokens of the vocabulary, uniformly.
 
-    Special tokens stay. In language modelling a wrong token is a wrong answer, too. Of texts with labels the units are
-    words, which become other words of the task: texts and token ids must agree, and random ids are the ids of no text.
+    Special tokens stay. In language modelling a wrong token is also a wrong answer. For texts with labels the units are
+    words, which become other words of the task: texts and token ids must agree, and random ids belong to no text.
     """
 
     name: ClassVar[str] = "token-noise"
@@ -28,13 +28,17 @@ class TokenNoise(Retrained):
     """Share of all tokens (words) of the training split."""
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """Other tokens in places that are chosen."""
+        """Replace the tokens or words at the chosen places.
+
+        Raises:
+            MeasurementError: the task has no tokens, or fewer than two words.
+        """
         if dataset.train.texts:
             others = OtherWords(dataset, self.name)
-            return swap_chosen_words(dataset, self.rate, seed, self.name, others.instead)
+            return swap_chosen_words(dataset, self.rate, others.instead, seed=seed, name=self.name)
         tokens, inputs = OtherTokens(dataset, self.name), np.array(dataset.train.inputs)
         places = np.flatnonzero(tokens.are(inputs))
-        chosen = places[choose(round(self.rate * len(places)), len(places), seed, self.name)]
+        chosen = places[choose(round(self.rate * len(places)), len(places), seed=seed, label=self.name)]
         flat = inputs.reshape(-1)
-        flat[chosen] = tokens.instead(flat[chosen], draw(chosen, 1, LARGE, seed, self.name)[:, 0])
+        flat[chosen] = tokens.instead(flat[chosen], draw(chosen, 1, LARGE, seed=seed, label=self.name)[:, 0])
         return Contaminated(with_train(dataset, inputs=inputs), len(chosen), len(places))

@@ -1,4 +1,4 @@
-"""Tokens of a sequence that are other ones: noise on bytes, symbols, pixels."""
+"""Sequence tokens replaced by random ones: noise on bytes, symbols, pixels."""
 
 from typing import ClassVar
 
@@ -11,16 +11,16 @@ from robustbench_wb.stressors.ids import Ids
 
 
 class TokenSubstitution(SomeTokens):
-    """Every chosen token becomes another ordinary one of the vocabulary, each alike likely.
+    """Every chosen token becomes another ordinary token of the vocabulary, uniformly.
 
-    Of bytes, this is noise on bytes: the text that they stand for is none any more.
+    On byte-level tasks this is noise on bytes: the result is usually no valid text.
     """
 
     name: ClassVar[str] = "token-substitution"
     extra: ClassVar[int] = 1
 
     def become(self, tokens: Tensor, known: Ids, draws: Tensor) -> Tensor:
-        """So many places on among the ordinary ids, round and round; drawn with its place."""
+        """For each token another ordinary id, uniformly: a random cyclic shift among the ordinary ids."""
         every = torch.arange(known.vocabulary)
         ordinary = every[known.ordinary(every)]
         steps = 1 + rng.below(len(ordinary) - 1, draws[..., 0])

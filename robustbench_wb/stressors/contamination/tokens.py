@@ -1,4 +1,4 @@
-"""What contaminations of a share of a sample's tokens have in common, texts or not."""
+"""Base of contaminations of a share of a sample's tokens, with or without texts."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -20,10 +20,10 @@ _LAST = torch.iinfo(torch.int64).max
 
 
 class SomeTokens(Blind):
-    """Exactly a share of the tokens of each sample becomes something else. Units: tokens that are neither special nor
-    padding. Ids alone are looked at, so that sequences that are no texts can be contaminated, too.
+    """Base of contaminations that replace exactly a share of the tokens of each sample.
 
-    In language modelling a token that is gone is no answer: only those that were left are scored.
+    Units: tokens that are neither special nor padding. Only token ids are used, so sequences without texts can be
+    contaminated as well. In language modelling a replaced token is no valid answer: only the other tokens are scored.
     """
 
     axis: ClassVar[str | None] = "rate"
@@ -36,35 +36,34 @@ class SomeTokens(Blind):
 
     @abstractmethod
     def become(self, tokens: Tensor, known: Ids, draws: Tensor) -> Tensor:
-        """What every token would become if it were chosen.
+        """Replacement of every token, if it were chosen.
 
         Args:
             tokens: ids, int64 (B, L).
-            known: the subject's vocabulary.
+            known: token ids of the model.
             draws: random words, int64 (B, L, :attr:`extra`).
 
         Returns:
-            Ids, int64 (B, L) or one for all.
+            Ids, int64 (B, L), or one id for all.
 
         Raises:
-            MeasurementError: the vocabulary has nothing for it.
+            MeasurementError: the vocabulary has no suitable token.
         """
 
     def make(self, job: SampleBatch) -> Made:
-        """Choose the tokens with the lowest words."""
+        """Replace the tokens with the lowest random keys."""
         known = ids_of(job)
         tokens, ids = job.inputs.cpu(), job.ids.cpu()
         units = known.ordinary(tokens)
         counts, per_token = units.sum(1), 1 + self.extra
-        words = rng.words(ids, 1 + per_token * tokens.shape[1], job.seed, self.name)
+        words = rng.words(ids, 1 + per_token * tokens.shape[1], seed=job.seed, label=self.name)
         draws = words[:, 1:].reshape(*tokens.shape, per_token)
         chosen = lowest(draws[..., 0].masked_fill(~units, _LAST), roundings(self.rate, counts, words[:, 0]))
         changed = torch.where(chosen, self.become(tokens, known, draws[..., 1:]), tokens)
         job.advance(len(ids))
         return Made(
-            changed.numpy().astype(np.int32),
-            None,
-            chosen.sum(1).numpy(),
-            counts.numpy(),
-            (~chosen & (tokens != PAD)).numpy() if job.language else None,
+            inputs=changed.numpy().astype(np.int32),
+            changed=chosen.sum(1).numpy(),
+            units=counts.numpy(),
+            counted=(~chosen & (tokens != PAD)).numpy() if job.language else None,
         )

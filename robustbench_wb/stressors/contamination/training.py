@@ -1,9 +1,8 @@
-"""What contaminations of the training split share: which units are contaminated, draws, and what becomes of texts."""
+"""Building blocks of training-split contaminations: choice of units, random draws, and edits of the split."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,74 +16,90 @@ from robustbench_wb.stressors.share import POSITIVE
 from robustbench_wb.tasks.task import Dataset
 
 LARGE = 1 << 62
-"""A limit for :func:`draw` where the real one is not known yet: its remainder is taken later."""
-_CHUNK = 1 << 22  # values drawn at once
+"""Limit for :func:`draw` where the real limit is not known yet: the remainder is taken later."""
+_CHUNK = 1 << 22  # values drawn at once; cannot change a result
 
 
-def choose(count: int, units: int, seed: int, label: str) -> NDArray[np.int64]:
-    """``count`` numbers below ``units``, ascending: the first ones of a random order of all.
+def choose(count: int, units: int, *, seed: int, label: str) -> NDArray[np.int64]:
+    """Choose ``count`` of the numbers below ``units``, ascending, int64 (count,).
 
-    The order knows no rate: what a rate chooses, every higher rate chooses, too.
+    The random order does not depend on the rate: every number that a rate chooses is chosen by every higher rate.
     """
     return np.sort(rng.permutation(units, seed, f"{label}/chosen")[:count].numpy())
 
 
-def draw(rows: NDArray[np.int64], count: int, limit: int, seed: int, label: str) -> NDArray[np.int64]:
-    """Integers from 0 to ``limit`` - 1, each alike likely, int64 (len(rows), count).
+def draw(rows: NDArray[np.int64], count: int, limit: int, *, seed: int, label: str) -> NDArray[np.int64]:
+    """Uniform integers from 0 to ``limit`` - 1, int64 (len(rows), count).
 
-    Those of a row depend on its number alone, not on which others there are.
+    The numbers of a row depend on its row number only, not on the other rows.
     """
-    words = rng.words(torch.from_numpy(rows), count, seed, label)
+    words = rng.words(torch.from_numpy(rows), count, seed=seed, label=label)
     found: NDArray[np.int64] = ((words & POSITIVE) % limit).numpy()
     return found
 
 
 def draw_images(
-    rows: NDArray[np.int64], shape: tuple[int, ...], limit: int, seed: int, label: str
+    rows: NDArray[np.int64], shape: tuple[int, ...], limit: int, *, seed: int, label: str
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The same for every value of images of ``shape``: some of the rows at a time, and their numbers (rows, *shape)."""
+    """Uniform integers from 0 to ``limit`` - 1 for every value of images of ``shape``.
+
+    Yields chunks of rows with their numbers, int64 (rows, *shape).
+    """
     count = math.prod(shape)
     for part in np.split(rows, range(max(1, _CHUNK // count), len(rows), max(1, _CHUNK // count))):
-        yield part, draw(part, count, limit, seed, label).reshape(-1, *shape)
+        yield part, draw(part, count, limit, seed=seed, label=label).reshape(-1, *shape)
 
 
 def is_image(dataset: Dataset) -> bool:
-    """Whether the task's inputs are images."""
+    """Whether the inputs of the task are images."""
     return isinstance(dataset.shape, ImageShape)
 
 
 def tokenizer_of(dataset: Dataset, name: str) -> Tokenizer:
-    """What makes token ids of the training texts.
+    """Tokenizer of the training texts.
 
     Raises:
-        MeasurementError: there are no whole texts; ``name`` is that of the stressor.
+        MeasurementError: there are no whole texts; ``name`` is the stressor that the message blames.
     """
     if not dataset.train.texts or dataset.tokenizer is None:
-        raise MeasurementError(f"{name} contaminates texts with labels, and task {dataset.label!r} has none")
+        raise MeasurementError(f"{name} contaminates texts with labels, but task {dataset.label!r} has none")
     return dataset.tokenizer
 
 
 def needs_labels(dataset: Dataset, name: str) -> int:
-    """The number of classes.
+    """Number of classes.
 
     Raises:
-        MeasurementError: there are not two of them at least.
+        MeasurementError: there are fewer than two; ``name`` is the stressor that the message blames.
     """
     if dataset.shape.causal or dataset.shape.classes < 2:
-        raise MeasurementError(f"{name} contaminates labels, and task {dataset.label!r} has no two of them")
+        raise MeasurementError(f"{name} contaminates labels, but task {dataset.label!r} has fewer than two")
     return dataset.shape.classes
 
 
-def with_train(dataset: Dataset, **changes: Any) -> Dataset:
-    """The dataset with other ``inputs``, ``labels`` or ``texts`` to train on."""
-    return replace(dataset, train=replace(dataset.train, **changes))
+def with_train(
+    dataset: Dataset,
+    *,
+    inputs: NDArray[np.uint8] | NDArray[np.int32] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    texts: Sequence[str] | None = None,
+) -> Dataset:
+    """Dataset with other ``inputs``, ``labels`` or ``texts`` in the training split; None keeps the present ones."""
+    train = dataset.train
+    changed = replace(
+        train,
+        inputs=train.inputs if inputs is None else inputs,
+        labels=train.labels if labels is None else labels,
+        texts=train.texts if texts is None else texts,
+    )
+    return replace(dataset, train=changed)
 
 
 def with_texts(dataset: Dataset, texts: Mapping[int, str], name: str) -> Dataset:
-    """The dataset with other training texts in some rows, and the token ids that the task's tokenizer makes of them.
+    """Dataset with other training texts in some rows, and their token ids.
 
     Raises:
-        MeasurementError: as :func:`tokenizer_of`.
+        MeasurementError: there are no whole texts; ``name`` is the stressor that the message blames.
     """
     tokenizer = tokenizer_of(dataset, name)
     inputs, whole = np.array(dataset.train.inputs), list(dataset.train.texts)

@@ -1,4 +1,4 @@
-"""Training samples that are nothing but noise."""
+"""Training samples of pure noise."""
 
 from typing import ClassVar
 
@@ -26,8 +26,8 @@ from robustbench_wb.tasks.task import Dataset
 class TrainingOutliers(Retrained):
     """Some training samples lose their content and keep their label.
 
-    An image becomes uniform noise, every value alike likely (Zhang et al. 2017, arXiv 1611.03530, "random pixels"). In
-    a text every word becomes a random one of the task's; in a sequence that is no text, every token.
+    An image becomes uniform noise (Zhang et al. 2017, arXiv 1611.03530, "random pixels"). In a text every word becomes
+    a random word of the task; in a sequence without texts every token becomes a random token.
     """
 
     name: ClassVar[str] = "training-outliers"
@@ -37,23 +37,27 @@ class TrainingOutliers(Retrained):
     """Share of the training samples."""
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """Other inputs in the rows that are chosen."""
+        """Replace the inputs of the chosen rows.
+
+        Raises:
+            MeasurementError: the task is language modelling, which has no labels to keep.
+        """
         if dataset.shape.causal:
-            raise MeasurementError(f"{self.name} keeps labels, and task {dataset.label!r} has none; use token-noise")
+            raise MeasurementError(f"{self.name} keeps labels, but task {dataset.label!r} has none; use token-noise")
         count = len(dataset.train)
-        rows = choose(round(self.rate * count), count, seed, self.name)
+        rows = choose(round(self.rate * count), count, seed=seed, label=self.name)
         empty = self._noise if is_image(dataset) else self._words if dataset.train.texts else self._tokens
         return Contaminated(empty(dataset, rows, seed), len(rows), count)
 
     def _noise(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         inputs = np.array(dataset.train.inputs)
-        for part, levels in draw_images(rows, inputs.shape[1:], 256, seed, self.name):
+        for part, levels in draw_images(rows, inputs.shape[1:], 256, seed=seed, label=self.name):
             inputs[part] = levels
         return with_train(dataset, inputs=inputs)
 
     def _tokens(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         inputs, others = np.array(dataset.train.inputs), OtherTokens(dataset, self.name)
-        numbers = draw(rows, inputs.shape[1], len(others.ids), seed, self.name)
+        numbers = draw(rows, inputs.shape[1], len(others.ids), seed=seed, label=self.name)
         inputs[rows] = np.where(others.are(inputs[rows]), others.ids[numbers], inputs[rows])
         return with_train(dataset, inputs=inputs)
 
@@ -61,6 +65,6 @@ class TrainingOutliers(Retrained):
         others, texts = OtherWords(dataset, self.name), {}
         for row in rows.tolist():
             text = dataset.train.texts[row]
-            numbers = draw(np.array([row]), len(find_words(text)), LARGE, seed, self.name)[0].tolist()
+            numbers = draw(np.array([row]), len(find_words(text)), LARGE, seed=seed, label=self.name)[0].tolist()
             texts[row] = swap_words(text, dict(enumerate(numbers)), others.any)
         return with_texts(dataset, texts, self.name)

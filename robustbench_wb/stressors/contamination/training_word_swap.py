@@ -1,4 +1,4 @@
-"""Training texts with words swapped for a word that means nothing."""
+"""Training texts in which words are replaced by a meaningless word."""
 
 from typing import ClassVar
 
@@ -14,16 +14,24 @@ from robustbench_wb.tasks.task import Dataset
 
 
 class TrainingWordSwap(Retrained):
-    """Some words of the training texts become ``AAA``, as those of the test texts do under ``word-swap``: the rate is a
-    share of all words, and stop words are never chosen."""
+    """Some words of the training texts become ``AAA``, like test words under ``word-swap``.
+
+    The rate is a share of all words, and stop words are never chosen.
+    """
 
     name: ClassVar[str] = "training-word-swap"
     axis: ClassVar[str | None] = "rate"
     modality: ClassVar[Modality] = "text"
 
     rate: Exact = Field(ge=0, lt=1)
-    """Share of all words of the training texts; where fewer are no stop words, all of those are swapped."""
+    """Share of all words of the training texts. If fewer words are no stop words, all of these are swapped."""
 
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
-        """The word in places that are chosen."""
-        return swap_chosen_words(dataset, self.rate, seed, self.name, lambda word, number: SWAPPED, STOP_WORDS)
+        """Swap the words at the chosen places.
+
+        Raises:
+            MeasurementError: the task has no texts with labels.
+        """
+        return swap_chosen_words(
+            dataset, self.rate, lambda word, number: SWAPPED, seed=seed, name=self.name, spared=STOP_WORDS
+        )

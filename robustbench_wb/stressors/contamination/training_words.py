@@ -1,4 +1,4 @@
-"""Words and tokens of the training split, put in place of others."""
+"""Replacement of words and tokens in the training split."""
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -15,12 +15,14 @@ from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.vocabulary import SPECIAL
 
 Swap = Callable[[str, int], str]
-"""From a word and a random number from 0 to another word."""
+"""Function from a word and a random number >= 0 to another word."""
 
 
 def swap_words(text: str, numbers: Mapping[int, int], swap: Swap) -> str:
-    """The text with some of its words (:func:`find_words`) swapped; ``numbers`` holds the random number of each place
-    among the words that is. All else stays."""
+    """Text with some of its words (:func:`find_words`) swapped; all other characters stay.
+
+    ``numbers`` maps the position of each swapped word, among the words, to its random number.
+    """
     pieces, last = [], 0
     for place, (start, end) in enumerate(find_words(text)):
         if place in numbers:
@@ -30,22 +32,23 @@ def swap_words(text: str, numbers: Mapping[int, int], swap: Swap) -> str:
 
 
 def swap_chosen_words(
-    dataset: Dataset, rate: Fraction, seed: int, name: str, swap: Swap, spared: frozenset[str] = frozenset()
+    dataset: Dataset, rate: Fraction, swap: Swap, *, seed: int, name: str, spared: frozenset[str] = frozenset()
 ) -> Contaminated:
-    """The dataset with round(rate x words) of all words of its training texts swapped, or all that are not ``spared``.
+    """Dataset with round(rate x words) of all words of its training texts swapped, except ``spared`` words.
 
-    The random number of a word belongs to its place in the split.
+    If fewer words are not spared, all of these are swapped. The random number of a word depends on its position in the
+    split.
 
     Raises:
-        MeasurementError: there are no texts with labels; ``name`` is that of the stressor.
+        MeasurementError: there are no texts with labels; ``name`` is the stressor that the message blames.
     """
     texts = dataset.train.texts
     taken = [_open_words(text, spared) for text in texts]
     ends = np.cumsum([0, *map(len, taken)])
     places = np.flatnonzero(np.concatenate([*taken, np.zeros(0, np.bool_)]))
     count = min(round(rate * int(ends[-1])), len(places))
-    chosen = places[choose(count, len(places), seed, name)]
-    numbers = draw(chosen, 1, LARGE, seed, f"{name}/word")[:, 0]
+    chosen = places[choose(count, len(places), seed=seed, label=name)]
+    numbers = draw(chosen, 1, LARGE, seed=seed, label=f"{name}/word")[:, 0]
     rows = np.searchsorted(ends, chosen, side="right") - 1
     changed = {}
     for row in np.unique(rows).tolist():
@@ -56,29 +59,31 @@ def swap_chosen_words(
 
 
 def _open_words(text: str, spared: frozenset[str]) -> NDArray[np.bool_]:
-    """Which words of a text may be chosen, (words,)."""
+    """Mask of the words of a text that may be chosen, bool (words,)."""
     return np.array([text[start:end].lower() not in spared for start, end in find_words(text)], np.bool_)
 
 
 class OtherWords:
-    """Random words of a task: the most frequent ones of its training texts.
+    """Random words of a task: the most frequent words of its training texts.
 
     Raises:
-        MeasurementError: its texts do not have two different words.
+        MeasurementError: the texts do not have two different words.
     """
 
     def __init__(self, dataset: Dataset, name: str) -> None:
         self.words = dataset.lexicon.words
         self._places = {word: place for place, word in enumerate(self.words)}
         if len(self.words) < 2:
-            raise MeasurementError(f"{name} needs words, and the texts of task {dataset.label!r} do not have two")
+            raise MeasurementError(
+                f"{name} needs two different words, but the texts of task {dataset.label!r} have fewer"
+            )
 
     def any(self, word: str, number: int) -> str:
-        """One of the words, whatever stood there; ``number`` is any from 0."""
+        """A word of the task, whatever the given word is; ``number`` is any integer >= 0."""
         return self.words[number % len(self.words)]
 
     def instead(self, word: str, number: int) -> str:
-        """One of the words that is another one, whatever its letters' case; ``number`` is any from 0."""
+        """A word of the task that differs from the given one, ignoring case; ``number`` is any integer >= 0."""
         place = self._places.get(word.lower())
         if place is None:
             return self.any(word, number)
@@ -86,24 +91,24 @@ class OtherWords:
 
 
 class OtherTokens:
-    """Random token ids of a task, special ones left out.
+    """Random token ids of a task, without special ids.
 
     Raises:
-        MeasurementError: the task has none.
+        MeasurementError: the task has no tokens.
     """
 
     def __init__(self, dataset: Dataset, name: str) -> None:
         if isinstance(dataset.shape, ImageShape):
-            raise MeasurementError(f"{name} contaminates tokens, and task {dataset.label!r} has none")
+            raise MeasurementError(f"{name} contaminates tokens, but task {dataset.label!r} has none")
         special = range(len(SPECIAL)) if dataset.tokenizer is None else dataset.tokenizer.special
         self.ids = np.setdiff1d(np.arange(dataset.shape.vocabulary), list(special))
 
     def are(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which tokens are none of the special ones, same shape."""
+        """Mask of tokens that are not special, bool of the same shape."""
         return np.isin(tokens, self.ids)
 
     def instead(self, tokens: NDArray[np.int32], numbers: NDArray[np.int64]) -> NDArray[np.int32]:
-        """For each token that is not special another one; ``numbers`` are any from 0, same shape."""
+        """For each ordinary token another ordinary one; ``numbers`` are any integers >= 0, same shape."""
         steps = 1 + numbers % (len(self.ids) - 1)
         found: NDArray[np.int32] = self.ids[(np.searchsorted(self.ids, tokens) + steps) % len(self.ids)].astype(
             np.int32

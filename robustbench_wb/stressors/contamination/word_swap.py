@@ -1,4 +1,4 @@
-"""Words of a text swapped for a word that means nothing."""
+"""Test texts in which words are replaced by a meaningless word."""
 
 from typing import ClassVar
 
@@ -13,20 +13,20 @@ from robustbench_wb.tasks.lexicon import find_words
 
 
 class WordSwap(BlindTexts):
-    """Every chosen word becomes ``AAA``; stop words are not chosen. Units: words, that is runs of letters."""
+    """Every chosen word becomes ``AAA``; stop words are never chosen. Units: words, that is, runs of letters."""
 
     name: ClassVar[str] = "word-swap"
     axis: ClassVar[str | None] = "rate"
 
     rate: Exact = Field(ge=0, le=1)
-    """Share of the words of a text. The papers take 3/200 and 1/40."""
+    """Share of the words of a text. The papers use 3/200 and 1/40."""
     floor: Floor = "none"
 
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
-        """The text with other words; what stands between them stays."""
+        """Swap the chosen words; all other characters stay."""
         spans = find_words(text)
-        draws = rng.words(torch.tensor([sample]), 1 + len(spans), seed, LABEL)[0].tolist()
-        chosen = words_to_swap([text[start:end] for start, end in spans], self.rate, self.floor, draws)
+        draws = rng.words(torch.tensor([sample]), 1 + len(spans), seed=seed, label=LABEL)[0].tolist()
+        chosen = words_to_swap([text[start:end] for start, end in spans], self.rate, floor=self.floor, draws=draws)
         pieces, last = [], 0
         for start, end in (spans[at] for at in chosen):
             pieces += [text[last:start], SWAPPED]

@@ -1,7 +1,7 @@
-"""Words swapped in language modelling, where what is swapped is an answer, too.
+"""Word swaps in language modelling, where a swapped word is also an answer.
 
 A perplexity over all tokens mixes two questions: how well clean words are predicted from a contaminated context, and
-how well the model predicts the contamination itself. ``targets`` asks them apart.
+how well the model predicts the contamination itself. ``targets`` separates them.
 """
 
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -24,7 +24,8 @@ Targets = Literal["all", "clean", "swapped"]
 
 
 class Place(NamedTuple):
-    """A word in a row of tokens: the tokens from ``first`` to before ``end``, and the text of these around the word."""
+    """A word in a row of tokens: tokens ``first`` to ``end`` - 1, and the other text of these tokens around the
+    word."""
 
     word: str
     first: int
@@ -36,8 +37,9 @@ class Place(NamedTuple):
 class WordSwapLm(Blind):
     """The tokens of every chosen word become those of ``AAA``; all other tokens stay as they are, in their order.
 
-    A row that has grown is cut to its length, one that has shrunk is padded. Which words are chosen does not depend on
-    ``targets``. Units: words, also those that the ends of the row cut in two; a row is the papers' line.
+    A row that becomes longer is cut to its length, a shorter one is padded. The choice of words does not depend on
+    ``targets``. Units: words, including words that the ends of the row cut in two; a row is a line in the papers'
+    terms.
     """
 
     name: ClassVar[str] = "word-swap-lm"
@@ -45,16 +47,16 @@ class WordSwapLm(Blind):
     modality: ClassVar[Modality] = "language"
 
     rate: Exact = Field(ge=0, le=1)
-    """Share of the words of a row. The papers take 3/200 and 1/40."""
+    """Share of the words of a row. The papers use 3/200 and 1/40."""
     targets: Targets = "all"
-    """The tokens whose prediction is scored: ``all`` of them, as in the papers; ``clean``: those of the words that were
-    left, and what is no word; ``swapped``: those of ``AAA``. Padding never is."""
+    """Tokens whose prediction is scored. ``all``: every token, as in the papers. ``clean``: tokens outside swapped
+    words. ``swapped``: tokens of ``AAA``. Padding is never scored."""
     floor: Floor = "none"
 
     @model_validator(mode="after")
     def _something_is_swapped(self) -> Self:
         if self.targets == "swapped" and self.rate == 0:
-            raise ValueError("no word is swapped at rate 0, so there are no targets=swapped")
+            raise ValueError("targets=swapped needs a rate above 0: at rate 0 no word is swapped")
         return self
 
     @property
@@ -63,27 +65,28 @@ class WordSwapLm(Blind):
         return f"{self.name}:{self.targets}"
 
     def make(self, job: SampleBatch) -> Made:
-        """Row by row.
+        """Swap words row by row.
 
         Raises:
-            MeasurementError: the token ids are not those of a task's own tokenizer.
+            MeasurementError: the token ids are not those of the task's own tokenizer.
         """
         if not isinstance(job.tokenizer, TaskTokenizer):
             raise MeasurementError(f"{self.name} needs the token ids of a text task's own tokenizer")
         rows = job.inputs.cpu().numpy()
-        draws = rng.words(job.ids.cpu(), 1 + rows.shape[1], job.seed, LABEL).tolist()
+        draws = rng.words(job.ids.cpu(), 1 + rows.shape[1], seed=job.seed, label=LABEL).tolist()
         inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
         changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         for row, numbers in enumerate(draws):
             places = find_places(rows[row], job.tokenizer)
-            chosen = words_to_swap([place.word for place in places], self.rate, self.floor, numbers)
+            words = [place.word for place in places]
+            chosen = words_to_swap(words, self.rate, floor=self.floor, draws=numbers)
             tokens, swapped = _swap(rows[row], [places[at] for at in chosen], job.tokenizer)
             kept = min(len(tokens), rows.shape[1])
             inputs[row, :kept] = tokens[:kept]
             counted[row, :kept] = self._scored(swapped[:kept])
             changed[row], units[row] = len(chosen), len(places)
             job.advance(1)
-        return Made(inputs, None, changed, units, counted & (inputs != PAD))
+        return Made(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
 
     def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self.targets == "all":
@@ -92,12 +95,12 @@ class WordSwapLm(Blind):
 
 
 def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]:
-    """The words of a row of token ids, left to right. Special tokens part words.
+    """Words of a row of token ids, left to right. Special tokens separate words.
 
-    A token belongs to one word: of two words in one token, which takes letters that are numbers, the first counts.
+    A token belongs to one word. If it holds parts of two words, which needs letters that are numbers, the first counts.
     """
     pieces = [tokenizer.pieces[token] or b"\n" for token in row.tolist()]
-    # A byte that is no character, at the ends of a row, becomes one letter of its own, and no word.
+    # An incomplete character at an end of the row becomes a single letter that is no part of a word.
     text = b"".join(pieces).decode("utf-8", "surrogateescape")
     sizes = [len(letter.encode("utf-8", "surrogateescape")) for letter in text]
     byte_at = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
@@ -111,12 +114,13 @@ def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]
             continue
         before = b"".join(pieces[first:end])[: left - int(starts[first])].decode("utf-8", "replace")
         after = b"".join(pieces[first:end])[right - int(starts[first]) :].decode("utf-8", "replace")
-        found.append(Place(text[start:stop], first, end, before, after))
+        found.append(Place(word=text[start:stop], first=first, end=end, before=before, after=after))
     return found
 
 
 def _swap(row: NDArray[np.int64], places: list[Place], tokenizer: TaskTokenizer) -> tuple[list[int], NDArray[np.bool_]]:
-    """The tokens of a row, of any number, and which of them stand for swapped words."""
+    """Tokens of the row with the words at ``places`` swapped, of any number, and a mask of the tokens of swapped
+    words."""
     tokens: list[int] = []
     swapped: list[bool] = []
     last = 0

@@ -1,4 +1,4 @@
-"""Which words of a line are swapped, and for what: the protocol of the papers on robust attention."""
+"""Choice of the words of a line that are swapped: the protocol of the papers on robust attention."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,20 +8,21 @@ from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.share import rounded
 
 SWAPPED = "AAA"
-"""What every chosen word becomes, as in Elliptical Attention (Nielsen et al. 2024) and those it compares with."""
+"""Replacement of every chosen word, as in Elliptical Attention (Nielsen et al. 2024) and the papers it compares
+with."""
 LABEL = "word-swap"
-"""The stream of random words: a text and its tokens have the same draws."""
+"""Label of the random stream. It is shared, so that a text and its tokens have equal draws."""
 
 Floor = Literal["none", "one"]
-"""``none``: rate x words, rounded up or down by chance. ``one``: rounded down, but at least one word a line, as the
-papers' tool does it: short lines are contaminated at more than the rate."""
+"""Rounding of the number of swaps. ``none``: stochastic rounding of rate x words. ``one``: rounded down, but at least
+one word per line, as in the papers' tool: short lines are contaminated at more than the rate."""
 
 
-def words_to_swap(words: Sequence[str], rate: Fraction, floor: Floor, draws: Sequence[int]) -> list[int]:
-    """The places of the words that are swapped, ascending.
+def words_to_swap(words: Sequence[str], rate: Fraction, *, floor: Floor, draws: Sequence[int]) -> list[int]:
+    """Positions of the words that are swapped, ascending.
 
-    The rate is a share of all words, stop words among them, though none of them is swapped: a line with too few others
-    has fewer swaps. ``draws`` are 1 + len(words) random words of 64 bits: one for rounding, then a key for each word.
+    The rate is a share of all words, including stop words, though these are never swapped: a line with too few other
+    words has fewer swaps. ``draws`` are 1 + len(words) random words of 64 bits: one for rounding, then a key per word.
     """
     others = [at for at, word in enumerate(words) if word.lower() not in STOP_WORDS]
     count = rounded(rate, len(words), draws[0])

@@ -1,1 +1,1 @@
-"""Corruptions of images: the 15 + 4 of ImageNet-C and CIFAR-C (Hendrycks & Dietterich, ICLR 2019)."""
+"""Image corruptions: the 15 + 4 of ImageNet-C and CIFAR-C (Hendrycks & Dietterich, ICLR 2019)."""

@@ -1,4 +1,4 @@
-"""Brightness: a constant added to the value of HSV."""
+"""Brightness: a constant added to V in HSV."""
 
 from typing import ClassVar, cast
 
@@ -11,7 +11,7 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 class Brightness(Corruption):
     """V' = min(V + c, 1) in HSV (Hendrycks & Dietterich 2019).
 
-    Hue and saturation are those of the ratios of the channels, so the way to HSV and back is a factor V'/V; black,
+    Hue and saturation depend on ratios of the channels only, so the conversion to HSV and back is a factor V'/V. Black,
     which has no ratios, becomes the grey V'.
     """
 
@@ -24,8 +24,8 @@ class Brightness(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        shift = 255 * cast("float", self.setting(*images.shape[-2:]))
+        """Brighten the images; no random draws."""
+        shift = 255 * cast("float", self.setting(images.shape))
         value = images.amax(1, keepdim=True).float()
         brighter = (value + shift).clamp_(max=255)
         return self.levels(torch.where(value == 0, brighter, images * (brighter / value.clamp(min=1))))

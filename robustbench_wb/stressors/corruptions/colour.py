@@ -1,4 +1,4 @@
-"""What corruptions of colour share: an image of one channel is looked at as a grey picture in three."""
+"""Base of colour corruptions: an image of one channel is processed as a grey image with three."""
 
 from abc import abstractmethod
 
@@ -9,17 +9,17 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 
 
 class ColourCorruption(Corruption):
-    """Base of corruptions that need red, green and blue. Images of one channel get three; luma comes back."""
+    """Base of corruptions that need red, green and blue. One channel is expanded to three and returned as luma."""
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Luma (ITU-R BT.601) of the perturbed colours where the images have one channel."""
+        """Perturb the colours; images of one channel get the luma (ITU-R BT.601) of the result."""
         if images.shape[1] == 1:
             return luma(self.perturb_colours(images.expand(-1, 3, -1, -1), ids, seed))
         return self.perturb_colours(images, ids, seed)
 
     @abstractmethod
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """As ``perturb``, of images of three channels."""
+        """Perturb images of three channels, uint8 (B, 3, H, W), with sample ids, int64 (B,)."""
 
 
 def luma(images: Tensor) -> Tensor:

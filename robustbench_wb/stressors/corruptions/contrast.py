@@ -9,7 +9,7 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 
 
 class Contrast(Corruption):
-    """(x - m) c + m, with m the mean of a channel (Hendrycks & Dietterich 2019)."""
+    """(x - m) c + m, where m is the mean of a channel (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "contrast"
     fidelity = "E"
@@ -20,8 +20,8 @@ class Contrast(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        factor = cast("float", self.setting(*images.shape[-2:]))
+        """Reduce the contrast; no random draws."""
+        factor = cast("float", self.setting(images.shape))
         area = images.shape[-2] * images.shape[-1]
         # A sum of integers does not depend on its order.
         means = (images.sum((2, 3), keepdim=True, dtype=torch.int64).double() / area).float()

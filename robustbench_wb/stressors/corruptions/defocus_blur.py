@@ -14,10 +14,10 @@ from robustbench_wb.stressors.corruptions.filters import beyond, in_blocks
 
 
 class DefocusBlur(Corruption):
-    """The mean over the pixels of a disk, then a small Gaussian against its jags; edges mirrored.
+    """Mean over the pixels of a disk, then a small Gaussian against aliasing; edges mirrored.
 
-    (Hendrycks & Dietterich 2019.) A radius below 1 is a single pixel: what is left then is the Gaussian. ``reference``:
-    a disk of radius 8 or 10 is 1 % too bright (:func:`reference_gain`).
+    Source: Hendrycks & Dietterich 2019. A disk of radius below 1 is a single pixel: only the Gaussian remains. In mode
+    ``reference`` a disk of radius 8 or 10 is 1 % too bright (:func:`reference_gain`).
     """
 
     name: ClassVar[str] = "defocus-blur"
@@ -29,9 +29,9 @@ class DefocusBlur(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        radius, sigma = cast("tuple[float, float]", self.setting(*images.shape[-2:]))
-        reach = 1 if radius <= 8 else 2  # of the small Gaussian: 3 x 3 or 5 x 5
+        """Blur the images; no random draws."""
+        radius, sigma = cast("tuple[float, float]", self.setting(images.shape))
+        reach = 1 if radius <= 8 else 2  # the small Gaussian is 3 x 3 or 5 x 5
         weights = np.exp(-(np.arange(reach + 1) ** 2) / (2 * sigma**2))
         weights /= weights[0] + 2 * weights[1:].sum()
         margin = int(radius) + reach
@@ -46,16 +46,17 @@ class DefocusBlur(Corruption):
 
 
 def disk(radius: float) -> list[tuple[int, int]]:
-    """The pixels (down, right) within a radius of the centre."""
+    """Pixels (down, right) within a radius of the centre."""
     side = range(-int(radius), int(radius) + 1)
     return [(y, x) for y in side for x in side if x * x + y * y <= radius * radius]
 
 
 def reference_gain(radius: float, weights: NDArray[np.float64]) -> float:
-    """What the kernel of the reference sums to.
+    """Sum of the reference's kernel.
 
-    It smooths the disk with ``weights`` (centre first) on a grid of at least 17 x 17 pixels, mirrored at its edges.
-    Where the disk is as wide as the grid, what is beyond an edge is the next row of the disk, and not nothing.
+    The reference smooths the disk with ``weights`` (centre first) on a grid of at least 17 x 17 pixels, mirrored at its
+    edges. If the disk is as wide as the grid, the pixels beyond an edge mirror the next row of the disk instead of
+    zeros.
     """
     far, reach = max(8, int(radius)), len(weights) - 1
     grid = np.zeros((2 * far + 1, 2 * far + 1))
@@ -67,9 +68,10 @@ def reference_gain(radius: float, weights: NDArray[np.float64]) -> float:
 
 
 def disk_sums(images: Tensor, radius: float) -> Tensor:
-    """The sum over the disk around each pixel that has all of it: uint8 (B, C, H, W) to int32, 2 radius less a side.
+    """Sum over the disk around each pixel that has a complete disk.
 
-    A row of the disk is the difference of two running sums; rows of equal width are added first.
+    Maps uint8 (B, C, H, W) to int32, 2 radius smaller per side. A row of the disk is the difference of two running
+    sums; rows of equal width are added first.
     """
     far = int(radius)
     height, width = (side - 2 * far for side in images.shape[-2:])
@@ -88,7 +90,10 @@ def disk_sums(images: Tensor, radius: float) -> Tensor:
 
 
 def _smooth(values: Tensor, weights: list[float], dim: int) -> Tensor:
-    """A symmetric filter along one dimension, which loses its margins. Sums in one order, multiplied on their own."""
+    """Symmetric filter along one dimension, which loses its margins.
+
+    Sums have a fixed order and products are computed separately, so that results do not depend on the device.
+    """
     reach = len(weights) - 1
     side = values.shape[dim] - 2 * reach
     total = values.narrow(dim, reach, side) * weights[0]

@@ -1,6 +1,6 @@
-"""The relief of drops of water: edges, the distance from them, equalised and embossed, all in whole numbers.
+"""Relief of water drops in whole numbers: edges, distance to them, equalisation and embossing.
 
-The reference asks OpenCV for each of the steps; these follow the definitions that OpenCV documents.
+The reference calls OpenCV for each step; these functions follow the definitions that OpenCV documents.
 """
 
 import torch
@@ -10,17 +10,17 @@ from torch.nn.functional import pad
 from robustbench_wb.stressors.corruptions.filters import Border, beyond
 
 WEAK, STRONG = 50, 150
-"""Gradients at which an edge goes on, and at which it starts."""
+"""Gradient strengths that continue an edge, and that start one."""
 REACH = 20
-"""Distances beyond this many pixels count as this."""
+"""Largest distance in pixels; longer ones are clamped to it."""
 UNIT = 10_000
-"""Parts of a pixel in which distances are whole."""
+"""Units of distance per pixel: distances are integers in 1 / 10,000 pixel."""
 _ACROSS = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
-_TANGENT = 13573  # of 22.5 degrees, times 2^15
+_TANGENT = 13573  # tan(22.5 degrees) times 2^15
 
 
 def relief(liquid: Tensor) -> Tensor:
-    """Height of the water for its depth, both uint8 (B, H, W)."""
+    """Height of the water from its depth, both uint8 (B, H, W)."""
     reached = distance(edges(liquid))
     blurred = sum_around(reached, "mirror") // (9 * UNIT)
     embossed = weighted_around(equalised(blurred), _ACROSS).clamp(0, 255)
@@ -28,7 +28,7 @@ def relief(liquid: Tensor) -> Tensor:
 
 
 def around(images: Tensor, border: Border) -> list[list[Tensor]]:
-    """The nine neighbours of each pixel of (B, H, W): ``[1 + i][1 + j]`` holds at (y, x) what was at (y + i, x + j)."""
+    """Nine neighbours of each pixel of (B, H, W): ``[1 + i][1 + j]`` holds at (y, x) the pixel at (y + i, x + j)."""
     height, width = images.shape[-2:]
     rows, columns = (torch.from_numpy(beyond(side, 1, border)).to(images.device) for side in (height, width))
     wide = images.index_select(1, rows).index_select(2, columns)
@@ -36,12 +36,12 @@ def around(images: Tensor, border: Border) -> list[list[Tensor]]:
 
 
 def sum_around(images: Tensor, border: Border) -> Tensor:
-    """Sum of each 3 x 3 square, int32."""
+    """Sum of each 3 x 3 square, int32 (B, H, W)."""
     return weighted_around(images, ((1, 1, 1),) * 3, border)
 
 
 def weighted_around(images: Tensor, weights: tuple[tuple[int, ...], ...], border: Border = "mirror") -> Tensor:
-    """Weighted sum of each 3 x 3 square, int32."""
+    """Weighted sum of each 3 x 3 square, int32 (B, H, W)."""
     shifted = around(images.to(torch.int32), border)
     total = torch.zeros_like(images, dtype=torch.int32)
     for row, parts in zip(weights, shifted, strict=True):
@@ -52,7 +52,7 @@ def weighted_around(images: Tensor, weights: tuple[tuple[int, ...], ...], border
 
 
 def edges(images: Tensor) -> Tensor:
-    """Edges of Canny (1986) with Sobel gradients, their strength |dx| + |dy|: bool (B, H, W) for uint8 (B, H, W)."""
+    """Canny edges (1986) with Sobel gradients of strength |dx| + |dy|: uint8 (B, H, W) to bool (B, H, W)."""
     across = weighted_around(images, ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)), "nearest")
     down = weighted_around(images, ((-1, -2, -1), (0, 0, 0), (1, 2, 1)), "nearest")
     x, y = across.abs(), down.abs()
@@ -73,7 +73,7 @@ def edges(images: Tensor) -> Tensor:
 
 
 def _grown(found: Tensor, allowed: Tensor) -> Tensor:
-    """What of the allowed pixels hangs together with the found ones."""
+    """Mask of the allowed pixels that are connected to the found ones, bool (B, H, W)."""
     while True:
         wide = pad(found, (1, 1, 1, 1))
         rows = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
@@ -84,10 +84,10 @@ def _grown(found: Tensor, allowed: Tensor) -> Tensor:
 
 
 def distance(edge: Tensor) -> Tensor:
-    """Distance from the nearest edge in units of 1 / :data:`UNIT` pixel, at most :data:`REACH`: int32 (B, H, W).
+    """Distance from the nearest edge in units of 1 / :data:`UNIT` pixel, at most :data:`REACH` pixels: int32 (B, H, W).
 
-    By the moves (1, 0), (1, 1) and (2, 1) of lengths 1, 1.4 and 2.1969 (Borgefors 1986, a mask of 5 x 5): first along
-    each row, then from the rows above and below.
+    Distances are lengths of paths of moves (1, 0), (1, 1) and (2, 1) with lengths 1, 1.4 and 2.1969 (Borgefors 1986, a
+    5 x 5 mask): first along each row, then from the rows above and below.
     """
     height, width = edge.shape[-2:]
     along = torch.where(edge, 0, REACH).to(torch.int32)
@@ -97,7 +97,7 @@ def distance(edge: Tensor) -> Tensor:
     paths = _paths(edge.device)
     nearest = along * UNIT
     for step in range(1, min(REACH, height)):
-        if nearest.max() <= step * UNIT:  # no other row is that near
+        if nearest.max() <= step * UNIT:  # farther rows cannot be nearer
             break
         tall = pad(along, (0, 0, step, step), value=REACH)
         beside = torch.minimum(tall[:, :height], tall[:, 2 * step :])
@@ -114,7 +114,7 @@ def _paths(device: torch.device) -> Tensor:
 
 
 def equalised(images: Tensor) -> Tensor:
-    """Histogram equalisation of levels from 0 to :data:`REACH`, int32 (B, H, W); a constant image stays as it is."""
+    """Histogram equalisation of levels from 0 to :data:`REACH`, int32 (B, H, W); constant images are unchanged."""
     levels = images.flatten(1).long()
     counts = torch.zeros(len(levels), REACH + 1, dtype=torch.int64, device=levels.device)
     counts.scatter_add_(1, levels, torch.ones_like(levels))

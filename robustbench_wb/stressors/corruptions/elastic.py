@@ -11,14 +11,15 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.smoothing import smooth
 
 _EDGE = 244 / 224
-"""The reference writes its constants for 224 pixels as parts of 244 (its author's own comment says 224 was meant)."""
+"""Scale of the lengths at 224 pixels: the reference multiplies by 244 (its author's own comment says that 224 was
+meant)."""
 
 
 class ElasticTransform(Corruption):
-    """Three points jittered and the image with them, then each pixel displaced (Hendrycks & Dietterich 2019).
+    """Affine map that jitters three points, then a displacement of each pixel (Hendrycks & Dietterich 2019).
 
-    The displacement is U(-1, 1) smoothed by a Gaussian (Simard, Steinkraus & Platt 2003). All lengths are parts of the
-    image's shorter side.
+    The displacement is U(-1, 1) smoothed by a Gaussian (Simard, Steinkraus & Platt 2003). All lengths are shares of the
+    shorter side of the image.
     """
 
     name: ClassVar[str] = "elastic-transform"
@@ -33,15 +34,16 @@ class ElasticTransform(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Step 0 of the draws jitters the points, step 1 displaces the pixels."""
+        """Transform the images; step 0 of the draws jitters the points, step 1 displaces the pixels."""
         height, width = images.shape[-2:]
         side = min(height, width)
-        alpha, sigma, jitter = (side * part for part in cast("tuple[float, ...]", self.setting(height, width)))
-        moves = (2 * rng.uniform(ids, (3, 2), seed, self.name) - 1) * jitter
-        found = sample(images.float(), *affine(moves, height, width), repeat_edge=False)
+        alpha, sigma, jitter = (side * part for part in cast("tuple[float, ...]", self.setting(images.shape)))
+        moves = (2 * rng.uniform(ids, (3, 2), seed=seed, label=self.name) - 1) * jitter
+        x, y = affine(moves, height, width)
+        found = sample(images.float(), x, y, repeat_edge=False)
         if alpha:
-            codes = rng.uniform16(ids, (2, height, width), seed, self.name, 1)
-            shifts = smooth((2 * codes + 1) / rng.CODES - 1, sigma, "reflect", 3)
+            codes = rng.uniform16(ids, (2, height, width), seed=seed, label=self.name, step=1)
+            shifts = smooth((2 * codes + 1) / rng.CODES - 1, sigma, border="reflect", truncate=3)
             rows, columns = lattice(height, width, images.device)
             found = sample(found, columns + alpha * shifts[:, 0], rows + alpha * shifts[:, 1], repeat_edge=True)
         return self.levels(found)
@@ -53,20 +55,20 @@ def lattice(height: int, width: int, device: torch.device) -> tuple[Tensor, Tens
 
 
 def affine(moves: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """From where each pixel is taken when three points of the image are moved: x and y, (B, H, W) each.
+    """Source coordinates x and y, (B, H, W) each, of every pixel when three points of the image are moved.
 
     Args:
         moves: (B, 3, 2), x and y in pixels, of the points (centre + reach), (centre + (reach, -reach)) and
             (centre - reach); the reach is a third of the shorter side.
-        height: of the image.
-        width: of the image.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
     """
     reach = float(min(height, width) // 3)
     start = torch.tensor([width // 2 + reach, height // 2 + reach], device=moves.device)
     first = moves[:, 1] - moves[:, 0] + torch.tensor([0, -2 * reach], device=moves.device)
     second = moves[:, 2] - moves[:, 0] - 2 * reach
     area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
-    area = torch.where(area.abs() < 1e-3, 1e-3, area)[:, None, None]  # points in one line have no map back
+    area = torch.where(area.abs() < 1e-3, 1e-3, area)[:, None, None]  # the map of collinear points has no inverse
     rows, columns = lattice(height, width, moves.device)
     x, y = columns - (start + moves[:, 0])[:, :1, None], rows - (start + moves[:, 0])[:, 1:, None]
     (ax, ay), (bx, by) = (edge[:, :, None, None].unbind(1) for edge in (first, second))
@@ -76,12 +78,12 @@ def affine(moves: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def sample(images: Tensor, x: Tensor, y: Tensor, repeat_edge: bool) -> Tensor:
-    """Bilinear values of (B, C, H, W) at pixel coordinates (B, H, W); outside the image is mirrored.
+    """Bilinear values of images (B, C, H, W) at pixel coordinates (B, H, W); the outside is mirrored.
 
     Args:
-        images: float32.
-        x: columns.
-        y: rows.
+        images: float32 (B, C, H, W).
+        x: columns, (B, H, W).
+        y: rows, (B, H, W).
         repeat_edge: mirrored as ``dcba|abcd|dcba`` (SciPy's reflect); if not, as ``dcb|abcd|cba`` (reflect-101).
     """
     height, width = images.shape[-2:]

@@ -1,8 +1,8 @@
-"""Linear filters whose results do not depend on the order of a sum: levels times whole numbers, exact in floats.
+"""Linear filters whose results do not depend on summation order: integer levels times integer weights, exact in floats.
 
-A level has 8 bits. Weights that are multiples of 2^-16 give sums below 2^24 (float32), and two passes of weights that
-are multiples of 2^-20 sums below 2^48 (float64): no addition rounds, so that a batch, a device or a library of matrix
-products cannot change a bit. The weights sum to exactly 1: a constant image stays what it is.
+A level has 8 bits. Weights that are multiples of 2^-16 give sums below 2^24 (float32); two passes of weights that are
+multiples of 2^-20 give sums below 2^48 (float64). No addition rounds, so the batch, the device and the matrix library
+cannot change a bit. Weights sum to exactly 1: a constant image is unchanged.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Border = Literal["nearest", "mirror", "reflect"]
-"""What lies beyond an edge: its last pixel again, or the image mirrored about the centre of that (reflect-101), or
-about its outer side, so that it comes twice. SciPy's names."""
+"""Pixels beyond an edge, in SciPy's names. ``nearest``: the last pixel repeated. ``mirror``: mirrored about the centre
+of the last pixel (reflect-101). ``reflect``: mirrored about its outer side, so that it appears twice."""
 BLOCK_VALUES = 1 << 16
-"""Pixel values that are worked on at once, so that they stay in the cache of a core. Cannot change a result."""
+"""Pixel values processed at once, so that they stay in the cache of a core. Cannot change a result."""
 _BAND = 32
-"""Rows of a banded matrix that are multiplied at once. Cannot change a result."""
+"""Rows of a banded matrix multiplied at once. Cannot change a result."""
 
 
 def whole_weights(weights: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    """Weights in proportion to the given ones, as multiples of 2^-bits that sum to 1 (rounding by largest remainder).
+    """Round weights to multiples of 2^-bits that sum to 1 (largest-remainder rounding).
 
-    No weight moves by as much as 2^-bits.
+    Each weight changes by less than 2^-bits.
     """
     exact = weights / weights.sum() * 2**bits
     whole: NDArray[np.float64] = np.floor(exact)
@@ -37,7 +37,7 @@ def whole_weights(weights: NDArray[np.float64], bits: int) -> NDArray[np.float64
 
 
 def beyond(side: int, reach: int, border: Border) -> NDArray[np.int64]:
-    """Which pixel of a line stands at -reach .. side - 1 + reach, (side + 2 reach,)."""
+    """Source pixel of the positions -reach .. side - 1 + reach of an extended line, int64 (side + 2 reach,)."""
     places = np.arange(-reach, side + reach)
     if border == "nearest":
         return places.clip(0, side - 1)
@@ -54,13 +54,13 @@ def blocks(images: Tensor) -> Iterator[slice]:
 
 
 def exact_floats(device: torch.device) -> torch.dtype:
-    """float32 where products of matrices keep its 24 bits, float64 where they may not (TF32, bfloat16)."""
+    """float32 where matrix products keep its 24 bits, float64 where they may not (TF32, bfloat16)."""
     full = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
     return torch.float32 if full else torch.float64
 
 
 def in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """What ``work`` makes of images, a few at a time: uint8 (B, C, H, W) to the same."""
+    """Apply ``work`` to images in small blocks: uint8 (B, C, H, W) to uint8 of the same shape."""
     found = torch.empty_like(images)
     for rows in blocks(images):
         found[rows] = work(images[rows])
@@ -68,7 +68,10 @@ def in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def gaussian_matrix(side: int, sigma: float, truncate: float = 4.0, border: Border = "nearest") -> Tensor:
-    """What blurs a line of pixels: float64 (side, side), multiples of 2^-20; sigma in pixels, cut at truncate sigma."""
+    """Matrix that blurs a line of pixels: float64 (side, side), multiples of 2^-20; truncated at ``truncate`` sigma.
+
+    ``sigma`` is in pixels.
+    """
     reach = int(truncate * sigma + 0.5)
     offsets = np.arange(-reach, reach + 1)
     weights = whole_weights(np.exp(-(offsets**2) / (2 * sigma**2)), 20)
@@ -80,7 +83,7 @@ def gaussian_matrix(side: int, sigma: float, truncate: float = 4.0, border: Bord
 
 
 class Banded:
-    """A matrix (W', W) that is zero away from a diagonal, applied to lines of pixels: only its band is multiplied."""
+    """Banded matrix (W', W), applied to lines of pixels: only the band is multiplied."""
 
     def __init__(self, matrix: Tensor) -> None:
         self.parts: list[tuple[Tensor, slice]] = []
@@ -90,11 +93,11 @@ class Banded:
             self.parts.append((part[:, columns].contiguous(), columns))
 
     def rows(self, values: Tensor) -> Tensor:
-        """Each row of pixels: (..., H, W) to (..., H, W')."""
+        """Product with each row of pixels: (..., H, W) to (..., H, W')."""
         return _joined([values[..., columns] @ part.T for part, columns in self.parts], -1)
 
     def columns(self, values: Tensor) -> Tensor:
-        """Each column of pixels: (..., H, W) to (..., H', W)."""
+        """Product with each column of pixels: (..., H, W) to (..., H', W)."""
         return _joined([part @ values[..., columns, :] for part, columns in self.parts], -2)
 
 
@@ -103,9 +106,9 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """A Gaussian of sigma pixels, cut at 4 sigma, edges continued by their last pixel.
+    """Gaussian blur of sigma pixels, truncated at 4 sigma, with the last pixel repeated beyond the edges.
 
-    uint8 (B, C, H, W) to float32 of the same shape, on the scale 0..255: the exact one for weights rounded to 2^-20.
+    Maps uint8 (B, C, H, W) to float32 of the same shape, on the scale 0..255: exact for weights rounded to 2^-20.
     """
     down, along = (_gaussian(side, sigma, images.device) for side in images.shape[-2:])
     return down.columns(along.rows(images.double())).float()

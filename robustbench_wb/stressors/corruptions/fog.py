@@ -1,4 +1,4 @@
-"""Fog: a random cloud of all scales laid over the image."""
+"""Fog: a random cloud of all scales blended into the image."""
 
 from typing import ClassVar, cast
 
@@ -10,7 +10,7 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 
 
 class Fog(Corruption):
-    """(x + c plasma) max(x) / (max(x) + c), the same plasma in all channels (Hendrycks & Dietterich 2019)."""
+    """(x + c plasma) max(x) / (max(x) + c), with one plasma for all channels (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "fog"
     fidelity = "E"
@@ -21,21 +21,22 @@ class Fog(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """The map has the next power of two as its side, and is cut to the image."""
+        """Add fog; the side of the plasma map is the next power of two, and the map is cropped to the image."""
         height, width = images.shape[-2:]
-        strength, decay = cast("tuple[float, float]", self.setting(height, width))
+        strength, decay = cast("tuple[float, float]", self.setting(images.shape))
         side = 1 << (max(height, width, 2) - 1).bit_length()
-        cloud = plasma(2 * rng.uniform(ids, (side, side), seed, self.name) - 1, decay)[:, None, :height, :width]
+        draws = 2 * rng.uniform(ids, (side, side), seed=seed, label=self.name) - 1
+        cloud = plasma(draws, decay)[:, None, :height, :width]
         brightest = images.amax((1, 2, 3), keepdim=True).float()
         return self.levels((images + 255 * strength * cloud) * (brightest / (brightest + 255 * strength)))
 
 
 def plasma(draws: Tensor, decay: float) -> Tensor:
-    """Periodic diamond-square (Fournier, Fussell & Carpenter 1982), scaled to [0, 1].
+    """Periodic diamond-square noise (Fournier, Fussell & Carpenter 1982), scaled to [0, 1], (B, n, n).
 
     Args:
-        draws: (B, n, n) in [-1, 1), n a power of two: the displacement of each point from the mean of its neighbours.
-        decay: from octave to octave displacements shrink by its square.
+        draws: (B, n, n) in [-1, 1), n a power of two: displacement of each point from the mean of its neighbours.
+        decay: displacements shrink by its square from octave to octave.
     """
     heights = torch.zeros_like(draws)
     step, amplitude = draws.shape[-1], 1.0

@@ -1,4 +1,4 @@
-"""Frost: crystals of ice laid over the image."""
+"""Frost: ice crystals blended into the image."""
 
 import hashlib
 from typing import ClassVar, cast
@@ -12,14 +12,14 @@ from robustbench_wb.stressors.corruptions.corruption import Calibration, calibra
 from robustbench_wb.stressors.corruptions.ice import identity, textures
 
 SCALE: dict[Calibration, float] = {32: 0.2, 64: 0.3, 224: 1.0}
-"""By how much textures are shrunk."""
+"""Scale of the textures for each calibration."""
 
 
 class Frost(ColourCorruption):
-    """a x + b (a random window of a random texture) (Hendrycks & Dietterich 2019).
+    """a x + b (random window of a random texture) (Hendrycks & Dietterich 2019).
 
-    The textures are grown here, not the photographs of the reference, which ``RBWB_FROST_DIR`` can name. Mode
-    ``reference`` takes the first five only, and never the last row or column of windows.
+    The textures are generated; ``RBWB_FROST_DIR`` can name a folder with the photographs of the reference instead. Mode
+    ``reference`` uses the first five textures only, and never the last row or column of windows.
     """
 
     name: ClassVar[str] = "frost"
@@ -31,19 +31,19 @@ class Frost(ColourCorruption):
     }
 
     def code(self) -> str:
-        """With the bytes of one's own textures."""
+        """Digest of the source and, if set, of the bytes of the user's own textures."""
         own = identity()
         return hashlib.sha256(f"{super().code()} {own}".encode()).hexdigest() if own else super().code()
 
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Three draws: a texture, a row, a column."""
+        """Add frost; three draws per image choose the texture, the row and the column."""
         height, width = images.shape[-2:]
-        image_weight, ice_weight = cast("tuple[float, float]", self.setting(height, width))
+        image_weight, ice_weight = cast("tuple[float, float]", self.setting(images.shape))
         scale = SCALE[self.calibration or calibration_for(min(height, width))]
         ice = textures(scale, max(height, width) + 1)
         missed = int(self.mode == "reference")
         ice = ice[:5] if missed else ice
-        which, row, column = rng.uniform(ids, (3,), seed, self.name).unbind(1)
+        which, row, column = rng.uniform(ids, (3,), seed=seed, label=self.name).unbind(1)
         found = torch.empty_like(images, dtype=torch.float32)
         for number, texture in enumerate(ice):
             rows = torch.nonzero((which * len(ice)).long() == number)[:, 0]

@@ -9,7 +9,7 @@ from robustbench_wb.stressors.corruptions.filters import gaussian_blur, in_block
 
 
 class GaussianBlur(Corruption):
-    """A Gaussian, cut at 4 standard deviations, edges continued (Hendrycks & Dietterich 2019)."""
+    """Gaussian blur, truncated at 4 standard deviations, edges continued (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "gaussian-blur"
     fidelity = "E"
@@ -20,6 +20,6 @@ class GaussianBlur(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        sigma = cast("float", self.setting(*images.shape[-2:]))
+        """Blur the images; no random draws."""
+        sigma = cast("float", self.setting(images.shape))
         return in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))

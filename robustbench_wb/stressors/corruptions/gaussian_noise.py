@@ -1,4 +1,4 @@
-"""Gaussian noise: that of a sensor in low light."""
+"""Gaussian noise: sensor noise in low light."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from robustbench_wb.stressors.corruptions.point_noise import PointNoise
 
 
 class GaussianNoise(PointNoise):
-    """x + N(0, c^2) for every value, x and c on the scale 0..1 (Hendrycks & Dietterich 2019)."""
+    """x + N(0, c^2) for every value, with x and c on the scale 0..1 (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "gaussian-noise"
     constants: ClassVar = {
@@ -20,5 +20,5 @@ class GaussianNoise(PointNoise):
     }
 
     def quantiles(self, level: int, amount: float) -> NDArray[np.float64]:
-        """Those of N(level, (255 c)^2)."""
+        """Quantiles of N(level, (255 c)^2), in levels, (65536,)."""
         return level + 255 * amount * rng.normal_codes().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""Glass blur: pixels that change places with a neighbour."""
+"""Glass blur: pixels swap places with neighbours."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,11 +13,11 @@ from robustbench_wb.stressors.corruptions.filters import gaussian_blur, in_block
 
 
 class GlassBlur(Corruption):
-    """A Gaussian; a scan that moves every pixel of the inside by a few pixels; the Gaussian again.
+    """Gaussian blur, a scan that moves every inner pixel by a few pixels, and the Gaussian blur again.
 
-    (Hendrycks & Dietterich 2019.) The scan runs from the lower right to the upper left, and a pixel changes places with
-    the one at an offset drawn from {-d..d} in both directions. ``reference``: the offset is drawn from {-d..d-1}, the
-    scan lies one pixel further to the lower right, and the neighbour keeps its value.
+    Source: Hendrycks & Dietterich 2019. The scan runs from the lower right to the upper left; a pixel swaps places with
+    the one at an offset drawn from {-d..d} in both directions. In mode ``reference`` the offset is drawn from
+    {-d..d-1}, the scan lies one pixel further to the lower right, and the neighbour keeps its value.
     """
 
     name: ClassVar[str] = "glass-blur"
@@ -29,14 +29,14 @@ class GlassBlur(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Two draws for each pixel and scan."""
-        sigma, reach, scans = cast("tuple[float, int, int]", self.setting(*images.shape[-2:]))
+        """Blur the images; two draws for each pixel and scan."""
+        sigma, reach, scans = cast("tuple[float, int, int]", self.setting(images.shape))
         height, width = images.shape[-2:]
         front = wavefront(height, width, reach, inner=self.mode == "reference")
         blurred = self._blur(images, sigma).flatten(2)
         places = torch.arange(height * width, device=images.device)[:, None].repeat(1, len(images))
         for scan in range(scans):
-            moves = self._moves(front, reach, width, ids, seed, scan)
+            moves = self._moves(front, ids, reach=reach, width=width, seed=seed, scan=scan)
             move(places, front, moves, swap=self.mode == "fixed")
         taken = places.T[:, None].expand(-1, images.shape[1], -1)
         return self._blur(blurred.gather(2, taken).view(images.shape), sigma)
@@ -44,31 +44,31 @@ class GlassBlur(Corruption):
     def _blur(self, images: Tensor, sigma: float) -> Tensor:
         return in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
 
-    def _moves(self, front: "Wavefront", reach: int, width: int, ids: Tensor, seed: int, scan: int) -> Tensor:
-        """By how many cells each cell looks away: int64 (cells, B), in the order of the wavefront."""
+    def _moves(self, front: "Wavefront", ids: Tensor, *, reach: int, width: int, seed: int, scan: int) -> Tensor:
+        """Offset of each cell to its swap partner, in flat cells: int64 (cells, B), in the order of the wavefront."""
         count = len(front.cells)
         choices = 2 * reach + (self.mode == "fixed")
-        drawn = rng.uniform16(ids, (2, count), seed, self.name, scan)
+        drawn = rng.uniform16(ids, (2, count), seed=seed, label=self.name, step=scan)
         offsets = ((drawn * choices) >> 16) - reach
         return (offsets[:, 0] * width + offsets[:, 1]).T.long()
 
 
 @dataclass(frozen=True)
 class Wavefront:
-    """The cells of a scan in an order that can be worked off in groups."""
+    """Cells of a scan in an order that can be processed in groups."""
 
     cells: Tensor
-    """int64, flat indices, group after group."""
+    """int64 (cells,), flat indices, group after group."""
     groups: tuple[slice, ...]
-    """Cells of one group cannot reach what another of the group reaches."""
+    """Slices of ``cells``. Cells of one group touch disjoint pixels."""
 
 
 @lru_cache(maxsize=8)
 def wavefront(height: int, width: int, reach: int, inner: bool) -> Wavefront:
-    """Groups whose one-by-one work gives what the scan gives, from the lower right to the upper left, row by row.
+    """Groups whose sequential processing equals the scan, from the lower right to the upper left, row by row.
 
-    Cell (i, j) of the scan reads and writes within ``reach``, so it must follow the cells before it within 2 reach.
-    All of these have a smaller t = j + (2 reach + 1) i, and cells of equal t are farther than that from each other.
+    Cell (i, j) of the scan reads and writes within ``reach``, so it must follow the earlier cells within 2 reach. All
+    of these have a smaller t = j + (2 reach + 1) i, and cells of equal t are farther apart than 2 reach.
     """
     first, last = (reach + 1, 0) if inner else (reach, -1)
     rows, columns = (
@@ -78,13 +78,13 @@ def wavefront(height: int, width: int, reach: int, inner: bool) -> Wavefront:
     order = torch.argsort(times.flatten(), stable=True)
     cells = (rows[:, None] * width + columns).flatten()[order]
     ends = torch.bincount(times.flatten()).cumsum(0).tolist() if len(order) else []
-    return Wavefront(cells, tuple(slice(*ends_of) for ends_of in zip([0, *ends], ends, strict=False)))
+    return Wavefront(cells, tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False)))
 
 
 def move(places: Tensor, front: Wavefront, moves: Tensor, swap: bool) -> None:
-    """One scan, in place: int64 (cells of the image, B), what stands where.
+    """One scan of ``places``, int64 (cells of the image, B), in place: the source of each cell.
 
-    A cell takes what stands ``moves`` (cells of the scan, B) away from it, which gets the cell's own if ``swap``.
+    A cell takes the value ``moves`` (cells of the scan, B) away; if ``swap``, the other cell gets its value in return.
     """
     flat, batch = places.view(-1), places.shape[1]
     here = front.cells.to(places.device)[:, None] * batch + torch.arange(batch, device=places.device)

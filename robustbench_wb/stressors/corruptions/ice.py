@@ -1,4 +1,4 @@
-"""Textures of frost: six pictures of ice, grown here, or those of a folder."""
+"""Textures of frost: six generated images of ice, or the images of a folder."""
 
 import hashlib
 import math
@@ -20,23 +20,23 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.corruptions.fog import plasma
 
 FOLDER = "RBWB_FROST_DIR"
-"""The environment variable that names a folder of one's own textures (PNG, JPEG)."""
+"""Environment variable that names a folder of the user's own textures (PNG, JPEG)."""
 SIDE = 1024
-"""Pixels of a generated texture at scale 1."""
+"""Side in pixels of a generated texture at scale 1."""
 COUNT = 6
 MEAN, DEVIATION = 158.0, 60.0
-"""Grey level of the ice: chosen so that the mean shift and the PSNR of CIFAR-C's frost come out."""
+"""Mean and standard deviation of the grey levels, chosen to match the mean shift and the PSNR of CIFAR-C's frost."""
 CRYSTALS = 28
-"""Stars of one texture."""
+"""Ice stars per texture."""
 TINT = (-6.0, 0.0, 6.0)
-"""Ice is a little blue."""
+"""Offsets of red, green and blue: ice is slightly blue."""
 
 
 def textures(scale: float, smallest: int) -> Sequence[Tensor]:
-    """The textures at a scale, uint8 (3, H, W) each, no side below ``smallest``: enlarged if they must be.
+    """Textures at a scale, uint8 (3, H, W) each, enlarged if a side would be below ``smallest``.
 
     Raises:
-        UsageError: the folder of the environment variable has no pictures, or one that cannot be read.
+        UsageError: the folder of the environment variable contains no images, or one that cannot be read.
     """
     folder = os.environ.get(FOLDER)
     if folder is None:
@@ -45,10 +45,10 @@ def textures(scale: float, smallest: int) -> Sequence[Tensor]:
 
 
 def identity() -> str:
-    """SHA-256 (hex) over the bytes of the folder's pictures; empty without a folder.
+    """SHA-256 (hex) of the bytes of the folder's images; empty without a folder.
 
     Raises:
-        UsageError: the folder has no pictures.
+        UsageError: the folder contains no images.
     """
     folder = os.environ.get(FOLDER)
     if folder is None:
@@ -60,7 +60,7 @@ def identity() -> str:
 def _pictures(folder: str) -> list[Path]:
     found = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if not found:
-        raise UsageError(f"{FOLDER} is {folder!r}, which has no pictures (png, jpg, jpeg)")
+        raise UsageError(f"{FOLDER} is {folder!r}, which contains no images (png, jpg, jpeg)")
     return found
 
 
@@ -72,38 +72,40 @@ def _read(pictures: tuple[tuple[Path, int], ...], scale: float, smallest: int) -
             with Image.open(path) as opened:
                 picture = torch.from_numpy(np.array(opened.convert("RGB"))).permute(2, 0, 1)
         except OSError as error:
-            raise UsageError(f"{FOLDER}: {path.name} cannot be read as a picture ({error})") from error
+            raise UsageError(f"{FOLDER}: {path.name} cannot be read as an image ({error})") from error
         ratio = max(scale, *(smallest / side for side in picture.shape[1:]))
         size = [max(round(side * ratio), smallest) for side in picture.shape[1:]]
-        # As the reference shrinks them: two neighbours are mixed, the others left out.
+        # The reference shrinks textures in this way: it mixes two neighbours and skips the other pixels.
         found.append(interpolate(picture[None].float(), size, mode="bilinear").round().to(torch.uint8)[0])
     return found
 
 
 @lru_cache(maxsize=4)
 def _grown(side: int) -> Sequence[Tensor]:
-    """Stars of ice on a cloudy pane, as far from black and white as :data:`MEAN` and :data:`DEVIATION` say."""
+    """Generate ice stars on a cloudy pane, with grey levels of :data:`MEAN` and :data:`DEVIATION`."""
     numbers = torch.arange(COUNT)
-    clouds = plasma(2 * rng.uniform(numbers, (128, 128), 0, "frost pane") - 1, 1.6)[:, None]
+    clouds = plasma(2 * rng.uniform(numbers, (128, 128), seed=0, label="frost pane") - 1, 1.6)[:, None]
     panes = interpolate(clouds, (side, side), mode="bilinear")[:, 0].numpy()
     return [_frozen(pane + 1.2 * _stars(number, side)) for number, pane in enumerate(panes)]
 
 
 def _frozen(picture: NDArray[np.float64]) -> Tensor:
-    """Brought to mean and deviation, tinted: uint8 (3, side, side)."""
+    """Picture scaled to mean and deviation, tinted: uint8 (3, side, side)."""
     level = MEAN + DEVIATION * (picture - picture.mean()) / picture.std()
     tinted = level[None] + np.array(TINT)[:, None, None]
     return torch.from_numpy(np.clip(np.rint(tinted), 0, 255).astype(np.uint8))
 
 
 def _stars(number: int, side: int) -> NDArray[np.float64]:
-    """Dendrites: six arms, each with branches at 60 degrees, each of those with twigs; (side, side) from 0 to 1.
+    """Dendrites: six arms, each with branches at 60 degrees, each of these with twigs; (side, side) from 0 to 1.
 
-    The pane is a torus: what leaves on one side comes back on the other.
+    The pane is a torus: lines that leave on one side return on the other.
     """
-    draws = rng.uniform(torch.tensor([number]), (CRYSTALS, 4), 0, "frost stars")[0].numpy().astype(np.float64)
+    stars = rng.uniform(torch.tensor([number]), (CRYSTALS, 4), seed=0, label="frost stars")
+    draws = stars[0].numpy().astype(np.float64)
     x, y, turn, length = draws.T
-    arms = np.concatenate([_line(x, y, math.tau * turn / 6 + k * math.pi / 3, 0.05 + 0.2 * length) for k in range(6)])
+    reach = 0.05 + 0.2 * length
+    arms = np.concatenate([_line(x, y, angle=math.tau * turn / 6 + k * math.pi / 3, length=reach) for k in range(6)])
     branches = _branched(arms, 14)
     twigs = _branched(branches, 6)
     points = [_points(lines, side, width) for lines, width in ((arms, 1.0), (branches, 0.8), (twigs, 0.6))]
@@ -117,24 +119,25 @@ def _stars(number: int, side: int) -> NDArray[np.float64]:
 
 
 def _line(
-    x: NDArray[np.float64], y: NDArray[np.float64], angle: NDArray[np.float64], length: NDArray[np.float64]
+    x: NDArray[np.float64], y: NDArray[np.float64], *, angle: NDArray[np.float64], length: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Lines as rows of start, angle and length; the side of the pane is 1."""
+    """Lines as rows of start, angle and length, (lines, 4); the side of the pane is 1."""
     return np.stack([x, y, angle, length], 1)
 
 
 def _branched(lines: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Pairs of branches along each line, shorter toward its tip."""
+    """Pairs of branches along each line, shorter toward its tip, (branches, 4)."""
     x, y, angle, length = lines.T
     found = []
     for at in (np.arange(count) + 1.0) / (count + 1):
         foot_x, foot_y = x + at * length * np.cos(angle), y + at * length * np.sin(angle)
-        found += [_line(foot_x, foot_y, angle + way * math.pi / 3, 0.45 * (1 - at) * length) for way in (-1, 1)]
+        shorter = 0.45 * (1 - at) * length
+        found += [_line(foot_x, foot_y, angle=angle + way * math.pi / 3, length=shorter) for way in (-1, 1)]
     return np.concatenate(found)
 
 
 def _points(lines: NDArray[np.float64], side: int, width: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pixels along the lines, and how much ice each gets."""
+    """Flat pixel indices along the lines, and the amount of ice at each."""
     x, y, angle, length = lines.T
     steps = np.linspace(0, 1, max(2, math.ceil(length.max() * side)))[:, None]
     columns = np.floor((x + steps * length * np.cos(angle)) * side).astype(np.int64) % side

@@ -1,4 +1,4 @@
-"""Impulse noise: values that fail, black or white."""
+"""Impulse noise: values that become black or white."""
 
 from typing import ClassVar
 
@@ -10,7 +10,8 @@ from robustbench_wb.stressors.corruptions.point_noise import PointNoise
 
 
 class ImpulseNoise(PointNoise):
-    """A share c of the values, channel by channel, becomes 0 or 1, half of them each (Hendrycks & Dietterich 2019)."""
+    """A share c of the values, channel by channel, becomes 0 or 1 with equal probability (Hendrycks & Dietterich
+    2019)."""
 
     name: ClassVar[str] = "impulse-noise"
     constants: ClassVar = {
@@ -20,7 +21,7 @@ class ImpulseNoise(PointNoise):
     }
 
     def quantiles(self, level: int, amount: float) -> NDArray[np.float64]:
-        """The lowest codes are black, the highest white."""
+        """Outcomes of a level, (65536,): the lowest codes are black, the highest white."""
         found = np.full(rng.CODES, float(level))
         each = round(amount / 2 * rng.CODES)
         found[:each], found[rng.CODES - each :] = 0, 255

@@ -1,4 +1,4 @@
-"""Blur along a line, one angle for each image."""
+"""Blur along a line, with one angle for each image."""
 
 import math
 from itertools import groupby
@@ -12,15 +12,15 @@ from torch.nn.functional import pad
 from robustbench_wb.stressors.corruptions.filters import blocks, whole_weights
 
 
-def motion_blur(values: Tensor, angles: Tensor, radius: int, sigma: float) -> Tensor:
-    """The mean of 2 radius + 1 copies of an image along a line, weighted by half a Gaussian; edges are continued.
+def motion_blur(values: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tensor:
+    """Blur along a line: mean of 2 radius + 1 shifted copies, weighted by half a Gaussian; edges are continued.
 
-    Copy i = 0..2 radius has weight exp(-i^2 / 2 sigma^2) and takes pixel (y + ceil(i sin a - 1/2),
-    x + ceil(i cos a - 1/2)) to (y, x): ImageMagick's ``-motion-blur`` (Hendrycks & Dietterich 2019).
+    Copy i = 0..2 radius has weight exp(-i^2 / 2 sigma^2) and moves pixel (y + ceil(i sin a - 1/2), x + ceil(i cos a -
+    1/2)) to (y, x): ImageMagick's ``-motion-blur`` (Hendrycks & Dietterich 2019).
 
     Args:
-        values: float32 (B, C, H, W). Levels (integers from 0 to 255) are blurred without rounding: the result is the
-            exact one for weights rounded to 2^-16, whatever the batch.
+        values: float32 (B, C, H, W). Levels (integers from 0 to 255) are blurred without rounding: the result is exact
+            for weights rounded to 2^-16, whatever the batch.
         angles: (B,), in radians; 0 points along a row, pi/2 down a column.
         radius: in pixels.
         sigma: in pixels.
@@ -40,15 +40,15 @@ def motion_blur(values: Tensor, angles: Tensor, radius: int, sigma: float) -> Te
 
 
 def _shifts(angles: list[float], steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """By how many pixels (down, right) each copy of each image is displaced, (B, copies, 2)."""
-    # Python's own functions: an angle has one sine, wherever it stands in an array.
+    """Displacement in pixels (down, right) of each copy of each image, int64 (B, copies, 2)."""
+    # Python's own functions: the sine of an angle does not depend on its position in an array.
     directions = np.array([(math.sin(angle), math.cos(angle)) for angle in angles]).reshape(-1, 1, 2)
     shifts: NDArray[np.int64] = np.ceil(steps[None, :, None] * directions - 0.5).astype(np.int64)
     return shifts
 
 
 def _blurred(values: Tensor, shifts: NDArray[np.int64], weights: list[float]) -> Tensor:
-    """The weighted sum of some images; neighbours with equal shifts are added at once."""
+    """Weighted sum of shifted copies, (B, C, H, W); neighbouring images with equal shifts are added at once."""
     height, width = values.shape[-2:]
     (top, left), (bottom, right) = np.maximum(-shifts.min((0, 1)), 0), np.maximum(shifts.max((0, 1)), 0)
     padded = pad(values, (int(left), int(right), int(top), int(bottom)), mode="replicate")

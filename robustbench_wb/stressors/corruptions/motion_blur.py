@@ -1,4 +1,4 @@
-"""Motion blur: a camera that moved along a line."""
+"""Motion blur: the camera moves along a line."""
 
 import math
 from typing import ClassVar, cast
@@ -11,7 +11,7 @@ from robustbench_wb.stressors.corruptions.motion import motion_blur
 
 
 class MotionBlur(Corruption):
-    """Half a Gaussian along a line, at an angle between -45 and 45 degrees (Hendrycks & Dietterich 2019)."""
+    """Half a Gaussian along a line at an angle between -45 and 45 degrees (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "motion-blur"
     fidelity = "E"
@@ -22,7 +22,7 @@ class MotionBlur(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """One angle for each image."""
-        radius, sigma = cast("tuple[int, float]", self.setting(*images.shape[-2:]))
-        angles = (rng.uniform(ids, (), seed, self.name).double() - 0.5) * (math.pi / 2)
-        return self.levels(motion_blur(images.float(), angles, radius, sigma))
+        """Blur the images; one random angle for each image."""
+        radius, sigma = cast("tuple[int, float]", self.setting(images.shape))
+        angles = (rng.uniform(ids, (), seed=seed, label=self.name).double() - 0.5) * (math.pi / 2)
+        return self.levels(motion_blur(images.float(), angles, radius=radius, sigma=sigma))

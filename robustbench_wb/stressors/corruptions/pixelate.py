@@ -12,7 +12,8 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 
 
 class Pixelate(Corruption):
-    """Box filter down to int(side c), and up again by repeating (Hendrycks & Dietterich 2019; Pillow's BOX)."""
+    """Box filter down to int(side c) pixels, then enlargement by repetition (Hendrycks & Dietterich 2019; Pillow's
+    BOX)."""
 
     name: ClassVar[str] = "pixelate"
     fidelity = "E"
@@ -23,11 +24,11 @@ class Pixelate(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
+        """Pixelate the images; no random draws."""
         if not len(images):
-            return images.clone()  # Pillow knows no empty picture
+            return images.clone()  # Pillow cannot hold an empty picture
         height, width = images.shape[-2:]
-        scale = cast("float", self.setting(height, width))
+        scale = cast("float", self.setting(images.shape))
         small = shrink(images.cpu().numpy(), max(1, int(width * scale)))
         small = shrink(small.swapaxes(2, 3), max(1, int(height * scale))).swapaxes(2, 3)
         rows, columns = repeats(small.shape[2], height), repeats(small.shape[3], width)
@@ -36,17 +37,17 @@ class Pixelate(Corruption):
 
 
 def shrink(images: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Means over the widths of the new pixels, rounded: (B, C, H, W) to (B, C, H, width).
+    """Rounded means over the widths of the new pixels: (B, C, H, W) to (B, C, H, width).
 
-    All rows of all images are one picture to Pillow, which handles each row alone. The reference shrinks rows
-    first, then the columns of what they became.
+    All rows of all images form one picture for Pillow, which processes each row alone. The reference shrinks rows
+    first, then the columns of the result.
     """
     rows = Image.fromarray(images.reshape(-1, images.shape[-1]))
     return np.asarray(rows.resize((width, rows.height), Image.Resampling.BOX)).reshape(*images.shape[:-1], width)
 
 
 def repeats(few: int, many: int) -> NDArray[np.int32]:
-    """Which of ``few`` pixels each of ``many`` repeats, (many,)."""
+    """Index of the source pixel, of ``few``, for each of ``many`` pixels, int32 (many,)."""
     ramp = Image.fromarray(np.arange(few, dtype=np.int32)[None])
     found: NDArray[np.int32] = np.asarray(ramp.resize((many, 1), Image.Resampling.BOX), np.int32)[0]
     return found

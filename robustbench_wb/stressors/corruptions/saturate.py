@@ -11,7 +11,7 @@ from robustbench_wb.stressors.corruptions.colour import ColourCorruption
 class Saturate(ColourCorruption):
     """S' = clip(a S + b, 0, 1) in HSV (Hendrycks & Dietterich 2019, validation set).
 
-    Hue and value stay: x' = V - (V - x) S'/S. A grey pixel has hue 0: with b > 0 it turns red, (V, V(1 - b), V(1 - b)).
+    Hue and value stay: x' = V - (V - x) S'/S. A grey pixel has hue 0: for b > 0 it turns red, (V, V(1 - b), V(1 - b)).
     """
 
     name: ClassVar[str] = "saturate"
@@ -23,8 +23,8 @@ class Saturate(ColourCorruption):
     }
 
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        scale, shift = cast("tuple[float, float]", self.setting(*images.shape[-2:]))
+        """Change the saturation; no random draws."""
+        scale, shift = cast("tuple[float, float]", self.setting(images.shape))
         value = images.amax(1, keepdim=True)
         depth = value - images
         chroma = value - images.amin(1, keepdim=True)

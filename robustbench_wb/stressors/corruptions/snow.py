@@ -1,7 +1,7 @@
-"""Snow: flakes in motion over a paler image."""
+"""Snow: moving flakes over a paler image."""
 
 import math
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,16 +12,35 @@ from robustbench_wb.stressors.corruptions.motion import motion_blur
 from robustbench_wb.stressors.corruptions.zoom_blur import neighbours, zoomed
 
 
-class Snow(Corruption):
-    """a x + (1 - a) max(x, 1.5 grey(x) + 0.5) + flakes + flakes turned by 180 degrees (Hendrycks & Dietterich 2019).
+class SnowConstants(NamedTuple):
+    """Constants of one severity."""
 
-    Flakes are N(m, s^2) enlarged, set to 0 below a threshold, in 8 bits, and blurred along a line between -135 and -45
-    degrees. An image of one channel is its own grey.
+    mean: float
+    """Mean of the random flakes."""
+    deviation: float
+    """Standard deviation of the random flakes."""
+    zoom: float
+    """Factor by which flakes are enlarged."""
+    threshold: float
+    """Flakes below it are set to 0."""
+    radius: int
+    """Radius of the motion blur in pixels."""
+    sigma: float
+    """Standard deviation of the motion blur in pixels."""
+    weight: float
+    """Weight a of the image."""
+
+
+class Snow(Corruption):
+    """a x + (1 - a) max(x, 1.5 grey(x) + 0.5) + flakes + flakes rotated by 180 degrees (Hendrycks & Dietterich 2019).
+
+    Flakes are N(m, s^2), enlarged, set to 0 below a threshold, quantised to 8 bits, and blurred along a line between
+    -135 and -45 degrees. An image of one channel is its own grey.
     """
 
     name: ClassVar[str] = "snow"
     fidelity = "E"
-    constants: ClassVar = {  # mean and deviation of the flakes, zoom, threshold, radius and sigma of the blur, a
+    constants: ClassVar = {  # in the order of SnowConstants
         32: (
             (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
             (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -46,37 +65,36 @@ class Snow(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Step 0 of the draws makes the flakes, step 1 the angle."""
+        """Add snow; step 0 of the draws makes the flakes, step 1 the angle."""
         height, width = images.shape[-2:]
-        mean, deviation, zoom, threshold, radius, sigma, share = cast(
-            "tuple[float, float, float, float, int, float, float]", self.setting(height, width)
-        )
-        (rows, tall), (columns, wide) = zoomed(height, zoom), zoomed(width, zoom)
-        layer = mean + deviation * rng.normal16(ids, (rows, columns), seed, self.name)
-        layer = stretch(stretch(layer, 1, tall, height), 2, wide, width)
-        flakes = self.levels(255 * torch.where(layer < threshold, 0, layer))[:, None].float()
-        angles = -math.pi / 4 - rng.uniform(ids, (), seed, self.name, 1).double() * (math.pi / 2)
-        flakes = motion_blur(flakes, angles, radius, sigma)
+        snow = SnowConstants._make(cast("tuple[float, ...]", self.setting(images.shape)))
+        (rows, tall), (columns, wide) = zoomed(height, snow.zoom), zoomed(width, snow.zoom)
+        layer = snow.mean + snow.deviation * rng.normal16(ids, (rows, columns), seed=seed, label=self.name)
+        layer = stretch(stretch(layer, dim=1, size=tall, side=height), dim=2, size=wide, side=width)
+        flakes = self.levels(255 * torch.where(layer < snow.threshold, 0, layer))[:, None].float()
+        angles = -math.pi / 4 - rng.uniform(ids, (), seed=seed, label=self.name, step=1).double() * (math.pi / 2)
+        flakes = motion_blur(flakes, angles, radius=snow.radius, sigma=snow.sigma)
         values = images.float()
-        pale = share * values  # a x + (1 - a) max(x, g) = max(x, a x + (1 - a) g)
-        pale += (1 - share) * (1.5 * grey(values) + 127.5)
+        pale = snow.weight * values  # a x + (1 - a) max(x, g) = max(x, a x + (1 - a) g)
+        pale += (1 - snow.weight) * (1.5 * grey(values) + 127.5)
         torch.maximum(pale, values, out=pale)
         pale += flakes + flakes.flip(2, 3)
         return self.levels(pale)
 
 
 def grey(values: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601) of three channels, or the one channel there is: (B, C, H, W) to (B, 1, H, W)."""
+    """Luma (ITU-R BT.601) of three channels, or the single channel: (B, C, H, W) to (B, 1, H, W)."""
     if values.shape[1] == 1:
         return values
     red, green, blue = values.unbind(1)
     return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
-def stretch(fields: Tensor, dim: int, size: int, side: int) -> Tensor:
-    """One direction of (B, h, w) enlarged to ``size`` pixels, corners on corners, bilinear; the ``side`` in its centre.
+def stretch(fields: Tensor, *, dim: int, size: int, side: int) -> Tensor:
+    """Enlarge one dimension of (B, h, w) to ``size`` pixels, bilinear with aligned corners; keep the central ``side``
+    pixels.
 
-    ``scipy.ndimage.zoom`` of order 1, trimmed.
+    Equals ``scipy.ndimage.zoom`` of order 1, trimmed.
     """
     crop = fields.shape[dim]
     low, rest = neighbours(side, crop, size)

@@ -1,6 +1,6 @@
 """Spatter: drops of water or mud on the lens."""
 
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,16 +14,33 @@ from robustbench_wb.stressors.corruptions.smoothing import smooth
 WATER, MUD = (175.0, 238.0, 238.0), (63.0, 42.0, 20.0)
 
 
-class Spatter(ColourCorruption):
-    """Smoothed noise above a threshold is a drop (Hendrycks & Dietterich 2019, validation set).
+class SpatterConstants(NamedTuple):
+    """Constants of one severity."""
 
-    Water adds its colour by a map that is brightest inside a drop, mud replaces the image where its blurred drops are
-    thick.
+    mean: float
+    """Mean of the random field."""
+    deviation: float
+    """Standard deviation of the random field."""
+    sigma: float
+    """Standard deviation in pixels of the smoothing of the field."""
+    threshold: float
+    """Values of the field above it are drops."""
+    strength: float
+    """Water: largest weight of its colour. Mud: standard deviation in pixels of the blur of its drops."""
+    mud: int
+    """1 for mud, 0 for water."""
+
+
+class Spatter(ColourCorruption):
+    """Smoothed noise above a threshold forms drops (Hendrycks & Dietterich 2019, validation set).
+
+    Water adds its colour with weights that are highest inside a drop. Mud replaces the image where its blurred drops
+    are thick.
     """
 
     name: ClassVar[str] = "spatter"
     fidelity = "E"
-    constants: ClassVar = {  # mean and deviation of the noise, its blur, the threshold, strength or blur, whether mud
+    constants: ClassVar = {  # in the order of SpatterConstants
         32: (
             (0.62, 0.1, 0.7, 0.7, 0.5, 0),
             (0.65, 0.1, 0.8, 0.7, 0.5, 0),
@@ -48,20 +65,21 @@ class Spatter(ColourCorruption):
     }
 
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """One field of noise for each image."""
+        """Add drops; one random field for each image."""
         height, width = images.shape[-2:]
-        mean, deviation, blur, threshold, last, mud = cast("tuple[float, ...]", self.setting(height, width))
-        layer = mean + deviation * smooth(rng.normal16(ids, (height, width), seed, self.name), blur, "nearest")
-        if mud:
-            mask = smooth((layer > threshold).float(), last, "nearest")
+        spatter = SpatterConstants._make(cast("tuple[float, ...]", self.setting(images.shape)))
+        noise = rng.normal16(ids, (height, width), seed=seed, label=self.name)
+        layer = spatter.mean + spatter.deviation * smooth(noise, spatter.sigma, border="nearest")
+        if spatter.mud:
+            mask = smooth((layer > spatter.threshold).float(), spatter.strength, border="nearest")
             mask = torch.where(mask < 0.8, 0, mask)
             return self.levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
-        liquid = torch.where(layer < threshold, 0, layer)
+        liquid = torch.where(layer < spatter.threshold, 0, layer)
         mask = liquid * in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
         highest = mask.amax((1, 2), keepdim=True)
-        return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * last, WATER))
+        return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * spatter.strength, WATER))
 
 
 def tinted(mask: Tensor, colour: tuple[float, ...]) -> Tensor:
-    """A mask (B, H, W) times a colour of three levels, (B, 3, H, W)."""
+    """Mask (B, H, W) times a colour of three levels, (B, 3, H, W)."""
     return mask[:, None] * torch.tensor(colour, device=mask.device).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Speckle noise: the brighter a pixel, the more of it."""
+"""Speckle noise: noise in proportion to brightness."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from robustbench_wb.stressors.corruptions.point_noise import PointNoise
 
 
 class SpeckleNoise(PointNoise):
-    """x + x N(0, c^2) for every value, x on the scale 0..1 (Hendrycks & Dietterich 2019)."""
+    """x + x N(0, c^2) for every value, with x on the scale 0..1 (Hendrycks & Dietterich 2019)."""
 
     name: ClassVar[str] = "speckle-noise"
     constants: ClassVar = {
@@ -20,5 +20,5 @@ class SpeckleNoise(PointNoise):
     }
 
     def quantiles(self, level: int, amount: float) -> NDArray[np.float64]:
-        """Those of N(level, (level c)^2)."""
+        """Quantiles of N(level, (level c)^2), in levels, (65536,)."""
         return level * (1 + amount * rng.normal_codes().numpy().astype(np.float64))

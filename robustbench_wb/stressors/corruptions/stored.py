@@ -1,4 +1,4 @@
-"""Corruptions that somebody has computed and published: folders like CIFAR-10-C and ImageNet-C, used where they are."""
+"""Published corrupted images: folders like CIFAR-10-C and ImageNet-C, used in place."""
 
 import hashlib
 from functools import cache
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.spec import digest
@@ -21,11 +20,11 @@ _PICTURES = (".jpg", ".jpeg", ".png")
 
 
 class Stored(Blind):
-    """The stored images of one corruption and severity, in the order of the task's test split.
+    """Stored images of one corruption and severity, in the order of the task's test split.
 
-    Two layouts are known. CIFAR-C: ``folder/NAME.npy``, uint8 (5 n, H, W[, C]), severity after severity, beside
-    ``labels.npy``. ImageNet-C: ``folder/NAME/SEVERITY/CLASS/PICTURE``, classes and pictures by name.
-    Labels are compared with those of the task: another order is refused, never guessed.
+    Two layouts are supported. CIFAR-C: ``folder/NAME.npy``, uint8 (5 n, H, W[, C]), severity after severity, beside
+    ``labels.npy``. ImageNet-C: ``folder/NAME/SEVERITY/CLASS/PICTURE``, with classes and pictures sorted by name. Labels
+    are compared with those of the task: another order is rejected, never guessed.
     """
 
     name: ClassVar[str] = "stored"
@@ -33,15 +32,16 @@ class Stored(Blind):
     modality = "image"
 
     corruption: str = Field(min_length=1)
-    """As the folder writes it, like ``gaussian_noise``."""
+    """Name of the corruption in the folder, like ``gaussian_noise``."""
     folder: str
-    """Where it lies. Not part of the signature: the bytes in it are part of the identity."""
+    """Folder of the data set. The path is not part of the signature; the bytes in the folder are part of the
+    identity."""
     severity: int = Field(ge=1, le=SEVERITIES)
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
         if not (self._array.is_file() or self._pictures.is_dir()):
-            raise UsageError(f"there is neither {self._array} nor {self._pictures}")
+            raise UsageError(f"neither {self._array} nor {self._pictures} exists")
         return self
 
     @property
@@ -54,31 +54,31 @@ class Stored(Blind):
 
     @property
     def signature(self) -> str:
-        """Without the place."""
+        """Printed form: corruption and severity, without the folder."""
         return f"{self.name};corruption={self.corruption};severity={self.severity}"
 
     @property
     def label(self) -> str:
-        """With the corruption, which is what a reader asks for."""
+        """Name in tables: includes the corruption."""
         return f"{self.name}-{self.corruption}"
 
     def code(self) -> str:
-        """That of the source, and of the bytes of the files."""
+        """Digest of the source and of the bytes of the files."""
         files = [self._array, self._array.with_name("labels.npy")] if self._array.is_file() else _files(self._pictures)
         return digest([super().code(), *(_file_digest(path) for path in files)])
 
     def make(self, job: SampleBatch) -> Made:
-        """Look up the job's samples.
+        """Look up the samples of the batch.
 
         Raises:
             MeasurementError: the folder does not hold these samples, or cannot be read.
         """
         ids, labels = job.ids.cpu().numpy(), job.labels.cpu().numpy()
         images, stored = self._from_array(ids) if self._array.is_file() else self._from_pictures(ids)
-        self._refuse_misfits(images, stored, labels, job.inputs)
+        self._refuse_misfits(images, stored, labels=labels, shape=tuple(job.inputs.shape[1:]))
         job.advance(len(ids))
         none = np.zeros(len(ids), np.int64)
-        return Made(images, None, none, none.copy())
+        return Made(inputs=images, changed=none, units=none.copy())
 
     def _from_array(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         rows = np.load(self._array, mmap_mode="r")
@@ -101,7 +101,7 @@ class Stored(Blind):
         some = [files[number] for number in ids]
         pictures = [np.asarray(Image.open(file).convert("RGB"), np.uint8).transpose(2, 0, 1) for file in some]
         if len({picture.shape for picture in pictures}) > 1:
-            raise MeasurementError(f"the pictures in {self._pictures} are not of one size")
+            raise MeasurementError(f"the images in {self._pictures} have different sizes")
         return np.stack(pictures), np.array([classes.index(file.parent.name) for file in some], np.int64)
 
     def _refuse_short(self, count: int, ids: NDArray[np.int64]) -> None:
@@ -109,10 +109,10 @@ class Stored(Blind):
             raise MeasurementError(f"{self.folder} holds {count} samples of {self.corruption}, the task has more")
 
     def _refuse_misfits(
-        self, images: NDArray[np.uint8], stored: NDArray[np.int64], labels: NDArray[np.int64], inputs: Tensor
+        self, images: NDArray[np.uint8], stored: NDArray[np.int64], *, labels: NDArray[np.int64], shape: tuple[int, ...]
     ) -> None:
-        if images.shape[1:] != tuple(inputs.shape[1:]):
-            raise MeasurementError(f"{self.folder} holds images {images.shape[1:]}, the task {tuple(inputs.shape[1:])}")
+        if images.shape[1:] != shape:
+            raise MeasurementError(f"{self.folder} holds images {images.shape[1:]}, the task {shape}")
         wrong = int((stored != labels).sum())
         if wrong:
             raise MeasurementError(
@@ -121,12 +121,12 @@ class Stored(Blind):
 
 
 def _files(folder: Path) -> list[Path]:
-    """The pictures of all class folders, by class and name."""
+    """Images of all class folders, sorted by class and name."""
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in _PICTURES)
 
 
 @cache
 def _file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file; read once per process."""
+    """SHA-256 (hex) of a file; computed once per process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

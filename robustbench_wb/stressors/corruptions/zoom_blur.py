@@ -1,4 +1,4 @@
-"""Zoom blur: a camera that moved forward."""
+"""Zoom blur: the camera moves forward."""
 
 from collections import Counter
 from math import ceil
@@ -12,14 +12,14 @@ from torch import Tensor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.filters import Banded, exact_floats, in_blocks
 
-_PLACES = 4  # binary places of a level between the two passes
+_PLACES = 4  # binary digits after the point of a level between the two passes
 
 
 class ZoomBlur(Corruption):
-    """The mean of an image and of its centre enlarged by factors from 1 on (Hendrycks & Dietterich 2019).
+    """Mean of an image and of its centre enlarged by factors from 1 on (Hendrycks & Dietterich 2019).
 
-    Bilinear, the corners of the crop on the corners of what it becomes; factor 1 is one of them, so the image counts
-    twice. Factors that crop and enlarge by the same numbers of pixels are worked out once.
+    Interpolation is bilinear with aligned corners. Factor 1 is included, so the image counts twice. Factors with equal
+    crop and size in pixels are computed once.
     """
 
     name: ClassVar[str] = "zoom-blur"
@@ -31,15 +31,15 @@ class ZoomBlur(Corruption):
     }
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """No draws."""
-        last, step = cast("tuple[float, float]", self.setting(*images.shape[-2:]))
+        """Blur the images; no random draws."""
+        last, step = cast("tuple[float, float]", self.setting(images.shape))
         factors = np.arange(1, last + step / 2, step).tolist()
         sizes = Counter(tuple(zoomed(side, factor) for side in images.shape[-2:]) for factor in factors)
         dtype = exact_floats(images.device)
         zooms = []
         for (tall, wide), times in sizes.items():
-            down = zoom_matrix(images.shape[-2], *tall) / 2**_PLACES
-            along = zoom_matrix(images.shape[-1], *wide) * 2**_PLACES
+            down = zoom_matrix(images.shape[-2], crop=tall[0], size=tall[1]) / 2**_PLACES
+            along = zoom_matrix(images.shape[-1], crop=wide[0], size=wide[1]) * 2**_PLACES
             zooms.append((Banded(down.to(images.device, dtype)), Banded(along.to(images.device, dtype)), times))
 
         def blur(block: Tensor) -> Tensor:
@@ -53,14 +53,16 @@ class ZoomBlur(Corruption):
 
 
 def zoomed(side: int, factor: float) -> tuple[int, int]:
-    """Pixels of the crop, and of what it is enlarged to (then trimmed to the side)."""
+    """Pixels of the crop, and of its enlargement, which is then trimmed to the side."""
     crop = ceil(side / factor)
     return crop, round(crop * factor)
 
 
 def neighbours(side: int, crop: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Between which two pixels of a crop the pixels in the centre of what it is enlarged to lie: the lower one, and how
-    far from it; (side,) each. Corners lie on corners."""
+    """Linear interpolation from a crop to the central pixels of its enlargement, with aligned corners.
+
+    Returns the lower source pixel and the distance from it, (side,) each.
+    """
     pixels = np.arange(side, dtype=np.float64) + (size - side) // 2
     positions: NDArray[np.float64] = pixels * ((crop - 1) / max(1, size - 1))
     low: NDArray[np.int64] = np.minimum(positions.astype(np.int64), max(0, crop - 2))
@@ -68,7 +70,7 @@ def neighbours(side: int, crop: int, size: int) -> tuple[NDArray[np.int64], NDAr
 
 
 def zoom_matrix(side: int, crop: int, size: int) -> Tensor:
-    """What enlarges the centre of a line of pixels: float64 (side, side), multiples of 2^-12, rows that sum to 1."""
+    """Matrix that enlarges the centre of a line of pixels: float64 (side, side), multiples of 2^-12, rows sum to 1."""
     low, part = neighbours(side, crop, size)
     part = np.round(part * 2**12) / 2**12
     matrix = np.zeros((side, side))

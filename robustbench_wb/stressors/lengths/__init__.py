@@ -1,1 +1,1 @@
-"""Inputs of other lengths than those that a subject was trained on."""
+"""Inputs of other lengths than those in training."""

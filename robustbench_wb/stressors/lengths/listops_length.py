@@ -20,18 +20,20 @@ from robustbench_wb.tasks.listops.generate import generate_labelled
 
 
 class ListOpsLength(OtherLength):
-    """For every sample another expression of the same value, of more than half as many tokens as ``length`` to just as
-    many. All else is drawn as for Long Range Arena, unless it is told otherwise; the depth is 10."""
+    """A new expression of the same value for every sample, longer than length / 2 and at most ``length`` tokens.
+
+    By default all other parameters are those of Long Range Arena; the depth is 10.
+    """
 
     name: ClassVar[str] = "listops-length"
 
     arguments: int = Field(default=10, ge=2)
-    """Most arguments of an operator."""
+    """Largest number of arguments of an operator."""
     expand: Exact = Field(default=Fraction(1, 4), gt=0, le=1)
     """Probability that an argument is an operator."""
 
     def again(self, job: SampleBatch) -> NDArray[np.int32]:
-        """New expressions.
+        """Generate new expressions as token ids, int32 (N, length).
 
         Raises:
             MeasurementError: the task is not ListOps.
@@ -49,6 +51,6 @@ class ListOpsLength(OtherLength):
 
 @lru_cache(maxsize=1)
 def _expressions(labels: bytes, parameters: Parameters, seed: int) -> Expressions:
-    """Those of all samples of a split, whichever are asked for: no sample depends on others of its job."""
+    """Expressions for all samples of a split, so that no sample depends on the others in its batch."""
     stream = f"listops-length {parameters.max_length}"
-    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed, stream)
+    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed=seed, stream=stream)

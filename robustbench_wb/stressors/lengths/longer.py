@@ -1,4 +1,4 @@
-"""What stressors of length share: samples that are made again, shorter or longer, with the labels that they had."""
+"""Base of length stressors: samples are made again, shorter or longer, with unchanged labels."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -21,56 +21,58 @@ from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBa
 
 
 class OtherLength(Blind):
-    """Base of what gives every sample at another length. Nothing is learnt anew: positions beyond those of training
-    are as the model was built with them."""
+    """Base of stressors that give every sample another length.
+
+    Nothing is trained again: positions beyond those in training keep the values that the model was built with.
+    """
 
     axis: ClassVar[str | None] = "length"
     modality: ClassVar[Modality] = "tokens"
 
     length: int = Field(ge=8)
-    """Tokens of a sample at most, all special ones included."""
+    """Largest number of tokens of a sample, special tokens included."""
     substitution: Exact | None = Field(default=None, gt=0, le=1)
-    """Share of the tokens that are then other ones, as ``token-substitution`` makes them."""
+    """Share of the tokens that are then replaced, as by ``token-substitution``."""
     dropout: Exact | None = Field(default=None, gt=0, le=1)
-    """Share of the tokens that are then hidden, as ``token-dropout`` hides them."""
+    """Share of the tokens that are then hidden, as by ``token-dropout``."""
 
     @property
     def label(self) -> str:
-        """With all numbers but the length that are not the usual ones: rows that are made otherwise are other rows."""
+        """Name with all parameters but the length that differ from their defaults: they make other rows."""
         told = ",".join(f"{name}={value}" for name, value in self.told().items() if value is not None)
         return f"{self.name}:{told}" if told else self.name
 
     def told(self) -> Mapping[str, object]:
-        """The numbers that a table has to tell besides the length; None: none."""
+        """Parameters, besides the length, that a table must state; None: default."""
         return {"substitution": self.substitution, "dropout": self.dropout}
 
     @abstractmethod
     def again(self, job: SampleBatch) -> NDArray[np.int32]:
-        """The samples of the job as token ids (N, length), padded with 0 on the right.
+        """Samples of the batch as token ids, int32 (N, length), padded with 0 on the right.
 
         Raises:
-            MeasurementError: the task's samples cannot be made again so.
+            MeasurementError: the samples of the task cannot be made at this length.
         """
 
     def counts(self, job: SampleBatch) -> Mapping[str, float]:
-        """What is to be said of them besides."""
+        """Further counts for the evidence."""
         return {}
 
     def make(self, job: SampleBatch) -> Made:
-        """All samples.
+        """Make all samples of the batch at the new length, then substitute and hide tokens.
 
         Raises:
-            MeasurementError: as :meth:`again`, or no subject of the task takes so many tokens.
+            MeasurementError: the samples cannot be made at this length, or it exceeds the limit of the task's models.
         """
         if job.shape is None or isinstance(job.shape, ImageShape):
             raise MeasurementError(f"{self.signature}: the length of images cannot be changed")
         if self.length > job.shape.length:
             raise MeasurementError(
-                f"{self.signature}: subjects of this task take at most {job.shape.length} tokens; ask for less"
+                f"{self.signature}: models of this task take at most {job.shape.length} tokens; use a smaller length"
             )
         tokens = self.again(job)
         none = np.zeros(len(tokens), np.int64)
-        made = Made(tokens, None, none, none)
+        made = Made(inputs=tokens, changed=none, units=none)
         for noise in self._noises():
             longer = torch.from_numpy(made.inputs).to(job.inputs)
             made = noise.make(replace(job, inputs=longer, advance=lambda count: None))
@@ -85,6 +87,6 @@ class OtherLength(Blind):
             yield TokenDropout(rate=self.dropout)
 
     def finish(self, job: SampleBatch, made: Made) -> PerturbedBatch:
-        """With what was cut."""
+        """Perturbed batch with the further counts in its evidence."""
         stressed = super().finish(job, made)
         return replace(stressed, evidence={**stressed.evidence, **self.counts(job)})

@@ -1,4 +1,4 @@
-"""A planted fact in rows of any length, at a place of choice, among rivals."""
+"""Planted facts in rows of any length, at a chosen position, among distractors."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -18,41 +18,45 @@ from robustbench_wb.tasks.planted import HEAD, VOCABULARY, Planting, plant
 
 
 class PlantedFacts(OtherLength):
-    """Rows of exactly ``length`` tokens for the tasks ``planted-*``: the answer is the label of a sample, the
-    rest is drawn by its id. Rows of different lengths share their beginnings, rows with different rivals all else."""
+    """Rows of exactly ``length`` tokens for the tasks ``planted-*``.
+
+    The answer is the label of a sample, the rest is drawn by its id. Rows of different lengths share their beginnings;
+    rows with different numbers of distractors share everything else.
+    """
 
     name: ClassVar[str] = "planted-facts"
 
     position: Exact | None = Field(default=None, ge=0, le=1)
-    """Where the fact lies: 0 right behind the query, 1 at the end; None: anywhere, another place for every sample."""
+    """Position of the fact: 0 directly after the query, 1 at the end; None: a random position for every sample."""
     distractors: int = Field(default=0, ge=0)
-    """Facts of other keys."""
+    """Number of facts with other keys."""
 
     def told(self) -> Mapping[str, object]:
-        """Also where the fact lies, and among how many."""
+        """Parameters that a table must state: position and number of distractors as well."""
         place = "any" if self.position is None else self.position
         return {"position": place, "distractors": self.distractors, **super().told()}
 
     def again(self, job: SampleBatch) -> NDArray[np.int32]:
-        """New rows.
+        """Make new rows as token ids, int32 (N, length).
 
         Raises:
-            MeasurementError: the task has no planted facts, or the rows no place for so many.
+            MeasurementError: the task has no planted facts, or the rows are too short for all facts.
         """
         shape, slots = job.shape, self.length - HEAD
         if not isinstance(shape, TextShape) or shape.vocabulary != VOCABULARY:
             raise MeasurementError(f"{self.signature}: the task has no planted facts")
         if slots < 1 + self.distractors:
             raise MeasurementError(
-                f"{self.signature}: {self.length} tokens have no place for {1 + self.distractors} facts"
+                f"{self.signature}: {self.length} tokens have no room for {1 + self.distractors} facts"
             )
         ids, labels = job.ids.cpu(), job.labels.cpu()
         whole = torch.full_like(ids, self.length)
         planting = Planting(whole, HEAD + self._places(job, slots), torch.full_like(ids, self.distractors))
-        return plant(ids, labels, planting, self.length, job.seed, self.name).numpy().astype(np.int32)
+        rows = plant(ids, labels, planting, width=self.length, seed=job.seed, stream=self.name)
+        return rows.numpy().astype(np.int32)
 
     def _places(self, job: SampleBatch, slots: int) -> torch.Tensor:
         ids = job.ids.cpu()
         if self.position is not None:
             return torch.full_like(ids, round(self.position * (slots - 1)))
-        return rng.below(slots, rng.words(ids, 1, job.seed, f"{self.name} position")[:, 0])
+        return rng.below(slots, rng.words(ids, 1, seed=job.seed, label=f"{self.name} position")[:, 0])

@@ -1,4 +1,4 @@
-"""Texts of which a subject sees less, or more, than in training."""
+"""Texts truncated at another length than in training."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,21 +13,21 @@ from robustbench_wb.stressors.stressor import SampleBatch
 
 
 class TextLength(OtherLength):
-    """The same texts, cut at another length. Where a text is shorter, it stays as it is: the table says how many are
-    cut."""
+    """The texts of the task, truncated at another length. Shorter texts stay as they are; the table counts truncated
+    texts."""
 
     name: ClassVar[str] = "text-length"
 
     def again(self, job: SampleBatch) -> NDArray[np.int32]:
-        """By the subject's own tokenizer.
+        """Tokenize the texts with the model's own tokenizer, int32 (N, length).
 
         Raises:
             MeasurementError: the task has no texts.
         """
         if job.tokenizer is None or not job.texts:
-            raise MeasurementError(f"{self.signature}: task has no texts, of which more could be shown")
+            raise MeasurementError(f"{self.signature}: the task has no texts")
         return job.tokenizer.encode(job.texts, self.length)
 
     def counts(self, job: SampleBatch) -> Mapping[str, float]:
-        """Texts that are cut at the new length."""
+        """Number of texts that are truncated at the new length."""
         return cut_counts(job, self.length)

@@ -1,1 +1,1 @@
-"""Corruptions of texts in five severities: slips of typing and reading, nothing that needs a list of synonyms."""
+"""Text corruptions in five severities: typing and reading errors that need no list of synonyms."""

@@ -1,4 +1,4 @@
-"""Upper case for lower case, and the other way round."""
+"""Letters in the wrong case."""
 
 import re
 from typing import ClassVar
@@ -7,19 +7,19 @@ from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCor
 
 
 class Case(TextCorruption):
-    """A letter changes its case. To a tokenizer that lower-cases, as those of the tasks do, the text stays as it was.
+    """A letter changes its case. Tokenizers that lower-case, like those of the built-in tasks, see no change.
 
     Units: letters that have another case.
     """
 
     name: ClassVar[str] = "case"
-    rates = percent(2, 4, 6, 8, 10)
+    rates = percent((2, 4, 6, 8, 10))
     pattern = re.compile(f"({LETTER})")
 
     def admits(self, piece: str) -> bool:
-        """Most scripts have one case."""
+        """Whether the letter has another case; most scripts have only one."""
         return piece.swapcase() != piece
 
     def change(self, unit: str, number: int) -> str:
-        """The other case."""
+        """The letter in the other case."""
         return unit.swapcase()

@@ -9,13 +9,13 @@ from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCor
 class CharacterDrop(TextCorruption):
     """A letter is left out.
 
-    Units: letters of any script. The marks that combine with one stay.
+    Units: letters of any script. Marks that combine with the letter stay.
     """
 
     name: ClassVar[str] = "character-drop"
-    rates = percent(2, 4, 6, 8, 10)
+    rates = percent((2, 4, 6, 8, 10))
     pattern = re.compile(f"({LETTER})")
 
     def change(self, unit: str, number: int) -> str:
-        """Nothing."""
+        """Empty text: the letter is dropped."""
         return ""

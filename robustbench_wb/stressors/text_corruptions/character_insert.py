@@ -1,4 +1,4 @@
-"""Letters too many."""
+"""Superfluous letters."""
 
 import re
 from string import ascii_lowercase
@@ -8,15 +8,15 @@ from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCor
 
 
 class CharacterInsert(TextCorruption):
-    """A letter from a to z is put behind a letter.
+    """A letter from a to z is inserted after a letter.
 
     Units: letters of any script.
     """
 
     name: ClassVar[str] = "character-insert"
-    rates = percent(2, 4, 6, 8, 10)
+    rates = percent((2, 4, 6, 8, 10))
     pattern = re.compile(f"({LETTER})")
 
     def change(self, unit: str, number: int) -> str:
-        """The letter and another, each of the 26 alike likely."""
+        """The letter followed by another one, uniform over the 26 letters."""
         return unit + ascii_lowercase[number % 26]

@@ -8,26 +8,26 @@ from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCor
 
 
 class CharacterSwap(TextCorruption):
-    """Two letters of a word change places.
+    """Two neighbouring letters of a word change places.
 
-    Units: pairs of different letters. No letter is in two pairs: pairs are counted from the first letter of the words
-    or from the second, which is drawn for each text.
+    Units: pairs of different letters. No letter is in two pairs: pairs start at the first or at the second letter of
+    each word, which is drawn for each text.
     """
 
     name: ClassVar[str] = "character-swap"
-    rates = percent(5, 10, 15, 20, 25)
+    rates = percent((5, 10, 15, 20, 25))
     pattern = re.compile(f"({LETTER}{{2}})")
     later: ClassVar[Pattern[str]] = re.compile(f"((?<={LETTER}){LETTER}{{2}})")
-    """Leaves out the first letter of every word."""
+    """Pattern of pairs that leaves out the first letter of every word."""
 
     def split(self, text: str, number: int) -> list[str]:
-        """By one of the patterns."""
+        """Split the text at the pairs that start at the first or at the second letter."""
         return (self.later if number & 1 else self.pattern).split(text)
 
     def admits(self, piece: str) -> bool:
-        """Equal letters cannot be swapped."""
+        """Whether the two letters differ."""
         return piece[0] != piece[1]
 
     def change(self, unit: str, number: int) -> str:
-        """The other order."""
+        """The two letters in the other order."""
         return unit[::-1]

@@ -1,6 +1,7 @@
-"""What all corruptions of texts share: what a unit is, how many of them a severity takes, and how one is rewritten."""
+"""Base of text corruptions: units, the share of them that a severity changes, and how one is rewritten."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from fractions import Fraction
 from re import Pattern
 from typing import ClassVar
@@ -13,28 +14,28 @@ from robustbench_wb.stressors.blind import BlindTexts
 from robustbench_wb.stressors.share import POSITIVE, lowest, rounded
 
 LETTER = r"[^\W\d_]"
-"""One letter, of any script; a combining mark is none."""
+"""One letter of any script; combining marks do not count."""
 WORD = r"(?<!\S)\S++\s*+"
-"""A word with the spaces behind it: whatever stands between spaces."""
+"""A word (everything between spaces) with the spaces after it."""
 
 
-def percent(*shares: int) -> tuple[Fraction, ...]:
-    """Shares in percent, exact."""
+def percent(shares: Iterable[int]) -> tuple[Fraction, ...]:
+    """Exact fractions from percentages."""
     return tuple(Fraction(share, 100) for share in shares)
 
 
 class TextCorruption(BlindTexts):
-    """Base of the corruptions. A subclass says what its units are, rewrites one, and holds a rate for each severity.
+    """Base of text corruptions. A subclass defines the units, rewrites one, and sets a rate for each severity.
 
-    Which units are taken, and what becomes of one, does not depend on the severity: a higher one adds to a lower one.
-    Offsets, keys and letters come from one call of the counted generator for each text.
+    Which units are chosen, and how they are rewritten, does not depend on the severity: a higher severity adds changes
+    to a lower one. Offsets, keys and letters come from one call of the counted generator for each text.
     """
 
     axis: ClassVar[str | None] = "severity"
     rates: ClassVar[tuple[Fraction, ...]]
-    """The share of the units that each severity takes. Severity s changes about 8 s percent of the words of English."""
+    """Share of the units that each severity changes. Severity s changes about 8 s percent of the words of English."""
     pattern: ClassVar[Pattern[str]]
-    """Finds the units; one group, around the whole. Linear in the length of any text."""
+    """Pattern of the units, with one group around the whole. Linear in the length of any text."""
 
     severity: int = Field(ge=1, le=5)
 
@@ -45,10 +46,10 @@ class TextCorruption(BlindTexts):
 
     @abstractmethod
     def change(self, unit: str, number: int) -> str:
-        """A unit rewritten, never to what it was; ``number`` is random, 63 bits."""
+        """Rewrite a unit, never to itself; ``number`` is a random integer of 63 bits."""
 
     def split(self, text: str, number: int) -> list[str]:
-        """A text in pieces, of which every second one may be a unit; ``number`` is random, 63 bits."""
+        """Split a text into pieces of which every second one may be a unit; ``number`` is random, 63 bits."""
         return self.pattern.split(text)
 
     def admits(self, piece: str) -> bool:
@@ -56,8 +57,11 @@ class TextCorruption(BlindTexts):
         return True
 
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
-        """Rewrites rate x units, rounded up or down by chance (:func:`~robustbench_wb.stressors.share.rounded`)."""
-        draws = rng.words(torch.tensor([sample]), 2 + 2 * len(text), seed, self.name)[0]
+        """Rewrite rate x units, stochastically rounded (:func:`~robustbench_wb.stressors.share.rounded`).
+
+        Returns the new text, the number of rewritten units and the number of units.
+        """
+        draws = rng.words(torch.tensor([sample]), 2 + 2 * len(text), seed=seed, label=self.name)[0]
         first, second = draws[:2].tolist()
         pieces = self.split(text, second & POSITIVE)
         units = [at for at in range(1, len(pieces), 2) if self.admits(pieces[at])]

@@ -1,11 +1,11 @@
-"""Letters of other scripts that look the same."""
+"""Letters of other scripts that look alike."""
 
 import re
 from typing import ClassVar
 
 from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
 
-# Cyrillic, then Greek where it has one too; from Unicode's code charts.
+# Cyrillic look-alike, then the Greek one if there is one; from Unicode's code charts.
 LOOK_ALIKES = {
     "a": "\u0430", "c": "\u0441", "d": "\u0501", "e": "\u0435", "h": "\u04bb", "i": "\u0456", "j": "\u0458",
     "l": "\u04cf", "o": "\u043e\u03bf", "p": "\u0440", "q": "\u051b", "s": "\u0455", "v": "\u03bd", "w": "\u051d",
@@ -17,16 +17,16 @@ LOOK_ALIKES = {
 
 
 class Homoglyphs(TextCorruption):
-    """A Latin letter becomes a Cyrillic or Greek one that looks like it: people see no difference, tokenizers do.
+    """A Latin letter becomes a Cyrillic or Greek look-alike: people see no difference, tokenizers do.
 
     Units: letters in :data:`LOOK_ALIKES`.
     """
 
     name: ClassVar[str] = "homoglyphs"
-    rates = percent(3, 6, 9, 12, 15)
+    rates = percent((3, 6, 9, 12, 15))
     pattern = re.compile(f"([{''.join(LOOK_ALIKES)}])")
 
     def change(self, unit: str, number: int) -> str:
-        """One of its look-alikes."""
+        """A random look-alike of the letter."""
         alike = LOOK_ALIKES[unit]
         return alike[number % len(alike)]

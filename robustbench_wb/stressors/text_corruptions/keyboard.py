@@ -1,4 +1,4 @@
-"""Typing errors: a key beside the one that was meant."""
+"""Typing errors: a key next to the intended one."""
 
 import re
 from typing import ClassVar
@@ -6,13 +6,13 @@ from typing import ClassVar
 from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
 
 _ROWS = (("qwertyuiop", 0.0), ("asdfghjkl", 0.25), ("zxcvbnm", 0.75))
-"""The rows of letters of a QWERTY keyboard, and by how many keys each is shifted to the right."""
+"""Letter rows of a QWERTY keyboard, and their shift to the right in keys."""
 _REACH = 0.75
-"""Keys of neighbouring rows that are at most this far apart sideways touch."""
+"""Largest sideways distance, in keys, of touching keys in neighbouring rows."""
 
 
 def _neighbours() -> dict[str, str]:
-    """The letters around each letter, in rows from the top left."""
+    """Letters around each letter, row by row from the top left."""
     keys = [
         (letter, row, at + shift) for row, (letters, shift) in enumerate(_ROWS) for at, letter in enumerate(letters)
     ]
@@ -30,17 +30,17 @@ NEIGHBOURS = _neighbours()
 
 
 class KeyboardTypos(TextCorruption):
-    """A letter becomes one of its neighbours on a QWERTY keyboard, upper case stays upper case.
+    """A letter becomes one of its neighbours on a QWERTY keyboard; upper case stays upper case.
 
     Units: letters from a to z.
     """
 
     name: ClassVar[str] = "keyboard-typos"
-    rates = percent(2, 4, 6, 8, 10)
+    rates = percent((2, 4, 6, 8, 10))
     pattern = re.compile("([A-Za-z])")
 
     def change(self, unit: str, number: int) -> str:
-        """A neighbour."""
+        """A random neighbour of the letter."""
         near = NEIGHBOURS[unit.lower()]
         letter = near[number % len(near)]
         return letter if unit.islower() else letter.upper()

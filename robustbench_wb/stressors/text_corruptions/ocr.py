@@ -1,4 +1,4 @@
-"""Errors of reading: letters and digits that a scan confuses."""
+"""Reading errors: letters and digits that a scan confuses."""
 
 import re
 from typing import ClassVar
@@ -13,7 +13,7 @@ _ALIKE = (
 
 
 def _confusions() -> dict[str, tuple[str, ...]]:
-    """What each may be read as, longer ones first: ``rn`` is one unit, not two."""
+    """Possible readings of each character or pair, longer ones first: ``rn`` is one unit, not two."""
     found: dict[str, tuple[str, ...]] = {}
     for pair in _ALIKE:
         one, other = pair.split()
@@ -26,16 +26,16 @@ CONFUSIONS = _confusions()
 
 
 class Ocr(TextCorruption):
-    """A character, or two that look like one, is read as another: 0 and O, 1 and l, rn and m.
+    """A character, or two that look like one, is misread: 0 and O, 1 and l, rn and m.
 
-    Units: what :data:`CONFUSIONS` holds, from left to right.
+    Units: keys of :data:`CONFUSIONS`, from left to right.
     """
 
     name: ClassVar[str] = "ocr"
-    rates = percent(2, 4, 6, 8, 10)
+    rates = percent((2, 4, 6, 8, 10))
     pattern = re.compile(f"({'|'.join(CONFUSIONS)})")
 
     def change(self, unit: str, number: int) -> str:
-        """One of its look-alikes."""
+        """A random look-alike of the unit."""
         alike = CONFUSIONS[unit]
         return alike[number % len(alike)]

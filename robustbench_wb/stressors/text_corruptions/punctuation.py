@@ -1,4 +1,4 @@
-"""Punctuation left out and put in."""
+"""Punctuation marks dropped and added."""
 
 import re
 from typing import ClassVar
@@ -10,15 +10,15 @@ MARKS = ".,;:!?"
 
 
 class Punctuation(TextCorruption):
-    """The mark at the end of a word is dropped; a word without one gets one.
+    """The mark at the end of a word is dropped; a word without a mark gets one.
 
-    Units: whatever stands between spaces.
+    Units: everything between spaces.
     """
 
     name: ClassVar[str] = "punctuation"
-    rates = percent(8, 16, 24, 32, 40)
+    rates = percent((8, 16, 24, 32, 40))
     pattern = re.compile(r"(\S+)")
 
     def change(self, unit: str, number: int) -> str:
-        """One mark fewer or more."""
+        """The word with one mark fewer or more."""
         return unit[:-1] if category(unit[-1]).startswith("P") else unit + MARKS[number % len(MARKS)]

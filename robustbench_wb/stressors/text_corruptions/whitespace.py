@@ -1,4 +1,4 @@
-"""Spaces dropped between words and added within."""
+"""Spaces dropped between words and added within words."""
 
 import re
 from typing import ClassVar
@@ -7,21 +7,21 @@ from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorru
 
 
 class Whitespace(TextCorruption):
-    """The spaces behind a word are dropped, or one is added within it: half and half where both can be.
+    """The spaces after a word are dropped, or one is added within it, each half of the time where both are possible.
 
-    Units: words of at least two characters, or with spaces behind.
+    Units: words of at least two characters, or with spaces after them.
     """
 
     name: ClassVar[str] = "whitespace"
-    rates = percent(6, 12, 18, 24, 30)
+    rates = percent((6, 12, 18, 24, 30))
     pattern = re.compile(f"({WORD})")
 
     def admits(self, piece: str) -> bool:
-        """A single character at the end has no space to drop, and no place for one."""
+        """Whether the word has a space to drop or room for one: not a single character at the end."""
         return len(piece) > 1
 
     def change(self, unit: str, number: int) -> str:
-        """Fewer spaces or one more."""
+        """The word with fewer spaces, or with one more."""
         word = unit.rstrip()
         if len(word) == 1 or (len(word) < len(unit) and number & 1):
             return word

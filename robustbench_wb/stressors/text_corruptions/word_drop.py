@@ -7,15 +7,15 @@ from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorru
 
 
 class WordDrop(TextCorruption):
-    """A word is left out with the spaces behind it.
+    """A word is left out together with the spaces after it.
 
-    Units: whatever stands between spaces.
+    Units: everything between spaces.
     """
 
     name: ClassVar[str] = "word-drop"
-    rates = percent(8, 16, 24, 32, 40)
+    rates = percent((8, 16, 24, 32, 40))
     pattern = re.compile(f"({WORD})")
 
     def change(self, unit: str, number: int) -> str:
-        """Nothing."""
+        """Empty text: the word is dropped."""
         return ""

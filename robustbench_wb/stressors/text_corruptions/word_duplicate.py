@@ -7,15 +7,15 @@ from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorru
 
 
 class WordDuplicate(TextCorruption):
-    """A word is followed by itself.
+    """A word is repeated.
 
-    Units: whatever stands between spaces.
+    Units: everything between spaces.
     """
 
     name: ClassVar[str] = "word-duplicate"
-    rates = percent(8, 16, 24, 32, 40)
+    rates = percent((8, 16, 24, 32, 40))
     pattern = re.compile(f"({WORD})")
 
     def change(self, unit: str, number: int) -> str:
-        """Twice, with a space between."""
+        """The word twice, separated by a space."""
         return unit + unit if unit[-1].isspace() else f"{unit} {unit}"

@@ -1,1 +1,1 @@
-"""Adversaries of text classifiers: in the space of word vectors, by swapped words and by misspelt ones."""
+"""Adversarial attacks on text classifiers: on word vectors, by word substitution and by misspellings."""

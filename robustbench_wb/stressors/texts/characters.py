@@ -1,4 +1,4 @@
-"""Misspelt words by a black box, in the manner of DeepWordBug (Gao, Lanchantin, Soffa & Qi 2018, arXiv 1801.04354)."""
+"""Black-box misspellings in the manner of DeepWordBug (Gao, Lanchantin, Soffa & Qi 2018, arXiv 1801.04354)."""
 
 from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
@@ -9,26 +9,26 @@ from robustbench_wb.stressors.texts.greedy import Greedy
 
 
 class CharacterEdits(Greedy):
-    """One edit in each of the important words: two neighbours swapped, or a letter substituted, deleted or inserted.
+    """One edit in each important word: two neighbouring letters swapped, or a letter replaced, deleted or inserted.
 
-    The four edits of their table 1; forms take turns among them, at random places, with letters a to z. Words are
-    ranked by leaving them out, not by their scores of heads and tails of the text.
+    These are the four edits of the paper's table 1. Candidates alternate among them, at random positions, with letters
+    a to z. Words are ranked by leaving them out, not by the paper's scores of the head and tail of the text.
     """
 
     name: ClassVar[str] = "character-edits"
     changes: ClassVar[str] = "letters"
 
     def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
-        """Misspelt forms of a word."""
+        """Misspellings of a word."""
         return [form for turn, number in enumerate(numbers) for form in _edit(word, turn % 4, number)]
 
     def admits(self, job: SampleBatch, before: str, after: str) -> bool:
-        """One edit away."""
+        """Whether the words are one edit apart."""
         return one_edit_apart(before, after)
 
 
 def _edit(word: str, kind: int, number: int) -> Iterator[str]:
-    """The word with an edit of that kind; nothing for a word of one letter that cannot have it."""
+    """Word after one edit of the given kind; yields no word if it is too short for that edit."""
     rest, letter = divmod(number, len(ascii_lowercase))
     new, size = ascii_lowercase[letter], len(word)
     at = rest % max(1, (size - 1, size, size, size + 1)[kind])
@@ -43,7 +43,7 @@ def _edit(word: str, kind: int, number: int) -> Iterator[str]:
 
 
 def one_edit_apart(a: str, b: str) -> bool:
-    """Whether one swap of neighbours, substitution, deletion or insertion makes ``b`` of ``a``."""
+    """Whether one swap of neighbours, substitution, deletion or insertion turns ``a`` into ``b``."""
     short, long = sorted((a, b), key=len)
     head = next((at for at, (x, y) in enumerate(zip(short, long, strict=False)) if x != y), len(short))
     if len(short) < len(long):

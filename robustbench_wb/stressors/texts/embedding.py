@@ -1,7 +1,7 @@
-"""FGSM and PGD on the word vectors of a text (Miyato, Dai & Goodfellow 2017, as a bound instead of a training rule).
+"""FGSM and PGD on the word vectors of a text (Miyato, Dai & Goodfellow 2017; here for evaluation, not for training).
 
-A worst case, not an attack that can be carried out: the perturbed vectors are those of no text. The words' own vectors
-move, before positions are added; those of padding and special tokens stay.
+The result is a worst-case bound, not a feasible attack: the perturbed vectors belong to no text. Word vectors move
+before positions are added; vectors of padding and special tokens stay.
 """
 
 from abc import abstractmethod
@@ -24,14 +24,15 @@ from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch,
 from robustbench_wb.stressors.texts.met import Met
 
 ROUNDING = 1e-5
-"""Share of the radius, and of a vector's largest value, by which float32 may carry it over the edge of its ball."""
+"""Tolerance for float32 rounding at the edge of the ball: a share of the radius, and of the largest value of a
+vector."""
 
 
 class EmbeddingAttack(Stressor):
-    """A gradient attack inside a ball around the vector of every word: in Linf per number, in L2 per word.
+    """Base of gradient attacks inside a ball around every word vector: per value in Linf, per word in L2.
 
-    All samples of a job take a step before any takes the next: the batches of a step hold no sample that is broken
-    already, are full, and hold texts of like length.
+    All samples of a batch take a step before any takes the next one. The forward passes of a step contain no broken
+    samples, are full, and group texts of similar length.
     """
 
     axis: ClassVar[str | None] = "eps"
@@ -40,21 +41,21 @@ class EmbeddingAttack(Stressor):
     norm: ClassVar[Norm]
 
     eps: Exact = Field(gt=0)
-    """Radius, an exact fraction; unit: the standard deviation of all numbers in the model's table of word vectors,
-    rows of special tokens left out."""
+    """Radius, an exact fraction; unit: the standard deviation of all values in the model's table of word vectors,
+    special tokens excluded."""
 
     def adversarial(self) -> bool:
-        """Always: it looks for errors."""
+        """Return True: the attack looks for errors."""
         return True
 
     @property
     def threat(self) -> tuple[str, str]:
-        """The ball of a word."""
+        """Norm and radius of the ball around each word vector."""
         return (f"embedding-{self.norm.name}", self.strength)
 
     @property
     def passes(self) -> tuple[int, int]:
-        """Every step asks for a gradient; where the last one leads is looked at."""
+        """One gradient per step, and one forward pass at the result of the last step."""
         return self.iterations + 1, self.iterations
 
     @property
@@ -64,31 +65,35 @@ class EmbeddingAttack(Stressor):
 
     @abstractmethod
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
-        """Where word vectors (M, d) begin, before projection; ``ids`` (M,) are of the words, not of the samples."""
+        """Starting points of word vectors (M, d), before projection; ``ids`` (M,) identify words, not samples."""
 
     @abstractmethod
     def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
-        """The next word vectors (M, d), before projection."""
+        """Next word vectors (M, d), before projection."""
 
     def project(self, words: Tensor, moved: Tensor, radius: float) -> Tensor:
-        """Bring moved word vectors (M, d) into the balls around their words."""
+        """Project moved word vectors (M, d) onto the balls around their words."""
         limit = words.new_full((len(words), 1, 1, 1), radius)
         return words + _flat(self.norm.project(_image(moved - words), limit))
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Search for an error on every sample of the job."""
+        """Search for an adversarial example of every sample in the batch."""
         search = _Search(self, job)
         alive = torch.arange(len(job.ids), device=job.ids.device)
         for step in range(self.iterations + 1):
-            # The iterate after the last step is only looked at.
+            # The iterate after the last step is only classified.
             alive = alive[search.pass_over(alive, moving=step < self.iterations)]
         job.advance(len(alive))
         return search.result()
 
     def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
-        """Refuse word vectors outside their balls, and changes of anything but words."""
+        """Reject word vectors outside their balls, and changes to anything but words.
+
+        Raises:
+            MeasurementError: the perturbed batch violates the threat model.
+        """
         if stressed.vectors is None or not torch.equal(stressed.inputs, job.inputs):
-            raise MeasurementError(f"{self.signature} has to perturb word vectors, and no token ids")
+            raise MeasurementError(f"{self.signature} has to perturb word vectors, not token ids")
         table = WordTable(job.model)
         clean = table.vectors(job.inputs)
         change = stressed.vectors - clean
@@ -106,7 +111,7 @@ class EmbeddingAttack(Stressor):
 
 
 class _Search:
-    """Where every sample of a job stands."""
+    """State of the search for every sample of a batch."""
 
     def __init__(self, attack: EmbeddingAttack, job: SampleBatch) -> None:
         self.attack, self.job, self.table = attack, job, WordTable(job.model)
@@ -114,10 +119,11 @@ class _Search:
         self.radius = float(attack.eps) * word_deviation(self.table, ids_of(job), job.inputs.device)
         self.vectors = self.table.vectors(job.inputs)
         length = job.inputs.shape[1]
-        # A word is known by its sample and its place: cutting off padding moves no noise.
+        # Word ids depend on sample and position only: the noise does not depend on the amount of padding.
         ids = (job.ids[:, None] * length + torch.arange(length, device=job.ids.device))[self.real]
         words = self.vectors[self.real]
-        self.vectors[self.real] = attack.project(words, attack.start(words, ids, job.seed, self.radius), self.radius)
+        start = attack.start(words, ids, seed=job.seed, radius=self.radius)
+        self.vectors[self.real] = attack.project(words, start, self.radius)
         self.forwards = torch.zeros_like(job.ids, dtype=torch.int32)
         self.backwards = torch.zeros_like(self.forwards)
         self.broken = torch.zeros_like(job.ids, dtype=torch.bool)
@@ -125,7 +131,8 @@ class _Search:
         self.met = Met(len(job.ids))
 
     def pass_over(self, alive: Tensor, moving: bool) -> Tensor:
-        """Judge where samples stand and, ``moving``, take a step; which of ``alive`` are still correct, bool."""
+        """Classify the current iterates and, if ``moving``, take a step; returns a mask of ``alive`` samples still
+        correct."""
         going = torch.zeros_like(alive, dtype=torch.bool)
         for part, tokens in batches(self.job.inputs[alive], self.job.batch):
             rows = alive[part]
@@ -144,11 +151,11 @@ class _Search:
             self.forwards[rows] += 1
             stays = going[part] = self._settle(rows, logits, usable)
             if moving:
-                self._step(rows[stays], tokens[stays], current[stays], gradient[stays])
+                self._step(rows[stays], tokens[stays], current=current[stays], gradient=gradient[stays])
         return going
 
     def _settle(self, rows: Tensor, logits: Tensor, usable: Tensor) -> Tensor:
-        """Record which samples are broken, and which cannot be searched on; return the others."""
+        """Record broken and failed samples; returns a mask of the others."""
         finite = torch.isfinite(logits).all(1)
         broken = finite & (logits.argmax(1) != self.job.labels[rows])
         failed = ~broken & ~(finite & usable)
@@ -156,7 +163,7 @@ class _Search:
         self.job.advance(int((broken | failed).sum()))
         return ~(broken | failed)
 
-    def _step(self, rows: Tensor, tokens: Tensor, current: Tensor, gradient: Tensor) -> None:
+    def _step(self, rows: Tensor, tokens: Tensor, *, current: Tensor, gradient: Tensor) -> None:
         width = tokens.shape[1]
         real = self.real[rows, :width]
         words = self.table.vectors(tokens)[real]
@@ -179,18 +186,18 @@ class _Search:
 
 
 def word_deviation(table: WordTable, ids: Ids, device: torch.device) -> float:
-    """Standard deviation of all numbers in :func:`word_vectors`."""
+    """Standard deviation of all values in :func:`word_vectors`."""
     return float(word_vectors(table, ids, device).double().std(correction=0))
 
 
 def word_vectors(table: WordTable, ids: Ids, device: torch.device) -> Tensor:
-    """The vectors (V, d) of the ids that are not special."""
+    """Vectors (V, d) of the ids that are not special."""
     every = torch.arange(ids.vocabulary, device=device)
     return table.vectors(every[ids.ordinary(every)])
 
 
 def _image(words: Tensor) -> Tensor:
-    """Word vectors (M, d) as the norms take samples: each word its own."""
+    """Word vectors (M, d) as a batch of M samples (M, d, 1, 1) for the norms."""
     return words[:, :, None, None]
 
 
@@ -199,35 +206,35 @@ def _flat(words: Tensor) -> Tensor:
 
 
 class EmbeddingFgsm(EmbeddingAttack):
-    """One step of length eps along the steepest direction, from the word itself."""
+    """One step of length eps along the steepest direction, from the word vector itself."""
 
     kind = "single-step"
 
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
-        """The words."""
+        """Start at the word vectors."""
         return words
 
     def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
-        """A full step."""
+        """Take one step of length eps."""
         return words + radius * _flat(self.norm.steepest(_image(gradient)))
 
 
 class EmbeddingFgsmLinf(EmbeddingFgsm):
-    """x + eps sign(grad)."""
+    """FGSM on word vectors in Linf: x + eps sign(grad)."""
 
     name: ClassVar[str] = "embedding-fgsm-linf"
     norm: ClassVar[Norm] = LINF
 
 
 class EmbeddingFgsmL2(EmbeddingFgsm):
-    """x + eps grad / |grad|, word by word."""
+    """FGSM on word vectors in L2, for each word: x + eps grad / |grad|."""
 
     name: ClassVar[str] = "embedding-fgsm-l2"
     norm: ClassVar[Norm] = L2_NORM
 
 
 class EmbeddingPgd(EmbeddingAttack):
-    """Projected ascent on the cross-entropy of the true label, from a uniform random start in the balls."""
+    """Projected gradient ascent on the cross-entropy of the true label, from a uniform random start in the balls."""
 
     steps: int = Field(default=20, ge=1)
     step: Exact = Field(default=Fraction(1, 8), gt=0)
@@ -239,16 +246,17 @@ class EmbeddingPgd(EmbeddingAttack):
         return self.steps
 
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
-        """A uniform draw from the ball of each word, a function of (seed, signature, sample id, place)."""
-        return words + radius * _flat(self.norm.inside(ids, (words.shape[1], 1, 1), seed, self.signature, 0))
+        """Start at a uniform draw from the ball of each word, a function of (seed, signature, sample id, position)."""
+        shape = (words.shape[1], 1, 1)
+        return words + radius * _flat(self.norm.inside(ids, shape, seed=seed, label=self.signature, step=0))
 
     def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
-        """A step of length step * eps."""
+        """Take one step of length step * eps."""
         return words + float(self.step) * radius * _flat(self.norm.steepest(_image(gradient)))
 
 
 class EmbeddingPgdLinf(EmbeddingPgd):
-    """PGD under a bound on the change of every number of a word vector."""
+    """PGD under a bound on the change of every value of a word vector."""
 
     name: ClassVar[str] = "embedding-pgd-linf"
     norm: ClassVar[Norm] = LINF

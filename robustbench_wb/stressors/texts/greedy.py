@@ -1,4 +1,4 @@
-"""The black box that swaps and misspells words: rank them by leaving each out, then change the most important ones."""
+"""Greedy black-box attacks on words: rank words by leaving each out, then change the most important ones."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,39 +14,40 @@ from robustbench_wb.tasks.lexicon import find_words
 
 
 class Greedy(Rate):
-    """Sees nothing but the model's probabilities, and no more of them than ``queries`` for a sample.
+    """Base of greedy black-box word attacks that use the model's probabilities, with at most ``queries`` per sample.
 
-    The first query is the text itself; at most half of the others rank the words: by the loss without the word, as
-    TextFooler does (Jin et al. 2020, eq. 2, left-hand part). Where a text has more words than that, a random part of
-    them is ranked. From the most important word on, and round again, each is tried in ``candidates`` forms; the
-    form with the greatest loss is kept if it is greater than before. Where as many words are changed as allowed, the
-    word that is tried takes the place of the one changed last.
+    The first query is the text itself. At most half of the others rank the words by the loss without the word, as in
+    TextFooler (Jin et al. 2020, eq. 2, left-hand part); if a text has more words than that, a random part is ranked.
+    From the most important word on, and cyclically, each word is tried in ``candidates`` forms. The form with the
+    greatest loss is kept if it raises the loss. Once the allowed number of words is changed, the word that is tried
+    replaces the one changed last.
     """
 
     kind: ClassVar[Kind | None] = "black-box"
 
     queries: int = Field(default=100, ge=3)
-    """Most forward passes for one sample."""
+    """Largest number of forward passes per sample."""
     candidates: int = Field(default=8, ge=1)
-    """Forms of a word that are tried."""
+    """Number of forms tried for a word."""
 
     @abstractmethod
     def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
-        """What to try in place of a word: at most one for each of the random ``numbers`` (whole, >= 0)."""
+        """Candidate replacements of a word: at most one for each of the random ``numbers`` (integers >= 0)."""
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Search for an error on every sample of the job."""
+        """Search for an adversarial example of every sample in the batch."""
         search, seen = Search(job), seen_words(job)
         search.improve(range(len(seen)), [[text] for text in job.texts])
         ranked = self._rank(search, seen)
         changes: list[dict[int, str]] = [{} for _ in seen]
         for attempt in range(self.queries):
             rows = [row for row in search.alive() if ranked[row] and search.forwards[row] < self.queries]
-            drawn = search.draw(rows, self.candidates, self.signature, attempt)
+            drawn = search.draw(rows, self.candidates, label=self.signature, step=attempt)
             options = []
             for row, numbers in zip(rows, drawn, strict=True):
                 number, most = ranked[row][attempt % len(ranked[row])], self.allowed(len(seen[row]))
-                options.append(self._options(search, row, number, numbers, _room(changes[row], number, most)))
+                kept = _room(changes[row], number, most)
+                options.append(self._options(search, row, number, drawn=numbers, kept=kept))
             texts = [
                 [replace_words(job.texts[row], some) for some in each] for row, each in zip(rows, options, strict=True)
             ]
@@ -57,9 +58,9 @@ class Greedy(Rate):
         return search.result()
 
     def _rank(self, search: Search, seen: Sequence[Sequence[Span]]) -> list[list[int]]:
-        """For each sample the numbers of its words, the most important first; none for samples that are at an end."""
+        """Word numbers of each sample, the most important first; empty for samples whose search has ended."""
         most, rows = (self.queries - 1) // 2, search.alive()
-        drawn = search.draw(rows, max(map(len, seen), default=0), f"{self.signature}/rank", 0)
+        drawn = search.draw(rows, max(map(len, seen), default=0), label=f"{self.signature}/rank", step=0)
         asked = []
         for row, numbers in zip(rows, drawn, strict=True):
             count = len(seen[row])
@@ -73,9 +74,9 @@ class Greedy(Rate):
         return ranked
 
     def _options(
-        self, search: Search, row: int, number: int, drawn: Sequence[int], kept: Mapping[int, str]
+        self, search: Search, row: int, number: int, *, drawn: Sequence[int], kept: Mapping[int, str]
     ) -> list[dict[int, str]]:
-        """Changes to ask for: those that are kept, and one word in each of its forms, while there are queries left."""
+        """Candidate changes, within the query limit: the kept changes plus one word in each of its forms."""
         text = search.job.texts[row]
         word = text[slice(*find_words(text)[number])]
         forms = [form for form in dict.fromkeys(self.forms(search.job, word, drawn)) if form != word]
@@ -84,12 +85,12 @@ class Greedy(Rate):
 
 
 def _room(changes: Mapping[int, str], number: int, most: int) -> dict[int, str]:
-    """The changes without that of one word, and without the latest where there would be too many with it."""
+    """Changes without the given word, and without the latest change if there would be too many with it."""
     kept = [(at, form) for at, form in changes.items() if at != number]
     return dict(kept[: most - 1])
 
 
 def _without(text: str, number: int) -> str:
-    """The text without one of its words, and without the space before it."""
+    """Text without one of its words and the space before it."""
     start, end = find_words(text)[number]
     return text[:start].removesuffix(" ") + text[end:]

@@ -1,4 +1,4 @@
-"""HotFlip on words (Ebrahimi, Rao, Lowd & Dou 2018, arXiv 1712.06751): swaps that a gradient points at."""
+"""HotFlip on words (Ebrahimi, Rao, Lowd & Dou 2018, arXiv 1712.06751): swaps chosen by gradient."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,27 +19,28 @@ from robustbench_wb.stressors.texts.search import Budget, Search, replace_words,
 from robustbench_wb.tasks.lexicon import find_words
 
 SCORES = 1 << 24
-"""Scores (samples x places x words) that are held at a time."""
+"""Scores (samples x positions x words) held in memory at a time."""
 
 
 class HotFlip(Budget):
-    """White box, greedy: one swap after the other, each the best of those that a first-order score points at.
+    """Greedy white-box attack: one swap after the other, each the best of the candidates of a first-order score.
 
-    The score of making word w of the word x at place i is ``g_i . (E_w - E_x)``, with g the gradient of the
-    cross-entropy in the word vectors (their section 3.1). Candidates are the best word for each place, in the order of
-    their scores, then the second best for each, and so on; they are put into the text, tokenized and asked for, and
-    the one with the greatest loss is kept. A sample ends when it is broken, or when no candidate raises its loss. No
-    place is swapped twice. Words are swapped that are one token, for words of the training texts that are one token.
+    The score of replacing word x at position i by word w is ``g_i . (E_w - E_x)``, with g the gradient of the
+    cross-entropy with respect to the word vectors (section 3.1 of the paper). Candidates are the best word for each
+    position, ordered by score, then the second best for each, and so on. They are put into the text, tokenized and
+    classified; the candidate with the greatest loss is kept. A sample ends when it is broken, or when no candidate
+    raises its loss. No position is swapped twice. Only words that are one token are swapped, for words of the training
+    texts that are one token.
     """
 
     name: ClassVar[str] = "hotflip"
     kind: ClassVar[Kind | None] = "white-box"
 
     candidates: int = Field(default=16, ge=1)
-    """Swaps that are tried with the model before each is chosen."""
+    """Swaps that are evaluated on the model before one is chosen."""
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Search for an error on every sample of the job."""
+        """Search for an adversarial example of every sample in the batch."""
         search = Search(job)
         scorer = _Scorer(search, self.candidates)
         for _ in range(self.budget):
@@ -50,7 +51,7 @@ class HotFlip(Budget):
 
 
 class _Scorer:
-    """First-order scores of all swaps in a job's texts."""
+    """First-order scores of all swaps in the texts of a batch."""
 
     def __init__(self, search: Search, candidates: int) -> None:
         self.search, self.candidates = search, candidates
@@ -61,7 +62,7 @@ class _Scorer:
         self.met = Met(len(search.texts))
 
     def options(self, rows: Sequence[int]) -> list[list[str]]:
-        """For each sample its text with one more swap, for each of the swaps with the highest scores."""
+        """Texts of each sample with one more swap, for each of the swaps with the highest scores."""
         search, texts = self.search, [self.search.texts[row] for row in rows]
         places = [self._open(row, some) for row, some in zip(rows, self._places(texts), strict=True)]
         found: list[list[str]] = [[] for _ in rows]
@@ -74,7 +75,8 @@ class _Scorer:
             size = max(1, SCORES // (tokens.shape[1] * len(self.words)))
             for at in range(0, len(here), size):
                 cut = slice(at, at + size)
-                scores = self._scores(gradient[cut], current[cut], tokens[cut], [places[i] for i in here[cut]])
+                open_places = [places[i] for i in here[cut]]
+                scores = self._scores(gradient[cut], current[cut], tokens[cut], places=open_places)
                 for i, best in zip(here[cut], self._highest(scores), strict=True):
                     swaps = ((places[i][column], self.words[word]) for column, word in best)
                     found[i] = [replace_words(texts[i], {number: word}) for number, word in swaps]
@@ -84,14 +86,15 @@ class _Scorer:
         return token_places(self.search.tokenizer, texts, self.search.length)
 
     def _open(self, row: int, places: dict[int, int]) -> dict[int, int]:
-        """Columns of words that are not swapped yet, each with the number of its word."""
+        """Token columns of words that are not swapped yet, each with the number of its word."""
         original, text = self.search.job.texts[row], self.search.texts[row]
         spans = zip(find_words(original), find_words(text), strict=True)
         same = {number for number, (a, b) in enumerate(spans) if original[slice(*a)] == text[slice(*b)]}
         return {column: number for number, column in places.items() if number in same}
 
     def _gradient(self, tokens: Tensor, current: Tensor, rows: list[int]) -> Tensor:
-        """Of the loss in the word vectors; samples without a finite one have failed."""
+        """Gradient of the loss with respect to the word vectors; samples without a finite gradient are marked as
+        failed."""
         search = self.search
         labels = search.job.labels[torch.tensor(rows, device=tokens.device)]
         logits, gradient = self.table.gradient(tokens, current, partial(cross_entropy, labels=labels))
@@ -103,8 +106,8 @@ class _Scorer:
         search.fail([row for row, fine in zip(rows, usable.tolist(), strict=True) if not fine])
         return gradient.nan_to_num()
 
-    def _scores(self, gradient: Tensor, current: Tensor, tokens: Tensor, places: list[dict[int, int]]) -> Tensor:
-        """g . (E_w - E_x), (B, L, words); -inf for swaps that are not open."""
+    def _scores(self, gradient: Tensor, current: Tensor, tokens: Tensor, *, places: list[dict[int, int]]) -> Tensor:
+        """Scores g . (E_w - E_x), (B, L, words); -inf for swaps that are not allowed."""
         scores = gradient @ self.vectors.T - (gradient * current).sum(-1, keepdim=True)
         shut = torch.ones_like(tokens, dtype=torch.bool)
         for row, some in enumerate(places):
@@ -112,9 +115,10 @@ class _Scorer:
         return scores.masked_fill(shut[:, :, None] | (tokens[:, :, None] == self.ids), -torch.inf)
 
     def _highest(self, scores: Tensor) -> list[list[tuple[int, int]]]:
-        """For each sample the columns and words of its candidates: the best of every place, then the second best, ...
+        """Token columns and words of the candidates of each sample: the best of every position, then the second best,
+        ...
 
-        Scores are better at telling words at one place apart than at telling places apart.
+        Scores compare words at one position better than they compare positions.
         """
         values, words = scores.topk(min(self.candidates, scores.shape[2]), dim=2)  # (B, L, k)
         found = []

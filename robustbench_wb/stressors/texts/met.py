@@ -1,4 +1,4 @@
-"""Whether an attack met gradients that lead somewhere: what credibility is graded by."""
+"""Record of zero and tiny gradients that an attack received; credibility is graded by it."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from robustbench_wb.stressors.attacks.oracle import TINY
 
 
 class Met:
-    """For each sample, whether it was asked for a gradient, and whether one was zero or tiny in all entries."""
+    """For each sample: whether a gradient was computed, and whether one was zero or tiny in all entries."""
 
     def __init__(self, samples: int) -> None:
         self.asked, self.zero, self.tiny = (torch.zeros(samples, dtype=torch.bool) for _ in range(3))
 
     def see(self, rows: Tensor, gradient: Tensor) -> None:
-        """Take in the gradients (B, L, d) of some samples (B,)."""
+        """Record the gradients (B, L, d) of some samples (B,)."""
         if not len(rows):
             return
         rows, largest = rows.cpu(), gradient.abs().flatten(1).amax(1).cpu()
@@ -22,7 +22,7 @@ class Met:
         self.tiny[rows] |= (largest > 0) & (largest < TINY)
 
     def evidence(self) -> dict[str, int]:
-        """Numbers of samples; they add up over jobs."""
+        """Numbers of samples; counts of several batches add up."""
         return {
             "gradients": int(self.asked.sum()),
             "zero_gradients": int(self.zero.sum()),

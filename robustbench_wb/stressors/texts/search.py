@@ -1,12 +1,12 @@
-"""What every attack on the words of a text shares: finding them, asking the model, and the threat model.
+"""Base of word attacks: words of a text, queries to the model, and the threat model.
 
-A perturbed text is a text: candidates are put together as characters and go through the tokenizer before the model
-sees them. What is found broken is therefore broken for whoever types it.
+The result of an attack is a text: candidates are assembled as characters and tokenized before the model sees them. A
+text that is found broken is therefore broken for anybody who types it.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,11 @@ from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stres
 from robustbench_wb.tasks.lexicon import find_words
 
 CHUNK = 4096
-"""Candidates that are tokenized and asked for at a time."""
+"""Candidates that are tokenized and classified at a time."""
 
 
 class Answers(NamedTuple):
-    """What the model makes of some candidates, in their order."""
+    """Losses and predictions for the candidates of one sample, in their order."""
 
     losses: NDArray[np.float32]
     """Cross-entropy of the true label in nats; NaN where the logits are not finite."""
@@ -37,140 +37,145 @@ class Answers(NamedTuple):
 
 
 class WordAttack(Stressor):
-    """Changes some words of a text into others; the characters between words, and the number of words, stay."""
+    """Base of attacks that change words of a text; the number of words and the characters between them stay."""
 
     modality = "text"
     changes: ClassVar[str]
-    """What a word may become: attacks that share it, and the strength, have the same threat model."""
+    """Name of the set of allowed replacements: attacks with equal set and strength have one threat model."""
 
     def adversarial(self) -> bool:
-        """Always: it looks for errors."""
+        """Return True: word attacks look for errors."""
         return True
 
     @property
     def threat(self) -> tuple[str, str]:
-        """The words that may be changed, and how many."""
+        """Allowed replacements and strength."""
         return (self.changes, self.strength)
 
     @abstractmethod
     def allowed(self, words: int) -> int:
-        """How many words may be changed in a text of which the model sees ``words`` words."""
+        """Largest number of changed words in a text of which the model sees ``words`` words."""
 
     @abstractmethod
     def admits(self, job: SampleBatch, before: str, after: str) -> bool:
-        """Whether one word may become another."""
+        """Whether the word ``before`` may become ``after``."""
 
     def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
-        """Refuse ids that are not those of the texts, and texts that are changed in more or in other ways."""
+        """Reject token ids that do not belong to the texts, and texts that are changed in more or other ways.
+
+        Raises:
+            MeasurementError: the perturbed batch violates the threat model.
+        """
         tokenizer, length = the_tokenizer(job), job.inputs.shape[1]
         texts = stressed.texts
         if texts is None or len(texts) != len(job.texts):
-            raise MeasurementError(f"{self.signature} gave no text for some samples")
+            raise MeasurementError(f"{self.signature} returned no text for some samples")
         ids = to_inputs(tokenizer.encode(texts, length), job.inputs.device)
         if not torch.equal(ids, stressed.inputs):
-            raise MeasurementError(f"{self.signature} gave token ids that are not those of its texts")
+            raise MeasurementError(f"{self.signature} returned token ids that do not belong to its texts")
         for before, after, seen in zip(job.texts, texts, seen_words(job), strict=True):
             changes = changed_words(before, after)
             if changes is None:
-                raise MeasurementError(f"{self.signature} changed what stands between the words")
+                raise MeasurementError(f"{self.signature} changed characters between the words")
             if len(changes) > self.allowed(len(seen)):
                 raise MeasurementError(f"{self.signature} changed {len(changes)} of {len(seen)} words")
-            bad = next((pair for pair in changes if not self.admits(job, *pair)), None)
+            bad = next(((old, new) for old, new in changes if not self.admits(job, old, new)), None)
             if bad is not None:
-                raise MeasurementError(f"{self.signature} may not make {bad[1]!r} of {bad[0]!r}")
+                raise MeasurementError(f"{self.signature} may not replace {bad[0]!r} by {bad[1]!r}")
 
 
 class Rate(WordAttack):
-    """A word attack whose strength is a share of the words."""
+    """Base of word attacks whose strength is a share of the words."""
 
     axis: ClassVar[str | None] = "rate"
 
     rate: Exact = Field(gt=0, le=1)
-    """Share of the words that the model sees of a text, an exact fraction."""
+    """Share of the words of a text that the model sees, an exact fraction."""
 
     def allowed(self, words: int) -> int:
-        """The share, rounded down, but at least one word."""
+        """Share of the words, rounded down, but at least one word."""
         return max(1, int(self.rate * words))
 
 
 class Budget(WordAttack):
-    """A word attack whose strength is a number of words. Words are swapped for others that are one token, too."""
+    """Base of word attacks whose strength is a number of words; only words that are one token are swapped and used."""
 
     axis: ClassVar[str | None] = "budget"
     changes: ClassVar[str] = "one-token words"
 
     budget: int = Field(ge=1)
-    """Most words that are swapped in a text."""
+    """Largest number of swapped words in a text."""
 
     def allowed(self, words: int) -> int:
-        """The same for every text."""
+        """The budget, for every text."""
         return self.budget
 
     def admits(self, job: SampleBatch, before: str, after: str) -> bool:
-        """Words of the training texts only."""
+        """Whether the new word occurs in the training texts."""
         return after in job.lexicon
 
 
 class Search:
-    """The texts of a job as they stand, and what is known of them."""
+    """Current texts of a batch with their losses, costs and states."""
 
     def __init__(self, job: SampleBatch) -> None:
         self.job, self.tokenizer, self.length = job, the_tokenizer(job), job.inputs.shape[1]
         self.texts = list(job.texts)
         count = len(self.texts)
         self.losses = np.full(count, -np.inf, np.float32)
-        """Of the texts as they stand, nats; -inf before the model was asked."""
+        """float32 (N,), loss of the current texts in nats; -inf before the first query."""
         self.forwards, self.backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
         self.broken, self.failed, self.over = (np.zeros(count, np.bool_) for _ in range(3))
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Token ids (N, L) on the device."""
+        """Token ids (N, L) of texts, on the device."""
         return to_inputs(self.tokenizer.encode(texts, self.length), self.job.inputs.device)
 
     def alive(self) -> list[int]:
-        """Samples that are still searched."""
+        """Samples whose search continues."""
         found: list[int] = np.flatnonzero(~self.over).tolist()
         return found
 
     def end(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
-        """These are not searched any more."""
+        """End the search of some samples."""
         ending = np.unique(np.asarray(rows, np.int64))
         self.job.advance(int((~self.over[ending]).sum()))
         self.over[ending] = True
 
     def fail(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
-        """The model gives these no finite answer."""
+        """Mark samples whose logits or gradients are not finite as failed, and end their search."""
         self.failed[np.asarray(rows, np.int64)] = True
         self.end(rows)
 
     def ask(self, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> list[Answers]:
-        """What the model makes of some candidates for each of some samples; every one is a forward pass."""
+        """Classify some candidates for each of some samples; every candidate costs one forward pass."""
         counts = [len(some) for some in candidates]
         owners = np.repeat(np.array(rows, np.int64), counts)
         flat = [text for some in candidates for text in some]
         parts = [self._answers(flat[at : at + CHUNK], owners[at : at + CHUNK]) for at in range(0, len(flat), CHUNK)]
         np.add.at(self.forwards, owners, 1)
-        losses, wrong = (np.concatenate([part[which] for part in parts] or [np.empty(0)]) for which in (0, 1))
+        losses = np.concatenate([part.losses for part in parts] or [np.empty(0, np.float32)])
+        wrong = np.concatenate([part.wrong for part in parts] or [np.empty(0, np.bool_)])
         self.fail(owners[~np.isfinite(losses)])
         ends = np.cumsum(counts)
         return [
-            Answers(losses[end - count : end], wrong[end - count : end].astype(np.bool_))
+            Answers(losses[end - count : end], wrong[end - count : end])
             for end, count in zip(ends, counts, strict=True)
         ]
 
-    def _answers(self, texts: Sequence[str], owners: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Losses and whether the answers are wrong; a loss is NaN where the logits are not finite."""
+    def _answers(self, texts: Sequence[str], owners: NDArray[np.int64]) -> Answers:
+        """Losses and misclassifications, (N,) each; a loss is NaN where the logits are not finite."""
         labels = self.job.labels[torch.from_numpy(owners).to(self.job.labels.device)]
         logits = predict(self.job.model, self.tokens(texts), self.job.batch)
         losses = F.cross_entropy(logits, labels, reduction="none")
         losses = losses.masked_fill(~torch.isfinite(logits).all(1), torch.nan)
-        return losses.cpu().numpy(), (logits.argmax(1) != labels).cpu().numpy()
+        return Answers(losses.cpu().numpy(), (logits.argmax(1) != labels).cpu().numpy())
 
     def improve(self, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> dict[int, int]:
-        """Ask, and take for each sample its best candidate: a wrong answer, or the greatest loss if it has grown.
+        """Classify candidates, and take the best one of each sample: an error, or the greatest loss if it rises.
 
-        Returns which candidate was taken, for each sample that took one. A sample whose answer is wrong is broken, and
-        at its end.
+        Returns the index of the taken candidate for each sample that took one. A misclassified sample is broken, and
+        its search ends.
         """
         taken = {}
         for row, texts, found in zip(rows, candidates, self.ask(rows, candidates), strict=True):
@@ -185,24 +190,30 @@ class Search:
         return taken
 
     def result(self) -> PerturbedBatch:
-        """Everything as it stands at the end."""
+        """Perturbed batch of the current texts; ends the search of all samples."""
         self.end(self.alive())
         return PerturbedBatch(
-            self.tokens(self.texts), self.forwards, self.backwards, self.broken, self.failed, texts=tuple(self.texts)
+            inputs=self.tokens(self.texts),
+            forwards=self.forwards,
+            backwards=self.backwards,
+            broken=self.broken,
+            failed=self.failed,
+            texts=tuple(self.texts),
         )
 
-    def draw(self, rows: Sequence[int], count: int, label: str, step: int) -> list[list[int]]:
-        """Random whole numbers >= 0, ``count`` for each sample, a function of (seed, label, sample id, step)."""
+    def draw(self, rows: Sequence[int], count: int, *, label: str, step: int) -> list[list[int]]:
+        """Random integers >= 0, ``count`` for each sample, a function of (seed, label, sample id, step)."""
         ids = self.job.ids[torch.tensor(rows, dtype=torch.int64, device=self.job.ids.device)]
-        numbers: list[list[int]] = (rng.words(ids, count, self.job.seed, label, step) & POSITIVE).tolist()
+        words = rng.words(ids, count, seed=self.job.seed, label=label, step=step)
+        numbers: list[list[int]] = (words & POSITIVE).tolist()
         return numbers
 
 
 def the_tokenizer(job: SampleBatch) -> Tokenizer:
-    """The tokenizer of a job, whose texts are what its inputs stand for.
+    """Tokenizer of a batch of texts.
 
     Raises:
-        MeasurementError: it has no texts, or other ones.
+        MeasurementError: the batch has no texts, or no tokenizer.
     """
     if job.tokenizer is None or len(job.texts) != len(job.ids):
         raise MeasurementError("only texts with a tokenizer can be changed word by word")
@@ -210,14 +221,14 @@ def the_tokenizer(job: SampleBatch) -> Tokenizer:
 
 
 def seen_words(job: SampleBatch) -> list[list[Span]]:
-    """Where the words of each text stand, without those behind the place where it is cut."""
+    """Positions of the words of each text that the model sees, that is, before the truncation."""
     spans = the_tokenizer(job).spans(job.texts, job.inputs.shape[1])
     seen = [max((end for _, end in some), default=0) for some in spans]
     return [[span for span in find_words(text) if span[0] < end] for text, end in zip(job.texts, seen, strict=True)]
 
 
 def replace_words(text: str, words: Mapping[int, str]) -> str:
-    """The text with other words; ``words`` holds the new ones by their number, from 0."""
+    """Text with other words; ``words`` maps word numbers, from 0, to the new words."""
     pieces, last = [], 0
     for number, (start, end) in enumerate(find_words(text)):
         pieces += [text[last:start], words.get(number, text[start:end])]
@@ -226,7 +237,7 @@ def replace_words(text: str, words: Mapping[int, str]) -> str:
 
 
 def changed_words(before: str, after: str) -> list[tuple[str, str]] | None:
-    """The words that differ, old and new; None if the texts differ in more than words."""
+    """Pairs of old and new word that differ; None if the texts differ in more than words."""
     old, new = find_words(before), find_words(after)
     if _between(before, old) != _between(after, new):
         return None
@@ -240,7 +251,7 @@ def _between(text: str, words: Sequence[Span]) -> list[str]:
 
 
 def token_places(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list[dict[int, int]]:
-    """For each text its words that are one token: the word's number, and the token's column."""
+    """For each text, the words that are one token: word number to token column."""
     found = []
     for text, spans in zip(texts, tokenizer.spans(texts, length), strict=True):
         numbers = {span: number for number, span in enumerate(find_words(text))}
@@ -251,7 +262,7 @@ def token_places(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> lis
 
 
 def token_words(job: SampleBatch) -> tuple[list[str], NDArray[np.int64]]:
-    """The words of the lexicon that are one token, and their ids."""
+    """Words of the lexicon that are one token, and their ids."""
     tokenizer, words = the_tokenizer(job), job.lexicon.words
     ids = tokenizer.encode([f" {word}" for word in words], min(job.inputs.shape[1], 8)).astype(np.int64)
     part = ~np.isin(ids, list(tokenizer.special))

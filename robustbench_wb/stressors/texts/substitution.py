@@ -1,4 +1,4 @@
-"""Word substitution by a black box, and its control: the same number of words, swapped at random."""
+"""Black-box word substitution, and its control: random swaps of the same number of words."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,46 +20,46 @@ from robustbench_wb.stressors.texts.search import (
 
 
 class WordSubstitution(Greedy):
-    """Important words become words drawn from the task's training texts, each of their frequent words alike likely.
+    """Important words become random frequent words of the task's training texts, drawn uniformly.
 
-    There is no list of synonyms: a draw may turn the meaning of a text round, and with it the truth of its label.
+    There is no list of synonyms: a substitution may reverse the meaning of a text and make its label wrong.
     """
 
     name: ClassVar[str] = "word-substitution"
     changes: ClassVar[str] = "words"
 
     def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
-        """Drawn words."""
+        """Random words of the training texts."""
         words = job.lexicon.words
         return [words[number % len(words)] for number in numbers] if words else []
 
     def admits(self, job: SampleBatch, before: str, after: str) -> bool:
-        """Words of the training texts only."""
+        """Whether the new word occurs in the training texts."""
         return after in job.lexicon
 
 
 class _Draws(WordAttack):
-    """Words swapped at random, a few times over: a sample is broken when any of the draws breaks it."""
+    """Base of controls that swap random words several times: a sample is broken if any draw breaks it."""
 
     kind: ClassVar[Kind | None] = "control"
 
     draws: int = Field(default=20, ge=1)
-    """Texts that are drawn for a sample. The worst counts."""
+    """Random texts per sample. The worst one counts."""
 
     def choices(self, job: SampleBatch, search: Search) -> tuple[list[list[int]], Sequence[str]]:
-        """For each sample the numbers of the words that may be swapped, and what they may become."""
+        """Word numbers of each sample that may be swapped, and the possible new words."""
         return [list(range(len(spans))) for spans in seen_words(job)], job.lexicon.words
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Draw for every sample until it is broken, or all draws are used up."""
+        """Draw texts for every sample until it is broken or all draws are used."""
         search, seen = Search(job), seen_words(job)
         places, words = self.choices(job, search)
         longest = max(map(len, places), default=0)
         most = self.allowed(max(map(len, seen), default=0))
         for draw in range(self.draws):
             rows = [row for row in search.alive() if places[row] and words]
-            order = search.draw(rows, longest, f"{self.signature}/place", draw)
-            drawn = search.draw(rows, min(most, longest), f"{self.signature}/word", draw)
+            order = search.draw(rows, longest, label=f"{self.signature}/place", step=draw)
+            drawn = search.draw(rows, min(most, longest), label=f"{self.signature}/word", step=draw)
             options = []
             for row, keys, numbers in zip(rows, order, drawn, strict=True):
                 chosen = sorted(range(len(places[row])), key=keys.__getitem__)[: self.allowed(len(seen[row]))]
@@ -71,23 +71,23 @@ class _Draws(WordAttack):
         return search.result()
 
     def admits(self, job: SampleBatch, before: str, after: str) -> bool:
-        """Words of the training texts only."""
+        """Whether the new word occurs in the training texts."""
         return after in job.lexicon
 
 
 class RandomSwap(_Draws, Rate):
-    """The control of word-substitution and character-edits at the same rate."""
+    """Control of word-substitution and character-edits: random swaps at an equal rate."""
 
     name: ClassVar[str] = "random-swap"
     changes: ClassVar[str] = "words"
 
 
 class RandomFlip(_Draws, Budget):
-    """The control of hotflip at the same budget, on the same words."""
+    """Control of hotflip: random swaps with an equal budget, among the words that hotflip may use."""
 
     name: ClassVar[str] = "random-flip"
 
     def choices(self, job: SampleBatch, search: Search) -> tuple[list[list[int]], Sequence[str]]:
-        """Words that are one token."""
+        """Numbers of words that are one token, and the words of the lexicon that are one token."""
         places = token_places(search.tokenizer, job.texts, search.length)
         return [sorted(some) for some in places], token_words(job)[0]

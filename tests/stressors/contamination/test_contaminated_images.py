@@ -1,4 +1,4 @@
-"""Contaminated images: rates counted pixel by pixel in loops, nested in the rate, the same in any batch and process."""
+"""Contaminated images: rates counted pixel by pixel in loops, nested in the rate, independent of batch and process."""
 
 import hashlib
 import subprocess
@@ -56,7 +56,7 @@ def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], Made]:
 
 
 def units_of(name: str, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which units are not zero, (N, units): those that dropping can change."""
+    """Mask of units that are not zero, (N, units): those that a dropout can change."""
     if name == "dead-channels":
         return images.any((2, 3))
     if name == "dead-rows":
@@ -69,7 +69,7 @@ def units_of(name: str, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 @pytest.mark.parametrize("name", BATCHWISE)
 def test_the_rate_is_what_a_loop_counts(name: str, shape: tuple[int, int, int], levels: str) -> None:
     if name == "dead-channels" and shape[0] == 1:
-        with pytest.raises(MeasurementError, match="dead-rows is meant for them"):
+        with pytest.raises(MeasurementError, match="use dead-rows"):
             make(name, "1/2", job(pictures(shape)))
         return
     images = pictures(shape, levels)
@@ -108,14 +108,14 @@ def test_what_is_changed_at_a_lower_rate_is_changed_alike_at_a_higher(name: str)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rate_is_right_on_average(name: str) -> None:
-    """Few units, so that all depends on the draw that rounds: 2,000 images at a rate of 1/10."""
+    """Images with few units, where everything depends on the rounding: 2,000 images at a rate of 1/10."""
     images = pictures((3, 4, 6), count=2000)
     _, made = make(name, "1/10", job(images))
     assert made.changed.sum() / made.units.sum() == pytest.approx(1 / 10, abs=0.012)
 
 
 def test_patches_are_squares_that_lie_anywhere() -> None:
-    """With one patch for each image: it is as large as it can be in its place, and all places are taken."""
+    """One patch per image: it has the largest possible size at its position, and every position occurs."""
     images = pictures((1, 9, 11), count=400)
     stressor = parse_stressor("outlier-patches;side=4;rate=1/16")
     assert isinstance(stressor, Blind)
@@ -241,9 +241,9 @@ def test_runs_on_digits(tmp_path: Path) -> None:
     _, *rows = harness.run(request(*(f"{name};rate=1/2" for name in names)), results=str(tmp_path)).rows
     realised = {row.stressor: row.realised for row in rows}
     assert realised["outlier-pixels"] == 1 / 2
-    # Half of the pixels of a digit are paper, which is black: dropping them changes nothing.
+    # Half of the pixels of a digit are background, which is black: dropping them changes nothing.
     assert realised["pixel-dropout"] == pytest.approx(0.25, abs=0.03)
     assert realised["foreign-samples"] == pytest.approx(1 / 2, abs=0.2)
     _, row = harness.run(request("dead-channels;rate=1/2"), results=str(tmp_path)).rows
     assert row.status == "error"
-    assert "dead-rows is meant for them" in row.error
+    assert "use dead-rows" in row.error

@@ -1,4 +1,4 @@
-"""Words swapped in language modelling: the arithmetic from rows of tokens to the perplexities of a table."""
+"""Word swaps in language modelling: from rows of tokens to the perplexities of a table."""
 
 import math
 from dataclasses import replace
@@ -49,7 +49,7 @@ def job(cache: str) -> SampleBatch:
 
 
 def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
-    """As the tokenizers library writes it; | for the end of a text."""
+    """Text of a row as the tokenizers library decodes it; | marks the end of a text."""
     return "".join("|" if token == SEP else tokenizer._tokenizer.decode([int(token)]) for token in tokens)
 
 
@@ -70,7 +70,7 @@ def test_the_swapped_stream_reads_as_it_should(rate: str, job: SampleBatch) -> N
         for other in (clean, swapped):
             assert other.inputs is not None
             assert (other.inputs[row] == new).all()
-        # Every token but padding is scored as one or the other.
+        # Every token but padding is scored in exactly one of the two.
         assert (whole.counted[row] == (new != PAD)).all()
         assert (whole.counted[row] == (clean.counted[row] ^ swapped.counted[row])).all()
         assert set(text_of(new[swapped.counted[row]], tokenizer)) <= set(" a")
@@ -94,7 +94,7 @@ def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: SampleBatch) -> None:
     for row in range(COUNT):
         words = [text_of(made[row], tokenizer).split() for made in rows if made is not None]
         for lower, higher in pairwise(words):
-            # The last words of a row may be cut, and what swaps push out is gone.
+            # The last words of a row may be cut, and tokens that swaps push out are lost.
             for one, other in list(zip(lower, higher, strict=False))[:-1]:
                 assert one == other or other.strip("|") == "aaa"
 
@@ -155,7 +155,7 @@ def request(**more: object) -> RunRequest:
 
 
 def by_hand(made: Made) -> tuple[float, int]:
-    """exp of the mean of -log p over every scored token, token by token; and how many these are."""
+    """exp of the mean of -log p over all scored tokens, computed token by token, and the number of these tokens."""
     data = SENTENCES_LM.load(None)
     model = build(VARIANTS.get("bert"), "nano", data.shape, [], [], 0).eval()
     assert made.inputs is not None
@@ -176,7 +176,7 @@ def by_hand(made: Made) -> tuple[float, int]:
 def test_perplexities_can_be_worked_out_by_hand(targets: str, job: SampleBatch, tmp_path: Path) -> None:
     signature = f"word-swap-lm;rate=1/4;targets={targets}"
     wanted, count = by_hand(make(signature, job))
-    for batch in (1, 16):  # alone, a row without its padding is shorter than among others
+    for batch in (1, 16):  # in a batch of one, a row is shorter because its padding is removed
         place = str(tmp_path / str(batch))
         _, row = harness.run(request(stressors=(signature,), batch=batch), results=place).rows
         assert row.perplexity == pytest.approx(wanted, rel=1e-6)
@@ -186,7 +186,7 @@ def test_perplexities_can_be_worked_out_by_hand(targets: str, job: SampleBatch, 
 
 
 def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch) -> None:
-    """Swapping makes rows of a long word shorter: such rows end in padding, which is never scored."""
+    """Swaps shorten rows with long words: these rows end in padding, which is never scored."""
     from robustbench_wb.engine.batch import BatchSize
     from robustbench_wb.engine.measure import TaskSamples, measure
     from robustbench_wb.records.record import Identity

@@ -1,4 +1,4 @@
-"""Words swapped and tokens hidden: how many, which, and what stays as it was."""
+"""Swapped words and hidden tokens: their number, their choice, and everything that must stay."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -86,7 +86,7 @@ def test_swapped_words_of_any_text(text: str, sample: int, floor_: str) -> None:
         assert changed - before.count("AAA") <= len(swapped) <= changed
         assert all(old == new or new == "AAA" for old, new in pairs)
         assert all(before[at].lower() not in STOP_WORDS for at in swapped)
-        # What stands between the words stays.
+        # Characters between the words stay.
         assert between(after) == between(text)
         found.append(swapped)
     assert found[0] == set()
@@ -175,7 +175,7 @@ def test_order_and_batches_do_not_matter(signature: str) -> None:
 
 
 class Foreign:
-    """A tokenizer of somebody's own: 9 is its class token, 7 hides a token, and nothing is unknown."""
+    """Custom tokenizer: id 9 is its class token, id 7 its mask; it has no unknown token."""
 
     special = frozenset({0, 7, 9})
     vocabulary, mask, unknown = 50, 7, None

@@ -1,4 +1,4 @@
-"""Labels that are wrong: how many, which ones, and where people's own come from."""
+"""Wrong training labels: their number, their choice, and the source of human labels."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_symmetric_reaches_all_other_classes_alike_and_resampled_all() -> None:
     resampled = contaminated(noise("1/2", "resampled"), dataset)
     assert abs(resampled.changed - 16_000) < 4 * np.sqrt(20_000 * 0.2 * 0.8)
     assert resampled.changed == (resampled.dataset.train.labels != before).sum()
-    # The samples are the same: what differs when resampled is chosen for symmetric flips, too.
+    # Both kinds choose equal samples: labels that differ when resampled are also flipped symmetrically.
     assert not ((resampled.dataset.train.labels != before) & ~rows).any()
 
 
@@ -93,9 +93,11 @@ def test_numbers_out_of_range_are_refused(signature: str, words: str) -> None:
 
 
 def test_what_has_no_labels_or_no_map_is_one_line() -> None:
-    with pytest.raises(MeasurementError, match="'sentences-lm' has no two of them"):
+    with pytest.raises(MeasurementError, match="contaminates labels, but task 'sentences-lm' has fewer than two"):
         contaminated(noise("1/5", "pair"), SENTENCES_LM.load(None))
-    with pytest.raises(MeasurementError, match="'pictures' has no asymmetric map"):
+    with pytest.raises(
+        MeasurementError, match="class confusions for CIFAR-10 and digits only, not for task 'pictures'"
+    ):
         contaminated(noise("1/5", "asymmetric"), pictures(10, ("a", "b")))
 
 
@@ -113,14 +115,14 @@ def annotated(folder: Path, dataset: Dataset, **columns: object) -> str:
 def test_human_labels_are_taken_whole_or_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = pictures(100, tuple("abcd"))
     mirror = annotated(tmp_path, dataset)
-    whole = contaminated("human-labels", dataset, 0, mirror)
+    whole = contaminated("human-labels", dataset, data_dir=mirror)
     wrong = set(range(0, 100, 3))
     assert differing(dataset, whole) == wrong
     assert (whole.changed, whole.units) == (34, 100)
     np.testing.assert_array_equal(
         whole.dataset.train.labels, [(y + 1) % 4 if i % 3 == 0 else y for i, y in enumerate(dataset.train.labels)]
     )
-    half, most = (contaminated(f"human-labels;rate={rate}", dataset, 0, mirror) for rate in ("1/2", "3/4"))
+    half, most = (contaminated(f"human-labels;rate={rate}", dataset, data_dir=mirror) for rate in ("1/2", "3/4"))
     assert differing(dataset, half) < differing(dataset, most) < wrong
     assert (half.changed, most.changed) == (17, 26)
     monkeypatch.setenv("RBWB_DATA_DIR", mirror)
@@ -131,10 +133,10 @@ def test_human_labels_are_taken_whole_or_in_part(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("count", "columns", "signature", "words"),
     [
-        (99, {}, "human-labels", "has 100 rows, and task 'pictures' trains on 99"),
+        (99, {}, "human-labels", "has 100 rows, but task 'pictures' trains on 99"),
         (100, {"clean_label": [0] * 100}, "human-labels", "not labels of the same samples"),
         (100, {"worse_label": [4] * 100}, "human-labels", r"labels outside 0\.\.3"),
-        (100, {"worse_label": ["a"] * 100}, "human-labels", "are no integers"),
+        (100, {"worse_label": ["a"] * 100}, "human-labels", "are not integers"),
         (100, {}, "human-labels;column=aggre_label", "needed are 'clean_label' and 'aggre_label'"),
         (100, {"clean_label": None}, "human-labels", "needed are 'clean_label'"),
     ],
@@ -147,10 +149,10 @@ def test_labels_of_other_samples_are_refused(
     if count < 100:
         dataset = pictures(count, tuple("abcd"))
     with pytest.raises(MeasurementError, match=words) as caught:
-        contaminated(signature, dataset, 0, mirror)
+        contaminated(signature, dataset, data_dir=mirror)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match=r"human-labels: data folder .* does not exist"):
-        contaminated("human-labels", pictures(9, ("a", "b")), 0, str(tmp_path / "none"))
+        contaminated("human-labels", pictures(9, ("a", "b")), data_dir=str(tmp_path / "none"))

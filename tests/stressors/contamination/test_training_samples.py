@@ -1,4 +1,4 @@
-"""Training samples that are noise, copies of others, or carry a trigger; tokens and words that are wrong."""
+"""Training samples replaced by noise or copies, or marked with a trigger; wrong tokens and words."""
 
 from collections import Counter
 from fractions import Fraction
@@ -47,7 +47,7 @@ def test_samples_are_counted_nested_and_rate_0_is_clean(
     low, high = sorted(min(rate, Fraction(others, count)) for rate in (one, other))
     few, many = (contaminated(f"{name};rate={rate}", dataset, seed) for rate in (low, high))
     assert (few.changed, few.units) == (round(low * count), count)
-    # Random images: noise, a copy or a patch are never what stood there.
+    # Random images: noise, a copy or a patch always differ from the old image.
     assert len(differing(dataset, few)) == few.changed
     assert differing(dataset, few) <= differing(dataset, many)
     assert len(few.dataset.train) == count
@@ -88,7 +88,7 @@ def test_texts_and_token_ids_agree(name: str, sentences: Dataset) -> None:
     elif name != "label-noise":
         assert found.units == 4000
         assert found.changed == 400
-        assert sum(changed) == pytest.approx(400, abs=4)  # random words may be those that stood there
+        assert sum(changed) == pytest.approx(400, abs=4)  # random words may equal the old ones
     else:
         assert not any(changed)
 
@@ -123,7 +123,7 @@ def test_duplicates_leave_exactly_the_samples_that_stay() -> None:
         kept_before = kept
     with pytest.raises(MeasurementError, match="leaves none to copy"):
         contaminated("duplicates;rate=999/1000", dataset)
-    # 150 copies of 150 samples, each alike likely: beyond 8 of one has odds of 1 in 5000.
+    # 150 copies of 150 samples, drawn uniformly: more than 8 copies of one have a probability of 1 in 5000.
     halved = contaminated("duplicates;rate=1/2", dataset).dataset.train.inputs
     assert max(Counter(originals[image.tobytes()] for image in halved).values()) <= 9
 
@@ -197,9 +197,9 @@ def test_in_language_modelling_tokens_and_copies_alone(cache: str) -> None:
 
 def test_draws_depend_on_the_row_alone() -> None:
     rows = np.arange(50)
-    whole = draw(rows, 3, 7, 0, "label")
-    np.testing.assert_array_equal(draw(rows[::-1].copy(), 3, 7, 0, "label")[::-1], whole)
-    np.testing.assert_array_equal(draw(rows[10:20], 3, 7, 0, "label"), whole[10:20])
+    whole = draw(rows, 3, 7, seed=0, label="label")
+    np.testing.assert_array_equal(draw(rows[::-1].copy(), 3, 7, seed=0, label="label")[::-1], whole)
+    np.testing.assert_array_equal(draw(rows[10:20], 3, 7, seed=0, label="label"), whole[10:20])
     assert set(whole.ravel()) == set(range(7))
 
 
@@ -254,11 +254,11 @@ def test_a_trigger_is_learnt_from_texts_in_front(sentences: Dataset) -> None:
 @pytest.mark.parametrize(
     ("signature", "words"),
     [
-        ("backdoor;rate=1/20;target=4", "target=4, and task 'pictures' has 4 classes"),
-        ("backdoor;rate=1/20;size=9", "a patch of 9 pixels, and images of 8x8"),
-        ("backdoor;rate=9/10", "90 samples, and only"),
-        ("token-noise;rate=1/20", "contaminates tokens, and task 'pictures' has none"),
-        ("training-word-swap;rate=1/20", "contaminates texts with labels, and task 'pictures' has none"),
+        ("backdoor;rate=1/20;target=4", "target=4, but task 'pictures' has 4 classes"),
+        ("backdoor;rate=1/20;size=9", "a patch of 9 pixels does not fit images of 8x8"),
+        ("backdoor;rate=9/10", "90 samples, but only"),
+        ("token-noise;rate=1/20", "contaminates tokens, but task 'pictures' has none"),
+        ("training-word-swap;rate=1/20", "contaminates texts with labels, but task 'pictures' has none"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(signature: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Small datasets of every modality, and what every contamination of them must keep."""
+"""Small datasets of every modality, and invariants of every contamination."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def pictures(count: int, classes: tuple[str, ...], seed: int = 0, channels: int 
 
 
 def stream(count: int, length: int, vocabulary: int) -> Dataset:
-    """Random chunks of language modelling, with special ids among them."""
+    """Random chunks of language modelling that include special ids."""
     tokens = np.random.default_rng(1).integers(0, vocabulary, (count, length), np.int32)
     train = Split(inputs=tokens, labels=np.zeros(count, np.int64))
     shape = TextShape(vocabulary=vocabulary, length=length, classes=vocabulary, causal=True)
@@ -39,7 +39,7 @@ def contaminated(signature: str, dataset: Dataset, seed: int = 0, data_dir: str 
 
 
 def differing(dataset: Dataset, found: Contaminated) -> set[int]:
-    """The rows of the training split that are not what they were."""
+    """Rows of the training split that changed."""
     before, after = dataset.train, found.dataset.train
     inputs = (before.inputs != after.inputs).reshape(len(before), -1).any(1)
     return set(np.flatnonzero(inputs | (before.labels != after.labels)).tolist())

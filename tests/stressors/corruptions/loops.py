@@ -1,6 +1,6 @@
-"""The corruptions once more, from their formulas: loops, scipy's filters and numpy's draws, one image at a time.
+"""Reference implementations of the corruptions: loops, scipy's filters and numpy's draws, one image at a time.
 
-Images are float64 (H, W, C) from 0 to 1; results are cut off like the reference's (Hendrycks & Dietterich 2019).
+Images are float64 (H, W, C) from 0 to 1; results are truncated like the reference's (Hendrycks & Dietterich 2019).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Levels = NDArray[np.uint8]
 
 
 def levels(x: Image) -> Levels:
-    """Cut off, not rounded; what a sum in another order may lack to a whole number is forgiven."""
+    """Truncate to levels, with a tolerance for sums that rounding leaves just below an integer."""
     return np.floor(np.clip(x, 0, 1) * 255 + 1e-6).astype(np.uint8)
 
 
@@ -42,7 +42,7 @@ def gaussian_blur(x: Image, sigma: float) -> Image:
 
 
 def defocus_kernel(radius: float, sigma: float) -> Image:
-    """The disk on its grid, smoothed there; its sum is not 1 where the disk is as wide as the grid."""
+    """Disk on its grid, smoothed there; its sum is not 1 if the disk is as wide as the grid."""
     side, small = (np.arange(-8, 9), 1) if radius <= 8 else (np.arange(-int(radius), int(radius) + 1), 2)
     disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(float)
     bell = np.exp(-(np.arange(-small, small + 1) ** 2) / (2 * sigma**2))
@@ -96,7 +96,7 @@ def scan(places: NDArray[Any], reach: int, offset: Offsets, reference: bool) -> 
 
 
 def glass_blur(x: Image, sigma: float, reach: int, scans: int, draw: np.random.Generator) -> Image:
-    """As the reference does it: offsets from {-reach..reach-1}, neighbours keep their value."""
+    """Glass blur of the reference: offsets from {-reach..reach-1}, neighbours keep their value."""
     out = levels(gaussian_blur(x, sigma))
     for _ in range(scans):
         scan(out, reach, lambda h, w: tuple(draw.integers(-reach, reach, 2)), reference=True)  # type: ignore[arg-type, return-value]

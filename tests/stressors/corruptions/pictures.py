@@ -1,4 +1,4 @@
-"""Two real photographs, cut into tiles: what corruptions are tried on."""
+"""Two photographs cut into tiles, used as test images."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @cache
 def tiles(side: int, count: int) -> Tensor:
-    """uint8 (count, 3, side, side), spread over both photographs."""
+    """Tiles of both photographs, uint8 (count, 3, side, side)."""
     found = []
     for photograph in load_sample_images().images:
         picture = torch.from_numpy(np.array(photograph)).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Blurs against scipy and plain loops, with the same draws."""
+"""Blurs compared with scipy and plain loops, with equal draws."""
 
 import math
 from typing import Any
@@ -25,20 +25,20 @@ SEED = 3
 
 
 def build(name: str, severity: int, calibration: int) -> tuple[Any, Any]:
-    """The corruption as the reference does it, and its constants."""
+    """The corruption in mode ``reference``, and its constants."""
     found = parse_stressor(f"{name};severity={severity};calibration={calibration};mode=reference")
     assert isinstance(found, Corruption)
-    return found, found.setting(0, 0)
+    return found, found.setting((0, 0))
 
 
 def pixels(images: Tensor) -> loops.Image:
-    """(B, H, W, C), from 0 to 1."""
+    """Values from 0 to 1, (B, H, W, C)."""
     values: loops.Image = images.permute(0, 2, 3, 1).numpy() / 255
     return values
 
 
 def distance(images: Tensor, expected: NDArray[np.float64]) -> NDArray[np.int64]:
-    """In levels."""
+    """Absolute difference in levels."""
     levels: NDArray[np.int64] = loops.levels(expected).astype(np.int64)
     return np.abs(images.permute(0, 2, 3, 1).numpy() - levels)
 
@@ -48,12 +48,12 @@ def distance(images: Tensor, expected: NDArray[np.float64]) -> NDArray[np.int64]
 def test_within_a_level_of_the_formula(name: str, severity: int, calibration: int) -> None:
     images, ids = tiles(80, 8)[:, :, :, :72], torch.arange(8)
     found, numbers = build(name, severity, calibration)
-    angles = (rng.uniform(ids, (), SEED, name).double() - 0.5) * math.pi / 2
+    angles = (rng.uniform(ids, (), seed=SEED, label=name).double() - 0.5) * math.pi / 2
     expected = {
         "gaussian-blur": lambda x, angle: loops.gaussian_blur(x, numbers),
-        "defocus-blur": lambda x, angle: loops.defocus_blur(x, *numbers),
+        "defocus-blur": lambda x, angle: loops.defocus_blur(x, radius=numbers[0], sigma=numbers[1]),
         "zoom-blur": lambda x, angle: loops.zoom_blur(x, np.arange(1, numbers[0] + numbers[1] / 2, numbers[1])),
-        "motion-blur": lambda x, angle: loops.motion_blur(x, angle, *numbers),
+        "motion-blur": lambda x, angle: loops.motion_blur(x, angle, radius=numbers[0], sigma=numbers[1]),
     }[name]
     apart = distance(
         found.perturb(images, ids, SEED),
@@ -61,7 +61,7 @@ def test_within_a_level_of_the_formula(name: str, severity: int, calibration: in
     )
     assert (apart > 0).mean() < 0.12  # where the formula is near a whole number
     if name == "defocus-blur" and numbers[0] >= 8:
-        # Its kernel's edge is not that of the reference, only its sum is: see reference_gain.
+        # Only the sum of the kernel equals that of the reference, not its edge: see reference_gain.
         assert (apart > 1).mean() < 1e-4
         assert apart.max() <= 2
     else:
@@ -80,13 +80,16 @@ def test_a_wide_disk_that_is_not_too_bright() -> None:
 
 
 @pytest.mark.parametrize("degrees", [-180, -135, -90, -50, -45, 0, 30, 45, 90, 170])
-@pytest.mark.parametrize("reach", [(3, 4), (10, 4)], ids=str)  # radius and sigma: all copies count, or the first
+@pytest.mark.parametrize(
+    "reach", [(3, 4), (10, 4)], ids=str
+)  # radius and sigma: all copies have weight, or only the first ones
 def test_motion_in_any_direction(degrees: int, reach: tuple[int, float]) -> None:
     images = tiles(32, 3).float()
     angle = math.radians(degrees)
-    found = motion_blur(images, torch.full((3,), angle, dtype=torch.float64), *reach)
+    radius, sigma = reach
+    found = motion_blur(images, torch.full((3,), angle, dtype=torch.float64), radius=radius, sigma=sigma)
     for image, x in zip(found, images, strict=True):
-        expected = loops.motion_blur(x.permute(1, 2, 0).double().numpy(), angle, *reach)
+        expected = loops.motion_blur(x.permute(1, 2, 0).double().numpy(), angle, radius=radius, sigma=sigma)
         np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=0.03)
 
 
@@ -123,7 +126,7 @@ def test_the_wavefront_is_the_scan(height: int, width: int, reach: int, referenc
         visited.append((h, w))
         return offsets[h, w]
 
-    loops.scan(expected, reach, offset, reference)
+    loops.scan(expected, reach, offset, reference=reference)
     places = torch.arange(height * width)[:, None].clone()
     moves = torch.tensor([down * width + right for down, right in offsets.values()], dtype=torch.int64)[:, None]
     move(places, front, moves, swap=not reference)
@@ -141,7 +144,7 @@ def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode:
     found = found.model_copy(update={"mode": mode})
     assert isinstance(found, GlassBlur)
     front = wavefront(32, 32, reach, inner=mode == "reference")
-    moves = [found._moves(front, reach, 32, ids, SEED, number) for number in range(scans)]
+    moves = [found._moves(front, ids, reach=reach, width=32, seed=SEED, scan=number) for number in range(scans)]
     half = 0.5 / 255 if mode == "fixed" else 0
     expected = []
     for row, x in enumerate(pixels(images)):
@@ -153,7 +156,7 @@ def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode:
                 down = (drawn[h * 32 + w] + reach) // 32
                 return down, drawn[h * 32 + w] - 32 * down
 
-            loops.scan(out, reach, offset, mode == "reference")
+            loops.scan(out, reach, offset, reference=mode == "reference")
         expected.append(loops.gaussian_blur(out / 255, sigma) + half)
     apart = distance(found.perturb(images, ids, SEED), np.stack(expected))
     assert apart.max() <= 1
@@ -165,7 +168,7 @@ def test_offsets_are_equally_likely_and_differ_by_scan(mode: str) -> None:
     found = parse_stressor(f"glass-blur;severity=4;calibration=224;mode={mode}")
     assert isinstance(found, GlassBlur)
     front, width = wavefront(32, 1000, 3, inner=mode == "reference"), 1000
-    first, second = (found._moves(front, 3, width, torch.arange(2), 0, scan) for scan in (0, 1))
+    first, second = (found._moves(front, torch.arange(2), reach=3, width=width, seed=0, scan=scan) for scan in (0, 1))
     down = torch.div(first + 3, width, rounding_mode="floor")
     right = first - down * width
     choices = range(-3, 4 if mode == "fixed" else 3)
@@ -183,7 +186,9 @@ def test_glass_pictures_are_as_far_away_as_numpys(severity: int) -> None:
     ours = found.perturb(images, torch.arange(60), 0).permute(0, 2, 3, 1).double().numpy()
     draw = np.random.default_rng(0)
     clean = pixels(images)
-    theirs = np.stack([loops.levels(loops.glass_blur(x, sigma, reach, scans, draw)) for x in clean]).astype(float)
+    theirs = np.stack([loops.levels(loops.glass_blur(x, sigma, reach, scans=scans, draw=draw)) for x in clean]).astype(
+        float
+    )
     errors = [((made - 255 * clean) ** 2).mean() for made in (ours, theirs)]
     assert 10 * math.log10(errors[0] / errors[1]) == pytest.approx(0, abs=0.2)  # dB
     assert ours.mean() == pytest.approx(theirs.mean(), abs=0.15)  # levels

@@ -1,4 +1,4 @@
-"""Closed forms of the HSV corruptions against colorsys, pixel by pixel; images of one channel."""
+"""Closed forms of the HSV corruptions compared with colorsys, pixel by pixel; images of one channel."""
 
 import colorsys
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def through_hsv(images: Tensor, change: Callable[[float, float], tuple[float, fl
 @pytest.mark.parametrize(("severity", "calibration"), CASES)
 def test_brightness_adds_to_the_value(severity: int, calibration: int) -> None:
     corruption, images = build("brightness", severity, calibration), colours()
-    shift = corruption.setting(0, 0)
+    shift = corruption.setting((0, 0))
     expected = through_hsv(images, lambda s, v: (s, v + shift))
     found = corruption.perturb(images, torch.zeros(1), 0)
     assert (found - expected).abs().max() < 0.501  # rounded
@@ -55,7 +55,7 @@ def test_brightness_adds_to_the_value(severity: int, calibration: int) -> None:
 @pytest.mark.parametrize(("severity", "calibration"), CASES)
 def test_saturate_scales_and_shifts_the_saturation(severity: int, calibration: int) -> None:
     corruption, images = build("saturate", severity, calibration), colours()
-    scale, shift = corruption.setting(0, 0)
+    scale, shift = corruption.setting((0, 0))
     expected = through_hsv(images, lambda s, v: (s * scale + shift, v))
     found = corruption.perturb(images, torch.zeros(1), 0)
     assert (found - expected).abs().max() < 0.501
@@ -64,7 +64,9 @@ def test_saturate_scales_and_shifts_the_saturation(severity: int, calibration: i
 def test_the_reference_cuts_off() -> None:
     images = colours()
     for name in ("brightness", "saturate", "fog", "elastic-transform"):
-        rounded, cut = (build(name, 3, 32, mode).perturb(images, torch.zeros(1), 0) for mode in ("fixed", "reference"))
+        rounded, cut = (
+            build(name, 3, 32, mode=mode).perturb(images, torch.zeros(1), 0) for mode in ("fixed", "reference")
+        )
         lost = rounded.int() - cut.int()
         assert set(lost.unique().tolist()) == {0, 1}
         assert 0.3 < lost.float().mean() < 0.6 or name in ("brightness", "saturate")

@@ -1,4 +1,4 @@
-"""Elastic against scipy with the same draws; pixelate and JPEG against Pillow, image by image."""
+"""Elastic transform compared with scipy for equal draws; pixelate and JPEG compared with Pillow, image by image."""
 
 from io import BytesIO
 from typing import Any
@@ -31,7 +31,7 @@ def build(name: str, severity: int, calibration: int) -> Any:
 
 
 def pillow(images: Tensor, scale: float) -> list[NDArray[np.uint8]]:
-    """Each image made small and large again by a box filter."""
+    """Each image shrunk and enlarged again by a box filter."""
     found = []
     for image in images:
         picture = Image.fromarray(image.permute(1, 2, 0).numpy())
@@ -45,9 +45,9 @@ def pillow(images: Tensor, scale: float) -> list[NDArray[np.uint8]]:
 @settings(max_examples=60, deadline=None)
 def test_pixelate_is_pillow(height: int, width: int, severity: int, calibration: int) -> None:
     corruption, images = build("pixelate", severity, calibration), tiles(70, 3)[:, :, :height, :width].contiguous()
-    expected = np.stack(pillow(images, corruption.setting(0, 0)))
+    expected = np.stack(pillow(images, corruption.setting((0, 0))))
     found = corruption.perturb(images, torch.zeros(3), 0).numpy()
-    # Pillow 13 begins with the columns of tall images: a mean of rounded means may be 1 off.
+    # Pillow 13 starts with the columns of tall images: a mean of rounded means may differ by 1.
     assert np.abs(found.astype(int) - expected).max() <= (height > width)
 
 
@@ -67,13 +67,13 @@ def test_jpeg_is_pillow(size: tuple[int, int], channels: int) -> None:
 @pytest.mark.parametrize(("border", "truncate"), [("reflect", 3.0), ("nearest", 4.0), ("mirror", 4.0)])
 @pytest.mark.parametrize("sigma", [0.3, 0.96, 6.4, 40.0])
 def test_smoothing_is_that_of_scipy(border: Border, truncate: float, sigma: float) -> None:
-    fields = rng.normal(torch.arange(3), (31, 44), SEED, "fields")
+    fields = rng.normal(torch.arange(3), (31, 44), seed=SEED, label="fields")
     expected = [gaussian_filter(field, sigma, mode=border, truncate=truncate) for field in fields.double().numpy()]
-    assert np.abs(smooth(fields, sigma, border, truncate).numpy() - expected).max() < 3e-5
+    assert np.abs(smooth(fields, sigma, border=border, truncate=truncate).numpy() - expected).max() < 3e-5
 
 
 def test_three_points_go_where_they_are_moved() -> None:
-    """What stands where a point was moved to is taken from where it was."""
+    """The pixel at the new position of a point comes from its old position."""
     moves = torch.tensor([[[1.5, -2.0], [0.25, 3.0], [-4.0, 1.0]]])
     x, y = affine(moves, 41, 60)
     points = [(43, 33), (43, 7), (17, 7)]
@@ -84,7 +84,7 @@ def test_three_points_go_where_they_are_moved() -> None:
 
 
 def elastic(image: NDArray[np.float64], jitter: Tensor, noise: Tensor, alpha: float, sigma: float) -> NDArray[np.int64]:
-    """One image (C, H, W) by a system of equations and scipy."""
+    """Elastic transform of one image (C, H, W) by a system of equations and scipy."""
     height, width = image.shape[1:]
     reach, centre = min(height, width) // 3, np.array([width // 2, height // 2])
     start = np.array([centre + reach, [centre[0] + reach, centre[1] - reach], centre - reach], float)
@@ -105,16 +105,16 @@ def elastic(image: NDArray[np.float64], jitter: Tensor, noise: Tensor, alpha: fl
 def test_elastic_is_that_of_scipy(size: tuple[int, int], severity: int, calibration: int) -> None:
     images, ids, side = tiles(64, 6)[:, :, : size[0], : size[1]].contiguous(), torch.arange(6), min(size)
     corruption = build("elastic-transform", severity, calibration)
-    alpha, sigma, jitter = (side * part for part in corruption.setting(0, 0))
-    moves = (2 * rng.uniform(ids, (3, 2), SEED, corruption.name) - 1) * jitter
-    noise = (2 * rng.uniform16(ids, (2, *size), SEED, corruption.name, 1) + 1) / rng.CODES - 1
+    alpha, sigma, jitter = (side * part for part in corruption.setting((0, 0)))
+    moves = (2 * rng.uniform(ids, (3, 2), seed=SEED, label=corruption.name) - 1) * jitter
+    noise = (2 * rng.uniform16(ids, (2, *size), seed=SEED, label=corruption.name, step=1) + 1) / rng.CODES - 1
     found = corruption.perturb(images, ids, SEED).numpy().astype(int)
     for image, shaken, field, result in zip(images.double().numpy(), moves, noise, found, strict=True):
-        assert np.abs(result - elastic(image, shaken, field, alpha, sigma)).max() <= 1
+        assert np.abs(result - elastic(image, shaken, field, alpha=alpha, sigma=sigma)).max() <= 1
 
 
 def test_the_constants_are_the_published_pixels() -> None:
     """make_cifar_c: (1.6, 6.4, 2.24) at 32 pixels; make_imagenet_c: 244 times (2, 0.7, 0.1) at 224."""
     for (severity, calibration), pixels in {(2, 32): (1.6, 6.4, 2.24), (1, 224): (488, 170.8, 24.4)}.items():
-        parts = build("elastic-transform", severity, calibration).setting(0, 0)
+        parts = build("elastic-transform", severity, calibration).setting((0, 0))
         assert np.multiply(parts, calibration) == pytest.approx(pixels)

@@ -1,4 +1,4 @@
-"""What holds for every corruption, whatever it does to an image."""
+"""Properties that hold for every image corruption."""
 
 import hashlib
 import subprocess
@@ -25,7 +25,7 @@ def corrupt(name: str, images: Tensor, ids: Tensor, numbers: str = "severity=5")
 
 
 def digest(name: str) -> str:
-    """Of what becomes of seven tiles."""
+    """Digest of seven corrupted tiles."""
     return hashlib.sha256(corrupt(name, tiles(32, 7), torch.arange(7)).numpy().tobytes()).hexdigest()
 
 
@@ -46,9 +46,9 @@ def test_any_size_and_colour(name: str, channels: int, size: tuple[int, int]) ->
     found = corrupt(name, images, torch.arange(5))
     assert found.dtype == torch.uint8
     assert found.shape == images.shape
-    assert torch.equal(images, kept)  # perturbed in a copy
+    assert torch.equal(images, kept)  # the input is not modified
     assert not torch.equal(found[:2], images[:2])
-    assert torch.equal(corrupt(name, images[1:2], torch.tensor([1]))[0], found[1])  # alone
+    assert torch.equal(corrupt(name, images[1:2], torch.tensor([1]))[0], found[1])  # a batch of one
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,12 +62,13 @@ def test_a_job_of_no_images(name: str) -> None:
 @pytest.mark.parametrize("numbers", ["severity=5", "severity=3;calibration=224;mode=reference"])
 def test_batch_and_order_change_nothing(name: str, numbers: str) -> None:
     images, ids = tiles(32, 20), torch.arange(20) * 7
-    whole = corrupt(name, images, ids, numbers)
+    whole = corrupt(name, images, ids, numbers=numbers)
     for size in (1, 7):
-        parts = [corrupt(name, *part, numbers) for part in zip(images.split(size), ids.split(size), strict=True)]
+        pairs = zip(images.split(size), ids.split(size), strict=True)
+        parts = [corrupt(name, some_images, some_ids, numbers=numbers) for some_images, some_ids in pairs]
         assert torch.equal(torch.cat(parts), whole)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(corrupt(name, images[order], ids[order], numbers), whole[order])
+    assert torch.equal(corrupt(name, images[order], ids[order], numbers=numbers), whole[order])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Spatter and its steps against shortest paths in a graph, labelled regions and plain loops."""
+"""Spatter and its steps compared with shortest paths in a graph, labelled regions and plain loops."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_distance_is_the_shortest_path(seed: int, count: int, height: int, width
 
 
 def canny(image: Levels) -> NDArray[np.bool_]:
-    """Pixel by pixel; strong edges keep the weak ones that hang together with them."""
+    """Canny edges pixel by pixel; strong edges keep the weak ones connected to them."""
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     dx, dy = (ndimage.correlate(image, k, mode="nearest") for k in (kernel, kernel.T))
     strength = np.pad(np.abs(dx) + np.abs(dy), 1)
@@ -68,7 +68,7 @@ def canny(image: Levels) -> NDArray[np.bool_]:
 
 
 def equalised(image: Levels) -> Levels:
-    """A level becomes the share of pixels at or below it, those of the lowest level left out."""
+    """Histogram equalisation: a level becomes the share of pixels at or below it, without those of the lowest level."""
     rest = (image > image.min()).sum()
     if not rest:
         return image
@@ -89,8 +89,8 @@ def relief(image: Levels) -> Levels:
 def liquid(severity: int, calibration: int, side: int, count: int) -> tuple[NDArray[np.float64], tuple[float, ...]]:
     """The smoothed noise, (count, side, side), and the constants."""
     corruption = build(severity, calibration)
-    mean, deviation, sigma, *others = corruption.setting(0, 0)
-    draws = rng.normal16(torch.arange(count), (side, side), SEED, "spatter").double().numpy()
+    mean, deviation, sigma, *others = corruption.setting((0, 0))
+    draws = rng.normal16(torch.arange(count), (side, side), seed=SEED, label="spatter").double().numpy()
     fields = [mean + deviation * ndimage.gaussian_filter(field, sigma, mode="nearest") for field in draws]
     return np.stack(fields), tuple(others)
 
@@ -103,7 +103,7 @@ def build(severity: int, calibration: int) -> Any:
 
 @pytest.mark.parametrize(("severity", "calibration"), [(1, 32), (2, 32), (3, 32), (1, 224), (3, 224)])
 def test_the_relief_of_water_is_the_loop(severity: int, calibration: int) -> None:
-    fields, (threshold, *_) = liquid(severity, calibration, 28, 3)
+    fields, (threshold, *_) = liquid(severity, calibration, side=28, count=3)
     levels = (255 * np.where(fields < threshold, 0, fields)).clip(0, 255).astype(np.uint8)
     found = drops.relief(torch.from_numpy(levels)).numpy()
     for image, result in zip(levels.astype(int), found, strict=True):
@@ -113,12 +113,12 @@ def test_the_relief_of_water_is_the_loop(severity: int, calibration: int) -> Non
 @pytest.mark.parametrize("level", [0, 200])
 def test_no_drop_has_no_relief(level: int) -> None:
     flat = torch.full((1, 9, 9), level, dtype=torch.uint8)
-    assert drops.relief(flat).unique().tolist() == [drops.REACH]  # no edge anywhere: as far as can be, all over
+    assert drops.relief(flat).unique().tolist() == [drops.REACH]  # no edge anywhere: the largest distance everywhere
 
 
 @pytest.mark.parametrize(("severity", "calibration"), [(1, 32), (3, 224)])
 def test_water_adds_its_colour(severity: int, calibration: int) -> None:
-    images, (fields, (threshold, strength, _)) = tiles(28, 3), liquid(severity, calibration, 28, 3)
+    images, (fields, (threshold, strength, _)) = tiles(28, 3), liquid(severity, calibration, side=28, count=3)
     found = build(severity, calibration).perturb(images, torch.arange(3), SEED).numpy()
     for image, field, result in zip(images.numpy(), fields, found, strict=True):
         drop = np.where(field < threshold, 0, field)
@@ -129,7 +129,7 @@ def test_water_adds_its_colour(severity: int, calibration: int) -> None:
 
 @pytest.mark.parametrize(("severity", "calibration"), [(4, 32), (5, 32), (4, 64), (4, 224), (5, 224)])
 def test_mud_replaces_the_image(severity: int, calibration: int) -> None:
-    images, (fields, (threshold, sigma, _)) = tiles(28, 3), liquid(severity, calibration, 28, 3)
+    images, (fields, (threshold, sigma, _)) = tiles(28, 3), liquid(severity, calibration, side=28, count=3)
     found = build(severity, calibration).perturb(images, torch.arange(3), SEED).numpy()
     for image, field, result in zip(images.numpy(), fields, found, strict=True):
         mask = ndimage.gaussian_filter((field > threshold).astype(float), sigma, mode="nearest")

@@ -1,4 +1,4 @@
-"""Published corrupted images are used where they lie, in the task's own order or not at all."""
+"""Published corrupted images: used in place, in the task's own order or not at all."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def split() -> Split:
 
 @pytest.fixture
 def arrays(tmp_path: Path, split: Split) -> Path:
-    """A folder in CIFAR-C's layout: severity s inverts the first 60 s images, so that each severity is another one."""
+    """Folder in the layout of CIFAR-C: severity s inverts the first 60 s images, so that severities differ."""
     rows = []
     for severity in range(1, 6):
         images = split.inputs.copy()
@@ -106,7 +106,7 @@ def test_a_folder_that_does_not_fit_is_an_error_row(
 
 
 def test_a_missing_folder_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is neither"):
+    with pytest.raises(UsageError, match=r"neither .* nor .* exists"):
         parse_stressor(f"stored;corruption=fog;folder={tmp_path};severity=1")
     signature = f"stored;corruption=fog;folder={tmp_path};severity=1"
     done = CliRunner().invoke(app, ["run", "--stressor", signature, "--results", str(tmp_path / "r")])
@@ -115,7 +115,7 @@ def test_a_missing_folder_is_one_line_and_nothing_is_written(tmp_path: Path) -> 
 
 
 def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
-    """ImageNet-C's layout, for a task whose test split is in the order of its classes."""
+    """Layout of ImageNet-C, for a task whose test split is ordered by class."""
     order = np.argsort(split.labels, kind="stable")
     for number, row in enumerate(order):
         place = tmp_path / "c" / "fog" / "3" / f"n{split.labels[row]:02d}" / f"{number:05d}.png"

@@ -1,4 +1,4 @@
-"""Fog and snow against plain loops with the same draws; frost against every window of its textures."""
+"""Fog and snow compared with plain loops for equal draws; frost compared with every window of its textures."""
 
 import math
 from pathlib import Path
@@ -30,7 +30,7 @@ def build(name: str, severity: int, calibration: int, mode: str = "fixed") -> An
 
 
 def diamond_square(draws: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
-    """Point by point, on a torus."""
+    """Diamond-square noise on a torus, point by point."""
     n = len(draws)
     heights = np.zeros((n, n))
     step, wibble = n, 100.0
@@ -52,8 +52,8 @@ def diamond_square(draws: NDArray[np.float64], decay: float) -> NDArray[np.float
 def test_fog_is_the_loop(severity: int, calibration: int) -> None:
     corruption, ids = build("fog", severity, calibration), torch.arange(2)
     images = tiles(64, 2)[:, :, :31, :33].contiguous() // 2  # not white anywhere
-    strength, decay = corruption.setting(0, 0)
-    draws = 2 * rng.uniform(ids, (64, 64), SEED, "fog").double().numpy() - 1
+    strength, decay = corruption.setting((0, 0))
+    draws = 2 * rng.uniform(ids, (64, 64), seed=SEED, label="fog").double().numpy() - 1
     found = corruption.perturb(images, ids, SEED)
     for image, field, result in zip(images.numpy() / 255, draws, found.numpy(), strict=True):
         cloud = diamond_square(field, decay)[:31, :33]
@@ -62,7 +62,7 @@ def test_fog_is_the_loop(severity: int, calibration: int) -> None:
 
 
 def snow(image: NDArray[np.float64], draws: NDArray[np.float64], angle: float, setting: Any) -> NDArray[np.float64]:
-    """One image (H, W, 3) from 0 to 1, by scipy's zoom and the loop of motion blur."""
+    """Snow on one image (H, W, 3) from 0 to 1, by scipy's zoom and the loop of motion blur."""
     mean, deviation, zoom, threshold, radius, sigma, share = setting
     layer = ndimage.zoom(mean + deviation * draws, zoom, order=1)
     height, width = image.shape[:2]
@@ -70,7 +70,7 @@ def snow(image: NDArray[np.float64], draws: NDArray[np.float64], angle: float, s
     layer = layer[top : top + height, left : left + width]
     layer[layer < threshold] = 0
     layer = np.floor(np.clip(layer, 0, 1) * 255) / 255
-    layer = loops.motion_blur(layer[:, :, None], angle, radius, sigma)
+    layer = loops.motion_blur(layer[:, :, None], angle, radius=radius, sigma=sigma)
     grey = image @ [0.299, 0.587, 0.114]
     pale = np.maximum(image, grey[:, :, None] * 1.5 + 0.5)
     return share * image + (1 - share) * pale + layer + np.rot90(layer, 2)
@@ -79,19 +79,19 @@ def snow(image: NDArray[np.float64], draws: NDArray[np.float64], angle: float, s
 @pytest.mark.parametrize("size", [(32, 32), (33, 48)])
 @pytest.mark.parametrize(("severity", "calibration"), CASES)
 def test_snow_is_the_loop(size: tuple[int, int], severity: int, calibration: int) -> None:
-    corruption, ids = build("snow", severity, calibration, "reference"), torch.arange(4)
+    corruption, ids = build("snow", severity, calibration, mode="reference"), torch.arange(4)
     images = tiles(64, 4)[:, :, : size[0], : size[1]].contiguous()
-    zoom = corruption.setting(0, 0)[2]
-    draws = rng.normal16(ids, tuple(math.ceil(side / zoom) for side in size), SEED, "snow").double().numpy()
-    angles = np.deg2rad(-45 - 90 * rng.uniform(ids, (), SEED, "snow", 1).double().numpy())
+    zoom = corruption.setting((0, 0))[2]
+    draws = rng.normal16(ids, tuple(math.ceil(side / zoom) for side in size), seed=SEED, label="snow").double().numpy()
+    angles = np.deg2rad(-45 - 90 * rng.uniform(ids, (), seed=SEED, label="snow", step=1).double().numpy())
     found = corruption.perturb(images, ids, SEED).permute(0, 2, 3, 1).numpy()
     for image, field, angle, result in zip(images.permute(0, 2, 3, 1).numpy() / 255, draws, angles, found, strict=True):
-        expected = loops.levels(snow(image, field, float(angle), corruption.setting(0, 0))).astype(int)
+        expected = loops.levels(snow(image, field, float(angle), setting=corruption.setting((0, 0)))).astype(int)
         assert np.abs(result - expected).max() <= 1
 
 
 def pictures(folder: Path) -> list[NDArray[np.uint8]]:
-    """Six textures of 12 x 14 pixels, no two pixels of which are alike."""
+    """Six textures of 12 x 14 pixels whose pixels all differ."""
     numbers = np.arange(6 * 12 * 14).reshape(6, 12, 14)
     found = np.stack([numbers % 251, numbers // 251 * 40, numbers % 7], 3).astype(np.uint8)
     for number, texture in enumerate(found):
@@ -101,11 +101,11 @@ def pictures(folder: Path) -> list[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("mode", ["fixed", "reference"])
 def test_frost_takes_every_window_once_in_a_while(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each result is one window; together they are all there are, or all but those that the reference misses."""
+    """Each result is one window; together they are all windows, or all that the reference can reach."""
     own = pictures(tmp_path)
     monkeypatch.setenv("RBWB_FROST_DIR", str(tmp_path))
     black = torch.zeros(3000, 3, 9, 10, dtype=torch.uint8)
-    corruption = build("frost", 5, 224, mode)
+    corruption = build("frost", 5, 224, mode=mode)
     found = corruption.perturb(black, torch.arange(3000), SEED).permute(0, 2, 3, 1).numpy()
     missed = int(mode == "reference")
     expected = {
@@ -155,7 +155,7 @@ def test_own_textures_are_part_of_the_identity(tmp_path: Path, monkeypatch: pyte
 def test_a_folder_without_pictures_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RBWB_FROST_DIR", str(tmp_path))
     frost, black = build("frost", 1, 32), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="contains no images"):
         frost.code()
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UsageError, match=r"broken\.png"):

@@ -1,4 +1,4 @@
-"""Inputs of other lengths: labels stay, samples depend on nothing but their ids, and what cannot be made is refused."""
+"""Length stressors: labels stay, samples depend on their ids only, and impossible lengths are rejected."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def tokens(signature: str, given: SampleBatch) -> np.ndarray[tuple[int, int], np
 
 
 def most_arguments(symbols: list[int]) -> int:
-    """Of any operator; brackets counted by hand."""
+    """Largest number of arguments of any operator, from brackets counted by hand."""
     most, open_ = 0, [0]
     for symbol in symbols:
         if symbol == FIRST + CLOSE:
@@ -164,11 +164,11 @@ def test_rows_with_noise_stand_apart_in_a_table() -> None:
 @pytest.mark.parametrize(
     ("task", "signature", "why"),
     [
-        ("listops-64", "listops-length;length=512", "subjects of this task take at most 256 tokens"),
+        ("listops-64", "listops-length;length=512", "models of this task take at most 256 tokens"),
         ("planted-64", "listops-length;length=32", "the task is not ListOps"),
         ("listops-64", "planted-facts;length=32", "the task has no planted facts"),
         ("listops-64", "text-length;length=32", "no texts"),
-        ("planted-64", "planted-facts;length=16;distractors=14", "16 tokens have no place for 15 facts"),
+        ("planted-64", "planted-facts;length=16;distractors=14", "16 tokens have no room for 15 facts"),
         ("digits", "text-length;length=32", "the length of images cannot be changed"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Corruptions of texts: what each does to any text, how much of it, and that nothing but text, id and seed matters."""
+"""Text corruptions: effect on any text, amount of change, and dependence on text, id and seed only."""
 
 import hashlib
 import re
@@ -160,14 +160,14 @@ def rewritten(name: str, severity: int, text: str, sample: int) -> set[tuple[str
 @pytest.mark.parametrize("name", NAMES)
 def test_a_higher_severity_adds_to_a_lower_one(name: str) -> None:
     for sample in range(4):
-        found = [rewritten(name, severity, PROSE * 3, sample) for severity in range(1, 6)]
+        found = [rewritten(name, severity, PROSE * 3, sample=sample) for severity in range(1, 6)]
         assert found[0]
         assert all(lower < higher for lower, higher in pairwise(found))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_short_texts_are_right_on_average(name: str) -> None:
-    """A word alone is mostly left as it is, or hit with the probability that the rate asks for."""
+    """A single word is mostly unchanged, or hit with the probability that the rate demands."""
     kind, text = corruption(name), "lob, mile oo"
     found = [kind.perturb(text, sample, 0)[1:] for sample in range(600)]
     changed, units = (sum(one[which] for one in found) for which in (0, 1))
@@ -177,7 +177,7 @@ def test_short_texts_are_right_on_average(name: str) -> None:
 
 
 def test_every_number_is_drawn_alike_often() -> None:
-    """Offsets, keys and choices are of one call: none of them may go with another."""
+    """Offsets, keys and choices come from one call: none of them may correlate with another."""
     text, places = "e" * 50, Counter[int]()
     letters: Counter[str] = Counter()
     for sample in range(2000):
@@ -229,7 +229,7 @@ def test_another_process_writes_the_same() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_long_documents(name: str) -> None:
-    """Time grows with the length, also without a space: anything that is quadratic takes minutes here."""
+    """Time grows linearly with the length, even without a space: anything quadratic takes minutes here."""
     for text in (PROSE * 500, "学" * 100_000, " " * 100_000, "a" * 100_000):
         after, changed, units = corruption(name).perturb(text, 1, 0)
         exact = corruption(name).rate * units
@@ -269,7 +269,7 @@ def test_severities_outside_are_refused() -> None:
 
 
 def words_changed(before: str, after: str, name: str) -> int:
-    """How many words are no longer what they were; of words left out or written twice, how many these are."""
+    """Number of words that changed; for dropped or repeated words, the number of these."""
     old, new = before.split(), after.split()
     if name in ("word-drop", "word-duplicate"):
         return abs(len(old) - len(new))

@@ -1,4 +1,4 @@
-"""A few opinions, a tokenizer for them, and models small enough to work out by hand."""
+"""A few opinions, a tokenizer for them, and models small enough to compute by hand."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ MakeJob = Callable[..., SampleBatch]
 
 
 class Bag(nn.Module):
-    """The mean of the word vectors, then a linear map: its loss is monotone in a linear function of every vector."""
+    """Mean of the word vectors, then a linear map: its loss is monotone in a linear function of every vector."""
 
     def __init__(self, vocabulary: int, width: int = 6) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def bag(sentences: Dataset) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def encoder(sentences: Dataset) -> nn.Module:
-    """An untrained transformer, its word vectors grown so that words matter to it."""
+    """An untrained transformer with enlarged word vectors, so that words matter to it."""
     model = build(VARIANTS.get("bert"), "nano", sentences.shape, [], [], 0).eval().requires_grad_(False)
     model.embedding.words.weight.mul_(20)
     return model
@@ -55,7 +55,7 @@ def encoder(sentences: Dataset) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def job_of(sentences: Dataset) -> MakeJob:
-    """A function that makes a job of the first samples; labels are what the model says, so that all are right."""
+    """Factory for batches of the first samples; labels are the model's predictions, so that all are correct."""
 
     def make(model: nn.Module, count: int = 24, order: Tensor | None = None, **changes: object) -> SampleBatch:
         rows = torch.arange(count) if order is None else order

@@ -1,4 +1,4 @@
-"""Attacks on word vectors: the arithmetic in closed form, the ball, and which models they can be run on."""
+"""Attacks on word vectors: arithmetic in closed form, the ball, and the models that they can be run on."""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def unit(model: nn.Module, sentences: Dataset) -> float:
 
 
 def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Dataset) -> None:
-    ids = Ids(sentences.tokenizer.special, sentences.tokenizer.vocabulary, mask=None, unknown=None)
+    ids = Ids(special=sentences.tokenizer.special, vocabulary=sentences.tokenizer.vocabulary, mask=None, unknown=None)
     found = word_deviation(WordTable(bag), ids, torch.device("cpu"))
     assert found == pytest.approx(unit(bag, sentences), rel=1e-9)
 
@@ -41,7 +41,7 @@ def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Datas
 def test_fgsm_on_a_linear_model_is_known_in_closed_form(
     norm: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
 ) -> None:
-    """The loss rises with (W_other - W_label) . x of every word alike: its sign, or its direction, is the step."""
+    """The loss rises with (W_other - W_label) . x equally for every word: its sign, or its direction, is the step."""
     job = job_of(bag, 12)
     stressed = parse_stressor(f"embedding-fgsm-{norm};eps=1/20").apply(job)
     for row in range(12):
@@ -81,7 +81,7 @@ def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sent
         tokens, label = job.inputs[row : row + 1], job.labels[row : row + 1]
         clean, real = table.vectors(tokens), (tokens >= len(SPECIAL))[:, :, None]
         ids = job.ids[row] * 32 + torch.arange(32)
-        start = attack.start(clean[0], ids, job.seed, radius)[None]
+        start = attack.start(clean[0], ids, seed=job.seed, radius=radius)[None]
         current = torch.where(real, clean + (start - clean).clamp(-radius, radius), clean)
         for step in range(6):
             logits, gradient = table.gradient(tokens, current, partial(cross_entropy, labels=label))
@@ -120,7 +120,7 @@ def test_words_stay_in_their_balls_and_nothing_else_moves(
 
 
 class Escapes(EmbeddingFgsmL2):
-    """Forgets its ball."""
+    """Faulty attack that ignores its ball."""
 
     name = "escapes"
 
@@ -145,7 +145,7 @@ def test_a_buggy_attack_is_refused(bag: nn.Module, job_of: MakeJob) -> None:
         good.verify(job, dataclasses.replace(stressed, vectors=moved))
     with pytest.raises(MeasurementError, match="not finite"):
         good.verify(job, dataclasses.replace(stressed, vectors=stressed.vectors * torch.nan))
-    with pytest.raises(MeasurementError, match="no token ids"):
+    with pytest.raises(MeasurementError, match="not token ids"):
         good.verify(job, dataclasses.replace(stressed, inputs=job.inputs.flip(0)))
 
 
@@ -155,7 +155,7 @@ def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn
         with torch.no_grad():
             torch.testing.assert_close(table.logits(tokens, table.vectors(tokens)), model(tokens), rtol=0, atol=0)
             assert not torch.equal(table.logits(tokens, table.vectors(tokens) + 1), model(tokens))
-            # Nothing of it stays behind.
+            # No hook stays behind.
             torch.testing.assert_close(model(tokens), model(tokens), rtol=0, atol=0)
         assert not table.module._forward_hooks
 

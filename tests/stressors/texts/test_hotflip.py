@@ -1,4 +1,4 @@
-"""HotFlip against enumeration of every swap."""
+"""HotFlip compared with the enumeration of every swap."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ MakeJob = Callable[..., SampleBatch]
 
 
 def all_swaps(job: SampleBatch, row: int) -> list[str]:
-    """Every text with one word of the lexicon in another one's place, written out."""
+    """Every text with one word replaced by a word of the lexicon, written out."""
     words, found = job.texts[row].split(), []
     for place, old in enumerate(words):
         if old.isalpha():
@@ -35,7 +35,7 @@ def ask(job: SampleBatch, texts: list[str]) -> Tensor:
 def test_the_first_swap_is_the_best_of_all(
     kind: str, candidates: int, request: pytest.FixtureRequest, job_of: MakeJob
 ) -> None:
-    """On a bag of words the scores put the words of a place in the right order: the best of each place is enough."""
+    """On a bag of words, scores order the words of a position correctly: the best of each position is enough."""
     job = job_of(request.getfixturevalue(kind), 3)
     stressed = parse_stressor(f"hotflip;budget=1;candidates={candidates}").apply(job)
     for row in range(3):

@@ -1,4 +1,4 @@
-"""The suite for texts, end to end: from the command line to error rows."""
+"""The text suite end to end: from the command line to error rows."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_a_model_without_word_vectors_gets_error_rows_and_is_attacked_as_a_black
 
 @pytest.fixture
 def hf_folder(tmp_path: Path, sentences: Dataset) -> Path:
-    """A BERT whose padding has id 4, with a cased tokenizer of its own."""
+    """A BERT whose padding has id 4, with its own cased tokenizer."""
     transformers = library.load_library("transformers", "hf")
     import tokenizers
 

@@ -1,4 +1,4 @@
-"""What is true of every adversary of texts: its budget, its independence of batches, and what the engine refuses."""
+"""Properties of every text attack: its budget, its independence of batches, and the results that the engine rejects."""
 
 import dataclasses
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
     np.testing.assert_array_equal(stressed.broken, (predict(encoder, ids, 9).argmax(1) != job.labels).numpy())
     most = {"hotflip": 14, "random-flip": 3, "word-substitution": 20, "character-edits": 20, "random-swap": 3}
     assert stressed.forwards.max() <= most[attack.name]
-    # A black box goes on until it has used up its queries.
+    # A black-box attack continues until its queries are used up.
     if "queries" in signature and not stressed.broken.all():
         assert stressed.forwards[~stressed.broken].min() > 14
     assert (stressed.backwards > 0).any() == (attack.name == "hotflip")
@@ -126,7 +126,7 @@ def test_more_budget_only_adds_broken_samples(signature: str, bag: nn.Module, se
     states = None
     broken = []
     for strength in ("1", "3") if attack.axis == "budget" else ("1/10", "1/2"):
-        record = measured(attack.at(strength), bag, sentences, states)
+        record = measured(attack.at(strength), bag, sentences, before=states)
         states = record.states
         broken.append(set(np.flatnonzero(states == State.BROKEN)))
     assert broken[0] <= broken[1]
@@ -147,7 +147,7 @@ def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = 
 
 
 class Tampered(RandomSwap):
-    """Runs well, then its result is changed."""
+    """Attack whose correct result is changed afterwards."""
 
     name = "tampered"
     how: str
@@ -175,10 +175,10 @@ class Tampered(RandomSwap):
     ("how", "words"),
     [
         ("too many", "changed .* of .* words"),
-        ("punctuation", "between the words"),
-        ("another word", "may not make 'zebra'"),
+        ("punctuation", "changed characters between the words"),
+        ("another word", "may not replace '.*' by 'zebra'"),
         ("missing", "no text for some samples"),
-        ("ids", "not those of its texts"),
+        ("ids", "do not belong to its texts"),
     ],
 )
 def test_a_buggy_attack_is_refused(how: str, words: str, bag: nn.Module, sentences: Dataset) -> None:
@@ -193,7 +193,7 @@ def test_a_misspelling_of_two_edits_is_refused(
     attack = CharacterEdits(rate="1")
     assert measured(attack, bag, sentences).count(State.BROKEN)
     monkeypatch.setattr(CharacterEdits, "forms", lambda self, job, word, numbers: [f"{word}xx"])
-    with pytest.raises(MeasurementError, match=r"may not make '.*xx'"):
+    with pytest.raises(MeasurementError, match=r"may not replace '.*' by '.*xx'"):
         measured(attack, bag, sentences)
 
 
@@ -246,7 +246,7 @@ def test_a_text_without_words_is_left_alone(
 
 
 def test_what_the_model_does_not_see_is_not_changed(bag: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
-    """A text longer than the limit is attacked where it is seen, and stays whole behind that."""
+    """A text longer than the limit is attacked only where the model sees it; the rest stays."""
     long = " ".join(["the film was good ,"] * 20)
     inputs = torch.from_numpy(sentences.tokenizer.encode([long], 32)).long()
     job = job_of(bag, 1, texts=[long], inputs=inputs, labels=predict(bag, inputs, 1).argmax(1))

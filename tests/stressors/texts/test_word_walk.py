@@ -1,4 +1,4 @@
-"""The black box of the probe, on a bag of words, where the exact worst case is known."""
+"""The black-box attack of the probe, on a bag of words, where the exact worst case is known."""
 
 from collections.abc import Callable
 from dataclasses import replace
