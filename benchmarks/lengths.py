@@ -60,7 +60,7 @@ def smallest(name: str) -> str:
 
 def make(name: str) -> nn.Module:
     """The variant, for texts."""
-    return build(VARIANTS.get(name), smallest(name), SHAPE, [], [], seed=0)
+    return build(VARIANTS.get(name), smallest(name), SHAPE, seed=0)
 
 
 def texts(batch: int, tokens: int, padded: bool) -> Tensor:

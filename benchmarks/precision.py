@@ -53,7 +53,12 @@ def main() -> None:
     for name, size, shape in MODELS:
         variant = VARIANTS.get(name).model_copy(update={"sizes": {"size": size}})
         half, deviation = [0.5] * shape.channels, [0.2] * shape.channels
-        model = build(variant, "size", shape, half, deviation, seed=0).to(options.device).eval().requires_grad_(False)
+        model = (
+            build(variant, "size", shape, mean=half, std=deviation, seed=0)
+            .to(options.device)
+            .eval()
+            .requires_grad_(False)
+        )
         images = torch.rand(options.batch, shape.channels, shape.height, shape.width, device=options.device)
         whole, brief = (seconds(model, images, lower, options.repeats) for lower in (False, True))
         label = f"{name} width {size.width}, depth {size.depth}"

@@ -46,7 +46,7 @@ def make(name: str, size: Size, side: int) -> nn.Module:
     """The variant at the size asked for, whatever sizes it is published at."""
     shape = ImageShape(channels=3, height=side * PATCH, width=side * PATCH, classes=CLASSES, patch=PATCH)
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"same": size}})
-    return build(variant, "same", shape, [0.5] * 3, [0.25] * 3, seed=0)
+    return build(variant, "same", shape, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
 
 
 def seconds(model: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -44,8 +44,15 @@ def import_command(
     from robustbench_wb.report.details import any_json, details_blocks
     from robustbench_wb.training.importing import Given, import_checkpoint
 
-    given = Given(eta, lam, _numbers("--mean", mean), _numbers("--std", std), classes, _pixels(image))
-    imported = import_checkpoint(file, output, variant, size, given)
+    given = Given(
+        eta=eta,
+        lam=lam,
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        classes=classes,
+        image=_pixels(image),
+    )
+    imported = import_checkpoint(file, output, variant=variant, size=size, given=given)
     details = {"output": str(output), **asdict(imported), "shape": imported.shape}
     console.present(
         lambda: details_blocks(f"{variant} {size} from {file}", details), lambda: any_json(details), as_json

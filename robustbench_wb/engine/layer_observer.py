@@ -38,7 +38,7 @@ class LayerObserver:
             try:
                 with one_line("layers"):
                     refuse_vectors(stressed)
-                    self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, job.seed, batch))
+                    self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, seed=job.seed, batch=batch))
             except MeasurementError as error:
                 _log.warning("%s", error)
                 self.failed = True

@@ -117,7 +117,9 @@ class _Bench:
                     stressor.verify(shard, stressed)
                     refuse_vectors(stressed)
                     some, batch = stressed.inputs, min(shard.batch, LAYER_BATCH)
-                    parts.append(measure_layers(self.model, some, shard.ids, shard.seed, batch, advance=advance))
+                    parts.append(
+                        measure_layers(self.model, some, shard.ids, seed=shard.seed, batch=batch, advance=advance)
+                    )
         return join(parts)
 
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[SampleBatch]:

@@ -23,7 +23,7 @@ from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.checkpoint import load_tensors, put_weights
-from robustbench_wb.training.stage import Trained, obtain
+from robustbench_wb.training.stage import Trained, TrainingInputs, obtain
 
 
 @dataclass(eq=False)
@@ -124,7 +124,7 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
         return partial(_from_factory, plan.source, shape, seed)
     variant = _variant(plan)
     mean, std = dataset.train.moments() if isinstance(shape, ImageShape) else ([], [])
-    return partial(build, variant, plan.size, shape, mean, std, seed)
+    return partial(build, variant, plan.size, shape, mean=mean, std=std, seed=seed)
 
 
 def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
@@ -161,6 +161,14 @@ def _weights(
     if plan.checkpoint is not None:
         model = make()
         put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
-        return Trained(model.state_dict(), weights_digest(model.state_dict()), 0.0, fresh=False)
-    known = (make, model_code, plan.recipe, seed, dataset.train, device, numerics(device))
-    return obtain(*known, label, progress, may_train)
+        return Trained(tensors=model.state_dict(), weights=weights_digest(model.state_dict()), seconds=0.0, fresh=False)
+    inputs = TrainingInputs(
+        build=make,
+        model_code=model_code,
+        recipe=plan.recipe,
+        seed=seed,
+        split=dataset.train,
+        device=device,
+        numerics=numerics(device),
+    )
+    return obtain(inputs, label=label, progress=progress, may_train=may_train)

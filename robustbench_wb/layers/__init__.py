@@ -1,1 +1,1 @@
-"""White-box measures: what the layers of a transformer do to the token stream. Formulas: docs/layers.md."""
+"""White-box measures of what each layer of a transformer does to the token stream. Formulas: docs/layers.md."""

@@ -1,4 +1,4 @@
-"""Entropy of attention: over how many tokens a query spreads its attention."""
+"""Attention entropy: how widely queries spread their attention over tokens."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from robustbench_wb.layers.tokens import counts, real
 
 
 def attention_entropy(matrix: Tensor, mask: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean entropy of the rows of ``matrix`` (B, H, N, N), in nats and as a share of the greatest, (B,) each.
+    """Return the mean row entropy of ``matrix`` (B, H, N, N), in nats and as a share of its maximum, (B,) each.
 
-    ``-sum_j a_ij ln a_ij`` over heads and real queries; the share divides each row by ln of the number of keys that
-    ``mask`` (bool, broadcastable to the matrix; None: all) lets the query see. A query that sees one key has no
-    share and is left out of that mean; the share is NaN when all are.
+    The entropy is ``-sum_j a_ij ln a_ij``, averaged over heads and real queries. The share divides each row by ln of
+    the number of keys that the query attends to under ``mask`` (bool, broadcastable to the matrix; None for all keys).
+    Queries with a single key are left out of the mean share, which is NaN if no query remains.
 
-    Rows are scaled to shares ``|a| / sum |a|`` first: for softmax this changes nothing, and mechanisms that mix with
-    negative or unnormalised weights stay comparable.
+    Rows are first normalised to ``|a| / sum |a|``. This changes nothing for softmax, and makes mechanisms with negative
+    or unnormalised weights comparable.
     """
     batch, heads, tokens, _ = matrix.shape
     seen = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=matrix.device) if mask is None else mask

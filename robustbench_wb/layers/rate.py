@@ -1,7 +1,8 @@
-"""Coding rates: how many nats it takes to code tokens up to a distortion eps (Yu et al. 2023, arXiv 2306.01129).
+"""Coding rates: nats needed to code tokens up to a distortion eps (Yu et al. 2023, arXiv 2306.01129).
 
-Values depend on eps, on the scaling of tokens and on what is summed; only numbers of one convention are comparable.
-Here, as in the reference implementation: tokens of unit length, eps^2 = 0.01, natural logarithm, CLS counts.
+Values depend on eps, on the scaling of tokens and on the sum over heads, so only numbers of one convention are
+comparable. The convention here is that of the reference implementation: tokens scaled to unit length, eps^2 = 0.01,
+natural logarithm, class token included.
 """
 
 import torch
@@ -10,23 +11,24 @@ from torch import Tensor
 from robustbench_wb.layers.tokens import counts, real, unit
 
 EPS2 = 0.01
-"""The squared distortion."""
+"""Squared distortion eps^2."""
 
 
 def subspace_rate(values: Tensor, keep: Tensor | None) -> Tensor:
-    """R^c in nats, (B,): ``sum_k 1/2 logdet(I + p / (n eps^2) W_k^T W_k)`` over the heads k.
+    """Return the coding rate R^c in nats, (B,): ``sum_k 1/2 logdet(I + p / (n eps^2) W_k^T W_k)`` over the heads k.
 
-    ``values`` (B, H, N, p) are what attention mixes, each token's p-vector per head scaled to unit length. In CRATE
-    they are W = LN(X) U^T, and this is what its authors publish as the coding rate of a layer.
+    ``values`` (B, H, N, p) are the values that attention mixes; each token's p-vector per head is scaled to unit
+    length. In CRATE they are W = LN(X) U^T, and R^c is the coding rate that its authors publish per layer.
     """
     scale = values.shape[-1] / (counts(values, keep) * EPS2)
     return _half_logdet(unit(real(values, keep)), scale[:, None]).sum(dim=1)
 
 
 def subspace_bounds(count: Tensor, heads: int, dim_head: int) -> tuple[Tensor, Tensor]:
-    """Least and greatest R^c of ``count`` (B,) tokens without a zero one: all parallel, and spread evenly.
+    """Return the minimum and maximum of R^c for ``count`` (B,) nonzero tokens.
 
-    ``1/2 h ln(1 + p / eps^2)`` and ``1/2 h r ln(1 + p / (eps^2 r))`` with r = min(n, p).
+    The minimum ``1/2 h ln(1 + p / eps^2)`` holds for parallel tokens. The maximum ``1/2 h r ln(1 + p / (eps^2 r))``,
+    with r = min(n, p), holds for evenly spread tokens.
     """
     rank = count.clamp(max=dim_head)
     low = 0.5 * heads * torch.log1p(torch.full_like(count, dim_head / EPS2))
@@ -35,15 +37,19 @@ def subspace_bounds(count: Tensor, heads: int, dim_head: int) -> tuple[Tensor, T
 
 
 def subspace_share(rate: Tensor, values: Tensor, keep: Tensor | None) -> Tensor:
-    """R^c between its bounds, 0 to 1, (B,): comparable across sizes. NaN for a single token, whose bounds meet."""
+    """Return the relative position of R^c between its bounds, 0 to 1, (B,), which is comparable across model sizes.
+
+    The result is NaN for a single token, where both bounds are equal.
+    """
     low, high = subspace_bounds(counts(values, keep), values.shape[1], values.shape[-1])
     return torch.where(high > low, (rate - low) / (high - low), torch.nan)
 
 
 def stream_rate(tokens: Tensor, keep: Tensor | None) -> Tensor:
-    """R in nats, (B,): ``1/2 logdet(I + d / (n eps^2) Z^T Z)`` of tokens (B, N, d) scaled to unit length.
+    """Return the coding rate R in nats, (B,): ``1/2 logdet(I + d / (n eps^2) Z^T Z)`` of tokens (B, N, d).
 
-    The formula is the paper's; the scaling is this harness's choice, since no code for R is published.
+    Tokens are scaled to unit length. The formula is the paper's; the scaling is a choice made here, because no code for
+    R is published.
     """
     scale = tokens.shape[-1] / (counts(tokens, keep) * EPS2)
     return _half_logdet(unit(real(tokens, keep)), scale)

@@ -1,4 +1,4 @@
-"""Sparsity: how many entries of a code are not zero."""
+"""Sparsity: share of the entries of a code that are not zero."""
 
 from torch import Tensor
 
@@ -6,9 +6,9 @@ from robustbench_wb.layers.tokens import counts, real
 
 
 def nonzero_fraction(code: Tensor, keep: Tensor | None) -> Tensor:
-    """Share of entries of the real tokens of ``code`` (B, N, m) that are not exactly 0, (B,), 0 to 1.
+    """Return the share of entries of the real tokens of ``code`` (B, N, m) that are not exactly 0: (B,), 0 to 1.
 
-    Exact zeros: those that a ReLU makes. Half precision adds false ones by underflow; measure in float32.
+    A ReLU produces exact zeros. Measure in float32, because half precision adds false zeros by underflow.
     """
     nonzero = (real(code, keep) != 0).sum(dim=(-2, -1))
     return nonzero.to(code.dtype) / (counts(code, keep) * code.shape[-1])

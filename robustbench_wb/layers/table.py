@@ -1,63 +1,65 @@
-"""The measures of every layer and every sample, as plain arrays. Nothing here imports torch."""
+"""Layer measures per layer and sample, as arrays. This module does not import torch."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MEASURES: dict[str, str] = {
-    "coding_rate": "R^c of what attention mixes (nats)",
-    "coding_rate_share": "R^c between its bounds (0 to 1)",
-    "stream_rate": "R of the stream that enters (nats)",
-    "normed_rate": "R of the same after the layer norm (nats)",
-    "sparsity": "share of the code that is not 0",
+    "coding_rate": "coding rate R^c of the values that attention mixes (nats)",
+    "coding_rate_share": "coding rate R^c between its bounds (0 to 1)",
+    "stream_rate": "coding rate R of the input stream (nats)",
+    "normed_rate": "coding rate R of the input stream after the layer norm (nats)",
+    "sparsity": "share of nonzero entries of the code",
     "entropy": "attention entropy (nats)",
-    "entropy_share": "attention entropy over its greatest",
+    "entropy_share": "attention entropy over its maximum",
     "similarity": "mean cosine of different tokens",
     "snr_gain": "signal-to-noise gain of the block (dB)",
 }
-"""Every measure and what it is, in the order of tables."""
+"""All measures with their descriptions, in the order of tables."""
+
+PlainColumn = list[float | None] | list[int]
+"""Numbers per layer, for JSON; None where a value is undefined."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerTable:
-    """One number per measure, layer and sample; NaN where the measure is not defined for that sample.
+    """Values of all measures per layer and sample; NaN where a measure is undefined for a sample.
 
-    It is not where there is one token alone, where the attention mechanism writes out no matrix, or where an
-    activation is not finite. Means are over the samples where it is.
+    A measure can be undefined for a single token, for attention mechanisms that provide no matrix, and where an
+    activation is not finite. Means are over samples with a defined value.
     """
 
     ids: NDArray[np.int64]
-    """(samples,)."""
+    """Sample ids, (samples,)."""
     values: Mapping[str, NDArray[np.float64]]
-    """(layers, samples) by name, see :data:`MEASURES`."""
+    """Values (layers, samples) by measure, see :data:`MEASURES`."""
 
     @property
     def layers(self) -> int:
-        """How many layers."""
+        """Number of layers."""
         return len(next(iter(self.values.values())))
 
     def defined(self, measure: str) -> NDArray[np.int64]:
-        """Samples with a number, per layer."""
+        """Return the number of samples with a defined value, (layers,)."""
         count: NDArray[np.int64] = np.isfinite(self.values[measure]).sum(axis=1)
         return count
 
     def mean(self, measure: str) -> NDArray[np.float64]:
-        """Mean over samples, per layer; NaN without any."""
+        """Return the mean over samples, (layers,); NaN without a defined value."""
         return mean_std(self.values[measure])[0]
 
     def std(self, measure: str) -> NDArray[np.float64]:
-        """Standard deviation over samples (n - 1), per layer; NaN for fewer than two."""
+        """Return the standard deviation over samples (n - 1), (layers,); NaN for fewer than two defined values."""
         return mean_std(self.values[measure])[1]
 
     def select(self, ids: NDArray[np.int64]) -> "LayerTable":
-        """The table of some of its samples.
+        """Return the table of the samples ``ids``, in this order.
 
         Raises:
-            ValueError: one of them is not in the table.
+            ValueError: a sample is not in the table.
         """
         place = {int(sample): index for index, sample in enumerate(self.ids)}
         missing = [int(sample) for sample in ids if int(sample) not in place]
@@ -66,13 +68,13 @@ class LayerTable:
         return self.take(np.array([place[int(sample)] for sample in ids], dtype=np.int64))
 
     def take(self, rows: NDArray[np.int64]) -> "LayerTable":
-        """The table of the samples in these rows, in this order."""
-        # In one memory order: sums round by it, and a table must give the same numbers after it was kept in a file.
+        """Return the table of the samples at positions ``rows``, in this order."""
+        # In one memory order, which affects the rounding of sums: a table loaded from a file must give equal numbers.
         values = {name: np.ascontiguousarray(value[:, rows]) for name, value in self.values.items()}
         return LayerTable(self.ids[rows], values)
 
-    def plain(self) -> dict[str, Any]:
-        """Per measure, lists with one entry per layer; None where nothing is defined."""
+    def plain(self) -> dict[str, dict[str, PlainColumn]]:
+        """Return mean, standard deviation and count by measure, as lists with one entry per layer, for JSON."""
         return {
             name: {
                 "mean": plain_list(self.mean(name)),
@@ -84,10 +86,10 @@ class LayerTable:
 
 
 def join(parts: "list[LayerTable]") -> LayerTable:
-    """The table of all samples of some tables.
+    """Concatenate the samples of tables with the same measures and layers.
 
     Raises:
-        ValueError: there is none.
+        ValueError: ``parts`` is empty.
     """
     if not parts:
         raise ValueError("there are no tables to join")
@@ -99,12 +101,12 @@ def join(parts: "list[LayerTable]") -> LayerTable:
 
 
 def plain_list(values: NDArray[np.float64]) -> list[float | None]:
-    """Numbers that JSON knows: None for those that are not finite."""
+    """Return the values as a list for JSON, with None for values that are not finite."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def mean_std(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (n - 1) along the last axis over what is finite; NaN where too little is."""
+    """Return mean and standard deviation (n - 1) of finite values along the last axis; NaN with too few values."""
     finite = np.isfinite(values)
     count = finite.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""The walk: one forward pass, block by block, with every measure taken on the way."""
+"""Measurement of all layers: one forward pass, block by block, with every measure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,54 +20,55 @@ from robustbench_wb.models.sockets import Context
 from robustbench_wb.progress import Advance
 
 Measures = dict[str, Tensor]
-"""A number per sample, (B,), by measure."""
+"""Values per sample, (B,), by measure."""
 
 
 def measure_layers(
     model: Transformer,
     inputs: Tensor,
     ids: Tensor,
+    *,
     seed: int,
     batch: int,
     noise: float = NOISE_LEVEL,
     advance: Advance = lambda count: None,
 ) -> LayerTable:
-    """Every measure of every block, for every sample.
+    """Measure every block for every sample.
 
     Args:
-        model: in eval mode.
-        inputs: as the model takes them, (samples, ...), on its device.
-        ids: int64, (samples,): with ``seed``, all that the noise of the signal-to-noise gain depends on.
-        seed: of that noise.
-        batch: samples per pass. Changes speed and rounding, nothing else.
-        noise: root mean square of that noise, relative to the stream's.
-        advance: told the samples that are done.
+        model: the model, in eval mode.
+        inputs: model inputs (samples, ...), on the model's device.
+        ids: sample ids, int64 (samples,). The noise of the signal-to-noise gain depends on ``ids`` and ``seed`` only.
+        seed: seed of that noise.
+        batch: samples per forward pass; affects speed and rounding only.
+        noise: root mean square of that noise, relative to the stream.
+        advance: callback that receives the number of finished samples.
 
     Raises:
-        ValueError: there are no samples, or not as many ids.
+        ValueError: there are no samples, or the numbers of samples and ids differ.
     """
     if len(ids) != len(inputs) or not len(ids):
-        raise ValueError(f"{len(inputs)} samples have {len(ids)} ids; each needs one, and one sample is the least")
+        raise ValueError(f"{len(inputs)} samples have {len(ids)} ids; give at least one sample, and one id per sample")
     parts, order = [], []
     for rows, some in batches(inputs, batch):
-        parts.append(_walk(model, some, ids[rows], seed, noise))
+        parts.append(_walk(model, some, ids[rows], seed=seed, noise=noise))
         order.append(np.arange(len(ids))[rows.cpu().numpy() if isinstance(rows, Tensor) else rows])
         advance(len(parts[-1].ids))
     return join(parts).take(np.argsort(np.concatenate(order)))
 
 
 @torch.no_grad()
-def _walk(model: Transformer, inputs: Tensor, ids: Tensor, seed: int, noise: float) -> LayerTable:
+def _walk(model: Transformer, inputs: Tensor, ids: Tensor, *, seed: int, noise: float) -> LayerTable:
     x0, context = model.embed(inputs)
     x, layers = x0, []
     for number, module in enumerate(model.backbone.blocks):
         block = cast("Block", module)
         before = dict(context.carry)
-        out, found = _measure_block(block, x, x0, context)
-        added = stream_noise(x, context.keep, ids, seed, number, noise)
-        # The noisy pass finds what earlier layers left, and leaves nothing to later ones.
+        out, found = _measure_block(block, x=x, x0=x0, context=context)
+        added = stream_noise(x, context.keep, ids=ids, seed=seed, layer=number, level=noise)
+        # The noisy pass reads what earlier layers stored in the context, but stores nothing for later layers.
         noisy = block(x + added, x0, replace(context, carry=before, watch=None))
-        found["snr_gain"] = snr_gain(x, added, out, noisy, context.keep)
+        found["snr_gain"] = snr_gain(x, added, clean=out, noisy=noisy, keep=context.keep)
         layers.append(found)
         x = out
     nothing = torch.full((len(ids),), torch.nan)
@@ -77,8 +78,8 @@ def _walk(model: Transformer, inputs: Tensor, ids: Tensor, seed: int, noise: flo
     return LayerTable(ids.cpu().numpy().astype(np.int64), values)
 
 
-def _measure_block(block: Block, x: Tensor, x0: Tensor, context: Context) -> tuple[Tensor, Measures]:
-    """The next stream, and what is measured on the way; names that cannot be measured are left out."""
+def _measure_block(block: Block, *, x: Tensor, x0: Tensor, context: Context) -> tuple[Tensor, Measures]:
+    """Next stream and the measures of a block, without those that are undefined for it."""
     watch = _Watch(context)
     entered: list[Tensor] = []
     hook = block.feedforward.register_forward_pre_hook(lambda module, given: entered.append(given[0]))
@@ -100,7 +101,7 @@ def _measure_block(block: Block, x: Tensor, x0: Tensor, context: Context) -> tup
 
 @dataclass
 class _Watch:
-    """Measures what attention mixes when it is told of it, so that no matrix is kept."""
+    """Callback for attention that measures a matrix and its values at once, so that none is stored."""
 
     context: Context
     found: list[Measures] = field(default_factory=list)
@@ -119,6 +120,6 @@ class _Watch:
         )
 
     def mean(self) -> Measures:
-        """The measures of a block; of one that mixes several times, their mean."""
+        """Return the measures of a block, averaged if its attention mixes several times."""
         names = self.found[0] if self.found else {}
         return {name: torch.stack([found[name] for found in self.found]).mean(dim=0) for name in names}

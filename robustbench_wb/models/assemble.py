@@ -1,8 +1,11 @@
-"""Puts chosen parts together. It never sees the catalogue: a new name there changes no digest."""
+"""Assembly of a model from its mechanisms.
+
+This module does not import the registry, so that a new registry entry leaves every code digest unchanged.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import nn
 
@@ -12,14 +15,25 @@ from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Hea
 from robustbench_wb.models.variant import Size
 
 
-@dataclass(frozen=True)
+class EmbeddingFactory(Protocol):
+    """Constructor of an embedding whose options are already bound."""
+
+    def __call__(self, shape: Shape, *, width: int, norm_eps: float, position: Position) -> Embedding:
+        """Build the embedding for inputs of ``shape``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The makers of the chosen mechanisms, their options already bound, and what goes with them."""
+    """Constructors of a model's mechanisms with their options bound, and settings of the whole model.
+
+    ``post`` selects post-norm blocks; ``initialisation`` is ``xavier`` (see :func:`xavier`) or torch's default.
+    """
 
     attention: Callable[[Place], Attention]
     residual: Callable[[Place], Residual]
     feedforward: Callable[[Place], FeedForward]
-    embedding: Callable[[Shape, int, float, Position], Embedding]
+    embedding: EmbeddingFactory
     head: Callable[[int, int, float], Head]
     position: Position
     post: bool
@@ -27,31 +41,33 @@ class Parts:
     initialisation: Literal["xavier", "torch"]
 
 
-def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[float], Sequence[float]]) -> Transformer:
-    """The model, its weights drawn from the default generator of the current device.
+def assemble(parts: Parts, size: Size, shape: Shape, *, mean: Sequence[float], std: Sequence[float]) -> Transformer:
+    """Build a model with weights drawn from torch's default generator.
 
-    ``moments`` are mean and standard deviation per channel of images in [0, 1]; both are empty for text.
+    ``mean`` and ``std`` hold one value per channel, for images in [0, 1]; both are empty for text.
     """
     eps = parts.norm_eps
-    embedding = parts.embedding(shape, size.width, eps, parts.position)
-    places = [Place(i, size.depth, size.width, size.heads, size.dim_head, eps) for i in range(size.depth)]
+    embedding = parts.embedding(shape, width=size.width, norm_eps=eps, position=parts.position)
+    configs = [
+        Place(layer=i, depth=size.depth, width=size.width, heads=size.heads, dim_head=size.dim_head, norm_eps=eps)
+        for i in range(size.depth)
+    ]
     blocks = [
         Block(
-            nn.LayerNorm(size.width, eps=eps),
-            parts.attention(place),
-            parts.residual(place),
-            parts.feedforward(place),
-            parts.post,
+            norm=nn.LayerNorm(size.width, eps=eps),
+            attention=parts.attention(config),
+            residual=parts.residual(config),
+            feedforward=parts.feedforward(config),
+            post=parts.post,
         )
-        for place in places
+        for config in configs
     ]
     backbone, head = Backbone(blocks), parts.head(size.width, shape.classes, eps)
-    mean, std = moments
     model: Transformer
     if mean:
-        model = ImageClassifier(embedding, backbone, head, mean, std)
+        model = ImageClassifier(embedding, backbone, head, mean=mean, std=std)
     elif isinstance(shape, TextShape) and shape.documents == 2:
-        model = PairClassifier(embedding, backbone, head, shape.length)
+        model = PairClassifier(embedding, backbone, head, length=shape.length)
     else:
         model = Transformer(embedding, backbone, head)
     if parts.initialisation == "xavier":
@@ -60,9 +76,10 @@ def assemble(parts: Parts, size: Size, shape: Shape, moments: tuple[Sequence[flo
 
 
 def xavier(module: nn.Module) -> None:
-    """The start of ViT's authors, for any width: linear weights of U(+-sqrt(6 / (fan in + fan out))), no biases.
+    """Initialise a linear layer as ViT's authors do: weights U(+-sqrt(6 / (fan in + fan out))), biases 0.
 
-    CRATE keeps torch's own: U(+-1/sqrt(fan in)), biases too.
+    The rule fits any width (Glorot & Bengio 2010). CRATE keeps torch's default, U(+-1/sqrt(fan in)) for weights and
+    biases.
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

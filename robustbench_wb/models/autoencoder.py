@@ -1,4 +1,4 @@
-"""The masked autoencoder of CRATE (Pai et al. 2024, arXiv 2404.02446, as implemented)."""
+"""CRATE-MAE, the masked autoencoder of CRATE (Pai et al. 2024, arXiv 2404.02446, as implemented)."""
 
 from collections.abc import Sequence
 
@@ -20,28 +20,32 @@ from robustbench_wb.models.zoo.crate import CRATE_MAE
 
 
 class DecoderBlock(nn.Module):
-    """A layer undone: ``y = A LN(x)``, then ``x <- y - MSSA(LN(y))``. The minus is the reverse of compression."""
+    """Decoder block that inverts an encoder layer: ``y = A LN(x)``, then ``x <- y - MSSA(LN(y))``.
 
-    def __init__(self, place: Place) -> None:
+    The minus sign reverses the compression step.
+    """
+
+    def __init__(self, config: Place) -> None:
         super().__init__()
-        self.code_norm = nn.LayerNorm(place.width, eps=place.norm_eps)
-        self.dictionary = nn.Parameter(torch.empty(place.width, place.width))
+        self.code_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.dictionary = nn.Parameter(torch.empty(config.width, config.width))
         nn.init.kaiming_uniform_(self.dictionary)
-        self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
-        self.attention = SubspaceAttention(place)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attention = SubspaceAttention(config)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
+        """Map the stream (B, N, d) to the next stream (B, N, d)."""
         y = self.code_norm(x) @ self.dictionary.T
         expanded: Tensor = y - self.attention(self.norm(y), context)
         return expanded
 
 
 class MaskedAutoencoder(nn.Module):
-    """Images in [0, 1], some patches hidden, to the values of all patches.
+    """Masked autoencoder: predicts the values of all patches from images in [0, 1] with some patches hidden.
 
-    Unlike in He et al. 2022 the encoder sees every place: a hidden patch is the mask token, with its position.
-    ``embedding``, ``backbone``, ``norm`` and the moments are those of a classifier (:func:`give_encoder`).
+    Unlike in He et al. 2022, the encoder receives all positions: a hidden patch is replaced by the mask token, with its
+    position. ``embedding``, ``backbone``, ``norm``, ``mean`` and ``std`` can be copied into a classifier
+    (:func:`give_encoder`).
     """
 
     mean: Tensor
@@ -51,7 +55,7 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         embedding, head = encoder.embedding, encoder.head
         if not isinstance(embedding, PatchEmbedding) or not isinstance(head, ClsHead):
-            raise UsageError("a masked autoencoder needs an encoder of patches with a class token")
+            raise UsageError("a masked autoencoder needs an encoder with a patch embedding and a class-token head")
         width = embedding.cls.shape[-1]
         self.register_buffer("mean", encoder.mean)
         self.register_buffer("std", encoder.std)
@@ -62,11 +66,14 @@ class MaskedAutoencoder(nn.Module):
         self.predict = nn.Linear(width, patch_values)
 
     def targets(self, images: Tensor) -> Tensor:
-        """The normalised values of the patches, (B, N, patch * patch * C), the channel fastest."""
+        """Return the normalised patch values (B, N, patch * patch * C); the channel index varies fastest."""
         return patchify((images - self.mean[:, None, None]) / self.std[:, None, None], self.embedding.patch)
 
     def encode(self, images: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Context]:
-        """The normed last stream of the encoder, (B, 1 + N, d), and its context; ``hidden`` as for ``forward``."""
+        """Return the layer-normalised last encoder stream (B, 1 + N, d) and its context.
+
+        ``hidden`` is bool (B, N), True for hidden patches; None shows all patches.
+        """
         patches: Tensor = self.embedding.project(self.targets(images))
         if hidden is not None:
             patches = torch.where(hidden[..., None], self.mask_token.to(patches.dtype), patches)
@@ -75,9 +82,9 @@ class MaskedAutoencoder(nn.Module):
         return latent, context
 
     def forward(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Images (B, C, H, W) to patch values (B, N, patch * patch * C).
+        """Predict patch values (B, N, patch * patch * C) from images (B, C, H, W).
 
-        ``hidden`` is bool (B, N), True for patches that are not shown; None shows all.
+        ``hidden`` is bool (B, N), True for hidden patches; None shows all patches.
         """
         x, context = self.encode(images, hidden)
         for block in self.decoder:
@@ -86,14 +93,15 @@ class MaskedAutoencoder(nn.Module):
         return values
 
     def loss(self, images: Tensor, hidden: Tensor, normalise: bool = False) -> Tensor:
-        """Mean squared error over the values of the hidden patches; each patch's target has mean 0 and variance 1
-        with ``normalise``.
+        """Return the mean squared error over the values of the hidden patches.
+
+        With ``normalise`` the target of each patch is scaled to mean 0 and variance 1.
 
         Raises:
-            UsageError: nothing is hidden: the mean is over nothing.
+            UsageError: no patch is hidden, so the mean is undefined.
         """
         if not bool(hidden.any()):
-            raise UsageError("a masked autoencoder learns from hidden patches, and none is hidden")
+            raise UsageError("a masked autoencoder learns from hidden patches, but no patch is hidden")
         target = self.targets(images)
         if normalise:
             variance = target.var(dim=-1, keepdim=True)
@@ -103,18 +111,20 @@ class MaskedAutoencoder(nn.Module):
         return mean
 
 
-def hide(ids: Tensor, patches: int, ratio: float, seed: int, step: int = 0) -> Tensor:
-    """Which patches to hide, bool (len(ids), patches): all but ``int(patches (1 - ratio))`` of each image.
+def hide(ids: Tensor, patches: int, ratio: float, *, seed: int, step: int = 0) -> Tensor:
+    """Choose the patches to hide: bool (len(ids), patches), True for all but ``int(patches (1 - ratio))`` per image.
 
-    Which ones depends on the seed, the sample's id and the step, not on the batch.
+    The choice depends on the seed, the sample id and the step, not on the batch.
 
     Raises:
-        UsageError: the ratio is not between 0 and 1, or hides nothing.
+        UsageError: the ratio is not between 0 and 1, or hides no patch.
     """
     shown = int(patches * (1 - ratio)) if 0 < ratio < 1 else patches
     if shown == patches:
-        raise UsageError(f"a mask ratio of {ratio} hides none of {patches} patches; it must lie between 0 and 1")
-    order = rng.uniform(ids, (patches,), seed, "mae-mask", step).argsort(dim=1, stable=True)
+        raise UsageError(
+            f"a mask ratio of {ratio} hides none of {patches} patches; give a larger ratio between 0 and 1"
+        )
+    order = rng.uniform(ids, (patches,), seed=seed, label="mae-mask", step=step).argsort(dim=1, stable=True)
     ranks = order.argsort(dim=1)
     return ranks >= shown
 
@@ -122,36 +132,48 @@ def hide(ids: Tensor, patches: int, ratio: float, seed: int, step: int = 0) -> T
 def build_autoencoder(
     size: str,
     shape: ImageShape,
+    *,
     mean: Sequence[float],
     std: Sequence[float],
     seed: int,
     variant: Variant = CRATE_MAE,
 ) -> MaskedAutoencoder:
-    """An autoencoder whose decoder is as deep as its encoder; arguments and errors as for ``build``.
+    """Build an untrained autoencoder whose decoder has as many layers as its encoder.
 
-    ``shape.classes`` does not count.
+    Arguments are those of :func:`~robustbench_wb.models.build.build`; ``shape.classes`` is ignored.
+
+    Raises:
+        UnknownNameError: the variant has no such size, or the registry has no such mechanism.
+        UsageError: an argument does not fit, or the variant has no patch embedding with a class token.
     """
-    encoder = build(variant, size, shape, mean, std, seed)
+    encoder = build(variant, size, shape, mean=mean, std=std, seed=seed)
     if not isinstance(encoder, ImageClassifier):
-        raise UsageError("a masked autoencoder is for images")
+        raise UsageError("a masked autoencoder needs an image shape")
     sizes = variant.size(size)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(rng.stream_key(seed, "decoder-init"))
-        places = [
-            Place(i, sizes.depth, sizes.width, sizes.heads, sizes.dim_head, variant.norm_eps)
+        configs = [
+            Place(
+                layer=i,
+                depth=sizes.depth,
+                width=sizes.width,
+                heads=sizes.heads,
+                dim_head=sizes.dim_head,
+                norm_eps=variant.norm_eps,
+            )
             for i in range(sizes.depth)
         ]
-        model = MaskedAutoencoder(encoder, [DecoderBlock(place) for place in places], shape.patch_values)
+        model = MaskedAutoencoder(encoder, [DecoderBlock(config) for config in configs], shape.patch_values)
         model.decoder.apply(xavier)
         model.predict.apply(xavier)
     return model
 
 
 def give_encoder(autoencoder: MaskedAutoencoder, classifier: ImageClassifier) -> None:
-    """Copy a trained encoder, its last norm and the moments into a classifier; its linear head stays as it is.
+    """Copy the trained encoder, its final norm, ``mean`` and ``std`` into a classifier, whose linear head is kept.
 
     Raises:
-        UsageError: the classifier is not of that variant and size.
+        UsageError: the classifier has another variant or size.
     """
     state = {name.replace("norm.", "head.norm.", 1) if name.startswith("norm.") else name: tensor
              for name, tensor in autoencoder.state_dict().items()

@@ -1,4 +1,4 @@
-"""The one backbone: a stack of blocks with sockets, between an embedding and a head."""
+"""Transformer backbone that all variants share: an embedding, a stack of blocks, and a head."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,19 @@ from robustbench_wb.models.sockets import Attention, Context, Embedding, FeedFor
 
 
 class Block(nn.Module):
-    """``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``.
+    """Transformer block: ``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``.
 
-    With ``post`` the first half is ``x <- LN(residual(x, x0, attention))``, as in the first transformers.
+    With ``post`` (post-norm, Vaswani et al. 2017) the first half is ``x <- LN(residual(x, x0, attention))``.
     """
 
     def __init__(
-        self, norm: nn.LayerNorm, attention: Attention, residual: Residual, feedforward: FeedForward, post: bool = False
+        self,
+        *,
+        norm: nn.LayerNorm,
+        attention: Attention,
+        residual: Residual,
+        feedforward: FeedForward,
+        post: bool = False,
     ) -> None:
         super().__init__()
         self.norm = norm
@@ -27,7 +33,7 @@ class Block(nn.Module):
         self.post = post
 
     def forward(self, x: Tensor, x0: Tensor, context: Context) -> Tensor:
-        """The next stream (B, N, d), from this one and the embedding output ``x0``."""
+        """Return the next stream (B, N, d) from the stream ``x`` and the embedding output ``x0``."""
 
         def sublayer(y: Tensor) -> Tensor:
             mixed: Tensor = self.attention(y if self.post else self.norm(y), context)
@@ -39,14 +45,14 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The blocks in order. There is no norm at the end: heads bring their own."""
+    """Blocks applied in order. There is no final norm; each head has its own."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x0: Tensor, context: Context) -> Tensor:
-        """The last stream (B, N, d), from the embedding output."""
+        """Return the last stream (B, N, d) for the embedding output ``x0`` (B, N, d)."""
         x = x0
         for block in self.blocks:
             x = block(x, x0, context)
@@ -54,7 +60,10 @@ class Backbone(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token ids (B, N), padded with 0 on the right, to logits (B, classes), or (B, N, V) for the next tokens."""
+    """Text model: maps token ids (B, N), padded with 0 on the right, to logits.
+
+    Logits are (B, classes) for classification and (B, N, V) for next-token prediction.
+    """
 
     def __init__(self, embedding: Embedding, backbone: Backbone, head: Head) -> None:
         super().__init__()
@@ -63,32 +72,38 @@ class Transformer(nn.Module):
         self.head = head
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
-        """The embedding output x_0 (B, N, d), and the context of this forward pass."""
+        """Return the embedding output x_0 (B, N, d) and the context of this forward pass."""
         embedded: tuple[Tensor, Context] = self.embedding(inputs)
         return embedded
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs as the task has them, to logits."""
+        """Map model inputs (images in [0, 1] or token ids) to logits."""
         tokens, context = self.embed(inputs)
         logits: Tensor = self.head(self.backbone(tokens, context), context)
         return logits
 
 
 class PairClassifier(Transformer):
-    """Rows of two documents, (B, 2 length) ids, to logits. Every document is read alone; the head sees both."""
+    """Classifier of document pairs: maps token ids (B, 2 length) to logits (B, classes).
 
-    def __init__(self, embedding: Embedding, backbone: Backbone, head: Head, length: int) -> None:
+    The backbone encodes each document separately; the head compares the two.
+    """
+
+    def __init__(self, embedding: Embedding, backbone: Backbone, head: Head, *, length: int) -> None:
         super().__init__(embedding, backbone, head)
         self.length = length
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
-        """Token ids to tokens (2B, N, d), all first documents before all second ones, and their context."""
+        """Return tokens (2B, N, d), all first documents before all second documents, and their context."""
         rows = functional.pad(inputs, (0, 2 * self.length - inputs.shape[1]))  # the batch may have been trimmed
         return super().embed(trim(torch.cat(torch.split(rows, self.length, dim=1))))
 
 
 class ImageClassifier(Transformer):
-    """Images in [0, 1] to logits. Normalisation is inside, and in the state: it is part of the subject."""
+    """Image classifier: maps images in [0, 1] to logits.
+
+    The model normalises images itself; ``mean`` and ``std`` are buffers in its state, hence part of its identity.
+    """
 
     mean: Tensor
     std: Tensor
@@ -98,6 +113,7 @@ class ImageClassifier(Transformer):
         embedding: Embedding,
         backbone: Backbone,
         head: Head,
+        *,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
@@ -106,5 +122,5 @@ class ImageClassifier(Transformer):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
-        """Float images (B, C, H, W) in [0, 1] to tokens (B, N, d) and their context."""
+        """Return tokens (B, N, d) of float images (B, C, H, W) in [0, 1], and their context."""
         return super().embed((inputs - self.mean[:, None, None]) / self.std[:, None, None])

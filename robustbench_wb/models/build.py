@@ -1,10 +1,10 @@
-"""From a variant, a size and a shape to a model; and the identity of the code behind a variant."""
+"""Construction of models from variants, and the code digest of a variant."""
 
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,39 +19,56 @@ from robustbench_wb.source import PACKAGE_ROOT, code_digest
 from robustbench_wb.spec import digest
 
 
-def build(
-    variant: Variant, size: str, shape: Shape, mean: Sequence[float], std: Sequence[float], seed: int
-) -> Transformer:
-    """A model on the CPU in float32; the same arguments give the same weights, and no global generator moves.
+class _Choice(NamedTuple):
+    """Mechanism chosen for one socket: its registry, its name there, and its options."""
 
-    ``mean`` and ``std`` are per channel, of images in [0, 1]; for text both are empty.
+    registry: Registry[Any]
+    name: str
+    options: Options
+
+
+def build(
+    variant: Variant,
+    size: str,
+    shape: Shape,
+    *,
+    seed: int,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Transformer:
+    """Build an untrained model on the CPU in float32.
+
+    Equal arguments give equal weights. torch's global generators keep their state. ``mean`` and ``std`` hold one value
+    per channel, for images in [0, 1]; for text both are empty.
 
     Raises:
-        UnknownNameError: no such size or mechanism.
-        UsageError: the patch does not divide the image, or an option or the normalisation does not fit.
+        UnknownNameError: the variant has no such size, or the registry has no such mechanism.
+        UsageError: the patch size does not divide the image, or an option, ``mean`` or ``std`` does not fit.
     """
     channels = shape.channels if isinstance(shape, ImageShape) else 0
     if len(mean) != channels or len(std) != channels or min(std, default=1.0) <= 0:
         raise UsageError(f"mean and std need {channels} numbers each, std above zero; got {mean} and {std}")
-    return _make(variant, size, shape, (mean, std), seed, "cpu")
+    return _make(variant, size, shape, mean=mean, std=std, seed=seed, device="cpu")
 
 
 def skeleton(variant: Variant, size: str, shape: Shape) -> Transformer:
-    """The model on the meta device: shapes and names without memory, for counting parameters.
+    """Build a model on torch's meta device (shapes and names, no memory), to count its parameters.
 
     Raises:
-        UnknownNameError: no such size or mechanism.
-        UsageError: as for ``build``.
+        UnknownNameError: the variant has no such size, or the registry has no such mechanism.
+        UsageError: the patch size does not divide the image, or an option does not fit.
     """
     channels = shape.channels if isinstance(shape, ImageShape) else 0
-    return _make(variant, size, shape, ([0.0] * channels, [1.0] * channels), 0, "meta")
+    return _make(variant, size, shape, mean=[0.0] * channels, std=[1.0] * channels, seed=0, device="meta")
 
 
 def _make(
     variant: Variant,
     size: str,
     shape: Shape,
-    moments: tuple[Sequence[float], Sequence[float]],
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
     seed: int,
     device: str,
 ) -> Transformer:
@@ -62,38 +79,42 @@ def _make(
     with torch.random.fork_rng(devices=[]), torch.device(device):
         # torch.manual_seed would also reseed accelerators, which the fork does not cover.
         torch.default_generator.manual_seed(seed)
-        return assemble(parts, chosen, shape, moments)
+        return assemble(parts, chosen, shape, mean=mean, std=std)
 
 
-def _sockets(variant: Variant, shape: Shape) -> dict[str, tuple[Registry[Any], str, Options]]:
-    """What sits in each socket of a model for inputs and answers of this shape."""
-    image = isinstance(shape, ImageShape)
+def _sockets(variant: Variant, shape: Shape) -> dict[str, _Choice]:
+    """Return the mechanism in each socket of a model for inputs and outputs of ``shape``."""
+    embedding = _Choice(EMBEDDINGS, variant.embedding, variant.embedding_options)
+    if isinstance(shape, TextShape):
+        embedding = _Choice(EMBEDDINGS, variant.text_embedding, variant.text_embedding_options)
     return {
-        "attention": (ATTENTIONS, variant.attention, variant.attention_options),
-        "residual": (RESIDUALS, variant.residual, variant.residual_options),
-        "feedforward": (FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
-        "embedding": (EMBEDDINGS, variant.embedding, variant.embedding_options)
-        if image
-        else (EMBEDDINGS, variant.text_embedding, variant.text_embedding_options),
-        "head": (HEADS, *_head(variant, shape)),
+        "attention": _Choice(ATTENTIONS, variant.attention, variant.attention_options),
+        "residual": _Choice(RESIDUALS, variant.residual, variant.residual_options),
+        "feedforward": _Choice(FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
+        "embedding": embedding,
+        "head": _head(variant, shape),
     }
 
 
-def _head(variant: Variant, shape: Shape) -> tuple[str, Options]:
-    """The variant's own head, unless the task says what to look at."""
+def _head(variant: Variant, shape: Shape) -> _Choice:
+    """Return the variant's own head, unless the task prescribes the pooling."""
     if shape.causal:
-        return variant.language_head, variant.language_head_options
+        return _Choice(HEADS, variant.language_head, variant.language_head_options)
     if isinstance(shape, TextShape) and shape.documents == 2:
-        return "pair", {"pool": shape.pool or "cls"}
+        return _Choice(HEADS, "pair", {"pool": shape.pool or "cls"})
     if isinstance(shape, TextShape) and shape.pool == "mean":
-        return "mean", {}
-    return variant.head, variant.head_options
+        return _Choice(HEADS, "mean", {})
+    return _Choice(HEADS, variant.head, variant.head_options)
 
 
 def _parts(variant: Variant, shape: Shape) -> Parts:
-    makers = {socket: _maker(*chosen) for socket, chosen in _sockets(variant, shape).items()}
+    sockets = _sockets(variant, shape)
     return Parts(
-        **makers,
+        attention=_maker(sockets["attention"]),
+        residual=_maker(sockets["residual"]),
+        feedforward=_maker(sockets["feedforward"]),
+        embedding=_maker(sockets["embedding"]),
+        head=_maker(sockets["head"]),
         position=ATTENTIONS.get(variant.attention).position,
         post=variant.norm == "post",
         norm_eps=variant.norm_eps,
@@ -101,30 +122,31 @@ def _parts(variant: Variant, shape: Shape) -> Parts:
     )
 
 
-def _maker(registry: Registry[Any], name: str, options: Options) -> Callable[..., Any]:
-    """The named mechanism with its options bound.
+def _maker(choice: _Choice) -> Callable[..., Any]:
+    """Return the constructor of the chosen mechanism with its options bound.
 
     Raises:
-        UsageError: it has no such option.
+        UsageError: the mechanism has no such option.
     """
+    registry, name, options = choice
     mechanism = registry.get(name)
     known = [key for key, value in inspect.signature(mechanism).parameters.items() if value.default is not value.empty]
     for option in options:
         if option not in known:
-            tail = suggest(option, known) if known else "it has none"
+            tail = suggest(option, known) if known else "it has no options"
             raise UsageError(f"{registry.kind} {name!r} has no option {option!r}; {tail}")
     return partial(mechanism, **options)
 
 
 def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
-    """SHA-256 (hex) of what a variant of one size computes: its recipe, and the code of its sockets and the backbone.
+    """SHA-256 (hex) of everything that defines a variant's function: settings, mechanisms, and the code behind them.
 
-    Prose (summary, source, notes) does not count, nor do other sizes, nor mechanisms and options that a model of this
-    shape does not use.
+    Left out are texts (summary, source, notes), other sizes, and mechanisms and options that a model of this shape does
+    not use.
 
     Raises:
-        UnknownNameError: no such size or mechanism.
-        RegistryError: a plug-in's source cannot be found.
+        UnknownNameError: the variant has no such size, or the registry has no such mechanism.
+        RegistryError: the source of a plug-in cannot be found.
     """
     sockets = _sockets(variant, shape)
     modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"robustbench_wb.models.{m}" for m in ("assemble", "backbone")]}

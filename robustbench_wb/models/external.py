@@ -1,7 +1,7 @@
-"""Models from outside the zoo, by reference: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``, or a plug-in's name.
+"""External models by reference: ``path.py:factory``, ``timm:NAME``, ``hf:NAME``, or the name of a plug-in.
 
-A provider is a function ``provide(name, options, trained) -> Factory`` in a file of its own, and one line below;
-another package brings one through the entry-point group ``robustbench_wb.providers``. A package with one model needs
+A provider is a function ``provide(name, options, trained) -> Factory`` in its own file, with one line below. Another
+package adds a provider through the entry-point group ``robustbench_wb.providers``. A package with a single model needs
 no provider: the group ``robustbench_wb.subjects`` names a function from a shape to a model.
 """
 
@@ -17,26 +17,26 @@ Provider = Callable[[str, Mapping[str, str], bool], Factory]
 _HERE = "robustbench_wb.models.providers"
 
 PROVIDERS: Registry[Provider] = Registry("provider")
-PROVIDERS.add("timm", f"{_HERE}.timm:provide", "an image model of timm, by name or from a folder")
-PROVIDERS.add("hf", f"{_HERE}.hf:provide", "an image or text classifier of transformers, by name or from a folder")
+PROVIDERS.add("timm", f"{_HERE}.timm:provide", "an image model from timm, by name or from a folder")
+PROVIDERS.add("hf", f"{_HERE}.hf:provide", "an image or text classifier from transformers, by name or from a folder")
 
 SUBJECTS: Registry[Callable[..., object]] = Registry("subject")
-"""Brought by plug-ins only."""
+"""Models of other packages, which only plug-ins register."""
 
 
 def is_external(reference: str) -> bool:
-    """Whether a variant's name stands for a model from outside."""
+    """Whether ``reference`` names an external model rather than a variant."""
     prefix, found, _ = reference.partition(":")
     return ".py:" in reference or bool(found and prefix in PROVIDERS) or reference in SUBJECTS
 
 
 def load_factory(reference: str, trained: bool = True) -> Factory:
-    """What a reference stands for; nothing but its code and configuration has been loaded then.
+    """Return the factory of an external model; this loads its code and configuration, not its weights.
 
-    ``trained`` says whether a recipe will train the model: only then may it get a new head for the task's classes.
+    ``trained`` says whether a training recipe follows; only then may the model get a new head for the task's classes.
 
     Raises:
-        UsageError: there is no such file, function, library or model, or an option is wrong.
+        UsageError: the file, function, library or model does not exist, or an option is wrong.
     """
     prefix, found, rest = reference.partition(":")
     if found and prefix in PROVIDERS:

@@ -1,4 +1,4 @@
-"""The second half of a block, with its norm and its skip, if it has one."""
+"""Feed-forward halves of a block, each with its own norm and, where it has one, its skip connection."""
 
 import math
 
@@ -11,41 +11,41 @@ from robustbench_wb.models.sparse import SparseStep
 
 
 class Mlp(FeedForward):
-    """``x + W_2 gelu(W_1 LN(x))`` with ``ratio`` times d hidden units (Dosovitskiy et al. 2021, eq. 3).
+    """MLP ``x + W_2 gelu(W_1 LN(x))`` with ``ratio`` times d hidden units (Dosovitskiy et al. 2021, eq. 3).
 
     With ``post`` the norm comes last: ``LN(x + W_2 gelu(W_1 x))`` (Devlin et al. 2019, arXiv 1810.04805).
     """
 
-    def __init__(self, place: Place, ratio: int = 4, post: bool = False) -> None:
+    def __init__(self, config: Place, ratio: int = 4, post: bool = False) -> None:
         super().__init__()
         self.post = post
-        self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
-        self.hidden = nn.Linear(place.width, ratio * place.width)
-        self.out = nn.Linear(ratio * place.width, place.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.hidden = nn.Linear(config.width, ratio * config.width)
+        self.out = nn.Linear(ratio * config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
+        """Map the stream (B, N, d) to the next stream (B, N, d)."""
         update: Tensor = self.out(functional.gelu(self.hidden(x if self.post else self.norm(x))))
         joined: Tensor = self.norm(x + update) if self.post else x + update
         return joined
 
 
 class Ista(SparseStep):
-    """One proximal gradient step towards a non-negative sparse code of z = LN(x) in the dictionary D (d, d).
+    """ISTA step of CRATE: one proximal gradient step towards a non-negative sparse code of z = LN(x).
 
-    ``relu(z + eta D^T (z - D z) - eta lam)``, z a column (Yu et al. 2023, arXiv 2306.01129). There is no
-    skip: the z inside the step is the only path.
+    With the dictionary D (d, d) and z as a column it computes ``relu(z + eta D^T (z - D z) - eta lam)`` (Yu et al.
+    2023, arXiv 2306.01129). There is no skip connection; the z inside the step is the only path.
     """
 
-    def __init__(self, place: Place, eta: float = 0.1, lam: float = 0.1) -> None:
+    def __init__(self, config: Place, eta: float = 0.1, lam: float = 0.1) -> None:
         super().__init__(eta, lam)
-        self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         # Kaiming uniform with gain sqrt(2) (He et al. 2015): U(-sqrt(6/d), sqrt(6/d)).
-        bound = math.sqrt(6.0 / place.width)
-        self.dictionary = nn.Parameter(torch.empty(place.width, place.width).uniform_(-bound, bound))
+        bound = math.sqrt(6.0 / config.width)
+        self.dictionary = nn.Parameter(torch.empty(config.width, config.width).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, d) to (B, N, d); about half of the entries are exactly zero."""
+        """Map the stream (B, N, d) to a sparse code (B, N, d), about half of whose entries are exactly zero."""
         z = self.norm(x)
         error = z - functional.linear(z, self.dictionary)  # rows: z - z D^T
         return torch.relu(z + self.eta * (error @ self.dictionary) - self.eta * self.lam)

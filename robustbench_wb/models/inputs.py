@@ -1,4 +1,4 @@
-"""From the arrays of a task to what a model takes, and in which batches."""
+"""Conversion of task arrays to model inputs, and batching."""
 
 from collections.abc import Iterator
 
@@ -13,28 +13,28 @@ Rows = slice | Tensor
 
 
 def to_inputs(array: NDArray[np.generic], device: torch.device | str) -> Tensor:
-    """Images, uint8 0..255, to float32 in [0, 1]; token ids to int64. On the device."""
+    """Model inputs on ``device``: uint8 images (0 to 255) become float32 in [0, 1], token ids become int64."""
     whole = torch.tensor(array).to(device)  # a copy: the array may be mapped from a file
     return whole.float() / 255 if array.dtype == np.uint8 else whole.long()
 
 
 def lengths(tokens: Tensor) -> Tensor:
-    """How far the real tokens reach in each row of (N, L) ids, int64."""
+    """Return the length of each text without padding, int64 (N,), for token ids (N, L) padded on the right."""
     places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     return ((tokens != PAD) * places).amax(1) if tokens.numel() else tokens.new_zeros(len(tokens), dtype=torch.int64)
 
 
 def trim(tokens: Tensor) -> Tensor:
-    """The ids without columns that hold padding only; at least one column stays."""
+    """Token ids (N, L) without trailing columns that hold only padding; at least one column is kept."""
     longest = int(lengths(tokens).max()) if len(tokens) else 0
     return tokens[:, : max(longest, 1)]
 
 
 def batches(inputs: Tensor, size: int) -> Iterator[tuple[Rows, Tensor]]:
-    """Inputs in batches of at most ``size``, each with the rows it holds.
+    """Yield batches of at most ``size`` samples, each with the row indices of its samples in ``inputs``.
 
-    Images come in their order. Texts come longest first and are trimmed, so that a batch holds hardly any padding and
-    the largest one comes first.
+    Images keep their order. Texts are sorted by length, longest first, and trimmed: this keeps padding low and puts the
+    largest batch first.
     """
     if inputs.is_floating_point():
         for start in range(0, len(inputs), size):

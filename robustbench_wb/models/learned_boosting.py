@@ -1,4 +1,4 @@
-"""The boosting family with coefficients that are learned."""
+"""Boosting residual with learned coefficients."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,19 @@ from robustbench_wb.models.sockets import Place, Residual
 
 
 class LearnedBoostingResidual(Residual):
-    """``a x + b x0 + F(c x + d x0)`` with learned (a, b, c, d) per layer, from (1, 0, 1, 0): the standard residual.
+    """Residual ``a x + b x0 + F(c x + d x0)`` with (a, b, c, d) learned per layer.
 
-    The family of :class:`~robustbench_wb.models.residual.BoostingResidual`, whose t the output map of F stands for.
-    RECONSTRUCTED: a control of ours; arXiv 2506.10371 is not known to learn them.
+    Coefficients start from (1, 0, 1, 0), the standard residual. The family is that of
+    :class:`~robustbench_wb.models.residual.BoostingResidual`; its factor t is absorbed by the output map of F.
+    RECONSTRUCTED: this variant is a control of this project; arXiv 2506.10371 is not known to learn the coefficients.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, config: Place) -> None:
         super().__init__()
         self.coefficients = nn.Parameter(torch.tensor([1.0, 0.0, 1.0, 0.0]))
 
     def forward(self, x: Tensor, x0: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
+        """Return the next stream (B, N, d) from the stream ``x``, the embedding output ``x0`` and the sublayer F."""
         a, b, c, d = self.coefficients
         joined: Tensor = a * x + b * x0 + sublayer(c * x + d * x0)
         return joined

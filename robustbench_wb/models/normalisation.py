@@ -1,4 +1,4 @@
-"""An image model seen from behind its own normalisation: some protocols perturb there."""
+"""Image models as functions of normalised images, for protocols that perturb after normalisation."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,7 @@ from robustbench_wb.models.providers.pictures import Pictures
 
 @dataclass(frozen=True, eq=False)
 class Normalised:
-    """A model of normalised images ``(x - mean) / std``; ``mean`` and ``std`` are (C, 1, 1), of images in [0, 1]."""
+    """Model as a function of normalised images ``(x - mean) / std`` with x in [0, 1]; both moments are (C, 1, 1)."""
 
     model: nn.Module
     mean: Tensor
@@ -20,32 +20,33 @@ class Normalised:
 
     @classmethod
     def of(cls, model: nn.Module, images: Tensor) -> Self:
-        """The view of a model that takes ``images`` (N, C, H, W).
+        """Wrap a model that takes ``images`` (N, C, H, W).
 
         Raises:
-            MeasurementError: its normalisation is not known, or does something else than scale and shift each pixel.
+            MeasurementError: the model's normalisation is unknown, or does more than scale and shift each pixel.
         """
         if not isinstance(model, ImageClassifier | Pictures):
             raise MeasurementError(
-                f"the normalisation inside {type(model).__name__} is not known, so images cannot be perturbed behind "
-                "it; name a registered variant, or a model of timm: or hf:"
+                f"the normalisation inside {type(model).__name__} is unknown, so images cannot be perturbed after it; "
+                "use a registered variant, or a model from timm: or hf:"
             )
         if isinstance(model, Pictures) and images.shape[1:] != (model.channels, *model.size):
             own, given = (" x ".join(map(str, size)) for size in ((model.channels, *model.size), images.shape[1:]))
             raise MeasurementError(
-                f"the model resizes or colours images of {given} to {own}, so the normalised image has another shape"
+                f"the model resizes or expands images of {given} to {own}, so the normalised image has another shape; "
+                "use a model whose input has the size of the images"
             )
         return cls(model, model.mean[:, None, None], model.std[:, None, None])
 
     def enter(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] to normalised ones."""
+        """Normalise images (B, C, H, W) in [0, 1]."""
         return (images - self.mean) / self.std
 
     def leave(self, normalised: Tensor) -> Tensor:
-        """Normalised images to pixels, of any value: nothing is clamped."""
+        """Map normalised images back to pixels, without clamping them to [0, 1]."""
         return normalised * self.std + self.mean
 
     def logits(self, normalised: Tensor) -> Tensor:
-        """Logits (B, classes) of normalised images."""
+        """Return logits (B, classes) of normalised images (B, C, H, W)."""
         answer: Tensor = self.model(self.leave(normalised))
         return answer

@@ -1,4 +1,4 @@
-"""The overcomplete dictionary half of CRATE-alpha (Yang et al. 2024, arXiv 2405.20299, as implemented)."""
+"""Overcomplete dictionary (ODL), the feed-forward half of CRATE-alpha (Yang et al. 2024, arXiv 2405.20299)."""
 
 import math
 
@@ -11,22 +11,23 @@ from robustbench_wb.models.sparse import SparseStep
 
 
 class OvercompleteDictionary(SparseStep):
-    """``x + D_1 z``, z the non-negative code of y = LN(x) in D after two ISTA steps from zero; D, D_1 (d, ratio d).
+    """Overcomplete dictionary half ``x + D_1 z``, with z a non-negative sparse code of y = LN(x).
 
-    ``z_1 = relu(eta D^T y - eta lam)`` and ``z = relu(z_1 - eta D^T (D z_1 - y) - eta lam)``, y a column. The derived
-    step would decode with D itself and have no skip; the implementation, which this follows, has D_1 and a skip.
+    D and D_1 are (d, ratio d). z takes two ISTA steps from zero, with y as a column:
+    ``z_1 = relu(eta D^T y - eta lam)`` and ``z = relu(z_1 - eta D^T (D z_1 - y) - eta lam)``. The paper's derivation
+    decodes with D itself and has no skip; this class follows the implementation, which has D_1 and a skip.
     """
 
-    def __init__(self, place: Place, eta: float = 0.1, lam: float = 0.1, ratio: int = 4) -> None:
+    def __init__(self, config: Place, *, eta: float = 0.1, lam: float = 0.1, ratio: int = 4) -> None:
         super().__init__(eta, lam)
-        self.norm = nn.LayerNorm(place.width, eps=place.norm_eps)
-        # The start of the published training: kaiming uniform with fan-in d for both.
-        bound = math.sqrt(6.0 / place.width)
-        self.dictionary = nn.Parameter(torch.empty(place.width, ratio * place.width).uniform_(-bound, bound))
-        self.decoder = nn.Parameter(torch.empty(place.width, ratio * place.width).uniform_(-bound, bound))
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        # Initialisation of the published training: Kaiming uniform with fan-in d for both.
+        bound = math.sqrt(6.0 / config.width)
+        self.dictionary = nn.Parameter(torch.empty(config.width, ratio * config.width).uniform_(-bound, bound))
+        self.decoder = nn.Parameter(torch.empty(config.width, ratio * config.width).uniform_(-bound, bound))
 
     def code(self, x: Tensor) -> Tensor:
-        """The sparse code z, (B, N, ratio d), of a stream (B, N, d): what sparsity is measured on."""
+        """Return the sparse code z (B, N, ratio d) of a stream (B, N, d); sparsity is measured on it."""
         y = self.norm(x)
         threshold = self.eta * self.lam
         first = torch.relu(self.eta * (y @ self.dictionary) - threshold)
@@ -34,5 +35,5 @@ class OvercompleteDictionary(SparseStep):
         return torch.relu(first - self.eta * (error @ self.dictionary) - threshold)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, d) to (B, N, d); dense, unlike the code."""
+        """Map the stream (B, N, d) to the next stream (B, N, d), which is dense, unlike the code."""
         return x + functional.linear(self.code(x), self.decoder)

@@ -1,4 +1,4 @@
-"""Does a model behave like a classifier? Asked once, before hours are spent on it."""
+"""Check of a model's outputs before a long evaluation starts."""
 
 from collections.abc import Iterator
 
@@ -11,15 +11,15 @@ from robustbench_wb.models.shape import PAD, ImageShape, Shape
 
 
 def probe(model: nn.Module, shape: Shape, device: torch.device | str) -> None:
-    """Pass two black, two white and two grey images through the model, which must already be on ``device``.
+    """Check that a model, already on ``device``, returns finite logits of the right shape.
 
-    A text model gets two texts (or pairs of texts) of two tokens and two of full length, all of one word.
-
-    Every submodule's train or eval mode is put back afterwards.
+    The model receives two black, two white and two grey images. A text model receives two texts (or pairs of texts) of
+    two tokens and two of full length, which repeat one word. The train or eval mode of every submodule is restored.
 
     Raises:
-        SubjectError: it raised, or the logits are not a finite float tensor of shape (2, classes), or in language
-            modelling (2, tokens, vocabulary).
+        SubjectError: the model raised an error, or its logits are not a finite float tensor of shape (2, classes), or
+        for
+            language modelling (2, tokens, vocabulary).
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

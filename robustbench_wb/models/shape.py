@@ -1,4 +1,4 @@
-"""What a task asks of a model: the shape of its inputs and of its answers. Nothing here imports torch."""
+"""Shapes of model inputs and outputs, as the task defines them. This module does not import torch."""
 
 from typing import Literal
 
@@ -7,15 +7,18 @@ from pydantic import Field
 from robustbench_wb.spec import Spec
 
 PAD = 0
-"""Token id of padding, which stands on the right. No real token has it."""
+"""Token id of padding. Texts are padded on the right, and no real token has this id."""
 
 Position = Literal["added", "separate", "none"]
-"""Where an attention mechanism finds positions: ``added`` to the stream once, at the input; in a ``separate`` table,
-handed to every layer; ``none`` learned at all: it has only the coordinates of the tokens."""
+"""How an attention mechanism receives token positions.
+
+``added``: learned positions are added to the token stream once, at the input. ``separate``: a table of learned
+positions is passed to every layer. ``none``: there are no learned positions; the mechanism uses token coordinates only.
+"""
 
 
 class ImageShape(Spec):
-    """Images of ``channels`` x ``height`` x ``width`` pixels in squares of ``patch``; ``classes`` labels."""
+    """Image tasks: images of channels x height x width pixels, square patches of side ``patch``, ``classes`` labels."""
 
     channels: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -25,30 +28,30 @@ class ImageShape(Spec):
 
     @property
     def patches(self) -> int:
-        """How many whole patches fit into one image."""
+        """Number of whole patches in one image."""
         return (self.height // self.patch) * (self.width // self.patch)
 
     @property
     def patch_values(self) -> int:
-        """How many numbers one patch holds."""
+        """Number of values in one patch."""
         return self.channels * self.patch * self.patch
 
     @property
     def causal(self) -> bool:
-        """Whether a token may look only backwards: never in an image."""
+        """Whether attention is causal; always False for images."""
         return False
 
 
 Pool = Literal["cls", "mean"]
-"""What a classifier of sequences looks at: the class token alone, or the mean over all tokens but padding."""
+"""Pooling of a sequence classifier: the class token alone, or the mean over all tokens except padding."""
 
 
 class TextShape(Spec):
-    """Sequences of at most ``length`` token ids below ``vocabulary``; id 0 (:data:`PAD`) is padding.
+    """Text tasks: sequences of at most ``length`` token ids below ``vocabulary``; id 0 (:data:`PAD`) is padding.
 
-    With ``causal`` every token predicts the next one and the answers are ids: ``classes`` is the vocabulary. Otherwise
-    the first token of every sequence is the class token, and the answer is one of ``classes`` labels. With two
-    ``documents`` a row of ids holds both, padded to ``length`` each, and the answer is about the pair.
+    With ``causal`` (language modelling) every token predicts the next one, and ``classes`` is the vocabulary. Otherwise
+    the first token of every sequence is the class token, and the label is one of ``classes``. With ``documents=2`` a
+    row of ids holds two documents, each padded to ``length``, and the label belongs to the pair.
     """
 
     vocabulary: int = Field(gt=1)
@@ -56,12 +59,12 @@ class TextShape(Spec):
     classes: int = Field(gt=0)
     causal: bool = False
     pool: Pool | None = None
-    """What the task asks a classifier to look at; None: whatever the variant does."""
+    """Pooling that the task prescribes; None leaves the choice to the variant."""
     documents: Literal[1, 2] = 1
 
     @property
     def unplaced(self) -> int:
-        """How many leading tokens are no part of the text, and so have no place in it."""
+        """Number of leading tokens (the class token) that are not part of the text and have no position in it."""
         return 0 if self.causal else 1
 
 

@@ -1,4 +1,4 @@
-"""Patches with fixed sine and cosine positions, as masked autoencoders have them."""
+"""Patch embedding with fixed sine and cosine positions, as in masked autoencoders."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from robustbench_wb.models.sockets import Position
 
 
 def sincos(places: Tensor, width: int) -> Tensor:
-    """(N,) coordinates to (N, width): ``sin(x w_i)``, then ``cos(x w_i)``, w_i = 10000^(-2i / width).
+    """Encode coordinates (N,) as (N, width): ``sin(x w_i)``, then ``cos(x w_i)``, with w_i = 10000^(-2i / width).
 
-    Vaswani et al. 2017, section 3.5, all sines first. Computed in float64.
+    The formula is in Vaswani et al. 2017, section 3.5; here all sines come first. Computed in float64.
     """
     rates = 10000.0 ** -(torch.arange(width // 2, dtype=torch.float64, device=places.device) / (width / 2))
     angles = places.double()[:, None] * rates
@@ -21,7 +21,9 @@ def sincos(places: Tensor, width: int) -> Tensor:
 
 
 def sincos_grid(rows: int, columns: int, width: int) -> Tensor:
-    """(rows columns, width), float64, raster order: the column in the first half of the channels, the row in the other.
+    """Position table of a grid, float64 (rows columns, width), in raster order.
+
+    The first half of the channels encodes the column, the second half the row.
 
     Raises:
         UsageError: the width is not a multiple of 4.
@@ -33,13 +35,14 @@ def sincos_grid(rows: int, columns: int, width: int) -> Tensor:
 
 
 class SincosPatchEmbedding(PatchEmbedding):
-    """``[cls; patches W + b] + positions`` with fixed positions, the class token's a row of zeros (He et al. 2022).
+    """Patch embedding ``[cls; patches W + b] + positions`` with fixed positions (He et al. 2022).
 
-    The table is in the state, not among the parameters: checkpoints of others bring their own.
+    The class token's position is a row of zeros. The table is a buffer, not a parameter: imported checkpoints replace
+    it.
     """
 
-    def __init__(self, shape: ImageShape, width: int, norm_eps: float, position: Position) -> None:
-        super().__init__(shape, width, norm_eps, position)
+    def __init__(self, shape: ImageShape, *, width: int, norm_eps: float, position: Position) -> None:
+        super().__init__(shape, width=width, norm_eps=norm_eps, position=position)
         learned = self.positions.table
         if learned is not None:
             grid = sincos_grid(shape.height // shape.patch, shape.width // shape.patch, width).to(learned)

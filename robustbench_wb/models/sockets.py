@@ -1,24 +1,25 @@
-"""The sockets of the backbone: what a mechanism is given, and what it must return.
+"""Interfaces of the backbone (its "sockets"): attention, residual, feed-forward, embedding and head.
 
-A block is ``x = residual(x, x0, F)`` with ``F = attention(LN(.))``, then ``x = feedforward(x)``. It does not
-know which mechanisms it holds. B is the batch, N the tokens, d the width, H the heads and p the dimension of
-a head.
+A block computes ``x = residual(x, x0, F)`` with ``F = attention(LN(.))``, then ``x = feedforward(x)``, whatever
+mechanisms it holds. Shapes use B for the batch size, N for tokens, d for the width, H for heads and p for the head
+dimension.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_wb.models.shape import Position as Position
+from robustbench_wb.models.shape import Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a mechanism sits: layer ``layer`` (from 0) of ``depth``, and the sizes it must fit."""
+    """Configuration of one layer: its index ``layer`` (from 0) among ``depth`` layers, and the sizes of the model."""
 
     layer: int
     depth: int
@@ -28,24 +29,24 @@ class Place:
     norm_eps: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Context:
-    """What travels beside the token stream through the layers of one forward pass.
+    """Data that all layers of one forward pass share, beside the token stream.
 
     Attributes:
-        positions: (N, d), the position of each token, for mechanisms with ``position = "separate"``. A row of
-            zeros is a token without a place (CLS).
-        coordinates: (N, axes), where each token lies: its index in a text, row and column of its patch in an
-            image. Rows of tokens without a place are zeros and mean nothing.
-        unplaced: how many leading tokens (CLS) have no place.
-        keep: bool, (B, N), True for real tokens, False for padding; None when all are real. A result at a real
+        positions: learned positions (N, d), for mechanisms with ``position = "separate"``. Tokens without a position
+            (the class token) have a row of zeros.
+        coordinates: token coordinates (N, axes): the index in a text, or row and column of the patch in an image.
+            Rows of tokens without a position are zeros, to be ignored.
+        unplaced: number of leading tokens without a position (the class token).
+        keep: bool (B, N), True for real tokens, False for padding; None when all tokens are real. The output at a real
             token must not depend on padding.
-        causal: whether a token may look only at itself and at earlier ones.
-        words: (V, d), the word table of a text model: heads that predict words may be tied to it.
-        carry: tensors that one layer leaves for later layers (the first layer's values, say); empty at the
-            start of every forward pass.
-        watch: told the attention matrix (B, H, N, N) and the values (B, H, N, p) it mixes, of each layer in turn.
-            None except while the layers are being measured.
+        causal: whether a token attends only to itself and to earlier tokens.
+        words: word embedding matrix (V, d) of a text model; language-model heads may be tied to it.
+        carry: tensors that a layer stores for later layers, such as the first layer's values; empty at the start of
+            every forward pass.
+        watch: callback that receives each layer's attention matrix (B, H, N, N) and the values (B, H, N, p) that it
+            mixes. None except while layers are measured.
     """
 
     positions: Tensor | None = None
@@ -59,12 +60,13 @@ class Context:
     _mask: Tensor | None = field(default=None, init=False, repr=False)
 
     def mask(self, tokens: int, device: torch.device) -> Tensor | None:
-        """bool, broadcastable to (B, H, N, N), True where a query (row) may look at a key (column); None: everywhere.
+        """Attention mask: bool, broadcastable to (B, H, N, N), True where a query (row) may attend to a key (column).
 
-        Padding is kept out of sight of real tokens. What a padding token itself sees is of no consequence.
+        None means that every query attends to every key. Real tokens never attend to padding; rows of padding tokens
+        are arbitrary.
         """
         if self._mask is None:
-            if self.causal:  # padding stands on the right, where no real token looks
+            if self.causal:  # padding is on the right, where no real token attends
                 self._mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()[None, None]
             elif self.keep is not None:
                 self._mask = self.keep[:, None, None, :]
@@ -72,50 +74,51 @@ class Context:
 
 
 class Attention(nn.Module, ABC):
-    """Mixes tokens. Built as ``cls(place, **attention_options)``; the block normalises its input."""
+    """Attention mechanism: mixes tokens, which the block normalises. Built as ``cls(config, **attention_options)``."""
 
     position: ClassVar[Position] = "added"
-    """Where the mechanism finds the positions of tokens."""
+    """How the mechanism receives token positions."""
 
     @abstractmethod
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d), without a skip."""
+        """Mix the normalised stream (B, N, d) into an update (B, N, d), without a skip connection."""
 
 
 class Residual(nn.Module, ABC):
-    """Joins the attention half to the stream. Built as ``cls(place, **residual_options)``."""
+    """Residual rule: joins the attention sublayer to the stream. Built as ``cls(config, **residual_options)``."""
 
     @abstractmethod
     def forward(self, x: Tensor, x0: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """The next stream (B, N, d), from the stream ``x``, the embedding output ``x0`` and F_l."""
+        """Return the next stream (B, N, d) from the stream ``x``, the embedding output ``x0`` and the sublayer F."""
 
 
 class FeedForward(nn.Module, ABC):
-    """The second half of a block, norm and skip included. Built as ``cls(place, **options)``."""
+    """Feed-forward half of a block, including its norm and skip. Built as ``cls(config, **options)``."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, d) to (B, N, d), token by token."""
+        """Map the stream (B, N, d) to the next stream (B, N, d), each token on its own."""
 
 
 class Embedding(nn.Module, ABC):
-    """Turns inputs into tokens. Built as ``cls(shape, width, norm_eps, position, **embedding_options)``.
+    """Embedding: turns inputs into tokens.
 
-    ``position`` is what the attention mechanism asks for: a table added to the stream, a table in the context, or
-    coordinates alone (which the context holds in any case).
+    Built as ``cls(shape, width=..., norm_eps=..., position=..., **embedding_options)``. ``position`` is the attention
+    mechanism's requirement: positions added to the stream, a table in the context, or coordinates only. The context
+    always holds coordinates.
     """
 
     @abstractmethod
-    def __init__(self, shape: Any, width: int, norm_eps: float, position: Position) -> None:
+    def __init__(self, shape: Shape, *, width: int, norm_eps: float, position: Position) -> None:
         super().__init__()
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> tuple[Tensor, Context]:
-        """The token stream x_0 (B, N, d), and a fresh context for this forward pass."""
+        """Return the token stream x_0 (B, N, d) and a new context for this forward pass."""
 
 
 class Head(nn.Module, ABC):
-    """Reads the answer off the last stream. Built as ``cls(width, classes, norm_eps, **head_options)``."""
+    """Head: maps the last stream to logits. Built as ``cls(width, classes, norm_eps, **head_options)``."""
 
     @abstractmethod
     def __init__(self, width: int, classes: int, norm_eps: float) -> None:
@@ -123,4 +126,4 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to logits: (B, classes), or (B, N, classes) where every token answers."""
+        """Map the last stream (B, N, d) to logits: (B, classes), or (B, N, classes) for next-token prediction."""

@@ -1,4 +1,4 @@
-"""How texts become the token ids that a subject takes: a task's tokenizer, or the one that a model brings."""
+"""Interface of tokenizers, which belong either to a task or to a model."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,36 +7,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 Span = tuple[int, int]
-"""First character and the one after the last, in a text; (0, 0) for a token that stands for no part of it."""
+"""Start and end (exclusive) of a token in its text, in characters; (0, 0) for special tokens."""
 
 
 class Tokenizer(Protocol):
-    """From texts to ids, and from ids to where they stand in the text."""
+    """Maps texts to token ids, and tokens to their position in the text."""
 
     @property
     def special(self) -> frozenset[int]:
-        """Ids that are no part of a text: padding, class token, end, mask, unknown."""
+        """Ids of special tokens: padding, class token, end of text, mask and unknown."""
         ...
 
     @property
     def vocabulary(self) -> int:
-        """All ids are below it."""
+        """Vocabulary size; every id is below it."""
         ...
 
     @property
     def mask(self) -> int | None:
-        """The id that hides a token; None if there is none."""
+        """Id of the mask token; None if there is none."""
         ...
 
     @property
     def unknown(self) -> int | None:
-        """The id for what the vocabulary lacks; None if there is none."""
+        """Id of the unknown token; None if there is none."""
         ...
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
-        """Texts to ids, int32 (N, length), special tokens included, cut at the end, padded with 0 on the right."""
+        """Encode texts as ids, int32 (N, length), with special tokens, truncated or padded with 0 on the right."""
         ...
 
     def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
-        """For each text where its tokens stand, in the order of :meth:`encode`; spaces at the ends may be included."""
+        """Return the spans of each text's tokens, in the order of :meth:`encode`; spans may include outer spaces."""
         ...

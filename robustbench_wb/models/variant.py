@@ -1,4 +1,4 @@
-"""What a variant is: a choice of sockets and sizes, as data. Nothing here imports torch."""
+"""Variants: architecture recipes as data. This module does not import torch."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ Options = dict[str, Option]
 
 
 class Size(Spec):
-    """How large a backbone is; ``dim_head`` is ``width / heads`` unless given."""
+    """Size of a backbone: width d, number of layers, heads, and head dimension (default ``width / heads``)."""
 
     width: int = Field(gt=0)
     depth: int = Field(gt=0)
@@ -23,7 +23,7 @@ class Size(Spec):
     @model_validator(mode="before")
     @classmethod
     def _derive(cls, given: object) -> object:
-        # Derived before freezing, so that a size written with or without dim_head is the same size.
+        # Derived before freezing, so that a size with and without an explicit dim_head compare as equal.
         if not isinstance(given, dict) or given.get("dim_head") or not given.get("width") or not given.get("heads"):
             return given
         width, heads = int(given["width"]), int(given["heads"])
@@ -33,12 +33,12 @@ class Size(Spec):
 
 
 class Variant(Spec):
-    """An architecture recipe: which mechanism sits in each socket, with its options, at named sizes.
+    """Architecture recipe: the mechanism in each socket of the backbone, its options, and named sizes.
 
-    It serves every modality: ``embedding`` reads images, ``text_embedding`` token ids; ``head`` answers with a class,
-    ``language_head`` with the next token. ``norm`` says whether the halves of a block normalise what they take
-    (``"pre"``) or what they leave (``"post"``). ``status`` says whether the formulas were read in the source named
-    (``"confirmed"``) or derived because the source could not be had.
+    One variant serves all modalities: ``embedding`` reads images and ``text_embedding`` token ids; ``head`` predicts
+    classes and ``language_head`` next tokens. ``norm`` places layer norms before (``"pre"``) or after (``"post"``) each
+    half of a block. ``status`` is ``"confirmed"`` if the formulas were read in ``source``, and ``"reconstruction"`` if
+    the source was not available and they were derived.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Variant(Spec):
     notes: str = ""
 
     def size(self, name: str) -> Size:
-        """The size of that name.
+        """Return the size called ``name``.
 
         Raises:
-            UnknownNameError: the variant has no such size; the message suggests near ones.
+            UnknownNameError: the variant has no such size; the message suggests similar names.
         """
         if name not in self.sizes:
             tail = suggest(name, list(self.sizes))

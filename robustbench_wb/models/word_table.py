@@ -1,11 +1,10 @@
-"""A text model run from word vectors of one's own, in place of those that it looks up for its token ids.
+"""Access to the word embeddings of a text model: run it on given word vectors, and take gradients in them.
 
-The output of the table of word vectors is exchanged; all else that a model does with its ids stays as it is: finding
-padding, positions, the token that answers.
+Only the output of the word embedding layer is replaced. The model still uses the token ids for padding, positions and
+pooling.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +16,31 @@ from robustbench_wb.models.providers.texts import Texts
 
 
 class WordTable:
-    """The table of a model: ``TokenEmbedding.words``, or what ``get_input_embeddings()`` (as in transformers) names.
+    """Word embedding layer of a text model: ``TokenEmbedding.words``, or the result of ``get_input_embeddings()``.
 
     Raises:
-        SubjectError: the model has no such table.
+        SubjectError: the model has no such layer.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.module = model, _find(model)
 
     def vectors(self, tokens: Tensor) -> Tensor:
-        """The word vectors (..., d) that the model looks up for token ids (...)."""
+        """Return the word vectors (..., d) that the model looks up for token ids of shape (...)."""
         rows = self.model.encoder.swap(tokens) if isinstance(self.model, Texts) else tokens
         with torch.no_grad():
             found: Tensor = self.module(rows)
         return found
 
     def logits(self, tokens: Tensor, vectors: Tensor) -> Tensor:
-        """Logits (B, classes) for token ids (B, L), with ``vectors`` (B, L, d) for those of the table.
+        """Return logits (B, classes) for token ids (B, L), with ``vectors`` (B, L, d) as their word vectors.
 
         Raises:
-            SubjectError: the model does not look up all of its words at once.
+            SubjectError: the model does not look up all words of the batch in one call.
         """
         looked_up: list[tuple[int, ...]] = []
 
-        def exchange(module: nn.Module, given: Any, found: Tensor) -> Tensor:
+        def exchange(module: nn.Module, given: object, found: Tensor) -> Tensor:
             looked_up.append(tuple(found.shape))
             return vectors
 
@@ -51,14 +50,16 @@ class WordTable:
         finally:
             hook.remove()
         if looked_up != [tuple(vectors.shape)]:
-            raise SubjectError(f"the model looks up {looked_up} word vectors, not {tuple(vectors.shape)} at once")
+            raise SubjectError(
+                f"the model looks up word vectors of shapes {looked_up}, not {tuple(vectors.shape)} in one call"
+            )
         return logits
 
     def gradient(self, tokens: Tensor, vectors: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (B, classes), and the gradient of each sample's own loss in its word vectors (B, L, d).
+        """Return logits (B, classes) and the gradient (B, L, d) of each sample's loss with respect to its word vectors.
 
-        ``loss`` takes float32 logits to (B,). Losses are summed, never averaged: a sample's gradient does not depend on
-        who shares its batch. A model that is constant in its word vectors has gradient zero.
+        ``loss`` maps float32 logits to losses (B,). Losses are summed, not averaged, so that a sample's gradient does
+        not depend on the rest of the batch. A model that does not depend on its word vectors has gradient zero.
         """
         with torch.enable_grad():
             moving = vectors.detach().requires_grad_(True)
@@ -77,7 +78,7 @@ def _find(model: nn.Module) -> nn.Module:
     table = ask() if callable(ask) else None
     if not isinstance(table, nn.Module):
         raise SubjectError(
-            f"{type(model).__name__} names no table of word vectors (get_input_embeddings), so there is nothing to "
-            "take a gradient in; attacks that only ask for answers need none"
+            f"{type(model).__name__} has no word embedding layer (get_input_embeddings), so gradients with respect to "
+            "word vectors do not exist; use attacks that need only logits"
         )
     return table

@@ -1,1 +1,1 @@
-"""Training as a cached stage: recipe, loop, checkpoint."""
+"""Training of models: recipes, the training loop, and cached checkpoints."""

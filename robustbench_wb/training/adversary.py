@@ -1,8 +1,8 @@
 """Adversarial training: the inner maximisation over images, and the loss of the outer minimisation over weights.
 
-The inner loop sees the model in eval mode: dropout is off and batch norms use their running statistics, which it does
-not touch, so that an image's adversary does not depend on who shares its batch. The outer loss sees the mode of
-training again. Only input gradients are computed in the inner loop.
+The inner loop runs the model in eval mode: dropout is off, and batch norms use their running statistics without
+updating them, so that an adversarial example does not depend on the rest of its batch. The outer loss runs in training
+mode. The inner loop computes input gradients only.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from robustbench_wb.training.forward import forward
 from robustbench_wb.training.recipe import Adversary, Recipe
 
 START = 0.001
-"""Deviation of the Gaussian start of TRADES: the divergence has no gradient at the image itself."""
+"""Standard deviation of the Gaussian start of TRADES, needed because the divergence has no gradient at the image."""
 
 _NORMS: dict[str, Norm] = {"linf": LINF, "l2": L2_NORM}
 
@@ -27,6 +27,7 @@ def adversarial_loss(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    *,
     ids: Tensor,
     recipe: Recipe,
     adversary: Adversary,
@@ -34,13 +35,13 @@ def adversarial_loss(
     epoch: int,
     progress: float,
 ) -> Tensor:
-    """Mean loss (nats) over a batch that is attacked first; ``progress`` is the share of the training that is over.
+    """Return the mean adversarial training loss (nats) of a batch; ``progress`` is the finished share of the training.
 
-    PGD-AT: CE(f(x'), y) at the x' of largest cross-entropy (Madry et al. 2018, eq. 2.1). TRADES: CE(f(x), y) +
-    beta KL(p(x) || p(x')) at the x' of largest divergence (Zhang et al. 2019, eq. 5); both terms train the weights.
+    PGD-AT: CE(f(x'), y) at the x' with the largest cross-entropy (Madry et al. 2018, eq. 2.1). TRADES: CE(f(x), y) +
+    beta KL(p(x) || p(x')) at the x' with the largest divergence (Zhang et al. 2019, eq. 5); both terms have gradients.
     """
     radius = float(adversary.eps) * (min(1.0, progress / adversary.warmup) if adversary.warmup else 1.0)
-    worst = worst_images(model, images, labels, ids, adversary, radius, seed, epoch)
+    worst = worst_images(model, images, labels, ids=ids, adversary=adversary, radius=radius, seed=seed, epoch=epoch)
     if adversary.beta is None:
         return F.cross_entropy(forward(model, worst), labels, label_smoothing=recipe.label_smoothing)
     clean = forward(model, images)
@@ -49,7 +50,10 @@ def adversarial_loss(
 
 
 def divergence(clean: Tensor, other: Tensor) -> Tensor:
-    """KL(softmax(clean) || softmax(other)) per sample (nats), (B,); gradients flow into both (B, classes) logits."""
+    """Return KL(softmax(clean) || softmax(other)) per sample in nats, (B,), for logits (B, classes).
+
+    Gradients flow into both arguments.
+    """
     return F.kl_div(F.log_softmax(other, 1), F.log_softmax(clean, 1), reduction="none", log_target=True).sum(1)
 
 
@@ -57,15 +61,17 @@ def worst_images(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    *,
     ids: Tensor,
     adversary: Adversary,
     radius: float,
     seed: int,
     epoch: int,
 ) -> Tensor:
-    """The last iterates (B, C, H, W) of the ascent from ``images``, inside their balls of ``radius`` and [0, 1].
+    """Return adversarial examples (B, C, H, W): the last iterates of the ascent inside balls of ``radius`` and [0, 1].
 
-    The start is a function of (seed, sample id, epoch): uniform in the ball for PGD, Gaussian for TRADES.
+    The start is a function of (seed, sample id, epoch): uniform in the ball for PGD, Gaussian around the image for
+    TRADES.
     """
     norm = _NORMS[adversary.norm]
     radii = torch.full((len(images), 1, 1, 1), radius, device=images.device)
@@ -75,12 +81,12 @@ def worst_images(
 
     shape = tuple(images.shape[1:])
     if adversary.method == "pgd":
-        start = radius * norm.inside(ids, shape, seed, "train-adversary", epoch)
+        start = radius * norm.inside(ids, shape, seed=seed, label="train-adversary", step=epoch)
     else:
-        start = START * rng.normal(ids, shape, seed, "train-adversary", epoch)
+        start = START * rng.normal(ids, shape, seed=seed, label="train-adversary", step=epoch)
     current = project(images + start)
     with evaluating(model):
-        loss = _inner_loss(model, images, labels, adversary)
+        loss = _inner_loss(model, images=images, labels=labels, adversary=adversary)
         for _ in range(adversary.steps):
             current.requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss(current), current, allow_unused=True, materialize_grads=True)
@@ -88,8 +94,10 @@ def worst_images(
     return current
 
 
-def _inner_loss(model: nn.Module, images: Tensor, labels: Tensor, adversary: Adversary) -> Callable[[Tensor], Tensor]:
-    """What the adversary raises, summed over the batch, so that a sample's gradient is its own."""
+def _inner_loss(
+    model: nn.Module, *, images: Tensor, labels: Tensor, adversary: Adversary
+) -> Callable[[Tensor], Tensor]:
+    """Loss that the adversary maximises, summed over the batch, so that samples have independent gradients."""
     if adversary.method == "pgd":
         return lambda current: F.cross_entropy(forward(model, current), labels, reduction="sum")
     with torch.no_grad():
@@ -99,7 +107,7 @@ def _inner_loss(model: nn.Module, images: Tensor, labels: Tensor, adversary: Adv
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; every module then gets back the mode that it had, frozen ones too."""
+    """Put the model into eval mode; on exit every submodule gets its previous mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,9 +1,8 @@
-"""Checkpoints: safetensors beside a JSON card, whole or absent, verified by digest. Pickles are refused unread."""
+"""Checkpoints: a safetensors file and a JSON card, written atomically and verified by digest. Pickles are rejected."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -18,24 +17,24 @@ from robustbench_wb.spec import Spec
 
 
 class Card(Spec):
-    """What is known of a checkpoint beside its tensors."""
+    """Metadata of a checkpoint."""
 
     weights: str
-    """Digest of the tensors; checked at every load."""
+    """Digest of the tensors; verified at every load."""
     seconds: float
-    """Wall time of the training."""
+    """Wall time of the training, in seconds."""
     steps: int
     final_loss: float
     """Mean training loss of the last epoch, nats."""
-    identity: dict[str, Any]
-    """What the checkpoint was made from; its digest is the file's name."""
+    identity: dict[str, object]
+    """Inputs of the training (a ``TrainingIdentity``); their digest is the name of the file."""
 
 
 def save_checkpoint(path: Path, model: nn.Module, card: Card) -> None:
-    """Write ``path`` (safetensors), then the card beside it; the card's presence is what makes it complete.
+    """Write ``path`` (safetensors), then the card beside it; a checkpoint without a card counts as incomplete.
 
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: a file cannot be written.
     """
     tensors = separate(model.state_dict())
     text = card.model_dump_json(indent=1)
@@ -47,17 +46,17 @@ def save_checkpoint(path: Path, model: nn.Module, card: Card) -> None:
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU, each with storage of its own: safetensors refuses tied weights, which models may have."""
+    """Return CPU copies of tensors with separate storage, because safetensors rejects tied weights."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
-    """The tensors and card of a complete checkpoint; None when there is none.
+    """Return the tensors and the card of a complete checkpoint; None if there is none.
 
     Raises:
-        CheckpointError: it is damaged: the bytes are not what the card says.
+        CheckpointError: the checkpoint is damaged: its bytes do not match the card.
     """
     card_path = path.with_suffix(".json")
     if not (path.is_file() and card_path.is_file()):
@@ -75,17 +74,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU.
+    """Read the tensors of a safetensors file, on the CPU.
 
     Raises:
-        CheckpointError: the file is missing, a pickle, or not safetensors.
+        CheckpointError: the file is missing, a pickle, or not a safetensors file.
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        # Only now: the header length that begins a sound safetensors file may look like the start of a pickle.
+        # Only after a failure: the header length of a valid safetensors file can look like the start of a pickle.
         if looks_pickled(path):
             raise CheckpointError(
                 f"{path} is a pickle, which can run code when loaded; convert it to safetensors first"
@@ -94,7 +93,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def looks_pickled(path: Path) -> bool:
-    """Whether a file begins like a pickle or like torch's zip of one; a sound safetensors file may, too."""
+    """Whether a file begins like a pickle or a torch zip file; a valid safetensors file can do so, too."""
     try:
         with path.open("rb") as file:
             return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
@@ -103,10 +102,10 @@ def looks_pickled(path: Path) -> bool:
 
 
 def put_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load tensors into ``model``, strictly.
+    """Load ``tensors``, read from ``path``, into ``model``; names and shapes must match exactly.
 
     Raises:
-        CheckpointError: a name is missing or extra, or a shape differs; the message names the first.
+        CheckpointError: a name is missing or unknown, or a shape differs; the message names the first one.
     """
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())

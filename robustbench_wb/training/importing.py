@@ -1,11 +1,10 @@
-"""From a checkpoint of another implementation to one of ours, ready for ``run --checkpoint``."""
+"""Conversion of checkpoints of other implementations to files for ``run --checkpoint``."""
 
 import argparse
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,17 +25,17 @@ from robustbench_wb.training.checkpoint import load_tensors, looks_pickled, sepa
 Numbers = tuple[float, ...]
 
 IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation with which the references normalise images."""
+"""Mean and standard deviation per channel with which the reference implementations normalise images."""
 
 _WORDS = {"eta": "eta", "lam": "lambda"}
 
 _SEED = 0
-"""For the weights that a checkpoint may lack."""
+"""Seed of the weights that a checkpoint may lack."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a user adds to a checkpoint, because it is not in it. None: the default, or read off the tensors."""
+    """User-supplied properties of a checkpoint; None selects the default or infers the value from the tensors."""
 
     eta: float | None = None
     lam: float | None = None
@@ -47,9 +46,9 @@ class Given:
     """Height and width in pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What was written, and what was assumed."""
+    """Result of an import: the written model and the assumptions made."""
 
     variant: str
     size: str
@@ -57,39 +56,39 @@ class Imported:
     shape: Shape
     parameters: int
     constants: dict[str, float]
-    """eta and lambda as used (empty for variants without): they are in the written file, not in the one read."""
+    """eta and lambda as used (empty for variants without them); the written file stores them, the source does not."""
     mean: Numbers
     std: Numbers
     unused: tuple[str, ...]
-    """Names in the file that mean nothing here."""
+    """Names in the source file that have no counterpart here."""
     fresh: tuple[str, ...]
-    """Weights that the file lacks, drawn at random: train them before you believe a number."""
+    """Weights that the source file lacks, initialised at random; train them before any evaluation."""
     note: str
     weights: str
-    """Digest of the weights."""
+    """Digest of the written weights."""
 
 
-def import_checkpoint(source: Path, output: Path, variant: str, size: str, given: Given) -> Imported:
-    """Read ``source``, a checkpoint of the implementation that ``variant`` follows, and write ``output``.
+def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, given: Given) -> Imported:
+    """Convert ``source``, a checkpoint of the implementation that ``variant`` follows, and write it to ``output``.
 
-    ``source`` is a safetensors file or a torch file of tensors; ``output`` a safetensors file with the weights under
-    our names, with mean, std, eta and lambda.
+    ``source`` is a safetensors file or a torch file of tensors. ``output`` is a safetensors file with the weights under
+    our names, and with mean, std, eta and lambda.
 
     Raises:
-        UsageError: something must be said that is not, or does not apply.
-        CheckpointError: the file cannot be read or is refused, a weight is missing, unknown or of another shape, or
+        UsageError: a value in ``given`` is missing, wrong, or does not apply to the variant.
+        CheckpointError: the file cannot be read or is rejected, a weight is missing, unknown or has another shape, or
             ``output`` cannot be written.
     """
     recipe = VARIANTS.get(variant)
     if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the file that is read; write to another")
-    recipe.size(size)  # raises for an unknown size, before a large file is read
+        raise UsageError(f"{output} is also the source file; choose another output")
+    recipe.size(size)  # rejects an unknown size before a large file is read
     state = read_state(source)
     family = find_family(variant, state)
     recipe, constants = _with_constants(recipe, family, given)
-    shape = infer_shape(family, state, given.classes, given.image)
+    shape = infer_shape(family, state, classes=given.classes, image=given.image)
     mean, std = _moments(shape, given)
-    model = build(recipe, size, shape, mean, std, _SEED)
+    model = build(recipe, size, shape, mean=mean, std=std, seed=_SEED)
     loaded = load_reference(model, variant, state)
     tensors = separate(model.state_dict())
     try:
@@ -112,11 +111,11 @@ def import_checkpoint(source: Path, output: Path, variant: str, size: str, given
     )
 
 
-def read_state(path: Path) -> Mapping[str, Any]:
-    """What a checkpoint file holds: tensors by name, perhaps nested. No code of the file is run.
+def read_state(path: Path) -> Mapping[str, object]:
+    """Read the content of a checkpoint file: tensors by name, possibly nested. Code in the file is never run.
 
     Raises:
-        CheckpointError: the file is missing, of neither format, or holds more than tensors and plain values.
+        CheckpointError: the file is missing, has neither format, or holds more than tensors and plain values.
     """
     try:
         return load_tensors(path)
@@ -124,23 +123,23 @@ def read_state(path: Path) -> Mapping[str, Any]:
         if not looks_pickled(path):
             raise
     try:
-        # Training scripts save their parsed options beside the weights; such an object is a bag of values.
+        # Training scripts store their parsed options beside the weights; a Namespace only holds values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} is refused: it holds more than tensors and plain values, and loading it could run code; "
+            f"{path} is rejected: it holds more than tensors and plain values, and loading it could run code; "
             "save its state_dict alone, or convert it to safetensors"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a readable torch file: {error}") from error
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not weights by name")
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a mapping from names to weights")
     return state
 
 
 def _with_constants(recipe: Variant, family: Family, given: Given) -> tuple[Variant, dict[str, float]]:
-    """The variant with the constants of this checkpoint, and those constants."""
+    """Variant with the constants of this checkpoint, and these constants by name."""
     named = recipe.feedforward_options
     own: dict[str, float] = {name: float(named[name]) for name in _WORDS if name in named}
     said = {name: value for name, value in (("eta", given.eta), ("lam", given.lam)) if value is not None}
@@ -152,8 +151,8 @@ def _with_constants(recipe: Variant, family: Family, given: Given) -> tuple[Vari
     for name in family.asked:
         if name not in said:
             raise UsageError(
-                f"no {recipe.name} checkpoint carries its {_WORDS[name]}, and published ones differ in it; "
-                f"give --{_WORDS[name]} (their file names tell, like lmd0.5 or lmd5.0)"
+                f"checkpoints of {recipe.name} do not store {_WORDS[name]}, and published ones differ in it; "
+                f"give --{_WORDS[name]} (see the file name: lmd0.5 or lmd5.0)"
             )
     constants = {**own, **said}
     used = {_WORDS[name]: value for name, value in constants.items()}
@@ -163,12 +162,14 @@ def _with_constants(recipe: Variant, family: Family, given: Given) -> tuple[Vari
 def _moments(shape: Shape, given: Given) -> tuple[Numbers, Numbers]:
     if not isinstance(shape, ImageShape):
         if given.mean is not None or given.std is not None:
-            raise UsageError("mean and std are for images; this is a text model")
+            raise UsageError("mean and std apply to images, but this is a text model")
         return (), ()
     if (given.mean is None) != (given.std is None):
-        raise UsageError("mean and std belong together; give both or neither")
+        raise UsageError("give both mean and std, or neither")
     if given.mean is not None and given.std is not None:
         return given.mean, given.std
     if shape.channels != len(IMAGENET[0]):
-        raise UsageError(f"images of {shape.channels} channels are not normalised as ImageNet's; give mean and std")
+        raise UsageError(
+            f"ImageNet's mean and std do not apply to images of {shape.channels} channels; give mean and std"
+        )
     return IMAGENET

@@ -1,4 +1,7 @@
-"""The training loop. Data order and augmentation are counted, not drawn, so a resumed run equals an unbroken one."""
+"""Training loop.
+
+Data order and augmentation are functions of seed, sample and epoch, so that a resumed run equals an uninterrupted one.
+"""
 
 import math
 import time
@@ -21,41 +24,41 @@ from robustbench_wb.training.losses import next_token_losses
 from robustbench_wb.training.recipe import Recipe
 
 SNAPSHOT_SECONDS = 20.0
-"""A snapshot is taken at most this often."""
+"""Minimum time between two snapshots, in seconds."""
 
 POOL = 32
-"""How many batches of texts are sorted by length together."""
+"""Number of text batches that are sorted by length together."""
 
 CHECK_STEPS = 50
-"""The losses of this many steps are looked at together."""
+"""Number of steps between two checks of the loss for divergence."""
 
 
 @dataclass
 class Position:
-    """Where a training run stands."""
+    """State of a training run: how far it is."""
 
     step: int
-    """Optimiser steps taken."""
+    """Number of finished optimiser steps."""
     seconds: float
-    """Wall time spent on them, over all sessions."""
+    """Wall time of the finished steps in seconds, over all sessions."""
     losses: tuple[float, ...] = ()
-    """Loss of each step of the unfinished epoch, as of the last snapshot."""
+    """Losses of the steps of the unfinished epoch, as of the last snapshot."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training split on its device."""
+    """Training split on the device of the model."""
 
     inputs: Tensor
     """Images, uint8 (N, C, H, W), or token ids, int32 (N, L)."""
     labels: Tensor
-    """int64, (N,)."""
+    """Class labels, int64 (N,)."""
 
     def select(self, recipe: Recipe, seed: int) -> "TrainingData":
-        """The recipe's share of the samples: the first of a fixed random order."""
+        """Return the recipe's share of the samples: the first ``train_samples`` of a fixed random order."""
         if recipe.train_samples is None or recipe.train_samples >= len(self.labels):
             return self
-        chosen = rng.permutation(len(self.labels), seed, "train-share")[: recipe.train_samples]
+        chosen = rng.permutation(len(self.labels), seed=seed, label="train-share")[: recipe.train_samples]
         chosen = chosen.sort().values.to(self.labels.device)
         return TrainingData(self.inputs[chosen], self.labels[chosen])
 
@@ -65,29 +68,30 @@ class TrainingData:
         return self.inputs.ndim == 2
 
     def order(self, recipe: Recipe, seed: int, epoch: int) -> Tensor:
-        """The samples of an epoch, in a random order of their own.
+        """Return the sample indices of an epoch in random order, a function of ``seed`` and ``epoch``.
 
-        Texts of like length stand together, for padding is lost time: the random order is cut into pools of
-        :data:`POOL` batches, each pool is sorted by length and its batches are shuffled. A short last batch stays last.
+        Texts of similar length are batched together to avoid padding: the random order is split into pools of
+        :data:`POOL` batches, each pool is sorted by length, and the batches are shuffled. An incomplete last batch
+        stays last.
         """
-        order = rng.permutation(len(self.labels), seed, "train-order", epoch).to(self.labels.device)
+        order = rng.permutation(len(self.labels), seed=seed, label="train-order", step=epoch).to(self.labels.device)
         if not self.texts:
             return order
         size = lengths(self.inputs)
         pools = [pool[torch.argsort(size[pool], stable=True)] for pool in torch.split(order, POOL * recipe.batch)]
         batches = torch.split(torch.cat(pools), recipe.batch)
         whole = len(order) // recipe.batch
-        shuffled = rng.permutation(whole, seed, "train-batches", epoch).tolist()
+        shuffled = rng.permutation(whole, seed=seed, label="train-batches", step=epoch).tolist()
         return torch.cat([*(batches[index] for index in shuffled), *batches[whole:]])
 
 
 def steps_in(recipe: Recipe, samples: int) -> int:
-    """Optimiser steps of the whole run over ``samples`` training samples."""
+    """Return the number of optimiser steps of a whole training on ``samples`` samples."""
     return recipe.epochs * math.ceil(samples / recipe.batch)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW whose decay falls on matrices only."""
+    """Return AdamW with weight decay on matrices only."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": recipe.weight_decay},
@@ -97,36 +101,36 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """Rate at ``step`` (0-based): linear from near 0 to the peak, then half a cosine down to 0."""
+    """Return the learning rate at ``step`` (from 0): a linear warm-up, then a half cosine down to 0."""
     warm = max(1, round(recipe.warmup * total))
     if step < warm:
         return recipe.learning_rate * (step + 1) / warm
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def augment(images: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
-    """Shift and flip float images (B, C, H, W); what a sample gets depends on its id, the seed and the epoch only."""
+def augment(images: Tensor, ids: Tensor, *, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """Shift and flip float images (B, C, H, W); the transformation depends on sample id, seed and epoch only."""
     if recipe.flip:
-        flipped = rng.uniform(ids, (1,), seed, "flip", epoch)[:, 0] < 0.5
+        flipped = rng.uniform(ids, (1,), seed=seed, label="flip", step=epoch)[:, 0] < 0.5
         images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
     if recipe.shift:
         reach = 2 * recipe.shift + 1
-        moves = (rng.uniform(ids, (2,), seed, "shift", epoch) * reach).long().clamp(max=reach - 1)
+        moves = (rng.uniform(ids, (2,), seed=seed, label="shift", step=epoch) * reach).long().clamp(max=reach - 1)
         height, width = images.shape[-2:]
         padded = F.pad(images, [recipe.shift] * 4)
         rows = moves[:, :1] + torch.arange(height, device=ids.device)
         columns = moves[:, 1:] + torch.arange(width, device=ids.device)
         batch = torch.arange(len(ids), device=ids.device)[:, None, None]
         images = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        images = images.contiguous()  # a user's model may take a view
+        images = images.contiguous()  # models may call .view on their input
     return images
 
 
-def hide_words(tokens: Tensor, ids: Tensor, recipe: Recipe, seed: int, epoch: int) -> Tensor:
-    """Put [MASK] in place of a share of the words of (B, L) token ids, chosen by sample id, seed and epoch only."""
+def hide_words(tokens: Tensor, ids: Tensor, *, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """Replace a share of the words in token ids (B, L) by [MASK], chosen by sample id, seed and epoch only."""
     if not recipe.masked:
         return tokens
-    hidden = rng.uniform(ids, (tokens.shape[1],), seed, "masked", epoch) < recipe.masked
+    hidden = rng.uniform(ids, (tokens.shape[1],), seed=seed, label="masked", step=epoch) < recipe.masked
     return torch.where(hidden & (tokens >= len(SPECIAL)), MASK, tokens)
 
 
@@ -134,6 +138,7 @@ def train(
     model: nn.Module,
     optimizer: torch.optim.AdamW,
     data: TrainingData,
+    *,
     recipe: Recipe,
     seed: int,
     position: Position,
@@ -142,11 +147,12 @@ def train(
 ) -> float:
     """Train ``model`` in place from ``position`` to the end; return the mean loss of the last epoch (nats).
 
-    On CUDA forward passes run in bfloat16 autocast; weights, moments and the CPU and MPS paths are float32. What a
-    model draws itself (dropout) is a function of seed and step; torch's own generators are left as they were.
+    On CUDA forward passes run in bfloat16 autocast; weights, optimiser moments and passes on CPU and MPS are float32.
+    Random numbers that the model draws itself (dropout) are functions of seed and step; torch's global generators keep
+    their state. ``position`` is updated in place, and ``snapshot`` is called with it from time to time.
 
     Raises:
-        DivergedError: a loss or a weight was not finite.
+        DivergedError: a loss or a weight is not finite.
     """
     device = data.labels.device
     count = len(data.labels)
@@ -166,10 +172,14 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
             reseed(rng.stream_key(seed, "train-model", step))
-            losses.append(_step(model, optimizer, data, ids, recipe, seed, epoch, (step + 1) / total))
+            losses.append(
+                _step(
+                    model, optimizer, data, ids=ids, recipe=recipe, seed=seed, epoch=epoch, progress=(step + 1) / total
+                )
+            )
             advance(1)
             position.step = step + 1
-            # Looking at the loss waits for the device, so it is looked at now and then and at the end.
+            # Reading the loss waits for the device, so it is read only from time to time and at the end.
             due = time.perf_counter() - last > SNAPSHOT_SECONDS and position.step < total
             if due or step % CHECK_STEPS == CHECK_STEPS - 1 or position.step == total:
                 _refuse_divergence(losses, step)
@@ -180,9 +190,7 @@ def train(
                 snapshot(position)
                 last = time.perf_counter()
     if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
-        raise DivergedError(
-            "training diverged: its last step gave weights that are not finite; lower the learning rate"
-        )
+        raise DivergedError("training diverged: weights are not finite after the last step; lower the learning rate")
     position.seconds = time.perf_counter() - started
     model.eval()
     return float(torch.stack(losses[-per_epoch:]).mean()) if losses else math.nan
@@ -190,7 +198,7 @@ def train(
 
 @contextmanager
 def own_generators(device: torch.device) -> Iterator[Callable[[int], None]]:
-    """Torch's generators of the CPU and of ``device``, to be seeded at will; put back afterwards (not on MPS)."""
+    """Yield a function that seeds torch's generators of the CPU and ``device``; restore them on exit (not on MPS)."""
     cuda = device.type == "cuda"
 
     def reseed(key: int) -> None:
@@ -209,32 +217,43 @@ def _step(
     model: nn.Module,
     optimizer: torch.optim.AdamW,
     data: TrainingData,
+    *,
     ids: Tensor,
     recipe: Recipe,
     seed: int,
     epoch: int,
     progress: float,
 ) -> Tensor:
-    """One optimiser step, to which ``progress`` of the run is over; returns the detached loss."""
+    """Take one optimiser step and return the detached loss; ``progress`` is the share of the run after this step."""
     inputs = data.inputs[ids]
     if data.texts:
-        inputs = hide_words(trim(inputs.long()), ids, recipe, seed, epoch)
+        inputs = hide_words(trim(inputs.long()), ids, recipe=recipe, seed=seed, epoch=epoch)
     else:
-        inputs = augment(inputs.float() / 255, ids, recipe, seed, epoch)
+        inputs = augment(inputs.float() / 255, ids, recipe=recipe, seed=seed, epoch=epoch)
     labels = data.labels[ids]
     if recipe.adversary is not None:
-        loss = adversarial_loss(model, inputs, labels, ids, recipe, recipe.adversary, seed, epoch, progress)
+        loss = adversarial_loss(
+            model,
+            inputs,
+            labels,
+            ids=ids,
+            recipe=recipe,
+            adversary=recipe.adversary,
+            seed=seed,
+            epoch=epoch,
+            progress=progress,
+        )
     else:
         logits = forward(model, inputs)
         if logits.ndim == 3:
             loss = next_token_losses(logits, data.inputs[ids].long()).mean()
         else:
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-    return descend(model, optimizer, loss, recipe.clip)
+    return descend(model, optimizer, loss=loss, clip=recipe.clip)
 
 
-def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
-    """One step down the gradient of ``loss``, whose norm is cut to ``clip``; returns the detached loss."""
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, *, loss: Tensor, clip: float) -> Tensor:
+    """Take one optimiser step on ``loss`` with the gradient norm clipped to ``clip``; return the detached loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -244,4 +263,6 @@ def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cl
 
 def _refuse_divergence(losses: list[Tensor], step: int) -> None:
     if not bool(torch.isfinite(torch.stack(losses[-CHECK_STEPS:])).all()):
-        raise DivergedError(f"training diverged: the loss was not finite by step {step + 1}; lower the learning rate")
+        raise DivergedError(
+            f"training diverged: the loss is not finite at step {step + 1} or shortly before; lower the learning rate"
+        )

@@ -1,16 +1,16 @@
-"""The loss of a language model, in training and in measurements."""
+"""Loss of language models, for training and evaluation."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def next_token_losses(logits: Tensor, tokens: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy (nats) of each text's next tokens, (B,): logits (B, L, V) at token t are for token t + 1.
+    """Return the next-token cross-entropy (nats) of each text, (B,); logits (B, L, V) at token t predict token t + 1.
 
-    Every text has L real tokens, so that L - 1 are predicted. Those that are not ``counted``, bool (B, T - 1), add
-    nothing, and are divided by all the same: the mean over counted tokens is had from many texts together, since one
-    may have none. T is the length of a text before columns that are padding in the whole batch were cut off: whatever
-    the batch, a text's losses are divided by T - 1.
+    Without ``counted`` all L tokens are real, and the result is the mean over the L - 1 predicted tokens. With
+    ``counted``, bool (B, T - 1), only counted tokens add to the sum, but the divisor remains T - 1, because a text may
+    have no counted token; callers derive the mean over counted tokens from many texts. T is the text length before
+    padding columns were trimmed, so that the divisor does not depend on the batch.
     """
     losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
     if counted is None:

@@ -1,4 +1,4 @@
-"""Pretraining of a masked autoencoder. Order and masks are counted, not drawn."""
+"""Pretraining of masked autoencoders. Data order and masks are functions of seed, sample and epoch."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,23 @@ from robustbench_wb.training.recipe import Recipe
 
 
 def pretrain(
-    model: MaskedAutoencoder, images: Tensor, recipe: Recipe, seed: int, ratio: float = 0.75, normalise: bool = False
+    model: MaskedAutoencoder,
+    images: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    ratio: float = 0.75,
+    normalise: bool = False,
 ) -> list[float]:
-    """Train ``model`` in place on uint8 images (N, C, H, W), which lie on its device; the mean loss of each epoch.
+    """Train ``model`` in place on uint8 images (N, C, H, W) on its device; return the mean loss of each epoch.
 
-    An image is its own label; ``ratio`` is the share of hidden patches, drawn anew in each epoch. Of the recipe the
-    epochs, batch, rate, decay, warm-up and clip count. The encoder then goes to a classifier by ``give_encoder``.
+    ``ratio`` is the share of hidden patches, chosen anew in each epoch; ``normalise`` is explained at
+    :meth:`~robustbench_wb.models.autoencoder.MaskedAutoencoder.loss`. Only epochs, batch, learning rate, weight decay,
+    warm-up and clip of the recipe apply. ``give_encoder`` then copies the encoder into a classifier.
 
     Raises:
-        UsageError: the ratio hides nothing.
-        DivergedError: the loss of an epoch was not finite.
+        UsageError: the ratio hides no patch.
+        DivergedError: the loss of an epoch is not finite.
     """
     optimizer = make_optimizer(model, recipe)
     total, step = steps_in(recipe, len(images)), 0
@@ -29,12 +36,12 @@ def pretrain(
     model.train()
     for epoch in range(recipe.epochs):
         losses = []
-        order = rng.permutation(len(images), seed, "mae-order", epoch).to(images.device)
+        order = rng.permutation(len(images), seed=seed, label="mae-order", step=epoch).to(images.device)
         for ids in torch.split(order, recipe.batch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
-            loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed, epoch), normalise)
-            losses.append(descend(model, optimizer, loss, recipe.clip))
+            loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed=seed, step=epoch), normalise)
+            losses.append(descend(model, optimizer, loss=loss, clip=recipe.clip))
             step += 1
         means.append(float(torch.stack(losses).mean()))
         if not means[-1] < float("inf"):

@@ -1,4 +1,4 @@
-"""How a variant is trained on a task. The recipe is part of the subject's identity."""
+"""Training recipes: how a variant is trained on a task. The recipe is part of the trained model's identity."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,61 +14,64 @@ Scale = Literal["smoke", "small", "full"]
 
 
 class Adversary(Spec):
-    """Against what a recipe trains: projected ascent from a random start inside a ball around every image.
+    """Adversary of adversarial training: projected gradient ascent from a random start in a ball around each image.
 
-    ``pgd`` minimises the cross-entropy of the worst image found (Madry et al. 2018, eq. 2.1), ``trades`` the
-    cross-entropy of the image itself plus ``beta`` times the divergence of the worst one (Zhang et al. 2019, eq. 5).
+    ``pgd`` minimises the cross-entropy of the adversarial example (Madry et al. 2018, eq. 2.1). ``trades`` minimises
+    the cross-entropy of the clean image plus ``beta`` times the divergence of the adversarial example (Zhang et al.
+    2019, eq. 5).
     """
 
     method: Literal["pgd", "trades"]
     norm: Literal["linf", "l2"] = "linf"
     eps: Exact = Field(gt=0)
-    """Radius of the ball, an exact fraction; unit: full pixel range."""
+    """Radius of the ball, an exact fraction of the pixel range."""
     steps: int = Field(default=7, ge=1)
-    """Gradients per image and optimiser step."""
+    """Number of gradient steps per image and optimiser step."""
     step: Exact = Field(default=Fraction(1, 4), gt=0)
-    """Step length as a share of eps; Madry et al. go 7 steps of a quarter on CIFAR-10."""
+    """Step size as a share of eps; Madry et al. take 7 steps of 1/4 on CIFAR-10."""
     beta: float | None = Field(default=None, gt=0)
-    """Weight of the divergence, with ``trades`` only; 1 / lambda in the paper."""
+    """Weight of the divergence for ``trades`` (1 / lambda in the paper); None for ``pgd``."""
     warmup: float = Field(default=0.0, ge=0, le=1)
-    """Share of the training over which the radius rises linearly to eps."""
+    """Share of the training during which the radius grows linearly to eps."""
 
     @model_validator(mode="after")
     def _beta_is_of_trades(self) -> Self:
         if (self.method == "trades") != (self.beta is not None):
-            raise UsageError(f"an adversary of method trades has a beta, one of pgd has none; got {self.beta}")
+            raise UsageError(
+                f"method trades needs beta and method pgd takes none; got method {self.method} and beta {self.beta}"
+            )
         return self
 
 
 class Recipe(Spec):
-    """AdamW (Loshchilov & Hutter 2019) with linear warm-up and cosine decay to zero, cross-entropy."""
+    """Training recipe: AdamW (Loshchilov & Hutter 2019) on the cross-entropy, linear warm-up, cosine decay to zero."""
 
     epochs: int = Field(ge=0)
-    """Passes over the training samples; 0 leaves the model as it was built."""
+    """Passes over the training samples; 0 leaves the model untrained."""
     train_samples: int | None = Field(default=None, ge=1)
-    """Only the first this many samples of a fixed random order; None: all."""
+    """Number of training samples, the first of a fixed random order; None for all."""
     batch: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
-    """Peak rate, reached after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """On matrices only; vectors (biases, norms) are not decayed."""
+    """Weight decay of matrices; vectors (biases, norms) have none."""
     warmup: float = Field(default=0.1, ge=0, le=1)
-    """Share of all steps with a linearly rising rate."""
+    """Share of all steps during which the learning rate grows linearly."""
     clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
+    """Gradient norm above which gradients are clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     shift: int = Field(default=0, ge=0)
-    """Random translation by at most this many pixels, zero padded."""
+    """Maximal random translation in pixels, with zero padding."""
     flip: bool = False
-    """Random horizontal flip."""
+    """Whether images are flipped horizontally at random."""
     masked: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the words of a text that training hides behind [MASK]."""
+    """Share of the words of a text that training replaces by [MASK]."""
     adversary: Adversary | None = None
-    """Whom training is against, for images; None: nobody."""
+    """Adversary of adversarial training on images; None for standard training."""
 
     @model_serializer(mode="wrap")
-    def _nobody_is_not_written(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plain recipes keep the digests, and so the checkpoints, that they had before there were adversaries."""
+    def _omit_no_adversary(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit a missing adversary, so that older recipes keep their digests and hence their checkpoints."""
         written: dict[str, Any] = fields(self)
         if written.get("adversary", self) is None:
             del written["adversary"]
@@ -77,7 +80,7 @@ class Recipe(Spec):
 
 AS_BUILT = Recipe(epochs=0)
 
-# Budgets per scale: smoke is minutes for five variants on two CPU cores, small a coffee break, full a GPU.
+# Training budgets per scale. smoke: minutes for five variants on two CPU cores; small: longer, on a CPU; full: a GPU.
 _STANDARD: dict[str, dict[Scale, Recipe]] = {
     "digits": {
         "smoke": Recipe(epochs=30, batch=64, learning_rate=3e-3),
@@ -115,13 +118,13 @@ _STANDARD: dict[str, dict[Scale, Recipe]] = {
         "full": Recipe(epochs=10, batch=64, learning_rate=3e-4, masked=0.1),
     },
 }
-# Steps count on long inputs, where a pass takes long: batches are small.
+# Long inputs have slow passes, so batches are small to get enough optimiser steps.
 _LISTOPS: dict[Scale, Recipe] = {
     "smoke": Recipe(epochs=2, batch=32, train_samples=20_000, learning_rate=2e-3),
     "small": Recipe(epochs=10, batch=32, learning_rate=1e-3),
     "full": Recipe(epochs=20, batch=32, learning_rate=1e-3),
 }
-# Evaluating is learnt late: many short expressions do more than a few long ones.
+# Models learn late to evaluate expressions, and learn more from many short ones than from a few long ones.
 _SHORT_LISTOPS: dict[Scale, Recipe] = {**_LISTOPS, "small": Recipe(epochs=5, batch=64, learning_rate=1e-3)}
 _PLANTED: dict[Scale, Recipe] = {
     "smoke": Recipe(epochs=2, batch=64, learning_rate=2e-3),
@@ -168,44 +171,46 @@ _ANY_IMAGES: dict[Scale, Recipe] = {
 }
 
 
-# Adversarial training costs a gradient per step of the adversary: where time is short, it sees fewer samples.
+# Adversarial training costs one gradient per step of the adversary, so the smaller scales use fewer samples.
 _ROBUST: dict[str, dict[Scale, Recipe]] = {
     "digits": {"smoke": Recipe(epochs=20, batch=64, learning_rate=3e-3)},
     "fashion-mnist": {"small": Recipe(epochs=5, train_samples=30_000)},
 }
 _ROBUST_ANY: dict[Scale, Recipe] = {"small": Recipe(epochs=5, train_samples=20_000, shift=2, flip=True)}
 _RADII = {"digits": Fraction(32, 255)}
-"""Of the Linf ball; 8/255 elsewhere. 8x8 digits have few pixels to spread a change over."""
+"""Linf radii by task, default 8/255. Digits of 8x8 pixels need a larger radius because they have few pixels."""
 
 RECIPES: Registry[Callable[[str, Scale], Recipe]] = Registry("recipe")
-"""Functions of a task's name and a scale."""
-RECIPES.add("standard", f"{__name__}:standard", "cross-entropy on clean samples, a budget per task and scale")
-RECIPES.add("none", f"{__name__}:none", "no training: the model as it was built")
-RECIPES.add("pgd-at", f"{__name__}:pgd_at", "images: cross-entropy of PGD's worst images (Madry et al. 2018)")
-RECIPES.add("trades", f"{__name__}:trades", "images: cross-entropy + 6 KL(clean || worst) (Zhang et al. 2019)")
+"""Functions from a task's name and a scale to a recipe."""
+RECIPES.add("standard", f"{__name__}:standard", "cross-entropy on clean samples, with a budget per task and scale")
+RECIPES.add("none", f"{__name__}:none", "no training: the model keeps its initial weights")
+RECIPES.add("pgd-at", f"{__name__}:pgd_at", "images: adversarial training with PGD (Madry et al. 2018)")
+RECIPES.add(
+    "trades", f"{__name__}:trades", "images: TRADES, cross-entropy + 6 KL(clean || adversarial) (Zhang et al. 2019)"
+)
 
 
 def standard(task: str, scale: Scale) -> Recipe:
-    """Cross-entropy on clean samples."""
+    """Return the standard recipe: cross-entropy on clean samples."""
     return _BY_TASK.get(task, _ANY_IMAGES)[scale]
 
 
 def none(task: str, scale: Scale) -> Recipe:
-    """The model as it was built."""
+    """Return the recipe without training."""
     return AS_BUILT
 
 
 def pgd_at(task: str, scale: Scale) -> Recipe:
-    """Adversarial training with PGD (Madry et al. 2018), in Linf."""
-    return _against(task, scale, "pgd", None)
+    """Return the recipe of adversarial training with PGD in Linf (Madry et al. 2018)."""
+    return _against(task, scale, method="pgd", beta=None)
 
 
 def trades(task: str, scale: Scale) -> Recipe:
-    """TRADES (Zhang et al. 2019), in Linf; beta = 6 as in their CIFAR-10 experiments."""
-    return _against(task, scale, "trades", 6.0)
+    """Return the recipe of TRADES in Linf (Zhang et al. 2019), with beta = 6 as in their CIFAR-10 experiments."""
+    return _against(task, scale, method="trades", beta=6.0)
 
 
-def _against(task: str, scale: Scale, method: Literal["pgd", "trades"], beta: float | None) -> Recipe:
+def _against(task: str, scale: Scale, *, method: Literal["pgd", "trades"], beta: float | None) -> Recipe:
     budget = _ROBUST.get(task, _ROBUST_ANY).get(scale) or standard(task, scale)
     steps = 10 if scale == "full" else 5
     eps = _RADII.get(task, Fraction(8, 255))
@@ -214,9 +219,9 @@ def _against(task: str, scale: Scale, method: Literal["pgd", "trades"], beta: fl
 
 
 def find_recipe(name: str, task: str, scale: Scale) -> Recipe:
-    """The recipe ``name`` for a task at a scale.
+    """Return the recipe called ``name`` for a task at a scale.
 
     Raises:
-        UnknownNameError: no such recipe; the message suggests near ones.
+        UnknownNameError: the recipe does not exist; the message suggests similar names.
     """
     return RECIPES.get(name)(task, scale)

@@ -1,4 +1,4 @@
-"""Snapshots of an unfinished training run, so that a killed one goes on where it was."""
+"""Snapshots of unfinished training runs, from which a killed run resumes."""
 
 import logging
 from pathlib import Path
@@ -17,8 +17,8 @@ _LOSSES = "losses"
 _log = logging.getLogger(__name__)
 
 
-def save_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
-    """Write weights, optimiser moments and position in one atomic file. When that fails, training goes on without."""
+def save_snapshot(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    """Write weights, optimiser moments and position to one file, atomically; a failure is logged, not raised."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
@@ -31,7 +31,10 @@ def save_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put a snapshot's state into model and optimiser; without a whole one, touch neither and start over."""
+    """Load a snapshot into model and optimiser and return its position.
+
+    If there is no complete snapshot, both remain unchanged and the position is the start of the training.
+    """
     if not path.is_file():
         return Position(0, 0.0)
     try:
@@ -54,6 +57,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Position]:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
     if weights_digest(tensors) != metadata["digest"]:
-        raise ValueError("its bytes are not those that were written")
+        raise ValueError("its digest does not match its content")
     losses = tuple(tensors.pop(_LOSSES).tolist())
     return tensors, Position(int(metadata["step"]), float(metadata["seconds"]), losses)

@@ -1,4 +1,4 @@
-"""Training as a cached stage: the same request finds the checkpoint; anything that matters changed trains again."""
+"""Cached training: equal inputs find the cached checkpoint; any change of a relevant input trains again."""
 
 import logging
 from collections.abc import Callable
@@ -26,79 +26,93 @@ NOT_TRAINED = "not trained yet"
 
 
 class TrainingIdentity(Spec):
-    """Everything that can change the weights. Its digest is the checkpoint's name."""
+    """Everything that can change the trained weights; its digest names the checkpoint file."""
 
     model_code: str
-    """Digest of the architecture's source, spec, size and input shape."""
+    """Digest of the architecture: source code, variant, size and input shape."""
     recipe: Recipe
     seed: int
     data: str
-    """Digest of the training split's bytes."""
+    """Digest of the training split."""
     numerics: str
-    """Device class, number format, torch release."""
+    """Device type, number format and torch release."""
     training_code: str
-    """Digest of the loop's source."""
+    """Code digest of the training loop."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class TrainingInputs:
+    """Inputs of one training: the untrained model, the recipe, the data and the device."""
+
+    build: Callable[[], nn.Module]
+    """Builds the untrained model, with equal weights at every call."""
+    model_code: str
+    """Digest of the architecture: source code, variant, size and input shape."""
+    recipe: Recipe
+    seed: int
+    split: Split
+    """Training split."""
+    device: torch.device
+    numerics: str
+    """Device type, number format and torch release."""
+
+    def identity(self) -> TrainingIdentity:
+        """Return the identity of the trained weights."""
+        return TrainingIdentity(
+            model_code=self.model_code,
+            recipe=self.recipe,
+            seed=self.seed,
+            data=self.split.digest(),
+            numerics=self.numerics,
+            training_code=code_digest("robustbench_wb.training.loop"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Weights of a subject and how they came about."""
+    """Trained weights and their origin."""
 
     tensors: dict[str, Tensor]
     weights: str
+    """Digest of the tensors."""
     seconds: float
+    """Wall time of the training, in seconds."""
     fresh: bool
-    """True when this call trained them."""
+    """True if this call trained the weights; False if they were cached or need no training."""
 
 
-def obtain(
-    build: Callable[[], nn.Module],
-    model_code: str,
-    recipe: Recipe,
-    seed: int,
-    split: Split,
-    device: torch.device,
-    numerics: str,
-    label: str,
-    progress: Progress,
-    may_train: bool = True,
-) -> Trained:
-    """The trained weights: from the cache when nothing that matters changed, else trained now and cached.
+def obtain(inputs: TrainingInputs, *, label: str, progress: Progress, may_train: bool = True) -> Trained:
+    """Return trained weights: from the cache if no relevant input changed, otherwise trained now and cached.
+
+    ``label`` names the training in progress reports and log messages.
 
     Raises:
-        DivergedError: the loss was not finite; nothing is cached.
-        SubjectError: the model could not be built, or it is not in the cache and training is not allowed.
+        DivergedError: the loss is not finite; nothing is cached.
+        SubjectError: the model cannot be built, or it is not cached and ``may_train`` is False.
     """
-    if recipe.epochs == 0:
-        tensors = build().state_dict()
-        return Trained(tensors, weights_digest(tensors), 0.0, fresh=False)
-    identity = TrainingIdentity(
-        model_code=model_code,
-        recipe=recipe,
-        seed=seed,
-        data=split.digest(),
-        numerics=numerics,
-        training_code=code_digest("robustbench_wb.training.loop"),
-    )
+    if inputs.recipe.epochs == 0:
+        tensors = inputs.build().state_dict()
+        return Trained(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
+    identity = inputs.identity()
     path = cache_folder("checkpoints") / f"{identity.digest()}.safetensors"
     found = _find(path)
     if found is not None:
-        return Trained(found[0], found[1].weights, found[1].seconds, fresh=False)
+        return Trained(tensors=found[0], weights=found[1].weights, seconds=found[1].seconds, fresh=False)
     if not may_train:
         raise SubjectError(NOT_TRAINED)
     with turn(path.stem, label):
         found = _find(path)
         fresh = found is None
         if fresh:
-            _train(build(), identity, split, device, path, label, progress)
+            _train(inputs, identity=identity, path=path, label=label, progress=progress)
             found = load_checkpoint(path)
     if found is None:
-        raise CheckpointError(f"checkpoint {path} vanished right after it was written")
-    return Trained(found[0], found[1].weights, found[1].seconds, fresh)
+        raise CheckpointError(f"checkpoint {path} was deleted right after it was written; run again")
+    return Trained(tensors=found[0], weights=found[1].weights, seconds=found[1].seconds, fresh=fresh)
 
 
 def _find(path: Path) -> tuple[dict[str, Tensor], Card] | None:
-    """A whole cached checkpoint. A damaged one is no reason to stop: a cache can be made again."""
+    """Cached checkpoint, or None. A damaged one counts as missing, because the model can be trained again."""
     try:
         return load_checkpoint(path)
     except CheckpointError as error:
@@ -106,20 +120,12 @@ def _find(path: Path) -> tuple[dict[str, Tensor], Card] | None:
         return None
 
 
-def _train(
-    model: nn.Module,
-    identity: TrainingIdentity,
-    split: Split,
-    device: torch.device,
-    path: Path,
-    label: str,
-    progress: Progress,
-) -> Card:
-    """Train from the last snapshot, if any, and write the checkpoint."""
+def _train(inputs: TrainingInputs, *, identity: TrainingIdentity, path: Path, label: str, progress: Progress) -> None:
+    """Train from the last snapshot, if there is one, and write the checkpoint."""
+    model, recipe, split, device = inputs.build(), inputs.recipe, inputs.split, inputs.device
     model.to(device)
-    recipe = identity.recipe
-    inputs = torch.tensor(split.inputs).to(device)
-    data = TrainingData(inputs, torch.tensor(split.labels).to(device)).select(recipe, identity.seed)
+    images_or_tokens = torch.tensor(split.inputs).to(device)
+    data = TrainingData(images_or_tokens, torch.tensor(split.labels).to(device)).select(recipe, inputs.seed)
     optimizer = make_optimizer(model, recipe)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)
@@ -131,11 +137,11 @@ def _train(
                 model,
                 optimizer,
                 data,
-                recipe,
-                identity.seed,
-                position,
-                advance,
-                lambda now: save_snapshot(snapshot, model, optimizer, now),
+                recipe=recipe,
+                seed=inputs.seed,
+                position=position,
+                advance=advance,
+                snapshot=lambda now: save_snapshot(snapshot, model=model, optimizer=optimizer, position=now),
             )
         except DivergedError:
             snapshot.unlink(missing_ok=True)
@@ -149,4 +155,3 @@ def _train(
     )
     save_checkpoint(path, model, card)
     snapshot.unlink(missing_ok=True)
-    return card

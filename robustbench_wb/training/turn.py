@@ -1,4 +1,4 @@
-"""One process at a time trains a checkpoint; the others wait for it and find what it has made."""
+"""Lock that lets only one process train a checkpoint; other processes wait and then find it in the cache."""
 
 import logging
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ POLL_SECONDS = 0.2
 
 @contextmanager
 def turn(name: str, label: str) -> Iterator[None]:
-    """Hold the lock of a checkpoint of that name.
+    """Hold the lock of the checkpoint called ``name``; ``label`` names the training in log messages.
 
-    The operating system lets go of it when its holder dies, killed or not. Where the cache knows no locks, everybody
-    goes on at once: what is written is whole all the same, and work is done twice.
+    The operating system releases the lock when its holder ends, even if killed. If the file system of the cache does
+    not support locks, all processes continue at once: checkpoints are still written atomically, but work is repeated.
     """
     lock = FileLock(cache_folder("locks") / f"{name}.lock", poll_interval=POLL_SECONDS)
     try:
@@ -26,8 +26,8 @@ def turn(name: str, label: str) -> Iterator[None]:
         _log.warning("%s is being trained by another process; waiting for it", label)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
-        _log.warning("%s: no lock (%s); another process may train the same", label, error)
+        _log.warning("%s: no lock (%s); another process may train the same model at the same time", label, error)
     try:
         yield
     finally:
-        lock.release()  # nothing, where it is not held
+        lock.release()  # no effect if it is not held

@@ -242,7 +242,16 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
     model = Counting()
     short, split = whole.model_copy(update={"epochs": 1}), job.datasets[0].train
     data = TrainingData(torch.tensor(split.inputs[:64]), torch.tensor(split.labels[:64]))
-    train(model, make_optimizer(model, short), data, short, 0, Position(0, 0.0), lambda n: None, lambda p: None)
+    train(
+        model,
+        make_optimizer(model, short),
+        data,
+        recipe=short,
+        seed=0,
+        position=Position(0, 0.0),
+        advance=lambda n: None,
+        snapshot=lambda p: None,
+    )
     each = whole.epochs * len(split)
     # One forward and one gradient are those of plain training; the clean cell of one sample looks twice.
     assert found.forwards == each * (model.forwards // 64 - 1) + 2
@@ -312,7 +321,7 @@ def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
     variant = VARIANTS.get("vit" if causal else "bert").model_copy(
         update={"sizes": {"toy": Size(width=8, depth=1, heads=2)}}
     )
-    model = build(variant, "toy", shape, [], [], seed=0).eval().requires_grad_(False)
+    model = build(variant, "toy", shape, seed=0).eval().requires_grad_(False)
     tokens = torch.randint(1, 11, (40, 6), generator=torch.Generator().manual_seed(0))
     tokens[1, 3:] = 0
     labels = torch.arange(40) % shape.classes

@@ -58,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, Tensor]:
-    model = build(VARIANTS.get("crate"), "nano", DIGITS, [0.3], [0.35], seed=3)
+    model = build(VARIANTS.get("crate"), "nano", DIGITS, mean=[0.3], std=[0.35], seed=3)
     return {name: tensor.clone() for name, tensor in to_reference(model, "crate").items()}
 
 
@@ -104,7 +104,7 @@ def test_checkpoints_that_are_refused(here: Run, tmp_path: Path, theirs: dict[st
         torch.save(state, tmp_path / "file.pth")
         refused(here("import-checkpoint", "file.pth", *(options or CRATE)), words, tmp_path)
 
-    attempt({name: t for name, t in theirs.items() if name != "cls_token"}, "misses cls_token")
+    attempt({name: t for name, t in theirs.items() if name != "cls_token"}, "lacks cls_token")
     attempt({**theirs, "head.weight": torch.zeros(1)}, "has unknown head.weight")
     shallow = {name: t for name, t in theirs.items() if ".layers.3." not in name}
     attempt(shallow, "transformer.layers.3.0.fn.qkv.weight")
@@ -131,11 +131,11 @@ def test_code_in_a_pickle_is_never_run(cli: Run, here: Run, tmp_path: Path, thei
 
 
 def test_an_encoder_needs_its_lambda_and_a_number_of_classes(here: Run, tmp_path: Path) -> None:
-    model = build(VARIANTS.get("crate-mae"), "nano", DIGITS, [0.3], [0.35], seed=3)
+    model = build(VARIANTS.get("crate-mae"), "nano", DIGITS, mean=[0.3], std=[0.35], seed=3)
     state = {name: t for name, t in to_reference(model, "crate-mae").items() if not name.startswith("head.")}
     torch.save({"model": {**state, "pos_embed": torch.zeros(1, 17, 64)}}, tmp_path / "mae.pth")
     refused(here("import-checkpoint", "mae.pth", *MAE, "--classes", "10"), "give --lambda", tmp_path)
-    refused(here("import-checkpoint", "mae.pth", *MAE, "--lambda", "5"), "how many classes", tmp_path)
+    refused(here("import-checkpoint", "mae.pth", *MAE, "--lambda", "5"), "give the number of classes", tmp_path)
     done = here("import-checkpoint", "mae.pth", *MAE, "--lambda", "5", "--classes", "10", "--json")
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
@@ -148,7 +148,7 @@ def test_an_encoder_needs_its_lambda_and_a_number_of_classes(here: Run, tmp_path
     ("options", "words"),
     [
         (["--variant", "crate", "--size", "nano"], "give mean and std"),
-        (["--variant", "crate", "--size", "nano", "--mean", "0.3"], "belong together"),
+        (["--variant", "crate", "--size", "nano", "--mean", "0.3"], "give both mean and std, or neither"),
         (["--variant", "crate", "--size", "nano", "--mean", "a,b"], "one number per channel"),
         (["--variant", "crate", "--size", "nano", *MOMENTS, "--image", "8"], "--image 8"),
         (["--variant", "crate", "--size", "nano", *MOMENTS, "--lambda", "-1"], "lambda must be above zero"),
@@ -156,7 +156,7 @@ def test_an_encoder_needs_its_lambda_and_a_number_of_classes(here: Run, tmp_path
         (["--variant", "crete", "--size", "nano", *MOMENTS], "did you mean crate"),
         (["--variant", "boosting", "--size", "nano", *MOMENTS], "no reference checkpoints are known"),
         (["--variant", "vit", "--size", "nano", *MOMENTS, "--eta", "0.1"], "has no eta"),
-        (["--variant", "vit", "--size", "nano", *MOMENTS], "misses pos_embed"),
+        (["--variant", "vit", "--size", "nano", *MOMENTS], "lacks pos_embed"),
     ],
 )
 def test_options_that_do_not_fit(
@@ -179,5 +179,5 @@ def test_files_that_are_not_there(here: Run, tmp_path: Path, theirs: dict[str, T
     save_file(theirs, tmp_path / "file")
     refused(here("import-checkpoint", "file", *CRATE[:-1], "no/folder/out"), "cannot be written", tmp_path)
     same = here("import-checkpoint", "file", *CRATE[:-1], "file")
-    refused(same, "write to another", tmp_path)
+    refused(same, "choose another output", tmp_path)
     assert "Examples" in here("import-checkpoint", "--help").stdout

@@ -17,7 +17,7 @@ DIGITS = ImageShape(channels=1, height=8, width=8, classes=10, patch=2)
 
 def variant(name: str, size: str = "nano", shape: ImageShape = DIGITS) -> nn.Module:
     channels = shape.channels
-    return build(VARIANTS.get(name), size, shape, [0.5] * channels, [0.5] * channels, 0)
+    return build(VARIANTS.get(name), size, shape, mean=[0.5] * channels, std=[0.5] * channels, seed=0)
 
 
 def test_flops_of_a_vit_are_those_counted_by_hand() -> None:
@@ -102,7 +102,7 @@ def test_it_is_the_same_each_time_and_leaves_everything_as_it_was() -> None:
 
 def test_texts_are_taken_at_full_length() -> None:
     short, long = (TextShape(vocabulary=50, length=length, classes=2) for length in (16, 32))
-    found = [footprint(build(VARIANTS.get("bert"), "nano", shape, [], [], 0), shape) for shape in (short, long)]
+    found = [footprint(build(VARIANTS.get("bert"), "nano", shape, seed=0), shape) for shape in (short, long)]
     assert found[1].flops > 2 * found[0].flops
     assert found[1].peak_memory > found[0].peak_memory > 0
 

@@ -36,7 +36,12 @@ class Threshold(nn.Module):
 
 def planted() -> nn.Module:
     shape = ImageShape(channels=1, height=1, width=1, classes=2, patch=1)
-    return Pictures(Threshold(), shape, Preprocessing(1, 1, (0.5,), (0.5,), "bilinear"), fresh_head=False).eval()
+    return Pictures(
+        Threshold(),
+        shape,
+        Preprocessing(height=1, width=1, mean=(0.5,), std=(0.5,), interpolation="bilinear"),
+        fresh_head=False,
+    ).eval()
 
 
 def test_states_follow_the_true_label_though_the_own_one_is_attacked() -> None:
@@ -135,5 +140,5 @@ def test_a_model_whose_normalisation_is_not_known_is_one_line(command: Callable[
     clean, published = rows
     assert clean["status"] == "ok"
     assert published["status"] == "error"
-    assert published["error"].startswith("the normalisation inside Sequential is not known")
+    assert published["error"].startswith("the normalisation inside Sequential is unknown")
     assert (published["protocol"], published["accuracy"], published["accuracy_high"]) == ("as-published", 0, 1)

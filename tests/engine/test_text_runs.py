@@ -46,7 +46,7 @@ def test_a_language_model_has_a_perplexity_that_can_be_worked_out_by_hand(tmp_pa
     (record,) = RecordStore(str(tmp_path)).find([row.key]).values()
     assert set(record.states) == {State.SCORED}
     data = find_task("sentences-lm").load(None)
-    model = build(VARIANTS.get("bert"), "nano", data.shape, [], [], 0).eval()
+    model = build(VARIANTS.get("bert"), "nano", data.shape, seed=0).eval()
     losses = []
     with torch.no_grad():
         for tokens in torch.from_numpy(np.asarray(data.test.inputs)[record.ids].astype(np.int64)):

@@ -150,19 +150,23 @@ def test_padding_may_hold_anything(keep: Tensor) -> None:
 
 def test_noise_has_its_level_and_depends_on_sample_token_layer_and_seed_alone() -> None:
     x, ids = 3.0 * draw(4, 50, 40), torch.tensor([5, 9, 2, 7])
-    noise = stream_noise(x, None, ids, 0, 1, 0.1)
+    noise = stream_noise(x, None, ids=ids, seed=0, layer=1, level=0.1)
     ratio = noise.square().mean(dim=(1, 2)).sqrt() / x.square().mean(dim=(1, 2)).sqrt()
     assert ratio.tolist() == pytest.approx([0.1] * 4, rel=0.05)
-    again = stream_noise(x[2:3], None, ids[2:3], 0, 1, 0.1)
+    again = stream_noise(x[2:3], None, ids=ids[2:3], seed=0, layer=1, level=0.1)
     assert torch.equal(noise[2:3], again)
     padded = torch.cat([x, 1e9 * torch.ones(4, 3, 40)], dim=1)
     keep = (torch.arange(53) < 50).expand(4, 53)
-    more = stream_noise(padded, keep, ids, 0, 1, 0.1)
+    more = stream_noise(padded, keep, ids=ids, seed=0, layer=1, level=0.1)
     torch.testing.assert_close(more[:, :50], noise, rtol=1e-12, atol=0)
     assert (more[:, 50:] == 0).all()
-    neighbours = stream_noise(x, None, torch.tensor([5, 6, 7, 8]), 0, 1, 0.1)
+    neighbours = stream_noise(x, None, ids=torch.tensor([5, 6, 7, 8]), seed=0, layer=1, level=0.1)
     assert not torch.allclose(neighbours[0, 1:].sign(), neighbours[1, :-1].sign())
-    others = (stream_noise(x, None, ids, 1, 1, 0.1), stream_noise(x, None, ids, 0, 2, 0.1), noise.roll(1, 0))
+    others = (
+        stream_noise(x, None, ids=ids, seed=1, layer=1, level=0.1),
+        stream_noise(x, None, ids=ids, seed=0, layer=2, level=0.1),
+        noise.roll(1, 0),
+    )
     for other in (*others, noise.roll(1, 1)):
         correlation = torch.corrcoef(torch.stack([noise.flatten(), other.flatten()]))[0, 1]
         assert abs(correlation) < 0.05
@@ -173,7 +177,7 @@ def test_gain_of_blocks_whose_gain_is_known() -> None:
     noise = 0.1 * draw(3, 6, 4, seed=1)
 
     def gain(clean: Tensor, noisy: Tensor) -> list[float]:
-        return snr_gain(x, noise, clean, noisy, None).tolist()
+        return snr_gain(x, noise, clean=clean, noisy=noisy, keep=None).tolist()
 
     assert gain(5 * x, 5 * (x + noise)) == pytest.approx([0.0] * 3, abs=1e-9)
     assert gain(x, x + noise / 10) == pytest.approx([20.0] * 3)

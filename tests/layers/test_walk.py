@@ -26,8 +26,8 @@ NEXT = TextShape(vocabulary=11, length=8, classes=11, causal=True)
 
 def toy(variant: str, shape: Shape) -> Transformer:
     recipe = VARIANTS.get(variant).model_copy(update={"sizes": {"toy": Size(width=8, depth=3, heads=2)}})
-    moments = ([0.4], [0.3]) if isinstance(shape, ImageShape) else ([], [])
-    model = build(recipe, "toy", shape, *moments, seed=3).double().eval()
+    mean, std = ([0.4], [0.3]) if isinstance(shape, ImageShape) else ([], [])
+    model = build(recipe, "toy", shape, mean=mean, std=std, seed=3).double().eval()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -44,7 +44,7 @@ def texts(count: int = 5) -> Tensor:
 
 
 def measured(model: Transformer, inputs: Tensor, batch: int = 64, seed: int = 0) -> LayerTable:
-    return measure_layers(model, inputs, 3 * torch.arange(len(inputs)), seed, batch)
+    return measure_layers(model, inputs, 3 * torch.arange(len(inputs)), seed=seed, batch=batch)
 
 
 def assert_equal(a: LayerTable, b: LayerTable) -> None:
@@ -102,7 +102,7 @@ def test_padding_cannot_change_a_measure(variant: str, shape: Shape) -> None:
     mixed = padded.clone()
     mixed[1, 6:] = 4
     mixed[2, 3:] = 0
-    alone = measure_layers(model, inputs[2:3, :3], torch.tensor([6]), 0, 1)
+    alone = measure_layers(model, inputs[2:3, :3], torch.tensor([6]), seed=0, batch=1)
     together = measured(model, mixed).select(np.array([6]))
     assert_equal(together, alone)
 
@@ -114,7 +114,7 @@ def test_noise_depends_on_the_seed_and_on_nothing_before_it() -> None:
     assert not np.allclose(first.values["snr_gain"], other.values["snr_gain"])
     for name in set(MEASURES) - {"snr_gain"}:
         assert np.array_equal(first.values[name], other.values[name])
-    part = measure_layers(model, images[3:], torch.tensor([9, 12]), 0, 64)
+    part = measure_layers(model, images[3:], torch.tensor([9, 12]), seed=0, batch=64)
     assert_equal(part, first.select(np.array([9, 12])))
 
 
@@ -159,7 +159,7 @@ def replaced(make: Callable[[], nn.Module]) -> Transformer:
 def test_the_noisy_pass_leaves_nothing_to_later_layers_and_finds_what_earlier_ones_left() -> None:
     model, images = replaced(Carrying), pictures(2)
     table = measured(model, images)
-    quiet = measure_layers(model, images, torch.tensor([0, 3]), 0, 64, noise=1e-9)
+    quiet = measure_layers(model, images, torch.tensor([0, 3]), seed=0, batch=64, noise=1e-9)
     for name in set(MEASURES) - {"snr_gain"}:
         assert np.array_equal(table.values[name], quiet.values[name], equal_nan=True)
     with torch.no_grad():
@@ -167,9 +167,9 @@ def test_the_noisy_pass_leaves_nothing_to_later_layers_and_finds_what_earlier_on
         x1 = model.backbone.blocks[0](x0, x0, context)
         for layer, (x, carry) in enumerate(((x0, {}), (x1, context.carry))):
             block = model.backbone.blocks[layer]
-            noise = stream_noise(x, None, torch.tensor([0, 3]), 0, layer, 0.1)
+            noise = stream_noise(x, None, ids=torch.tensor([0, 3]), seed=0, layer=layer, level=0.1)
             out, noisy = (block(given, x0, Context(carry=dict(carry))) for given in (x, x + noise))
-            expected = snr_gain(x, noise, out, noisy, None)
+            expected = snr_gain(x, noise, clean=out, noisy=noisy, keep=None)
             assert table.values["snr_gain"][layer].tolist() == pytest.approx(expected.tolist(), rel=1e-10)
 
 
@@ -219,8 +219,8 @@ def test_a_model_is_left_as_it_was() -> None:
 
 def test_progress_is_told_and_wrong_ids_are_refused() -> None:
     told: list[int] = []
-    measure_layers(toy("vit", IMAGES), pictures(), torch.arange(5), 0, 2, advance=told.append)
+    measure_layers(toy("vit", IMAGES), pictures(), torch.arange(5), seed=0, batch=2, advance=told.append)
     assert told == [2, 2, 1]
     for count, ids in ((5, 4), (0, 0)):
         with pytest.raises(ValueError, match=f"{count} samples have {ids} ids"):
-            measure_layers(toy("vit", IMAGES), pictures(count), torch.arange(ids), 0, 2)
+            measure_layers(toy("vit", IMAGES), pictures(count), torch.arange(ids), seed=0, batch=2)

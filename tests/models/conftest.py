@@ -26,7 +26,7 @@ def toy(toy_shape: ImageShape) -> Callable[..., ImageClassifier]:
     def make(variant: str | Variant, **changes: object) -> ImageClassifier:
         recipe = VARIANTS.get(variant) if isinstance(variant, str) else variant
         recipe = recipe.model_copy(update={"sizes": {"toy": TOY}, **changes})
-        model = build(recipe, "toy", toy_shape, [0.4], [0.3], seed=3).double()
+        model = build(recipe, "toy", toy_shape, mean=[0.4], std=[0.3], seed=3).double()
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
             for parameter in model.parameters():

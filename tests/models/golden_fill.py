@@ -33,4 +33,4 @@ def filled(name: str, tensor: int, shape: tuple[int, ...], halves: tuple[str, ..
 
 def filled_state(shapes: Mapping[str, tuple[int, ...]], halves: tuple[str, ...] = TABLES) -> dict[str, Tensor]:
     """A whole state: tensor t is the one whose name is the t-th in order."""
-    return {name: filled(name, t, shapes[name], halves) for t, name in enumerate(sorted(shapes))}
+    return {name: filled(name, t, shape=shapes[name], halves=halves) for t, name in enumerate(sorted(shapes))}

@@ -29,12 +29,12 @@ def plain(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 
 
 def naive_twicing(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    once = plain(q, k, v, causal)
-    return once + plain(q, k, v - once, causal)
+    once = plain(q, k, v, causal=causal)
+    return once + plain(q, k, v - once, causal=causal)
 
 
 def naive_neutreno(q: Tensor, k: Tensor, v: Tensor, causal: bool, before: Tensor) -> Tensor:
-    return plain(q, k, v, causal) + 0.6 * (before - v)
+    return plain(q, k, v, causal=causal) + 0.6 * (before - v)
 
 
 def naive_elliptical(q: Tensor, k: Tensor, v: Tensor, causal: bool, before: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def naive_rpc(k: Tensor, v: Tensor, causal: bool, steps: int, lam: float = 0.5) 
                 value = float(k[i, c] - low[i, c] + dual[i, c] / mu[i])
                 sparse[i, c] = math.copysign(max(abs(value) - lam * mu[i], 0.0), value)
                 clean[i, c] = k[i, c] - sparse[i, c] - dual[i, c] / mu[i]
-        low = plain(clean, clean, v, causal)
+        low = plain(clean, clean, v, causal=causal)
         for i in range(n):
             dual[i] += mu[i] * (k[i] - low[i] - sparse[i])
     return low
@@ -101,7 +101,7 @@ def naive_kde(q: Tensor, k: Tensor, v: Tensor, causal: bool, psi: str, a: float)
 
 def naive_mom(q: Tensor, k: Tensor, v: Tensor, causal: bool, layer: int, subsets: int, share: float) -> Tensor:
     k = torch.stack([row / math.sqrt(float(row @ row)) for row in k])
-    lots = words(torch.arange(subsets), len(k), 0, "median-of-means", layer).tolist()
+    lots = words(torch.arange(subsets), len(k), seed=0, label="median-of-means", step=layer).tolist()
     rows = []
     for i in range(len(q)):
         js = seen(i, len(k), causal)
@@ -120,11 +120,11 @@ def naive(name: str, layer: int, parts: list[Tensor], before: Tensor | None, cau
         return naive_rpc(parts[0], parts[1], causal, steps=3 if layer == 0 else 1)
     q, k, v = parts
     if name == "twicing":
-        return naive_twicing(q, k, v, causal)
+        return naive_twicing(q, k, v, causal=causal)
     if name in ("neutreno", "elliptical"):
         rule = naive_neutreno if name == "neutreno" else naive_elliptical
-        return plain(q, k, v, causal) if before is None else rule(q, k, v, causal, before)
+        return plain(q, k, v, causal=causal) if before is None else rule(q, k, v, causal=causal, before=before)
     if name == "median-of-means":
-        return naive_mom(q, k, v, causal, layer, subsets=4, share=0.6)
+        return naive_mom(q, k, v, causal=causal, layer=layer, subsets=4, share=0.6)
     psi, a = ("huber", 0.75) if name == "robust-kde-huber" else ("hampel", 0.35)
-    return naive_kde(q, k, v, causal, psi, a)
+    return naive_kde(q, k, v, causal=causal, psi=psi, a=a)

@@ -56,7 +56,7 @@ def test_softmax_is_its_formula() -> None:
     got = attention(x, Context())
     for image in range(3):
         q, k, v = (x[image] @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=-1)
-        want = naive(q, k, v, torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
+        want = naive(q, k, v, logit=torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
         assert (got[image] - want).abs().max() < 1e-10
 
 
@@ -67,7 +67,7 @@ def test_subspace_is_its_formula() -> None:
     got = attention(x, Context())
     for image in range(3):
         w = x[image] @ attention.subspaces.weight.T
-        want = naive(w, w, w, torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
+        want = naive(w, w, w, logit=torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
         assert (got[image] - want).abs().max() < 1e-10
 
 
@@ -80,7 +80,7 @@ def test_bilateral_is_its_formula_without_cross_terms(kernel: str) -> None:
     got = attention(x, Context(positions=p))
     for image in range(3):
         q, k, v = (x[image] @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=-1)
-        want = naive(q, k, v, position_logit(p, wq, wk)) @ attention.out.weight.T + attention.out.bias
+        want = naive(q, k, v, logit=position_logit(p, wq, wk)) @ attention.out.weight.T + attention.out.bias
         assert (got[image] - want).abs().max() < 1e-10
     crossed = SoftmaxAttention(PLACE).double()
     crossed.load_state_dict(attention.state_dict(), strict=False)
@@ -116,12 +116,12 @@ def test_mask_hides_keys_with_and_without_a_bias(with_bias: bool) -> None:
     q, k, v = (randn(2, H, N, P, seed=s) for s in range(3))
     bias = randn(1, H, N, N, seed=4) if with_bias else None
     causal = torch.ones(N, N, dtype=torch.bool).tril()[None, None]
-    got = attend(q, k, v, Context(causal=True), bias)
+    got = attend(q, k, v, context=Context(causal=True), bias=bias)
     logits = q @ k.transpose(-1, -2) / math.sqrt(P) + (0 if bias is None else bias)
     want = logits.masked_fill(~causal, -math.inf).softmax(dim=-1) @ v
     assert (got - want).abs().max() < 1e-12
     keep = torch.tensor([[True] * N, [True] * 3 + [False] * 2])
-    got = attend(q, k, v, Context(keep=keep), bias)
+    got = attend(q, k, v, context=Context(keep=keep), bias=bias)
     want = logits.masked_fill(~keep[:, None, None, :], -math.inf).softmax(dim=-1) @ v
     assert (got - want).abs().max() < 1e-12
 

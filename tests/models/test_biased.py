@@ -38,8 +38,8 @@ def test_values_and_gradients_are_those_of_the_matrix(
     bias = randn(1, H, N, N, seed=3).requires_grad_(learned)
     wanted = [q, k, v, bias] if learned else [q, k, v]
     weight = randn(B, H, N, P, seed=4).detach()
-    fused = attend(q, k, v, context(look), bias)
-    matrix = attention_matrix(q, k, context(look), bias) @ v
+    fused = attend(q, k, v, context=context(look), bias=bias)
+    matrix = attention_matrix(q, k, context=context(look), bias=bias) @ v
     assert (fused - matrix).abs().max() < 1e-12
     got = torch.autograd.grad((fused * weight).sum(), wanted)
     want = torch.autograd.grad((matrix * weight).sum(), wanted)
@@ -67,8 +67,8 @@ def test_no_matrix_over_the_batch_is_written_out(look: str, monkeypatch: pytest.
     q, k, v = (randn(B, H, N, P, seed=s) for s in range(3))
     bias = randn(1, H, N, N, seed=3)
     with Largest() as noted:
-        attend(q, k, v, context(look), bias).sum().backward()
+        attend(q, k, v, context=context(look), bias=bias).sum().backward()
     assert noted.size == 2 * H * N * N
     with Largest() as noted:
-        (attention_matrix(q, k, context(look), bias) @ v).sum().backward()
+        (attention_matrix(q, k, context=context(look), bias=bias) @ v).sum().backward()
     assert noted.size == B * H * N * N  # the test can see one

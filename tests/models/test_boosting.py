@@ -77,9 +77,9 @@ def test_learned_boosting_starts_as_the_standard_residual_and_holds_the_family(t
     rule = LearnedBoostingResidual(PLACE).double()
     assert rule.coefficients.tolist() == [1, 0, 1, 0]
     assert torch.equal(rule(x, y, torch.sin), StandardResidual(PLACE)(x, y, torch.sin))
-    values = [0.3, -0.7, 1.1, 0.4]
-    rule.coefficients.copy_(torch.tensor(values))
-    assert torch.allclose(rule(x, y, torch.sin), BoostingResidual(PLACE, *values)(x, y, torch.sin), atol=1e-6)
+    rule.coefficients.copy_(torch.tensor([0.3, -0.7, 1.1, 0.4]))
+    fixed = BoostingResidual(PLACE, a=0.3, b=-0.7, c=1.1, d=0.4)
+    assert torch.allclose(rule(x, y, torch.sin), fixed(x, y, torch.sin), atol=1e-6)
     vit, model = toy("vit"), toy("boosting-learned")
     model.load_state_dict(vit.state_dict(), strict=False)
     assert (model(images) - vit(images)).abs().max() > 1e-3  # the toy's coefficients are moved

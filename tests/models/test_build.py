@@ -72,7 +72,9 @@ def test_every_variant_builds_at_every_size(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_weights_and_the_global_generator_stays(name: str, toy_shape: ImageShape) -> None:
     def digest(seed: int) -> str:
-        return weights_digest(build(VARIANTS.get(name), "nano", toy_shape, [0.5], [0.5], seed).state_dict())
+        return weights_digest(
+            build(VARIANTS.get(name), "nano", toy_shape, mean=[0.5], std=[0.5], seed=seed).state_dict()
+        )
 
     torch.manual_seed(11)
     before = torch.get_rng_state()
@@ -85,13 +87,13 @@ def test_same_seed_same_weights_and_the_global_generator_stays(name: str, toy_sh
 
 def test_init_is_the_papers() -> None:
     shape = ImageShape(channels=3, height=32, width=32, classes=10, patch=4)
-    vit = build(VIT, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
+    vit = build(VIT, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     linear = [m for m in vit.modules() if isinstance(m, torch.nn.Linear)]
     for m in linear:
         assert 0.98 < m.weight.abs().max() / (6 / (m.in_features + m.out_features)) ** 0.5 <= 1.0
         assert (m.bias == 0).all()
     assert vit.embedding.positions.table.std().item() == pytest.approx(0.02, rel=0.1)
-    crate = build(CRATE, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
+    crate = build(CRATE, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     assert crate.embedding.positions.table.std().item() == pytest.approx(1.0, rel=0.1)
     block = crate.backbone.blocks[0]
     assert 0.95 < block.feedforward.dictionary.abs().max() / (6 / 64) ** 0.5 <= 1.0
@@ -126,7 +128,7 @@ def test_gradients_are_those_of_finite_differences(name: str, toy: Make) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_how_a_batch_is_split_changes_nothing(name: str) -> None:
     shape = ImageShape(channels=3, height=16, width=16, classes=10, patch=4)
-    model = build(VARIANTS.get(name), "nano", shape, [0.5] * 3, [0.5] * 3, 0).eval()
+    model = build(VARIANTS.get(name), "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0).eval()
     images = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     whole = model(images)
     assert whole.shape == (5, 10)
@@ -136,8 +138,8 @@ def test_how_a_batch_is_split_changes_nothing(name: str) -> None:
 
 @torch.no_grad()
 def test_normalisation_is_inside(toy_shape: ImageShape) -> None:
-    plain = build(VIT, "nano", toy_shape, [0.0], [1.0], 0)
-    inside = build(VIT, "nano", toy_shape, [0.4], [0.3], 0)
+    plain = build(VIT, "nano", toy_shape, mean=[0.0], std=[1.0], seed=0)
+    inside = build(VIT, "nano", toy_shape, mean=[0.4], std=[0.3], seed=0)
     images = torch.rand(2, 1, 4, 6)
     assert torch.equal(inside(images), plain((images - torch.tensor(0.4)) / torch.tensor(0.3)))
     assert inside.mean.shape == (1,)
@@ -146,7 +148,7 @@ def test_normalisation_is_inside(toy_shape: ImageShape) -> None:
 
 def test_what_does_not_fit_is_said(toy_shape: ImageShape) -> None:
     def attempt(variant: Variant = VIT, size: str = "nano", patch: int = 2, std: float = 0.5) -> None:
-        build(variant, size, toy_shape.model_copy(update={"patch": patch}), [0.5], [std], 0)
+        build(variant, size, toy_shape.model_copy(update={"patch": patch}), mean=[0.5], std=[std], seed=0)
 
     with pytest.raises(UnknownNameError, match="did you mean small"):
         attempt(size="smal")
@@ -156,8 +158,8 @@ def test_what_does_not_fit_is_said(toy_shape: ImageShape) -> None:
         attempt(std=0.0)
     with pytest.raises(UsageError, match="no option 'kernal'; did you mean kernel"):
         attempt(BILATERAL.model_copy(update={"attention_options": {"kernal": "tied"}}))
-    with pytest.raises(UsageError, match="no option 'place'; it has none"):
-        attempt(VIT.model_copy(update={"attention_options": {"place": 1}}))
+    with pytest.raises(UsageError, match="no option 'config'; it has no options"):
+        attempt(VIT.model_copy(update={"attention_options": {"config": 1}}))
     with pytest.raises(UnknownNameError, match="did you mean softmax"):
         attempt(VIT.model_copy(update={"attention": "softmaxx"}))
     with pytest.raises(ValueError, match="not a multiple"):
@@ -238,7 +240,7 @@ class FirstValues(Attention):
     def forward(self, x, context: Context):
         q, k, v = (split_heads(part, self.place.heads) for part in self.qkv(x).chunk(3, dim=-1))
         first = context.carry.setdefault("first values", v)
-        return self.out(merge_heads(attend(q, k, v, context) + self.strength * (first - v)))
+        return self.out(merge_heads(attend(q, k, v, context=context) + self.strength * (first - v)))
 """
 
 

@@ -87,7 +87,7 @@ def test_decoder_block_is_its_formula() -> None:
 
 @torch.no_grad()
 def test_one_head_as_wide_as_the_model_has_no_out_map() -> None:
-    lone = SubspaceAttention(Place(0, 1, 6, 1, 6, 1e-6)).double()
+    lone = SubspaceAttention(Place(layer=0, depth=1, width=6, heads=1, dim_head=6, norm_eps=1e-6)).double()
     x = randn(2, 5, 6)
     w = x @ lone.subspaces.weight.T
     want = torch.softmax(w @ w.transpose(1, 2) / math.sqrt(6), dim=-1) @ w
@@ -121,7 +121,7 @@ def test_language_model_has_the_published_size() -> None:
 @pytest.mark.parametrize(("size", "published"), [("tiny", 11_555_328), ("small", 25_405_824), ("base", 44_638_464)])
 def test_autoencoder_has_the_published_sizes(size: str, published: int) -> None:
     shape = ImageShape(channels=3, height=224, width=224, classes=1, patch=16)
-    model = build_autoencoder(size, shape, [0.5] * 3, [0.5] * 3, 0)
+    model = build_autoencoder(size, shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     d = CRATE_MAE.size(size).width
     never_used = d * d + d  # the reference saves a linear map that it does not use, and two tables of positions
     assert sum(p.numel() for p in model.parameters()) + 2 * 197 * d + never_used == published
@@ -129,14 +129,14 @@ def test_autoencoder_has_the_published_sizes(size: str, published: int) -> None:
 
 def test_starts() -> None:
     shape = ImageShape(channels=3, height=32, width=32, classes=10, patch=4)
-    alpha = build(CRATE_ALPHA, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
+    alpha = build(CRATE_ALPHA, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     half = alpha.backbone.blocks[0].feedforward
     for matrix in (half.dictionary, half.decoder):
         assert 0.95 < matrix.abs().max() / math.sqrt(6 / 64) <= 1.0  # fan-in is d for both
     assert 0.95 < alpha.backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
     assert alpha.backbone.blocks[0].attention.out.bias is None
     assert (alpha.backbone.blocks[0].norm.eps, alpha.head.norm.eps) == (1e-6, 1e-5)
-    mae = build(CRATE_MAE, "nano", shape, [0.5] * 3, [0.5] * 3, 0)
+    mae = build(CRATE_MAE, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     assert 0.95 < mae.backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
     assert (mae.backbone.blocks[0].norm.eps, mae.head.norm.eps) == (1e-5, 1e-6)
     assert mae.backbone.blocks[0].feedforward.lam == 0.5
@@ -164,36 +164,38 @@ def test_positions_are_those_of_masked_autoencoders(toy_shape: ImageShape) -> No
             for place in (column, row):  # the column comes first
                 want += [math.sin(place), math.sin(place / 100), math.cos(place), math.cos(place / 100)]
             assert grid[3 * row + column].tolist() == pytest.approx(want, abs=1e-12)
-    added = SincosPatchEmbedding(toy_shape, 8, 1e-6, "added")
+    added = SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="added")
     assert added.positions.table.shape == (7, 8)
     assert (added.positions.table[0] == 0).all()
     assert torch.equal(added.positions.table[1:], grid.float())
     assert "positions.table" not in dict(added.named_parameters())
     assert "positions.table" in added.state_dict()
-    assert SincosPatchEmbedding(toy_shape, 8, 1e-6, "separate").positions.table.shape == (6, 8)
-    assert SincosPatchEmbedding(toy_shape, 8, 1e-6, "none").positions.table is None
+    assert SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="separate").positions.table.shape == (6, 8)
+    assert SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="none").positions.table is None
     with pytest.raises(UsageError, match="multiple of 4"):
-        SincosPatchEmbedding(toy_shape, 6, 1e-6, "added")
+        SincosPatchEmbedding(toy_shape, width=6, norm_eps=1e-6, position="added")
 
 
 def test_masks_are_counted() -> None:
     ids = torch.arange(400)
     hidden = hide(ids, 16, 0.75, seed=3)
     assert (hidden.sum(dim=1) == 12).all()
-    assert (hide(ids, 7, 0.5, 3).sum(dim=1) == 4).all()  # int(3.5) are shown
-    assert torch.equal(hide(ids[100:], 16, 0.75, 3), hidden[100:])
-    for other in (hide(ids, 16, 0.75, 4), hide(ids, 16, 0.75, 3, step=1)):
+    assert (hide(ids, 7, 0.5, seed=3).sum(dim=1) == 4).all()  # int(3.5) are shown
+    assert torch.equal(hide(ids[100:], 16, 0.75, seed=3), hidden[100:])
+    for other in (hide(ids, 16, 0.75, seed=4), hide(ids, 16, 0.75, seed=3, step=1)):
         assert (other != hidden).any()
     share = hidden.double().mean(dim=0)  # 0.75 with a standard error of 0.022
     assert (share - 0.75).abs().max() < 0.1
     for ratio in (0.0, 1.0, -0.5, math.nan):
         with pytest.raises(UsageError, match="mask ratio"):
-            hide(ids, 16, ratio, 3)
+            hide(ids, 16, ratio, seed=3)
 
 
 @pytest.fixture
 def autoencoder(toy_shape: ImageShape) -> MaskedAutoencoder:
-    return build_autoencoder("toy", toy_shape, [0.4], [0.3], 0, CRATE_MAE.model_copy(update=TOY)).double()
+    return build_autoencoder(
+        "toy", toy_shape, mean=[0.4], std=[0.3], seed=0, variant=CRATE_MAE.model_copy(update=TOY)
+    ).double()
 
 
 @torch.no_grad()
@@ -214,7 +216,7 @@ def test_hidden_patches_are_not_seen(autoencoder: MaskedAutoencoder) -> None:
 @pytest.mark.parametrize("normalise", [False, True])
 def test_loss_is_its_formula(autoencoder: MaskedAutoencoder, normalise: bool) -> None:
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64)
-    hidden = hide(torch.arange(2), 6, 0.5, 0)
+    hidden = hide(torch.arange(2), 6, 0.5, seed=0)
     values = autoencoder(images, hidden)
     errors = []
     for image in range(2):
@@ -228,13 +230,13 @@ def test_loss_is_its_formula(autoencoder: MaskedAutoencoder, normalise: bool) ->
                 errors.append(((values[image, patch] - target) ** 2).mean().item())
     assert len(errors) == 6
     assert autoencoder.loss(images, hidden, normalise).item() == pytest.approx(sum(errors) / 6, abs=1e-12)
-    with pytest.raises(UsageError, match="none is hidden"):
+    with pytest.raises(UsageError, match="no patch is hidden"):
         autoencoder.loss(images, torch.zeros_like(hidden))
 
 
 def test_autoencoder_gradients_are_those_of_finite_differences(autoencoder: MaskedAutoencoder) -> None:
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64, requires_grad=True)
-    hidden = hide(torch.arange(2), 6, 0.5, 0)
+    hidden = hide(torch.arange(2), 6, 0.5, seed=0)
     assert torch.autograd.gradcheck(lambda x: autoencoder.loss(x, hidden), (images,))
     autoencoder.loss(images, hidden).backward()
     assert not [name for name, p in autoencoder.named_parameters() if p.grad is None]
@@ -250,7 +252,7 @@ def test_encoder_goes_to_the_classifier(autoencoder: MaskedAutoencoder, toy: Mak
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64)
     latent, _ = autoencoder.encode(images)
     assert torch.equal(classifier(images), head(latent[:, 0]))
-    larger = build(CRATE_MAE, "nano", toy_shape, [0.4], [0.3], 0)
+    larger = build(CRATE_MAE, "nano", toy_shape, mean=[0.4], std=[0.3], seed=0)
     with pytest.raises(UsageError, match="does not fit"):
         give_encoder(autoencoder, larger)
     with pytest.raises(UsageError, match="does not fit"):
@@ -258,8 +260,8 @@ def test_encoder_goes_to_the_classifier(autoencoder: MaskedAutoencoder, toy: Mak
 
 
 def test_autoencoder_needs_patches(toy_shape: ImageShape) -> None:
-    with pytest.raises(UsageError, match="class token"):
-        build_autoencoder("nano", toy_shape, [0.4], [0.3], 0, VARIANTS.get("bert"))
+    with pytest.raises(UsageError, match="patch embedding and a class-token head"):
+        build_autoencoder("nano", toy_shape, mean=[0.4], std=[0.3], seed=0, variant=VARIANTS.get("bert"))
 
 
 @torch.no_grad()
@@ -267,9 +269,9 @@ def test_autoencoder_needs_patches(toy_shape: ImageShape) -> None:
 def test_texts_know_neither_padding_nor_the_future(variant: object) -> None:
     recipe = variant.model_copy(update=TOY)
     ids = torch.tensor([[5, 3, 9, 2, 7, 0, 0], [4, 1, 1, 8, 2, 6, 3]])
-    reader = build(recipe, "toy", TextShape(vocabulary=11, length=9, classes=3), [], [], 0).double()
+    reader = build(recipe, "toy", TextShape(vocabulary=11, length=9, classes=3), seed=0).double()
     assert torch.allclose(reader(ids)[:1], reader(ids[:1, :5]), rtol=0, atol=1e-12)
-    writer = build(recipe, "toy", TextShape(vocabulary=11, length=9, classes=11, causal=True), [], [], 0).double()
+    writer = build(recipe, "toy", TextShape(vocabulary=11, length=9, classes=11, causal=True), seed=0).double()
     later = ids.clone()
     later[1, 4:] = torch.tensor([9, 9, 10])
     assert torch.allclose(writer(ids)[1, :4], writer(later)[1, :4], rtol=0, atol=1e-12)
@@ -279,7 +281,7 @@ def test_texts_know_neither_padding_nor_the_future(variant: object) -> None:
 @torch.no_grad()
 def test_bert_of_crate_is_its_layers_written_out() -> None:
     shape = TextShape(vocabulary=11, length=5, classes=3)
-    model = build(CRATE_BERT.model_copy(update=TOY), "toy", shape, [], [], 0).double()
+    model = build(CRATE_BERT.model_copy(update=TOY), "toy", shape, seed=0).double()
     ids = torch.tensor([[5, 3, 9, 2, 7]])
     table = model.embedding.words.weight[ids] + model.embedding.positions.table[:5]
     x = torch.stack([torch.tensor(norm(token, 1e-12), dtype=torch.float64) for token in table[0]])

@@ -26,7 +26,7 @@ def shapes(model: nn.Module, variant: str) -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def mini() -> ImageClassifier:
-    model = build(CRATE.model_copy(update=MINI), "mini", SHAPE, [0.0] * 3, [1.0] * 3, seed=0).double()
+    model = build(CRATE.model_copy(update=MINI), "mini", SHAPE, mean=[0.0] * 3, std=[1.0] * 3, seed=0).double()
     load_reference(model, "crate", filled_state(shapes(model, "crate")))
     return model
 
@@ -74,7 +74,7 @@ def test_single_precision_is_near_double(mini: ImageClassifier) -> None:
 @pytest.fixture(scope="module")
 def autoencoder() -> MaskedAutoencoder:
     variant = CRATE_MAE.model_copy(update=MINI)
-    model = build_autoencoder("mini", SHAPE, [0.0] * 3, [1.0] * 3, 0, variant).double()
+    model = build_autoencoder("mini", SHAPE, mean=[0.0] * 3, std=[1.0] * 3, seed=0, variant=variant).double()
     # Saved by the reference, never used, and counted when its weights are filled.
     dead = {"pos_embed": (1, 17, 48), "decoder_embed.weight": (48, 48), "decoder_embed.bias": (48,)}
     loaded = load_reference(model, "crate-mae", filled_state({**shapes(model, "crate-mae"), **dead}))
@@ -104,7 +104,7 @@ def test_autoencoder_is_the_reference_s(autoencoder: MaskedAutoencoder) -> None:
 @torch.no_grad()
 def test_language_model_is_the_reference_s() -> None:
     shape = TextShape(vocabulary=64, length=16, classes=64, causal=True)
-    model = build(CRATE.model_copy(update=MINI), "mini", shape, [], [], seed=0).double()
+    model = build(CRATE.model_copy(update=MINI), "mini", shape, seed=0).double()
     names = shapes(model, "crate")
     assert len(names) == 2 + 3 * 8
     tables = ("transformer.wte.weight", "transformer.wpe.weight")

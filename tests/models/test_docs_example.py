@@ -30,11 +30,11 @@ def test_the_example_is_short_and_builds_in_every_modality(tmp_path: Path, monke
     import cosine  # type: ignore[import-not-found]
 
     image = ImageShape(channels=1, height=8, width=8, classes=3, patch=2)
-    assert build(cosine.COSINE, "nano", image, [0.5], [0.5], 0)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
-    text = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=2), [], [], 0).double().eval()
+    assert build(cosine.COSINE, "nano", image, mean=[0.5], std=[0.5], seed=0)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    text = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=2), seed=0).double().eval()
     alone, padded = text(torch.tensor([[2, 5, 7]])), text(torch.tensor([[2, 5, 7, 0, 0]]))
     assert (alone - padded).abs().max() < 1e-12
-    words = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=9, causal=True), [], [], 0)
+    words = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=9, causal=True), seed=0)
     assert words(torch.tensor([[5, 6, 7]])).shape == (1, 3, 9)
     layer = text.backbone.blocks[0].attention
     x = torch.randn(1, 4, 64, dtype=torch.float64)

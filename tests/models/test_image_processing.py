@@ -191,7 +191,7 @@ def test_mechanism_is_its_formula(name: str, cls: bool, axes: int, look: str) ->
     attention = make(name)
     x = randn(2, M + int(cls), D)
     got = attention(x, context(cls, axes, look))
-    want = written(attention, MECHANISMS[name][1], x[1], context(cls, axes, look))
+    want = written(attention, MECHANISMS[name][1], x[1], ctx=context(cls, axes, look))
     assert (got[1] - want).abs().max() < 1e-10
     plain = SoftmaxAttention(PLACE).double()
     plain.load_state_dict(attention.state_dict(), strict=False)
@@ -337,7 +337,7 @@ def test_tupe_shares_its_positions_over_the_layers() -> None:
 
 @pytest.mark.parametrize("name", [*RELATIVE, "rope"])
 def test_no_coordinates_is_said(name: str) -> None:
-    with pytest.raises(UsageError, match="where its tokens lie"):
+    with pytest.raises(UsageError, match="provides token coordinates"):
         make(name)(randn(1, M, D), Context())
 
 
@@ -349,12 +349,12 @@ VARIANT_OF = {"gaussian": "bilateral-gaussian"} | {name: name for name in MECHAN
 def test_texts_do_not_leak_through_padding_or_from_the_future(name: str) -> None:
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"toy": Size(width=8, depth=2, heads=2)}})
     ids = torch.tensor([[5, 3, 4, 2, 6], [7, 1, 2, 0, 0]])
-    reader = build(variant, "toy", TextShape(vocabulary=9, length=8, classes=3), [], [], 0).double()
+    reader = build(variant, "toy", TextShape(vocabulary=9, length=8, classes=3), seed=0).double()
     for parameter in reader.parameters():
         parameter.add_(randn(*parameter.shape, seed=parameter.numel()) * 0.3)
     assert (reader(ids)[1] - reader(ids[1:, :3])[0]).abs().max() < 1e-10
     assert (reader(ids)[0] - reader(ids[:1, [0, 2, 1, 3, 4]])[0]).abs().max() > 1e-6  # the order of words counts
-    writer = build(variant, "toy", TextShape(vocabulary=9, length=8, classes=9, causal=True), [], [], 0).double()
+    writer = build(variant, "toy", TextShape(vocabulary=9, length=8, classes=9, causal=True), seed=0).double()
     changed = ids.clone()
     changed[0, 3:] = 8
     assert writer(ids).shape == (2, 5, 9)

@@ -49,9 +49,11 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 def model_and_inputs(name: str, look: str) -> tuple[nn.Module, Tensor]:
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"toy": TOY}})
     shape: ImageShape | TextShape
-    moments: list[list[float]] = [[], []]
+    mean: list[float] = []
+    std: list[float] = []
     if look == "image":  # 2 x 5 patches and the class token are N tokens too
-        shape, moments = ImageShape(channels=1, height=4, width=10, classes=3, patch=2), [[0.4], [0.3]]
+        shape = ImageShape(channels=1, height=4, width=10, classes=3, patch=2)
+        mean, std = [0.4], [0.3]
         inputs = torch.rand(B, 1, 4, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     else:
         causal = "causal" in look
@@ -59,7 +61,7 @@ def model_and_inputs(name: str, look: str) -> tuple[nn.Module, Tensor]:
         inputs = torch.randint(1, 13, (B, N), generator=torch.Generator().manual_seed(0))
         if "padded" in look:
             inputs[torch.arange(N) >= torch.tensor(LENGTHS)[:, None]] = 0
-    model = build(variant, "toy", shape, *moments, seed=0).double()
+    model = build(variant, "toy", shape, mean=mean, std=std, seed=0).double()
     with torch.no_grad():  # large enough to matter
         for index, parameter in enumerate(model.parameters()):
             parameter.add_(randn(*parameter.shape, seed=index) * 0.5)
@@ -191,7 +193,10 @@ def look_context(look: str) -> Context:
 def test_joined_inner_products_are_a_bias(look: str, samples: int) -> None:
     q, k, v = (randn(B, H, N, P, seed=s).requires_grad_() for s in range(3))
     r, s = (randn(samples, H, N, 3, seed=s).requires_grad_() for s in (3, 4))
-    joined, whole = attend_joined(q, k, v, (r, s), look_context(look)), attend(q, k, v, look_context(look), r @ s.mT)
+    joined, whole = (
+        attend_joined(q, k, v, factors=(r, s), context=look_context(look)),
+        attend(q, k, v, context=look_context(look), bias=r @ s.mT),
+    )
     assert (joined - whole).abs().max() < 1e-12
     weight, wanted = randn(B, H, N, P, seed=5), [q, k, v, r, s]
     gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (joined, whole))
@@ -207,8 +212,10 @@ def test_a_bias_by_rows_is_the_whole_one(look: str, samples: int, force: Callabl
     q, k, v = (randn(B, H, N, P, seed=s).requires_grad_() for s in range(3))
     r, s = (randn(samples, H, N, 2, seed=s).requires_grad_() for s in (3, 4))
     allowed = look_context(look).mask(N, q.device)
-    by_rows = attend_biased(q, k, v, allowed, RowBias(lambda rows, r, s: (r[:, :, rows] @ s.mT).sin(), (r, s)))
-    whole = attend(q, k, v, look_context(look), (r @ s.mT).sin())
+    by_rows = attend_biased(
+        q, k, v, allowed=allowed, bias=RowBias(lambda rows, r, s: (r[:, :, rows] @ s.mT).sin(), (r, s))
+    )
+    whole = attend(q, k, v, context=look_context(look), bias=(r @ s.mT).sin())
     assert (by_rows - whole).abs().max() < 1e-12
     weight, wanted = randn(B, H, N, P, seed=5), [q, k, v, r, s]
     gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (by_rows, whole))
@@ -229,10 +236,10 @@ def test_sums_and_scans_have_the_gradients_of_finite_differences(block: int, for
         return (sums * y).sin(), sums[:, -1:]
 
     def summed(x: Tensor, y: Tensor) -> Tensor:
-        return sum_by_rows(rule, x, y)
+        return sum_by_rows(rule, (x, y))
 
     def scanned(start: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return scan_by_rows(step, start, x, y)
+        return scan_by_rows(step, start, (x, y))
 
     assert (summed(x, y) - rule(slice(None), x, y)).abs().max() < 1e-12
     assert (scanned(start, x, y) - step(slice(None), start, x, y)[0]).abs().max() < 1e-12
@@ -246,8 +253,8 @@ def test_a_pass_under_autocast_has_gradients_outside_it(force: Callable[..., Non
     force()
     x, y = randn(2, 5, 3).bfloat16().requires_grad_(), randn(2, 5, 3, seed=1).float().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        total = sum_by_rows(lambda rows, x, y: (x[:, rows] @ y.mT).sum(), x, y)
-        scan = scan_by_rows(lambda rows, carry, x, y: (x[:, rows] @ y.mT @ y, carry), torch.zeros(1), x, y)
+        total = sum_by_rows(lambda rows, x, y: (x[:, rows] @ y.mT).sum(), (x, y))
+        scan = scan_by_rows(lambda rows, carry, x, y: (x[:, rows] @ y.mT @ y, carry), torch.zeros(1), (x, y))
     (total + scan.sum()).backward()
     want = torch.autograd.grad((x.float() @ y.mT).sum() + (x.float() @ y.mT @ y).sum(), [x, y])
     assert x.grad is not None
@@ -283,7 +290,7 @@ def test_the_factors_of_tupe_hold_its_reset(unplaced: int) -> None:
 @pytest.mark.parametrize("name", ["bilateral-gaussian", "tupe", "robust-kde-huber", "median-of-means"])
 def test_at_the_length_where_the_path_changes_the_answer_does_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = TextShape(vocabulary=261, length=rows.LONG, classes=10)
-    model = build(VARIANTS.get(name), "nano", shape, [], [], seed=0)
+    model = build(VARIANTS.get(name), "nano", shape, seed=0)
     ids = torch.randint(1, 261, (2, rows.LONG), generator=torch.Generator().manual_seed(0))
     long = model(ids)
     monkeypatch.setattr(rows, "LONG", rows.LONG + 1)

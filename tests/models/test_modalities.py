@@ -27,8 +27,8 @@ DRAWN_BY_PLACE = {"median-of-means": "its random subsets of keys are drawn by th
 def model(name: str, shape: Shape) -> Transformer:
     """A variant of three layers with weights large enough to matter."""
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"toy": Size(width=8, depth=3, heads=2)}})
-    moments = ([0.4], [0.3]) if isinstance(shape, ImageShape) else ([], [])
-    made = build(variant, "toy", shape, *moments, seed=3).double()
+    mean, std = ([0.4], [0.3]) if isinstance(shape, ImageShape) else ([], [])
+    made = build(variant, "toy", shape, mean=mean, std=std, seed=3).double()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in made.parameters():

@@ -32,10 +32,10 @@ def test_boosting_family_holds_the_classical_steps() -> None:
         (0.25, 0.0, 0.5, 1.0, 0.5): 0.5 * f(x0 + 0.5 * x) - (0.25 + 0.5 - 1.0) * x,
     }
     for coefficients, want in cases.items():
-        got = BoostingResidual(PLACE, *coefficients)(x, x0, f)
+        got = BoostingResidual(PLACE, **dict(zip("abcdt", coefficients, strict=True)))(x, x0, f)
         assert torch.allclose(got, want, rtol=0, atol=1e-14), coefficients
     assert torch.equal(BoostingResidual(PLACE)(x, x0, f), f(x0 + x) - x)
-    standard = BoostingResidual(PLACE, 1.0, 0.0, 1.0, 0.0, 1.0)
+    standard = BoostingResidual(PLACE, a=1.0, b=0.0, c=1.0, d=0.0, t=1.0)
     assert torch.equal(standard(x, x0, f), StandardResidual(PLACE)(x, x0, f))
     assert "a=1.0" in repr(standard)
 
@@ -96,7 +96,9 @@ def test_patches_are_raster_with_the_channel_fastest() -> None:
 @pytest.mark.parametrize("kind", [PatchEmbedding, CratePatchEmbedding])
 def test_positions_are_added_or_kept_apart(kind: type[PatchEmbedding], toy_shape: ImageShape) -> None:
     images = torch.rand(2, 1, 4, 6)
-    added, apart, none = (kind(toy_shape, 8, 1e-6, where) for where in ("added", "separate", "none"))
+    added, apart, none = (
+        kind(toy_shape, width=8, norm_eps=1e-6, position=where) for where in ("added", "separate", "none")
+    )
     assert added.positions.table.shape == (7, 8)
     assert apart.positions.table.shape == (6, 8)
     assert none.positions.table is None

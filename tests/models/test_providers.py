@@ -132,21 +132,33 @@ def test_preprocessing_has_a_gradient_and_repeats_grey(interpolation: str) -> No
         def forward(self, x: Tensor) -> Tensor:
             return (x * torch.arange(x[0].numel()).view(x.shape[1:]).double()).flatten(1).sum(1, keepdim=True)
 
-    preprocessing = Preprocessing(5, 7, [0.1, 0.2, 0.3], [0.5, 0.6, 0.7], interpolation)
+    preprocessing = Preprocessing(
+        height=5, width=7, mean=[0.1, 0.2, 0.3], std=[0.5, 0.6, 0.7], interpolation=interpolation
+    )
     pictures = Pictures(Sum(), DIGITS, preprocessing, fresh_head=False).double()
     grey = torch.rand(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     colour = Pictures(Sum(), DIGITS.model_copy(update={"channels": 3}), preprocessing, fresh_head=False).double()
     torch.testing.assert_close(pictures(grey), colour(grey.repeat(1, 3, 1, 1)))
     assert torch.autograd.gradcheck(pictures, grey)
-    same = Preprocessing(8, 8, [0.0], [1.0], interpolation)
+    same = Preprocessing(height=8, width=8, mean=[0.0], std=[1.0], interpolation=interpolation)
     assert torch.equal(Pictures(Sum(), DIGITS, same, fresh_head=False).prepare(grey), grey)
 
 
 def test_channels_and_interpolations_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(SubjectError, match="takes 1 channels and the task's images have 3"):
-        Pictures(nn.Identity(), COLOUR, Preprocessing(8, 8, [0.0], [1.0], "bilinear"), fresh_head=False)
+    with pytest.raises(SubjectError, match="takes 1 channels, but the task's images have 3"):
+        Pictures(
+            nn.Identity(),
+            COLOUR,
+            Preprocessing(height=8, width=8, mean=[0.0], std=[1.0], interpolation="bilinear"),
+            fresh_head=False,
+        )
     with pytest.raises(SubjectError, match="'lanczos'"):
-        Pictures(nn.Identity(), COLOUR, Preprocessing(8, 8, [0.0] * 3, [1.0] * 3, "lanczos"), fresh_head=False)
+        Pictures(
+            nn.Identity(),
+            COLOUR,
+            Preprocessing(height=8, width=8, mean=[0.0] * 3, std=[1.0] * 3, interpolation="lanczos"),
+            fresh_head=False,
+        )
 
 
 @pytest.mark.parametrize("kind", ["timm", "hf"])
@@ -159,7 +171,7 @@ def test_another_number_of_classes_gets_a_new_head_only_where_a_recipe_trains(
     assert model.fresh_head
     assert model(torch.rand(2, 1, 8, 8)).shape == (2, 7)
     assert not load_factory(reference)(DIGITS).fresh_head
-    with pytest.raises(SubjectError, match=r"7.*train it by a recipe"):
+    with pytest.raises(SubjectError, match=r"7.*name a training recipe, which adds a new head"):
         load_factory(reference, trained=False)(shape)
     with pytest.raises(SubjectError):
         load_factory(reference)(TEXT)
@@ -235,7 +247,7 @@ def test_text_models_that_do_not_fit(text_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(text_folder, narrow)
     config = json.loads((narrow / "config.json").read_text())
     (narrow / "config.json").write_text(json.dumps({**config, "vocab_size": 7}))
-    with pytest.raises(SubjectError, match="knows 10 tokens, its model 7"):
+    with pytest.raises(SubjectError, match="has 10 tokens, but its model only 7"):
         load_factory(f"hf:{narrow}").tokenizer()
     bare = tmp_path / "bare"
     shutil.copytree(text_folder, bare, ignore=shutil.ignore_patterns("token*"))
@@ -301,7 +313,7 @@ def test_a_torchvision_that_does_not_fit_torch_does_no_harm(tmp_path: Path, monk
     monkeypatch.delitem(sys.modules, "torchvision")
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::x clashes')")
     monkeypatch.setattr(library, "find_spec", lambda name: object())
-    with pytest.raises(UsageError, match="does not import: operator torchvision::x clashes"):
+    with pytest.raises(UsageError, match="cannot be imported: operator torchvision::x clashes"):
         library.load_library("timm", "timm")
 
 

@@ -35,7 +35,7 @@ def make(variant: str, shape: Shape, seed: int = 0, **size: int) -> nn.Module:
     recipe = VARIANTS.get(variant)
     recipe = recipe.model_copy(update={"sizes": {"toy": Size(**{"width": 8, "depth": 2, "heads": 2, **size})}})
     moments = [0.5] * (3 if isinstance(shape, ImageShape) else 0)
-    return build(recipe, "toy", shape, moments, moments, seed).double()
+    return build(recipe, "toy", shape, mean=moments, std=moments, seed=seed).double()
 
 
 def inputs(shape: Shape) -> Tensor:
@@ -89,7 +89,7 @@ def test_another_depth_names_a_layer(variant: str, shape: Shape) -> None:
     with pytest.raises(CheckpointError, match=r"has unknown .*\.2\.") as caught:
         load_reference(make(variant, shape), variant, deeper)
     assert "\n" not in str(caught.value)
-    with pytest.raises(CheckpointError, match=r"misses .*\.2\."):
+    with pytest.raises(CheckpointError, match=r"lacks .*\.2\."):
         load_reference(make(variant, shape, depth=3), variant, to_reference(make(variant, shape), variant))
 
 
@@ -97,13 +97,15 @@ def test_a_kernel_of_a_linear_map_is_not_a_convolution() -> None:
     model = make("vit", IMAGE)
     theirs = to_reference(model, "vit")
     assert theirs["patch_embed.proj.weight"].shape == (8, 3, 4, 4)
-    with pytest.raises(CheckpointError, match=r"patch_embed.proj.weight .* not 4 axes"):
+    with pytest.raises(CheckpointError, match=r"patch_embed.proj.weight .* expected 4 axes"):
         load_reference(model, "vit", {**theirs, "patch_embed.proj.weight": torch.zeros(8, 48)})
 
 
 def test_autoencoder_names_go_there_and_back() -> None:
     variant = VARIANTS.get("crate-mae").model_copy(update={"sizes": {"toy": Size(width=8, depth=2, heads=2)}})
-    one, other = (build_autoencoder("toy", IMAGE, [0.5] * 3, [0.5] * 3, seed, variant) for seed in (0, 1))
+    one, other = (
+        build_autoencoder("toy", IMAGE, mean=[0.5] * 3, std=[0.5] * 3, seed=seed, variant=variant) for seed in (0, 1)
+    )
     theirs = to_reference(one, "crate-mae")
     assert len(theirs) == 4 + 2 * 8 + 2 * 8 + 6 + 1
     load_reference(other, "crate-mae", theirs)
@@ -118,7 +120,7 @@ def test_autoencoder_names_go_there_and_back() -> None:
     want = classifier.head.linear(latent[:, 0])
     assert torch.equal(classifier.head.linear.weight, head)
     assert torch.allclose(classifier(images), want, rtol=0, atol=1e-6)
-    with pytest.raises(UsageError, match="how many classes"):
+    with pytest.raises(UsageError, match="give the number of classes"):
         infer_shape(find_family("crate-mae", theirs), theirs)
     assert infer_shape(find_family("crate-mae", theirs), theirs, classes=5) == IMAGE
 
@@ -146,13 +148,13 @@ def test_what_has_no_reference() -> None:
 def test_shapes_that_do_not_fit() -> None:
     theirs = to_reference(make("crate", ImageShape(channels=3, height=4, width=12, classes=5, patch=4)), "crate")
     family = find_family("crate", theirs)
-    with pytest.raises(CheckpointError, match="3 patches make no square image"):
+    with pytest.raises(CheckpointError, match="3 patches do not form a square image"):
         infer_shape(family, theirs)
     assert infer_shape(family, theirs, image=(4, 12)) == ImageShape(channels=3, height=4, width=12, classes=5, patch=4)
     odd = {**theirs, "to_patch_embedding.2.weight": torch.zeros(8, 50)}
-    with pytest.raises(CheckpointError, match="no square patch"):
+    with pytest.raises(CheckpointError, match="is not square, neither with 3 channels"):
         infer_shape(family, odd)
-    with pytest.raises(CheckpointError, match="misses pos_embedding"):
+    with pytest.raises(CheckpointError, match="lacks pos_embedding"):
         infer_shape(family, {name: tensor for name, tensor in theirs.items() if name != "pos_embedding"})
 
 
@@ -171,7 +173,7 @@ def test_vit_is_timm_s() -> None:
     shape = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
     state = theirs.state_dict()
     assert infer_shape(find_family("vit", state), state) == shape
-    ours = build(VARIANTS.get("vit"), "tiny", shape, [0.0] * 3, [1.0] * 3, seed=0)
+    ours = build(VARIANTS.get("vit"), "tiny", shape, mean=[0.0] * 3, std=[1.0] * 3, seed=0)
     assert load_reference(ours, "vit", state).unused == ()
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     assert theirs(x).std() > 0.1
@@ -186,7 +188,7 @@ BERT = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 3, "num_attent
 @pytest.fixture
 def ours() -> nn.Module:
     recipe = VARIANTS.get("bert").model_copy(update={"sizes": {"toy": Size(width=16, depth=3, heads=4)}})
-    return build(recipe, "toy", TextShape(vocabulary=30, length=12, classes=3), [], [], seed=0)
+    return build(recipe, "toy", TextShape(vocabulary=30, length=12, classes=3), seed=0)
 
 
 @torch.no_grad()

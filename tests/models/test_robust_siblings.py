@@ -80,7 +80,7 @@ def test_each_is_its_formula(name: str, padded: bool, causal: bool) -> None:
             heads = []
             for h in range(H):
                 own = [part[:, h * P : (h + 1) * P] for part in parts]
-                heads.append(naive(name, index, own, before.get((sample, h)), causal))
+                heads.append(naive(name=name, layer=index, parts=own, before=before.get((sample, h)), causal=causal))
                 before[sample, h] = own[-1]
             want = torch.cat(heads, dim=-1) @ layer.out.weight.T + layer.out.bias
             assert (got[sample, :n] - want).abs().max() < 1e-10
@@ -90,12 +90,20 @@ def test_each_is_its_formula(name: str, padded: bool, causal: bool) -> None:
 def test_the_toy_settings_reach_every_branch() -> None:
     """Else the loops above would prove nothing: outliers exist, all parts of psi are hit, subsets matter."""
     k, v = randn(N, P, seed=3), randn(N, P, seed=4)
-    assert (naive_rpc(k, v, False, 3) - naive_rpc(k, v, False, 3, lam=1e6)).abs().max() > 1e-3
+    assert (naive_rpc(k, v, causal=False, steps=3) - naive_rpc(k, v, causal=False, steps=3, lam=1e6)).abs().max() > 1e-3
     unit = list(nn.functional.normalize(k, dim=-1))
     for psi, a in (("huber", 0.75), ("hampel", 0.35)):
         values = kirwls([torch.cat([x, y]) for x, y in zip(unit, v, strict=True)], psi, a) + kirwls(unit, psi, a)
         assert max(values) - min(values) > 1e-3
-    assert len({tuple(row) for row in MedianOfMeansAttention(place(), 4, 0.6).members(N, k.device)[:, -1].tolist()}) > 1
+    assert (
+        len(
+            {
+                tuple(row)
+                for row in MedianOfMeansAttention(place(), subsets=4, share=0.6).members(N, k.device)[:, -1].tolist()
+            }
+        )
+        > 1
+    )
 
 
 # --- What must hold for all. ---
@@ -227,7 +235,7 @@ def test_a_watcher_is_told_once_a_layer_and_changes_nothing(name: str, causal: b
 def test_every_variant_reads_text(name: str, causal: bool) -> None:
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"toy": Size(width=8, depth=2, heads=2)}})
     shape = TextShape(vocabulary=11, length=7, classes=11 if causal else 3, causal=causal)
-    model = build(variant, "toy", shape, [], [], seed=0).double()
+    model = build(variant, "toy", shape, seed=0).double()
     ids = torch.tensor([[1, 2, 3, 4, 5, 6, 7], [1, 8, 9, 0, 0, 0, 0]])
     out = model(ids)
     assert out.shape == ((2, 7, 11) if causal else (2, 3))
@@ -255,12 +263,14 @@ def heads(seed: int) -> Tensor:
 def test_twicing_gives_back_what_an_identity_keeps_and_what_a_mean_loses() -> None:
     attention, v = TwicingAttention(place()), heads(0)
     far = torch.cat([100 * torch.eye(4), -100 * torch.eye(4)])[:N].double().expand(B, H, -1, -1)
-    assert (attention.mix(far, far, v, Context()) - v).abs().max() < 1e-12
-    mean = attention.mix(torch.zeros_like(v), heads(1), v, Context())
+    assert (attention.mix(far, far, v, context=Context()) - v).abs().max() < 1e-12
+    mean = attention.mix(torch.zeros_like(v), heads(1), v, context=Context())
     assert (mean - v.mean(2, keepdim=True)).abs().max() < 1e-12
     a = torch.softmax(heads(1) @ heads(2).mT / 2, dim=-1)
-    assert (attention.mix(heads(1), heads(2), v, Context()) - (2 * a - a @ a) @ v).abs().max() < 1e-12
-    assert (TwicingAttention(place(0), first_layer=1).mix(heads(1), heads(2), v, Context()) - a @ v).abs().max() < 1e-12
+    assert (attention.mix(heads(1), heads(2), v, context=Context()) - (2 * a - a @ a) @ v).abs().max() < 1e-12
+    assert (
+        TwicingAttention(place(0), first_layer=1).mix(heads(1), heads(2), v, context=Context()) - a @ v
+    ).abs().max() < 1e-12
 
 
 @torch.no_grad()
@@ -297,9 +307,9 @@ def test_without_robustness_the_density_estimates_are_one() -> None:
         RobustKdeAttention(place(), psi="hampel", a=1e6),
         MedianOfMeansAttention(place(), share=1.0),
     ):
-        assert (attention.mix(q, k, v, Context()) - want).abs().max() < 1e-12
-    assert (RobustKdeAttention(place()).mix(q, k, v, Context()) - want).abs().max() > 1e-3
-    assert (MedianOfMeansAttention(place()).mix(q, k, v, Context()) - want).abs().max() > 1e-3
+        assert (attention.mix(q, k, v, context=Context()) - want).abs().max() < 1e-12
+    assert (RobustKdeAttention(place()).mix(q, k, v, context=Context()) - want).abs().max() > 1e-3
+    assert (MedianOfMeansAttention(place()).mix(q, k, v, context=Context()) - want).abs().max() > 1e-3
 
 
 @torch.no_grad()
@@ -324,7 +334,7 @@ def test_subsets_are_counted_and_every_token_sees_itself() -> None:
     assert not torch.equal(MedianOfMeansAttention(place(1)).members(40, torch.device("cpu")), members)
     told: list[Tensor] = []
     context = Context(watch=lambda a, _: told.append(a))
-    MedianOfMeansAttention(place(), share=0.2).mix(heads(0), heads(1), heads(2), context)
+    MedianOfMeansAttention(place(), share=0.2).mix(heads(0), heads(1), heads(2), context=context)
     assert (told[0].diagonal(dim1=-2, dim2=-1) > 0).all()
     assert ((told[0] > 0).sum(-1) <= 2).all()
 

@@ -75,7 +75,7 @@ def test_a_file_inside_a_package_has_a_digest(tmp_path: Path) -> None:
         (None, "make", "does not exist"),
         (GOOD, "mak", "no function 'mak'"),
         (GOOD, "number", "'number' .* is a int"),
-        (GOOD, "a b", "is not a file and a function"),
+        (GOOD, "a b", "does not name a file and a function"),
         ("def make(:\n", "make", r"model\.py, line 1"),
         ("import nowhere_to_be_found", "make", "ModuleNotFoundError.*nowhere_to_be_found"),
         ("1 / 0", "make", "ZeroDivisionError"),
@@ -93,7 +93,7 @@ def test_a_dotted_file_name_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x", 1).rename(tmp_path / "x" / "my.model.py")
     with pytest.raises(UsageError, match="rename"):
         load_factory(f"{path}:make")
-    with pytest.raises(UsageError, match="not a file and a function"):
+    with pytest.raises(UsageError, match="does not name a file and a function"):
         load_factory("vit")
 
 

@@ -39,7 +39,9 @@ class Watched(nn.Module):
 
 def planted(inner: nn.Module) -> Pictures:
     shape = ImageShape(channels=1, height=2, width=2, classes=2, patch=1)
-    return Pictures(inner, shape, Preprocessing(2, 2, MEAN, STD, "bilinear"), fresh_head=False)
+    return Pictures(
+        inner, shape, Preprocessing(height=2, width=2, mean=MEAN, std=STD, interpolation="bilinear"), fresh_head=False
+    )
 
 
 def job_of(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> SampleBatch:
@@ -248,7 +250,7 @@ def test_a_gradient_that_is_not_finite_is_a_failed_search(name: str) -> None:
 def test_without_a_known_normalisation_there_is_one_clear_line(digits: Dataset) -> None:
     attack = parse_stressor("published-pgd-linf;eps=1/255")
     foreign = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    with pytest.raises(MeasurementError, match="the normalisation inside Sequential is not known") as caught:
+    with pytest.raises(MeasurementError, match="the normalisation inside Sequential is unknown") as caught:
         attack.apply(digits_job(foreign, digits, 2))
     assert "\n" not in str(caught.value)
     images = torch.rand(2, 1, 4, 4)

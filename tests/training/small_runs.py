@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from robustbench_wb.progress import Silent
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.recipe import Recipe
-from robustbench_wb.training.stage import Trained, obtain
+from robustbench_wb.training.stage import Trained, TrainingInputs, obtain
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch=16, shift=1, flip=True, label_smoothing=0.1)
@@ -34,9 +35,9 @@ loop.SNAPSHOT_SECONDS = 0.01
 torch.set_num_threads(1)
 step = loop._step
 
-def slow(*arguments):
+def slow(*arguments, **options):
     time.sleep(0.02)
-    return step(*arguments)
+    return step(*arguments, **options)
 
 loop._step = slow
 trained = run(recipe=LONG)
@@ -70,19 +71,13 @@ def build(seed: int = 0) -> nn.Module:
 
 
 def run(make: Callable[[], nn.Module] = build, **changes: Any) -> Trained:
-    """``obtain`` with small defaults."""
-    given: dict[str, Any] = {
-        "build": make,
-        "model_code": "net",
-        "recipe": RECIPE,
-        "seed": 0,
-        "split": digits(),
-        "device": CPU,
-        "numerics": "cpu",
-        "label": "net on digits",
-        "progress": Silent(),
-    }
-    return obtain(**(given | changes))
+    """``obtain`` with small defaults; ``changes`` replace fields of the inputs or options of ``obtain``."""
+    options: dict[str, Any] = {"label": "net on digits", "progress": Silent()}
+    options |= {name: changes.pop(name) for name in ("label", "progress", "may_train") if name in changes}
+    inputs = TrainingInputs(
+        build=make, model_code="net", recipe=RECIPE, seed=0, split=digits(), device=CPU, numerics="cpu"
+    )
+    return obtain(replace(inputs, **changes), **options)
 
 
 def checkpoints(cache: Path, ending: str) -> list[Path]:

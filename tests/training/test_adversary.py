@@ -46,13 +46,25 @@ def batch(count: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def worst(model: nn.Module, given: tuple[Tensor, Tensor, Tensor], adversary: Adversary, **changes: Any) -> Tensor:
+    images, labels, ids = given
     options = {"radius": float(adversary.eps), "seed": 0, "epoch": 0} | changes
-    return worst_images(model, *given, adversary, **options)
+    return worst_images(model, images, labels, ids=ids, adversary=adversary, **options)
 
 
 def loss_of(model: nn.Module, given: tuple[Tensor, Tensor, Tensor], recipe: Recipe, progress: float = 1.0) -> Tensor:
     assert recipe.adversary is not None
-    return adversarial_loss(model, *given, recipe, recipe.adversary, seed=0, epoch=0, progress=progress)
+    images, labels, ids = given
+    return adversarial_loss(
+        model,
+        images,
+        labels,
+        ids=ids,
+        recipe=recipe,
+        adversary=recipe.adversary,
+        seed=0,
+        epoch=0,
+        progress=progress,
+    )
 
 
 # --- the loss of the outer minimisation ---
@@ -86,13 +98,15 @@ def test_the_loss_and_its_gradient_are_the_formula_s(adversary: Adversary, smoot
     loss.backward()
     layer = model[1]
     weight, bias = (p.detach().double().numpy() for p in (layer.weight, layer.bias))
-    assert loss.item() == pytest.approx(by_hand(weight, bias, given[0], other, given[1], recipe), rel=1e-5)
+    assert loss.item() == pytest.approx(
+        by_hand(weight, bias, clean=given[0], other=other, labels=given[1], recipe=recipe), rel=1e-5
+    )
     for row, column in ((0, 0), (1, 4), (3, 8)):
         ends = []
         for step in (1e-5, -1e-5):
             moved = weight.copy()
             moved[row, column] += step
-            ends.append(by_hand(moved, bias, given[0], other, given[1], recipe))
+            ends.append(by_hand(moved, bias, clean=given[0], other=other, labels=given[1], recipe=recipe))
         assert float(layer.weight.grad[row, column]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-3, abs=1e-6)
 
 
@@ -152,8 +166,8 @@ def test_linear_models_have_a_worst_image_in_closed_form() -> None:
     model, (images, labels, ids) = linear(classes=2), batch(32)
     labels = labels % 2
     found = worst(model, (images, labels, ids), PGD)
-    torch.testing.assert_close(found, corners(model, images, labels, 0.1), rtol=0, atol=1e-6)
-    ends = [corners(model, images, torch.full_like(labels, label), 0.1) for label in (0, 1)]
+    torch.testing.assert_close(found, corners(model, images, labels, eps=0.1), rtol=0, atol=1e-6)
+    ends = [corners(model, images, torch.full_like(labels, label), eps=0.1) for label in (0, 1)]
     for image, first, second in zip(worst(model, (images, labels, ids), TRADES), *ends, strict=True):
         assert min(float((image - end).abs().max()) for end in (first, second)) < 1e-6
 
@@ -237,7 +251,7 @@ def test_the_radius_rises(progress: float, share: float) -> None:
     model, given = Watched(), digits(16)
     images = torch.tensor(given.inputs).float() / 255
     recipe = Recipe(epochs=1, adversary=PGD.model_copy(update={"warmup": 0.5}))
-    loss_of(model, (images, torch.tensor(given.labels), torch.arange(16)), recipe, progress)
+    loss_of(model, (images, torch.tensor(given.labels), torch.arange(16)), recipe, progress=progress)
     training, _, last = model.seen[-1]
     assert training  # the outer loss sees the mode of training
     assert float((last - images).abs().max()) == pytest.approx(0.1 * share, rel=1e-4)
@@ -276,7 +290,16 @@ def test_adversarial_training_certifies_more_of_a_linear_model() -> None:
     for adversary in (None, PGD, TRADES):
         model, recipe = linear(10, 64), Recipe(epochs=15, batch=32, learning_rate=0.02, adversary=adversary)
         optimizer = make_optimizer(model, recipe)
-        train(model, optimizer, data, recipe, 0, Position(0, 0.0), lambda n: None, lambda p: None)
+        train(
+            model,
+            optimizer,
+            data,
+            recipe=recipe,
+            seed=0,
+            position=Position(0, 0.0),
+            advance=lambda n: None,
+            snapshot=lambda p: None,
+        )
         robust.append(certified(model, data, 0.1))
     assert robust[1] > robust[0] + 0.2
     assert robust[2] > robust[0] + 0.2
@@ -326,8 +349,8 @@ def test_adversaries_out_of_range(wrong: dict[str, Any]) -> None:
     [
         ({"eps": 0.03}, "not an exact number"),
         ({"eps": "8/0"}, "not a number"),
-        ({"method": "trades"}, "method trades has a beta"),
-        ({"beta": 6.0}, "one of pgd has none; got 6.0"),
+        ({"method": "trades"}, "trades needs beta .* got method trades and beta None"),
+        ({"beta": 6.0}, "pgd takes none; got method pgd and beta 6.0"),
     ],
 )
 def test_numbers_that_need_a_word(wrong: dict[str, Any], words: str) -> None:

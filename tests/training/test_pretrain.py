@@ -18,7 +18,7 @@ RECIPE = Recipe(epochs=8, batch=32, learning_rate=3e-3)
 
 
 def autoencoder() -> MaskedAutoencoder:
-    return build_autoencoder("toy", SHAPE, [0.3], [0.35], 0, VARIANT)
+    return build_autoencoder("toy", SHAPE, mean=[0.3], std=[0.35], seed=0, variant=VARIANT)
 
 
 def test_the_loss_falls_and_the_same_seed_gives_the_same_weights() -> None:
@@ -31,7 +31,7 @@ def test_the_loss_falls_and_the_same_seed_gives_the_same_weights() -> None:
     assert pretrain(again, images, RECIPE, seed=1, ratio=0.5) == losses
     assert weights_digest(again.state_dict()) == weights_digest(model.state_dict())
     assert pretrain(other, images, RECIPE.model_copy(update={"epochs": 1}), seed=2, ratio=0.5)[0] != losses[0]
-    classifier = build(VARIANT, "toy", SHAPE, [0.3], [0.35], 0)
+    classifier = build(VARIANT, "toy", SHAPE, mean=[0.3], std=[0.35], seed=0)
     give_encoder(model, classifier)
     with torch.no_grad():
         latent, _ = model.encode(images[:4].float() / 255)

@@ -42,10 +42,10 @@ def naive(images: torch.Tensor, ids: list[int], recipe: Recipe, seed: int, epoch
     result = []
     for image, sample in zip(images, ids, strict=True):
         alone = torch.tensor([sample])
-        if recipe.flip and float(rng.uniform(alone, (1,), seed, "flip", epoch)) < 0.5:
+        if recipe.flip and float(rng.uniform(alone, (1,), seed=seed, label="flip", step=epoch)) < 0.5:
             image = torch.stack([torch.stack([row.flip(0) for row in channel]) for channel in image])
         if recipe.shift:
-            draws = rng.uniform(alone, (2,), seed, "shift", epoch)[0].tolist()
+            draws = rng.uniform(alone, (2,), seed=seed, label="shift", step=epoch)[0].tolist()
             down, right = (recipe.shift - int(draw * (2 * recipe.shift + 1)) for draw in draws)
             moved = torch.zeros_like(image)
             for row in range(image.shape[1]):
@@ -63,8 +63,8 @@ def test_augment_equals_a_naive_reference(flip: bool, shift: int, seed: int, epo
     recipe = Recipe(epochs=1, flip=flip, shift=shift)
     ids = [5, 0, 123456, 7, 5]
     images = torch.rand(5, channels, 4, 5, generator=torch.Generator().manual_seed(1))
-    got = augment(images, torch.tensor(ids), recipe, seed, epoch)
-    assert torch.equal(got, naive(images, ids, recipe, seed, epoch))
+    got = augment(images, torch.tensor(ids), recipe=recipe, seed=seed, epoch=epoch)
+    assert torch.equal(got, naive(images, ids, recipe=recipe, seed=seed, epoch=epoch))
     assert got.is_contiguous()  # models may take a view
 
 
@@ -74,8 +74,10 @@ def test_augment_does_not_see_the_batch(order: list[int], cut: int, epoch: int) 
     recipe = Recipe(epochs=1, flip=True, shift=2)
     images = torch.rand(9, 2, 5, 5, generator=torch.Generator().manual_seed(1))
     ids = torch.arange(9) * 11
-    whole = augment(images, ids, recipe, 3, epoch)
-    parts = [augment(images[part], ids[part], recipe, 3, epoch) for part in (order[:cut], order[cut:])]
+    whole = augment(images, ids, recipe=recipe, seed=3, epoch=epoch)
+    parts = [
+        augment(images[part], ids[part], recipe=recipe, seed=3, epoch=epoch) for part in (order[:cut], order[cut:])
+    ]
     assert torch.equal(torch.cat(parts), whole[order])
 
 
@@ -84,9 +86,9 @@ def test_augment_differs_by_seed_and_epoch_and_uses_every_shift() -> None:
     images = torch.rand(2000, 1, 5, 5, generator=torch.Generator().manual_seed(1))
     images[:] = images[:1]
     ids = torch.arange(2000)
-    base = augment(images, ids, recipe, 0, 0)
-    assert not torch.equal(base, augment(images, ids, recipe, 1, 0))
-    assert not torch.equal(base, augment(images, ids, recipe, 0, 1))
+    base = augment(images, ids, recipe=recipe, seed=0, epoch=0)
+    assert not torch.equal(base, augment(images, ids, recipe=recipe, seed=1, epoch=0))
+    assert not torch.equal(base, augment(images, ids, recipe=recipe, seed=0, epoch=1))
     kinds, counts = torch.unique(base.flatten(1), dim=0, return_counts=True)
     assert len(kinds) == 2 * 9
     assert counts.min() > 60  # 111 expected of each

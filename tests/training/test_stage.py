@@ -29,7 +29,16 @@ def test_training_learns_digits() -> None:
     position = Position(0, 0.0)
     with torch.no_grad():
         before = float(nn.functional.cross_entropy(model(data.inputs.float() / 255), data.labels))
-    final = train(model, make_optimizer(model, recipe), data, recipe, 0, position, lambda n: None, lambda p: None)
+    final = train(
+        model,
+        make_optimizer(model, recipe),
+        data,
+        recipe=recipe,
+        seed=0,
+        position=position,
+        advance=lambda n: None,
+        snapshot=lambda p: None,
+    )
     with torch.no_grad():
         logits = model(data.inputs.float() / 255)
     assert final < 0.2 * before
@@ -230,7 +239,7 @@ def test_a_rate_that_is_too_high(cache: Path) -> None:
 
 
 def test_a_last_step_to_weights_that_are_not_finite(cache: Path) -> None:
-    with pytest.raises(DivergedError, match="weights that are not finite"):
+    with pytest.raises(DivergedError, match="weights are not finite after the last step"):
         run(Steep, recipe=Recipe(epochs=1, batch=100))
     assert checkpoints(cache, "") == []
 
@@ -280,7 +289,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert [p.suffix for p in checkpoints(tmp_path / "other", "")] == [".partial"]
     torch.manual_seed(stop)
     steps: list[int] = []
-    monkeypatch.setattr(stage, "train", lambda *a: steps.append(a[5].step) or train(*a))
+    monkeypatch.setattr(stage, "train", lambda *a, **k: steps.append(k["position"].step) or train(*a, **k))
     resumed = run(recipe=recipe)
     assert steps == [stop]  # went on where it was: the step that was stopped in was not kept
     assert resumed.weights == unbroken.weights
@@ -300,7 +309,7 @@ def test_time_adds_up_over_sessions(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert 0 < position.seconds < 60
     assert len(position.losses) == 10 % 7
     position.seconds = 1000.0
-    snapshot.save_snapshot(path, model, optimizer, position)
+    snapshot.save_snapshot(path, model=model, optimizer=optimizer, position=position)
     assert 1000 < run().seconds < 1060
 
 
@@ -332,7 +341,7 @@ def test_a_damaged_snapshot_touches_nothing(tmp_path: Path) -> None:
     model = build()
     optimizer = make_optimizer(model, RECIPE)
     path = tmp_path / "x.partial"
-    snapshot.save_snapshot(path, build(seed=5), optimizer, Position(3, 1.0))
+    snapshot.save_snapshot(path, model=build(seed=5), optimizer=optimizer, position=Position(3, 1.0))
     flip(path)
     assert snapshot.load_snapshot(path, model, optimizer) == Position(0, 0.0)
     assert weights_digest(model.state_dict()) == weights_digest(build().state_dict())

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,15 +60,15 @@ def test_hidden_words_are_counted_and_special_tokens_stay() -> None:
     tokens[:, 0] = 2
     ids = torch.arange(200)
     recipe = Recipe(epochs=1, masked=0.3)
-    hidden = hide_words(tokens, ids, recipe, 0, 0)
+    hidden = hide_words(tokens, ids, recipe=recipe, seed=0, epoch=0)
     changed = hidden != tokens
     assert (hidden[changed] == MASK).all()
     assert (hidden[:, 0] == 2).all()
     assert float(changed[:, 1:].float().mean()) == pytest.approx(0.3, abs=0.02)
     part = torch.tensor([7, 150])
-    assert torch.equal(hide_words(tokens[part, :20], part, recipe, 0, 0), hidden[part, :20])
-    assert not torch.equal(hide_words(tokens, ids, recipe, 0, 1), hidden)
-    assert torch.equal(hide_words(tokens, ids, Recipe(epochs=1), 0, 0), tokens)
+    assert torch.equal(hide_words(tokens[part, :20], part, recipe=recipe, seed=0, epoch=0), hidden[part, :20])
+    assert not torch.equal(hide_words(tokens, ids, recipe=recipe, seed=0, epoch=1), hidden)
+    assert torch.equal(hide_words(tokens, ids, recipe=Recipe(epochs=1), seed=0, epoch=0), tokens)
     assert len(SPECIAL) == MASK + 1
 
 
@@ -146,15 +147,13 @@ def test_a_stopped_run_ends_as_an_unbroken_one(task: str, tmp_path: Path, monkey
     monkeypatch.setattr("robustbench_wb.training.loop.SNAPSHOT_SECONDS", 0.0)
     took: list[int] = []
 
-    def stopping(*given: object) -> float:
+    def stopping(*given: Any, **options: Any) -> float:
         def advance(count: int) -> None:
             took.append(count)
             if len(took) == 13:
                 raise StoppedError
 
-        arguments = list(given)
-        arguments[6] = advance
-        return train(*arguments)  # type: ignore[arg-type]
+        return train(*given, **(options | {"advance": advance}))
 
     with monkeypatch.context() as patch:
         patch.setattr(stage, "train", stopping)

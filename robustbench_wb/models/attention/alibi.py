@@ -1,4 +1,4 @@
-"""Attention with linear biases (Press et al. 2022, arXiv 2108.12409), in images as in CROMA (arXiv 2311.00566)."""
+"""ALiBi: attention with linear biases (Press et al. 2022, arXiv 2108.12409; images as in CROMA, arXiv 2311.00566)."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,10 @@ from robustbench_wb.models.sockets import Context, Place
 
 
 def slopes(heads: int) -> list[float]:
-    """One slope per head: 2^(-8/H), 2^(-16/H), ..., 2^-8 where H is a power of two.
+    """Return one slope per head: 2^(-8/H), 2^(-16/H), ..., 2^-8 if H is a power of two.
 
-    Otherwise those of the next lower power of two, then every other one of twice that power (Press et al. 2022).
+    Otherwise the slopes of the next lower power of two come first, then every other slope of twice that power (Press et
+    al. 2022).
     """
     power = 1 << (heads.bit_length() - 1)
     first = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
@@ -20,34 +21,34 @@ def slopes(heads: int) -> list[float]:
 
 
 class AlibiAttention(PlacedAttention):
-    """``softmax(Q K^T / sqrt(p) - m_h |p_i - p_j|) V``, with a constant slope m_h per head; nothing is learned.
+    """ALiBi ``softmax(Q K^T / sqrt(p) - m_h |p_i - p_j|) V``, with a constant slope m_h per head.
 
-    The distance is Euclidean: |i - j| in texts, looking back and ahead alike; in images that between patches. Pairs
-    with a token without a place get 0.
+    The distance is Euclidean: |i - j| in texts, in both directions; the distance between patches in images. Pairs with
+    the class token have bias 0. Nothing about positions is learned.
     """
 
     pairs_name = "distances"
     slopes: Tensor
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self.register_buffer("slopes", torch.tensor(slopes(place.heads)), persistent=False)  # they follow from H
+    def __init__(self, config: Place) -> None:
+        super().__init__(config)
+        self.register_buffer("slopes", torch.tensor(slopes(config.heads)), persistent=False)  # derived from H
 
     @property
     def learned(self) -> Tensor:
-        """The slopes, (H,), which are constants."""
+        """Slopes (H,), which are constants here."""
         return self.slopes
 
     def pairs(self, offset: Tensor) -> Tensor:
-        """Distances."""
+        """Return Euclidean distances (m, M) of offsets (m, M, axes)."""
         return offset.square().sum(dim=-1).sqrt()
 
     def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
-        """(m, M) to (H, m, M)."""
+        """Return biases (H, m, M) for distances (m, M)."""
         return (-learned[:, None, None] * pairs).to(self.qkv.weight.dtype)
 
     def position_logits(self, context: Context) -> Tensor | RowBias:
-        """(1, H, N, N), the same for every layer and for every image of the batch.
+        """Return the bias (1, H, N, N), or a rule that computes it by rows; layers and samples share it.
 
         Raises:
             UsageError: the context holds no coordinates.

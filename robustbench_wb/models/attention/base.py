@@ -1,4 +1,4 @@
-"""What attention mechanisms share: splitting heads, and the one call that computes softmax(QK^T) V."""
+"""Functions that attention mechanisms share: splitting heads, and computing softmax(QK^T) V."""
 
 import math
 
@@ -11,60 +11,60 @@ from robustbench_wb.models.sockets import Context
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(..., N, H p) to (..., H, N, p); the head is the slow index of the last axis."""
-    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-2, -3)
+    """Reshape (..., N, H p) to (..., H, N, p); the head is the slow index of the last axis."""
+    return x.view((*x.shape[:-1], heads, x.shape[-1] // heads)).transpose(-2, -3)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """(..., H, N, p) to (..., N, H p): the inverse of ``split_heads``."""
+    """Reshape (..., H, N, p) to (..., N, H p); inverse of :func:`split_heads`."""
     return x.transpose(-2, -3).flatten(-2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, context: Context, bias: Tensor | RowBias | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(p) + bias) v over allowed pairs (Vaswani et al. 2017, eq. 1), all (B, H, N, p).
+def attend(q: Tensor, k: Tensor, v: Tensor, *, context: Context, bias: Tensor | RowBias | None = None) -> Tensor:
+    """Compute softmax(q k^T / sqrt(p) + bias) v over allowed pairs (Vaswani et al. 2017, eq. 1), all (B, H, N, p).
 
-    ``bias`` is (1, H, N, N) where it does not depend on the batch: it is broadcast over it, never copied; or, where
-    :func:`~robustbench_wb.models.attention.biased.by_rows` holds, a rule that makes it. The N x N matrix is not written
-    out, except while somebody watches.
+    ``bias`` is (1, H, N, N) if all samples share it; it is then broadcast, not copied. Where
+    :func:`~robustbench_wb.models.attention.biased.by_rows` holds, it is a rule that computes the bias by rows. The N x
+    N matrix is stored only while ``context.watch`` is set.
     """
     if isinstance(bias, RowBias):
-        return attend_biased(q, k, v, context.mask(q.shape[-2], q.device), bias)
+        return attend_biased(q, k, v, allowed=context.mask(q.shape[-2], q.device), bias=bias)
     if context.watch is not None:
-        context.watch(attention_matrix(q, k, context, bias), v)
+        context.watch(attention_matrix(q, k, context=context, bias=bias), v)
     if bias is None and context.causal:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     mask = context.mask(q.shape[-2], q.device)
     if bias is None:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     if _in_pieces(bias, mask):
-        return attend_biased(q, k, v, mask, bias)
+        return attend_biased(q, k, v, allowed=mask, bias=bias)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=masked(bias, mask))
 
 
 def _in_pieces(bias: Tensor, mask: Tensor | None) -> bool:
-    """Whether PyTorch's fused attention would write something of shape (B, H, N, N) out."""
+    """Whether PyTorch's fused attention would store a tensor of shape (B, H, N, N) for this bias and mask."""
     if not unfused(bias.device) or len(bias) > 1:
         return False
     return bias.requires_grad or (mask is not None and len(mask) > 1)
 
 
-def attend_joined(q: Tensor, k: Tensor, v: Tensor, more: tuple[Tensor, Tensor], context: Context) -> Tensor:
-    """softmax(q k^T / sqrt(p) + r s^T) v over allowed pairs, for ``more`` = (r, s) of shapes (1 or B, H, N, c).
+def attend_joined(q: Tensor, k: Tensor, v: Tensor, *, factors: tuple[Tensor, Tensor], context: Context) -> Tensor:
+    """Compute softmax(q k^T / sqrt(p) + r s^T) v over allowed pairs, for ``factors`` = (r, s), each (1 or B, H, N, c).
 
-    Two inner products are one, of longer vectors: the fused kernel needs no bias, forwards or backwards. It does ask
-    for values as long, hence the zeros. Not for watchers.
+    Both inner products become one of longer vectors, so that the fused kernel needs no bias in either pass. The kernel
+    requires values of the same length, hence the zero padding. Do not call it while ``context.watch`` is set.
     """
-    size, extra = q.shape[-1], more[0].shape[-1]
-    root = (size + extra) ** 0.5  # what attend will divide by
-    r, s = (x.expand(len(q), -1, -1, -1) for x in more)
+    size, extra = q.shape[-1], factors[0].shape[-1]
+    root = (size + extra) ** 0.5  # attend divides by this root
+    r, s = (x.expand(len(q), -1, -1, -1) for x in factors)
     longer_q, longer_k = torch.cat([q * (root / size**0.5), r * root], dim=-1), torch.cat([k, s], dim=-1)
-    return attend(longer_q, longer_k, functional.pad(v, (0, extra)), context)[..., :size]
+    return attend(longer_q, longer_k, functional.pad(v, (0, extra)), context=context)[..., :size]
 
 
-def attention_matrix(q: Tensor, k: Tensor, context: Context, bias: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(p) + bias) over allowed pairs, (B, H, N, N), written out.
+def attention_matrix(q: Tensor, k: Tensor, *, context: Context, bias: Tensor | None = None) -> Tensor:
+    """Return the matrix softmax(q k^T / sqrt(p) + bias) over allowed pairs, (B, H, N, N).
 
-    For mechanisms that cannot do without the matrix, and for measuring those that can.
+    It serves mechanisms that need the whole matrix, and measurements of the others.
     """
     logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
     if bias is not None:

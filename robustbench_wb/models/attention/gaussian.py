@@ -1,7 +1,7 @@
 """Bilateral self-attention with the position kernel of the classical bilateral filter.
 
-RECONSTRUCTED: whether arXiv 2506.10371 prints this kernel is unknown. It is the position factor of Tomasi & Manduchi
-1998, beside the softmax kernel of content.
+RECONSTRUCTED: it is unknown whether arXiv 2506.10371 uses this kernel. It is the position factor of Tomasi & Manduchi
+1998, combined with the softmax kernel of content.
 """
 
 import torch
@@ -13,31 +13,31 @@ from robustbench_wb.models.sockets import Place
 
 
 class GaussianBilateralAttention(PlacedAttention):
-    """``softmax(logit_y + logit_p) V`` with ``logit_p = -|p_i - p_j|^2 / (2 h^2)``, h = softplus(theta) per head.
+    """Gaussian bilateral attention ``softmax(logit_y + logit_p) V`` with ``logit_p = -|p_i - p_j|^2 / (2 h^2)``.
 
-    Distances are in patches of an image, or in words. The bandwidths h start from ``near`` in the first head to
-    ``far`` in the last, in equal ratios, so that there are narrow and wide heads from the start. Without a place:
-    logit_p = 0.
+    The bandwidth h = softplus(theta) is learned per head. Distances are in image patches, or in words. Initial
+    bandwidths go from ``near`` in the first head to ``far`` in the last, in equal ratios, so that narrow and wide heads
+    exist from the start. Pairs with the class token have logit_p = 0.
     """
 
     pairs_name = "squared distances"
 
-    def __init__(self, place: Place, near: float = 1.0, far: float = 16.0) -> None:
-        super().__init__(place)
-        share = torch.arange(place.heads) / max(place.heads - 1, 1)
+    def __init__(self, config: Place, *, near: float = 1.0, far: float = 16.0) -> None:
+        super().__init__(config)
+        share = torch.arange(config.heads) / max(config.heads - 1, 1)
         bandwidth = near * (far / near) ** share
         self.theta = nn.Parameter(bandwidth + torch.log(-torch.expm1(-bandwidth)))  # the inverse of softplus
 
     @property
     def learned(self) -> Tensor:
-        """theta, (H,)."""
+        """Parameter theta (H,) of the bandwidths."""
         return self.theta
 
     def pairs(self, offset: Tensor) -> Tensor:
-        """Squared distances."""
+        """Return squared distances (m, M) of offsets (m, M, axes)."""
         return offset.square().sum(dim=-1)
 
     def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
-        """(m, M) to (H, m, M)."""
+        """Return position logits (H, m, M) for squared distances (m, M)."""
         steepness = 0.5 / functional.softplus(learned).square()
         return -steepness[:, None, None] * pairs

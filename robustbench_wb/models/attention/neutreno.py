@@ -1,4 +1,4 @@
-"""NeuTRENO (Nguyen, Nguyen, Baraniuk, NeurIPS 2023, as implemented)."""
+"""NeuTRENO attention (Nguyen, Nguyen, Baraniuk, NeurIPS 2023, as implemented)."""
 
 from torch import Tensor
 
@@ -8,18 +8,18 @@ from robustbench_wb.models.sockets import Context, Place
 
 
 class NeutrenoAttention(PerHeadAttention):
-    """``A V_l + lam (V_0 - V_l)``: a pull towards the values of the first layer, in every layer but that one.
+    """NeuTRENO ``A V_l + lam (V_0 - V_l)``: pulls values towards those of the first layer, in all later layers.
 
-    ``lam`` is 0.6 in the published vision models and 0.4 in the language model. Token by token, so nothing of padding
-    or of later tokens enters. A watcher is told A and V_l, without the pull.
+    ``lam`` is 0.6 in the published vision models and 0.4 in the language model. The pull acts on each token separately,
+    so padding and later tokens have no effect. ``context.watch`` receives A and V_l, without the pull.
     """
 
-    def __init__(self, place: Place, lam: float = 0.6) -> None:
-        super().__init__(place)
+    def __init__(self, config: Place, lam: float = 0.6) -> None:
+        super().__init__(config)
         self.lam = lam
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """The outputs of the heads, (B, H, N, p)."""
-        mixed = attend(q, k, v, context)
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
+        """Return head outputs (B, H, N, p) from queries, keys and values of that shape."""
+        mixed = attend(q, k, v, context=context)
         first = context.carry.setdefault("neutreno values", v)
         return mixed if first is v else mixed + self.lam * (first - v)

@@ -1,4 +1,4 @@
-"""What attentions with queries, keys and values share: the linear maps around a rule for the heads; token means."""
+"""Base class of attentions with queries, keys and values per head, and means over tokens."""
 
 from abc import abstractmethod
 
@@ -10,33 +10,33 @@ from robustbench_wb.models.sockets import Attention, Context, Place
 
 
 class PerHeadAttention(Attention):
-    """``concat_h mix(Q_h, K_h, V_h)``, then a linear map; the maps have biases, as in ViT."""
+    """Attention ``concat_h mix(Q_h, K_h, V_h) W + b``; all linear maps have biases, as in ViT."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, config: Place) -> None:
         super().__init__()
-        self.heads = place.heads
-        self.inner = place.heads * place.dim_head
-        self.qkv = nn.Linear(place.width, 3 * self.inner)
-        self.out = nn.Linear(self.inner, place.width)
+        self.heads = config.heads
+        self.inner = config.heads * config.dim_head
+        self.qkv = nn.Linear(config.width, 3 * self.inner)
+        self.out = nn.Linear(self.inner, config.width)
 
     @abstractmethod
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """The outputs of the heads, from their queries, keys and values; all (B, H, N, p)."""
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
+        """Return head outputs from queries, keys and values, all (B, H, N, p)."""
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
+        """Mix the normalised stream (B, N, d) into an update (B, N, d)."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
-        mixed: Tensor = self.out(merge_heads(self.mix(q, k, v, context)))
+        mixed: Tensor = self.out(merge_heads(self.mix(q, k, v, context=context)))
         return mixed
 
 
 def token_mean(x: Tensor, context: Context) -> Tensor:
-    """The mean of (B, H, N, c) over the real tokens, (B, H, 1, c).
+    """Return the mean (B, H, 1, c) of ``x`` (B, H, N, c) over real tokens.
 
-    Where the context is causal: the mean over each token and those before it, (B, H, N, c). A mean over all tokens
-    would tell a token about later ones.
+    With causal attention it is the mean over each token and the tokens before it, (B, H, N, c), because a mean over all
+    tokens would leak later tokens.
     """
-    if context.causal:  # padding stands on the right: no prefix of a real token holds any
+    if context.causal:  # padding is on the right, so no prefix of a real token holds any
         return x.cumsum(-2) / torch.arange(1, x.shape[-2] + 1, dtype=x.dtype, device=x.device)[:, None]
     if context.keep is None:
         return x.mean(-2, keepdim=True)

@@ -1,4 +1,4 @@
-"""What mechanisms that know only where tokens lie share: coordinates, offsets, and neutrality of the rest."""
+"""Base class of attentions whose position logits depend only on offsets between token coordinates."""
 
 from abc import abstractmethod
 from functools import partial
@@ -14,41 +14,41 @@ from robustbench_wb.models.sockets import Context
 
 
 def placed(context: Context) -> Tensor:
-    """(M, axes), the coordinates of the tokens that have a place: all but the leading ``context.unplaced``.
+    """Return the coordinates (M, axes) of the tokens that have a position: all but the leading ``context.unplaced``.
 
     Raises:
         UsageError: the context holds no coordinates.
     """
     if context.coordinates is None:
-        raise UsageError("this attention needs an embedding that says where its tokens lie")
+        raise UsageError("this attention needs an embedding that provides token coordinates")
     return context.coordinates[context.unplaced :]
 
 
 class PlacedAttention(SoftmaxAttention):
-    """``softmax(Q K^T / sqrt(p) + logit_p) V``, with a logit_p per head that is a function of p_i - p_j.
+    """Attention ``softmax(Q K^T / sqrt(p) + logit_p) V``, where logit_p is a function of p_i - p_j per head.
 
-    Pairs with a token without a place get 0, a kernel of 1. What is learned of the function is one tensor.
+    Pairs with the class token have logit_p = 0, a kernel of 1. The function has at most one learned tensor.
     """
 
     position = "none"
     pairs_name: ClassVar[str]
-    """Under which name the layers share :meth:`pairs`."""
+    """Key in ``context.carry`` under which layers share :meth:`pairs`."""
 
     @abstractmethod
     def pairs(self, offset: Tensor) -> Tensor:
-        """Offsets (m, M, axes) to what the logits need to know of each pair, (m, M); the same for every layer."""
+        """Reduce offsets (m, M, axes) to one number per pair, (m, M), which all layers share."""
 
     @abstractmethod
     def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
-        """(m, M) to (H, m, M)."""
+        """Return position logits (H, m, M) for the numbers (m, M) that :meth:`pairs` returns."""
 
     @property
     @abstractmethod
     def learned(self) -> Tensor:
-        """What :meth:`logits` is a function of, beside the pairs."""
+        """Tensor that :meth:`logits` takes beside the pairs."""
 
     def position_logits(self, context: Context) -> Tensor | RowBias:
-        """(1, H, N, N), the same for every image of the batch.
+        """Return position logits (1, H, N, N), or a rule that computes them by rows; all samples share them.
 
         Raises:
             UsageError: the context holds no coordinates.
@@ -63,7 +63,7 @@ class PlacedAttention(SoftmaxAttention):
         return functional.pad(logits, (context.unplaced, 0, context.unplaced, 0))[None]
 
     def _rows(self, where: Tensor, unplaced: int, rows: slice, learned: Tensor) -> Tensor:
-        """The same, (1, H, rows, N)."""
+        """Position logits (1, H, rows, N) of some query rows."""
         first, last = max(rows.start - unplaced, 0), max(rows.stop - unplaced, 0)
         logits = self.logits(self.pairs(where[first:last, None] - where[None, :]), learned)
         return functional.pad(logits, (unplaced, 0, rows.stop - rows.start - (last - first), 0))[None]

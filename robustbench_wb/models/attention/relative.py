@@ -1,4 +1,4 @@
-"""A learned bias per relative offset: Swin's table (Liu et al. 2021, arXiv 2103.14030) over T5's buckets."""
+"""Learned relative position bias: Swin's table (Liu et al. 2021, arXiv 2103.14030) over T5's buckets."""
 
 import math
 
@@ -11,24 +11,24 @@ from robustbench_wb.models.sockets import Place
 
 
 class RelativeBiasAttention(PlacedAttention):
-    """``softmax(Q K^T / sqrt(p) + T[bucket(p_i - p_j)]) V``, with one table T per head and layer.
+    """Relative position bias ``softmax(Q K^T / sqrt(p) + T[bucket(p_i - p_j)]) V``; each head and layer has a table T.
 
-    Each axis is cut into buckets (Raffel et al. 2020, arXiv 1910.10683): offsets below ``exact`` are told apart,
-    those up to ``far`` fall into ``steps`` log-spaced buckets per sign, all beyond ``far`` into the last one. So no
-    length need be known: images of at most ``exact`` patches a side get Swin's table exactly, texts use its middle
-    column. Pairs with a token without a place get 0.
+    Each axis is divided into buckets (Raffel et al. 2020, arXiv 1910.10683). Offsets below ``exact`` have a bucket
+    each; offsets up to ``far`` share ``steps`` log-spaced buckets per sign; offsets beyond ``far`` fall into the last
+    bucket. The table therefore does not depend on the sequence length: images of at most ``exact`` patches per side use
+    exactly Swin's table, and texts use its middle column. Pairs with the class token have bias 0.
     """
 
     pairs_name = "offset buckets"
 
-    def __init__(self, place: Place, exact: int = 16, steps: int = 8, far: int = 128) -> None:
-        super().__init__(place)
+    def __init__(self, config: Place, *, exact: int = 16, steps: int = 8, far: int = 128) -> None:
+        super().__init__(config)
         self.exact, self.steps, self.far = exact, steps, far
         self.span = 2 * (exact + steps) - 1
-        self.table = nn.Parameter(torch.empty(self.span**2, place.heads).normal_(std=0.02))
+        self.table = nn.Parameter(torch.empty(self.span**2, config.heads).normal_(std=0.02))
 
     def buckets(self, offset: Tensor) -> Tensor:
-        """Whole offsets of any shape to bucket numbers, from 0 to ``span`` - 1; offset 0 is in the middle."""
+        """Return bucket numbers (0 to ``span`` - 1) of integer offsets of any shape; offset 0 has the middle bucket."""
         size = offset.abs()
         step = torch.log(size.clamp(min=self.exact) / self.exact) / math.log(self.far / self.exact) * self.steps
         bucket = torch.where(size < self.exact, size, self.exact + step.floor().clamp(max=self.steps - 1))
@@ -36,15 +36,15 @@ class RelativeBiasAttention(PlacedAttention):
 
     @property
     def learned(self) -> Tensor:
-        """The table, (span^2, H)."""
+        """Bias table (span^2, H)."""
         return self.table
 
     def pairs(self, offset: Tensor) -> Tensor:
-        """Rows of the table."""
+        """Return row numbers (m, M) of the bias table for offsets (m, M, axes)."""
         per_axis = self.buckets(offset).unbind(dim=-1)
         second = per_axis[1] if len(per_axis) > 1 else self.span // 2
         return per_axis[0] * self.span + second
 
     def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
-        """(m, M) to (H, m, M)."""
+        """Return biases (H, m, M) for row numbers (m, M) of the table."""
         return functional.embedding(pairs, learned).permute(2, 0, 1)

@@ -1,10 +1,10 @@
-"""Long sequences a block of query rows at a time, so that no N x N matrix exists, forwards or backwards.
+"""Computation over long sequences in blocks of query rows, so that no N x N matrix exists in either pass.
 
-Nothing is kept of a block: its rule is asked again for the gradients. Checkpointing each block would do the same, but
-the tensors that it leaves between blocks break up the heap, which then grows to gigabytes.
+The forward pass stores no block; the backward pass calls the block's rule again. Checkpointing each block would do the
+same, but the tensors that it keeps between blocks fragment the heap, which then grows to gigabytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -14,51 +14,57 @@ from torch import Tensor
 from robustbench_wb.models.sockets import Context
 
 ROWS = 32
-"""How many query rows of a long sequence are worked on at a time."""
+"""Query rows per block of a long sequence."""
 
 LONG = 512
-"""From how many tokens on nothing N x N is written out. Below, a bias of 1 MB a head fits the cache and is made once,
-which is faster than making it again for the gradients."""
+"""Number of tokens from which no N x N matrix is stored.
+
+In shorter sequences a bias (1 MB per head) fits the cache, and computing it once is faster than computing it again for
+the gradients.
+"""
 
 
 def is_long(tokens: int, context: Context) -> bool:
-    """Whether to do without N x N matrices. A watcher is shown them, so while one watches nothing is too long."""
+    """Whether to avoid N x N matrices; always False while ``context.watch`` is set, since it receives them."""
     return tokens >= LONG and context.watch is None
 
 
 def blocks(tokens: int) -> list[slice]:
-    """Consecutive query rows, ``ROWS`` at a time."""
+    """Return slices of consecutive query rows, at most :data:`ROWS` rows each."""
     return [slice(start, min(start + ROWS, tokens)) for start in range(0, tokens, ROWS)]
 
 
-def sum_by_rows(rule: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """The sum over blocks of ``rule(rows, *tensors)``; N is the second last axis of the first tensor.
+def sum_by_rows(rule: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+    """Sum ``rule(rows, *tensors)`` over blocks of rows; N is the second last axis of the first tensor.
 
-    There are no second derivatives.
+    Second derivatives are not supported.
     """
     with torch.autocast(tensors[0].device.type, enabled=False):
-        total: Tensor = _Sum.apply(rule, *_alike(*tensors))  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(rule, *_alike(tensors))  # type: ignore[no-untyped-call]
     return total
 
 
-def scan_by_rows(rule: Callable[..., tuple[Tensor, Tensor]], carry: Tensor, *tensors: Tensor) -> Tensor:
-    """``out, carry = rule(rows, carry, *tensors)``, block after block; the outs joined, of the first tensor's shape.
+def scan_by_rows(rule: Callable[..., tuple[Tensor, Tensor]], carry: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """Compute ``out, carry = rule(rows, carry, *tensors)`` block after block, and return the joined ``out``.
 
-    N is the second last axis of the first tensor. There are no second derivatives.
+    The result has the shape of the first tensor, whose second last axis is N. Second derivatives are not supported.
     """
     with torch.autocast(tensors[0].device.type, enabled=False):
-        out: Tensor = _Scan.apply(rule, *_alike(carry, *tensors))  # type: ignore[no-untyped-call]
+        out: Tensor = _Scan.apply(rule, *_alike([carry, *tensors]))  # type: ignore[no-untyped-call]
     return out
 
 
-def _alike(*tensors: Tensor) -> list[Tensor]:
-    """In the widest of their types. Autocast, which is off in backward passes, would choose for one pass alone."""
+def _alike(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors in the widest of their dtypes.
+
+    Autocast could not do this: it is off in backward passes, so both passes would differ.
+    """
     widest = reduce(torch.promote_types, (x.dtype for x in tensors))
     return [x.to(widest) for x in tensors]
 
 
 def _leaves(ctx: Any) -> list[Tensor]:
-    """The saved tensors, those whose gradient is wanted as the roots of a new graph."""
+    """Saved tensors as leaves of a new graph; those that need a gradient require it."""
     needed = ctx.needs_input_grad[-len(ctx.saved_tensors) :]
     return [x.detach().requires_grad_(wanted) for x, wanted in zip(ctx.saved_tensors, needed, strict=True)]
 
@@ -89,7 +95,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: Callable[..., Any], carry: Tensor, *tensors: Tensor) -> Tensor:
         steps = blocks(tensors[0].shape[-2])
-        carries = carry.new_empty(len(steps), *carry.shape)  # in one place, as are the outs
+        carries = carry.new_empty(len(steps), *carry.shape)  # one allocation, as for the outputs
         out = torch.empty_like(tensors[0])
         for before, rows in zip(carries, steps, strict=True):
             before.copy_(carry)

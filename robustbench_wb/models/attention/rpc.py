@@ -12,39 +12,40 @@ from robustbench_wb.models.sockets import Attention, Context, Place
 
 
 class RpcAttention(Attention):
-    """Splits keys into a low-rank part L, which attention estimates, and a sparse part S of outliers; gives L.
+    """RPC attention: splits keys into a low-rank part L and a sparse part S of outliers, and returns L.
 
-    Queries are keys. From L = Y = 0, so many times: ``S = shrink(K - L + Y / mu; lam mu)``, ``K' = K - S - Y / mu``,
-    ``L = softmax(K' K'^T / sqrt(p)) V``, ``Y += mu (K - L - S)``, with ``mu = N d / (4 ||K||_1)`` per sample and head.
-    The first ``layers`` layers take ``iterations`` steps, the others one. The threshold lam mu is the code's; the
-    theory of principal component pursuit has lam / mu.
+    Queries equal keys. Each step, from L = Y = 0, computes ``S = shrink(K - L + Y / mu; lam mu)``, ``K' = K - S - Y /
+    mu``, ``L = softmax(K' K'^T / sqrt(p)) V`` and ``Y += mu (K - L - S)``, with ``mu = N d / (4 ||K||_1)`` per sample
+    and head. The first ``layers`` layers take ``iterations`` steps, the others one. The threshold lam mu is that of the
+    authors' code; the theory of principal component pursuit has lam / mu.
 
-    N and ||K||_1 are of real tokens; in the causal case of each token's prefix, since a norm over all of them leaks.
+    N and ||K||_1 cover real tokens. With causal attention they cover each token's prefix, because a norm over all
+    tokens leaks later ones.
 
     Raises:
-        UsageError: fewer than one step, or a ``lam`` below zero.
+        UsageError: ``iterations`` is below 1, or ``lam`` is negative.
     """
 
-    def __init__(self, place: Place, lam: float = 4.0, iterations: int = 4, layers: int = 1) -> None:
+    def __init__(self, config: Place, *, lam: float = 4.0, iterations: int = 4, layers: int = 1) -> None:
         super().__init__()
         if iterations < 1 or lam < 0:
             raise UsageError(f"rpc needs iterations >= 1 and lam >= 0; got {iterations} and {lam}")
-        self.heads, self.steps = place.heads, iterations if place.layer < layers else 1
-        self.strength = lam * place.width / place.dim_head / 4
-        self.kv = nn.Linear(place.width, 2 * place.heads * place.dim_head)
-        self.out = nn.Linear(place.heads * place.dim_head, place.width)
+        self.heads, self.steps = config.heads, iterations if config.layer < layers else 1
+        self.strength = lam * config.width / config.dim_head / 4
+        self.kv = nn.Linear(config.width, 2 * config.heads * config.dim_head)
+        self.out = nn.Linear(config.heads * config.dim_head, config.width)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(B, N, d) to (B, N, d)."""
+        """Mix the normalised stream (B, N, d) into an update (B, N, d)."""
         k, v = (split_heads(part, self.heads) for part in self.kv(x).chunk(2, dim=-1))
         size = token_mean(k.abs(), context).mean(-1, keepdim=True)  # ||K||_1 / (N p)
         threshold = self.strength / size.clamp(min=torch.finfo(size.dtype).eps)
-        low, dual = torch.zeros_like(k), torch.zeros_like(k)  # dual is Y / mu: mu itself is in the threshold alone
+        low, dual = torch.zeros_like(k), torch.zeros_like(k)  # dual is Y / mu, so that mu occurs in the threshold only
         for step in range(self.steps):
             rest = k - low + dual
             sparse = rest - rest.clamp(-threshold, threshold)
             clean = k - sparse - dual
-            low = attend(clean, clean, v, context if step == self.steps - 1 else replace(context, watch=None))
+            low = attend(clean, clean, v, context=context if step == self.steps - 1 else replace(context, watch=None))
             dual = dual + k - low - sparse
         mixed: Tensor = self.out(merge_heads(low))
         return mixed

@@ -9,12 +9,12 @@ from robustbench_wb.models.sockets import Context
 
 
 class SoftmaxAttention(PerHeadAttention):
-    """``concat_h softmax(Q_h K_h^T / sqrt(p) + bias_h) V_h``, then a linear map; bias is 0 here."""
+    """Softmax attention ``concat_h softmax(Q_h K_h^T / sqrt(p) + bias_h) V_h W + b``; subclasses add a bias."""
 
     def position_logits(self, context: Context) -> Tensor | RowBias | None:
-        """What is added to the content logits: (1, H, N, N), or a rule that makes it by rows, or None."""
+        """Return the bias of the content logits: (1, H, N, N), a rule that computes it by rows, or None for no bias."""
         return None
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """The outputs of the heads, (B, H, N, p)."""
-        return attend(q, k, v, context, self.position_logits(context))
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
+        """Return head outputs (B, H, N, p) from queries, keys and values of that shape."""
+        return attend(q, k, v, context=context, bias=self.position_logits(context))

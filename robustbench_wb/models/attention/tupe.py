@@ -14,23 +14,23 @@ from robustbench_wb.models.sockets import Context, Place
 
 
 class TupeAttention(SoftmaxAttention):
-    """``softmax((Q K^T + P U_Q (P U_K)^T) / sqrt(2p)) V``, its position term shared by all layers.
+    """TUPE-A ``softmax((Q K^T + P U_Q (P U_K)^T) / sqrt(2p)) V``; all layers share the position term.
 
-    The first layer owns U_Q and U_K and leaves the term for the later ones, which have no position parameters. Pairs
-    with a token that has no place (CLS) get one learned number per head instead: one where CLS looks, one where
-    others look at it (the paper's reset, eq. 9).
+    The first layer owns U_Q and U_K and passes the term to later layers, which have no position parameters. Pairs with
+    the class token have two learned numbers per head instead: one where it is the query, one where it is the key (the
+    paper's reset, eq. 9).
     """
 
     position = "separate"
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        first = place.layer == 0
-        self.position_qk = nn.Linear(place.width, 2 * self.inner, bias=False) if first else None
-        self.reset = nn.Parameter(torch.zeros(2, place.heads)) if first else None
+    def __init__(self, config: Place) -> None:
+        super().__init__(config)
+        first = config.layer == 0
+        self.position_qk = nn.Linear(config.width, 2 * self.inner, bias=False) if first else None
+        self.reset = nn.Parameter(torch.zeros(2, config.heads)) if first else None
 
     def position_logits(self, context: Context) -> Tensor:
-        """(1, H, N, N), computed once in a forward pass.
+        """Return position logits (1, H, N, N), computed once per forward pass.
 
         Raises:
             UsageError: the context holds no positions, or the first layer did not run.
@@ -43,10 +43,12 @@ class TupeAttention(SoftmaxAttention):
             logits = torch.cat([to_cls.expand(-1, tokens - unplaced, unplaced), logits], dim=2)
             logits = torch.cat([from_cls.expand(-1, unplaced, tokens), logits], dim=1)[None]
             context.carry["untied positions"] = logits
-        return _left(context, "untied positions")
+        return _carried(context, "untied positions")
 
     def factors(self, context: Context) -> tuple[Tensor, Tensor]:
-        """What the same logits are the inner products of, both (1, H, N, p + 2): the last two entries are the reset.
+        """Return position queries and keys, each (1, H, N, p + 2), whose inner products are the position logits.
+
+        The last two entries hold the reset of the class token.
 
         Raises:
             UsageError: the context holds no positions, or the first layer did not run.
@@ -59,25 +61,25 @@ class TupeAttention(SoftmaxAttention):
             asked = torch.stack([from_cls.expand(-1, len(cls)), to_cls * cls], dim=-1)
             context.carry["untied queries"] = torch.cat([q, asking], dim=-1)[None]
             context.carry["untied keys"] = torch.cat([k, asked], dim=-1)[None]
-        return _left(context, "untied queries"), _left(context, "untied keys")
+        return _carried(context, "untied queries"), _carried(context, "untied keys")
 
     def _placed(self, context: Context, position_qk: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Scaled queries and keys of the tokens that have a place, (H, M, p)."""
+        """Scaled position queries and keys (H, M, p) of the tokens that have a position."""
         if context.positions is None:
             raise UsageError("tupe needs an embedding that keeps positions separate")
         both = position_qk(context.positions[context.unplaced :]).chunk(2, dim=-1)
         q, k = (split_heads(part, self.heads) for part in both)
         return q / math.sqrt(2 * q.shape[-1]), k
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """The outputs of the heads, (B, H, N, p)."""
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
+        """Return head outputs (B, H, N, p) from queries, keys and values of that shape."""
         q = q / math.sqrt(2)
         if is_long(q.shape[-2], context):
-            return attend_joined(q, k, v, self.factors(context), context)
-        return super().mix(q, k, v, context)
+            return attend_joined(q, k, v, factors=self.factors(context), context=context)
+        return super().mix(q, k, v, context=context)
 
 
-def _left(context: Context, name: str) -> Tensor:
+def _carried(context: Context, name: str) -> Tensor:
     if name not in context.carry:
-        raise UsageError("the later layers of tupe need the first, which owns the positions")
+        raise UsageError("later layers of tupe need the first layer, which computes the position term")
     return context.carry[name]

@@ -10,19 +10,20 @@ from robustbench_wb.models.sockets import Context, Place
 
 
 class TwicingAttention(PerHeadAttention):
-    """``A V + A (V - A V) = (2 A - A^2) V``: what smoothing took away is smoothed and given back. No parameters.
+    """Twicing attention ``A V + A (V - A V) = (2 A - A^2) V``: adds the smoothed residual back. No extra parameters.
 
-    Layers before ``first_layer`` are plain; the published language model starts at 14 of 16. A watcher is told A.
+    Layers before ``first_layer`` are plain softmax attention; the published language model starts at layer 14 of 16.
+    ``context.watch`` receives A.
     """
 
-    def __init__(self, place: Place, first_layer: int = 0) -> None:
-        super().__init__(place)
-        self.twice = place.layer >= first_layer
+    def __init__(self, config: Place, first_layer: int = 0) -> None:
+        super().__init__(config)
+        self.twice = config.layer >= first_layer
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """The outputs of the heads, (B, H, N, p)."""
-        once = attend(q, k, v, context)
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
+        """Return head outputs (B, H, N, p) from queries, keys and values of that shape."""
+        once = attend(q, k, v, context=context)
         if not self.twice:
             return once
-        # A (2 V - A V), fused a second time: A itself is never written out.
-        return attend(q, k, 2 * v - once, replace(context, watch=None))
+        # A (2 V - A V) as a second fused call: A itself is never stored.
+        return attend(q, k, 2 * v - once, context=replace(context, watch=None))

@@ -1,1 +1,1 @@
-"""Where models from outside come from: one file per provider, found through ``models.external``."""
+"""Providers of external models, one file each; ``models.external`` selects them."""

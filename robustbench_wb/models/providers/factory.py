@@ -1,4 +1,4 @@
-"""What every provider hands over: a function that makes the model, and the identity of what is behind it."""
+"""Result type of providers: a function that builds an external model, and the digest of its code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Factory:
-    """Makes a model from outside: images in [0, 1], (B, C, H, W), or token ids, (B, L), to logits (B, classes)."""
+    """Builds an external model, which maps images (B, C, H, W) in [0, 1] or token ids (B, L) to logits (B, classes)."""
 
     reference: str
-    """As the request wrote it."""
+    """Reference of the model, as written in the request."""
     code_digest: str
-    """Digest of the code, the library's release and the configuration behind the model. Weights are digested apart."""
+    """Digest of the model's code, library release and configuration; weights have a digest of their own."""
     make: Callable[[Shape], object] = field(repr=False, compare=False)
     tokenizer: Callable[[], Tokenizer] | None = field(default=None, repr=False, compare=False)
-    """Loads the tokenizer of a text model that has one of its own."""
+    """Loads the model's own tokenizer; None for models without one."""
 
     def __call__(self, shape: Shape) -> "nn.Module":
-        """The model for inputs and classes of this shape.
+        """Build the model for inputs and classes of ``shape``.
 
         Raises:
-            SubjectError: it cannot be made, or is something else than a module.
+            SubjectError: the model cannot be built, or the result is not a module.
         """
         from torch import nn
 

@@ -1,4 +1,4 @@
-"""``hf:NAME``: an image or text classifier of transformers, from the hub or from a folder of ``save_pretrained``.
+"""Provider ``hf:NAME``: image and text classifiers of transformers, from the hub or a ``save_pretrained`` folder.
 
 Code from the hub is never run, and weights are read from safetensors only.
 """
@@ -6,6 +6,7 @@ Code from the hub is never run, and weights are read from safetensors only.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,14 @@ from robustbench_wb.source import code_digest
 from robustbench_wb.spec import digest
 
 _RESAMPLING = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, which the library's configurations hold."""
+"""Interpolation modes by Pillow's numbers, which the library's configurations use."""
 
 
 def provide(name: str, options: Mapping[str, str], trained: bool) -> Factory:
-    """A factory for one model. With ``pretrained=false`` only its configuration is taken.
+    """Return the factory of one model; with ``pretrained=false`` it builds the architecture with random weights.
 
     Raises:
-        UsageError: the library is missing, there is no such model, or it is stored as a pickle.
+        UsageError: the library is not installed, the model does not exist, or it is stored as a pickle.
     """
     transformers = library.load_library("transformers", "hf")
     reference = f"hf:{name}"
@@ -42,7 +43,7 @@ def provide(name: str, options: Mapping[str, str], trained: bool) -> Factory:
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
         raise UsageError(f"{reference} cannot be loaded: {first_line(error)}") from error
-    # A commit of the hub, or every small file of a folder: tokenizer and preprocessing are among them.
+    # A commit on the hub, or all files of a folder except weights, including tokenizer and preprocessing.
     source = library.folder_digest(folder) if folder.is_dir() else f"{name}@{getattr(config, '_commit_hash', None)}"
     identity = {
         "code": code_digest(__name__),
@@ -52,50 +53,54 @@ def provide(name: str, options: Mapping[str, str], trained: bool) -> Factory:
         "pretrained": pretrained,
         "config": config.to_json_string(use_diff=False).replace(name, ""),
     }
-    model = _Model(transformers, name, config, pretrained, trained)
+    model = _Model(transformers=transformers, name=name, config=config, pretrained=pretrained, trained=trained)
     written = ";".join([reference, *(f"{key}={value}" for key, value in options.items())])
-    return Factory(written, digest(identity), model.make, model.encoder)
+    return Factory(reference=written, code_digest=digest(identity), make=model.make, tokenizer=model.encoder)
 
 
 class _Model:
-    """One model of the library, loaded as often as it is asked for."""
+    """Loader of one model of the library; every call loads it anew."""
 
-    def __init__(self, transformers: Any, name: str, config: Any, pretrained: bool, trained: bool) -> None:
+    def __init__(self, *, transformers: ModuleType, name: str, config: Any, pretrained: bool, trained: bool) -> None:
         self.transformers, self.name, self.config = transformers, name, config
         self.pretrained, self.trained = pretrained, trained
 
     def make(self, shape: Shape) -> object:
-        """The model in float32 for a task's inputs and classes."""
+        """Load the model in float32 for a task's inputs and classes."""
         if isinstance(shape, ImageShape):
             model, fresh = self._load("AutoModelForImageClassification", shape.classes)
-            return Pictures(model, shape, self.preprocessing(), fresh)
+            return Pictures(model, shape, self.preprocessing(), fresh_head=fresh)
         if shape.causal:
-            raise SubjectError("hf: takes classifiers, and the task is language modelling")
+            raise SubjectError("hf: provides classifiers, but the task is language modelling")
         model, fresh = self._load("AutoModelForSequenceClassification", shape.classes)
         return Texts(model, self.encoder(), fresh)
 
     def encoder(self) -> Encoder:
-        """The model's own tokenizer."""
+        """Load the model's own tokenizer.
+
+        Raises:
+            SubjectError: the tokenizer cannot be loaded, is missing, or has more tokens than the model.
+        """
         with _quiet(self.transformers):
             try:
                 tokenizer = self.transformers.AutoTokenizer.from_pretrained(self.name, trust_remote_code=False)
             except Exception as error:
                 reason = first_line(error)
                 raise SubjectError(f"the tokenizer of {self.name} cannot be loaded: {reason}") from error
-        # Without its files the library makes an empty one, silently.
+        # Without tokenizer files the library silently creates an empty tokenizer.
         if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
             raise SubjectError(f"{self.name} has no tokenizer; save the tokenizer into the same folder")
         if len(tokenizer) > self.config.vocab_size:
             raise SubjectError(
-                f"the tokenizer of {self.name} knows {len(tokenizer)} tokens, its model {self.config.vocab_size}"
+                f"the tokenizer of {self.name} has {len(tokenizer)} tokens, but its model only {self.config.vocab_size}"
             )
         return Encoder(tokenizer, getattr(self.config, "max_position_embeddings", None))
 
     def preprocessing(self) -> Preprocessing:
-        """What the library's own image processor does, found out by asking it: a scale and a shift per channel.
+        """Determine the normalisation of the library's image processor from its outputs: a scale and shift per channel.
 
         Raises:
-            SubjectError: there is no processor, or it does something else than resize and normalise.
+            SubjectError: there is no image processor, or it does more than resize and normalise.
         """
         with _quiet(self.transformers):
             try:
@@ -105,14 +110,16 @@ class _Model:
             except Exception as error:
                 reason = first_line(error)
                 raise SubjectError(f"the image processor of {self.name} cannot be loaded: {reason}") from error
-            # Plain colours stay plain when resized and cropped, so only the scaling shows.
+            # Resizing and cropping keep uniform images uniform, so only the normalisation changes them.
             black, white, grey = (self._processed(processor, level) for level in (0, 255, 51))
         scale, shift = white[:, 0, 0] - black[:, 0, 0], black[:, 0, 0]
         if float(np.abs(grey - (shift + scale * 0.2)[:, None, None]).max()) > 1e-4 or float(scale.min()) <= 0:
             raise SubjectError(f"the image processor of {self.name} does more than resize and normalise")
         resample = int(getattr(processor, "resample", 2))
         if resample not in _RESAMPLING:
-            raise SubjectError(f"the image processor of {self.name} resizes by method {resample}; known: 0, 2 and 3")
+            raise SubjectError(
+                f"the image processor of {self.name} resizes with method {resample}; supported: 0, 2 and 3"
+            )
         return Preprocessing(
             height=black.shape[1],
             width=black.shape[2],
@@ -127,7 +134,7 @@ class _Model:
         return np.asarray(processor(image, return_tensors="np")["pixel_values"][0], np.float64)
 
     def _load(self, kind: str, classes: int) -> tuple[Any, bool]:
-        """The model and whether its head is new."""
+        """Load the model; return it and whether its head is untrained."""
         loader = getattr(self.transformers, kind)
         with _quiet(self.transformers):
             try:
@@ -148,13 +155,13 @@ class _Model:
         new = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
         if new and not self.trained:
             saved = f"{self.name} has no trained {new[0]} for {classes} classes (saved with {self.config.num_labels})"
-            raise SubjectError(f"{saved}; train it by a recipe, which gives it a new head")
+            raise SubjectError(f"{saved}; name a training recipe, which adds a new head")
         return model, bool(new)
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the library's reports and bars; its settings are put back."""
+def _quiet(transformers: ModuleType) -> Iterator[None]:
+    """Silence the library's log messages and progress bars inside this context."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""What the providers of model libraries share: late imports, refusal of what is unsafe, clear errors."""
+"""Functions that the providers of model libraries share: late imports, safety checks and error messages."""
 
 import hashlib
 import sys
@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from robustbench_wb.errors import UsageError, first_line
@@ -16,11 +17,11 @@ from robustbench_wb.errors import UsageError, first_line
 _WEIGHTS = frozenset({".safetensors", ".bin", ".pth", ".pt", ".h5", ".msgpack", ".onnx"})
 
 
-def load_library(name: str, extra: str) -> Any:
-    """Import a library that comes with an extra.
+def load_library(name: str, extra: str) -> ModuleType:
+    """Import a library that the optional dependency group ``extra`` installs.
 
     Raises:
-        UsageError: it is not installed (the message names the extra), or does not import.
+        UsageError: the library is not installed (the message names the extra) or cannot be imported.
     """
     try:
         mend_torchvision()
@@ -30,14 +31,14 @@ def load_library(name: str, extra: str) -> Any:
             f"{extra}: needs {error.name or name}, which is not installed; pip install 'robustbench_wb[{extra}]'"
         ) from error
     except Exception as error:
-        raise UsageError(f"{name} is installed but does not import: {first_line(error)}") from error
+        raise UsageError(f"{name} is installed but cannot be imported: {first_line(error)}") from error
 
 
 def mend_torchvision() -> None:
-    """Import torchvision, if it is there, even when its compiled part does not fit the installed torch.
+    """Import torchvision, if it is installed, even when its compiled part does not match the installed torch.
 
-    Both libraries import it; the models need none of its compiled operators. A build for CUDA beside a torch for the
-    CPU fails because those operators are missing, so their registration alone is allowed to fail.
+    timm and transformers import torchvision, but their models need none of its compiled operators. A CUDA build fails
+    beside a CPU build of torch because these operators are missing, so only their registration may fail.
     """
     if "torchvision" in sys.modules or find_spec("torchvision") is None:
         return
@@ -74,15 +75,15 @@ def _missing_operators_allowed() -> Iterator[None]:
 
 
 def release(name: str) -> str:
-    """Like ``timm-1.0.31``."""
+    """Return name and installed version of a distribution, such as ``timm-1.0.31``."""
     return f"{name}-{version(name)}"
 
 
 def flag(reference: str, options: Mapping[str, str], name: str, default: bool) -> bool:
-    """The one option that a provider has, which is true or false.
+    """Return the value of a provider's only option ``name``, which is true or false.
 
     Raises:
-        UsageError: another option was given, or another value.
+        UsageError: ``options`` has another key, or the value is neither ``true`` nor ``false``.
     """
     unknown = sorted(options.keys() - {name})
     if unknown:
@@ -94,10 +95,10 @@ def flag(reference: str, options: Mapping[str, str], name: str, default: bool) -
 
 
 def check_folder(folder: Path, reference: str, weights: bool) -> None:
-    """Refuse a folder without a configuration, and one whose weights are only there as a pickle.
+    """Check that a folder holds a configuration and, if ``weights`` are needed, safetensors weights.
 
     Raises:
-        UsageError: as said.
+        UsageError: ``config.json`` is missing, or weights are missing or stored as a pickle only.
     """
     if not (folder / "config.json").is_file():
         raise UsageError(f"{reference}: {folder} has no config.json; save the model with the library's own function")
@@ -108,7 +109,7 @@ def check_folder(folder: Path, reference: str, weights: bool) -> None:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 (hex) over names and bytes of a folder's files but the weights, which are digested as tensors."""
+    """SHA-256 (hex) over names and bytes of a folder's files, without weights, which have a digest of their own."""
     sha = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in _WEIGHTS and not path.name.startswith("."):

@@ -1,4 +1,4 @@
-"""One model of another package, through the entry-point group ``robustbench_wb.subjects``."""
+"""Provider for single models of other packages, from the entry-point group ``robustbench_wb.subjects``."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,17 @@ from robustbench_wb.spec import digest
 
 
 def provide(subjects: Registry[Callable[..., object]], name: str) -> Factory:
-    """The plug-in's function of that name. The identity covers the module that it lies in and what that imports.
+    """Return the factory of the plug-in called ``name``; its digest covers the plug-in's module and its imports.
 
     Raises:
-        RegistryError: a variant has the same name, the function does not import, or its source cannot be found.
+        RegistryError: a variant has the same name, the function cannot be imported, or its source cannot be found.
     """
     if name in VARIANTS:
-        raise RegistryError(f"subject {name!r} of a plug-in has the name of a variant; uninstall or rename one")
+        raise RegistryError(f"the plug-in model {name!r} has the name of a variant; rename or uninstall one of them")
     module, root = subjects.source(name)
-    # Two entries of one module are two models.
-    return Factory(name, digest({"code": code_digest(module, root=root), "entry": name}), subjects.get(name))
+    # Two entry points of one module are different models.
+    return Factory(
+        reference=name,
+        code_digest=digest({"code": code_digest(module, root=root), "entry": name}),
+        make=subjects.get(name),
+    )

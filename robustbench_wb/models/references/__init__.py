@@ -1,1 +1,1 @@
-"""Checkpoints of other implementations: their names for weights, and ours. One file per family."""
+"""Import of checkpoints of other implementations: rules from their weight names to ours, one file per family."""

@@ -1,12 +1,12 @@
-"""The torch implementation of CRATE-alpha: an image classifier."""
+"""Checkpoints of the torch implementation of CRATE-alpha (image classifier)."""
 
 from robustbench_wb.models.references.crate import LAYER, OUTSIDE
 from robustbench_wb.models.references.mapping import KERNEL, Family, Rule, rules
 
 CRATE_ALPHA = Family(
-    "crate-alpha",
-    "image",
-    (
+    variant="crate-alpha",
+    modality="image",
+    rules=(
         *OUTSIDE,
         Rule("embedding.project.weight", ("conv1.weight",), KERNEL),
         *rules({"embedding.project.bias": "conv1.bias"}),

@@ -1,4 +1,4 @@
-"""BERT of the transformers library, with or without its classifier; and the port of CRATE-BERT to that library."""
+"""Checkpoints of BERT in the transformers library, with or without classifier, and of the port of CRATE-BERT to it."""
 
 from robustbench_wb.models.references.mapping import FIRST_SEGMENT, STACKED, Family, Rule, pairs, rules
 
@@ -13,12 +13,12 @@ _OUTSIDE = (
     *pairs({"embedding.norm": "embeddings.LayerNorm", "head.pooler": "pooler.dense", "head.linear": "classifier"}),
 )
 _HEAD = ("head.linear.weight", "head.linear.bias")
-_UNUSED = (r"embeddings\.position_ids", r"embeddings\.token_type_ids", r"(cls|lm_head)\..*")  # pretraining's heads
+_UNUSED = (r"embeddings\.position_ids", r"embeddings\.token_type_ids", r"(cls|lm_head)\..*")  # heads of pretraining
 
 BERT = Family(
-    "bert",
-    "text",
-    (
+    variant="bert",
+    modality="text",
+    rules=(
         *_OUTSIDE,
         *(
             Rule(
@@ -47,9 +47,9 @@ BERT = Family(
 )
 
 CRATE_BERT = Family(
-    "crate-bert",
-    "text",
-    (
+    variant="crate-bert",
+    modality="text",
+    rules=(
         *_OUTSIDE,
         *pairs({"norm": "attention.self.prenorm", "feedforward.norm": "output.prenorm"}, _OURS, _THEIRS),
         *rules(
@@ -65,6 +65,6 @@ CRATE_BERT = Family(
     prefixes=("module.", "_orig_mod.", "crate."),
     unused=_UNUSED,
     fresh=_HEAD,
-    note="row 0 is taken for the first position and word 0 for padding; a RoBERTa vocabulary (padding 1, first "
-    "position 2) must be renumbered first",
+    note="row 0 is used as the first position and word 0 as padding; renumber a RoBERTa vocabulary (padding 1, first "
+    "position 2) before the import",
 )

@@ -1,4 +1,4 @@
-"""The reference implementation of CRATE: an image classifier."""
+"""Checkpoints of the reference implementation of CRATE (image classifier)."""
 
 from robustbench_wb.models.references.mapping import LEADING, Family, Rule, pairs, rules
 
@@ -7,19 +7,19 @@ LAYER = (
     *rules({"attention.subspaces.weight": "0.fn.qkv.weight", "attention.out.weight": "0.fn.to_out.0.weight"},
            "backbone.blocks.{i}.", "transformer.layers.{i}."),
 )  # fmt: skip
-"""What CRATE and CRATE-alpha share in each layer."""
+"""Rules for each layer that CRATE and CRATE-alpha share."""
 
 OUTSIDE = (
     Rule("embedding.positions.table", ("pos_embedding",), LEADING),
     *rules({"embedding.cls": "cls_token"}),
     *pairs({"head.norm": "mlp_head.0", "head.linear": "mlp_head.1"}),
 )
-"""What they share outside."""
+"""Rules outside the layers that CRATE and CRATE-alpha share."""
 
 CRATE = Family(
-    "crate",
-    "image",
-    (
+    variant="crate",
+    modality="image",
+    rules=(
         *OUTSIDE,
         *pairs({f"embedding.project.{i}": f"to_patch_embedding.{i + 1}" for i in range(3)}),
         *LAYER,

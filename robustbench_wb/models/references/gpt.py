@@ -1,13 +1,13 @@
-"""CRATE-GPT, in the manner of nanoGPT: a causal language model."""
+"""Checkpoints of CRATE-GPT, a causal language model built on nanoGPT."""
 
 from robustbench_wb.models.references.mapping import Family, pairs, rules
 
 _OURS, _THEIRS = "backbone.blocks.{i}.", "transformer.h.{i}."
 
 CRATE_GPT = Family(
-    "crate",
-    "causal",
-    (
+    variant="crate",
+    modality="causal",
+    rules=(
         *rules({"embedding.words.weight": "transformer.wte.weight"}),
         *rules({"embedding.positions.table": "transformer.wpe.weight"}),
         *pairs({"norm": "prenorm_1", "attention.out": "attn.c_proj", "feedforward.norm": "prenorm_2"}, _OURS, _THEIRS),
@@ -19,5 +19,5 @@ CRATE_GPT = Family(
     ),
     unused=(r"transformer\.h\.\d+\.attn\.bias",),  # the causal mask
     copies={"lm_head.weight": "transformer.wte.weight"},
-    note="word 0 is taken for padding",
+    note="word 0 is used as padding",
 )

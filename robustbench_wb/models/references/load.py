@@ -1,9 +1,8 @@
-"""Loading a foreign checkpoint, whatever its family, and the way back."""
+"""Loading of checkpoints of other implementations, and the inverse."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +23,24 @@ FAMILIES = (CRATE, CRATE_GPT, CRATE_ALPHA, ENCODER, AUTOENCODER, CRATE_BERT, VIT
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of a foreign checkpoint."""
+    """Result of loading a checkpoint of another implementation."""
 
     unused: tuple[str, ...]
-    """Their names that mean nothing here."""
+    """Names in the checkpoint that have no counterpart here."""
     fresh: tuple[str, ...]
-    """Our names that the file lacked and may lack; these weights are as they were before."""
+    """Our names of optional weights that the checkpoint lacks; the model keeps its initial weights there."""
 
 
-def load_reference(model: nn.Module, variant: str, state: Mapping[str, Any]) -> Loaded:
-    """Load a checkpoint with the names of the implementation that ``variant`` follows, or of transformers or timm.
+def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) -> Loaded:
+    """Load a checkpoint of the implementation that ``variant`` follows, or of transformers or timm, into ``model``.
 
-    ``state`` maps names to tensors, bare or under ``state_dict`` or ``model``, with or without ``module.``. Every
-    weight must be there, with the shape that ``model`` has, and nothing unknown may be. Mean, std, eta and lambda are
-    in no such checkpoint: the model keeps its own.
+    ``state`` maps names to tensors, at the top level or under ``state_dict`` or ``model``, with or without the prefix
+    ``module.``. All weights must be present with the shapes that ``model`` has, and no unknown ones. Such checkpoints
+    do not contain mean, std, eta and lambda; the model keeps its own.
 
     Raises:
-        CheckpointError: there is no reference for the variant, or a weight is missing, unknown, not a tensor or of
-            another shape; the message names it. The model is unchanged then.
+        CheckpointError: no reference is known for the variant, or a weight is missing, unknown, not a tensor, or has
+            another shape. The message names the weight, and the model is unchanged.
     """
     family = _family(variant, _modality(model))
     given = family.unwrap(state)
@@ -55,16 +54,18 @@ def load_reference(model: nn.Module, variant: str, state: Mapping[str, Any]) -> 
     weights = {ours: _fitting(rule, given, own[ours]) for ours, rule in by_name.items() if ours not in fresh}
     for copy, original in family.copies.items():
         if copy in given and not _same(given[copy], given[original]):
-            raise CheckpointError(f"{copy} in the reference checkpoint is not {original}: the model here ties them")
+            raise CheckpointError(
+                f"{copy} in the reference checkpoint differs from {original}, but this model ties them"
+            )
     model.load_state_dict({**own, **weights})
     return Loaded(tuple(sorted(given.keys() - wanted)), tuple(sorted(fresh)))
 
 
 def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
-    """The model's weights under the reference's names: what ``load_reference`` takes, without prefix or nesting.
+    """Return the model's weights under the reference's names, without prefix; inverse of :func:`load_reference`.
 
     Raises:
-        CheckpointError: there is no reference for the variant.
+        CheckpointError: no reference is known for the variant.
     """
     own = model.state_dict()
     channels = len(own["mean"]) if "mean" in own else 0
@@ -74,8 +75,8 @@ def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
     return found
 
 
-def find_family(variant: str, state: Mapping[str, Any]) -> Family:
-    """The family of a variant's classifiers and language models that shares most names with a checkpoint.
+def find_family(variant: str, state: Mapping[str, object]) -> Family:
+    """Return the family (classifier or language model) of a variant that shares most names with a checkpoint.
 
     Raises:
         CheckpointError: no reference checkpoints are known for the variant.
@@ -110,25 +111,25 @@ def _family(variant: str, modality: Modality) -> Family:
 
 
 def _rules(family: Family, own: Iterable[str]) -> dict[str, Rule]:
-    """The rule of each of a model's weights, by our name."""
+    """Rules of a model's weights, by our name."""
     weights = {name for name in own if name not in ("mean", "std") and not name.endswith("_extra_state")}
     layers = [int(match[1]) for name in weights if (match := re.search(r"\.(\d+)\.", name))]
     by_name = {rule.ours: rule for rule in family.for_depth(1 + max(layers, default=-1)) if rule.ours in weights}
     unknown = weights - by_name.keys()
     if unknown:
-        raise CheckpointError(f"the reference of {family.variant!r} has no counterpart of our {listed(unknown)}")
+        raise CheckpointError(f"the reference of {family.variant!r} has no counterpart of {listed(unknown)}")
     return by_name
 
 
-def _refuse_other_names(family: Family, given: Mapping[str, Any], wanted: set[str]) -> None:
+def _refuse_other_names(family: Family, given: Mapping[str, object], wanted: set[str]) -> None:
     missing = wanted - given.keys()
     extra = {name for name in given.keys() - wanted if not family.is_unused(name)}
-    problems = [f"{what} {listed(names)}" for what, names in (("misses", missing), ("has unknown", extra)) if names]
+    problems = [f"{what} {listed(names)}" for what, names in (("lacks", missing), ("has unknown", extra)) if names]
     if problems:
         raise CheckpointError(f"the reference checkpoint {' and '.join(problems)}")
 
 
-def _fitting(rule: Rule, given: Mapping[str, Any], own: Tensor) -> Tensor:
+def _fitting(rule: Rule, given: Mapping[str, object], own: Tensor) -> Tensor:
     tensor = join(rule, given)
     if tensor.shape != own.shape:
         raise CheckpointError(
@@ -138,5 +139,7 @@ def _fitting(rule: Rule, given: Mapping[str, Any], own: Tensor) -> Tensor:
     return tensor
 
 
-def _same(one: object, other: Tensor) -> bool:
-    return isinstance(one, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+def _same(one: object, other: object) -> bool:
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return False
+    return one.dtype == other.dtype and torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""The reference implementation of CRATE-MAE: the whole autoencoder, or its encoder alone as a classifier."""
+"""Checkpoints of the reference implementation of CRATE-MAE: the autoencoder, or its encoder as a classifier."""
 
 from robustbench_wb.models.references.mapping import KERNEL, LEADING, Family, Rule, pairs, rules
 
@@ -11,7 +11,7 @@ def _attention(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 _ENCODER = (
-    # The implementation adds the decoder's table to what goes into the encoder; "pos_embed" is saved and never used.
+    # The implementation adds the decoder's table to the encoder input; "pos_embed" is saved but not used.
     Rule("embedding.positions.table", ("decoder_pos_embed",), LEADING),
     *rules({"embedding.cls": "cls_token", "embedding.project.bias": "patch_embed.proj.bias"}),
     Rule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),
@@ -22,9 +22,9 @@ _ENCODER = (
 _NEVER_USED = ("pos_embed", r"decoder_embed\.(weight|bias)")
 
 AUTOENCODER = Family(
-    "crate-mae",
-    "autoencoder",
-    (
+    variant="crate-mae",
+    modality="autoencoder",
+    rules=(
         *_ENCODER,
         *pairs({"norm": "norm", "decoder_norm": "decoder_norm", "predict": "decoder_pred"}),
         *rules({"mask_token": "mask_token"}),
@@ -37,9 +37,9 @@ AUTOENCODER = Family(
 )
 
 ENCODER = Family(
-    "crate-mae",
-    "image",
-    (*_ENCODER, *pairs({"head.norm": "norm"}), *pairs({"head.linear": "head"})),
+    variant="crate-mae",
+    modality="image",
+    rules=(*_ENCODER, *pairs({"head.norm": "norm"}), *pairs({"head.linear": "head"})),
     unused=(*_NEVER_USED, "mask_token", r"decoder_(blocks|norm|pred)\..*"),
     fresh=("head.linear.weight", "head.linear.bias"),
     asked=("lam",),

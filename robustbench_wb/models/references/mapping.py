@@ -1,10 +1,10 @@
-"""What a family of foreign checkpoints is: rules from their names to ours, as data."""
+"""Rules from the weight names of other implementations ("theirs") to the names here ("ours"), as data."""
 
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +16,10 @@ Modality = Literal["image", "text", "causal", "autoencoder"]
 
 @dataclass(frozen=True)
 class Form:
-    """How one tensor of ours and theirs (one or several) follow from each other.
+    """Conversion between one tensor of ours and the corresponding tensors of theirs.
 
-    ``split`` is also told the channels of an image. ``axes`` is how many axes each of theirs must have, if it matters.
+    ``join`` converts theirs to ours; ``split`` converts ours to theirs and also receives the number of image channels.
+    ``axes`` is the required number of axes of each of their tensors; None skips the check.
     """
 
     join: Callable[[Sequence[Tensor]], Tensor]
@@ -33,39 +34,42 @@ def _to_kernel(weight: Tensor, channels: int) -> Tensor:
 
 SAME = Form(lambda theirs: theirs[0], lambda ours, _: [ours])
 LEADING = Form(lambda theirs: theirs[0].flatten(0, 1), lambda ours, _: [ours[None]], axes=3)
-"""Theirs has a leading axis of one."""
+"""Conversion of a tensor that has an extra leading axis of size 1 in theirs."""
 KERNEL = Form(
     lambda theirs: theirs[0].permute(0, 2, 3, 1).flatten(1), lambda ours, channels: [_to_kernel(ours, channels)], axes=4
 )
-"""Theirs is a convolution with the patch as its stride, (d, C, p, p); ours a linear map with the channel fastest."""
+"""Conversion of a patch convolution (d, C, p, p) in theirs to a linear map in ours, with the channel fastest."""
 STACKED = Form(lambda theirs: torch.stack(list(theirs)).flatten(0, 1), lambda ours, _: list(ours.chunk(3)))
-"""Theirs are query, key and value apart."""
+"""Conversion of separate query, key and value weights in theirs to one stacked weight in ours."""
 FIRST_SEGMENT = Form(
     lambda theirs: theirs[0] + theirs[1][:1], lambda ours, _: [ours, ours.new_zeros(2, ours.shape[1])], axes=2
 )
-"""Theirs are positions and segments; tasks here have one segment, whose row goes into the positions."""
+"""Conversion of positions and segment embeddings in theirs to positions in ours.
+
+Tasks here have one segment, whose row is added to the positions.
+"""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One weight: our name, their names, the form. ``{i}`` in both stands for a layer."""
+    """Rule for one weight: our name, their names, and the conversion. ``{i}`` in names stands for the layer index."""
 
     ours: str
     theirs: tuple[str, ...]
     form: Form = SAME
 
     def at(self, layer: int) -> "Rule":
-        """The rule for one layer."""
+        """Return the rule for layer number ``layer``."""
         return Rule(self.ours.format(i=layer), tuple(name.format(i=layer) for name in self.theirs), self.form)
 
 
 def rules(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[Rule, ...]:
-    """Rules of form :data:`SAME` from our name to their name, with a prefix on each side."""
+    """Return rules of form :data:`SAME` from our names to their names, with a prefix on each side."""
     return tuple(Rule(f"{ours}{own}", (f"{theirs}{other}",)) for own, other in names.items())
 
 
 def pairs(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[Rule, ...]:
-    """Rules for modules that have a weight and a bias."""
+    """Return rules for modules with a weight and a bias, with a prefix on each side."""
     return rules(
         {f"{own}.{part}": f"{other}.{part}" for own, other in names.items() for part in ("weight", "bias")},
         ours,
@@ -73,21 +77,21 @@ def pairs(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[R
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
-    """Checkpoints of one implementation.
+    """Checkpoint format of one implementation.
 
     Attributes:
-        variant: the variant they are of.
-        modality: what kind of model they are of.
-        rules: for every weight; those with ``{i}`` hold for every layer.
-        prefixes: taken off their names, one after the other.
-        renames: ends of names that older files have, and what they are now.
-        unused: patterns of names that such files may have and that mean nothing here.
-        copies: names that some files have as a second copy of another weight.
-        fresh: our names that a file may lack altogether; they then stay as they were built.
-        asked: constants that differ between published files and are in none: the user has to know them.
-        note: what an importer must know.
+        variant: name of the corresponding variant.
+        modality: kind of model.
+        rules: one rule per weight; rules with ``{i}`` apply to every layer.
+        prefixes: prefixes to remove from their names, in this order.
+        renames: suffixes of names in older files, and their current form.
+        unused: patterns of their names that have no counterpart here.
+        copies: names under which some files store a second copy of another weight.
+        fresh: our names of weights that a file may lack; the model then keeps its initial weights.
+        asked: constants that differ between published checkpoints but are not stored in them; users must give them.
+        note: remark for users who import such a checkpoint.
     """
 
     variant: str
@@ -102,23 +106,24 @@ class Family:
     note: str = ""
 
     def for_depth(self, depth: int) -> list[Rule]:
-        """The rules of a model with that many layers."""
+        """Return the rules of a model with ``depth`` layers."""
         return [
             rule.at(layer) for rule in self.rules for layer in (range(depth) if "{i}" in rule.ours else range(1))
         ]  # fmt: skip
 
     def outside(self) -> list[Rule]:
-        """The rules for what is in no layer."""
+        """Return the rules for weights outside the layers."""
         return [rule for rule in self.rules if "{i}" not in rule.ours]
 
-    def unwrap(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The weights by name: taken out of ``state_dict`` or ``model``, without prefixes.
+    def unwrap(self, state: Mapping[str, object]) -> dict[str, object]:
+        """Return the weights by name, from the top level, ``state_dict`` or ``model``, without prefixes.
 
         Raises:
-            CheckpointError: two names become one.
+            CheckpointError: two names are equal after their prefixes are removed.
         """
-        nested = next((state[key] for key in ("state_dict", "model") if isinstance(state.get(key), Mapping)), state)
-        given: dict[str, Any] = {}
+        inner = (state.get(key) for key in ("state_dict", "model"))
+        nested = next((value for value in inner if isinstance(value, Mapping)), state)
+        given: dict[str, object] = {}
         for name, value in nested.items():
             short = self._short(str(name))
             if short in given:
@@ -134,25 +139,25 @@ class Family:
         return name
 
     def is_unused(self, name: str) -> bool:
-        """Whether a name is known and means nothing here."""
+        """Whether a name is known but has no counterpart here."""
         return name in self.copies or any(re.fullmatch(pattern, name) for pattern in self.unused)
 
 
-def join(rule: Rule, given: Mapping[str, Any]) -> Tensor:
-    """Our tensor, from theirs, which must be there.
+def join(rule: Rule, given: Mapping[str, object]) -> Tensor:
+    """Convert their tensors of one rule, which ``given`` must hold, to ours.
 
     Raises:
-        CheckpointError: one is not a tensor of floating-point numbers, or has another number of axes.
+        CheckpointError: a value is not a floating-point tensor, or has the wrong number of axes.
     """
     parts: list[Tensor] = []
     for name in rule.theirs:
         value = given[name]
         if not isinstance(value, Tensor) or not value.is_floating_point():
             kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
-            raise CheckpointError(f"{name} in the reference checkpoint is a {kind}, not a tensor of real numbers")
+            raise CheckpointError(f"{name} in the reference checkpoint is a {kind}, not a floating-point tensor")
         if rule.form.axes is not None and value.ndim != rule.form.axes:
             raise CheckpointError(
-                f"{name} in the reference checkpoint has shape {tuple(value.shape)}, not {rule.form.axes} axes"
+                f"{name} in the reference checkpoint has shape {tuple(value.shape)}; expected {rule.form.axes} axes"
             )
         parts.append(value)
     try:
@@ -161,12 +166,13 @@ def join(rule: Rule, given: Mapping[str, Any]) -> Tensor:
         raise CheckpointError(f"{describe(rule, given)} in the reference checkpoint do not fit together") from None
 
 
-def describe(rule: Rule, given: Mapping[str, Any]) -> str:
-    """Their names with their shapes, for a message."""
-    return " and ".join(f"{name} {tuple(given[name].shape)}" for name in rule.theirs)
+def describe(rule: Rule, given: Mapping[str, object]) -> str:
+    """Return the names and shapes of their tensors, for an error message."""
+    shapes = {name: tuple(value.shape) for name in rule.theirs if isinstance(value := given[name], Tensor)}
+    return " and ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def listed(names: Iterable[str]) -> str:
-    """A few names, for a message."""
+    """Return the first three names and the number of others, for an error message."""
     names = sorted(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

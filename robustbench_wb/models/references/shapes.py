@@ -1,8 +1,7 @@
-"""The shape of the inputs and answers that a foreign checkpoint was made for, read off its tensors."""
+"""Input and output shapes of a checkpoint of another implementation, inferred from its tensors."""
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -14,15 +13,19 @@ _KERNELS = ("embedding.project.weight", "embedding.project.1.weight")
 
 
 def infer_shape(
-    family: Family, state: Mapping[str, Any], classes: int | None = None, image: tuple[int, int] | None = None
+    family: Family,
+    state: Mapping[str, object],
+    *,
+    classes: int | None = None,
+    image: tuple[int, int] | None = None,
 ) -> Shape:
-    """What a checkpoint of ``family`` takes and answers.
+    """Infer the inputs and outputs of a checkpoint of ``family``.
 
-    Channels are 3, or 1 where 3 gives no square patch. Images are square unless ``image`` gives height and width.
-    ``classes`` is for checkpoints without a linear head.
+    Images have 3 channels, or 1 if 3 give no square patch. They are square unless ``image`` gives height and width.
+    ``classes`` is required for checkpoints without a linear head.
 
     Raises:
-        CheckpointError: a tensor that tells is missing, or the numbers do not fit together.
+        CheckpointError: a necessary tensor is missing, or the sizes are inconsistent.
         UsageError: the checkpoint has no linear head and ``classes`` is not given.
     """
     given = family.unwrap(state)
@@ -38,7 +41,7 @@ def infer_shape(
     positions = rows("embedding.positions.table")
     if classes is None:
         if "head.linear.weight" not in ours:
-            raise UsageError("this checkpoint has no linear head; say how many classes the new one shall have")
+            raise UsageError("this checkpoint has no linear head; give the number of classes of the new head")
         classes = rows("head.linear.weight")
     if family.modality == "text":
         return TextShape(vocabulary=rows("embedding.words.weight"), length=positions, classes=classes)
@@ -50,22 +53,22 @@ def infer_shape(
 
 def _needed(name: str, ours: Mapping[str, Tensor], names: Mapping[str, str]) -> Tensor:
     if name not in ours or ours[name].ndim == 0:
-        raise CheckpointError(f"the reference checkpoint misses {names[name]}, from which its shape follows")
+        raise CheckpointError(f"the reference checkpoint lacks {names[name]}, from which its shape is inferred")
     return ours[name]
 
 
 def _patch(kernel: Tensor) -> tuple[int, int]:
-    """Channels and patch size."""
+    """Channels and patch size of a patch embedding weight."""
     values = int(kernel.shape[-1])
     for channels in (3, 1):
         patch = math.isqrt(values // channels)
         if patch and patch * patch * channels == values:
             return channels, patch
-    raise CheckpointError(f"{values} values are no square patch of 3 channels or 1")
+    raise CheckpointError(f"a patch of {values} values is not square, neither with 3 channels nor with 1")
 
 
 def _square(patches: int, patch: int) -> tuple[int, int]:
     side = math.isqrt(max(0, patches))
     if side == 0 or side * side != patches:
-        raise CheckpointError(f"{patches} patches make no square image; give its height and width")
+        raise CheckpointError(f"{patches} patches do not form a square image; give its height and width")
     return side * patch, side * patch

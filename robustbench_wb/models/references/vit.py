@@ -1,11 +1,11 @@
-"""Vision transformers of the timm library, DeiT's among them."""
+"""Checkpoints of Vision Transformers in the timm library, including DeiT."""
 
 from robustbench_wb.models.references.mapping import KERNEL, LEADING, Family, Rule, pairs, rules
 
 VIT = Family(
-    "vit",
-    "image",
-    (
+    variant="vit",
+    modality="image",
+    rules=(
         Rule("embedding.positions.table", ("pos_embed",), LEADING),
         *rules({"embedding.cls": "cls_token", "embedding.project.bias": "patch_embed.proj.bias"}),
         Rule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),

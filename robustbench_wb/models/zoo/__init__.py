@@ -1,1 +1,1 @@
-"""The built-in variants, as data, one file per family. docs/variants has their formulas."""
+"""Built-in variants as data, one file per family. Their formulas are in docs/variants."""

@@ -1,4 +1,4 @@
-"""What everything else is compared with."""
+"""Baseline variants: ViT and BERT."""
 
 from robustbench_wb.models.variant import Size, Variant
 
@@ -21,7 +21,7 @@ VIT = Variant(
 
 BERT = Variant(
     name="bert",
-    summary="BERT, and the sizes of its published miniatures",
+    summary="BERT in the sizes of its published miniatures",
     attention="softmax",
     feedforward_options={"post": True},
     text_embedding_options={"norm": True},
@@ -36,6 +36,6 @@ BERT = Variant(
         "base": Size(width=768, depth=12, heads=12),
     },
     status="confirmed",
-    source="Devlin et al. 2019, arXiv 1810.04805; sizes of Turc et al. 2019, arXiv 1908.08962 (nano is its tiny)",
-    notes="No dropout, and no segment embedding: a task has one segment, whose row is part of the positions.",
+    source="Devlin et al. 2019, arXiv 1810.04805; sizes of Turc et al. 2019, arXiv 1908.08962 (nano is tiny there)",
+    notes="No dropout and no segment embedding: tasks have one segment, whose embedding is part of the positions.",
 )

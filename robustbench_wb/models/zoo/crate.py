@@ -1,4 +1,4 @@
-"""The white-box transformer CRATE and its relatives."""
+"""White-box transformer CRATE and its relatives."""
 
 from robustbench_wb.models.variant import Size, Variant
 
@@ -17,24 +17,24 @@ CRATE = Variant(
     feedforward="ista",
     feedforward_options={"eta": 0.1, "lam": 0.1},
     embedding="crate-patch",
-    # CRATE-GPT reads its words off the last stream as it is.
+    # CRATE-GPT predicts words from the last stream without a final norm.
     language_head_options={"norm": False},
     norm_eps=1e-5,
     initialisation="torch",
     sizes=_SIZES,
     status="confirmed",
     source="Yu et al. 2023, arXiv 2306.01129, and the behaviour of its public implementation",
-    notes="The code's out-projection, step 0.1 and layer norms differ from the paper; the code is followed.",
+    notes="Output map, step size 0.1 and layer norms follow the public code, which differs from the paper.",
 )
 
 CRATE_ALPHA = Variant(
     name="crate-alpha",
-    summary="CRATE scaled: an overcomplete dictionary and a skip on both halves",
+    summary="Scaled CRATE: an overcomplete dictionary, and a skip on both halves",
     attention="subspace",
     attention_options={"bias": False},
     feedforward="odl",
     feedforward_options={"eta": 0.1, "lam": 0.1},
-    # The torch port's last norm; the JAX original has 1e-6 there too.
+    # Final norm of the torch port; the JAX original has 1e-6 here too.
     head_options={"eps": 1e-5},
     norm_eps=1e-6,
     sizes={
@@ -47,7 +47,7 @@ CRATE_ALPHA = Variant(
     },
     status="confirmed",
     source="Yang et al. 2024, arXiv 2405.20299, and the behaviour of its public implementations",
-    notes="The skip around the dictionary and its separate decoder are the code's, not the derivation's.",
+    notes="The skip around the dictionary and its separate decoder follow the public code, not the derivation.",
 )
 
 CRATE_MAE = Variant(
@@ -62,7 +62,7 @@ CRATE_MAE = Variant(
     sizes=_SIZES,
     status="confirmed",
     source="Pai et al. 2024, arXiv 2404.02446, and the behaviour of its public implementation",
-    notes="Published weights exist for lambda 0.5 and 5.0, told apart by file name alone; imported ones keep theirs.",
+    notes="Published weights exist for lambda 0.5 and 5.0, which only file names distinguish; imports keep it.",
 )
 
 CRATE_BERT = Variant(
@@ -77,6 +77,6 @@ CRATE_BERT = Variant(
     norm_eps=1e-12,
     sizes=_SIZES,
     status="confirmed",
-    source="Yu et al. 2023, arXiv 2311.13110, section on language; the layer of its port to transformers",
-    notes="No dropout, and no segment embedding: a task has one segment, whose row is part of the positions.",
+    source="Yu et al. 2023, arXiv 2311.13110, section on language; layer of its port to transformers",
+    notes="No dropout and no segment embedding: tasks have one segment, whose embedding is part of the positions.",
 )

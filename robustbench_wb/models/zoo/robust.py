@@ -1,4 +1,4 @@
-"""Attentions of one research line that were proposed for robustness: the relatives that new ones are compared with."""
+"""Attention variants proposed for robustness, for comparison with new ones."""
 
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.zoo.baselines import VIT_SIZES
@@ -13,7 +13,7 @@ TWICING = Variant(
     sizes=VIT_SIZES,
     status="confirmed",
     source="Abdullaev & Nguyen, ICLR 2025, and the behaviour of its public implementation",
-    notes="All layers, as published for vision; the language model twices from layer 14 of 16 on.",
+    notes="In all layers, as published for vision; the language model uses it from layer 14 of 16 on.",
 )
 
 NEUTRENO = Variant(
@@ -24,56 +24,56 @@ NEUTRENO = Variant(
     sizes=VIT_SIZES,
     status="confirmed",
     source="Nguyen, Nguyen, Baraniuk, NeurIPS 2023, and the behaviour of its public implementation",
-    notes="lam 0.6 is the vision models'; the language model has 0.4.",
+    notes="lam is 0.6 in the vision models and 0.4 in the language model.",
 )
 
 ELLIPTICAL = Variant(
     name="elliptical",
-    summary="Elliptical attention: features that change count more",
+    summary="Elliptical attention: features that change between layers have more weight",
     attention="elliptical",
     sizes=VIT_SIZES,
     status="confirmed",
     source="Nielsen, Abdullaev, Teo, Nguyen, NeurIPS 2024, and the behaviour of its public implementation",
-    notes="Causal: a prefix mean, where the published language model leaks the future, and with 1 / sqrt(p).",
+    notes="Causal attention uses prefix means and 1 / sqrt(p); the published language model leaks later tokens.",
 )
 
 RPC = Variant(
     name="rpc",
-    summary="RPC attention: outliers of the keys are split off",
+    summary="RPC attention: removes outliers of the keys",
     attention="rpc",
     attention_options={"lam": 4.0, "iterations": 4, "layers": 1},
     sizes=VIT_SIZES,
     status="confirmed",
     source="Teo & Nguyen, NeurIPS 2024, and the behaviour of its public implementation",
-    notes="4 steps in the first layer, one elsewhere; published too: 5 or 6 there, or 2 in all layers.",
+    notes="4 steps in the first layer and 1 elsewhere; also published: 5 or 6 in the first layer, or 2 in all.",
 )
 
 ROBUST_KDE_HUBER = Variant(
     name="robust-kde-huber",
-    summary="Attention as a robust density estimate, Huber's loss",
+    summary="Attention as a robust density estimate with Huber loss",
     attention="robust-kde",
     attention_options={"psi": "huber", "a": 0.2},
     sizes=VIT_SIZES,
     status="confirmed",
     source=_KDE,
-    notes="The distance to the mean has its textbook sign; the code's plus signs turn it round.",
+    notes="The distance to the mean has its textbook sign; the plus signs of the public code invert it.",
 )
 
 ROBUST_KDE_HAMPEL = ROBUST_KDE_HUBER.model_copy(
     update={
         "name": "robust-kde-hampel",
-        "summary": "Attention as a robust density estimate, Hampel's loss",
+        "summary": "Attention as a robust density estimate with Hampel loss",
         "attention_options": {"psi": "hampel", "a": 0.2},
     }
 )
 
 MEDIAN_OF_MEANS = Variant(
     name="median-of-means",
-    summary="Attention over the key subset of median likelihood",
+    summary="Attention over the key subset with median likelihood",
     attention="median-of-means",
     attention_options={"subsets": 5, "share": 0.95},
     sizes=VIT_SIZES,
     status="confirmed",
     source=_KDE,
-    notes="Subsets are counted, not drawn, and the median is per sample and head, not over the batch.",
+    notes="Subsets are fixed, not drawn in each pass, and the median is per sample and head, not over the batch.",
 )

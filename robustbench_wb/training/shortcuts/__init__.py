@@ -1,1 +1,1 @@
-"""Baselines that read next to nothing of a long input: what a score must beat before it means anything."""
+"""Shortcut baselines, which use very little of a long input; a meaningful score must exceed theirs."""

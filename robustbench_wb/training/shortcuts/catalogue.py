@@ -1,4 +1,4 @@
-"""The registry of shortcuts."""
+"""Registry of shortcut baselines."""
 
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ _HERE = "robustbench_wb.training.shortcuts"
 
 SHORTCUTS: "Registry[type[Shortcut]]" = Registry("shortcut")
 SHORTCUTS.add("majority", f"{_HERE}.majority:Majority", "the most frequent class")
-SHORTCUTS.add("root-operator", f"{_HERE}.listops:RootOperator", "ListOps: the root's operator")
-SHORTCUTS.add("root-and-literals", f"{_HERE}.listops:RootAndLiterals", "ListOps: the root and its own digits")
-SHORTCUTS.add("bag-of-tokens", f"{_HERE}.bags:BagOfTokens", "logistic regression on the shares of ids")
-SHORTCUTS.add("bag-overlap", f"{_HERE}.bags:BagOverlap", "pairs: logistic regression on differences of shares")
+SHORTCUTS.add("root-operator", f"{_HERE}.listops:RootOperator", "ListOps: the root operator")
+SHORTCUTS.add("root-and-literals", f"{_HERE}.listops:RootAndLiterals", "ListOps: the root operator and its own digits")
+SHORTCUTS.add("bag-of-tokens", f"{_HERE}.bags:BagOfTokens", "logistic regression on token frequencies")
+SHORTCUTS.add("bag-overlap", f"{_HERE}.bags:BagOverlap", "document pairs: logistic regression on frequency differences")
 SHORTCUTS.add("pixels", f"{_HERE}.pixels:Pixels", "logistic regression on pixels")

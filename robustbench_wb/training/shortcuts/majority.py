@@ -1,4 +1,4 @@
-"""The class that most training samples have."""
+"""Baseline that predicts the most frequent class."""
 
 from typing import ClassVar
 
@@ -9,11 +9,11 @@ from robustbench_wb.training.shortcuts.shortcut import Lookup
 
 
 class Majority(Lookup):
-    """Reads nothing."""
+    """Predicts the most frequent class of the training split, without reading the input."""
 
     name: ClassVar[str] = "majority"
     kinds: ClassVar[int] = 1
 
     def features(self, tokens: Tensor) -> Tensor:
-        """Zeros."""
+        """Return zeros, int64 (B,)."""
         return torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)

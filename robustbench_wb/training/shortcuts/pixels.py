@@ -1,4 +1,4 @@
-"""Logistic regression on pixels in a row."""
+"""Baseline for pixel sequences: logistic regression on pixels."""
 
 from typing import ClassVar
 
@@ -9,16 +9,16 @@ from robustbench_wb.training.shortcuts.shortcut import Linear
 
 
 class Pixels(Linear):
-    """Every pixel has a weight of its own, wherever the others are bright or dark."""
+    """Logistic regression with one weight per pixel and class, hence without interactions between pixels."""
 
     name: ClassVar[str] = "pixels"
     steps: ClassVar[int] = 30
 
     def width(self) -> int:
-        """The pixels, without the class token."""
+        """Return the number of pixels (the class token is left out)."""
         return self.shape.length - 1
 
     def features(self, tokens: Tensor) -> Tensor:
-        """Levels in [0, 1], float32 (B, F)."""
+        """Return pixel levels in [0, 1], float32 (B, F)."""
         padded = functional.pad(tokens, (0, self.shape.length - tokens.shape[1]))
         return padded[:, 1:].float() / self.shape.vocabulary

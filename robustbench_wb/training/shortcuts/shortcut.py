@@ -1,4 +1,4 @@
-"""What a shortcut is: a classifier of token ids that is fitted in closed form or by a convex problem, not trained."""
+"""Base classes of shortcut baselines: classifiers of token ids, fitted in closed form or by convex optimisation."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -12,11 +12,11 @@ from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.task import Split
 
 CHUNK = 1024
-"""Samples whose features are made at once. Cannot change a result."""
+"""Samples whose features are computed at once; does not affect results."""
 
 
 class Shortcut(nn.Module, ABC):
-    """Token ids (B, L) to logits (B, classes). Built for a shape, fitted once; its buffers are its weights."""
+    """Shortcut baseline: maps token ids (B, L) to logits (B, classes); :meth:`fit` sets its buffers, the weights."""
 
     name: ClassVar[str]
 
@@ -26,38 +26,38 @@ class Shortcut(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, train: Split) -> None:
-        """Learn from the training split. The same split gives the same buffers."""
+        """Fit the buffers to the training split; the result is deterministic."""
 
     @abstractmethod
     def features(self, tokens: Tensor) -> Tensor:
-        """What is read of token ids, int64 (B, L): (B,) or (B, F), row by row."""
+        """Return the features, (B,) or (B, F), of token ids, int64 (B, L), each row on its own."""
 
     def every(self, inputs: NDArray[np.int32]) -> Tensor:
-        """The features of a whole split."""
+        """Return the features of a whole split (N, L)."""
         chunks = (torch.tensor(inputs[at : at + CHUNK]).long() for at in range(0, len(inputs), CHUNK))
         return torch.cat([self.features(chunk) for chunk in chunks])
 
 
 class Lookup(Shortcut):
-    """The classes that the training samples with the same feature have, by their number. Features: int64 (B,)."""
+    """Lookup table: logits are class counts of the training samples with the same feature, int64 (B,)."""
 
     counts: Tensor
     kinds: ClassVar[int]
-    """Features are 0 to ``kinds`` - 1."""
+    """Number of feature values, which are 0 to ``kinds`` - 1."""
 
     def __init__(self, shape: TextShape) -> None:
         super().__init__(shape)
         self.register_buffer("counts", torch.zeros(self.kinds, shape.classes))
 
     def fit(self, train: Split) -> None:
-        """Count. A feature that no training sample has gets the counts of all."""
+        """Count classes per feature value; values without training samples get the total counts."""
         labels = torch.from_numpy(train.labels)
         places = self.every(train.inputs) * self.shape.classes + labels
         counts = torch.bincount(places, minlength=self.counts.numel()).view_as(self.counts).float()
         self.counts = torch.where(counts.sum(1, keepdim=True) > 0, counts, counts.sum(0))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The counts, as logits."""
+        """Return the class counts (B, classes) as logits."""
         return self.counts[self.features(tokens)]
 
 
@@ -66,10 +66,8 @@ class Linear(Shortcut):
 
     weight: Tensor
     bias: Tensor
-    wide: ClassVar[int] = 0
-    """Numbers in a feature vector beyond one per id of the vocabulary."""
     steps: ClassVar[int] = 300
-    """Most iterations of L-BFGS."""
+    """Maximal number of L-BFGS iterations."""
 
     def __init__(self, shape: TextShape) -> None:
         super().__init__(shape)
@@ -78,11 +76,11 @@ class Linear(Shortcut):
         self.register_buffer("bias", torch.zeros(shape.classes))
 
     def width(self) -> int:
-        """Numbers in a feature vector."""
+        """Return the number of features."""
         return self.shape.vocabulary
 
     def fit(self, train: Split) -> None:
-        """Solve the convex problem; the standardisation goes into weights and bias."""
+        """Solve the convex problem; the standardisation is folded into weights and bias."""
         from sklearn.linear_model import LogisticRegression
 
         features = self.every(train.inputs).double().numpy()
@@ -90,7 +88,7 @@ class Linear(Shortcut):
         scale[scale < 1e-6] = 1.0
         model = LogisticRegression(max_iter=self.steps).fit((features - mean) / scale, train.labels)
         weight, bias = np.zeros((self.shape.classes, features.shape[1])), np.full(self.shape.classes, -1e9)
-        if len(model.classes_) == 2:  # scikit-learn then keeps one row, for the second class
+        if len(model.classes_) == 2:  # scikit-learn then returns one row, for the second class
             weight[model.classes_[1]], bias[model.classes_] = model.coef_[0], (0.0, model.intercept_[0])
         else:
             weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
@@ -98,5 +96,5 @@ class Linear(Shortcut):
         self.bias = torch.from_numpy(bias - (weight / scale) @ mean).float()
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Linear."""
+        """Return logits (B, classes), linear in the features."""
         return self.features(tokens) @ self.weight.T + self.bias

@@ -157,7 +157,7 @@ def request(**more: object) -> RunRequest:
 def by_hand(made: Made) -> tuple[float, int]:
     """exp of the mean of -log p over all scored tokens, computed token by token, and the number of these tokens."""
     data = SENTENCES_LM.load(None)
-    model = build(VARIANTS.get("bert"), "nano", data.shape, [], [], 0).eval()
+    model = build(VARIANTS.get("bert"), "nano", data.shape, seed=0).eval()
     assert made.inputs is not None
     assert made.counted is not None
     total, count = 0.0, 0
@@ -198,7 +198,7 @@ def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch)
     longest = max(len(tokenizer.within(text)) for text in texts)
     rows = np.array([(tokenizer.within(text) * 3)[:longest] for text in texts], np.int32)
     samples = TaskSamples(np.arange(6, dtype=np.int32), rows, np.zeros(6, np.int64), True, tokenizer=tokenizer)
-    model = build(VARIANTS.get("bert"), "nano", data.shape.model_copy(update={"length": longest}), [], [], 0).eval()
+    model = build(VARIANTS.get("bert"), "nano", data.shape.model_copy(update={"length": longest}), seed=0).eval()
     stressor = parse_stressor("word-swap-lm;rate=1;targets=clean")
     identity = Identity(
         signature=stressor.signature, ladder=(), stressor_code="", data="", samples="", weights="", model_code="",

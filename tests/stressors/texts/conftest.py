@@ -47,8 +47,8 @@ def bag(sentences: Dataset) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def encoder(sentences: Dataset) -> nn.Module:
-    """An untrained transformer with enlarged word vectors, so that words matter to it."""
-    model = build(VARIANTS.get("bert"), "nano", sentences.shape, [], [], 0).eval().requires_grad_(False)
+    """An untrained transformer, its word vectors grown so that words matter to it."""
+    model = build(VARIANTS.get("bert"), "nano", sentences.shape, seed=0).eval().requires_grad_(False)
     model.embedding.words.weight.mul_(20)
     return model
 

@@ -176,7 +176,7 @@ def test_models_without_word_vectors_are_refused(job_of: MakeJob) -> None:
         def forward(self, tokens: Tensor) -> Tensor:
             return self.table(tokens).mean(1) + self.table(tokens[:, :1]).mean(1)
 
-    for model, words in ((NoTable(), "names no table of word vectors"), (Twice(), "not .* at once")):
+    for model, words in ((NoTable(), "has no word embedding layer"), (Twice(), "not .* in one call")):
         job = job_of(model, 4)
         for signature in ("embedding-fgsm-linf;eps=1", "hotflip;budget=1"):
             with pytest.raises(SubjectError, match=words):

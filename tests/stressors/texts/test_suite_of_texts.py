@@ -60,7 +60,7 @@ def test_a_model_without_word_vectors_gets_error_rows_and_is_attacked_as_a_black
     assert failed == {*VECTORS, "hotflip"}
     lines = {row.error for row in report.rows if row.error}
     assert len(lines) == 1
-    assert "Bag names no table of word vectors (get_input_embeddings)" in lines.pop()
+    assert "Bag has no word embedding layer (get_input_embeddings)" in lines.pop()
 
 
 @pytest.fixture
