@@ -113,10 +113,10 @@ def safe_batch(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
 
     ``inputs`` are a few samples. None: the device does not say how much memory is free.
     """
-    return _by_trial(model, inputs) if inputs.is_cuda else _by_estimate(model, inputs)
+    return batch_by_trial(model, inputs) if inputs.is_cuda else _by_estimate(model, inputs)
 
 
-def _by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
+def batch_by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
     """Doubled until the peak passes the share of free memory, or memory runs out."""
     free, _ = torch.cuda.mem_get_info(inputs.device)
     before = torch.cuda.memory_allocated(inputs.device)

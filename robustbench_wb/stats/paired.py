@@ -186,12 +186,12 @@ def power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05)
     # Beyond n there is nothing, and the clipped columns repeat it: their weight is 0.
     weight = binom.pmf(first[:, None] + np.arange(width), count[:, None], changed[:, None])
     share = np.divide(losing, changed, out=np.zeros_like(changed), where=changed > 0)
-    found = binom.sf(_critical(counts, alpha) - 1, counts, share[:, None])
+    found = binom.sf(critical_counts(counts, alpha) - 1, counts, share[:, None])
     chance: Floats = np.sum(weight * found, axis=1)
     return chance
 
 
-def _critical(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
+def critical_counts(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
     """For so many changed samples: the fewest losses with P(X >= k) <= alpha / 2, X binomial with one half.
 
     The normal quantile is never off by two (a test looks), so that a few exact tails tell; the library's own inverse

@@ -12,7 +12,7 @@ from robustbench_wb.analysis.compare.comparison import CellDifference, Compariso
 from robustbench_wb.analysis.compare.overall import (
     ClusteredOutcomes,
     SubjectEvidence,
-    _architecture,
+    architecture_numbers,
     overall_differences,
 )
 from robustbench_wb.records.record import Record, State
@@ -208,7 +208,7 @@ def bootstrapped(differences: Floats, rng: np.random.Generator, draws: int = 400
 def test_the_error_of_an_architecture_is_that_of_a_bootstrap_over_seeds_and_samples(of_seeds: float) -> None:
     rng = np.random.default_rng(9)
     differences = crossed(rng, 40, 60, of_seeds)
-    wide = _architecture(evidence(differences, "perplexity"), 0.05).wide
+    wide = architecture_numbers(evidence(differences, "perplexity"), 0.05).wide
     expected = np.std(bootstrapped(differences, rng, 4000))
     assert (wide.high - wide.low) / 2 == pytest.approx(t.isf(0.025, 60) * expected, rel=0.08)
 
@@ -220,7 +220,7 @@ def test_few_seeds_give_wide_intervals_and_the_percentiles_of_a_bootstrap_do_not
     inside = naive = 0
     for _ in range(2000):
         differences = crossed(rng, seeds, 100, 0.2)
-        wide = _architecture(evidence(differences, "perplexity"), 0.05).wide
+        wide = architecture_numbers(evidence(differences, "perplexity"), 0.05).wide
         inside += wide.low <= 0 <= wide.high
         low, high = np.quantile(bootstrapped(differences, rng), [0.025, 0.975])
         naive += low <= 0 <= high
@@ -237,14 +237,14 @@ def test_the_interval_of_an_architecture_and_its_p_say_the_same(metric: str) -> 
         drop = rng.choice([0.02, 0.2]) + rng.normal(0, 0.02, 3)
         changes = -(rng.random((3, 100)) < np.maximum(drop, 0)[:, None]).astype(float)
         differences = changes if metric == "accuracy" else crossed(rng, 3, 100, 0.02) - drop[:, None]
-        numbers = _architecture(evidence(differences, metric), 0.05)
+        numbers = architecture_numbers(evidence(differences, metric), 0.05)
         assert (numbers.p <= 0.05) == (not numbers.wide.low <= 0 <= numbers.wide.high)
         found.append(numbers.p <= 0.05)
     assert 0 < sum(found) < 40
 
 
 def test_without_any_change_an_architecture_is_not_certain() -> None:
-    found = _architecture(evidence(np.zeros((3, 100)), "accuracy"), 0.05)
+    found = architecture_numbers(evidence(np.zeros((3, 100)), "accuracy"), 0.05)
     assert (found.worst, found.best, found.p) == (0, 0, 1)
     (low,), (high,) = score_interval([100], [0], [0])
     assert found.wide == pytest.approx(Interval(float(low), float(high)), rel=0.02)
@@ -253,7 +253,9 @@ def test_without_any_change_an_architecture_is_not_certain() -> None:
 def test_seeds_of_other_samples_meet_where_they_can() -> None:
     first, second = evidence(np.zeros((2, 100)), "accuracy")
     shifted = SubjectEvidence(1, second.pairs, np.arange(50, 150), second.worst, second.best, 1)
-    assert _architecture([first, shifted], 0.05).wide.high > _architecture([first, second], 0.05).wide.high
+    assert (
+        architecture_numbers([first, shifted], 0.05).wide.high > architecture_numbers([first, second], 0.05).wide.high
+    )
     assert overall_differences({}, 0.01, 0.05) == []
 
 

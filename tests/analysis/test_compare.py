@@ -12,6 +12,11 @@ from robustbench_wb.records.record import Record
 from tests.store.make import record, row, states
 
 
+def identities(field: str, value: object) -> dict[str, Any]:
+    """What :func:`record` is told to change."""
+    return {field: value}
+
+
 def pair_of(old: Record, new: Record, **changes: Any) -> Comparison:
     return compare([row(old)], [row(new, **changes)], {old.key: old, new.key: new})
 
@@ -81,7 +86,7 @@ def test_numbers_of_different_protocols_are_not_compared() -> None:
     ],
 )
 def test_what_was_measured_must_agree(field: str, value: object) -> None:
-    comparison = pair_of(record(), record(**{field: value}))
+    comparison = pair_of(record(), record(**identities(field, value)))
     pair = only(comparison)
     assert pair.verdict == "not comparable"
     (difference,) = pair.differing
@@ -99,7 +104,9 @@ def test_suite_version_and_n_must_agree() -> None:
 
 @pytest.mark.parametrize("field", ["weights", "model_code", "seed"])
 def test_the_subject_may_differ(field: str) -> None:
-    assert only(pair_of(record(), record(**{field: 7 if field == "seed" else "x"}))).verdict != "not comparable"
+    assert (
+        only(pair_of(record(), record(**identities(field, 7 if field == "seed" else "x")))).verdict != "not comparable"
+    )
 
 
 def test_errors_make_a_pair_incomplete_not_worse() -> None:
@@ -202,7 +209,8 @@ def test_an_a_a_run_with_noise_raises_no_alarm() -> None:
     rng = np.random.default_rng(11)
     alarms = 0
     for _ in range(60):
-        olds, news, records = [], [], {}
+        olds, news = [], []
+        records: dict[str, Record] = {}
         for cell in "abcdef":
             base = rng.random(400) < 0.7
             flips = [base ^ (rng.random(400) < 0.02) for _ in range(2)]

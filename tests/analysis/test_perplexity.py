@@ -123,7 +123,7 @@ def test_a_row_holds_the_numbers_of_its_metric_alone(change: dict[str, Any]) -> 
         ScoreRow.model_validate({**row().model_dump(), "accuracy": None})
 
 
-def pair_of(old: Record, new: Record, **settings: float) -> Comparison:
+def pair_of(old: Record, new: Record, **settings: Any) -> Comparison:
     return compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new}, **settings)
 
 
@@ -226,7 +226,7 @@ def test_errors_make_a_pair_incomplete() -> None:
 
 
 def test_different_metrics_are_not_comparable() -> None:
-    names = {"task": "text", "suite": "clean", "stressor": "clean", "strength": ""}
+    names: dict[str, Any] = {"task": "text", "suite": "clean", "stressor": "clean", "strength": ""}
     for new in (text_row(scored([1.0] * 4)), text_row(None, 4, "no subject")):
         pair = only(compare([row(record(), **names)], [new], {}))
         assert pair.verdict == "not comparable"

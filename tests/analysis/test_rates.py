@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from robustbench_wb.analysis.compare.compare_tables import compare
 from robustbench_wb.analysis.compare.comparison import PairedDifference
 from robustbench_wb.analysis.compare.verdicts import DiscordantShares, estimate_shares, verdict
+from robustbench_wb.records.record import Record
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import mcnemar
 from tests.store.make import record, row
@@ -41,7 +42,8 @@ def test_the_simulation_judges_as_the_comparison_does() -> None:
     counts = drawn(np.random.default_rng(0), 300, 0.06, 0.02, (6, 3))
     found = verdicts(300, counts)
     for run in range(6):
-        olds, news, records = [], [], {}
+        olds, news = [], []
+        records: dict[str, Record] = {}
         for cell in range(3):
             lost, gained = int(counts.lost[run, cell]), int(counts.gained[run, cell])
             rest = [0] * (300 - lost - gained)

@@ -1,6 +1,6 @@
 """Strength curves against brute force over made-up records, and against loops over a real model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ from tests.store.make import record, row
 SAMPLES = st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 2, 3]), st.integers(0, 60)), min_size=1, max_size=40)
 
 
-def made(states: list[int], forwards: list[int], **changes: object) -> Record:
+def made(states: Sequence[int], forwards: list[int], **changes: object) -> Record:
     return replace(record(states, **changes), forwards=np.array(forwards, np.int32))
 
 

@@ -8,7 +8,9 @@ import pytest
 from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.store.scores import ScoreTable
 from tests.engine.linear_model import LINEAR
+from tests.known import known
 
 SUITE = """
 name = "mine"
@@ -65,9 +67,10 @@ def test_as_text(results: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_as_json_the_numbers_are_those_of_the_rows(results: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["curves", "v1", "--results", results, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    rows = {(row.stressor, row.strength): row for row in harness.ScoreTable(results).rows() if row.status == "ok"}
+    rows = {(row.stressor, row.strength): row for row in ScoreTable(results).rows() if row.status == "ok"}
     contrast, backdoor = (one for one in content["curves"] if one["variant"] == variant(results))
-    accuracies = [rows["clean", ""].accuracy, *(rows["contrast", str(severity)].accuracy for severity in range(1, 6))]
+    severities = [rows["contrast", str(severity)] for severity in range(1, 6)]
+    accuracies = [known(row.accuracy) for row in (rows["clean", ""], *severities)]
     assert [point["accuracy"] for point in contrast["points"]] == accuracies
     assert contrast["area"] == pytest.approx((sum(accuracies) - (accuracies[0] + accuracies[-1]) / 2) / 5)
     assert contrast["low"] < contrast["area"] < contrast["high"]

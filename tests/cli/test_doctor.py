@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from planted_mistakes import HEAD, MISTAKES, NEAREST
 from torch import Tensor, nn
 
 from robustbench_wb.api import run as harness
@@ -20,7 +19,7 @@ from robustbench_wb.engine.batch import kept_bytes
 from robustbench_wb.engine.cost_forecast import passes
 from robustbench_wb.engine.doctor import cost
 from robustbench_wb.engine.doctor.cost import Speed
-from robustbench_wb.engine.doctor.diagnose import _examine
+from robustbench_wb.engine.doctor.diagnose import examine
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel
 from robustbench_wb.engine.doctor.forecast import forecast
 from robustbench_wb.engine.plan import Ladder
@@ -33,6 +32,7 @@ from robustbench_wb.models.variant import Size
 from robustbench_wb.progress import Silent
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
+from tests.cli.planted_mistakes import HEAD, MISTAKES, NEAREST
 
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -295,7 +295,7 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
     patient = ExaminedModel(
         model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d")
     )
-    found, measured = batch_module._by_trial(patient.model, patient.few)
+    found, measured = batch_module.batch_by_trial(patient.model, patient.few)
     assert (found, gpu.largest) == (safe, tried)
     assert f"at batch {safe}" in measured
 
@@ -326,13 +326,13 @@ def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
     tokens[1, 3:] = 0
     labels = torch.arange(40) % shape.classes
     findings = {
-        f.check: f for f in _examine(ExaminedModel(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
+        f.check: f for f in examine(ExaminedModel(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
     }
     assert {finding.verdict for finding in findings.values()} == {"ok", "skipped"}, findings
     ok = {"answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "head"}
     assert {name for name, finding in findings.items() if finding.verdict == "ok"} == ok
     broken = ExaminedModel(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
-    assert {f.check for f in _examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
+    assert {f.check for f in examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
 
 
 def test_kept_bytes_are_those_of_the_activations() -> None:

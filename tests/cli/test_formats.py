@@ -64,7 +64,7 @@ def test_there_is_a_table_of_every_number_and_columns_were_only_added_at_the_end
     for number in NUMBERS:
         with (FIXTURES / f"schema-{number}" / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
             headers.append(tuple(next(csv.reader(file))))
-    assert headers[-1] == COLUMNS, "raise SCHEMA_VERSION, run tests/fixtures/make.py and note it in docs/formats.md"
+    assert headers[-1] == COLUMNS, "raise SCHEMA_VERSION, run tests.fixtures.make and note it in docs/formats.md"
     for earlier, later in pairwise(headers):
         assert later[: len(earlier)] == earlier
         assert len(later) > len(earlier)

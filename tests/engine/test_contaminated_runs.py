@@ -4,7 +4,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from linear_model import LINEAR
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.api.run import RunReport
@@ -13,8 +12,11 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.scores import ScoreTable
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.checkpoint import load_checkpoint
+from tests.engine.linear_model import LINEAR
+from tests.known import known
 from tests.stressors.contamination.training_data import contaminated
 
 NOISE, RATES = "label-noise;rate=1/5", ("0", "1/5", "4/5")
@@ -59,7 +61,7 @@ def test_every_rate_is_a_subject_of_its_own(first: RunReport) -> None:
     # Rate 0 is the clean subject, weights and all: it is not trained again.
     assert (first.trained, first.measured) == (3, 4)
     assert none.weights == clean.weights
-    assert none.accuracy == clean.accuracy > some.accuracy > most.accuracy
+    assert known(none.accuracy) == known(clean.accuracy) > known(some.accuracy) > known(most.accuracy)
     assert len({clean.weights, some.weights, most.weights}) == 3
     assert [row.realised for row in first.rows[1:]] == [round(Fraction(rate) * TRAINED) / TRAINED for rate in RATES]
     assert clean.realised is None
@@ -90,9 +92,9 @@ def test_a_backdoor_is_trained_once_and_obeyed(first: RunReport, own: str, resul
     assert stamped.weights == plain.weights != clean.weights
     assert stamped.realised == plain.realised == 144 / TRAINED
     assert (clean.obeyed, plain.obeyed) == (None, None)
-    assert stamped.obeyed > 0.9
-    assert stamped.accuracy < 0.25
-    assert abs(plain.accuracy - clean.accuracy) < 0.05
+    assert known(stamped.obeyed) > 0.9
+    assert known(stamped.accuracy) < 0.25
+    assert abs(known(plain.accuracy) - known(clean.accuracy)) < 0.05
     record = RecordStore(results).find([stamped.key])[stamped.key]
     assert stamped.obeyed == record.evidence["hit"] / record.evidence["aimed"]
 
@@ -107,7 +109,7 @@ def test_given_weights_cannot_be_contaminated(
     assert run_cli([*command, "--samples", "20", "--device", "cpu", "--results", place]) == ExitCode.INCOMPLETE
     reason = f"label-noise needs a subject that is trained; the weights of {own} are given"
     assert reason in " ".join(capsys.readouterr().out.split())
-    rows = harness.ScoreTable(place).rows()
+    rows = ScoreTable(place).rows()
     assert [(row.status, row.error) for row in rows] == [("ok", ""), ("error", reason), ("error", reason)]
 
 

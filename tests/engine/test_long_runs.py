@@ -23,7 +23,7 @@ def request(**more: object) -> RunRequest:
         "samples": 80,
         "device": "cpu",
     }
-    return RunRequest(**{**given, **more})  # type: ignore[arg-type]
+    return RunRequest(**{**given, **more})
 
 
 @pytest.fixture(scope="module")

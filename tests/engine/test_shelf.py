@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_model import LINEAR
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
@@ -18,6 +17,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.stressors.corruptions.gaussian_noise import GaussianNoise
+from tests.engine.linear_model import LINEAR
 
 NOISE = ("gaussian-noise;severity=2", "gaussian-noise;severity=5")
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from planted import Attack, attacker, failed
 
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.progress import Silent
+from tests.engine.planted import Attack, attacker, failed
 
 DEFENCES = '''
 import torch
@@ -108,7 +108,7 @@ def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
 )
 def test_a_fake_defence_is_named_in_every_row(defence: str, grade: str, reasons: set[str], run: Attack) -> None:
     for row in run(defence):
-        assert row.status == "ok", row.reason
+        assert row.status == "ok", row.error
         assert row.grade == grade, failed(row)
         assert reasons <= failed(row).keys(), failed(row)
 

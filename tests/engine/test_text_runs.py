@@ -26,7 +26,7 @@ def request(task: str, **more: object) -> RunRequest:
         "samples": 60,
         "device": "cpu",
     }
-    return RunRequest(**{**given, **more})  # type: ignore[arg-type]
+    return RunRequest(**{**given, **more})
 
 
 @pytest.mark.parametrize("variant", ["bert", "crate", "bilateral-boosting"])

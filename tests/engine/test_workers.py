@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_model import LINEAR
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import run as carried_out
@@ -22,6 +21,7 @@ from robustbench_wb.errors import ExitCode
 from robustbench_wb.progress import Advance, Silent, Whole
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.records import RecordStore
+from tests.engine.linear_model import LINEAR
 
 MODELS = f"""{LINEAR}
 import multiprocessing, os, signal, time

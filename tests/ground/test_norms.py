@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
 
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 
+Vector = NDArray[np.float64]
 NORMS = [LINF, L2_NORM]
 ORDER = {"linf": np.inf, "l2": 2}
 
@@ -27,8 +29,14 @@ def test_projection_is_the_nearest_point_of_the_ball(norm: Norm) -> None:
     projected = norm.project(delta, radius)
     for row, size, found in zip(delta, radius.flatten().tolist(), projected, strict=True):
         point = row.flatten().double().numpy()
-        limit = {"type": "ineq", "fun": lambda v, s=size: s - np.linalg.norm(v, ORDER[norm.name])}
-        best = minimize(lambda v, p=point: ((v - p) ** 2).sum(), np.zeros(4), constraints=[limit], method="SLSQP")
+
+        def spare(v: Vector, size: float = size) -> float:
+            return float(size - np.linalg.norm(v, ORDER[norm.name]))
+
+        def squared(v: Vector, point: Vector = point) -> float:
+            return float(((v - point) ** 2).sum())
+
+        best = minimize(squared, np.zeros(4), constraints=[{"type": "ineq", "fun": spare}], method="SLSQP")
         np.testing.assert_allclose(found.flatten().numpy(), best.x, atol=2e-3)
 
 

@@ -17,6 +17,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.sockets import Context
 from robustbench_wb.models.variant import Size
+from tests.known import parts
 from tests.layers import naive
 
 IMAGES = ImageShape(channels=1, height=4, width=6, classes=3, patch=2)
@@ -73,7 +74,7 @@ def test_the_walk_takes_what_the_forward_pass_takes(variant: str) -> None:
             expected = [naive.stream_rate(sample.numpy()) for sample in stream]
             assert table.values["stream_rate"][layer + 1].tolist() == pytest.approx(expected, rel=1e-10)
             block = model.backbone.blocks[layer + 1]
-            normed = stream if variant == "bert" else block.norm(stream).detach()
+            normed = stream if variant == "bert" else parts(block).norm(stream).detach()
             expected = [naive.stream_rate(sample.numpy()) for sample in normed]
             assert table.values["normed_rate"][layer + 1].tolist() == pytest.approx(expected, rel=1e-10)
     assert all(np.isfinite(value).all() for value in table.values.values())

@@ -1,17 +1,30 @@
 """Toy shapes and builders shared by the tests of the room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 
 import pytest
 import torch
 
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build
-from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.catalogue import ATTENTIONS, VARIANTS
 from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.sockets import Attention
 from robustbench_wb.models.variant import Size, Variant
+from robustbench_wb.registry import Registry
+from tests.known import a
 
 TOY = Size(width=8, depth=2, heads=2)
+
+
+@pytest.fixture
+def attentions() -> Iterator[Registry[type[Attention]]]:
+    """The registry of attention mechanisms, to be added to; afterwards it is as it was."""
+    before = {name: copy(value) for name, value in vars(ATTENTIONS).items()}
+    yield ATTENTIONS
+    vars(ATTENTIONS).clear()
+    vars(ATTENTIONS).update(before)
 
 
 @pytest.fixture
@@ -31,6 +44,6 @@ def toy(toy_shape: ImageShape) -> Callable[..., ImageClassifier]:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
-        return model
+        return a(ImageClassifier, model)
 
     return make

@@ -95,7 +95,7 @@ def naive_kde(q: Tensor, k: Tensor, v: Tensor, causal: bool, psi: str, a: float)
         joint = kirwls([torch.cat([k[j], v[j]]) for j in js], psi, a)
         e = [math.exp(-distance(q[i], k[j])) for j in js]
         below = sum(w * x for w, x in zip(marginal, e, strict=True))
-        rows.append(sum(w * x / below * v[j] for w, x, j in zip(joint, e, js, strict=True)))
+        rows.append(torch.stack([w * x / below * v[j] for w, x, j in zip(joint, e, js, strict=True)]).sum(0))
     return torch.stack(rows)
 
 

@@ -12,6 +12,7 @@ from robustbench_wb.models.attention.bilateral import BilateralAttention
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.attention.subspace import SubspaceAttention
 from robustbench_wb.models.sockets import Context, Place
+from tests.known import known, parts
 
 PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=4, norm_eps=1e-6)
 N, D, H, P = 5, 6, 2, 4
@@ -56,7 +57,7 @@ def test_softmax_is_its_formula() -> None:
     got = attention(x, Context())
     for image in range(3):
         q, k, v = (x[image] @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=-1)
-        want = naive(q, k, v, logit=torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
+        want = naive(q, k, v, logit=torch.zeros(H, N, N)) @ parts(attention).out.weight.T + parts(attention).out.bias
         assert (got[image] - want).abs().max() < 1e-10
 
 
@@ -67,7 +68,7 @@ def test_subspace_is_its_formula() -> None:
     got = attention(x, Context())
     for image in range(3):
         w = x[image] @ attention.subspaces.weight.T
-        want = naive(w, w, w, logit=torch.zeros(H, N, N)) @ attention.out.weight.T + attention.out.bias
+        want = naive(w, w, w, logit=torch.zeros(H, N, N)) @ parts(attention).out.weight.T + parts(attention).out.bias
         assert (got[image] - want).abs().max() < 1e-10
 
 
@@ -76,11 +77,13 @@ def test_subspace_is_its_formula() -> None:
 def test_bilateral_is_its_formula_without_cross_terms(kernel: str) -> None:
     attention = BilateralAttention(PLACE, kernel=kernel).double()
     x, p = randn(3, N, D), table()
-    wq, wk = (attention.qkv if kernel == "tied" else attention.position_qk).weight[: 2 * H * P].chunk(2)
+    wq, wk = (known(attention.qkv if kernel == "tied" else attention.position_qk)).weight[: 2 * H * P].chunk(2)
     got = attention(x, Context(positions=p))
     for image in range(3):
         q, k, v = (x[image] @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=-1)
-        want = naive(q, k, v, logit=position_logit(p, wq, wk)) @ attention.out.weight.T + attention.out.bias
+        want = (
+            naive(q, k, v, logit=position_logit(p, wq, wk)) @ parts(attention).out.weight.T + parts(attention).out.bias
+        )
         assert (got[image] - want).abs().max() < 1e-10
     crossed = SoftmaxAttention(PLACE).double()
     crossed.load_state_dict(attention.state_dict(), strict=False)

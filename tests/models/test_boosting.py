@@ -11,6 +11,7 @@ from robustbench_wb.models.catalogue import RESIDUALS, VARIANTS
 from robustbench_wb.models.learned_boosting import LearnedBoostingResidual
 from robustbench_wb.models.residual import BoostingResidual, StandardResidual
 from robustbench_wb.models.sockets import Place
+from tests.known import parts
 
 PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
 Make = Callable[..., ImageClassifier]
@@ -84,7 +85,7 @@ def test_learned_boosting_starts_as_the_standard_residual_and_holds_the_family(t
     model.load_state_dict(vit.state_dict(), strict=False)
     assert (model(images) - vit(images)).abs().max() > 1e-3  # the toy's coefficients are moved
     for block in model.backbone.blocks:
-        block.residual.coefficients.copy_(torch.tensor([1.0, 0.0, 1.0, 0.0]))
+        parts(block).residual.coefficients.copy_(torch.tensor([1.0, 0.0, 1.0, 0.0]))
     assert torch.equal(model(images), vit(images))
 
 
@@ -92,7 +93,7 @@ def test_learned_coefficients_get_gradients_where_they_can_matter(toy: Make) -> 
     model = toy("boosting-learned")
     model(randn(3, 1, 4, 6)).square().sum().backward()
     for block in model.backbone.blocks:
-        assert (block.residual.coefficients.grad.abs() > 1e-8).all()
+        assert (parts(block).residual.coefficients.grad.abs() > 1e-8).all()
 
 
 def test_every_two_by_two_table_has_its_four_cells() -> None:

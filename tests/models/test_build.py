@@ -17,11 +17,15 @@ from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build, skeleton, variant_code_digest
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS, VARIANTS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
+from robustbench_wb.models.sockets import Attention
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.models.zoo.baselines import VIT
 from robustbench_wb.models.zoo.crate import CRATE
 from robustbench_wb.models.zoo.image_processing import BILATERAL
+from robustbench_wb.registry import Registry
+from tests.ground.sources import forget_sources
+from tests.known import parts
 
 IMAGENET = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
 NAMES = VARIANTS.names()
@@ -92,13 +96,13 @@ def test_init_is_the_papers() -> None:
     for m in linear:
         assert 0.98 < m.weight.abs().max() / (6 / (m.in_features + m.out_features)) ** 0.5 <= 1.0
         assert (m.bias == 0).all()
-    assert vit.embedding.positions.table.std().item() == pytest.approx(0.02, rel=0.1)
+    assert parts(vit).embedding.positions.table.std().item() == pytest.approx(0.02, rel=0.1)
     crate = build(CRATE, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
-    assert crate.embedding.positions.table.std().item() == pytest.approx(1.0, rel=0.1)
+    assert parts(crate).embedding.positions.table.std().item() == pytest.approx(1.0, rel=0.1)
     block = crate.backbone.blocks[0]
-    assert 0.95 < block.feedforward.dictionary.abs().max() / (6 / 64) ** 0.5 <= 1.0
-    assert 0.95 < block.attention.subspaces.weight.abs().max() * 8 <= 1.0
-    assert block.attention.out.bias.abs().max() > 0
+    assert 0.95 < parts(block).feedforward.dictionary.abs().max() / (6 / 64) ** 0.5 <= 1.0
+    assert 0.95 < parts(block).attention.subspaces.weight.abs().max() * 8 <= 1.0
+    assert parts(block).attention.out.bias.abs().max() > 0
 
 
 @pytest.mark.no_cover
@@ -177,10 +181,6 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
     before = {name: code_of(VARIANTS.get(name)) for name in NAMES}
     assert len(set(before.values())) == len(NAMES)
 
-    def forget() -> None:
-        source._digest_of.cache_clear()
-        source._look.cache_clear()
-
     def edited(part: str) -> set[str]:
         """The variants whose digest changes when ``part``'s code does."""
         original = source.canonical_ast
@@ -191,11 +191,11 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
         with monkeypatch.context() as patch:
             patch.setattr(source, "canonical_ast", altered)
-            forget()
+            forget_sources()
             changed = {
                 name for name in NAMES if variant_code_digest(VARIANTS.get(name), "nano", IMAGENET) != before[name]
             }
-        forget()
+        forget_sources()
         return changed
 
     # A class definition's name appears as a bare field of its node, so each string picks out one file.
@@ -244,11 +244,12 @@ class FirstValues(Attention):
 """
 
 
-def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Make) -> None:
+def test_a_mechanism_is_one_file_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Make, attentions: Registry[type[Attention]]
+) -> None:
     (tmp_path / "plugged_first_values.py").write_text(NEUTRENO)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
-    ATTENTIONS.add("first-values", "plugged_first_values:FirstValues", "a test's")
+    attentions.add("first-values", "plugged_first_values:FirstValues", "a test's")
     variant = Variant(
         name="first-values",
         summary="",
@@ -266,12 +267,12 @@ def test_a_mechanism_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytes
     torch.testing.assert_close(torch.cat([model(i[None]) for i in images]), model(images))
     first = code_of(variant)
     (tmp_path / "plugged_first_values.py").write_text(NEUTRENO.replace("(first - v)", "(v - first)"))
-    source._digest_of.cache_clear()
+    forget_sources()
     assert code_of(variant) != first
-    ATTENTIONS.add("compiled", "math:sqrt", "has no source")
+    attentions.add("compiled", "math:sqrt", "has no source")
     if not str(getattr(sys.modules["math"], "__file__", "")).endswith(".py"):
         with pytest.raises(RegistryError, match="source of plug-in math"):
-            ATTENTIONS.source("compiled")
+            attentions.source("compiled")
     sys.modules.pop("plugged_first_values")
 
 

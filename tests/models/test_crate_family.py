@@ -19,8 +19,9 @@ from robustbench_wb.models.odl import OvercompleteDictionary
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sincos import SincosPatchEmbedding, sincos_grid
 from robustbench_wb.models.sockets import Context, Place
-from robustbench_wb.models.variant import Size
+from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.zoo.crate import CRATE, CRATE_ALPHA, CRATE_BERT, CRATE_MAE
+from tests.known import a, known, parts
 
 PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
 TOY = {"sizes": {"toy": Size(width=8, depth=2, heads=2)}}
@@ -63,7 +64,7 @@ def test_odl_is_two_steps_from_zero_written_out() -> None:
 def test_decoder_block_is_its_formula() -> None:
     block = DecoderBlock(PLACE).double()
     x = randn(1, 4, 6)
-    A, U, W, b = (t.tolist() for t in (block.dictionary, block.attention.subspaces.weight,
+    A, U, W, b = (parts(t).tolist() for t in (block.dictionary, block.attention.subspaces.weight,
                                        block.attention.out.weight, block.attention.out.bias))  # fmt: skip
     d, n, p = 6, 4, 3
     y = []
@@ -131,15 +132,15 @@ def test_starts() -> None:
     shape = ImageShape(channels=3, height=32, width=32, classes=10, patch=4)
     alpha = build(CRATE_ALPHA, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
     half = alpha.backbone.blocks[0].feedforward
-    for matrix in (half.dictionary, half.decoder):
-        assert 0.95 < matrix.abs().max() / math.sqrt(6 / 64) <= 1.0  # fan-in is d for both
-    assert 0.95 < alpha.backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
-    assert alpha.backbone.blocks[0].attention.out.bias is None
-    assert (alpha.backbone.blocks[0].norm.eps, alpha.head.norm.eps) == (1e-6, 1e-5)
+    for matrix in (parts(half).dictionary, parts(half).decoder):
+        assert 0.95 < parts(matrix).abs().max() / math.sqrt(6 / 64) <= 1.0  # fan-in is d for both
+    assert 0.95 < parts(alpha).backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
+    assert parts(alpha).backbone.blocks[0].attention.out.bias is None
+    assert (parts(alpha).backbone.blocks[0].norm.eps, parts(alpha).head.norm.eps) == (1e-6, 1e-5)
     mae = build(CRATE_MAE, "nano", shape, mean=[0.5] * 3, std=[0.5] * 3, seed=0)
-    assert 0.95 < mae.backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
-    assert (mae.backbone.blocks[0].norm.eps, mae.head.norm.eps) == (1e-5, 1e-6)
-    assert mae.backbone.blocks[0].feedforward.lam == 0.5
+    assert 0.95 < parts(mae).backbone.blocks[0].attention.subspaces.weight.abs().max() / math.sqrt(6 / 128) <= 1.0
+    assert (parts(mae).backbone.blocks[0].norm.eps, parts(mae).head.norm.eps) == (1e-5, 1e-6)
+    assert parts(mae).backbone.blocks[0].feedforward.lam == 0.5
 
 
 @torch.no_grad()
@@ -165,12 +166,13 @@ def test_positions_are_those_of_masked_autoencoders(toy_shape: ImageShape) -> No
                 want += [math.sin(place), math.sin(place / 100), math.cos(place), math.cos(place / 100)]
             assert grid[3 * row + column].tolist() == pytest.approx(want, abs=1e-12)
     added = SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="added")
-    assert added.positions.table.shape == (7, 8)
-    assert (added.positions.table[0] == 0).all()
-    assert torch.equal(added.positions.table[1:], grid.float())
+    assert known(added.positions.table).shape == (7, 8)
+    assert (known(added.positions.table)[0] == 0).all()
+    assert torch.equal(known(added.positions.table)[1:], grid.float())
     assert "positions.table" not in dict(added.named_parameters())
     assert "positions.table" in added.state_dict()
-    assert SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="separate").positions.table.shape == (6, 8)
+    separate = SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="separate")
+    assert known(separate.positions.table).shape == (6, 8)
     assert SincosPatchEmbedding(toy_shape, width=8, norm_eps=1e-6, position="none").positions.table is None
     with pytest.raises(UsageError, match="multiple of 4"):
         SincosPatchEmbedding(toy_shape, width=6, norm_eps=1e-6, position="added")
@@ -247,14 +249,14 @@ def test_encoder_goes_to_the_classifier(autoencoder: MaskedAutoencoder, toy: Mak
     classifier = toy("crate-mae")
     head = deepcopy(classifier.head.linear)
     for block in autoencoder.backbone.blocks:
-        block.feedforward.lam = 5.0
+        parts(block).feedforward.lam = 5.0
     give_encoder(autoencoder, classifier)
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64)
     latent, _ = autoencoder.encode(images)
-    assert torch.equal(classifier(images), head(latent[:, 0]))
+    assert torch.equal(classifier(images), parts(head)(latent[:, 0]))
     larger = build(CRATE_MAE, "nano", toy_shape, mean=[0.4], std=[0.3], seed=0)
     with pytest.raises(UsageError, match="does not fit"):
-        give_encoder(autoencoder, larger)
+        give_encoder(autoencoder, a(ImageClassifier, larger))
     with pytest.raises(UsageError, match="does not fit"):
         give_encoder(autoencoder, toy("vit"))
 
@@ -266,7 +268,7 @@ def test_autoencoder_needs_patches(toy_shape: ImageShape) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", [CRATE, CRATE_ALPHA, CRATE_MAE, CRATE_BERT], ids=lambda v: v.name)
-def test_texts_know_neither_padding_nor_the_future(variant: object) -> None:
+def test_texts_know_neither_padding_nor_the_future(variant: Variant) -> None:
     recipe = variant.model_copy(update=TOY)
     ids = torch.tensor([[5, 3, 9, 2, 7, 0, 0], [4, 1, 1, 8, 2, 6, 3]])
     reader = build(recipe, "toy", TextShape(vocabulary=11, length=9, classes=3), seed=0).double()
@@ -283,15 +285,15 @@ def test_bert_of_crate_is_its_layers_written_out() -> None:
     shape = TextShape(vocabulary=11, length=5, classes=3)
     model = build(CRATE_BERT.model_copy(update=TOY), "toy", shape, seed=0).double()
     ids = torch.tensor([[5, 3, 9, 2, 7]])
-    table = model.embedding.words.weight[ids] + model.embedding.positions.table[:5]
+    table = parts(model).embedding.words.weight[ids] + parts(model).embedding.positions.table[:5]
     x = torch.stack([torch.tensor(norm(token, 1e-12), dtype=torch.float64) for token in table[0]])
     for block in model.backbone.blocks:
         a = torch.stack([torch.tensor(norm(token, 1e-12), dtype=torch.float64) for token in x])
-        w = a @ block.attention.subspaces.weight.T
+        w = a @ parts(block).attention.subspaces.weight.T
         heads = [torch.softmax(part @ part.T / 2.0, dim=-1) @ part for part in w.split(4, dim=1)]
-        half = x + torch.cat(heads, dim=1) @ block.attention.out.weight.T
+        half = x + torch.cat(heads, dim=1) @ parts(block).attention.out.weight.T
         z = torch.stack([torch.tensor(norm(token, 1e-12), dtype=torch.float64) for token in half])
-        D = block.feedforward.dictionary
+        D = parts(block).feedforward.dictionary
         x = torch.relu(z + 0.1 * (z @ D - z @ D.T @ D) - 0.1 * 0.1)
-    pooled = torch.tanh(model.head.pooler(x[:1]))
-    assert torch.allclose(model(ids), model.head.linear(pooled), rtol=0, atol=1e-10)
+    pooled = torch.tanh(parts(model).head.pooler(x[:1]))
+    assert torch.allclose(model(ids), parts(model).head.linear(pooled), rtol=0, atol=1e-10)

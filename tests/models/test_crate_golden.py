@@ -4,7 +4,6 @@ from copy import deepcopy
 
 import pytest
 import torch
-from golden_fill import fill, filled_state
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +14,8 @@ from robustbench_wb.models.references.load import load_reference, to_reference
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.variant import Size
 from robustbench_wb.models.zoo.crate import CRATE, CRATE_MAE
+from tests.known import a, parts
+from tests.models.golden_fill import fill, filled_state
 
 SHAPE = ImageShape(channels=3, height=32, width=32, classes=10, patch=8)
 MINI = {"sizes": {"mini": Size(width=48, depth=3, heads=4, dim_head=12)}}
@@ -28,7 +29,7 @@ def shapes(model: nn.Module, variant: str) -> dict[str, tuple[int, ...]]:
 def mini() -> ImageClassifier:
     model = build(CRATE.model_copy(update=MINI), "mini", SHAPE, mean=[0.0] * 3, std=[1.0] * 3, seed=0).double()
     load_reference(model, "crate", filled_state(shapes(model, "crate")))
-    return model
+    return a(ImageClassifier, model)
 
 
 def coding_rate(projected: Tensor, heads: int) -> Tensor:
@@ -46,7 +47,7 @@ def test_logits_rates_and_sparsity_are_the_reference_s(mini: ImageClassifier) ->
     hooks = []
     for block in mini.backbone.blocks:
         hooks.append(
-            block.attention.subspaces.register_forward_hook(lambda m, i, out: rates.append(coding_rate(out, 4)))
+            parts(block).attention.subspaces.register_forward_hook(lambda m, i, out: rates.append(coding_rate(out, 4)))
         )
         hooks.append(block.register_forward_hook(lambda m, i, out: fractions.append((out != 0).double().mean().item())))
     with torch.no_grad():
@@ -94,10 +95,10 @@ def test_autoencoder_is_the_reference_s(autoencoder: MaskedAutoencoder) -> None:
     assert values.sum().item() == pytest.approx(132.811849072, abs=1e-7)
     nothing = torch.zeros(2, 16, dtype=torch.bool)
     assert torch.equal(autoencoder(images, nothing), values)
-    assert {block.feedforward.lam for block in autoencoder.backbone.blocks} == {0.5}
+    assert {parts(block).feedforward.lam for block in autoencoder.backbone.blocks} == {0.5}
     wrong = deepcopy(autoencoder)
     for block in wrong.backbone.blocks:
-        block.feedforward.lam = 5.0
+        parts(block).feedforward.lam = 5.0
     assert (wrong(images) - values).abs().max() > 1e-2  # a wrong lambda fits, and is wrong
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from robustbench_wb.models.build import build
-from robustbench_wb.models.catalogue import ATTENTIONS
 from robustbench_wb.models.shape import ImageShape, TextShape
+from robustbench_wb.models.sockets import Attention
+from robustbench_wb.registry import Registry
+from tests.known import parts
 
 PAGE = Path(__file__).parents[2] / "docs" / "variants" / "adding.md"
 
@@ -20,13 +22,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
 
 
-def test_the_example_is_short_and_builds_in_every_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_is_short_and_builds_in_every_modality(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attentions: Registry[type[Attention]]
+) -> None:
     (code,) = blocks("python")
     assert len(code.splitlines()) < 60
     (tmp_path / "cosine.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
-    ATTENTIONS.add("cosine", "cosine:CosineAttention", "the docs' own")
+    attentions.add("cosine", "cosine:CosineAttention", "the docs' own")
     import cosine  # type: ignore[import-not-found]
 
     image = ImageShape(channels=1, height=8, width=8, classes=3, patch=2)
@@ -38,7 +41,7 @@ def test_the_example_is_short_and_builds_in_every_modality(tmp_path: Path, monke
     assert words(torch.tensor([[5, 6, 7]])).shape == (1, 3, 9)
     layer = text.backbone.blocks[0].attention
     x = torch.randn(1, 4, 64, dtype=torch.float64)
-    q, k, v = layer.qkv(x)[0].chunk(3, dim=-1)
+    q, k, v = parts(layer).qkv(x)[0].chunk(3, dim=-1)
     rows = []
     for h in range(4):
         s = slice(16 * h, 16 * h + 16)
@@ -46,8 +49,8 @@ def test_the_example_is_short_and_builds_in_every_modality(tmp_path: Path, monke
         rows.append((cosines * 10).softmax(dim=-1) @ v[:, s])
     from robustbench_wb.models.sockets import Context
 
-    want = torch.cat(rows, dim=-1) @ layer.out.weight.T + layer.out.bias
-    assert (layer(x, Context())[0] - want).abs().max() < 1e-10
+    want = torch.cat(rows, dim=-1) @ parts(layer).out.weight.T + parts(layer).out.bias
+    assert (parts(layer)(x, Context())[0] - want).abs().max() < 1e-10
 
 
 def test_an_installed_package_is_found_by_name(tmp_path: Path) -> None:

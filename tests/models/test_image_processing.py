@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ from robustbench_wb.models.attention.tupe import TupeAttention
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Attention, Context, Place
 from robustbench_wb.models.variant import Size
+from tests.known import a
 
 D, H, P, M = 8, 2, 4, 6
 PLACE = Place(layer=0, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)
@@ -123,7 +125,7 @@ def untied(a: BilateralAttention, pair: Pair) -> float:
     return pair.content + (projected(weight, pair) / math.sqrt(P) if pair.i and pair.j else 0.0)
 
 
-MECHANISMS: dict[str, tuple[Callable[[], SoftmaxAttention], Callable[..., float]]] = {
+MECHANISMS: dict[str, tuple[Callable[[], Attention], Callable[..., float]]] = {
     "gaussian": (lambda: GaussianBilateralAttention(PLACE), gaussian),
     "alibi": (lambda: AlibiAttention(PLACE), alibi),
     "relative-bias": (lambda: RelativeBiasAttention(PLACE, exact=3, steps=2, far=8), relative),
@@ -136,7 +138,7 @@ BIASES = [name for name in MECHANISMS if name != "rope"]
 RELATIVE = ["gaussian", "alibi", "relative-bias"]
 
 
-def make(name: str) -> SoftmaxAttention:
+def make(name: str) -> Any:
     """The mechanism in float64, its parameters large enough to matter."""
     attention = MECHANISMS[name][0]().double()
     for seed, parameter in enumerate(attention.parameters()):
@@ -224,9 +226,7 @@ def test_where_tokens_lie_is_nothing_to_the_class_token(name: str, axes: int) ->
     assert there.positions is not None
     there.coordinates = here.coordinates + randn(M + 1, axes, seed=4).round() * 3
     there.positions = torch.cat([there.positions[:1], randn(M, D, seed=5)])
-    first, second = attention.position_logits(here), attention.position_logits(there)
-    assert first is not None
-    assert second is not None
+    first, second = (a(Tensor, attention.position_logits(at)) for at in (here, there))
     assert first.shape == (1, H, M + 1, M + 1)  # the batch shares it
     assert torch.equal(first[..., 0, :], second[..., 0, :])
     assert torch.equal(first[..., 0], second[..., 0])

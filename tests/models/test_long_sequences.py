@@ -22,6 +22,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sockets import Context, Place
 from robustbench_wb.models.variant import Size
+from tests.known import parts
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 B, H, N, P = 3, 2, 11, 4
@@ -146,9 +147,9 @@ def test_a_watcher_is_shown_the_matrix(name: str, look: str, force: Callable[...
         if long:
             force()
         told.append([])
-        x, context = model.embed(inputs)
+        x, context = parts(model).embed(inputs)
         context.watch = lambda matrix, values: told[-1].append(matrix)
-        got = model.head(model.backbone(x, context), context)
+        got = parts(model).head(parts(model).backbone(x, context), context)
         assert ((got - want)[real] if got.ndim == 3 else got - want).abs().max() < 1e-10
     assert [matrix.shape for matrix in told[1]] == [(B, H, N, N)] * TOY.depth
     assert all(torch.equal(one, other) for one, other in zip(*told, strict=True))

@@ -31,7 +31,7 @@ def rows(shape: TextShape, reals: list[tuple[int, ...]]) -> torch.Tensor:
 def test_logits_do_not_depend_on_padding(name: str, shape: TextShape) -> None:
     size = next(iter(VARIANTS.get(name).sizes))
     model = build(VARIANTS.get(name), size, shape, seed=1).double().eval()
-    sizes = [(5, 17), (17, 5), (11, 11)] if shape.documents == 2 else [(5,), (17,), (11,)]
+    sizes: list[tuple[int, ...]] = [(5, 17), (17, 5), (11, 11)] if shape.documents == 2 else [(5,), (17,), (11,)]
     inputs = rows(shape, sizes)
     with torch.no_grad():
         together = model(inputs)

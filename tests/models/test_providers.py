@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -23,9 +22,10 @@ from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.records.record import State
+from robustbench_wb.records.record import State, SubjectCard
 from robustbench_wb.store.records import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
+from tests.known import known, parts
 
 DIGITS = ImageShape(channels=1, height=8, width=8, classes=10, patch=2)
 COLOUR = ImageShape(channels=3, height=20, width=20, classes=10, patch=2)
@@ -104,7 +104,7 @@ def test_a_timm_folder_gives_the_librarys_model_and_preprocessing(timm_folder: P
     transform = timm.data.create_transform(**{**data, "crop_pct": 1.0}, is_training=False)
     image = picture(3)
     expected = transform(Image.fromarray(image))[None]
-    prepared = model.prepare(as_task(image))
+    prepared = parts(model).prepare(as_task(image))
     assert prepared.shape == expected.shape == (1, 3, 160, 160)
     # Pillow rounds to whole levels after each of its two passes.
     assert (prepared - expected).abs().max() < 1.6 / 255 / 0.5
@@ -118,7 +118,7 @@ def test_a_transformers_folder_gives_the_librarys_model_and_preprocessing(hf_fol
     processor = transformers.ViTImageProcessorPil.from_pretrained(hf_folder)
     image = picture(3)
     expected = processor(image, return_tensors="pt")["pixel_values"]
-    prepared = model.prepare(as_task(image))
+    prepared = parts(model).prepare(as_task(image))
     assert prepared.shape == expected.shape == (1, 3, 12, 12)
     assert (prepared - expected).abs().max() < 1.6 / 255 / 0.2
     theirs = transformers.ViTForImageClassification.from_pretrained(hf_folder).eval()
@@ -216,10 +216,10 @@ def test_texts_go_through_the_models_own_tokenizer(text_folder: Path) -> None:
     factory = load_factory(f"hf:{text_folder}", trained=False)
     model = factory(TEXT).eval()
     texts = ["the film was good", "bad", "not the the the the the the the"]
-    ids = model.encode(texts, TEXT.length)
+    ids = parts(model).encode(texts, TEXT.length)
     assert ids.dtype == np.int32
     assert ids.shape == (3, 9)
-    np.testing.assert_array_equal(ids, factory.tokenizer().encode(texts, TEXT.length))
+    np.testing.assert_array_equal(ids, known(factory.tokenizer)().encode(texts, TEXT.length))
     # "the" has id 0 and padding 4 in the tokenizer; here they have changed places. Seven places at most.
     np.testing.assert_array_equal(ids[0], [8, 4, 1, 2, 3, 9, 0, 0, 0])
     np.testing.assert_array_equal(ids[1], [8, 5, 9, 0, 0, 0, 0, 0, 0])
@@ -233,7 +233,7 @@ def test_texts_go_through_the_models_own_tokenizer(text_folder: Path) -> None:
     alone = torch.cat([model(torch.from_numpy(ids[i : i + 1, :7]).long()) for i in range(3)])
     torch.testing.assert_close(logits, alone)
     assert logits.std(0).min() > 1e-3
-    assert model.encode([], 4).shape == (0, 4)
+    assert parts(model).encode([], 4).shape == (0, 4)
 
 
 def test_text_models_that_do_not_fit(text_folder: Path, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_text_models_that_do_not_fit(text_folder: Path, tmp_path: Path) -> None:
     config = json.loads((narrow / "config.json").read_text())
     (narrow / "config.json").write_text(json.dumps({**config, "vocab_size": 7}))
     with pytest.raises(SubjectError, match="has 10 tokens, but its model only 7"):
-        load_factory(f"hf:{narrow}").tokenizer()
+        known(load_factory(f"hf:{narrow}").tokenizer)()
     bare = tmp_path / "bare"
     shutil.copytree(text_folder, bare, ignore=shutil.ignore_patterns("token*"))
     with pytest.raises(SubjectError, match="has no tokenizer"):
@@ -404,7 +404,7 @@ def test_training_that_starts_from_other_weights_is_another_training(
     start = tmp_path / "start.txt"
     (tmp_path / "model.py").write_text(STARTS.replace("PLACE", repr(str(start))))
 
-    def train() -> Callable[[], object]:
+    def train() -> SubjectCard:
         (subject,) = harness.train(RunRequest(variants=(f"{tmp_path / 'model.py'}:make",), device="cpu"))
         assert subject.card is not None, subject.error
         return subject.card

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_models import bert_model, timm_model
 from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError, UsageError
@@ -15,6 +14,8 @@ from robustbench_wb.models.references.load import find_family, load_reference, t
 from robustbench_wb.models.references.shapes import infer_shape
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Size
+from tests.known import parts
+from tests.models.foreign_models import bert_model, timm_model
 
 IMAGE = ImageShape(channels=3, height=8, width=8, classes=5, patch=4)
 TEXT = TextShape(vocabulary=13, length=7, classes=3)
@@ -112,13 +113,13 @@ def test_autoencoder_names_go_there_and_back() -> None:
     images = torch.rand(2, 3, 8, 8)
     assert torch.equal(one(images), other(images))
     classifier = make("crate-mae", IMAGE).float()
-    head = classifier.head.linear.weight.clone()
+    head = parts(classifier).head.linear.weight.clone()
     loaded = load_reference(classifier, "crate-mae", theirs)
     assert loaded.fresh == ("head.linear.bias", "head.linear.weight")
     assert {"mask_token", "decoder_norm.weight", "decoder_blocks.1.layers.0.0.fn.weight"} <= set(loaded.unused)
     latent, _ = one.encode(images)
-    want = classifier.head.linear(latent[:, 0])
-    assert torch.equal(classifier.head.linear.weight, head)
+    want = parts(classifier).head.linear(latent[:, 0])
+    assert torch.equal(parts(classifier).head.linear.weight, head)
     assert torch.allclose(classifier(images), want, rtol=0, atol=1e-6)
     with pytest.raises(UsageError, match="give the number of classes"):
         infer_shape(find_family("crate-mae", theirs), theirs)
@@ -222,4 +223,4 @@ def test_a_bert_without_classifier_keeps_ours(ours: nn.Module) -> None:
     assert loaded.fresh == ("head.linear.bias", "head.linear.weight")
     ids = torch.tensor([[2, 7, 9, 4, 3, 0]])
     pooled = theirs(ids, attention_mask=(ids != 0).long()).pooler_output
-    assert (ours(ids) - ours.head.linear(pooled)).abs().max() < 1e-10
+    assert (ours(ids) - parts(ours).head.linear(pooled)).abs().max() < 1e-10

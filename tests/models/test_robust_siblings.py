@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from robust_loops import D, P, kirwls, naive, naive_rpc
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
@@ -22,6 +21,8 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sockets import Attention, Context, Place
 from robustbench_wb.models.variant import Size
+from tests.known import parts
+from tests.models.robust_loops import D, P, kirwls, naive, naive_rpc
 
 B, N, H = 2, 6, 2
 LENGTHS = (6, 4)
@@ -76,13 +77,13 @@ def test_each_is_its_formula(name: str, padded: bool, causal: bool) -> None:
         project, got = layer.kv if name == "rpc" else layer.qkv, layer(x, context)
         for sample in range(B):
             n = LENGTHS[sample] if padded else N
-            parts = (x[sample, :n] @ project.weight.T + project.bias).split(H * P, dim=-1)
+            split = (x[sample, :n] @ parts(project).weight.T + parts(project).bias).split(H * P, dim=-1)
             heads = []
             for h in range(H):
-                own = [part[:, h * P : (h + 1) * P] for part in parts]
+                own = [part[:, h * P : (h + 1) * P] for part in split]
                 heads.append(naive(name=name, layer=index, parts=own, before=before.get((sample, h)), causal=causal))
                 before[sample, h] = own[-1]
-            want = torch.cat(heads, dim=-1) @ layer.out.weight.T + layer.out.bias
+            want = torch.cat(heads, dim=-1) @ parts(layer).out.weight.T + parts(layer).out.bias
             assert (got[sample, :n] - want).abs().max() < 1e-10
         x = x + got
 
@@ -156,7 +157,7 @@ def test_no_gradient_passes_through_the_elliptical_metric(causal: bool) -> None:
     def written(x: Tensor, stop: bool) -> Tensor:
         old = None
         for layer in layers:
-            q, k, v = (part.view(B, N, H, P).transpose(1, 2) for part in layer.qkv(x).split(H * P, dim=-1))
+            q, k, v = (part.view(B, N, H, P).transpose(1, 2) for part in parts(layer).qkv(x).split(H * P, dim=-1))
             m = torch.ones(B, H, N, P, dtype=torch.float64)
             if old is not None:
                 change = (v - old).abs()
@@ -164,7 +165,7 @@ def test_no_gradient_passes_through_the_elliptical_metric(causal: bool) -> None:
                 m = m / m.max(dim=-1, keepdim=True).values
             m = m.detach() if stop else m
             logits = torch.einsum("bhip,bhip,bhjp->bhij", q, m, k) / math.sqrt(P)
-            x = x + layer.out((logits.masked_fill(hidden, -math.inf).softmax(-1) @ v).transpose(1, 2).flatten(2))
+            x = x + parts(layer).out((logits.masked_fill(hidden, -math.inf).softmax(-1) @ v).transpose(1, 2).flatten(2))
             old = v
         return x
 
@@ -186,8 +187,8 @@ def test_nothing_is_divided_by_zero(name: str, causal: bool, what: str) -> None:
         x = x[:, :1].expand(-1, N, -1).clone()
     elif what == "zero maps":  # queries, keys and values are zero
         for layer in layers:
-            nn.init.zeros_((layer.kv if name == "rpc" else layer.qkv).weight)
-            nn.init.zeros_((layer.kv if name == "rpc" else layer.qkv).bias)
+            nn.init.zeros_((parts(layer.kv if name == "rpc" else layer.qkv)).weight)
+            nn.init.zeros_((parts(layer.kv if name == "rpc" else layer.qkv)).bias)
     out = through(layers, x.requires_grad_(), Context(causal=causal))
     out.sum().backward()
     assert out.isfinite().all()

@@ -1,6 +1,7 @@
 """Subjects from outside: a user's file, the probe, the digest of weights."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_factory_that_fails_is_a_failing_subject(tmp_path: Path, name: str, me
 class Answers(nn.Module):
     """Returns what a function makes of the images."""
 
-    def __init__(self, answer: object) -> None:
+    def __init__(self, answer: Callable[[Tensor], object]) -> None:
         super().__init__()
         self.answer = answer
         self.frozen = nn.Dropout()
@@ -139,7 +140,7 @@ def test_probe_lets_a_classifier_pass_and_puts_modes_back() -> None:
         (lambda x: x.view(7), "raised RuntimeError on black images of"),
     ],
 )
-def test_probe_says_what_is_wrong(answer: object, message: str) -> None:
+def test_probe_says_what_is_wrong(answer: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(SubjectError, match=message) as caught:
         probe(Answers(answer), SHAPE, "cpu")
     assert "\n" not in str(caught.value)

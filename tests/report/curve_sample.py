@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from tests.store.make import measured, record, row, score_rows
+from tests.store.make import measured, record, row
 
 FACTS: dict[str, Any] = {"suite": "mine", "classes": 10, "side": 8}
 

@@ -212,7 +212,7 @@ def test_the_matrix_says_what_the_table_says() -> None:
 
 
 def test_shades_follow_the_numbers() -> None:
-    shades = {name: {} for name in ("accuracy", "perplexity")}
+    shades: dict[str, dict[Any, Any]] = {name: {} for name in ("accuracy", "perplexity")}
     for panel in panels([*run()[0], *text_run()[0]]):
         for line in matrix(panel).lines:
             own = {float(entry.sort): entry.shade for entry in line.entries if entry.sort}

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, false_discovery_control, norm
 
 from robustbench_wb.stats.multiplicity import benjamini_hochberg, holm
-from robustbench_wb.stats.paired import _critical, detectable_drop, mcnemar, power, score_interval
+from robustbench_wb.stats.paired import critical_counts, detectable_drop, mcnemar, power, score_interval
 
 PVALUES = st.lists(st.floats(0, 1), max_size=20)
 COUNTS = st.integers(0, 400)
@@ -60,7 +60,7 @@ def rejected(difference: float, n: int, lost: int, gained: int, z: float) -> boo
     bounds = (max(0.0, -difference), (1 - difference) / 2)
     losing = minimize_scalar(surprise, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
     spread = (n * (2 * losing + difference * (1 - difference))) ** 0.5
-    return abs(gained - lost - n * difference) > z * spread
+    return bool(abs(gained - lost - n * difference) > z * spread)
 
 
 @pytest.mark.parametrize(("n", "lost", "gained"), [(30, 4, 2), (200, 9, 1), (1000, 3, 12), (50, 20, 30), (40, 0, 5)])
@@ -89,9 +89,9 @@ def test_score_interval_without_samples_or_change() -> None:
     (low,), (high,) = score_interval([1000], [0], [0])
     # z^2 / (n + z^2), the upper end of Wilson's interval of 0 in n.
     assert -low == high == pytest.approx(3.841459 / 1003.841459)
-    for wrong in ((5, -1, 0), (5, 3, 3)):
+    for n, lost, gained in ((5, -1, 0), (5, 3, 3)):
         with pytest.raises(ValueError, match="out of range"):
-            score_interval(*([value] for value in wrong))
+            score_interval([n], [lost], [gained])
 
 
 def outcomes(n: int, losing: float, gaining: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -143,8 +143,8 @@ def test_holm_by_hand() -> None:
 
 @given(PVALUES)
 def test_benjamini_hochberg_is_scipys(pvalues: list[float]) -> None:
-    expected = false_discovery_control(pvalues) if pvalues else []
-    assert benjamini_hochberg(pvalues) == pytest.approx(list(expected))
+    expected = list(false_discovery_control(pvalues)) if pvalues else []
+    assert benjamini_hochberg(pvalues) == pytest.approx(expected)
 
 
 @given(PVALUES)
@@ -198,7 +198,7 @@ def test_power_at_the_ends() -> None:
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.2])
 def test_critical_counts_are_scipys(alpha: float) -> None:
     counts = np.concatenate([np.arange(600), np.geomspace(600, 1e7, 60).astype(np.int64)])
-    assert (_critical(counts, alpha) == binom.isf(alpha / 2, counts, 0.5) + 1).all()
+    assert (critical_counts(counts, alpha) == binom.isf(alpha / 2, counts, 0.5) + 1).all()
 
 
 @pytest.mark.parametrize(("n", "points"), [(1000, 2.0), (5000, 0.9), (10000, 0.6)])

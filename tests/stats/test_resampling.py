@@ -40,7 +40,7 @@ def test_many_values_agree_with_the_t_test(shift: float) -> None:
     rng = np.random.default_rng(7)
     differences = rng.standard_normal(250) * 0.4 + rng.exponential(0.2, 250) - 0.2 + shift
     expected = ttest_1samp(differences, 0).pvalue
-    noise = 4 * (expected * (1 - expected) / FLIPS) ** 0.5
+    noise = float(4 * (expected * (1 - expected) / FLIPS) ** 0.5)
     assert sign_flip_p([differences]) == [pytest.approx(expected, abs=noise + 2e-3)]
 
 

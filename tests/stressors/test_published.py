@@ -17,6 +17,7 @@ from robustbench_wb.stressors.attacks.published import Published, PublishedFgsm,
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
+from tests.known import parts
 
 Trained = Callable[[str], nn.Module]
 SMALL_SPSA = "published-spsa;eps=1/10;steps=3;samples=4"
@@ -63,9 +64,9 @@ def precise(trained: Trained) -> nn.Module:
 def behind(model: nn.Module) -> tuple[nn.Module, Tensor, Tensor]:
     """The network that takes normalised images, as in the papers' code; with mean and std."""
     network = deepcopy(model)
-    mean, std = network.mean.clone()[:, None, None], network.std.clone()[:, None, None]
-    network.mean.zero_()
-    network.std.fill_(1.0)
+    mean, std = parts(network).mean.clone()[:, None, None], parts(network).std.clone()[:, None, None]
+    parts(network).mean.zero_()
+    parts(network).std.fill_(1.0)
     return network, mean, std
 
 
@@ -200,7 +201,7 @@ def test_the_ball_is_in_normalised_units_and_there_is_no_box(name: str, trained:
     job = digits_job(model, digits, 40)
     found = parse_stressor(f"{name};eps=6/255").apply(job)
     reach = float((found.inputs - job.inputs).abs().max())
-    assert reach == pytest.approx(6 / 255 * float(model.std), rel=1e-4)
+    assert reach == pytest.approx(6 / 255 * float(parts(model).std), rel=1e-4)
     assert reach < 0.5 * 6 / 255
     assert float(found.inputs.min()) == pytest.approx(-reach, rel=1e-4)
     assert float(found.inputs.max()) > 1
@@ -225,7 +226,7 @@ class Escaping(PublishedFgsm):
 def test_an_attack_that_leaves_its_ball_is_refused() -> None:
     job = job_of(planted(Watched(torch.ones(4))), torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(MeasurementError, match="published-fgsm-linf;eps=1/4 left its ball"):
-        Escaping(eps="1/4").apply(job)  # type: ignore[arg-type]
+        Escaping(eps="1/4").apply(job)
 
 
 class Brittle(Watched):

@@ -25,7 +25,7 @@ def written() -> list[tuple[str, float, str | None]]:
     for call in sorted(calls, key=lambda call: call.lineno):
         name, _, limit, _, worse, _ = call.args
         value = eval(ast.unparse(limit), vars(grade))
-        found.append((ast.literal_eval(name), value, worse.value if isinstance(worse, ast.Constant) else None))
+        found.append((ast.literal_eval(name), value, str(worse.value) if isinstance(worse, ast.Constant) else None))
     return found
 
 

@@ -70,12 +70,9 @@ def own_calls(module: str) -> Iterator[tuple[ast.Call, Definition]]:
 def takes_any_number(called: Definition) -> bool:
     """Whether a function takes ``*args``; a class does if its constructor does."""
     if isinstance(called, ast.ClassDef):
-        return any(node.name == "__init__" and takes_any_number(node) for node in called.body if is_function(node))
+        made = [node for node in called.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        return any(takes_any_number(node) for node in made)
     return called.args.vararg is not None
-
-
-def is_function(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef)
 
 
 def test_own_functions_are_called_with_at_most_three_positional_arguments() -> None:

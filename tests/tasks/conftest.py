@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_layout import Write
+
+from tests.tasks.hub_layout import Write
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,15 @@ import httpx2
 import huggingface_hub
 import numpy as np
 import pytest
-from hub_layout import Write, encode, noise, rows
 from huggingface_hub import constants, errors
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks import source
+from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.hub import HubTask
 from robustbench_wb.tasks.task import TaskFacts
+from tests.known import a
+from tests.tasks.hub_layout import Write, encode, noise, rows
 
 NAMES = ["cat", "dög", "fox"]
 LABELS = [0, 2, 1, 2]
@@ -50,7 +52,7 @@ def test_a_mirror_is_read(write: Write, mode: str, folder: str) -> None:
     data = find_task("own/toy").load(str(root))
     assert data.label == "own/toy"
     assert data.classes == tuple(NAMES)
-    assert data.shape.patch == 1
+    assert a(ImageShape, data.shape).patch == 1
     assert (np.asarray(data.train.inputs) == pixels(mode, 0)).all()
     assert (np.asarray(data.test.inputs) == pixels(mode, 50)).all()
     assert data.train.labels.tolist() == LABELS
@@ -92,7 +94,7 @@ def test_a_jpeg_copy_is_named_where_the_original_is_lossless(write: Write) -> No
     root = write("toy", train=split("RGB", kind="JPEG", quality=75), test=split("RGB", kind="JPEG", quality=75))
     facts = TaskFacts(name="toy", summary="", source="a/toy", lossless=True, patch=4)
     data = HubTask(facts).load(str(root))
-    assert (data.label, data.shape.patch) == ("toy-jpeg75", 4)
+    assert (data.label, a(ImageShape, data.shape).patch) == ("toy-jpeg75", 4)
     assert find_task("a/toy").load(str(root)).label == "a/toy"
     write("half", train=split("RGB"), test=split("RGB", kind="JPEG", quality=75))
     assert HubTask(facts.model_copy(update={"source": "a/half"})).load(str(root)).label == "toy-jpeg75"
@@ -106,7 +108,7 @@ def test_a_jpeg_copy_is_named_where_the_original_is_lossless(write: Write) -> No
 def test_the_second_load_does_not_decode(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write("toy", train=split(), test=split(seed=9))
     first = find_task("a/toy").load(str(root))
-    monkeypatch.setattr(source, "_open", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *given, **named: pytest.fail("decoded again"))
     second = find_task("a/toy").load(str(root))
     assert first.train.digest() == second.train.digest()
     assert (first.classes, first.label) == (second.classes, second.label)
@@ -331,7 +333,8 @@ class Hub:
     """Stand-in for the hub with given answers, which notes all requests."""
 
     def __init__(self, answer: Any, loaded: Any) -> None:
-        self.answer, self.loaded, self.asked = answer, loaded, []
+        self.answer, self.loaded = answer, loaded
+        self.asked: list[tuple[str, str | None, bool, bool]] = []
 
     def dataset_info(self, hub_id: str, timeout: float) -> Any:
         if isinstance(self.answer, Exception):
@@ -351,7 +354,7 @@ class Hub:
         monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
 
 
-def answered(kind: type[Exception], status: int) -> Exception:
+def answered(kind: Callable[..., Exception], status: int) -> Exception:
     response = httpx2.Response(status, request=httpx2.Request("GET", "https://hub.example"))
     return kind(f"{status} says the hub\nand much more", response=response)
 
@@ -371,7 +374,6 @@ def test_a_silent_hub_leaves_its_local_cache(silence: Exception, monkeypatch: py
     both = datasets.DatasetDict(train=split(), test=split(seed=9))
     stand_in = Hub(silence, both)
     stand_in.install(monkeypatch)
-    monkeypatch.setattr(source, "_cache_files", lambda source: {})
     assert len(find_task("a/toy").load(None).train) == 4
     assert stand_in.asked == [("a/toy", None, True, True)]
     assert [constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE] == [False, False]

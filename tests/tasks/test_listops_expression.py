@@ -2,7 +2,6 @@
 
 from itertools import combinations_with_replacement
 
-import listops_reference as reference
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from robustbench_wb.tasks.listops.blocks import Parameters
 from robustbench_wb.tasks.listops.expression import OPERATORS, SYMBOLS, Call, evaluate, parse, to_text, to_tokens
 from robustbench_wb.tasks.listops.generate import generate
 from robustbench_wb.tasks.listops.operators import apply
+from tests.tasks import listops_reference as reference
 
 SHORT = generate(10_000, Parameters(min_length=16, max_length=96, max_depth=5), seed=0, stream="tests")
 LONG = generate(100, Parameters(), seed=0, stream="tests")

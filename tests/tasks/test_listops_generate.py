@@ -6,8 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import listops_reference as reference
 import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2_contingency, chisquare, ks_2samp
@@ -18,6 +18,7 @@ from robustbench_wb.tasks.listops.blocks import Parameters, make_block
 from robustbench_wb.tasks.listops.expression import DIGITS, FIRST, OPERATORS, SYMBOLS, to_text, to_tokens
 from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
 from robustbench_wb.tasks.listops.generate import balanced_labels, generate, generate_labelled
+from tests.tasks import listops_reference as reference
 
 LEVEL = 0.001
 """Significance level. Samples are fixed; a correct generator rarely fails any of about twenty tests at this level."""
@@ -94,7 +95,8 @@ def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
 @pytest.mark.parametrize("size", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_same_law_as_a_recursion(size: int) -> None:
     found = generate(3 * size, Parameters(), seed=0, stream="recursion")
-    draw, tried, kept = random.Random(1), 0, []
+    draw, tried = random.Random(1), 0
+    kept: list[Any] = []
     while len(kept) < size:
         one = reference.tree(draw)
         tried += 1
@@ -193,7 +195,7 @@ def test_given_labels_get_the_first_expressions_of_their_label() -> None:
     for label in range(10):
         ours, theirs = np.flatnonzero(labels == label), np.flatnonzero(plain.labels == label)
         for row, other in zip(ours, theirs[: len(ours)], strict=True):
-            assert (found.tokens(row) == plain.tokens(other)).all()
+            assert (found.tokens(int(row)) == plain.tokens(int(other))).all()
     long = generate_labelled(labels[:100], Parameters(), seed=0, stream="tests")
     assert (long.labels == labels[:100]).all()
     assert long.lengths.min() > 500

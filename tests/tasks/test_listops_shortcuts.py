@@ -1,6 +1,5 @@
 """Shortcut features of ListOps compared with plain loops, and accuracies known for the published generator."""
 
-import listops_reference as reference
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from robustbench_wb.tasks.listops.shortcuts import root_and_literals, root_opera
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
 from robustbench_wb.training.shortcuts.shortcut import Lookup
+from tests.tasks import listops_reference as reference
 
 
 def literals(text: str) -> list[str]:

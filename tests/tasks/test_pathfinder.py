@@ -134,7 +134,7 @@ def test_snakes_keep_more_than_a_gap_apart(hard: Pathfinder) -> None:
             for end in (0, -1):
                 inks[k] |= disk(hard.long[index, k, end], HARD)
         pixels = [shares(ink, HARD) > 0 for ink in inks]
-        near = [ndimage.binary_dilation(one, np.ones((5, 5))) for one in pixels]
+        near = [ndimage.binary_dilation(one, np.ones((5, 5), np.bool_)) for one in pixels]
         for k, one in enumerate(near):
             assert not any((one & other).any() for j, other in enumerate(pixels) if j != k)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hub_layout import encode, noise, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.tasks.pictures import MIXED_SIZE, decode, lossy_suffix
+from tests.tasks.hub_layout import encode, noise, rows
 
 
 def of(*pictures: Image.Image) -> Any:
@@ -139,4 +139,4 @@ def test_webp_is_named() -> None:
 def test_the_estimator_reads_natural_order() -> None:
     """Pillow returns quantisation tables row by row, on which the estimate of the quality relies."""
     with Image.open(io.BytesIO(encode(noise("L", 5), "JPEG", quality=50))) as picture:
-        assert list(picture.quantization[0][:8]) == [16, 11, 10, 16, 24, 40, 51, 61]
+        assert list(vars(picture)["quantization"][0][:8]) == [16, 11, 10, 16, 24, 40, 51, 61]

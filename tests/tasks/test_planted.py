@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.tasks.planted import (
     FACT,
     FILLER,
@@ -21,6 +21,7 @@ from robustbench_wb.tasks.planted import (
 )
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.vocabulary import CLS
+from tests.known import a
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_splits_are_different_draws(planted: Dataset) -> None:
     assert planted.validation is not None
     seen = {row.tobytes() for part in (planted.train, planted.test, planted.validation) for row in part.inputs}
     assert len(seen) == len(planted.train) + 2000
-    assert planted.shape.vocabulary == VOCABULARY > int(planted.train.inputs.max())
+    assert a(TextShape, planted.shape).vocabulary == VOCABULARY > int(planted.train.inputs.max())
 
 
 def make(length: int, place: int, rivals: int, width: int | None = None) -> NDArray[np.int64]:

@@ -4,8 +4,9 @@ import pytest
 
 from robustbench_wb.errors import DataError, UnknownNameError
 from robustbench_wb.tasks.catalogue import TASKS, find_task
-from robustbench_wb.tasks.hub import CIFAR10, FASHION_MNIST
+from robustbench_wb.tasks.hub import CIFAR10, FASHION_MNIST, HubTask
 from robustbench_wb.tasks.task import MAX_TOKENS, default_patch
+from tests.known import a
 
 
 def test_registered_names() -> None:
@@ -15,7 +16,7 @@ def test_registered_names() -> None:
 
 
 def test_hub_ids() -> None:
-    task = find_task("someone/flowers.v2_x-1")
+    task = a(HubTask, find_task("someone/flowers.v2_x-1"))
     assert task.name == task.facts.source == "someone/flowers.v2_x-1"
     assert not task.facts.lossless
     assert task.facts.patch is None
@@ -23,7 +24,7 @@ def test_hub_ids() -> None:
 
 def test_a_hub_id_keeps_what_is_known_of_that_dataset() -> None:
     """A JPEG copy of CIFAR-10 that is requested by its hub id is labelled as a copy."""
-    task = find_task("uoft-cs/cifar10")
+    task = a(HubTask, find_task("uoft-cs/cifar10"))
     assert task.name == "uoft-cs/cifar10"
     assert (task.facts.lossless, task.facts.patch, task.facts.source) == (True, 4, "uoft-cs/cifar10")
 

@@ -11,19 +11,30 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-from hub_layout import Write
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.tasks import text
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.hub_text import IMDB, SST2, WIKITEXT, TextTask
 from robustbench_wb.tasks.sentences import TEST, TRAIN
 from robustbench_wb.tasks.task import Split
-from robustbench_wb.tasks.vocabulary import CLS, SEP, SPECIAL, UNKNOWN, Encoding, encode, encode_stream, train_tokenizer
+from robustbench_wb.tasks.vocabulary import (
+    CLS,
+    SEP,
+    SPECIAL,
+    UNKNOWN,
+    Encoding,
+    TaskTokenizer,
+    encode,
+    encode_stream,
+    train_tokenizer,
+)
+from tests.known import a
+from tests.tasks.hub_layout import Write
 
 WORDS = Encoding(kind="bpe", vocabulary=285, length=8)
 BYTES = Encoding(kind="bytes", length=40)
@@ -80,16 +91,18 @@ def test_bytes_come_back(some: str) -> None:
     assert back == plain
 
 
-def test_the_same_texts_give_the_same_tokenizer_in_any_process() -> None:
+def test_the_same_texts_give_the_same_tokenizer_in_any_process(tmp_path: Path) -> None:
     code = (
-        "import hashlib; from robustbench_wb.tasks.sentences import _generate; "
+        "import hashlib; from robustbench_wb.tasks.catalogue import find_task; "
         "from robustbench_wb.tasks.vocabulary import Encoding, train_tokenizer; "
-        "e = Encoding(kind='bpe', vocabulary=400, length=8); "
-        "print(hashlib.sha256(train_tokenizer(_generate().train[0], e).to_str().encode()).hexdigest())"
+        "e = Encoding(kind='bpe', vocabulary=400, length=8); texts = find_task('sentences').load(None).train.texts; "
+        "print(hashlib.sha256(train_tokenizer(texts, e).to_str().encode()).hexdigest())"
     )
+    # A cache of its own each, so that each makes the texts itself.
+    environments = [{"PYTHONHASHSEED": seed, "RBWB_CACHE_DIR": str(tmp_path / seed)} for seed in ("1", "2", "3")]
     done = [
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True)
-        for seed in ("1", "2", "3")
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        for environment in environments
     ]
     assert len({process.stdout for process in done}) == 1
 
@@ -114,13 +127,16 @@ def test_sentences_mean_what_their_labels_say() -> None:
         assert [judge(one) for one in split.texts] == split.labels.tolist()
         assert 0.45 < split.labels.mean() < 0.55
     assert not set(data.train.texts) & set(data.test.texts)
-    tokenizer = Tokenizer.from_str(data.tokenizer.json)
-    assert (np.asarray(data.test.inputs) == encode(tokenizer, data.test.texts, data.shape.length)[0]).all()
+    tokenizer = Tokenizer.from_str(a(TaskTokenizer, data.tokenizer).json)
+    assert (
+        np.asarray(data.test.inputs) == encode(tokenizer, data.test.texts, a(TextShape, data.shape).length)[0]
+    ).all()
     assert (np.asarray(data.test.inputs) != UNKNOWN).all()
     assert not data.shape.causal
     language = find_task("sentences-lm").load(None)
-    assert language.shape.causal
-    assert language.shape.classes == language.shape.vocabulary
+    shape = a(TextShape, language.shape)
+    assert shape.causal
+    assert shape.classes == shape.vocabulary
     assert (np.asarray(language.test.inputs) != PAD).all()
 
 
@@ -129,7 +145,7 @@ def test_pixels_in_a_row_are_the_digits() -> None:
     inks = np.asarray(sequences.test.inputs)[:, 1:] - len(SPECIAL)
     assert (np.rint(inks * (255 / 16)) == images.test.inputs.reshape(360, 64)).all()
     assert (sequences.test.labels == images.test.labels).all()
-    assert sequences.test.inputs.max() < sequences.shape.vocabulary
+    assert sequences.test.inputs.max() < a(TextShape, sequences.shape).vocabulary
 
 
 def test_a_split_is_known_by_every_letter() -> None:
@@ -150,7 +166,7 @@ def test_a_mirror_is_encoded_once(write: Write, monkeypatch: pytest.MonkeyPatch)
     first = SST2.load(str(root))
     assert (first.label, first.classes, len(first.train), len(first.test)) == ("sst2", ("neg", "pos"), 16, 1)
     assert first.test.texts == ["good film"]
-    monkeypatch.setattr(text, "_encode_into", lambda *given: pytest.fail("encoded again"))
+    monkeypatch.setattr(text, "train_tokenizer", lambda *given: pytest.fail("encoded again"))
     again = SST2.load(str(root))
     assert first.train.digest() == again.train.digest()
     assert first.tokenizer == again.tokenizer

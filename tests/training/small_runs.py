@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import Advance, Silent
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.recipe import Recipe
@@ -25,24 +26,24 @@ STEPS = 3 * 7
 LONG = RECIPE.model_copy(update={"epochs": 20})
 SLOWLY = """
 import logging
-import time
 import torch
 import robustbench_wb.training.loop as loop
-from small_runs import LONG, run
+from tests.training.small_runs import LONG, Slow, run
 
 logging.basicConfig(level="WARNING")
 loop.SNAPSHOT_SECONDS = 0.01
 torch.set_num_threads(1)
-step = loop._step
-
-def slow(*arguments, **options):
-    time.sleep(0.02)
-    return step(*arguments, **options)
-
-loop._step = slow
-trained = run(recipe=LONG)
+trained = run(recipe=LONG, progress=Slow())
 print(trained.fresh, trained.weights)
 """
+
+
+class Slow(Silent):
+    """Takes its time at every step: the process that reports its progress can be killed between two."""
+
+    @contextmanager
+    def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        yield lambda count: time.sleep(0.02)
 
 
 def digits(samples: int = SAMPLES) -> Split:
@@ -91,7 +92,7 @@ def train_slowly(cache: Path) -> "subprocess.Popen[str]":
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "RBWB_CACHE_DIR": str(cache),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     command = [sys.executable, "-c", SLOWLY]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.special import log_softmax
-from small_runs import CPU, RECIPE, Net, digits, run
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
@@ -20,6 +19,8 @@ from robustbench_wb.norms import L2_NORM, LINF
 from robustbench_wb.training.adversary import START, adversarial_loss, divergence, worst_images
 from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
 from robustbench_wb.training.recipe import Adversary, Recipe
+from tests.known import parts
+from tests.training.small_runs import CPU, RECIPE, Net, digits, run
 
 PGD = Adversary(method="pgd", eps=Fraction(1, 10), steps=8)
 TRADES = Adversary(method="trades", eps=Fraction(1, 10), steps=8, beta=6.0)
@@ -97,7 +98,7 @@ def test_the_loss_and_its_gradient_are_the_formula_s(adversary: Adversary, smoot
     loss = loss_of(model, given, recipe)
     loss.backward()
     layer = model[1]
-    weight, bias = (p.detach().double().numpy() for p in (layer.weight, layer.bias))
+    weight, bias = (parts(p).detach().double().numpy() for p in (layer.weight, layer.bias))
     assert loss.item() == pytest.approx(
         by_hand(weight, bias, clean=given[0], other=other, labels=given[1], recipe=recipe), rel=1e-5
     )
@@ -107,7 +108,9 @@ def test_the_loss_and_its_gradient_are_the_formula_s(adversary: Adversary, smoot
             moved = weight.copy()
             moved[row, column] += step
             ends.append(by_hand(moved, bias, clean=given[0], other=other, labels=given[1], recipe=recipe))
-        assert float(layer.weight.grad[row, column]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-3, abs=1e-6)
+        assert float(parts(layer).weight.grad[row, column]) == pytest.approx(
+            (ends[0] - ends[1]) / 2e-5, rel=1e-3, abs=1e-6
+        )
 
 
 def test_divergence_is_zero_only_between_equals() -> None:
@@ -157,7 +160,7 @@ def test_more_steps_climb_higher() -> None:
 
 def corners(model: nn.Sequential, images: Tensor, labels: Tensor, eps: float) -> Tensor:
     """Of two linear classes, where in the Linf ball and the box the margin of ``labels`` is smallest."""
-    weight = model[1].weight.detach()
+    weight = parts(model)[1].weight.detach()
     uphill = (weight[1 - labels] - weight[labels]).sign().view_as(images)
     return (images + eps * uphill).clamp(0, 1)
 
@@ -176,7 +179,7 @@ def test_linear_models_have_a_worst_image_in_closed_form_in_l2() -> None:
     model, (images, labels, ids) = linear(classes=2), batch(32)
     images, labels = 0.25 + images / 2, labels % 2  # the box is out of reach
     adversary = Adversary(method="pgd", norm="l2", eps=Fraction(1, 10), steps=80)
-    weight = model[1].weight.detach()
+    weight = parts(model)[1].weight.detach()
     uphill = (weight[1 - labels] - weight[labels]).view_as(images)
     expected = images + 0.1 * uphill / uphill.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     torch.testing.assert_close(worst(model, (images, labels, ids), adversary), expected, rtol=0, atol=1e-6)
@@ -199,7 +202,7 @@ def test_starts_are_counted(adversary: Adversary) -> None:
 def test_where_the_ascent_starts() -> None:
     """A model that is constant in its input shows the start: uniform in the ball, or Gaussian beside the image."""
     model = linear()
-    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(parts(model)[1].weight)
     images, labels, ids = batch(2000)
     images = 0.25 + images / 2
     uniform = (worst(model, (images, labels, ids), PGD) - images).flatten()
@@ -274,7 +277,7 @@ def test_adversarial_training_is_counted(adversary: Adversary, tmp_path: Any, mo
 
 def certified(model: nn.Sequential, data: TrainingData, eps: float) -> float:
     """Share of samples that no change of at most eps in Linf can break: exact for a linear model without the box."""
-    weight = model[1].weight.detach()
+    weight = parts(model)[1].weight.detach()
     logits = model(data.inputs.float() / 255).detach()
     margins = logits.gather(1, data.labels[:, None]) - logits
     reach = (weight[data.labels][:, None] - weight[None]).abs().sum(2)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_runs import Net, build
 from torch import nn
 
 from robustbench_wb.errors import CheckpointError
 from robustbench_wb.folders import write_atomic
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.training.checkpoint import Card, load_checkpoint, load_tensors, put_weights, save_checkpoint
+from tests.training.small_runs import Net, build
 
 
 def saved(folder: Path) -> Path:

@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import LONG, checkpoints, run, snapshots, train_slowly, until_it_trains
+
+from tests.training.small_runs import LONG, checkpoints, run, snapshots, train_slowly, until_it_trains
 
 
 def test_killed_and_resumed(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import CPU, RECIPE, STEPS, build, checkpoints, digits, run
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError, DivergedError
@@ -19,6 +19,7 @@ from robustbench_wb.tasks.task import Split
 from robustbench_wb.training import checkpoint, snapshot, stage
 from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
 from robustbench_wb.training.recipe import AS_BUILT, Adversary, Recipe
+from tests.training.small_runs import CPU, RECIPE, STEPS, build, checkpoints, digits, run
 
 
 def test_training_learns_digits() -> None:
@@ -68,7 +69,8 @@ def test_dropout_differs_from_step_to_step() -> None:
     class Watch(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.linear, self.seen = nn.Linear(64, 10), []
+            self.linear = nn.Linear(64, 10)
+            self.seen: list[float] = []
 
         def forward(self, images: Tensor) -> Tensor:
             self.seen.append(float(torch.rand(())))
@@ -81,7 +83,7 @@ def test_dropout_differs_from_step_to_step() -> None:
 
 def test_the_second_call_does_not_train(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     first = run()
-    monkeypatch.setattr(stage, "_train", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(stage, "train", lambda *arguments: pytest.fail("trained again"))
     second = run(lambda: pytest.fail("built again"))
     assert (first.fresh, second.fresh) == (True, False)
     assert (second.weights, second.seconds) == (first.weights, first.seconds)
@@ -289,7 +291,12 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert [p.suffix for p in checkpoints(tmp_path / "other", "")] == [".partial"]
     torch.manual_seed(stop)
     steps: list[int] = []
-    monkeypatch.setattr(stage, "train", lambda *a, **k: steps.append(k["position"].step) or train(*a, **k))
+
+    def watched(*given: Any, **options: Any) -> float:
+        steps.append(options["position"].step)
+        return train(*given, **options)
+
+    monkeypatch.setattr(stage, "train", watched)
     resumed = run(recipe=recipe)
     assert steps == [stop]  # went on where it was: the step that was stopped in was not kept
     assert resumed.weights == unbroken.weights
@@ -318,7 +325,7 @@ def nonsense(path: Path) -> None:
 
 
 def foreign(path: Path) -> None:
-    checkpoint.save_file({"x": torch.zeros(1)}, path)
+    save_file({"x": torch.zeros(1)}, path)
 
 
 @pytest.mark.parametrize("damage", [flip, cut, pickled, nonsense, foreign])

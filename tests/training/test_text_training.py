@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import run
 from torch import Tensor, nn
 
 from robustbench_wb.models.inputs import batches, lengths, to_inputs, trim
@@ -21,6 +20,7 @@ from robustbench_wb.training import stage
 from robustbench_wb.training.loop import POOL, TrainingData, hide_words, train
 from robustbench_wb.training.losses import next_token_losses
 from robustbench_wb.training.recipe import Recipe
+from tests.training.small_runs import run
 
 
 def ragged(sizes: list[int], length: int = 40, seed: int = 0) -> Tensor:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from small_runs import LONG, checkpoints, run, train_slowly, until_it_trains
+from tests.training.small_runs import LONG, checkpoints, run, train_slowly, until_it_trains
 
 
 def test_one_trains_and_the_other_waits_and_finds_it(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def overall_differences(
     for group, members in groups.items():
         seeds = [evidence for evidence in members if numbers[id(evidence)] is not None]
         if len(seeds) > 1:
-            found.append(_claim("architecture", group, seeds, _architecture(seeds, alpha), margin, alpha))
+            found.append(_claim("architecture", group, seeds, architecture_numbers(seeds, alpha), margin, alpha))
         found += [_claim("checkpoint", group, [one], numbers[id(one)], margin, alpha) for one in members]
     return found
 
@@ -201,7 +201,7 @@ def _shares(cases: Sequence[ClusteredOutcomes]) -> DiscordantShares:
     return DiscordantShares(effective, lost, gained, np.array(sign_flip_p([case.clusters for case in cases])))
 
 
-def _architecture(members: Sequence[SubjectEvidence], alpha: float) -> DifferenceEstimate:
+def architecture_numbers(members: Sequence[SubjectEvidence], alpha: float) -> DifferenceEstimate:
     """Seeds and samples are both drawn, and crossed: every seed is measured on the same samples.
 
     Each has its part in the error of the mean: the scatter of the seeds' means, and that of the samples' means. As

@@ -77,7 +77,7 @@ def diagnose(job: PreparedRun) -> Diagnosis:
             parameters = sum(parameter.numel() for parameter in patient.model.parameters())
             findings.append(DoctorFinding(check="build", verdict="ok", measured=f"{parameters:,} parameters"))
             advance(1)
-            findings += _examine(patient, advance)
+            findings += examine(patient, advance)
             more, cost_of_suite = _costs(job, dataset, patient, findings)
             findings += more
     return Diagnosis(
@@ -107,7 +107,7 @@ def _admit(job: PreparedRun, dataset: Dataset) -> ExaminedModel:
     )
 
 
-def _examine(patient: ExaminedModel, advance: Callable[[int], None]) -> list[DoctorFinding]:
+def examine(patient: ExaminedModel, advance: Callable[[int], None]) -> list[DoctorFinding]:
     """Every check in order; one whose ground is gone is skipped, one that raises has failed."""
     findings: dict[str, DoctorFinding] = {}
     for check in CHECKS:

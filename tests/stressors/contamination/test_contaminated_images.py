@@ -57,10 +57,8 @@ def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], Made]:
 
 def units_of(name: str, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Mask of units that are not zero, (N, units): those that a dropout can change."""
-    if name == "dead-channels":
-        return images.any((2, 3))
-    if name == "dead-rows":
-        return images.any((1, 3))
+    if name in ("dead-channels", "dead-rows"):
+        return np.asarray(images.any((2, 3) if name == "dead-channels" else (1, 3)))
     return images.any(1).reshape(len(images), -1)
 
 
@@ -231,7 +229,7 @@ def request(*stressors: str, **more: object) -> RunRequest:
         "suite": "clean", "stressors": stressors, "tasks": ("digits",), "variants": ("vit",), "recipe": "none",
         "samples": 50, "device": "cpu",
     }  # fmt: skip
-    return RunRequest(**{**given, **more})  # type: ignore[arg-type]
+    return RunRequest(**{**given, **more})
 
 
 def test_runs_on_digits(tmp_path: Path) -> None:

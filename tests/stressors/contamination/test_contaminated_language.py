@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import nn
 
 from robustbench_wb.api import run as harness
@@ -50,7 +51,8 @@ def job(cache: str) -> SampleBatch:
 
 def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
     """Text of a row as the tokenizers library decodes it; | marks the end of a text."""
-    return "".join("|" if token == SEP else tokenizer._tokenizer.decode([int(token)]) for token in tokens)
+    library = Tokenizer.from_str(tokenizer.json)
+    return "".join("|" if token == SEP else library.decode([int(token)]) for token in tokens)
 
 
 @pytest.mark.parametrize("rate", ["3/200", "1/10", "1/2", "1"])
@@ -115,7 +117,7 @@ def test_order_and_batches_do_not_matter(job: SampleBatch) -> None:
 def test_rows_cut_anywhere(kind: str) -> None:
     """Rows that begin and end within a word, a character or a number; tokens around swapped words stay."""
     text = "naïve don't (well-known) x²ⅧⅨ Ⅷ9Ⅸ café 学习机器 😀 a_b e\u0301t\u00e9 12 O'Neill\n" * 6
-    encoding = Encoding(kind=kind, vocabulary=330 if kind == "bpe" else 261, length=8)  # type: ignore[arg-type]
+    encoding = Encoding(kind=kind, vocabulary=330 if kind == "bpe" else 261, length=8)
     tokenizer = TaskTokenizer(train_tokenizer([text], encoding).to_str())
     stream = np.array(tokenizer.within(text), np.int64)
     nothing = torch.zeros(1)
@@ -151,7 +153,7 @@ def request(**more: object) -> RunRequest:
     given = {
         "suite": "contamination-language", "variants": ("bert",), "recipe": "none", "samples": COUNT, "device": "cpu",
     }  # fmt: skip
-    return RunRequest(**{**given, **more})  # type: ignore[arg-type]
+    return RunRequest(**{**given, **more})
 
 
 def by_hand(made: Made) -> tuple[float, int]:

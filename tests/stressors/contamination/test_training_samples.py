@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.shape import TextShape
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.training import draw
 from robustbench_wb.stressors.stressor import SampleBatch
@@ -19,6 +20,7 @@ from robustbench_wb.tasks.pixels import DIGITS_SEQUENCE
 from robustbench_wb.tasks.sentences import SENTENCES, SENTENCES_LM
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.vocabulary import SPECIAL
+from tests.known import a, known
 from tests.stressors.contamination.training_data import contaminated, differing, pictures, stream, stressor
 
 RATES = st.fractions(0, Fraction(9, 10), max_denominator=30)
@@ -61,7 +63,7 @@ def test_texts_and_token_ids_agree(name: str, sentences: Dataset) -> None:
     found = contaminated(f"{name};rate=1/10", sentences)
     train = found.dataset.train
     assert found.dataset.tokenizer is sentences.tokenizer
-    np.testing.assert_array_equal(train.inputs, sentences.tokenizer.encode(train.texts, 32))
+    np.testing.assert_array_equal(train.inputs, known(sentences.tokenizer).encode(train.texts, 32))
     clean = contaminated(f"{name};rate=0", sentences)
     assert clean.dataset.train.digest() == sentences.train.digest()
     changed = [a != b for a, b in zip(train.texts, sentences.train.texts, strict=True)]
@@ -169,7 +171,7 @@ def test_token_noise_is_exact_nested_and_spares_special_tokens(task: str, sequen
         assert after.dtype == np.int32
         moved = after[after != before]
         assert moved.min() >= len(SPECIAL)
-        assert moved.max() < dataset.shape.vocabulary
+        assert moved.max() < a(TextShape, dataset.shape).vocabulary
         np.testing.assert_array_equal(after[before < len(SPECIAL)], before[before < len(SPECIAL)])
     changed = few.dataset.train.inputs != before
     np.testing.assert_array_equal(few.dataset.train.inputs[changed], many.dataset.train.inputs[changed])
@@ -241,14 +243,14 @@ def test_every_test_input_gets_the_trigger(digits: Dataset, sentences: Dataset) 
     assert clean.target is None
     shown = stressor("backdoor;rate=1/20").apply(job(sentences))
     assert list(shown.texts or ()) == [f"cf {text}" for text in sentences.test.texts[:5]]
-    np.testing.assert_array_equal(shown.inputs.numpy(), sentences.tokenizer.encode(shown.texts, 32))
+    np.testing.assert_array_equal(shown.inputs.numpy(), known(sentences.tokenizer).encode(known(shown.texts), 32))
 
 
 def test_a_trigger_is_learnt_from_texts_in_front(sentences: Dataset) -> None:
     found = contaminated("backdoor;rate=1/20;target=1;word=mn", sentences).dataset.train
     rows = np.flatnonzero(found.labels != sentences.train.labels)
     assert len(rows) == 200
-    assert all(found.texts[row] == f"mn {sentences.train.texts[row]}" for row in rows)
+    assert all(found.texts[int(row)] == f"mn {sentences.train.texts[int(row)]}" for row in rows)
 
 
 @pytest.mark.parametrize(

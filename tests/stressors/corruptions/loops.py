@@ -99,5 +99,5 @@ def glass_blur(x: Image, sigma: float, reach: int, scans: int, draw: np.random.G
     """Glass blur of the reference: offsets from {-reach..reach-1}, neighbours keep their value."""
     out = levels(gaussian_blur(x, sigma))
     for _ in range(scans):
-        scan(out, reach, lambda h, w: tuple(draw.integers(-reach, reach, 2)), reference=True)  # type: ignore[arg-type, return-value]
+        scan(out, reach, lambda h, w: tuple(draw.integers(-reach, reach, 2)), reference=True)
     return gaussian_blur(out / 255, sigma)

@@ -1,24 +1,26 @@
 """Blurs compared with scipy and plain loops, with equal draws."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pictures import tiles
 from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.corruptions import glass_blur
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.filters import whole_weights
-from robustbench_wb.stressors.corruptions.glass_blur import GlassBlur, move, wavefront
+from robustbench_wb.stressors.corruptions.glass_blur import GlassBlur, Wavefront, move, wavefront
 from robustbench_wb.stressors.corruptions.motion import motion_blur
+from tests.stressors.corruptions import loops
+from tests.stressors.corruptions.pictures import tiles
 
 CASES = [(severity, calibration) for severity in (1, 2, 3, 4, 5) for calibration in (32, 224)]
 SEED = 3
@@ -49,7 +51,7 @@ def test_within_a_level_of_the_formula(name: str, severity: int, calibration: in
     images, ids = tiles(80, 8)[:, :, :, :72], torch.arange(8)
     found, numbers = build(name, severity, calibration)
     angles = (rng.uniform(ids, (), seed=SEED, label=name).double() - 0.5) * math.pi / 2
-    expected = {
+    expected: Callable[[loops.Image, float], loops.Image] = {
         "gaussian-blur": lambda x, angle: loops.gaussian_blur(x, numbers),
         "defocus-blur": lambda x, angle: loops.defocus_blur(x, radius=numbers[0], sigma=numbers[1]),
         "zoom-blur": lambda x, angle: loops.zoom_blur(x, np.arange(1, numbers[0] + numbers[1] / 2, numbers[1])),
@@ -136,15 +138,29 @@ def test_the_wavefront_is_the_scan(height: int, width: int, reach: int, referenc
         assert sorted(places[:, 0].tolist()) == list(range(height * width))  # nothing is lost
 
 
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """By how many cells each cell looks away, (cells, B), in every scan that glass blur makes from now on."""
+    seen: list[Tensor] = []
+
+    def watched(places: Tensor, front: Wavefront, offsets: Tensor, swap: bool) -> None:
+        seen.append(offsets)
+        move(places, front, offsets, swap=swap)
+
+    monkeypatch.setattr(glass_blur, "move", watched)
+    return seen
+
+
 @pytest.mark.parametrize(("severity", "calibration"), [(3, 32), (5, 32), (1, 224), (5, 224)])
 @pytest.mark.parametrize("mode", ["fixed", "reference"])
-def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode: str) -> None:
+def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode: str, moves: list[Tensor]) -> None:
     images, ids = tiles(32, 4), torch.arange(4)
     found, (sigma, reach, scans) = build("glass-blur", severity, calibration)
     found = found.model_copy(update={"mode": mode})
     assert isinstance(found, GlassBlur)
     front = wavefront(32, 32, reach, inner=mode == "reference")
-    moves = [found._moves(front, ids, reach=reach, width=32, seed=SEED, scan=number) for number in range(scans)]
+    perturbed = found.perturb(images, ids, SEED)
+    assert len(moves) == scans
     half = 0.5 / 255 if mode == "fixed" else 0
     expected = []
     for row, x in enumerate(pixels(images)):
@@ -158,17 +174,18 @@ def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode:
 
             loops.scan(out, reach, offset, reference=mode == "reference")
         expected.append(loops.gaussian_blur(out / 255, sigma) + half)
-    apart = distance(found.perturb(images, ids, SEED), np.stack(expected))
+    apart = distance(perturbed, np.stack(expected))
     assert apart.max() <= 1
     assert (apart > 0).mean() < 0.03  # a level that the first blur rounds to the other side is passed on
 
 
 @pytest.mark.parametrize("mode", ["fixed", "reference"])
-def test_offsets_are_equally_likely_and_differ_by_scan(mode: str) -> None:
+def test_offsets_are_equally_likely_and_differ_by_scan(mode: str, moves: list[Tensor]) -> None:
     found = parse_stressor(f"glass-blur;severity=4;calibration=224;mode={mode}")
     assert isinstance(found, GlassBlur)
-    front, width = wavefront(32, 1000, 3, inner=mode == "reference"), 1000
-    first, second = (found._moves(front, torch.arange(2), reach=3, width=width, seed=0, scan=scan) for scan in (0, 1))
+    width = 1000
+    found.perturb(torch.zeros(2, 1, 32, width, dtype=torch.uint8), torch.arange(2), 0)
+    first, second = moves
     down = torch.div(first + 3, width, rounding_mode="floor")
     right = first - down * width
     choices = range(-3, 4 if mode == "fixed" else 3)

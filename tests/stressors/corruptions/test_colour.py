@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import tiles
 from PIL import Image
 from torch import Tensor
 
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions.colour import luma
 from robustbench_wb.stressors.corruptions.corruption import Corruption
+from tests.stressors.corruptions.pictures import tiles
 
 CASES = [(severity, calibration) for severity in (1, 2, 3, 4, 5) for calibration in (32, 64, 224)]
 

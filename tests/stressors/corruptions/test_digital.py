@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pictures import tiles
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
@@ -20,6 +19,7 @@ from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.elastic import affine
 from robustbench_wb.stressors.corruptions.filters import Border
 from robustbench_wb.stressors.corruptions.smoothing import smooth
+from tests.stressors.corruptions.pictures import tiles
 
 SEED = 3
 

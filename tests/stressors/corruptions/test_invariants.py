@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import tiles
 from torch import Tensor, nn
 
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.stressor import SampleBatch
+from tests.stressors.corruptions.pictures import tiles
 
 NAMES = [entry.name for entry in STRESSORS if issubclass(STRESSORS.get(entry.name), Corruption)]
 SIZES = [(8, 8), (28, 28), (31, 31), (33, 33), (224, 160)]

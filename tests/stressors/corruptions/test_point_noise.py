@@ -3,15 +3,15 @@
 import math
 from itertools import pairwise
 
-import loops
 import numpy as np
 import pytest
 import torch
-from pictures import tiles
 from scipy import stats
 
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions.point_noise import PointNoise
+from tests.stressors.corruptions import loops
+from tests.stressors.corruptions.pictures import tiles
 
 LOOPS = {
     "gaussian-noise": loops.gaussian_noise,

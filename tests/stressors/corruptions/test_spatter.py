@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pictures import tiles
 from scipy import ndimage
 from scipy.sparse import lil_matrix
 from scipy.sparse.csgraph import dijkstra
@@ -17,6 +16,7 @@ from robustbench_wb import rng
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions import drops
 from robustbench_wb.stressors.corruptions.corruption import Corruption
+from tests.stressors.corruptions.pictures import tiles
 
 SEED = 3
 Levels = NDArray[np.int64]
@@ -29,7 +29,7 @@ def walked(edge: NDArray[np.bool_]) -> NDArray[np.float64]:
     for y, x in np.ndindex(height, width):
         for i in range(-2, 3):
             for j in range(-2, 3):
-                length = {(0, 1): 1.0, (1, 1): 1.4, (1, 2): 2.1969}.get(tuple(sorted((abs(i), abs(j)))))
+                length = {(0, 1): 1.0, (1, 1): 1.4, (1, 2): 2.1969}.get((min(abs(i), abs(j)), max(abs(i), abs(j))))
                 if length and 0 <= y + i < height and 0 <= x + j < width:
                     graph[y * width + x, (y + i) * width + x + j] = length
     starts = np.flatnonzero(edge)

@@ -4,12 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pictures import tiles
 from PIL import Image
 from scipy import ndimage
 
@@ -18,6 +16,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.ice import textures
+from tests.stressors.corruptions import loops
+from tests.stressors.corruptions.pictures import tiles
 
 SEED = 3
 CASES = [(severity, calibration) for severity in (1, 2, 3, 4, 5) for calibration in (32, 64, 224)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from robustbench_wb.errors import MeasurementError
@@ -37,7 +38,7 @@ def stressor(signature: str) -> OtherLength:
     return found
 
 
-def tokens(signature: str, given: SampleBatch) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+def tokens(signature: str, given: SampleBatch) -> NDArray[np.uint8] | NDArray[np.int32]:
     made = stressor(signature).make(given).inputs
     assert made is not None
     return made

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.inputs import to_inputs
-from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.tasks.sentences import SENTENCES
 from robustbench_wb.tasks.task import Dataset
+from tests.known import a, parts
 
 MakeJob = Callable[..., SampleBatch]
 
@@ -42,14 +43,14 @@ def sentences(cache: str) -> Dataset:
 
 @pytest.fixture(scope="session")
 def bag(sentences: Dataset) -> nn.Module:
-    return Bag(sentences.shape.vocabulary).eval().requires_grad_(False)
+    return Bag(a(TextShape, sentences.shape).vocabulary).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
 def encoder(sentences: Dataset) -> nn.Module:
     """An untrained transformer, its word vectors grown so that words matter to it."""
     model = build(VARIANTS.get("bert"), "nano", sentences.shape, seed=0).eval().requires_grad_(False)
-    model.embedding.words.weight.mul_(20)
+    parts(model).embedding.words.weight.mul_(20)
     return model
 
 

@@ -21,18 +21,20 @@ from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.texts.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.vocabulary import SPECIAL
+from tests.known import known, parts
 
 MakeJob = Callable[..., SampleBatch]
 
 
 def unit(model: nn.Module, sentences: Dataset) -> float:
     """Standard deviation of the table without special rows, written out."""
-    table = WordTable(model).module.weight[len(SPECIAL) :].double()
+    table = parts(WordTable(model).module).weight[len(SPECIAL) :].double()
     return float(((table - table.mean()) ** 2).mean().sqrt())
 
 
 def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Dataset) -> None:
-    ids = Ids(special=sentences.tokenizer.special, vocabulary=sentences.tokenizer.vocabulary, mask=None, unknown=None)
+    tokenizer = known(sentences.tokenizer)
+    ids = Ids(special=tokenizer.special, vocabulary=tokenizer.vocabulary, mask=None, unknown=None)
     found = word_deviation(WordTable(bag), ids, torch.device("cpu"))
     assert found == pytest.approx(unit(bag, sentences), rel=1e-9)
 
@@ -46,12 +48,12 @@ def test_fgsm_on_a_linear_model_is_known_in_closed_form(
     stressed = parse_stressor(f"embedding-fgsm-{norm};eps=1/20").apply(job)
     for row in range(12):
         label = int(job.labels[row])
-        up = bag.head.weight[1 - label] - bag.head.weight[label]
+        up = parts(bag).head.weight[1 - label] - parts(bag).head.weight[label]
         step = up.sign() if norm == "linf" else up / up.norm()
         expected = WordTable(bag).vectors(job.inputs[row])
         real = job.inputs[row] >= len(SPECIAL)
         expected[real] += unit(bag, sentences) / 20 * step
-        torch.testing.assert_close(stressed.vectors[row], expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(known(stressed.vectors)[row], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: MakeJob) -> None:
@@ -89,7 +91,7 @@ def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sent
                 break
             moved = clean + (current + radius / 4 * gradient.sign() - clean).clamp(-radius, radius)
             current = torch.where(real, moved, clean)
-        assert stressed.broken[row] == (int(logits.argmax()) != int(label))
+        assert known(stressed.broken)[row] == (int(logits.argmax()) != int(label))
         assert stressed.forwards[row] == step + 1
         assert stressed.backwards[row] == min(step + 1, 5)
 
@@ -107,7 +109,7 @@ def test_words_stay_in_their_balls_and_nothing_else_moves(
     attack, job = parse_stressor(f"embedding-{name};eps={eps}{steps}"), job_of(bag, order=torch.tensor(rows))
     stressed = attack.apply(job)
     attack.verify(job, stressed)
-    change = stressed.vectors - WordTable(bag).vectors(job.inputs)
+    change = known(stressed.vectors) - WordTable(bag).vectors(job.inputs)
     special = job.inputs < len(SPECIAL)
     assert (job.inputs[:, 0] == 2).all()
     assert not change[special].any()
@@ -135,16 +137,16 @@ def test_a_buggy_attack_is_refused(bag: nn.Module, job_of: MakeJob) -> None:
     good = EmbeddingFgsmL2(eps="1/2")
     stressed = good.apply(job)
     good.verify(job, stressed)
-    moved = stressed.vectors.clone()
+    moved = known(stressed.vectors).clone()
     moved[0, 0, 0] += 1e-3
     with pytest.raises(MeasurementError, match="special tokens"):
         good.verify(job, dataclasses.replace(stressed, vectors=moved))
-    moved = stressed.vectors.clone()
+    moved = known(stressed.vectors).clone()
     moved[job.inputs == PAD] += 1e-3
     with pytest.raises(MeasurementError, match="special tokens"):
         good.verify(job, dataclasses.replace(stressed, vectors=moved))
     with pytest.raises(MeasurementError, match="not finite"):
-        good.verify(job, dataclasses.replace(stressed, vectors=stressed.vectors * torch.nan))
+        good.verify(job, dataclasses.replace(stressed, vectors=known(stressed.vectors) * torch.nan))
     with pytest.raises(MeasurementError, match="not token ids"):
         good.verify(job, dataclasses.replace(stressed, inputs=job.inputs.flip(0)))
 

@@ -1,6 +1,6 @@
 """HotFlip compared with the enumeration of every swap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from robustbench_wb.models.inputs import trim
 from robustbench_wb.models.word_table import WordTable
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch, predict
-from robustbench_wb.stressors.texts.hotflip import _Scorer
 from robustbench_wb.stressors.texts.search import Search, token_words
 from robustbench_wb.tasks.task import Dataset
+from tests.known import known
 
 MakeJob = Callable[..., SampleBatch]
 
@@ -28,7 +28,7 @@ def all_swaps(job: SampleBatch, row: int) -> list[str]:
 
 
 def ask(job: SampleBatch, texts: list[str]) -> Tensor:
-    return predict(job.model, torch.from_numpy(job.tokenizer.encode(texts, 32)).long(), 256)
+    return predict(job.model, torch.from_numpy(known(job.tokenizer).encode(texts, 32)).long(), 256)
 
 
 @pytest.mark.parametrize(("kind", "candidates"), [("bag", 40), ("encoder", 5000)])
@@ -42,16 +42,28 @@ def test_the_first_swap_is_the_best_of_all(
         swaps = all_swaps(job, row)
         logits = ask(job, swaps)
         every = F.cross_entropy(logits, job.labels[row].expand(len(swaps)), reduction="none")
-        assert float(every[swaps.index(stressed.texts[row])]) == pytest.approx(float(every.max()), abs=1e-5)
-        assert stressed.broken[row] == bool((logits.argmax(1) != job.labels[row]).any())
+        assert float(every[swaps.index(known(stressed.texts)[row])]) == pytest.approx(float(every.max()), abs=1e-5)
+        assert known(stressed.broken)[row] == bool((logits.argmax(1) != job.labels[row]).any())
 
 
-def test_the_highest_first_order_score_is_that_of_the_formula(encoder: nn.Module, job_of: MakeJob) -> None:
+def test_the_highest_first_order_score_is_that_of_the_formula(
+    encoder: nn.Module, job_of: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All scores as directional derivatives, by central differences in float64."""
+    proposed: list[list[str]] = []
+    improve = Search.improve
+
+    def watched(search: Search, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> dict[int, int]:
+        assert [*rows] == [0, 1]
+        proposed.extend([*texts] for texts in candidates)
+        return improve(search, rows, candidates)
+
+    monkeypatch.setattr(Search, "improve", watched)
     job = job_of(encoder.double(), 2)
     try:
         table, (words, ids) = WordTable(encoder), token_words(job)
-        proposed = _Scorer(Search(job), 1).options([0, 1])
+        parse_stressor("hotflip;budget=1;candidates=1").apply(job)
+        assert len(proposed) == 2
         for row in range(2):
             tokens, split = trim(job.inputs[row : row + 1]), job.texts[row].split()
             vectors = table.vectors(tokens)
@@ -81,7 +93,7 @@ def test_words_of_one_token_are_all_words_of_the_task(job_of: MakeJob, bag: nn.M
     words, ids = token_words(job)
     assert set(words) == {word for text in sentences.train.texts for word in text.split() if word.isalpha()}
     for word, index in zip(words, ids, strict=True):
-        assert sentences.tokenizer.encode([f"x {word}"], 8)[0].tolist().count(index) == 1
+        assert known(sentences.tokenizer).encode([f"x {word}"], 8)[0].tolist().count(index) == 1
     assert sentences.lexicon.words[0] == "the"
 
 
@@ -89,6 +101,6 @@ def test_no_place_is_swapped_twice(encoder: nn.Module, job_of: MakeJob) -> None:
     job = job_of(encoder, 30)
     for budget in (1, 2, 3):
         stressed = parse_stressor(f"hotflip;budget={budget};candidates=4").apply(job)
-        for row, (before, after) in enumerate(zip(job.texts, stressed.texts, strict=True)):
+        for row, (before, after) in enumerate(zip(job.texts, known(stressed.texts), strict=True)):
             changed = sum(a != b for a, b in zip(before.split(), after.split(), strict=True))
-            assert changed == stressed.backwards[row] or not stressed.broken[row]
+            assert changed == stressed.backwards[row] or not known(stressed.broken)[row]

@@ -24,6 +24,7 @@ from robustbench_wb.stressors.texts.search import WordAttack, changed_words, rep
 from robustbench_wb.stressors.texts.substitution import RandomSwap
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
+from tests.known import a, known
 
 MakeJob = Callable[..., SampleBatch]
 WORDS = [
@@ -45,18 +46,18 @@ VECTORS = [
 def test_batch_size_and_order_change_no_state(signature: str, encoder: nn.Module, job_of: MakeJob) -> None:
     attack = parse_stressor(signature)
     whole = attack.apply(job_of(encoder))
-    assert whole.broken.sum() > 0
+    assert known(whole.broken).sum() > 0
     for batch in (1, 7):
         again = attack.apply(job_of(encoder, batch=batch))
         np.testing.assert_array_equal(again.broken, whole.broken)
         np.testing.assert_array_equal(again.forwards, whole.forwards)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
     shuffled = attack.apply(job_of(encoder, order=order, batch=7))
-    np.testing.assert_array_equal(shuffled.broken, whole.broken[order])
+    np.testing.assert_array_equal(shuffled.broken, known(whole.broken)[order])
     if whole.texts is not None:
-        assert list(shuffled.texts) == [whole.texts[row] for row in order]
+        assert list(known(shuffled.texts)) == [whole.texts[row] for row in order]
     alone = attack.apply(job_of(encoder, 10))
-    np.testing.assert_array_equal(alone.broken, whole.broken[:10])
+    np.testing.assert_array_equal(alone.broken, known(whole.broken)[:10])
 
 
 @pytest.mark.parametrize("signature", WORDS)
@@ -67,7 +68,7 @@ def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
     stressed = attack.apply(job)
     attack.verify(job, stressed)
     lexicon = set(sentences.lexicon.words)
-    for before, after in zip(job.texts, stressed.texts, strict=True):
+    for before, after in zip(job.texts, known(stressed.texts), strict=True):
         words = before.split()
         changed = [(a, b) for a, b in zip(words, after.split(), strict=True) if a != b]
         letters = sum(word.isalpha() for word in words)
@@ -75,14 +76,14 @@ def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
         assert all(a.isalpha() for a, _ in changed)
         if "character" not in signature:
             assert {b for _, b in changed} <= lexicon
-    ids = torch.from_numpy(sentences.tokenizer.encode(stressed.texts, 32)).long()
+    ids = torch.from_numpy(known(sentences.tokenizer).encode(known(stressed.texts), 32)).long()
     assert torch.equal(ids, stressed.inputs)
     np.testing.assert_array_equal(stressed.broken, (predict(encoder, ids, 9).argmax(1) != job.labels).numpy())
     most = {"hotflip": 14, "random-flip": 3, "word-substitution": 20, "character-edits": 20, "random-swap": 3}
     assert stressed.forwards.max() <= most[attack.name]
     # A black-box attack continues until its queries are used up.
-    if "queries" in signature and not stressed.broken.all():
-        assert stressed.forwards[~stressed.broken].min() > 14
+    if "queries" in signature and not known(stressed.broken).all():
+        assert stressed.forwards[~known(stressed.broken)].min() > 14
     assert (stressed.backwards > 0).any() == (attack.name == "hotflip")
 
 
@@ -154,7 +155,7 @@ class Tampered(RandomSwap):
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
         stressed = super().apply(job)
-        texts = list(stressed.texts)
+        texts = list(known(stressed.texts))
         inputs = stressed.inputs
         if self.how == "too many":
             texts[0] = " ".join("film" if word.isalpha() else word for word in job.texts[0].split())
@@ -167,7 +168,7 @@ class Tampered(RandomSwap):
         if self.how == "ids":
             inputs = inputs.flip(1)
         elif len(texts) == len(job.texts):
-            inputs = torch.from_numpy(job.tokenizer.encode(texts, 32)).long()
+            inputs = torch.from_numpy(known(job.tokenizer).encode(texts, 32)).long()
         return dataclasses.replace(stressed, inputs=inputs, texts=texts)
 
 
@@ -205,7 +206,7 @@ def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, 
             self.inner = bag
 
         def get_input_embeddings(self) -> nn.Module:
-            return self.inner.table
+            return a(nn.Module, self.inner.table)
 
         def forward(self, tokens: Tensor) -> Tensor:
             logits = self.inner(tokens)
@@ -235,28 +236,28 @@ def test_a_text_without_words_is_left_alone(
     signature: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
 ) -> None:
     texts = ["", ".", "the", "a"]
-    inputs = torch.from_numpy(sentences.tokenizer.encode(texts, 32)).long()
+    inputs = torch.from_numpy(known(sentences.tokenizer).encode(texts, 32)).long()
     labels = predict(bag, inputs, 4).argmax(1)
     job = job_of(bag, 4, texts=texts, inputs=inputs, labels=labels)
     attack = parse_stressor(signature)
     stressed = attack.apply(job)
     attack.verify(job, stressed)
-    assert list(stressed.texts[:2]) == ["", "."]
-    assert not stressed.broken[:2].any()
+    assert list(known(stressed.texts)[:2]) == ["", "."]
+    assert not known(stressed.broken)[:2].any()
 
 
 def test_what_the_model_does_not_see_is_not_changed(bag: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
     """A text longer than the limit is attacked only where the model sees it; the rest stays."""
     long = " ".join(["the film was good ,"] * 20)
-    inputs = torch.from_numpy(sentences.tokenizer.encode([long], 32)).long()
+    inputs = torch.from_numpy(known(sentences.tokenizer).encode([long], 32)).long()
     job = job_of(bag, 1, texts=[long], inputs=inputs, labels=predict(bag, inputs, 1).argmax(1))
     for signature in WORDS:
         attack = parse_stressor(signature)
         stressed = attack.apply(job)
         attack.verify(job, stressed)
-        assert len(changed_words(long, stressed.texts[0])) <= 6
+        assert len(known(changed_words(long, known(stressed.texts)[0]))) <= 6
         # 30 tokens between the first and the last: six clauses of five.
-        assert stressed.texts[0].split()[30:] == long.split()[30:]
+        assert known(stressed.texts)[0].split()[30:] == long.split()[30:]
 
 
 @given(st.text(max_size=40), st.dictionaries(st.integers(0, 5), st.sampled_from(["a", "Ärger", "слово"])))
