@@ -261,7 +261,11 @@ def test_the_suite_runs(tmp_path: Path) -> None:
         ("sentences", "outlier-pixels;rate=1/10", "perturbs images, and task 'sentences' has none"),
         ("sentences", "word-swap;rate=3/2", "less than or equal to 1"),
         ("sentences", "word-swap;rate=1/10;floor=two", "floor"),
-        ("sentences-lm", "word-swap-lm;rate=0;targets=swapped", "no word is swapped at rate 0"),
+        (
+            "sentences-lm",
+            "word-swap-lm;rate=0;targets=swapped",
+            "targets=swapped needs a rate above 0: at rate 0 no word is swapped",
+        ),
     ],
 )
 def test_what_cannot_be_contaminated_is_refused(task: str, stressor: str, reason: str, tmp_path: Path) -> None:
