@@ -22,9 +22,9 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from robustbench_wb.analysis.curves.alexnet import COMMON
-from robustbench_wb.stressors.blind import CHUNK_VALUES
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
+from robustbench_wb.stressors.model_free import CHUNK_VALUES
 
 SEVERITIES = (1, 3, 5)
 

@@ -21,8 +21,8 @@ from robustbench_wb.records.record import Cell, Identity, Measurement, Record, S
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.json import comparison_json
 from robustbench_wb.report.text import plain
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 LOST, GAINED = 0.03, 0.02
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.tasks.listops.blocks import Parameters, make_block
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters, make_block
 from robustbench_wb.tasks.listops.expression import DIGITS, VOCABULARY
-from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
-from robustbench_wb.tasks.listops.generate import balanced_labels, generate, generate_labelled
+from robustbench_wb.tasks.listops.expression_array import Expressions, token_matrix
+from robustbench_wb.tasks.listops.generate import balanced_labels, generate_expressions, generate_labelled_expressions
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
 
@@ -29,18 +29,22 @@ def scores(expressions: Expressions) -> None:
 
 def main() -> None:
     started = time.perf_counter()
-    plain = generate(COUNT, Parameters(), seed=0, stream="benchmark")
+    plain = generate_expressions(COUNT, ExpressionParameters(), seed=0, stream="benchmark")
     print(f"{COUNT} expressions: {time.perf_counter() - started:.1f} s in one process")
     shares = 100 * np.bincount(plain.labels) / COUNT
     print(f"    kept {100 * plain.accepted / plain.tried:.2f} % of {plain.tried}, length {plain.lengths.mean():.1f}")
     print(f"    labels {' '.join(f'{share:.1f}' for share in shares)} %")
     scores(plain)
     print("half as many, of balanced labels")
-    scores(generate_labelled(balanced_labels(COUNT // 2, 0, "benchmark"), Parameters(), seed=0, stream="benchmark"))
+    scores(
+        generate_labelled_expressions(
+            balanced_labels(COUNT // 2, 0, "benchmark"), ExpressionParameters(), seed=0, stream="benchmark"
+        )
+    )
     print("kept, and mean length, by limits and depth (up to 10 arguments)")
     for shortest, longest in ((64, 256), (256, 1024), (500, 2000)):
         for depth in (5, 6, 7, 8, 9, 10, 12):
-            parameters = Parameters(min_length=shortest, max_length=longest, max_depth=depth)
+            parameters = ExpressionParameters(min_length=shortest, max_length=longest, max_depth=depth)
             blocks = [make_block(parameters, seed=0, stream="benchmark", number=number) for number in range(100)]
             tried, kept = sum(block.tried for block in blocks), sum(len(block) for block in blocks)
             length = sum(len(block.symbols) for block in blocks) / max(kept, 1)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from robustbench_wb.streams import Words
-from robustbench_wb.tasks.pathfinder.generate import Pathfinder, generate
-from robustbench_wb.tasks.pathfinder.grow import Field, grow_long
-from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, Parameters
-from robustbench_wb.tasks.pathfinder.stamps import stamps
+from robustbench_wb.streams import RandomStream
+from robustbench_wb.tasks.pathfinder.generate import PathfinderImages, generate_images
+from robustbench_wb.tasks.pathfinder.grow import BlockedPixels, grow_long
+from robustbench_wb.tasks.pathfinder.paddle_tables import cached_paddle_tables
+from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, PathfinderParameters
 
 PRESETS = {"easy": EASY, "intermediate": INTERMEDIATE, "hard": HARD, "path-x": PATH_X}
 
 
-def marker_features(markers: NDArray[np.int16], parameters: Parameters) -> NDArray[np.float64]:
+def marker_features(markers: NDArray[np.int16], parameters: PathfinderParameters) -> NDArray[np.float64]:
     """Distance between the markers, their distances from the centre and the sides, and their places, by raster order.
 
     Shape (N, 12), in pixels.
@@ -40,7 +40,7 @@ def marker_features(markers: NDArray[np.int16], parameters: Parameters) -> NDArr
     return np.column_stack([np.hypot(*apart.T), abs(apart).max(1), radii, places.reshape(-1, 4), sides])
 
 
-def markers_score(markers: NDArray[np.int16], labels: NDArray[np.int64], parameters: Parameters) -> float:
+def markers_score(markers: NDArray[np.int16], labels: NDArray[np.int64], parameters: PathfinderParameters) -> float:
     """Accuracy of gradient boosting that sees the two markers alone."""
     cut = len(labels) * 5 // 6
     features = marker_features(markers, parameters)
@@ -48,7 +48,7 @@ def markers_score(markers: NDArray[np.int16], labels: NDArray[np.int64], paramet
     return float(model.fit(features[:cut], labels[:cut]).score(features[cut:], labels[cut:]))
 
 
-def pixels_score(made: Pathfinder) -> float:
+def pixels_score(made: PathfinderImages) -> float:
     """Accuracy of logistic regression on the pixels in [0, 1]."""
     cut = len(made.labels) * 5 // 6
     pixels = made.images.reshape(len(made.images), -1) / 255
@@ -56,12 +56,12 @@ def pixels_score(made: Pathfinder) -> float:
     return float(model.fit(pixels[:cut], made.labels[:cut]).score(pixels[cut:], made.labels[cut:]))
 
 
-def raw(count: int, parameters: Parameters, seed: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+def raw(count: int, parameters: PathfinderParameters, seed: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Markers and labels of images that need no twin."""
-    words = Words(seed, "raw")
+    words = RandomStream(seed, "raw")
     parts: list[NDArray[np.int64]] = []
     while sum(map(len, parts)) < count:
-        parts.append(grow_long(Field.empty(stamps(parameters), 1024), words)[1])
+        parts.append(grow_long(BlockedPixels.empty(cached_paddle_tables(parameters), 1024), words)[1])
     long = np.concatenate(parts)[:count]
     every, labels = np.arange(count), np.arange(count) % 2
     which = words.below(2, count)
@@ -84,7 +84,9 @@ def main() -> None:
     for name in options.preset or PRESETS:
         parameters = PRESETS[name]
         started = time.perf_counter()
-        made = generate(options.count, parameters, seed=options.seed, label="benchmark", processes=options.processes)
+        made = generate_images(
+            options.count, parameters, seed=options.seed, label="benchmark", processes=options.processes
+        )
         took = time.perf_counter() - started
         tally = made.tally
         line = f"| {name} | {parameters.window} | {took:.1f} | {options.count / took:.0f} "

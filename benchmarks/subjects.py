@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from robustbench_wb.engine.device import choose_device, exact_float32
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.subject import obtain_subject
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.variant import Size, Variant
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.stressors.stressor import predict
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Dataset, Split, default_patch, image_shape
@@ -62,7 +62,7 @@ def prepare(choice: Choice, recipe: str) -> Bench:
     plan = SubjectPlan(choice.variant, variant, choice.size, recipe, numbers, checkpoint=None)
     device = choose_device("cpu")
     exact_float32()
-    model = obtain_subject(plan, dataset, 0, device, choice.variant, Silent()).model
+    model = obtain_subject(plan, dataset, 0, device, choice.variant, SilentProgress()).model
     images = to_inputs(dataset.test.inputs[: choice.samples], device)
     labels = torch.tensor(dataset.test.labels[: choice.samples])
     right = torch.nonzero(predict(model, images, choice.batch).argmax(1) == labels)[:, 0]

@@ -82,7 +82,7 @@ def first_line(error: BaseException, limit: int = 300) -> str:
 
 
 @contextmanager
-def one_line(what: str) -> Iterator[None]:
+def as_measurement_error(what: str) -> Iterator[None]:
     """Convert any exception raised in the block to a one-line :class:`MeasurementError` that begins with ``what``.
 
     A :class:`HarnessError` passes unchanged. The original exception stays attached as the cause.

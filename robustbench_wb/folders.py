@@ -37,7 +37,7 @@ def cache_folder(kind: str) -> Path:
 
 
 @contextmanager
-def fresh_cache(*kinds: str) -> Iterator[None]:
+def temporary_cache(*kinds: str) -> Iterator[None]:
     """Replace the cache folders of these kinds by empty temporary ones until the block ends."""
     with TemporaryDirectory(prefix="robustbench-wb-") as folder:
         token = _FRESH.set({**_FRESH.get(), **dict.fromkeys(kinds, Path(folder))})

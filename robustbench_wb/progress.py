@@ -12,7 +12,7 @@ AT_ONCE = 0.1
 """Seconds after the start of a stage within which its first report counts as work found in the cache."""
 
 
-class Whole(Protocol):
+class JobProgress(Protocol):
     """Receiver of the progress of a whole job, while the job runs."""
 
     def did(self, work: float) -> None:
@@ -31,12 +31,12 @@ class Progress(Protocol):
         """Start a stage of ``total`` units, such as training (steps) or an attack (samples)."""
         ...
 
-    def overall(self, label: str, work: float) -> AbstractContextManager[Whole]:
+    def overall(self, label: str, work: float) -> AbstractContextManager[JobProgress]:
         """Start a whole job of size ``work``, in any unit that is proportional to time."""
         ...
 
 
-class Nothing:
+class HiddenJobProgress:
     """Progress of a job that is not shown."""
 
     def did(self, work: float) -> None:
@@ -46,7 +46,7 @@ class Nothing:
         """Ignore the report."""
 
 
-class Silent:
+class SilentProgress:
     """Progress receiver that shows nothing."""
 
     @contextmanager
@@ -55,15 +55,15 @@ class Silent:
         yield lambda count: None
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[Whole]:
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
         """Ignore the progress of a job."""
-        yield Nothing()
+        yield HiddenJobProgress()
 
 
-class Tied:
+class JobTrackingProgress:
     """Progress receiver whose stages also advance a job: each stage is part of a planned piece of work."""
 
-    def __init__(self, progress: Progress, whole: Whole) -> None:
+    def __init__(self, progress: Progress, whole: JobProgress) -> None:
         self._progress, self._whole = progress, whole
         self._left = 0.0
 
@@ -80,7 +80,7 @@ class Tied:
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a stage. Its total corresponds to what is left of the current piece of work."""
-        share, first = self._left / max(1, total), First()
+        share, first = self._left / max(1, total), FirstReport()
         with self._progress.stage(label, total, unit) as show:
 
             def advance(count: int) -> None:
@@ -92,12 +92,12 @@ class Tied:
             yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[Whole]:
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
         """Ignore a job within a job."""
-        yield Nothing()
+        yield HiddenJobProgress()
 
 
-class First:
+class FirstReport:
     """Detector of cached work: a resumed stage reports it at once, within :data:`AT_ONCE` seconds of its start."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class First:
         return limit is not None and time.monotonic() < limit
 
 
-class Pace:
+class TimeForecast:
     """Forecast of the remaining time, from the work done and the time it took."""
 
     def __init__(self, total: float) -> None:

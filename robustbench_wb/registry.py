@@ -15,7 +15,7 @@ from robustbench_wb.errors import RegistryError, UnknownNameError
 T = TypeVar("T")
 
 
-def suggest(name: str, known: list[str]) -> str:
+def suggest_names(name: str, known: list[str]) -> str:
     """End of an error message: up to three similar names, or all known names if none is similar."""
     by_lower = {item.lower(): item for item in known}
     near = [by_lower[item] for item in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
@@ -110,7 +110,7 @@ class Registry(Generic[T]):
         if name in self._entries:
             claims.insert(0, f"robustbench_wb ({self._entries[name].target})")
         if not claims:
-            raise UnknownNameError(f"unknown {self.kind} {name!r}; {suggest(name, self.names())}")
+            raise UnknownNameError(f"unknown {self.kind} {name!r}; {suggest_names(name, self.names())}")
         if len(claims) > 1:
             raise RegistryError(f"{self.kind} {name!r} is claimed by {' and '.join(claims)}; uninstall or rename one")
         target = points[0].value if points else self._entries[name].target

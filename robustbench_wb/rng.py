@@ -63,7 +63,7 @@ def words(ids: Tensor, count: int, seed: int, label: str, step: Step = 0) -> Ten
     return mix(base[:, None] + counter[None, :])
 
 
-def below(limit: int | Tensor, draws: Tensor) -> Tensor:
+def bounded_integers(limit: int | Tensor, draws: Tensor) -> Tensor:
     """Uniform integers from 0 to ``limit`` - 1, int64 of the shape of ``draws``, which come from :func:`words`.
 
     Probabilities differ from 1 / limit by at most 2^-32, which is a relative error of 2^-32 x limit.

@@ -45,14 +45,14 @@ Json: TypeAlias = "str | int | float | list[Json] | dict[str, Json] | None"
 
 
 @overload
-def plain(value: Spec) -> dict[str, Any]: ...
+def to_json_types(value: Spec) -> dict[str, Any]: ...
 @overload
-def plain(value: Mapping[str, object]) -> dict[str, Json]: ...
+def to_json_types(value: Mapping[str, object]) -> dict[str, Json]: ...
 @overload
-def plain(value: list[object] | tuple[object, ...]) -> list[Json]: ...
+def to_json_types(value: list[object] | tuple[object, ...]) -> list[Json]: ...
 @overload
-def plain(value: object) -> Json: ...
-def plain(value: object) -> Json:
+def to_json_types(value: object) -> Json: ...
+def to_json_types(value: object) -> Json:
     """Convert a value to JSON types.
 
     Raises:
@@ -60,18 +60,18 @@ def plain(value: object) -> Json:
     """
     if isinstance(value, Spec):
         fields: Mapping[str, object] = value.model_dump()
-        return plain(fields)
+        return to_json_types(fields)
     if isinstance(value, Enum):
         inner: object = value.value
-        return plain(inner)
+        return to_json_types(inner)
     if isinstance(value, Fraction):
         return str(value)
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("only text keys have a canonical form")
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_json_types(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json_types(item) for item in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
@@ -84,7 +84,7 @@ def canonical_json(value: object) -> str:
         TypeError: the value has no canonical JSON form.
         ValueError: a number is NaN or infinite.
     """
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(to_json_types(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(value: object) -> str:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
-def philox(*name: object) -> np.random.Philox:
+def philox_stream(*name: object) -> np.random.Philox:
     """Start the random stream of a name, whose parts are joined to one key."""
     key = hashlib.sha256("\x1f".join(map(str, name)).encode()).digest()[:16]
     return np.random.Philox(key=int.from_bytes(key, "little"))
 
 
-def below(limit: int | Ints, words: NDArray[np.uint64]) -> Ints:
+def scale_to_integers(limit: int | Ints, words: NDArray[np.uint64]) -> Ints:
     """Uniform integers from 0 to ``limit`` - 1, int64 of the shape of ``words``; ``limit`` is at most 2**32 - 1.
 
     The upper 32 bits of each word are multiplied by the limit and shifted right by 32. Probabilities differ by at most
@@ -29,15 +29,15 @@ def below(limit: int | Ints, words: NDArray[np.uint64]) -> Ints:
     return found
 
 
-class Words:
+class RandomStream:
     """Sequential random numbers of one part of a named stream."""
 
     def __init__(self, seed: int, stream: str, part: int = 0) -> None:
-        self._source = philox(seed, stream, part)
+        self._source = philox_stream(seed, stream, part)
 
     def below(self, limit: int | Ints, size: int) -> Ints:
         """Draw uniform integers from 0 to ``limit`` - 1, int64 (size,); ``limit`` is one number or one per draw."""
-        return below(limit, self._source.random_raw(size))
+        return scale_to_integers(limit, self._source.random_raw(size))
 
     def order(self, size: int) -> Ints:
         """Draw a random permutation of ``range(size)``, int64 (size,)."""

@@ -14,7 +14,7 @@ from filelock import FileLock
 from hypothesis import settings
 from torch import nn
 
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.tasks.digits import DIGITS
 from robustbench_wb.tasks.task import Dataset
 
@@ -100,7 +100,7 @@ def trained(cache: str, digits: Dataset) -> Callable[[str], nn.Module]:
 
     def get(variant: str) -> nn.Module:
         if variant not in models:
-            job = PreparedRun(RunRequest(variants=(variant,), device="cpu"), Silent())
+            job = PreparedRun(RunRequest(variants=(variant,), device="cpu"), SilentProgress())
             models[variant] = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
         return models[variant]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import log
 
-from robustbench_wb.records.score_row import Panel, ScoreRow
+from robustbench_wb.records.score_row import PanelKey, ScoreRow
 
 
 def ranked(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
@@ -15,7 +15,7 @@ def ranked(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
     0, and as a perplexity beyond all others. So does one graded F: what blinds an attack must not lift a subject above
     those that were attacked. Subjects that tie keep their order.
     """
-    panels: dict[Panel, list[ScoreRow]] = {}
+    panels: dict[PanelKey, list[ScoreRow]] = {}
     for row in rows:
         panels.setdefault(row.panel, []).append(row)
     return [row for members in panels.values() for row in _by_rank(members)]

@@ -12,11 +12,11 @@ from robustbench_wb.analysis.curves.length_curves import LengthCurve, length_cur
 from robustbench_wb.analysis.curves.strength_curves import StrengthCurve
 from robustbench_wb.analysis.curves.strength_curves import strength_curves as find_curves
 from robustbench_wb.errors import UsageError
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.stats.multiplicity import ADJUST, Correction
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def compare_sides(
         raise UsageError(f"unknown correction {correction!r}; use {' or '.join(ADJUST)}")
     for field in allow:
         if field not in ALLOWABLE:
-            raise UsageError(f"--allow {field}: no such field; {suggest(field, list(ALLOWABLE))}")
+            raise UsageError(f"--allow {field}: no such field; {suggest_names(field, list(ALLOWABLE))}")
     records = find_records((before, after), needed(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
     compared = compare(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)

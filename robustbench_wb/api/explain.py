@@ -8,10 +8,10 @@ from robustbench_wb.engine.planned_cells import benches, planned_cells
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError, UsageError
-from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 
 def explain(
@@ -28,7 +28,7 @@ def explain(
     Raises:
         UsageError: the request or the data cannot be used, or no cell of it is called so.
     """
-    job = PreparedRun(request, progress or Silent(), may_train=False)
+    job = PreparedRun(request, progress or SilentProgress(), may_train=False)
     planned = [
         (found.cell, found.identity, found.reason)
         for bench, plans in benches(job)

@@ -11,8 +11,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
 from robustbench_wb.store.loaded_table import find_records, load_table
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 
 def gate(

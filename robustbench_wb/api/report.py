@@ -9,13 +9,13 @@ from robustbench_wb.analysis.curves.strength_curves import strength_curves
 from robustbench_wb.api.compare import compare_sides
 from robustbench_wb.engine.perturbed_samples import remake_samples
 from robustbench_wb.errors import HarnessError
-from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Record
 from robustbench_wb.report.html.gallery import Choice, Gallery, choices, gallery_of
 from robustbench_wb.report.html.page import Contents
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
-from robustbench_wb.store.origins import requests_of
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.run_requests import find_run_requests
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Dataset
 
@@ -55,7 +55,7 @@ def report(
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
         comparison=None if against is None else compare_sides(load_table(against, results), side, results),
-        gallery=_gallery(side, records, data_dir, progress or Silent()) if gallery else (),
+        gallery=_gallery(side, records, data_dir, progress or SilentProgress()) if gallery else (),
     )
 
 
@@ -82,6 +82,6 @@ def _gallery(
 
     chosen = choices(side.rows, records, load)
     wanted = [one for choice in chosen if isinstance(choice, Choice) for one in choice.wanted]
-    requests = [request.model_copy(update={"data_dir": data_dir}) for request in requests_of(side)]
+    requests = [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
     sight = remake_samples(requests, wanted, progress)
     return [choice if isinstance(choice, Gallery) else gallery_of(choice, sight) for choice in chosen]

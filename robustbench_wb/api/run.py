@@ -17,13 +17,13 @@ from robustbench_wb.engine.run import measure_all
 from robustbench_wb.engine.selfcheck import selfcheck_runs
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
 from robustbench_wb.errors import ExitCode, UsageError
-from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.location import prepare
-from robustbench_wb.store.provenance import collect
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.location import prepare_location
+from robustbench_wb.store.provenance import collect_provenance
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.catalogue import parse_stressor
 
@@ -60,8 +60,8 @@ def run(
     Raises:
         UsageError: the request, the data or the results location cannot be used; nothing has been written then.
     """
-    job = PreparedRun(request, progress or Silent())
-    prepare(results)
+    job = PreparedRun(request, progress or SilentProgress())
+    prepare_location(results)
     store = RecordStore(results)
     cells = measure_all(job, store)
     rows = score_rows(cells)
@@ -78,7 +78,7 @@ def train(request: RunRequest, progress: Progress | None = None) -> list[Trained
     Raises:
         UsageError: the request or the data cannot be used.
     """
-    return train_subjects(PreparedRun(request, progress or Silent()))
+    return train_subjects(PreparedRun(request, progress or SilentProgress()))
 
 
 def layers(request: RunRequest, progress: Progress | None = None) -> SubjectLayers:
@@ -88,7 +88,7 @@ def layers(request: RunRequest, progress: Progress | None = None) -> SubjectLaye
         UsageError: the request or the data cannot be used, or the subject is not a transformer of this harness.
         MeasurementError: the subject cannot be had, or a stressor or the model failed.
     """
-    return subject_layers(PreparedRun(request, progress or Silent()))
+    return subject_layers(PreparedRun(request, progress or SilentProgress()))
 
 
 def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
@@ -97,7 +97,7 @@ def doctor(request: RunRequest, progress: Progress | None = None) -> Diagnosis:
     Raises:
         UsageError: the request or the data cannot be used.
     """
-    return diagnose(PreparedRun(request, progress or Silent()))
+    return diagnose(PreparedRun(request, progress or SilentProgress()))
 
 
 def selfcheck(
@@ -108,7 +108,7 @@ def selfcheck(
     Raises:
         UsageError: the request or the data cannot be used.
     """
-    return noise_floor_of(selfcheck_runs(request, times, progress or Silent(), retrain), retrain)
+    return noise_floor_of(selfcheck_runs(request, times, progress or SilentProgress(), retrain), retrain)
 
 
 def strength(
@@ -155,7 +155,7 @@ def _trained(cells: list[Measurement]) -> int:
 
 
 def _provenance(job: PreparedRun, request: RunRequest, command: str) -> dict[str, object]:
-    return collect(
+    return collect_provenance(
         device=str(job.device),
         seed=request.seed,
         suite=job.plan.suite,

@@ -12,18 +12,18 @@ from robustbench_wb.analysis.verify.verify_table import verify_table as look_thr
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
 from robustbench_wb.errors import StoreError, UsageError
-from robustbench_wb.progress import Progress, Silent
+from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.perturbed_sample import SampleSelection
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.rng import permutation
 from robustbench_wb.store.loaded_table import LoadedTable, load_table
-from robustbench_wb.store.origins import requests_of
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.run_requests import find_run_requests
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 
 LOSS_TOLERANCE: Final = 1e-3
 """How far the loss of a sample may differ, in nats or of its size: batches of another size round differently, and an
@@ -73,9 +73,9 @@ def verify(
     verification = look_through(table.name, table.rows, sources)
     if rerun == 0:
         return verification
-    requests = requests_of(table)
+    requests = find_run_requests(table)
     drawn = draw(table.rows, [record_of(row, sources.records) for row in table.rows], rerun, seed)
-    outcomes = remeasure(requests, [one for _, one in drawn], progress or Silent())
+    outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 
 
@@ -114,7 +114,7 @@ def _compared(
 def _describe(signature: str) -> dict[str, str]:
     stressor = parse_stressor(signature)
     columns = {"stressor": stressor.label, "strength": stressor.strength, "protocol": stressor.protocol}
-    return {**columns, TRAINED: ""} if isinstance(stressor, Retrained) else columns
+    return {**columns, TRAINED: ""} if isinstance(stressor, TrainingContamination) else columns
 
 
 def _others(side: LoadedTable) -> list[ScoreRow]:

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.progress import Advance, First, Pace, Silent, Whole
+from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text import TextBlock, plain, rich
 
@@ -117,7 +117,7 @@ def progress_view(style: str) -> Iterator[ProgressView]:
     elif style == "lines":
         yield _Lines()
     elif style == "none":
-        yield Silent()
+        yield SilentProgress()
     else:
         raise UsageError(f"unknown progress style {style!r}; use auto, bar, lines or none")
 
@@ -140,12 +140,12 @@ class _Bars:
             yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[Whole]:
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
         with self._bar(label, "") as draw:
             yield _Whole(work, lambda pace: draw(_percent(pace), _share(pace), pace))
 
     @contextmanager
-    def _bar(self, label: str, count: str) -> Iterator[Callable[[str, float, Pace], None]]:
+    def _bar(self, label: str, count: str) -> Iterator[Callable[[str, float, TimeForecast], None]]:
         bar = self.bars.add_task(label, total=1.0, count=count, left="")
         try:
             yield lambda count, share, pace: self.bars.update(bar, completed=share, count=count, left=_left(pace))
@@ -168,10 +168,10 @@ class _Lines:
         yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[Whole]:
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
         due = _due()
 
-        def draw(pace: Pace) -> None:
+        def draw(pace: TimeForecast) -> None:
             if pace.done and due():
                 tell(f"{label}: {_percent(pace)} done, {_left(pace)}")
 
@@ -182,7 +182,7 @@ class _Stage:
     """Progress of a stage. Samples found at a resume took no time and do not count towards its pace."""
 
     def __init__(self, total: int) -> None:
-        self.count, self.pace, self._first = 0, Pace(total), First()
+        self.count, self.pace, self._first = 0, TimeForecast(total), FirstReport()
 
     def did(self, count: int) -> None:
         if self._first.found():
@@ -195,8 +195,8 @@ class _Stage:
 class _Whole:
     """Progress of the whole run, drawn at every change."""
 
-    def __init__(self, work: float, draw: Callable[[Pace], None]) -> None:
-        self.pace, self._draw = Pace(work), draw
+    def __init__(self, work: float, draw: Callable[[TimeForecast], None]) -> None:
+        self.pace, self._draw = TimeForecast(work), draw
 
     def did(self, work: float) -> None:
         self.pace.done += work
@@ -222,14 +222,14 @@ def _due() -> Callable[[], bool]:
     return due
 
 
-def _share(pace: Pace) -> float:
+def _share(pace: TimeForecast) -> float:
     return min(pace.done / pace.total, 1.0) if pace.total > 0 else 1.0
 
 
-def _percent(pace: Pace) -> str:
+def _percent(pace: TimeForecast) -> str:
     return f"{100 * _share(pace):.0f} %"
 
 
-def _left(pace: Pace) -> str:
+def _left(pace: TimeForecast) -> str:
     seconds = pace.left
     return "" if seconds is None else f"about {seconds:.0f} s left"

@@ -42,9 +42,9 @@ def import_command(
       robustbench-wb import-checkpoint mae.pth --variant crate-mae --size base --lambda 0.5 --output mae.safetensors
     """
     from robustbench_wb.report.details import any_json, details_blocks
-    from robustbench_wb.training.importing import Given, import_checkpoint
+    from robustbench_wb.training.checkpoint_import import ImportOptions, import_checkpoint
 
-    given = Given(
+    given = ImportOptions(
         eta=eta,
         lam=lam,
         mean=_numbers("--mean", mean),

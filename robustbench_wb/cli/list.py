@@ -6,7 +6,7 @@ import typer
 
 from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UnknownNameError
-from robustbench_wb.registry import Registry, suggest
+from robustbench_wb.registry import Registry, suggest_names
 
 
 def registries() -> dict[str, Registry[Any]]:
@@ -37,7 +37,7 @@ def list_command(
     """
     known = registries()
     if kind is not None and kind not in known:
-        raise UnknownNameError(f"unknown kind {kind!r}; {suggest(kind, list(known))}")
+        raise UnknownNameError(f"unknown kind {kind!r}; {suggest_names(kind, list(known))}")
     listing = {
         name: [{"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in registry]
         for name, registry in known.items()

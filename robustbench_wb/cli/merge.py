@@ -37,12 +37,14 @@ def merge_command(
     """
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.merge import merge_blocks
-    from robustbench_wb.spec import plain
-    from robustbench_wb.store.merge import Prefer, merge
+    from robustbench_wb.spec import to_json_types
+    from robustbench_wb.store.merge import Prefer, merge_results
 
     if prefer not in (None, "mine", "theirs"):
         raise UsageError(f"--prefer {prefer}: use mine or theirs")
-    merged = merge(others, results, cast("Prefer | None", prefer), shlex.join(["robustbench-wb", *sys.argv[1:]]))
-    content = {**plain(merged), "exit_code": int(merged.exit_code)}
+    merged = merge_results(
+        others, results, cast("Prefer | None", prefer), shlex.join(["robustbench-wb", *sys.argv[1:]])
+    )
+    content = {**to_json_types(merged), "exit_code": int(merged.exit_code)}
     console.present(lambda: merge_blocks(merged), lambda: value_json(content), as_json)
     raise typer.Exit(merged.exit_code)

@@ -7,7 +7,7 @@ import typer
 
 from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UnknownNameError
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 
 _VERSION = re.compile(r"v[0-9]+|latest|HEAD(~[0-9]+)?")
 
@@ -34,7 +34,7 @@ def show_command(
 def _show_version(name: str, results: str, as_json: bool) -> None:
     from robustbench_wb.report.details import any_json, details_blocks
     from robustbench_wb.report.scores import score_blocks
-    from robustbench_wb.store.scores import ScoreTable
+    from robustbench_wb.store.score_table import ScoreTable
 
     table = ScoreTable(results)
     number = table.version(None if name == "latest" else name)
@@ -57,7 +57,7 @@ def _show_entry(name: str, as_json: bool) -> None:
     found = {kind: _details(kind, registry.get(name)) for kind, registry in known.items() if name in registry}
     if not found:
         names = [entry for registry in known.values() for entry in registry.names()]
-        raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, names)}")
+        raise UnknownNameError(f"nothing is called {name!r}; {suggest_names(name, names)}")
     console.present(
         lambda: [block for kind, details in found.items() for block in details_blocks(f"{kind[:-1]} {name}", details)],
         lambda: any_json(found),
@@ -67,7 +67,7 @@ def _show_entry(name: str, as_json: bool) -> None:
 
 def _details(kind: str, value: Any) -> dict[str, Any]:
     """The fields of an entry as JSON types."""
-    from robustbench_wb.spec import Spec, plain
+    from robustbench_wb.spec import Spec, to_json_types
 
     if kind == "stressors":
         defaults = {key: str(field.default) for key, field in value.model_fields.items() if not field.is_required()}
@@ -75,13 +75,13 @@ def _details(kind: str, value: Any) -> dict[str, Any]:
         return {"what": _first_line(value.__doc__), "required numbers": required, "defaults": defaults}
     if kind == "recipes":
         budgets = {scale: value("digits", scale) for scale in ("smoke", "small", "full")}
-        on_digits = {f"digits, {scale}": plain(recipe) for scale, recipe in budgets.items()}
+        on_digits = {f"digits, {scale}": to_json_types(recipe) for scale, recipe in budgets.items()}
         return {"what": _first_line(value.__doc__), **on_digits}
     if isinstance(value, Spec):
-        details: dict[str, Any] = plain(value)
+        details: dict[str, Any] = to_json_types(value)
         return details
     facts = getattr(value, "facts", None)
-    return plain(facts) if isinstance(facts, Spec) else {"what": _first_line(type(value).__doc__)}
+    return to_json_types(facts) if isinstance(facts, Spec) else {"what": _first_line(type(value).__doc__)}
 
 
 def _first_line(text: str | None) -> str:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.errors import MeasurementError, one_line
-from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.errors import MeasurementError, as_measurement_error
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.stressor import SampleBatch
 
 LIMIT = 4096
@@ -99,7 +99,7 @@ def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     if not inputs.is_floating_point() or not len(inputs):
         return ENOUGH
     try:
-        with one_line("memory"):
+        with as_measurement_error("memory"):
             safe, _ = safe_batch(model, inputs)
     except MeasurementError:  # the attacks that need gradients will say so
         _log.debug("no gradient, so its memory is not known", exc_info=True)

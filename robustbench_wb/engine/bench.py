@@ -24,17 +24,17 @@ from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.shortcuts import meets
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.progress import Tied
+from robustbench_wb.progress import JobTrackingProgress
 from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.spec import digest
-from robustbench_wb.stressors.blind import Blind
-from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Bench:
         ledger: RecordKeeper,
         task: TaskPlan,
         dataset: Dataset,
-        progress: Tied,
+        progress: JobTrackingProgress,
         costs: Mapping[str, SampleCost],
     ) -> None:
         self.job, self.ledger, self.task, self.dataset = job, ledger, task, dataset
@@ -110,7 +110,10 @@ class Bench:
         first, *attacks = ladders = self.ladders(plan)
         self.subject, self.evidence, self.probe = None, {}, choose_probe(ladders)
         try:
-            with one_line(plan.name), self.progress.piece(training_seconds(plan, self.dataset, self.cost(plan))):
+            with (
+                as_measurement_error(plan.name),
+                self.progress.piece(training_seconds(plan, self.dataset, self.cost(plan))),
+            ):
                 subject = self.surrogates.subject(plan)
         except MeasurementError as error:
             _log.debug("no subject", exc_info=True)
@@ -137,7 +140,7 @@ class Bench:
         lacking = self.surrogates.lacking(ladder)
         if lacking:
             return self._failed(plan, ladder, subject.card, lacking)
-        if isinstance(ladder.rungs[0], Retrained):
+        if isinstance(ladder.rungs[0], TrainingContamination):
             return list(self._retrain(plan, ladder, before))
         return list(self._climb(plan, subject, ladder, before))
 
@@ -146,7 +149,11 @@ class Bench:
 
         Whatever trains is left to one process, with all its threads: their number moves the last bits of weights.
         """
-        if self.subject is None or isinstance(ladder.rungs[0], Retrained) or self.surrogates.lacking(ladder):
+        if (
+            self.subject is None
+            or isinstance(ladder.rungs[0], TrainingContamination)
+            or self.surrogates.lacking(ladder)
+        ):
             return False
         keys = [identity.key for step in self.steps(self.subject, ladder) for identity in step.identities]
         return any(key not in self.known for key in keys)
@@ -164,10 +171,10 @@ class Bench:
             alone = Ladder((rung,))
             try:
                 with (
-                    one_line(rung.name),
+                    as_measurement_error(rung.name),
                     self.progress.piece(training_seconds(plan, self.dataset, self.cost(plan))),
                 ):
-                    subject = self.job.retrain(plan, self.dataset, cast("Retrained", rung), self.progress)
+                    subject = self.job.retrain(plan, self.dataset, cast("TrainingContamination", rung), self.progress)
             except MeasurementError as error:
                 _log.debug("no contaminated subject", exc_info=True)
                 yield from self._failed(plan, alone, _NO_SUBJECT, str(error))
@@ -178,7 +185,7 @@ class Bench:
 
     def _known(self, subject: Subject) -> Mapping[str, Record]:
         """Every stored record of a subject, in one look: a store on Delta is asked once, not once per cell."""
-        own = [ladder for ladder in self.task.ladders if not isinstance(ladder.rungs[0], Retrained)]
+        own = [ladder for ladder in self.task.ladders if not isinstance(ladder.rungs[0], TrainingContamination)]
         ladders = [ladder for ladder in own if not self.surrogates.lacking(ladder)]
         steps = [step for ladder in ladders for step in self.steps(subject, ladder)]
         keys = [identity.key for step in steps for identity in step.identities]
@@ -197,7 +204,7 @@ class Bench:
             return self.known[identity.key].evidence
         try:
             with (
-                one_line(probe.name),
+                as_measurement_error(probe.name),
                 self.job.progress.stage(f"{plan.name} {probe.name}", count, "samples") as advance,
             ):
                 step, batch = ((probe,), (identity,)), self._batch(subject)
@@ -283,12 +290,12 @@ class Bench:
         new: bool,
     ) -> tuple[list[Record], list[LayerTable | None]]:
         """Measure a step, and keep at once what is whole: records that are ``new``, and ``layers`` where asked for."""
-        with one_line(step.rungs[0].name):
+        with as_measurement_error(step.rungs[0].name):
             surrogate = self.surrogates.model(step.rungs[0])
             batch = self._batch_beside(subject, self.surrogates.of(step.rungs[0]))
         looks = [LayerObserver() for _ in step.rungs] if layers else []
         rungs, content = step.rungs, ""
-        if isinstance(rungs[0], Blind):
+        if isinstance(rungs[0], ModelFreeStressor):
             shelved, content = self._shelf().take(rungs[0])
             rungs = (shelved,)
         with self.progress.stage(label, len(self.samples), "samples") as advance:
@@ -332,7 +339,7 @@ class Bench:
         return self.batches[subject]
 
     def _has_layers(self, subject: Subject) -> bool:
-        with one_line("layers"):
+        with as_measurement_error("layers"):
             return isinstance(subject.model, Transformer)
 
     def _beside_clean(self, table: LayerTable | None, clean: bool) -> LayerPair | None:

@@ -10,10 +10,10 @@ from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.doctor.cost import timed, train_pass
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
 from robustbench_wb.engine.subject import untrained
-from robustbench_wb.errors import HarnessError, one_line
-from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.errors import HarnessError, as_measurement_error
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.variant import Variant
-from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
@@ -74,7 +74,7 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Sample
     if not isinstance(subject.source, Variant):
         return None
     try:
-        with one_line(subject.name):
+        with as_measurement_error(subject.name):
             model = untrained(subject, dataset, 0).to(device).eval()
             inputs = to_inputs(dataset.test.inputs[:FEW], device)
             with torch.no_grad():
@@ -111,7 +111,7 @@ def subject_seconds(
     subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dataset, samples: int, cost: SampleCost
 ) -> float:
     """Seconds of training a subject and measuring all its cells."""
-    retrained = sum(len(ladder.rungs) for ladder in ladders if isinstance(ladder.rungs[0], Retrained))
+    retrained = sum(len(ladder.rungs) for ladder in ladders if isinstance(ladder.rungs[0], TrainingContamination))
     measured = sum(ladder_seconds(ladder, samples, cost) for ladder in ladders)
     return (1 + retrained) * training_seconds(subject, dataset, cost) + measured
 

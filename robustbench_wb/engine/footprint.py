@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop
 
 from robustbench_wb.engine.batch import input_gradient
-from robustbench_wb.errors import HarnessError, one_line
+from robustbench_wb.errors import HarnessError, as_measurement_error
 from robustbench_wb.models.shape import ImageShape, Shape
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def footprint(model: nn.Module, shape: Shape) -> Footprint:
     modes = [(module, module.training) for module in model.modules()]
     frozen = [(tensor, tensor.requires_grad) for tensor in model.parameters()]
     try:
-        with one_line("footprint"), torch.random.fork_rng(devices=[]):
+        with as_measurement_error("footprint"), torch.random.fork_rng(devices=[]):
             model.eval().requires_grad_(False)
             return Footprint(forward_flops(model, sample), gradient_bytes(model, sample))
     except HarnessError:  # the run itself will say what is wrong with the model

@@ -9,10 +9,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
-from robustbench_wb.layers.table import MEASURES, LayerTable, join
-from robustbench_wb.layers.walk import measure_layers
+from robustbench_wb.layers.measure_layers import measure_layers
+from robustbench_wb.layers.table import MEASURES, LayerTable, join_tables
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import digest
@@ -36,7 +36,7 @@ class LayerObserver:
         if isinstance(job.model, Transformer) and not self.failed:
             batch = min(job.batch, LAYER_BATCH)
             try:
-                with one_line("layers"):
+                with as_measurement_error("layers"):
                     refuse_vectors(stressed)
                     self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, seed=job.seed, batch=batch))
             except MeasurementError as error:
@@ -47,7 +47,7 @@ class LayerObserver:
     @property
     def table(self) -> LayerTable | None:
         """The layers of all samples that the cell tried; None when there is none, or they could not be measured."""
-        return join(self.parts) if self.parts and not self.failed else None
+        return join_tables(self.parts) if self.parts and not self.failed else None
 
 
 def refuse_vectors(stressed: PerturbedBatch) -> None:
@@ -77,5 +77,5 @@ def keep_layers(key: str, table: LayerTable) -> None:
 
 def _path(key: str) -> Path:
     # The record's key knows all that the perturbed inputs depend on; the code of the measures is the rest.
-    name = digest({"record": key, "code": code_digest("robustbench_wb.layers.walk")})
+    name = digest({"record": key, "code": code_digest("robustbench_wb.layers.measure_layers")})
     return cache_folder("layers") / f"{name}.safetensors"

@@ -13,10 +13,10 @@ from robustbench_wb.engine.measure import TaskSamples, jobs
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.errors import UsageError, one_line
+from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.layers.drift import LayerPair
-from robustbench_wb.layers.table import LayerTable, join
-from robustbench_wb.layers.walk import measure_layers
+from robustbench_wb.layers.measure_layers import measure_layers
+from robustbench_wb.layers.table import LayerTable, join_tables
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
 from robustbench_wb.progress import Advance
@@ -58,7 +58,7 @@ def subject_layers(job: PreparedRun) -> SubjectLayers:
     (plan,) = task.subjects
     if isinstance(plan.source, Factory):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
-    with one_line(plan.name):
+    with as_measurement_error(plan.name):
         subject = job.obtain(plan, dataset)
         model = subject.model
     if not isinstance(model, Transformer):
@@ -99,7 +99,7 @@ class _Bench:
         if self.samples.language:
             return np.arange(len(self.samples))
         correct = []
-        with one_line("clean"):
+        with as_measurement_error("clean"):
             for shard in self._shards(np.arange(len(self.samples))):
                 correct += (predict(self.model, shard.inputs, shard.batch).argmax(1) == shard.labels).tolist()
         if not any(correct):
@@ -112,7 +112,7 @@ class _Bench:
         # Each sample is perturbed, then measured.
         with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
             for shard in self._shards(rows, advance):
-                with one_line(stressor.signature):
+                with as_measurement_error(stressor.signature):
                     stressed = stressor.apply(replace(shard, surrogate=surrogate))
                     stressor.verify(shard, stressed)
                     refuse_vectors(stressed)
@@ -120,7 +120,7 @@ class _Bench:
                     parts.append(
                         measure_layers(self.model, some, shard.ids, seed=shard.seed, batch=batch, advance=advance)
                     )
-        return join(parts)
+        return join_tables(parts)
 
     def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[SampleBatch]:
         """Some samples, in jobs that fit into memory."""

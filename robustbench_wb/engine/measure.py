@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.errors import one_line
-from robustbench_wb.models.inputs import batches, to_inputs
+from robustbench_wb.errors import as_measurement_error
+from robustbench_wb.models.batching import batches, to_inputs
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
-from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.progress import Advance
 from robustbench_wb.records.record import Identity, Record, State
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, answers, predict
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, batched_logits, predict
 from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Split
-from robustbench_wb.training.losses import next_token_losses
+from robustbench_wb.training.language_loss import next_token_losses
 
 SHARD_BYTES = 1 << 28
 """Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
@@ -166,7 +166,7 @@ def measure(
     seed = identities[0].seed
     for rows, some in jobs(model, samples, alive, seed, device, batch, advance, len(rungs)):
         job = replace(some, surrogate=surrogate)
-        with one_line(rungs[0].signature):
+        with as_measurement_error(rungs[0].signature):
             found = batch.fit(job, partial(_perturb, rungs))
             for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
@@ -253,8 +253,8 @@ def _logits(job: SampleBatch, inputs: Tensor, vectors: Tensor | None) -> Tensor:
     """Of the inputs, or of perturbed word vectors for them."""
     if vectors is None:
         return predict(job.model, inputs, job.batch, job.draws)
-    table = WordTable(job.model)
-    return answers(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
+    table = WordEmbeddings(job.model)
+    return batched_logits(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
 
 
 @torch.no_grad()

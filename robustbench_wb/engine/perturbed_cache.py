@@ -18,12 +18,12 @@ from torch import nn
 
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import TaskSamples, jobs
-from robustbench_wb.errors import UsageError, one_line
+from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.progress import Progress
-from robustbench_wb.stressors.blind import Blind, Made
+from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch
-from robustbench_wb.tasks.kept import kept, write_array, write_json
+from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array, write_json
 
 KIND = "perturbed"
 """The part of the cache that holds the shelf."""
@@ -33,18 +33,18 @@ _FORMAT = 1  # of a folder; raise it when it changes
 _BATCH = 1024  # samples asked for at once; cannot change a result
 
 
-class CachedPerturbation(Blind):
+class CachedPerturbation(ModelFreeStressor):
     """Stands in for a stressor, with what it made of some samples."""
 
     name: ClassVar[str] = "shelved"
     modality: ClassVar[Modality] = "any"
 
-    _of: Blind = PrivateAttr()
-    _made: Made = PrivateAttr()
+    _of: ModelFreeStressor = PrivateAttr()
+    _made: PerturbedData = PrivateAttr()
     _ids: NDArray[np.int32] = PrivateAttr()
 
     @classmethod
-    def of(cls, stressor: Blind, made: Made, ids: NDArray[np.int32]) -> "CachedPerturbation":
+    def of(cls, stressor: ModelFreeStressor, made: PerturbedData, ids: NDArray[np.int32]) -> "CachedPerturbation":
         """``made`` holds the samples ``ids``, in that order."""
         value = cls()
         value._of, value._made, value._ids = stressor, made, ids
@@ -55,14 +55,14 @@ class CachedPerturbation(Blind):
         """That of the stressor: it is named in messages."""
         return self._of.signature
 
-    def make(self, job: SampleBatch) -> Made:
+    def make(self, job: SampleBatch) -> PerturbedData:
         """The rows of the job's samples."""
         order = np.argsort(self._ids, kind="stable")
         rows = order[np.searchsorted(self._ids, job.ids.cpu().numpy(), sorter=order)]
         job.advance(len(rows))
         return self._made.rows(rows)
 
-    def finish(self, job: SampleBatch, made: Made) -> PerturbedBatch:
+    def finish(self, job: SampleBatch, made: PerturbedData) -> PerturbedBatch:
         """As the stressor does it."""
         return self._of.finish(job, made)
 
@@ -73,7 +73,7 @@ class PerturbedCache:
     def __init__(self, samples: TaskSamples, data: str, seed: int, device: torch.device, progress: Progress) -> None:
         self.samples, self.data, self.seed, self.device, self.progress = samples, data, seed, device, progress
 
-    def take(self, stressor: Blind) -> tuple[Blind, str]:
+    def take(self, stressor: ModelFreeStressor) -> tuple[ModelFreeStressor, str]:
         """The stressor with what it makes of all samples, and the SHA-256 of that; made now unless it is there.
 
         What is larger than the whole shelf is not kept: the stressor comes back as it is, with an empty digest.
@@ -85,14 +85,14 @@ class PerturbedCache:
         limit = _limit()
         if self.samples.inputs.nbytes > limit:
             return stressor, ""
-        with one_line(stressor.name):
-            made, content = kept(
+        with as_measurement_error(stressor.name):
+            made, content = load_or_make_arrays(
                 self._key(stressor), stressor.label, "store", lambda folder: self._fill(folder, stressor), _read, KIND
             )
         _make_room(limit)
         return CachedPerturbation.of(stressor, made, self.samples.ids), content
 
-    def _key(self, stressor: Blind) -> dict[str, object]:
+    def _key(self, stressor: ModelFreeStressor) -> dict[str, object]:
         return {
             "format": _FORMAT,
             "signature": stressor.signature,
@@ -109,9 +109,9 @@ class PerturbedCache:
         """SHA-256 (hex) of the token ids: a subject with a tokenizer of its own has other ones than the task."""
         return hashlib.sha256(np.ascontiguousarray(self.samples.inputs).data).hexdigest()
 
-    def _fill(self, folder: Path, stressor: Blind) -> dict[str, object]:
+    def _fill(self, folder: Path, stressor: ModelFreeStressor) -> dict[str, object]:
         """Everything that the stressor makes, job by job; gives the card."""
-        parts: list[Made] = []
+        parts: list[PerturbedData] = []
         count, label = len(self.samples), f"make {stressor.label} {stressor.strength}".rstrip()
         images = self.samples.inputs if self.samples.inputs.dtype == np.uint8 else None
 
@@ -134,7 +134,7 @@ class PerturbedCache:
         return _write(folder, parts)
 
 
-def _write(folder: Path, parts: list[Made]) -> dict[str, object]:
+def _write(folder: Path, parts: list[PerturbedData]) -> dict[str, object]:
     """What is not on disk yet; gives the card. Arrays of different parts have different rows, and equal widths."""
     for name in ("inputs", "changed", "units", "counted"):
         arrays = [array for part in parts if (array := getattr(part, name)) is not None]
@@ -157,7 +157,7 @@ def _content(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def _read(folder: Path, card: Any) -> tuple[Made, str]:
+def _read(folder: Path, card: Any) -> tuple[PerturbedData, str]:
     """The stored samples and their digest; reading marks the folder as used."""
     if _content(folder) != card["sha256"]:
         raise ValueError("its bytes are not those that were written")
@@ -169,7 +169,7 @@ def _read(folder: Path, card: Any) -> tuple[Made, str]:
     texts = folder / "texts.json"
     found = json.loads(texts.read_text(encoding="utf-8")) if texts.is_file() else None
     (folder / "card.json").touch()
-    made = Made(
+    made = PerturbedData(
         inputs=arrays.get("inputs"),
         texts=found,
         changed=arrays["changed"],

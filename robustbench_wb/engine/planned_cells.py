@@ -10,10 +10,10 @@ from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.shortcuts import meets, shortcut_plans
 from robustbench_wb.engine.subject import Subject
-from robustbench_wb.errors import MeasurementError, one_line
-from robustbench_wb.progress import Nothing, Tied
+from robustbench_wb.errors import MeasurementError, as_measurement_error
+from robustbench_wb.progress import HiddenJobProgress, JobTrackingProgress
 from robustbench_wb.records.record import Cell, Identity
-from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class PlannedCell:
 
 def benches(job: PreparedRun) -> Iterator[tuple[Bench, list[SubjectPlan]]]:
     """Each task of a request, ready to have subjects measured on it, with those; nothing of it is kept."""
-    progress = Tied(job.progress, Nothing())
+    progress = JobTrackingProgress(job.progress, HiddenJobProgress())
     for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
         yield Bench(job, NoRecords(), task, dataset, progress, {}), [*task.subjects, *shortcut_plans(dataset)]
 
@@ -76,7 +76,7 @@ def subject_of(bench: Bench, plan: SubjectPlan) -> Subject:
     Raises:
         MeasurementError: it cannot be had.
     """
-    with one_line(plan.name):
+    with as_measurement_error(plan.name):
         subject = bench.surrogates.subject(plan)
     bench.samples = choose_samples(subject.dataset, bench.job.plan.samples)
     return subject
@@ -92,14 +92,14 @@ def steps_of(bench: Bench, plan: SubjectPlan, subject: Subject, ladder: Ladder) 
     if lacking:
         raise MeasurementError(lacking)
     if _retrains(ladder):
-        with one_line(ladder.rungs[0].name):
-            stressor = cast("Retrained", ladder.rungs[0])
+        with as_measurement_error(ladder.rungs[0].name):
+            stressor = cast("TrainingContamination", ladder.rungs[0])
             subject = bench.job.retrain(plan, bench.dataset, stressor, bench.progress)
     return subject, bench.steps(subject, ladder)
 
 
 def _retrains(ladder: Ladder) -> bool:
-    return isinstance(ladder.rungs[0], Retrained)
+    return isinstance(ladder.rungs[0], TrainingContamination)
 
 
 def _unknown(bench: Bench, plan: SubjectPlan, ladder: Ladder, reason: str) -> Iterator[PlannedCell]:

@@ -10,8 +10,8 @@ from robustbench_wb.engine.subject import Subject, obtain_subject
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
-from robustbench_wb.stressors.retrained import Retrained
 from robustbench_wb.stressors.stressor import Modality
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 
 _PERTURBS: dict[Modality, str] = {
@@ -80,7 +80,9 @@ class PreparedRun:
         told = progress or self.progress
         return obtain_subject(subject, dataset, self.plan.seed, self.device, label, told, self.may_train)
 
-    def retrain(self, subject: SubjectPlan, dataset: Dataset, stressor: Retrained, progress: Progress) -> Subject:
+    def retrain(
+        self, subject: SubjectPlan, dataset: Dataset, stressor: TrainingContamination, progress: Progress
+    ) -> Subject:
         """The same, trained on what a stressor makes of the training split.
 
         Raises:

@@ -14,7 +14,7 @@ from robustbench_wb.engine.planned_cells import PlannedCell, benches, planned_ce
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.subject import Subject
-from robustbench_wb.errors import HarnessError, MeasurementError, one_line
+from robustbench_wb.errors import HarnessError, MeasurementError, as_measurement_error
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import SampleSelection
@@ -82,7 +82,7 @@ def _subject_again(
             found.refused[one.slot] = "; ".join(f"{name}: {old} is now {new}" for name, old, new in unlike)
         else:
             try:
-                with one_line(planned.cell.stressor):
+                with as_measurement_error(planned.cell.stressor):
                     found.made[one.slot] = _cell_again(bench, plan, planned, one.ids, watch)
                 del open_[one.slot]
             except MeasurementError as error:

@@ -8,7 +8,7 @@ from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.shortcuts import shortcut_plans
 from robustbench_wb.engine.workers import WorkUnit, share_out
-from robustbench_wb.progress import Tied, Whole
+from robustbench_wb.progress import JobProgress, JobTrackingProgress
 from robustbench_wb.records.record import Measurement
 
 
@@ -51,7 +51,7 @@ def measure_all(job: PreparedRun, ledger: RecordKeeper) -> list[Measurement]:
     """
     trial = costs(job.plan, job.datasets, job.device)
     with job.progress.overall(f"{job.plan.suite} suite", plan_seconds(job.plan, job.datasets, trial)) as whole:
-        progress = Tied(job.progress, whole)
+        progress = JobTrackingProgress(job.progress, whole)
         parts = []
         for number, (task, dataset, own) in enumerate(zip(job.plan.tasks, job.datasets, trial, strict=True)):
             bench = Bench(job, ledger, task, dataset, progress, own)
@@ -64,7 +64,11 @@ def measure_all(job: PreparedRun, ledger: RecordKeeper) -> list[Measurement]:
 
 
 def _share_out(
-    job: PreparedRun, ledger: RecordKeeper, parts: list[_Part], trial: list[Mapping[str, SampleCost]], whole: Whole
+    job: PreparedRun,
+    ledger: RecordKeeper,
+    parts: list[_Part],
+    trial: list[Mapping[str, SampleCost]],
+    whole: JobProgress,
 ) -> None:
     """Have others measure what was left to them."""
     units = {

@@ -14,7 +14,7 @@ from robustbench_wb.engine.plan import Plan
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
-from robustbench_wb.folders import fresh_cache
+from robustbench_wb.folders import temporary_cache
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.selfcheck_run import SelfcheckRun, SelfcheckSetting
 
@@ -48,7 +48,7 @@ def selfcheck_runs(request: RunRequest, times: int, progress: Progress, retrain:
         job = PreparedRun(request.model_copy(update={"batch": batch}), progress)
         if setting.reversed:
             job.plan = _backwards(job.plan)
-        with fresh_cache(*kinds), _threads(setting.threads):
+        with temporary_cache(*kinds), _threads(setting.threads):
             runs.append(SelfcheckRun(setting, measure_all(job, NoRecords())))
     return runs
 

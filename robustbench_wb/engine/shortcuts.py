@@ -16,9 +16,9 @@ from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.source import code_digest
-from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.clean import Clean
-from robustbench_wb.tasks.kept import kept, write_array
+from robustbench_wb.stressors.model_free import ModelFreeStressor
+from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import AS_BUILT
 from robustbench_wb.training.shortcuts.catalogue import SHORTCUTS
@@ -32,7 +32,7 @@ def shortcut_plans(dataset: Dataset) -> list[SubjectPlan]:
 
 def meets(plan: SubjectPlan, ladder: Ladder) -> bool:
     """Whether a subject is measured under a stressor: shortcuts have no gradient, and are too cheap to be searched."""
-    return not plan.is_shortcut or isinstance(ladder.rungs[0], Clean | Blind)
+    return not plan.is_shortcut or isinstance(ladder.rungs[0], Clean | ModelFreeStressor)
 
 
 def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject:
@@ -41,7 +41,7 @@ def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject
     code = code_digest(kind.__module__)
     key: dict[str, object] = {"shortcut": kind.name, "code": code, "data": dataset.train.digest(), "shape": shape}
     fit = partial(_fit, kind(shape), dataset)
-    tensors, seconds = kept(key, plan.name, "store", fit, _read, "shortcuts")
+    tensors, seconds = load_or_make_arrays(key, plan.name, "store", fit, _read, "shortcuts")
 
     def ready() -> nn.Module:
         model = kind(shape)

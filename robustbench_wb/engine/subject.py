@@ -14,7 +14,7 @@ from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
-from robustbench_wb.models.probe import probe
+from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
@@ -22,8 +22,8 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.training.checkpoint import load_tensors, put_weights
-from robustbench_wb.training.stage import Trained, TrainingInputs, obtain
+from robustbench_wb.training.checkpoint import load_tensors, load_weights
+from robustbench_wb.training.train_or_load import TrainedWeights, TrainingInputs, train_or_load
 
 
 @dataclass(eq=False)
@@ -66,14 +66,14 @@ def obtain_subject(
         first = make()
         # It may bring weights of its own: training that starts elsewhere is another training.
         model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
-        probe(first.to(device), shape, device)
+        check_outputs(first.to(device), shape, device)
     trained = _weights(plan, make, model_code, dataset, seed, device, label, progress, may_train)
 
     def ready() -> nn.Module:
         model = make()
         model.load_state_dict(trained.tensors)
         model.to(device).eval().requires_grad_(False)
-        probe(model, shape, device)
+        check_outputs(model, shape, device)
         return model
 
     blank = make()
@@ -143,7 +143,7 @@ def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
     """
     model = _builder(plan, dataset, seed)()
     if plan.checkpoint is not None:
-        put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
     return model
 
 
@@ -157,11 +157,13 @@ def _weights(
     label: str,
     progress: Progress,
     may_train: bool,
-) -> Trained:
+) -> TrainedWeights:
     if plan.checkpoint is not None:
         model = make()
-        put_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
-        return Trained(tensors=model.state_dict(), weights=weights_digest(model.state_dict()), seconds=0.0, fresh=False)
+        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        return TrainedWeights(
+            tensors=model.state_dict(), weights=weights_digest(model.state_dict()), seconds=0.0, fresh=False
+        )
     inputs = TrainingInputs(
         build=make,
         model_code=model_code,
@@ -171,4 +173,4 @@ def _weights(
         device=device,
         numerics=numerics(device),
     )
-    return obtain(inputs, label=label, progress=progress, may_train=may_train)
+    return train_or_load(inputs, label=label, progress=progress, may_train=may_train)

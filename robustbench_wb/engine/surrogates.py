@@ -6,7 +6,7 @@ from torch import nn
 
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.subject import Subject
-from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.stressor import Stressor
 
@@ -64,7 +64,7 @@ class Surrogates:
     def _get(self, name: str) -> Subject:
         if name not in self._had:
             try:
-                with one_line(name):
+                with as_measurement_error(name):
                     self._had[name] = self._obtain(self._plans[name])
             except MeasurementError as error:
                 self._had[name] = str(error)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.records.record import SubjectCard
 
 
@@ -27,7 +27,7 @@ def train_subjects(job: PreparedRun) -> list[TrainedSubject]:
         for plan in task.subjects:
             card, problem = None, ""
             try:
-                with one_line(plan.name):
+                with as_measurement_error(plan.name):
                     card = job.obtain(plan, dataset).card
             except MeasurementError as error:
                 problem = str(error)

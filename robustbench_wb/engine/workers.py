@@ -20,7 +20,7 @@ from robustbench_wb.engine.bench import Bench, RecordKeeper
 from robustbench_wb.engine.cost_forecast import SampleCost
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.progress import Silent, Tied, Whole
+from robustbench_wb.progress import JobProgress, JobTrackingProgress, SilentProgress
 from robustbench_wb.records.record import Measurement
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def share_out(
     ledger: RecordKeeper,
     units: Sequence[WorkUnit],
     trial: Sequence[Mapping[str, SampleCost]],
-    whole: Whole,
+    whole: JobProgress,
 ) -> Iterator[tuple[WorkUnit, list[Measurement]]]:
     """Measure units in as many processes as the request says, and give each as it is done.
 
@@ -116,9 +116,9 @@ class _Worker:
         trial: Sequence[Mapping[str, SampleCost]],
         sums: "SynchronizedArray[float]",
     ) -> None:
-        self.job = PreparedRun(request, Silent(), may_train=False)
+        self.job = PreparedRun(request, SilentProgress(), may_train=False)
         self.far = _Far(sums)
-        progress = Tied(Silent(), self.far)
+        progress = JobTrackingProgress(SilentProgress(), self.far)
         self.benches = [
             Bench(self.job, ledger, task, dataset, progress, own)
             for task, dataset, own in zip(self.job.plan.tasks, self.job.datasets, trial, strict=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustbench_wb.layers.tokens import counts, real
+from robustbench_wb.layers.real_tokens import counts, real
 
 
 def attention_entropy(matrix: Tensor, mask: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustbench_wb.layers.tokens import counts, real, unit
+from robustbench_wb.layers.real_tokens import counts, real, unit
 
 
 def token_similarity(tokens: Tensor, keep: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.layers.tokens import counts, energy, real
+from robustbench_wb.layers.real_tokens import counts, energy, real
 
 NOISE_LEVEL = 0.1
 """Root mean square of the added noise relative to that of the stream (20 dB)."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from robustbench_wb.layers.tokens import counts, real
+from robustbench_wb.layers.real_tokens import counts, real
 
 
 def nonzero_fraction(code: Tensor, keep: Tensor | None) -> Tensor:

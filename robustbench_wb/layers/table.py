@@ -85,7 +85,7 @@ class LayerTable:
         }
 
 
-def join(parts: "list[LayerTable]") -> LayerTable:
+def join_tables(parts: "list[LayerTable]") -> LayerTable:
     """Concatenate the samples of tables with the same measures and layers.
 
     Raises:

@@ -9,39 +9,41 @@ from typing import Literal, Protocol
 
 from torch import nn
 
-from robustbench_wb.models.backbone import Backbone, Block, ImageClassifier, PairClassifier, Transformer
-from robustbench_wb.models.shape import Position, Shape, TextShape
-from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Place, Residual
+from robustbench_wb.models.backbone import Backbone, ImageClassifier, PairClassifier, Transformer, TransformerBlock
+from robustbench_wb.models.shape import PositionMode, Shape, TextShape
+from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, LayerConfig, Residual
 from robustbench_wb.models.variant import Size
 
 
 class EmbeddingFactory(Protocol):
     """Constructor of an embedding whose options are already bound."""
 
-    def __call__(self, shape: Shape, *, width: int, norm_eps: float, position: Position) -> Embedding:
+    def __call__(self, shape: Shape, *, width: int, norm_eps: float, position: PositionMode) -> Embedding:
         """Build the embedding for inputs of ``shape``."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class ModelParts:
     """Constructors of a model's mechanisms with their options bound, and settings of the whole model.
 
     ``post`` selects post-norm blocks; ``initialisation`` is ``xavier`` (see :func:`xavier`) or torch's default.
     """
 
-    attention: Callable[[Place], Attention]
-    residual: Callable[[Place], Residual]
-    feedforward: Callable[[Place], FeedForward]
+    attention: Callable[[LayerConfig], Attention]
+    residual: Callable[[LayerConfig], Residual]
+    feedforward: Callable[[LayerConfig], FeedForward]
     embedding: EmbeddingFactory
     head: Callable[[int, int, float], Head]
-    position: Position
+    position: PositionMode
     post: bool
     norm_eps: float
     initialisation: Literal["xavier", "torch"]
 
 
-def assemble(parts: Parts, size: Size, shape: Shape, *, mean: Sequence[float], std: Sequence[float]) -> Transformer:
+def assemble(
+    parts: ModelParts, size: Size, shape: Shape, *, mean: Sequence[float], std: Sequence[float]
+) -> Transformer:
     """Build a model with weights drawn from torch's default generator.
 
     ``mean`` and ``std`` hold one value per channel, for images in [0, 1]; both are empty for text.
@@ -49,11 +51,11 @@ def assemble(parts: Parts, size: Size, shape: Shape, *, mean: Sequence[float], s
     eps = parts.norm_eps
     embedding = parts.embedding(shape, width=size.width, norm_eps=eps, position=parts.position)
     configs = [
-        Place(layer=i, depth=size.depth, width=size.width, heads=size.heads, dim_head=size.dim_head, norm_eps=eps)
+        LayerConfig(layer=i, depth=size.depth, width=size.width, heads=size.heads, dim_head=size.dim_head, norm_eps=eps)
         for i in range(size.depth)
     ]
     blocks = [
-        Block(
+        TransformerBlock(
             norm=nn.LayerNorm(size.width, eps=eps),
             attention=parts.attention(config),
             residual=parts.residual(config),

@@ -14,7 +14,7 @@ from robustbench_wb.models.build import build
 from robustbench_wb.models.embeddings import PatchEmbedding, patchify
 from robustbench_wb.models.heads import ClsHead
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.zoo.crate import CRATE_MAE
 
@@ -25,7 +25,7 @@ class DecoderBlock(nn.Module):
     The minus sign reverses the compression step.
     """
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__()
         self.code_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.dictionary = nn.Parameter(torch.empty(config.width, config.width))
@@ -111,7 +111,7 @@ class MaskedAutoencoder(nn.Module):
         return mean
 
 
-def hide(ids: Tensor, patches: int, ratio: float, *, seed: int, step: int = 0) -> Tensor:
+def random_patch_mask(ids: Tensor, patches: int, ratio: float, *, seed: int, step: int = 0) -> Tensor:
     """Choose the patches to hide: bool (len(ids), patches), True for all but ``int(patches (1 - ratio))`` per image.
 
     The choice depends on the seed, the sample id and the step, not on the batch.
@@ -153,7 +153,7 @@ def build_autoencoder(
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(rng.stream_key(seed, "decoder-init"))
         configs = [
-            Place(
+            LayerConfig(
                 layer=i,
                 depth=sizes.depth,
                 width=sizes.width,
@@ -169,7 +169,7 @@ def build_autoencoder(
     return model
 
 
-def give_encoder(autoencoder: MaskedAutoencoder, classifier: ImageClassifier) -> None:
+def copy_encoder(autoencoder: MaskedAutoencoder, classifier: ImageClassifier) -> None:
     """Copy the trained encoder, its final norm, ``mean`` and ``std`` into a classifier, whose linear head is kept.
 
     Raises:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.inputs import trim
+from robustbench_wb.models.batching import trim_padding
 from robustbench_wb.models.sockets import Attention, Context, Embedding, FeedForward, Head, Residual
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Transformer block: ``x <- residual(x, x0, attention(LN(.)))``, then ``x <- feedforward(x)``.
 
     With ``post`` (post-norm, Vaswani et al. 2017) the first half is ``x <- LN(residual(x, x0, attention))``.
@@ -47,7 +47,7 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     """Blocks applied in order. There is no final norm; each head has its own."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[TransformerBlock]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
@@ -96,7 +96,7 @@ class PairClassifier(Transformer):
     def embed(self, inputs: Tensor) -> tuple[Tensor, Context]:
         """Return tokens (2B, N, d), all first documents before all second documents, and their context."""
         rows = functional.pad(inputs, (0, 2 * self.length - inputs.shape[1]))  # the batch may have been trimmed
-        return super().embed(trim(torch.cat(torch.split(rows, self.length, dim=1))))
+        return super().embed(trim_padding(torch.cat(torch.split(rows, self.length, dim=1))))
 
 
 class ImageClassifier(Transformer):

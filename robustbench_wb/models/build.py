@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.assemble import Parts, assemble
+from robustbench_wb.models.assemble import ModelParts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Options, Variant
-from robustbench_wb.registry import Registry, suggest
+from robustbench_wb.registry import Registry, suggest_names
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
 from robustbench_wb.spec import digest
 
@@ -107,9 +107,9 @@ def _head(variant: Variant, shape: Shape) -> _Choice:
     return _Choice(HEADS, variant.head, variant.head_options)
 
 
-def _parts(variant: Variant, shape: Shape) -> Parts:
+def _parts(variant: Variant, shape: Shape) -> ModelParts:
     sockets = _sockets(variant, shape)
-    return Parts(
+    return ModelParts(
         attention=_maker(sockets["attention"]),
         residual=_maker(sockets["residual"]),
         feedforward=_maker(sockets["feedforward"]),
@@ -133,7 +133,7 @@ def _maker(choice: _Choice) -> Callable[..., Any]:
     known = [key for key, value in inspect.signature(mechanism).parameters.items() if value.default is not value.empty]
     for option in options:
         if option not in known:
-            tail = suggest(option, known) if known else "it has no options"
+            tail = suggest_names(option, known) if known else "it has no options"
             raise UsageError(f"{registry.kind} {name!r} has no option {option!r}; {tail}")
     return partial(mechanism, **options)
 

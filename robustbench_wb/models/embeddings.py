@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustbench_wb.models.shape import PAD, ImageShape, TextShape
-from robustbench_wb.models.sockets import Context, Embedding, Position
+from robustbench_wb.models.sockets import Context, Embedding, PositionMode
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -27,7 +27,7 @@ class PositionTable(nn.Module):
     """
 
     def __init__(
-        self, *, tokens: int, width: int, norm_eps: float, position: Position, unplaced: int, std: float
+        self, *, tokens: int, width: int, norm_eps: float, position: PositionMode, unplaced: int, std: float
     ) -> None:
         super().__init__()
         self.norm_eps, self.position, self.unplaced = norm_eps, position, unplaced
@@ -57,7 +57,7 @@ class PatchEmbedding(Embedding):
     start_std = 0.02
     coordinates: Tensor
 
-    def __init__(self, shape: ImageShape, *, width: int, norm_eps: float, position: Position) -> None:
+    def __init__(self, shape: ImageShape, *, width: int, norm_eps: float, position: PositionMode) -> None:
         super().__init__(shape, width=width, norm_eps=norm_eps, position=position)
         self.patch = shape.patch
         self.project = self.projection(shape.patch_values, width, norm_eps)
@@ -113,7 +113,7 @@ class TokenEmbedding(Embedding):
     """
 
     def __init__(
-        self, shape: TextShape, *, width: int, norm_eps: float, position: Position, norm: bool = False
+        self, shape: TextShape, *, width: int, norm_eps: float, position: PositionMode, norm: bool = False
     ) -> None:
         super().__init__(shape, width=width, norm_eps=norm_eps, position=position)
         self.causal, self.unplaced = shape.causal, shape.unplaced

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.sockets import FeedForward, Place
+from robustbench_wb.models.sockets import FeedForward, LayerConfig
 from robustbench_wb.models.sparse import SparseStep
 
 
@@ -16,7 +16,7 @@ class Mlp(FeedForward):
     With ``post`` the norm comes last: ``LN(x + W_2 gelu(W_1 x))`` (Devlin et al. 2019, arXiv 1810.04805).
     """
 
-    def __init__(self, config: Place, ratio: int = 4, post: bool = False) -> None:
+    def __init__(self, config: LayerConfig, ratio: int = 4, post: bool = False) -> None:
         super().__init__()
         self.post = post
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
@@ -37,7 +37,7 @@ class Ista(SparseStep):
     2023, arXiv 2306.01129). There is no skip connection; the z inside the step is the only path.
     """
 
-    def __init__(self, config: Place, eta: float = 0.1, lam: float = 0.1) -> None:
+    def __init__(self, config: LayerConfig, eta: float = 0.1, lam: float = 0.1) -> None:
         super().__init__(eta, lam)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         # Kaiming uniform with gain sqrt(2) (He et al. 2015): U(-sqrt(6/d), sqrt(6/d)).

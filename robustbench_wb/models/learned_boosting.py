@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.models.sockets import Place, Residual
+from robustbench_wb.models.sockets import LayerConfig, Residual
 
 
 class LearnedBoostingResidual(Residual):
@@ -16,7 +16,7 @@ class LearnedBoostingResidual(Residual):
     RECONSTRUCTED: this variant is a control of this project; arXiv 2506.10371 is not known to learn the coefficients.
     """
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__()
         self.coefficients = nn.Parameter(torch.tensor([1.0, 0.0, 1.0, 0.0]))
 

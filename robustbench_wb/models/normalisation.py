@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.backbone import ImageClassifier
-from robustbench_wb.models.providers.pictures import Pictures
+from robustbench_wb.models.providers.image_model import ImageModel
 
 
 @dataclass(frozen=True, eq=False)
-class Normalised:
+class NormalisedImageModel:
     """Model as a function of normalised images ``(x - mean) / std`` with x in [0, 1]; both moments are (C, 1, 1)."""
 
     model: nn.Module
@@ -25,12 +25,12 @@ class Normalised:
         Raises:
             MeasurementError: the model's normalisation is unknown, or does more than scale and shift each pixel.
         """
-        if not isinstance(model, ImageClassifier | Pictures):
+        if not isinstance(model, ImageClassifier | ImageModel):
             raise MeasurementError(
                 f"the normalisation inside {type(model).__name__} is unknown, so images cannot be perturbed after it; "
                 "use a registered variant, or a model from timm: or hf:"
             )
-        if isinstance(model, Pictures) and images.shape[1:] != (model.channels, *model.size):
+        if isinstance(model, ImageModel) and images.shape[1:] != (model.channels, *model.size):
             own, given = (" x ".join(map(str, size)) for size in ((model.channels, *model.size), images.shape[1:]))
             raise MeasurementError(
                 f"the model resizes or expands images of {given} to {own}, so the normalised image has another shape; "

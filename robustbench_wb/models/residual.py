@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from robustbench_wb.models.sockets import Place, Residual
+from robustbench_wb.models.sockets import LayerConfig, Residual
 
 
 class StandardResidual(Residual):
     """Standard residual ``x + F(x)`` (He et al. 2016)."""
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, x0: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
@@ -32,7 +32,7 @@ class BoostingResidual(Residual):
     """
 
     def __init__(
-        self, config: Place, *, a: float = -1.0, b: float = 0.0, c: float = 1.0, d: float = 1.0, t: float = 1.0
+        self, config: LayerConfig, *, a: float = -1.0, b: float = 0.0, c: float = 1.0, d: float = 1.0, t: float = 1.0
     ) -> None:
         super().__init__()
         self.a, self.b, self.c, self.d, self.t = a, b, c, d, t

@@ -9,7 +9,7 @@ from robustbench_wb.spec import Spec
 PAD = 0
 """Token id of padding. Texts are padded on the right, and no real token has this id."""
 
-Position = Literal["added", "separate", "none"]
+PositionMode = Literal["added", "separate", "none"]
 """How an attention mechanism receives token positions.
 
 ``added``: learned positions are added to the token stream once, at the input. ``separate``: a table of learned

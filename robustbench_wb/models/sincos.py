@@ -7,7 +7,7 @@ from torch.nn import functional
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.embeddings import PatchEmbedding
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.models.sockets import Position
+from robustbench_wb.models.sockets import PositionMode
 
 
 def sincos(places: Tensor, width: int) -> Tensor:
@@ -41,7 +41,7 @@ class SincosPatchEmbedding(PatchEmbedding):
     it.
     """
 
-    def __init__(self, shape: ImageShape, *, width: int, norm_eps: float, position: Position) -> None:
+    def __init__(self, shape: ImageShape, *, width: int, norm_eps: float, position: PositionMode) -> None:
         super().__init__(shape, width=width, norm_eps=norm_eps, position=position)
         learned = self.positions.table
         if learned is not None:

@@ -13,12 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.models.shape import Position as Position
-from robustbench_wb.models.shape import Shape
+from robustbench_wb.models.shape import PositionMode, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LayerConfig:
     """Configuration of one layer: its index ``layer`` (from 0) among ``depth`` layers, and the sizes of the model."""
 
     layer: int
@@ -76,7 +75,7 @@ class Context:
 class Attention(nn.Module, ABC):
     """Attention mechanism: mixes tokens, which the block normalises. Built as ``cls(config, **attention_options)``."""
 
-    position: ClassVar[Position] = "added"
+    position: ClassVar[PositionMode] = "added"
     """How the mechanism receives token positions."""
 
     @abstractmethod
@@ -109,7 +108,7 @@ class Embedding(nn.Module, ABC):
     """
 
     @abstractmethod
-    def __init__(self, shape: Shape, *, width: int, norm_eps: float, position: Position) -> None:
+    def __init__(self, shape: Shape, *, width: int, norm_eps: float, position: PositionMode) -> None:
         super().__init__()
 
     @abstractmethod

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from robustbench_wb.errors import UnknownNameError
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.spec import Spec
 
 Option = bool | int | float | str
@@ -72,6 +72,6 @@ class Variant(Spec):
             UnknownNameError: the variant has no such size; the message suggests similar names.
         """
         if name not in self.sizes:
-            tail = suggest(name, list(self.sizes))
+            tail = suggest_names(name, list(self.sizes))
             raise UnknownNameError(f"variant {self.name!r} has no size {name!r}; {tail}")
         return self.sizes[name]

@@ -17,7 +17,7 @@ others: rows with different ``protocol`` must not be compared. docs/formats.md l
 reads a table of every number."""
 
 
-class Panel(NamedTuple):
+class PanelKey(NamedTuple):
     """Key of the rows that share a table or ranking: only rows with equal values are compared with each other."""
 
     task: str
@@ -217,9 +217,9 @@ class ScoreRow(Spec):
         return cell_name(self.stressor, self.strength)
 
     @property
-    def panel(self) -> Panel:
+    def panel(self) -> PanelKey:
         """Key of the rows with which this one is compared in a table or ranking."""
-        return Panel(
+        return PanelKey(
             task=self.task,
             scale=self.scale,
             suite=self.suite,

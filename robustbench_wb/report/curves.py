@@ -12,7 +12,7 @@ from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.lengths import lengths_plain
 from robustbench_wb.report.scores import short_text, suite_title
 from robustbench_wb.report.text import Column, TextBlock
-from robustbench_wb.spec import plain
+from robustbench_wb.spec import to_json_types
 
 T = TypeVar("T")
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed")
@@ -61,14 +61,16 @@ def curves_json(
         "version": version,
         "curves": [_curve(one) for one in curves],
         "lengths": lengths_plain(lengths),
-        "corruption_errors": [{**_facts(one.clean), **plain(one.model_dump(exclude={"clean"}))} for one in errors],
+        "corruption_errors": [
+            {**_facts(one.clean), **to_json_types(one.model_dump(exclude={"clean"}))} for one in errors
+        ],
     }
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def _curve(one: StrengthCurve) -> dict[str, Any]:
     points = [_point(one, at) for at in range(len(one.rows))]
-    numbers = plain(one.model_dump(exclude={"rows", "strengths"}))
+    numbers = to_json_types(one.model_dump(exclude={"rows", "strengths"}))
     return {**_facts(one.rows[-1]), "stressor": one.stressor, "points": points, **numbers}
 
 

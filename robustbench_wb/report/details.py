@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from robustbench_wb.report.text import Column, TextBlock
-from robustbench_wb.spec import plain
+from robustbench_wb.spec import to_json_types
 
 
 def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
@@ -43,7 +43,7 @@ def details_blocks(title: str, details: Mapping[str, Any]) -> list[TextBlock]:
 
 def any_json(value: Any) -> str:
     """Any specs, lists and dictionaries as JSON."""
-    return json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return json.dumps(to_json_types(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def _words(value: Any) -> str:

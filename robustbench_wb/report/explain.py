@@ -6,7 +6,7 @@ from typing import Final
 
 from robustbench_wb.analysis.explanation import Explanation, FieldChange
 from robustbench_wb.report.text import Column, TextBlock
-from robustbench_wb.spec import plain
+from robustbench_wb.spec import to_json_types
 
 _COLUMNS: Final = (Column("cell"), Column("will be"), Column("why"))
 _WHAT: Final = {
@@ -44,5 +44,5 @@ def _change(change: FieldChange) -> str:
 
 
 def _short(value: object) -> str:
-    text = " ".join(map(str, plain(value))) if isinstance(value, tuple) else str(value)
+    text = " ".join(map(str, to_json_types(value))) if isinstance(value, tuple) else str(value)
     return text[:_DIGEST] if len(text) == 64 and " " not in text else text or "none"

@@ -13,8 +13,8 @@ from robustbench_wb.analysis.gate.noise_floor import NoiseFloor
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking
 from robustbench_wb.analysis.verify.verify_result import VerifyResult
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
-from robustbench_wb.spec import plain
-from robustbench_wb.store.schema import SCHEMA_KEY
+from robustbench_wb.spec import to_json_types
+from robustbench_wb.store.schema_number import SCHEMA_KEY
 
 OUTPUT_SCHEMA: Final = 1
 """Of what no command reads back: comparisons, judgements, ledgers. It rises when a field is taken away or changes its
@@ -23,13 +23,15 @@ meaning, not when one is added."""
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     """``{"schema": 9, "version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
-    return value_json({"version": version, "rows": [plain(row) for row in rows]}, SCHEMA_VERSION)
+    return value_json({"version": version, "rows": [to_json_types(row) for row in rows]}, SCHEMA_VERSION)
 
 
 def board_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
     """As :func:`rows_json`, with ``rankings``: the fields of :class:`PanelRanking`."""
-    ranked = [plain(ranking) for ranking in rankings]
-    return value_json({"version": version, "rows": [plain(row) for row in rows], "rankings": ranked}, SCHEMA_VERSION)
+    ranked = [to_json_types(ranking) for ranking in rankings]
+    return value_json(
+        {"version": version, "rows": [to_json_types(row) for row in rows], "rankings": ranked}, SCHEMA_VERSION
+    )
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:
@@ -38,22 +40,22 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
     ``lost_ids`` and ``gained_ids`` of the pairs are there with ``ids`` only: they can be longer than all the rest.
     """
     content = comparison.model_dump(exclude=None if ids else {"pairs": {"__all__": {"lost_ids", "gained_ids"}}})
-    return value_json({**plain(content), "exit_code": int(comparison.exit_code)})
+    return value_json({**to_json_types(content), "exit_code": int(comparison.exit_code)})
 
 
 def gate_json(gate: GateResult) -> str:
     """The fields of :class:`GateResult`, all ids included, with the ``exit_code`` that the command ends with."""
-    return value_json({**plain(gate), "exit_code": int(gate.exit_code)})
+    return value_json({**to_json_types(gate), "exit_code": int(gate.exit_code)})
 
 
 def noise_json(noise: NoiseFloor) -> str:
     """Fields of :class:`NoiseFloor` as JSON, which ``read_noise_floor`` reads back."""
-    return value_json(plain(noise), NOISE_SCHEMA)
+    return value_json(to_json_types(noise), NOISE_SCHEMA)
 
 
 def verify_json(found: VerifyResult) -> str:
     """The fields of :class:`VerifyResult`, rows by their slot, with the ``exit_code`` that the command ends with."""
-    content = plain(found)
+    content = to_json_types(found)
     for name in ("discrepancies", "missing", "reruns"):
         for entry, item in zip(content[name], getattr(found, name), strict=True):
             entry["row"] = list(item.row.slot)
@@ -62,12 +64,12 @@ def verify_json(found: VerifyResult) -> str:
 
 def explain_json(found: Iterable[Explanation]) -> str:
     """``{"cells": [...]}``, with the fields of :class:`Explanation`."""
-    return value_json({"cells": [plain(item) for item in found]})
+    return value_json({"cells": [to_json_types(item) for item in found]})
 
 
 def ledger_json(ledger: ClaimsResult) -> str:
     """The fields of :class:`ClaimsResult`, with the ``exit_code`` that the command ends with."""
-    return value_json({**plain(ledger), "exit_code": int(ledger.exit_code)})
+    return value_json({**to_json_types(ledger), "exit_code": int(ledger.exit_code)})
 
 
 def value_json(value: dict[str, Any], schema: int = OUTPUT_SCHEMA) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
 from robustbench_wb.records.names import variant_name
-from robustbench_wb.records.score_row import Panel
+from robustbench_wb.records.score_row import PanelKey
 from robustbench_wb.report.scores import panel_title, perplexity_text
 from robustbench_wb.report.text import Column, TextBlock, narrowed
 
@@ -50,7 +50,7 @@ def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -
 
 def ranking_title(ranking: PanelRanking) -> str:
     """Task, scale, protocol where it is a special one, what the numbers are, and the suite."""
-    panel = Panel(
+    panel = PanelKey(
         task=ranking.task,
         scale=ranking.scale,
         suite=ranking.suite,

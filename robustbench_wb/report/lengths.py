@@ -7,7 +7,7 @@ from robustbench_wb.analysis.curves.length_curves import LengthCurve
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import short_text, suite_title
 from robustbench_wb.report.text import Column, TextBlock
-from robustbench_wb.spec import plain
+from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "shortcut", "shortcut_accuracy", "status")
@@ -47,7 +47,7 @@ def lengths_plain(curves: Sequence[LengthCurve]) -> list[dict[str, Any]]:
                 {"length": int(row.strength), "fitted": fitted, **{name: getattr(row, name) for name in _NUMBERS}}
                 for row, fitted in zip(curve.rows, curve.fitted, strict=True)
             ],
-            **plain(curve.model_dump(exclude={"rows", "fitted"})),
+            **to_json_types(curve.model_dump(exclude={"rows", "fitted"})),
             "open": curve.open,
         }
         for curve in curves

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from robustbench_wb.report.text import TextBlock
-from robustbench_wb.store.merge import Merged
+from robustbench_wb.store.merge import MergeResult
 
 _IDS: Final = 20
 """So many samples are named; JSON names all."""
 
 
-def merge_blocks(merged: Merged) -> list[TextBlock]:
+def merge_blocks(merged: MergeResult) -> list[TextBlock]:
     """One line on the whole; then what is not deterministic, and the conflicts."""
     parts = [f"{count} {name}{'' if count == 1 else 's'}"
              for count, name in ((merged.rows, "row"), (merged.records, "record")) if count]  # fmt: skip
@@ -19,7 +19,7 @@ def merge_blocks(merged: Merged) -> list[TextBlock]:
     return [TextBlock(f"merged {sources}: {new or 'nothing new'}", (), (), tuple(_notes(merged)))]
 
 
-def _notes(merged: Merged) -> Iterable[str]:
+def _notes(merged: MergeResult) -> Iterable[str]:
     for one in merged.unsteady:
         more = f" and {len(one.ids) - _IDS} more" if len(one.ids) > _IDS else ""
         samples = f"; samples {', '.join(map(str, one.ids[:_IDS]))}{more}" if one.ids else ""

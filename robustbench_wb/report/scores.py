@@ -5,7 +5,7 @@ from typing import Final
 
 from robustbench_wb.analysis.row_order import ranked, strength_order
 from robustbench_wb.records.names import Metric, cell_name
-from robustbench_wb.records.score_row import Panel, ScoreRow
+from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.grades import grade_notes
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.shortcut_note import length_notes, shortcut_mark
@@ -33,7 +33,7 @@ def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: in
         version: number of the table version, for the note below.
         width: columns to stay within; None never splits a table.
     """
-    panels: dict[Panel, list[ScoreRow]] = {}
+    panels: dict[PanelKey, list[ScoreRow]] = {}
     for row in rows:
         panels.setdefault(row.panel, []).append(row)
     blocks: list[TextBlock] = []
@@ -102,7 +102,7 @@ def perplexity_text(value: float | None) -> str:
     return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
 
 
-def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[TextBlock]:
+def _panel_blocks(panel: PanelKey, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[TextBlock]:
     title = panel_title(panel)
     subjects = subject_labels(rows)
     trouble = _footnotes(rows, subjects)
@@ -121,7 +121,7 @@ def _panel_blocks(panel: Panel, rows: Sequence[ScoreRow], version: int | None, w
     ]
 
 
-def panel_title(panel: Panel) -> str:
+def panel_title(panel: PanelKey) -> str:
     """Task, scale, protocol where it is a special one, and what the numbers are."""
     task, scale, _, _, metric, protocol = panel
     rules = "" if protocol == "sound" else f", protocol {protocol}"

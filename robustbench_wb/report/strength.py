@@ -18,7 +18,7 @@ from robustbench_wb.report.grades import MEANING
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import score_text
 from robustbench_wb.report.text import Column, TextBlock
-from robustbench_wb.spec import plain
+from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor", "strength", "signature")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "grade")
@@ -52,7 +52,7 @@ def strength_json(found: Iterable[AttackStrength], version: int | None = None) -
 
 def _plain(one: AttackStrength) -> dict[str, Any]:
     facts = {name: getattr(one.row, name) for name in (*_NAMES, *_NUMBERS)}
-    return {**facts, "checks": plain(read_checks(one.row.checks)), "curve": plain(one.curve)}
+    return {**facts, "checks": to_json_types(read_checks(one.row.checks)), "curve": to_json_types(one.curve)}
 
 
 def _costs(title: str, found: Sequence[AttackStrength]) -> TextBlock:

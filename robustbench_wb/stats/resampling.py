@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from robustbench_wb.stats.intervals import Interval
-from robustbench_wb.streams import below, philox
+from robustbench_wb.streams import philox_stream, scale_to_integers
 
 Floats = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def _p(kept: Floats, values: Floats) -> float:
 
 def _words(label: str) -> Iterator[NDArray[np.uint64]]:
     """Endless batches of :data:`FLIPS` random 64-bit words in little-endian order."""
-    source = philox(label)
+    source = philox_stream(label)
     while True:
         yield source.random_raw(FLIPS).astype("<u8")
 
@@ -145,11 +145,11 @@ def _bca(mean: float, deviations: Floats, drawn: Floats, confidence: float) -> I
 def _bootstrap_means(values: Floats) -> Floats:
     """Means of :data:`DRAWS` samples of the rows with replacement, (DRAWS, k); all columns are drawn together."""
     n = len(values)
-    source = philox("bootstrap")
+    source = philox_stream("bootstrap")
     means, rows = np.empty((DRAWS, values.shape[1])), max(1, _BLOCK // n)
     for start in range(0, DRAWS, rows):
         count = min(rows, DRAWS - start)
-        places = below(n, source.random_raw(count * n)) + np.repeat(np.arange(count) * n, n)
+        places = scale_to_integers(n, source.random_raw(count * n)) + np.repeat(np.arange(count) * n, n)
         times = np.bincount(places, minlength=count * n).reshape(count, n)
         means[start : start + count] = times.astype(np.float64) @ values / n
     return means

@@ -24,8 +24,8 @@ from robustbench_wb.folders import write_atomic
 from robustbench_wb.records.record import Identity, Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
-from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
-from robustbench_wb.store.scores import SCHEMA as ROW_SCHEMA
+from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
+from robustbench_wb.store.score_table import SCHEMA as ROW_SCHEMA
 
 FORMAT: Final = 1
 """Version of the file format. Raise it when the header or the definition of the digest changes. The version of the
@@ -51,7 +51,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Role = Literal["baseline", "pinned"]
 
 
-class Ancestor(Spec):
+class BaselineAncestor(Spec):
     """Summary of an earlier baseline of the same name."""
 
     sha256: str
@@ -68,7 +68,7 @@ class Ancestor(Spec):
     """Mean accuracy of each suite, 0 to 1."""
 
 
-class Header(Spec):
+class BaselineHeader(Spec):
     """Header of a baseline file."""
 
     format: int = FORMAT
@@ -77,8 +77,8 @@ class Header(Spec):
     source: str
     """Version of the score table that the baseline was made from, such as ``v3``."""
     provenance: dict[str, object]
-    """Provenance of the run that committed the version; see :func:`robustbench_wb.store.provenance.collect`."""
-    ancestors: tuple[Ancestor, ...] = ()
+    """Provenance of the run that committed the version; see ``collect_provenance``."""
+    ancestors: tuple[BaselineAncestor, ...] = ()
     """Earlier baselines of the chain, from the pinned first one to the latest; empty for a pinned baseline."""
 
 
@@ -86,7 +86,7 @@ class Header(Spec):
 class Baseline:
     """Content of a baseline file."""
 
-    header: Header
+    header: BaselineHeader
     rows: Sequence[ScoreRow]
     """Rows of the version."""
     pinned: Sequence[ScoreRow]
@@ -112,14 +112,14 @@ class Baseline:
         return state.hexdigest()
 
     @property
-    def as_ancestor(self) -> Ancestor:
+    def as_ancestor(self) -> BaselineAncestor:
         """Summary of this baseline for the header of its successor."""
         given, git = self.header.provenance, self.header.provenance.get("git")
         means: dict[str, list[float]] = {}
         for row in self.rows:
             if row.accuracy is not None:
                 means.setdefault(row.suite, []).append(row.accuracy)
-        return Ancestor(
+        return BaselineAncestor(
             sha256=self.digest,
             source=self.header.source,
             time=str(given.get("time", "")),
@@ -169,12 +169,12 @@ def make_baseline(
         why = f"{len(lacking)} of its cells failed or have no record, first: {first}" if lacking else "it is empty"
         raise MeasurementError(f"{source} cannot be a baseline: {why}; run the suite again")
     pinned: list[ScoreRow] = []
-    ancestors: tuple[Ancestor, ...] = ()
+    ancestors: tuple[BaselineAncestor, ...] = ()
     if parent is not None:
         ancestors = (*parent.header.ancestors, parent.as_ancestor)
         known = {row.slot for row in parent.pinned}
         pinned = [*parent.pinned, *(row for row in parent.rows if row.slot not in known)]
-    header = Header(name=name, source=source, provenance=dict(provenance), ancestors=ancestors)
+    header = BaselineHeader(name=name, source=source, provenance=dict(provenance), ancestors=ancestors)
     every = {**(parent.records if parent else {}), **records}
     return Baseline(
         header=header, rows=list(rows), pinned=pinned, records={row.key: every[row.key] for row in (*rows, *pinned)}
@@ -221,12 +221,12 @@ def read_baseline(path: Path) -> Baseline:
         raise StoreError(f"{str(path)!r} {_unreadable(error)}") from error
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise StoreError(f"{str(path)!r} is not a baseline file, or it is damaged") from error
-    refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, repr(str(path)))
+    reject_newer_schema(content.get(SCHEMA_KEY), SCHEMA_VERSION, repr(str(path)))
     if content.get("header", {}).get("format") != FORMAT:
         raise StoreError(f"{str(path)!r} has another format than this release reads ({FORMAT}); install a newer one")
     try:
         columns = [name for name in table.schema.names if name not in dict(_OUTCOMES)]
-        baseline = _from_entries(Header.model_validate(content["header"]), table.to_pylist(), columns)
+        baseline = _from_entries(BaselineHeader.model_validate(content["header"]), table.to_pylist(), columns)
         intact = baseline.digest == content["digest"]
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{str(path)!r} does not fit this release, or was changed after it was written") from error
@@ -256,7 +256,7 @@ def _entries(baseline: Baseline) -> Iterable[dict[str, Any]]:
             }
 
 
-def _from_entries(header: Header, entries: Iterable[dict[str, Any]], columns: Sequence[str]) -> Baseline:
+def _from_entries(header: BaselineHeader, entries: Iterable[dict[str, Any]], columns: Sequence[str]) -> Baseline:
     rows: dict[Role, list[ScoreRow]] = {"baseline": [], "pinned": []}
     records: dict[str, Record] = {}
     for entry in entries:

@@ -14,9 +14,9 @@ from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.store.baseline import SUFFIX, read_baseline
 from robustbench_wb.store.location import is_url
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
-from robustbench_wb.store.scores import VERSION, ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
+from robustbench_wb.store.score_table import VERSION, ScoreTable
 
 _PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
 _QUOTED: Final = re.compile(r"'[=+\-@\t\r]")
@@ -107,7 +107,7 @@ def _read_file(path: Path) -> list[ScoreRow]:
 def _json_rows(text: str, where: str) -> list[object]:
     content = json.loads(text)
     rows = list(content["rows"])
-    refuse_newer(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
+    reject_newer_schema(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
     return rows
 
 

@@ -45,7 +45,7 @@ def table_uri(location: str, table: str) -> str:
     return str(folder / table)
 
 
-def prepare(location: str) -> None:
+def prepare_location(location: str) -> None:
     """Make sure that results can be written before any work: create the folder and write a temporary file.
 
     URLs are not checked; a wrong one raises a :class:`StoreError` at the first read.
@@ -71,7 +71,7 @@ def prepare(location: str) -> None:
         raise StoreError(f"results cannot be written to {location!r}: {reason}") from error
 
 
-def nothing_yet(location: str) -> StoreError:
+def no_results_error(location: str) -> StoreError:
     """Error of a reading command that finds no results."""
     return StoreError(f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first")
 
@@ -92,7 +92,7 @@ def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | Non
 
 
 @contextmanager
-def store_errors(location: str, doing: str) -> Iterator[None]:
+def as_store_errors(location: str, doing: str) -> Iterator[None]:
     """Convert errors of Delta Lake, Arrow and the file system to a one-line :class:`StoreError`.
 
     Raises:

@@ -11,9 +11,9 @@ from robustbench_wb.records.names import Slot, label
 from robustbench_wb.records.record import Identity, Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
-from robustbench_wb.store.location import prepare
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.location import prepare_location
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 Prefer = Literal["mine", "theirs"]
 
@@ -33,7 +33,7 @@ class MergeSource(Spec):
     """Version of the score table."""
 
 
-class Unsteady(Spec):
+class NondeterministicRecord(Spec):
     """Two records with one key and different outcomes: the evaluation is not deterministic. The first record stays."""
 
     place: str
@@ -48,7 +48,7 @@ class Unsteady(Spec):
     """Ids of the samples that differ."""
 
 
-class Conflict(Spec):
+class SlotConflict(Spec):
     """Two rows of one slot of the table that measured different things."""
 
     place: str
@@ -61,7 +61,7 @@ class Conflict(Spec):
     """Side whose row is kept by request; None if no preference was given, in which case the existing row stays."""
 
 
-class Merged(Spec):
+class MergeResult(Spec):
     """Result of a merge."""
 
     sources: tuple[MergeSource, ...]
@@ -71,8 +71,8 @@ class Merged(Spec):
     """Number of records added."""
     rows: int
     """Number of rows added or replaced."""
-    unsteady: tuple[Unsteady, ...]
-    conflicts: tuple[Conflict, ...]
+    unsteady: tuple[NondeterministicRecord, ...]
+    conflicts: tuple[SlotConflict, ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -83,7 +83,7 @@ class Merged(Spec):
         return ExitCode.NOT_COMPARABLE if undecided else ExitCode.OK
 
 
-def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, command: str = "") -> Merged:
+def merge_results(places: Sequence[str], location: str, prefer: Prefer | None = None, command: str = "") -> MergeResult:
     """Add all records of other results, and the rows of their latest versions as one new version.
 
     Records are added first and the rows after them in one commit. An interrupted merge therefore leaves records without
@@ -102,14 +102,14 @@ def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, co
     Raises:
         StoreError: a source cannot be read, or the destination cannot be written.
     """
-    prepare(location)
+    prepare_location(location)
     tables = [ScoreTable(place) for place in places]
     sources = [MergeSource(place=table.location, version=table.version()) for table in tables]
     theirs = [table.rows(source.version) for table, source in zip(tables, sources, strict=True)]
     table = ScoreTable(location)
     mine = table.rows() if table.exists() else []
     names = _names((*mine, *(row for rows in theirs for row in rows)))
-    store, added, unsteady = RecordStore(location), 0, list[Unsteady]()
+    store, added, unsteady = RecordStore(location), 0, list[NondeterministicRecord]()
     for place in places:
         count, found = _add_records(RecordStore(place), store, names)
         added += count
@@ -117,13 +117,15 @@ def merge(places: Sequence[str], location: str, prefer: Prefer | None = None, co
     changed, conflicts = _add_rows({row.slot: row for row in mine}, dict(zip(places, theirs, strict=True)), prefer)
     version = table.commit(changed, _provenance(sources, command)) if changed else None
     store.tidy()
-    return Merged(
+    return MergeResult(
         sources=tuple(sources), version=version, records=added, rows=len(changed),
         unsteady=tuple(unsteady), conflicts=tuple(conflicts),
     )  # fmt: skip
 
 
-def _add_records(source: RecordStore, store: RecordStore, names: Mapping[str, list[str]]) -> tuple[int, list[Unsteady]]:
+def _add_records(
+    source: RecordStore, store: RecordStore, names: Mapping[str, list[str]]
+) -> tuple[int, list[NondeterministicRecord]]:
     """Copy records whose key is new; return their number, and the records that differ from the stored one."""
     added, unsteady = 0, []
     every = source.keys()
@@ -137,7 +139,9 @@ def _add_records(source: RecordStore, store: RecordStore, names: Mapping[str, li
             fields, ids = _difference(mine[key], theirs[key])
             if fields:
                 cells = tuple(names.get(key, []))
-                unsteady.append(Unsteady(place=source.location, key=key, cells=cells, fields=fields, ids=ids))
+                unsteady.append(
+                    NondeterministicRecord(place=source.location, key=key, cells=cells, fields=fields, ids=ids)
+                )
     return added, unsteady
 
 
@@ -160,7 +164,7 @@ def _difference(mine: Record, theirs: Record) -> tuple[tuple[str, ...], tuple[in
 
 def _add_rows(
     known: dict[Slot, ScoreRow], sources: Mapping[str, Iterable[ScoreRow]], prefer: Prefer | None
-) -> tuple[list[ScoreRow], list[Conflict]]:
+) -> tuple[list[ScoreRow], list[SlotConflict]]:
     """Rows that are new or replace others, and the conflicts; ``known`` is updated."""
     changed: dict[Slot, ScoreRow] = {}
     conflicts = []
@@ -169,7 +173,7 @@ def _add_rows(
             there = known.get(row.slot)
             if there is not None and _conflict(there, row):
                 fields = tuple(name for name in _FIELDS if getattr(there, name) != getattr(row, name))
-                conflicts.append(Conflict(place=place, cell=label(row), fields=fields, kept=prefer))
+                conflicts.append(SlotConflict(place=place, cell=label(row), fields=fields, kept=prefer))
                 wins = prefer == "theirs"
             else:
                 wins = there is None or _judged(row) > _judged(there)

@@ -27,7 +27,7 @@ class GitState(TypedDict):
     """Whether files differ from the commit, untracked files included."""
 
 
-def collect(
+def collect_provenance(
     *,
     device: str,
     seed: int,

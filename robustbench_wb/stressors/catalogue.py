@@ -33,7 +33,7 @@ STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "gradient ascent on finite differenc
 _TRANSFER = "robustbench_wb.stressors.attacks.transfer"
 STRESSORS.add("transfer-linf", f"{_TRANSFER}:TransferLinf", "PGD images made on a surrogate model (source=vit)")
 STRESSORS.add("transfer-l2", f"{_TRANSFER}:TransferL2", "PGD images made on a surrogate model, in L2")
-_NOISE = "robustbench_wb.stressors.attacks.noise"
+_NOISE = "robustbench_wb.stressors.attacks.ball_noise"
 STRESSORS.add("noise-linf", f"{_NOISE}:NoiseLinf", "uniform noise in the ball: control for every attack")
 STRESSORS.add("noise-l2", f"{_NOISE}:NoiseL2", "uniform noise in the L2 ball")
 _ENSEMBLE = "robustbench_wb.stressors.attacks.ensemble"
@@ -45,7 +45,7 @@ _PUBLISHED = "robustbench_wb.stressors.attacks.published"
 STRESSORS.add("published-fgsm-linf", f"{_PUBLISHED}:PublishedFgsm", "FGSM as published: predicted label, no box")
 STRESSORS.add("published-pgd-linf", f"{_PUBLISHED}:PublishedPgd", "PGD as published: predicted label, no box")
 STRESSORS.add("published-spsa", f"{_PUBLISHED}:PublishedSpsa", "SPSA as published, with its defect")
-_TEXTS = "robustbench_wb.stressors.texts"
+_TEXTS = "robustbench_wb.stressors.text_attacks"
 _VECTORS = f"{_TEXTS}.embedding:Embedding"
 STRESSORS.add("embedding-fgsm-linf", f"{_VECTORS}FgsmLinf", "FGSM on word vectors; a bound, not a text attack")
 STRESSORS.add("embedding-fgsm-l2", f"{_VECTORS}FgsmL2", "FGSM on word vectors in L2, per word")
@@ -149,7 +149,7 @@ def parse_stressor(signature: str) -> "Stressor":
         UnknownNameError: no stressor has that name.
         UsageError: a parameter is unknown, malformed or out of range.
     """
-    from robustbench_wb.stressors.stressor import build_value
+    from robustbench_wb.stressors.stressor import build_stressor
 
     name, *parts = (part.strip() for part in signature.split(";"))
     numbers: dict[str, object] = {}
@@ -161,7 +161,7 @@ def parse_stressor(signature: str) -> "Stressor":
             raise UsageError(f"stressor {signature!r} gives {key!r} twice")
         numbers[key] = value
     if name.startswith(PROVIDER):
-        from robustbench_wb.stressors.attacks.torchattacks import provide
+        from robustbench_wb.stressors.attacks.torchattacks import torchattacks_stressor
 
-        return provide(name.removeprefix(PROVIDER), numbers)
-    return build_value(STRESSORS.get(name), numbers)
+        return torchattacks_stressor(name.removeprefix(PROVIDER), numbers)
+    return build_stressor(STRESSORS.get(name), numbers)

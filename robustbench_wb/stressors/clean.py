@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.stressors.cut import cut_counts
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.truncation import truncation_counts
 
 
 class Clean(Stressor):
@@ -20,4 +20,4 @@ class Clean(Stressor):
         none = np.zeros(len(job.ids), np.int32)
         job.advance(len(job.ids))
         shown = job.inputs.shape[1] // (job.shape.documents if isinstance(job.shape, TextShape) else 1)
-        return PerturbedBatch(job.inputs, none, none.copy(), evidence=cut_counts(job, shown))
+        return PerturbedBatch(job.inputs, none, none.copy(), evidence=truncation_counts(job, shown))

@@ -12,18 +12,18 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.inputs import Rows, batches
+from robustbench_wb.models.batching import Rows, batches
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.source import code_digest
-from robustbench_wb.spec import Spec, plain
+from robustbench_wb.spec import Spec, to_json_types
 from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Split
 
-Kind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
+AttackKind = Literal["control", "single-step", "white-box", "black-box", "ensemble"]
 Modality = Literal["image", "text", "labelled", "tokens", "language", "any"]
 """Inputs that a stressor can perturb: images, texts with labels, token ids with labels, token ids of any kind, token
 ids of language modelling, or any of these."""
@@ -127,7 +127,7 @@ class Stressor(Spec, ABC):
     name: ClassVar[str]
     axis: ClassVar[str | None] = None
     """Name of the field that is the strength (``eps``), or None."""
-    kind: ClassVar[Kind | None] = None
+    kind: ClassVar[AttackKind | None] = None
     """Kind of attack, used to order attacks by strength; None for stressors that are no attacks."""
     sweeps: ClassVar[bool] = False
     """Whether ``sweep`` answers a whole ladder of strengths in one search."""
@@ -139,7 +139,7 @@ class Stressor(Spec, ABC):
     @property
     def signature(self) -> str:
         """Printed form: name and every parameter, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1``."""
-        fields = plain(self)
+        fields = to_json_types(self)
         return ";".join([self.name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
 
     @property
@@ -176,7 +176,7 @@ class Stressor(Spec, ABC):
         """
         if self.axis is None:
             raise UsageError(f"stressor {self.name!r} has no strength to set to {strength!r}")
-        return build_value(type(self), {**self.model_dump(), self.axis: strength})
+        return build_stressor(type(self), {**self.model_dump(), self.axis: strength})
 
     def code(self) -> str:
         """Digest of the source of this stressor and of all that it imports."""
@@ -228,7 +228,7 @@ class Stressor(Spec, ABC):
 S = TypeVar("S", bound=Stressor)
 
 
-def build_value(kind: type[S], numbers: dict[str, object]) -> S:
+def build_stressor(kind: type[S], numbers: dict[str, object]) -> S:
     """Build a stressor from keyword parameters; errors are one clear line.
 
     Raises:
@@ -240,7 +240,7 @@ def build_value(kind: type[S], numbers: dict[str, object]) -> S:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            hint = suggest(where, list(kind.model_fields)) if kind.model_fields else "it has none"
+            hint = suggest_names(where, list(kind.model_fields)) if kind.model_fields else "it has none"
             raise UsageError(f"stressor {kind.name!r} has no parameter {where!r}; {hint}") from None
         given = f" (got {problem['input']})" if problem["type"] != "missing" else ""
         raise UsageError(f"stressor {kind.name!r}: {where}: {problem['msg']}{given}") from None
@@ -257,11 +257,13 @@ def predict(model: nn.Module, inputs: Tensor, batch: int, draws: int = 1) -> Ten
 
     Logits are means over ``draws`` forward passes.
     """
-    return answers(lambda rows, part: torch.stack([model(part).float() for _ in range(draws)]).mean(0), inputs, batch)
+    return batched_logits(
+        lambda rows, part: torch.stack([model(part).float() for _ in range(draws)]).mean(0), inputs, batch
+    )
 
 
 @torch.no_grad()
-def answers(ask: Callable[[Rows, Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:
+def batched_logits(ask: Callable[[Rows, Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:
     """Logits (N, classes) in float32, in the order of the inputs, from any function of rows and their inputs.
 
     ``ask`` takes the row numbers of one batch and the inputs at these rows, and returns their logits.

@@ -16,13 +16,15 @@ TASKS.add(
 TASKS.add("digits-32", "robustbench_wb.tasks.digits:DIGITS_32", "embedded: the task digits enlarged to 32x32")
 TASKS.add(
     "fashion-mnist",
-    "robustbench_wb.tasks.hub:FASHION_MNIST",
+    "robustbench_wb.tasks.hub_images:FASHION_MNIST",
     "28x28 grey clothes, 60,000 + 10,000, 10 classes",
 )
-TASKS.add("cifar10", "robustbench_wb.tasks.hub:CIFAR10", "32x32 colour objects, 50,000 + 10,000, 10 classes")
+TASKS.add("cifar10", "robustbench_wb.tasks.hub_images:CIFAR10", "32x32 colour objects, 50,000 + 10,000, 10 classes")
 TASKS.add("sentences", "robustbench_wb.tasks.sentences:SENTENCES", "embedded: generated opinions, 2 classes")
 TASKS.add("sentences-lm", "robustbench_wb.tasks.sentences:SENTENCES_LM", "embedded: texts of sentences, next token")
-TASKS.add("digits-sequence", "robustbench_wb.tasks.pixels:DIGITS_SEQUENCE", "embedded: digits as 64 pixels in a row")
+TASKS.add(
+    "digits-sequence", "robustbench_wb.tasks.digit_pixels:DIGITS_SEQUENCE", "embedded: digits as 64 pixels in a row"
+)
 _TEXT = "robustbench_wb.tasks.hub_text"
 TASKS.add("sst2", f"{_TEXT}:SST2", "film review phrases, 67,349 + 872, 2 classes")
 TASKS.add("ag_news", f"{_TEXT}:AG_NEWS", "news, 120,000 + 7,600, 4 classes")
@@ -64,7 +66,7 @@ def find_task(name: str) -> Task:
         UnknownNameError: the name is neither registered nor a hub id; the message suggests similar names.
     """
     if name not in TASKS and _HUB_ID.fullmatch(name):
-        from robustbench_wb.tasks.hub import task_of_hub_id
+        from robustbench_wb.tasks.hub_images import task_of_hub_id
 
         return task_of_hub_id(name)
     return TASKS.get(name)

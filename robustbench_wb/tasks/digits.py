@@ -13,7 +13,7 @@ TEST_SAMPLES = 360
 _SPLIT_SEED = 0
 
 
-class Digits:
+class DigitsTask:
     """UCI optical recognition of handwritten digits (Alpaydin & Kaynak 1998), test part, as scikit-learn ships it.
 
     Ink levels v in 0..16 become 8-bit levels round(255 v / 16). A fixed permutation puts 360 samples into the test
@@ -69,5 +69,5 @@ def _table() -> NDArray[np.float64]:
     return np.column_stack([bunch.data, bunch.target]).astype(np.float64)
 
 
-DIGITS = Digits("digits", side=8, patch=2)
-DIGITS_32 = Digits("digits-32", side=32, patch=8)
+DIGITS = DigitsTask("digits", side=8, patch=2)
+DIGITS_32 = DigitsTask("digits-32", side=32, patch=8)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import Pool, TextShape
 from robustbench_wb.source import code_digest
-from robustbench_wb.tasks.kept_splits import kept_splits
-from robustbench_wb.tasks.source import locate
+from robustbench_wb.tasks.dataset_source import locate_dataset
+from robustbench_wb.tasks.split_cache import load_or_make_splits
 from robustbench_wb.tasks.task import Dataset, Split
-from robustbench_wb.tasks.vocabulary import Encoding, encode, train_tokenizer
+from robustbench_wb.tasks.task_tokenizer import Encoding, encode, train_tokenizer
 
 CLASSES = ("apart", "together")
 _VALIDATION = 0.1
@@ -32,7 +32,7 @@ def pair_rows(first: list[str], second: list[str], length: int) -> tuple[NDArray
     return np.concatenate([left, right], axis=1), np.maximum(sizes, others)
 
 
-class ReviewPairs:
+class ReviewPairsTask:
     """Pairs of halves of film reviews, from the same review or from two reviews; both labels are equally frequent.
 
     Every review gives one pair: its first half, with its own second half or that of another review of the split. Halves
@@ -44,14 +44,14 @@ class ReviewPairs:
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load the reviews of ``imdb`` and pair their halves; the last tenth of the training pairs is held out."""
-        source = locate("stanfordnlp/imdb", data_dir)
+        source = locate_dataset("stanfordnlp/imdb", data_dir)
 
         def make() -> dict[str, Split]:
             rows = source.open()
             return {name: self._split([str(text) for text in rows[name]["text"]]) for name in ("train", "test")}
 
         key = {"code": code_digest(__name__), "source": source.digest, "length": self.length}
-        splits = kept_splits(key, name=self.name, verb="encode", make=make)
+        splits = load_or_make_splits(key, name=self.name, verb="encode", make=make)
         train, test = splits["train"], splits["test"]
         rest = round(len(train) * (1 - _VALIDATION))
         return _dataset(
@@ -78,7 +78,7 @@ class ReviewPairs:
         return Split(inputs=inputs, labels=labels, sizes=sizes)
 
 
-class PublishedPairs:
+class PublishedPairsTask:
     """Pairs of papers of the ACL Anthology Network (Radev et al. 2013): does one cite the other? As in Tay et al. 2021.
 
     The data are the files ``aan/new_aan_pairs.{train,eval,test}.tsv`` of the mirror: label, two ids, two texts.
@@ -129,6 +129,6 @@ def _dataset(name: str, length: int, pool: Pool, train: Split, test: Split, vali
     )
 
 
-RETRIEVAL = ReviewPairs("retrieval", 4096)
-RETRIEVAL_1K = ReviewPairs("retrieval-1k", 512)
-LRA_RETRIEVAL = PublishedPairs()
+RETRIEVAL = ReviewPairsTask("retrieval", 4096)
+RETRIEVAL_1K = ReviewPairsTask("retrieval-1k", 512)
+LRA_RETRIEVAL = PublishedPairsTask()

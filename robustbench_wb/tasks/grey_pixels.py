@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.tasks.hub import CIFAR10
-from robustbench_wb.tasks.levels import level_tokens, published_tokens, sequence_shape
+from robustbench_wb.tasks.hub_images import CIFAR10
+from robustbench_wb.tasks.pixel_tokens import level_tokens, published_tokens, sequence_shape
 from robustbench_wb.tasks.task import Dataset, Split
 
 VALIDATION = 0.1
@@ -14,7 +14,7 @@ VALIDATION = 0.1
 _LUMA = np.array([0.2989, 0.587, 0.114])
 
 
-class GreyPixels:
+class GreyPixelsTask:
     """Sequences of the 1,024 grey levels of an image in raster order.
 
     With ``published``, black pixels have the id of padding, as in the original task.
@@ -52,5 +52,5 @@ class GreyPixels:
         return np.floor(np.tensordot(images, _LUMA, (1, 0)) + 1e-6).astype(np.uint8)[:, None]
 
 
-IMAGE_PIXELS = GreyPixels("image-pixels", published=False)
-LRA_IMAGE = GreyPixels("lra-image", published=True)
+IMAGE_PIXELS = GreyPixelsTask("image-pixels", published=False)
+LRA_IMAGE = GreyPixelsTask("lra-image", published=True)

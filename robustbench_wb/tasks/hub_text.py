@@ -10,10 +10,10 @@ from pydantic import Field
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import Pool
 from robustbench_wb.spec import Spec, digest
-from robustbench_wb.tasks.source import locate
+from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.text import Corpus, encoded_dataset
-from robustbench_wb.tasks.vocabulary import Encoding
+from robustbench_wb.tasks.task_tokenizer import Encoding
+from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
 
 if TYPE_CHECKING:
     from datasets import ClassLabel
@@ -59,11 +59,11 @@ class TextTask:
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
         facts = self.facts
-        source = locate(facts.source, data_dir, facts.config)
+        source = locate_dataset(facts.source, data_dir, facts.config)
         label, identity = self.name, source.digest
         substitute = None
         if facts.substitute is not None and "train" not in source.splits():
-            substitute = locate(facts.substitute, data_dir)
+            substitute = locate_dataset(facts.substitute, data_dir)
             label = f"{self.name}-on-{facts.substitute.split('/')[-1]}"
             identity = digest([source.digest, substitute.digest])
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from robustbench_wb.models.tokenizer import Span
 
 _WORD = re.compile(r"[^\W\d_]+")
-MOST = 5000
+MAX_WORDS = 5000
 """Largest number of words of a lexicon."""
 
 
@@ -27,7 +27,7 @@ class Lexicon:
     def words(self) -> tuple[str, ...]:
         """At most :data:`MOST` words, most frequent first; ties in alphabetical order."""
         counts = Counter(word for text in self._texts for word in _WORD.findall(text.lower()))
-        return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:MOST])
+        return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS])
 
     @cached_property
     def _known(self) -> frozenset[str]:

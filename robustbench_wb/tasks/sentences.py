@@ -4,8 +4,8 @@ import numpy as np
 
 from robustbench_wb.source import code_digest
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.text import Corpus, encoded_dataset
-from robustbench_wb.tasks.vocabulary import Encoding
+from robustbench_wb.tasks.task_tokenizer import Encoding
+from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
 
 TRAIN, TEST = 4000, 1000
 _SEED = 0
@@ -35,7 +35,7 @@ _VERBS = ("was", "seemed", "felt", "looked")
 _OPENERS = ("", "honestly", "they say", "to me", "in the end", "last week")
 
 
-class Sentences:
+class SentencesTask:
     """Texts of one or three clauses such as ``the soup was hardly good``; the label is the majority opinion.
 
     A negation inverts its clause, so that counting words is not enough. Texts are drawn from a fixed stream of numpy's
@@ -84,5 +84,5 @@ def _sentence(draw: np.random.RandomState) -> tuple[str, int]:
     return f"{opener} {' , '.join(clauses)} .".strip(), int(opinion > 0)
 
 
-SENTENCES = Sentences("sentences", language=False)
-SENTENCES_LM = Sentences("sentences-lm", language=True)
+SENTENCES = SentencesTask("sentences", language=False)
+SENTENCES_LM = SentencesTask("sentences-lm", language=True)

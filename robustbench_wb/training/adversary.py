@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.norms import L2_NORM, LINF, Norm
-from robustbench_wb.training.forward import forward
+from robustbench_wb.training.autocast import autocast_forward
 from robustbench_wb.training.recipe import Adversary, Recipe
 
 START = 0.001
@@ -41,12 +41,14 @@ def adversarial_loss(
     beta KL(p(x) || p(x')) at the x' with the largest divergence (Zhang et al. 2019, eq. 5); both terms have gradients.
     """
     radius = float(adversary.eps) * (min(1.0, progress / adversary.warmup) if adversary.warmup else 1.0)
-    worst = worst_images(model, images, labels, ids=ids, adversary=adversary, radius=radius, seed=seed, epoch=epoch)
+    worst = adversarial_examples(
+        model, images, labels, ids=ids, adversary=adversary, radius=radius, seed=seed, epoch=epoch
+    )
     if adversary.beta is None:
-        return F.cross_entropy(forward(model, worst), labels, label_smoothing=recipe.label_smoothing)
-    clean = forward(model, images)
+        return F.cross_entropy(autocast_forward(model, worst), labels, label_smoothing=recipe.label_smoothing)
+    clean = autocast_forward(model, images)
     natural = F.cross_entropy(clean, labels, label_smoothing=recipe.label_smoothing)
-    return natural + adversary.beta * divergence(clean, forward(model, worst)).mean()
+    return natural + adversary.beta * divergence(clean, autocast_forward(model, worst)).mean()
 
 
 def divergence(clean: Tensor, other: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ def divergence(clean: Tensor, other: Tensor) -> Tensor:
     return F.kl_div(F.log_softmax(other, 1), F.log_softmax(clean, 1), reduction="none", log_target=True).sum(1)
 
 
-def worst_images(
+def adversarial_examples(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -99,10 +101,10 @@ def _inner_loss(
 ) -> Callable[[Tensor], Tensor]:
     """Loss that the adversary maximises, summed over the batch, so that samples have independent gradients."""
     if adversary.method == "pgd":
-        return lambda current: F.cross_entropy(forward(model, current), labels, reduction="sum")
+        return lambda current: F.cross_entropy(autocast_forward(model, current), labels, reduction="sum")
     with torch.no_grad():
-        clean = forward(model, images)
-    return lambda current: divergence(clean, forward(model, current)).sum()
+        clean = autocast_forward(model, images)
+    return lambda current: divergence(clean, autocast_forward(model, current)).sum()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.spec import Spec
 
 
-class Card(Spec):
+class CheckpointCard(Spec):
     """Metadata of a checkpoint."""
 
     weights: str
@@ -30,13 +30,13 @@ class Card(Spec):
     """Inputs of the training (a ``TrainingIdentity``); their digest is the name of the file."""
 
 
-def save_checkpoint(path: Path, model: nn.Module, card: Card) -> None:
+def save_checkpoint(path: Path, model: nn.Module, card: CheckpointCard) -> None:
     """Write ``path`` (safetensors), then the card beside it; a checkpoint without a card counts as incomplete.
 
     Raises:
         CheckpointError: a file cannot be written.
     """
-    tensors = separate(model.state_dict())
+    tensors = untied_copies(model.state_dict())
     text = card.model_dump_json(indent=1)
     try:
         write_atomic(path, lambda temporary: save_file(tensors, temporary))
@@ -45,14 +45,14 @@ def save_checkpoint(path: Path, model: nn.Module, card: Card) -> None:
         raise CheckpointError(f"checkpoint {path} cannot be written: {error}") from error
 
 
-def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def untied_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return CPU copies of tensors with separate storage, because safetensors rejects tied weights."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | None:
     """Return the tensors and the card of a complete checkpoint; None if there is none.
 
     Raises:
@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Card] | None:
     if not (path.is_file() and card_path.is_file()):
         return None
     try:
-        card = Card.model_validate(json.loads(card_path.read_text(encoding="utf-8")))
+        card = CheckpointCard.model_validate(json.loads(card_path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise CheckpointError(f"the card of checkpoint {path} cannot be read; delete it to train again") from error
     tensors = load_tensors(path)
@@ -101,7 +101,7 @@ def looks_pickled(path: Path) -> bool:
         return False
 
 
-def put_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load ``tensors``, read from ``path``, into ``model``; names and shapes must match exactly.
 
     Raises:

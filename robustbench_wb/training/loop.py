@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.errors import DivergedError
-from robustbench_wb.models.inputs import lengths, trim
+from robustbench_wb.models.batching import text_lengths, trim_padding
 from robustbench_wb.progress import Advance
-from robustbench_wb.tasks.vocabulary import MASK, SPECIAL
+from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL
 from robustbench_wb.training.adversary import adversarial_loss
-from robustbench_wb.training.forward import forward
-from robustbench_wb.training.losses import next_token_losses
+from robustbench_wb.training.autocast import autocast_forward
+from robustbench_wb.training.language_loss import next_token_losses
 from robustbench_wb.training.recipe import Recipe
 
 SNAPSHOT_SECONDS = 20.0
@@ -34,7 +34,7 @@ CHECK_STEPS = 50
 
 
 @dataclass
-class Position:
+class TrainingState:
     """State of a training run: how far it is."""
 
     step: int
@@ -77,7 +77,7 @@ class TrainingData:
         order = rng.permutation(len(self.labels), seed=seed, label="train-order", step=epoch).to(self.labels.device)
         if not self.texts:
             return order
-        size = lengths(self.inputs)
+        size = text_lengths(self.inputs)
         pools = [pool[torch.argsort(size[pool], stable=True)] for pool in torch.split(order, POOL * recipe.batch)]
         batches = torch.split(torch.cat(pools), recipe.batch)
         whole = len(order) // recipe.batch
@@ -85,7 +85,7 @@ class TrainingData:
         return torch.cat([*(batches[index] for index in shuffled), *batches[whole:]])
 
 
-def steps_in(recipe: Recipe, samples: int) -> int:
+def total_steps(recipe: Recipe, samples: int) -> int:
     """Return the number of optimiser steps of a whole training on ``samples`` samples."""
     return recipe.epochs * math.ceil(samples / recipe.batch)
 
@@ -126,7 +126,7 @@ def augment(images: Tensor, ids: Tensor, *, recipe: Recipe, seed: int, epoch: in
     return images
 
 
-def hide_words(tokens: Tensor, ids: Tensor, *, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+def mask_words(tokens: Tensor, ids: Tensor, *, recipe: Recipe, seed: int, epoch: int) -> Tensor:
     """Replace a share of the words in token ids (B, L) by [MASK], chosen by sample id, seed and epoch only."""
     if not recipe.masked:
         return tokens
@@ -141,9 +141,9 @@ def train(
     *,
     recipe: Recipe,
     seed: int,
-    position: Position,
+    position: TrainingState,
     advance: Advance,
-    snapshot: Callable[[Position], None],
+    snapshot: Callable[[TrainingState], None],
 ) -> float:
     """Train ``model`` in place from ``position`` to the end; return the mean loss of the last epoch (nats).
 
@@ -157,13 +157,13 @@ def train(
     device = data.labels.device
     count = len(data.labels)
     per_epoch = math.ceil(count / recipe.batch)
-    total = steps_in(recipe, count)
+    total = total_steps(recipe, count)
     last = time.perf_counter()
     started = last - position.seconds
     losses = list(torch.tensor(position.losses, device=device).unbind())
     order = torch.empty(0, dtype=torch.int64)
     model.train()
-    with own_generators(device) as reseed:
+    with seedable_generators(device) as reseed:
         for step in range(position.step, total):
             epoch, within = divmod(step, per_epoch)
             if within == 0 or len(order) == 0:
@@ -197,7 +197,7 @@ def train(
 
 
 @contextmanager
-def own_generators(device: torch.device) -> Iterator[Callable[[int], None]]:
+def seedable_generators(device: torch.device) -> Iterator[Callable[[int], None]]:
     """Yield a function that seeds torch's generators of the CPU and ``device``; restore them on exit (not on MPS)."""
     cuda = device.type == "cuda"
 
@@ -227,7 +227,7 @@ def _step(
     """Take one optimiser step and return the detached loss; ``progress`` is the share of the run after this step."""
     inputs = data.inputs[ids]
     if data.texts:
-        inputs = hide_words(trim(inputs.long()), ids, recipe=recipe, seed=seed, epoch=epoch)
+        inputs = mask_words(trim_padding(inputs.long()), ids, recipe=recipe, seed=seed, epoch=epoch)
     else:
         inputs = augment(inputs.float() / 255, ids, recipe=recipe, seed=seed, epoch=epoch)
     labels = data.labels[ids]
@@ -244,7 +244,7 @@ def _step(
             progress=progress,
         )
     else:
-        logits = forward(model, inputs)
+        logits = autocast_forward(model, inputs)
         if logits.ndim == 3:
             loss = next_token_losses(logits, data.inputs[ids].long()).mean()
         else:

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.errors import DivergedError
-from robustbench_wb.models.autoencoder import MaskedAutoencoder, hide
-from robustbench_wb.training.loop import descend, learning_rate, make_optimizer, steps_in
+from robustbench_wb.models.autoencoder import MaskedAutoencoder, random_patch_mask
+from robustbench_wb.training.loop import descend, learning_rate, make_optimizer, total_steps
 from robustbench_wb.training.recipe import Recipe
 
 
@@ -30,7 +30,7 @@ def pretrain(
         DivergedError: the loss of an epoch is not finite.
     """
     optimizer = make_optimizer(model, recipe)
-    total, step = steps_in(recipe, len(images)), 0
+    total, step = total_steps(recipe, len(images)), 0
     patches = len(model.embedding.coordinates) - 1
     means: list[float] = []
     model.train()
@@ -40,7 +40,9 @@ def pretrain(
         for ids in torch.split(order, recipe.batch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, total)
-            loss = model.loss(images[ids].float() / 255, hide(ids, patches, ratio, seed=seed, step=epoch), normalise)
+            loss = model.loss(
+                images[ids].float() / 255, random_patch_mask(ids, patches, ratio, seed=seed, step=epoch), normalise
+            )
             losses.append(descend(model, optimizer, loss=loss, clip=recipe.clip))
             step += 1
         means.append(float(torch.stack(losses).mean()))

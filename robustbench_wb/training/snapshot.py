@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from robustbench_wb.folders import write_atomic
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.training.checkpoint import separate
-from robustbench_wb.training.loop import Position
+from robustbench_wb.training.checkpoint import untied_copies
+from robustbench_wb.training.loop import TrainingState
 
 _LOSSES = "losses"
 _log = logging.getLogger(__name__)
 
 
-def save_snapshot(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+def save_snapshot(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, position: TrainingState) -> None:
     """Write weights, optimiser moments and position to one file, atomically; a failure is logged, not raised."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    whole = separate(tensors | {_LOSSES: torch.tensor(position.losses)})
+    whole = untied_copies(tensors | {_LOSSES: torch.tensor(position.losses)})
     metadata = {"step": str(position.step), "seconds": str(position.seconds), "digest": weights_digest(whole)}
     try:
         write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
@@ -30,18 +30,18 @@ def save_snapshot(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimi
         _log.warning("snapshot %s cannot be written (%s); training goes on without it", path, error)
 
 
-def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """Load a snapshot into model and optimiser and return its position.
 
     If there is no complete snapshot, both remain unchanged and the position is the start of the training.
     """
     if not path.is_file():
-        return Position(0, 0.0)
+        return TrainingState(0, 0.0)
     try:
         tensors, position = _read(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("snapshot %s cannot be read (%s); training starts over", path, error)
-        return Position(0, 0.0)
+        return TrainingState(0, 0.0)
     model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -52,11 +52,11 @@ def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     return position
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Position]:
+def _read(path: Path) -> tuple[dict[str, Tensor], TrainingState]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
     if weights_digest(tensors) != metadata["digest"]:
         raise ValueError("its digest does not match its content")
     losses = tuple(tensors.pop(_LOSSES).tolist())
-    return tensors, Position(int(metadata["step"]), float(metadata["seconds"]), losses)
+    return tensors, TrainingState(int(metadata["step"]), float(metadata["seconds"]), losses)

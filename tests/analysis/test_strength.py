@@ -23,8 +23,8 @@ from robustbench_wb.norms import LINF
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.stats.intervals import wilson
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.losses import LOSSES
-from robustbench_wb.stressors.attacks.oracle import value_and_gradient
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES
+from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset

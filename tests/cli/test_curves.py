@@ -8,7 +8,7 @@ import pytest
 from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.score_table import ScoreTable
 from tests.engine.linear_model import LINEAR
 from tests.known import known
 

@@ -13,8 +13,8 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row, states
 
 Command = Callable[..., str]

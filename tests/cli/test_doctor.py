@@ -29,9 +29,9 @@ from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.variant import Size
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
+from robustbench_wb.training.loop import TrainingData, TrainingState, make_optimizer, train
 from tests.cli.planted_mistakes import HEAD, MISTAKES, NEAREST
 
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
@@ -171,7 +171,7 @@ def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> Non
     file = tmp_path / "weights.safetensors"
     namespace: dict[str, Any] = {}
     exec(HEAD, namespace)
-    shape = PreparedRun(RunRequest(device="cpu"), Silent())
+    shape = PreparedRun(RunRequest(device="cpu"), SilentProgress())
     model = namespace["Good"](type("Shape", (), {"classes": len(shape.datasets[0].classes)}))
     with torch.no_grad():
         model.conv.weight.fill_(float("nan"))
@@ -203,13 +203,13 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
         tried = 12 if signature == "clean" else right
         spent = (round(row.forwards * 12 / tried, 6), round(row.backwards * 12 / tried, 6))
         assert spent == passes(Ladder((parse_stressor(signature),)))
-    job = PreparedRun(request, Silent())
+    job = PreparedRun(request, SilentProgress())
     found = forecast(job.plan, job.datasets[0], Speed(forward=2.0, backward=3.0, training=5.0))
     assert (found.cells, found.samples, found.train_samples) == (4, 12, 0)
     assert found.forwards == 12 * (2 + 25 + 3 + 11)
     assert found.backwards == 12 * (20 + 1)
     assert found.seconds == 2 * found.forwards + 3 * found.backwards
-    trained = PreparedRun(request.model_copy(update={"recipe": "standard", "stressors": ()}), Silent())
+    trained = PreparedRun(request.model_copy(update={"recipe": "standard", "stressors": ()}), SilentProgress())
     found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
     assert found.train_samples == found.seconds == 30 * 1437
 
@@ -236,7 +236,7 @@ class Counting(nn.Module):
 def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> None:
     """Against a model that counts: images seen, and gradients that came back to it."""
     request = RunRequest(variants=("vit",), recipe=recipe, samples=1, stressors=("clean",), device="cpu")
-    job = PreparedRun(request, Silent())
+    job = PreparedRun(request, SilentProgress())
     whole = job.plan.tasks[0].subjects[0].recipe
     found = forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 0.0))
     model = Counting()
@@ -248,7 +248,7 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
         data,
         recipe=short,
         seed=0,
-        position=Position(0, 0.0),
+        position=TrainingState(0, 0.0),
         advance=lambda n: None,
         snapshot=lambda p: None,
     )
@@ -261,7 +261,9 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
 
 def test_stressors_of_unknown_cost_are_named() -> None:
     assert passes(Ladder((parse_stressor("torchattacks:PGD;eps=8/255"),))) is None
-    job = PreparedRun(RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), Silent())
+    job = PreparedRun(
+        RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), SilentProgress()
+    )
     assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
 
 

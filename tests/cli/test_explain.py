@@ -10,8 +10,8 @@ import pytest
 from robustbench_wb.api.explain import explain
 from robustbench_wb.api.run import run
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 
 REQUEST = RunRequest(
     variants=("vit",),
@@ -77,7 +77,7 @@ def test_the_fields_that_changed_are_named_with_both_values(
 
 def test_edited_code_and_another_device_are_named(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustbench_wb.engine.bench.numerics", lambda device: "abacus")
-    monkeypatch.setattr("robustbench_wb.stressors.attacks.noise.NoiseLinf.code", lambda self: "edited")
+    monkeypatch.setattr("robustbench_wb.stressors.attacks.ball_noise.NoiseLinf.code", lambda self: "edited")
     clean, first, _ = explain(REQUEST, results)
     assert {change.field: change.new for change in clean.changes} == {"numerics": "abacus"}
     assert {change.field: change.new for change in first.changes} == {"numerics": "abacus", "stressor_code": "edited"}

@@ -24,8 +24,8 @@ from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.report.csv import COLUMNS, DIFF_COLUMNS
 from robustbench_wb.store.baseline import read_baseline, write_baseline
 from robustbench_wb.store.loaded_table import load_table
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -15,7 +15,7 @@ from robustbench_wb.api.report import report
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.report.html.gallery import SIDE, Gallery, pieces, png
 from robustbench_wb.report.html.page import page
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 
 

@@ -15,8 +15,8 @@ import yaml
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.report.sample import graded
 from tests.store.make import record, row, states
 

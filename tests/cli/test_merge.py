@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record
 from tests.store.test_merge import made, place
 

@@ -13,8 +13,8 @@ import pytest
 import robustbench_wb.api.gate
 import robustbench_wb.report.gate  # noqa: F401
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row, states
 
 pytest_plugins = ["pytester"]

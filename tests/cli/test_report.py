@@ -13,8 +13,8 @@ from PIL import Image
 from robustbench_wb.api.report import report
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.report.csv import leaderboard_csv
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.tasks.task import Dataset
 from tests.store.make import record, row
 

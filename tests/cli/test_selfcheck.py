@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robustbench_wb.analysis.gate.noise_floor import NoiseFloor, read_noise_floor
-from robustbench_wb.folders import cache_folder, fresh_cache
+from robustbench_wb.folders import cache_folder, temporary_cache
 from tests.cli.test_gate import GATE, cells, commit
 from tests.engine.linear_model import LINEAR
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_measured_is_4_and_a_wrong_request_2(command: Command) ->
 
 def test_a_fresh_cache_is_empty_and_vanishes() -> None:
     usual = cache_folder("perturbed")
-    with fresh_cache("perturbed"):
+    with temporary_cache("perturbed"):
         inside = cache_folder("perturbed")
         assert inside != usual
         assert not list(inside.iterdir())

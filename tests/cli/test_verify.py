@@ -23,8 +23,8 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import SCHEMA, ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import SCHEMA, ScoreTable
 from tests.store.make import record, row, states
 
 ATTACKS = RunRequest(

@@ -9,7 +9,7 @@ import pytest
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.batch import ENOUGH
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from tests.conftest import MainJob
 
 

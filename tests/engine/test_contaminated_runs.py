@@ -11,8 +11,8 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.folders import cache_folder
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.checkpoint import load_checkpoint
 from tests.engine.linear_model import LINEAR

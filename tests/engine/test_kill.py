@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 
 COMMAND = [
     *(sys.executable, "-m", "robustbench_wb", "run", "--variant", "crate", "--variant", "boosting", "--device", "cpu"),

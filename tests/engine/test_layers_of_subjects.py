@@ -13,7 +13,7 @@ from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.models.backbone import Transformer
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.report.layers import layer_blocks, layers_json
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
 
@@ -38,7 +38,7 @@ def test_clean_layers_are_those_of_all_samples(found: SubjectLayers) -> None:
 
 
 def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> None:
-    job = PreparedRun(request(), Silent())
+    job = PreparedRun(request(), SilentProgress())
     model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
     samples = choose_samples(job.datasets[0], 50)
     logits = predict(model, torch.from_numpy(samples.inputs).float() / 255, 50)

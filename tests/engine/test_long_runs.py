@@ -11,7 +11,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import DataError
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 
 
 def request(**more: object) -> RunRequest:

@@ -14,11 +14,11 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import TaskSamples, measure
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
+from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.records.record import Identity, State
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
 from tests.store.make import identity
 
@@ -36,7 +36,7 @@ class Threshold(nn.Module):
 
 def planted() -> nn.Module:
     shape = ImageShape(channels=1, height=1, width=1, classes=2, patch=1)
-    return Pictures(
+    return ImageModel(
         Threshold(),
         shape,
         Preprocessing(height=1, width=1, mean=(0.5,), std=(0.5,), interpolation="bilinear"),

@@ -12,8 +12,8 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, ExitCode, UsageError
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.engine.linear_model import LINEAR
 from tests.ground.sources import forget_sources
 from tests.known import a, known

@@ -14,8 +14,8 @@ from robustbench_wb.folders import cache_folder
 from robustbench_wb.layers.drift import drift
 from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.attacks.pgd import FgsmLinf
 
 NO_LAYERS = dict.fromkeys(LAYER_MEANS) | {"layers": ""}

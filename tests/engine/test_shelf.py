@@ -15,7 +15,7 @@ from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.source import PACKAGE_ROOT
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.corruptions.gaussian_noise import GaussianNoise
 from tests.engine.linear_model import LINEAR
 

@@ -7,7 +7,7 @@ import pytest
 
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.progress import Silent
+from robustbench_wb.progress import SilentProgress
 from tests.engine.planted import Attack, attacker, failed
 
 DEFENCES = '''
@@ -90,7 +90,9 @@ def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
     folder: Path = tmp_path_factory.mktemp("text-defences")
     honest = folder / "honest.py"
     honest.write_text(DEFENCES)
-    job = PreparedRun(RunRequest(suite="adversarial-text", variants=(f"{honest}:Honest",), device="cpu"), Silent())
+    job = PreparedRun(
+        RunRequest(suite="adversarial-text", variants=(f"{honest}:Honest",), device="cpu"), SilentProgress()
+    )
     model = job.obtain(job.plan.tasks[0].subjects[0], job.datasets[0]).model
     return attacker(folder, DEFENCES, model.state_dict(), STRESSORS, tasks=("sentences",))
 

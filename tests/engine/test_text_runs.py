@@ -13,7 +13,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.records.record import State
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 
 

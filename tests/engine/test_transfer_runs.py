@@ -20,8 +20,8 @@ from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.tasks.task import Dataset
 from tests.engine.linear_model import LINEAR

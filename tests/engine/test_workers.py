@@ -18,9 +18,9 @@ from robustbench_wb.engine.bench import NoRecords
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
-from robustbench_wb.progress import Advance, Silent, Whole
+from robustbench_wb.progress import Advance, JobProgress, SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from tests.engine.linear_model import LINEAR
 
 MODELS = f"""{LINEAR}
@@ -134,7 +134,7 @@ def test_what_a_dead_worker_leaves_is_measured_without_it(model: str, tmp_path: 
     assert numbers(shared.rows) == numbers(alone.rows)
 
 
-class Recorded(Silent):
+class Recorded(SilentProgress):
     """Progress that remembers what it was told of the whole, and when a ladder was done."""
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class Recorded(Silent):
         yield lambda count: self.events.append(unit)
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[Whole]:
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
         self.planned = work
         yield self
 

@@ -6,7 +6,7 @@ import pytest
 
 from robustbench_wb import progress
 from robustbench_wb.cli import console
-from robustbench_wb.progress import Pace, Silent, Tied
+from robustbench_wb.progress import JobTrackingProgress, SilentProgress, TimeForecast
 
 
 class Clock:
@@ -38,7 +38,7 @@ class Total:
 
 def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> None:
     total = Total()
-    tied = Tied(Silent(), total)
+    tied = JobTrackingProgress(SilentProgress(), total)
     with tied.piece(100.0), tied.stage("train", 4, "steps") as advance:
         advance(1)  # at once, as after resuming from a snapshot
         clock.now = 10.0
@@ -49,7 +49,7 @@ def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> No
 
 def test_what_follows_the_first_report_was_done_however_soon(clock: Clock) -> None:
     total = Total()
-    tied = Tied(Silent(), total)
+    tied = JobTrackingProgress(SilentProgress(), total)
     with tied.piece(100.0), tied.stage("noise", 4, "samples") as advance:
         advance(0)
         clock.now = 0.02
@@ -59,21 +59,21 @@ def test_what_follows_the_first_report_was_done_however_soon(clock: Clock) -> No
 
 def test_a_piece_without_a_stage_was_found(clock: Clock) -> None:
     total = Total()
-    with Tied(Silent(), total).piece(7.0):
+    with JobTrackingProgress(SilentProgress(), total).piece(7.0):
         pass
     assert (total.done, total.found) == (0.0, 7.0)
 
 
 def test_a_stage_outside_of_any_piece_does_not_move_the_whole(clock: Clock) -> None:
     total = Total()
-    with Tied(Silent(), total).stage("make", 3, "samples") as advance:
+    with JobTrackingProgress(SilentProgress(), total).stage("make", 3, "samples") as advance:
         clock.now = 1.0
         advance(3)
     assert (total.done, total.found) == (0.0, 0.0)
 
 
 def test_the_pace_forecasts_what_is_left(clock: Clock) -> None:
-    pace = Pace(200.0)
+    pace = TimeForecast(200.0)
     assert pace.left is None
     clock.now, pace.done = 30.0, 50.0
     assert pace.left == pytest.approx(90.0)

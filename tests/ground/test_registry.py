@@ -7,7 +7,7 @@ import pytest
 
 from robustbench_wb import registry as registry_module
 from robustbench_wb.errors import RegistryError, UnknownNameError
-from robustbench_wb.registry import Registry, suggest
+from robustbench_wb.registry import Registry, suggest_names
 
 GROUP = "robustbench_wb.things"
 
@@ -105,5 +105,5 @@ def test_a_missing_attribute_is_said() -> None:
 def test_near_names_are_suggested(things: Registry[object]) -> None:
     with pytest.raises(UnknownNameError, match="unknown thing 'rot'; did you mean root"):
         things.get("rot")
-    assert suggest("ROOT", ["root", "tau"]) == "did you mean root?"
-    assert suggest("zzz", ["b", "a"]) == "known: a, b"
+    assert suggest_names("ROOT", ["root", "tau"]) == "did you mean root?"
+    assert suggest_names("zzz", ["b", "a"]) == "known: a, b"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.spec import Exact, Spec, canonical_json, digest, parse_exact, plain
+from robustbench_wb.spec import Exact, Spec, canonical_json, digest, parse_exact, to_json_types
 
 
 class Colour(Enum):
@@ -70,7 +70,7 @@ def test_a_spec_survives_its_json() -> None:
 @pytest.mark.parametrize("value", [{1: 2}, {1, 2}, b"x", object()])
 def test_what_has_no_json_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
-        plain(value)
+        to_json_types(value)
 
 
 def test_nan_has_no_digest() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from robustbench_wb.layers.drift import drift
-from robustbench_wb.layers.table import LayerTable, join
+from robustbench_wb.layers.table import LayerTable, join_tables
 
 GENERATOR = np.random.default_rng(0)
 
@@ -28,7 +28,7 @@ def test_mean_and_std_are_over_samples_that_have_a_number() -> None:
 
 def test_parts_join_and_samples_are_selected_by_id() -> None:
     values = GENERATOR.normal(size=(2, 6))
-    made = join([table(values[:, :4]), table(values[:, 4:], first=4)])
+    made = join_tables([table(values[:, :4]), table(values[:, 4:], first=4)])
     assert made.layers == 2
     picked = made.select(np.array([5, 0]))
     assert picked.ids.tolist() == [5, 0]
@@ -36,7 +36,7 @@ def test_parts_join_and_samples_are_selected_by_id() -> None:
     with pytest.raises(ValueError, match="9"):
         made.select(np.array([9]))
     with pytest.raises(ValueError, match="no tables"):
-        join([])
+        join_tables([])
 
 
 def test_drift_is_the_paired_t_interval() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from robustbench_wb.layers.measure_layers import measure_layers
 from robustbench_wb.layers.table import MEASURES
-from robustbench_wb.layers.walk import measure_layers
 from robustbench_wb.models.build import build
 from robustbench_wb.models.references.load import load_reference, to_reference
 from robustbench_wb.models.shape import ImageShape

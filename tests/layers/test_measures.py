@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from robustbench_wb.layers.coding_rate import EPS2, stream_rate, subspace_bounds, subspace_rate, subspace_share
 from robustbench_wb.layers.entropy import attention_entropy
-from robustbench_wb.layers.rate import EPS2, stream_rate, subspace_bounds, subspace_rate, subspace_share
+from robustbench_wb.layers.real_tokens import unit
 from robustbench_wb.layers.similarity import token_similarity
 from robustbench_wb.layers.snr import snr_gain, stream_noise
 from robustbench_wb.layers.sparsity import nonzero_fraction
-from robustbench_wb.layers.tokens import unit
 from tests.layers import naive
 
 LENGTHS = (7, 4, 1)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustbench_wb.layers.measure_layers import measure_layers
 from robustbench_wb.layers.snr import snr_gain, stream_noise
 from robustbench_wb.layers.table import MEASURES, LayerTable
-from robustbench_wb.layers.walk import measure_layers
-from robustbench_wb.models.backbone import Block, Transformer
+from robustbench_wb.models.backbone import Transformer, TransformerBlock
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
@@ -152,7 +152,7 @@ class Twice(nn.Module):
 def replaced(make: Callable[[], nn.Module]) -> Transformer:
     model = toy("vit", IMAGES)
     for block in model.backbone.blocks:
-        assert isinstance(block, Block)
+        assert isinstance(block, TransformerBlock)
         block.attention = make()  # type: ignore[assignment]
     return model
 

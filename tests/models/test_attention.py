@@ -11,10 +11,10 @@ from robustbench_wb.models.attention.base import attend, merge_heads, split_head
 from robustbench_wb.models.attention.bilateral import BilateralAttention
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
 from robustbench_wb.models.attention.subspace import SubspaceAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 from tests.known import known, parts
 
-PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=4, norm_eps=1e-6)
+PLACE = LayerConfig(layer=0, depth=1, width=6, heads=2, dim_head=4, norm_eps=1e-6)
 N, D, H, P = 5, 6, 2, 4
 
 

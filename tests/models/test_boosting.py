@@ -10,10 +10,10 @@ from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.catalogue import RESIDUALS, VARIANTS
 from robustbench_wb.models.learned_boosting import LearnedBoostingResidual
 from robustbench_wb.models.residual import BoostingResidual, StandardResidual
-from robustbench_wb.models.sockets import Place
+from robustbench_wb.models.sockets import LayerConfig
 from tests.known import parts
 
-PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
+PLACE = LayerConfig(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
 Make = Callable[..., ImageClassifier]
 Step = Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor]
 

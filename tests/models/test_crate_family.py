@@ -10,20 +10,26 @@ from torch import Tensor
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.subspace import SubspaceAttention
-from robustbench_wb.models.autoencoder import DecoderBlock, MaskedAutoencoder, build_autoencoder, give_encoder, hide
+from robustbench_wb.models.autoencoder import (
+    DecoderBlock,
+    MaskedAutoencoder,
+    build_autoencoder,
+    copy_encoder,
+    random_patch_mask,
+)
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build, skeleton
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.feedforward import Ista
-from robustbench_wb.models.odl import OvercompleteDictionary
+from robustbench_wb.models.overcomplete_dictionary import OvercompleteDictionary
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sincos import SincosPatchEmbedding, sincos_grid
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.zoo.crate import CRATE, CRATE_ALPHA, CRATE_BERT, CRATE_MAE
 from tests.known import a, known, parts
 
-PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
+PLACE = LayerConfig(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
 TOY = {"sizes": {"toy": Size(width=8, depth=2, heads=2)}}
 Make = Callable[..., ImageClassifier]
 
@@ -88,7 +94,7 @@ def test_decoder_block_is_its_formula() -> None:
 
 @torch.no_grad()
 def test_one_head_as_wide_as_the_model_has_no_out_map() -> None:
-    lone = SubspaceAttention(Place(layer=0, depth=1, width=6, heads=1, dim_head=6, norm_eps=1e-6)).double()
+    lone = SubspaceAttention(LayerConfig(layer=0, depth=1, width=6, heads=1, dim_head=6, norm_eps=1e-6)).double()
     x = randn(2, 5, 6)
     w = x @ lone.subspaces.weight.T
     want = torch.softmax(w @ w.transpose(1, 2) / math.sqrt(6), dim=-1) @ w
@@ -180,17 +186,17 @@ def test_positions_are_those_of_masked_autoencoders(toy_shape: ImageShape) -> No
 
 def test_masks_are_counted() -> None:
     ids = torch.arange(400)
-    hidden = hide(ids, 16, 0.75, seed=3)
+    hidden = random_patch_mask(ids, 16, 0.75, seed=3)
     assert (hidden.sum(dim=1) == 12).all()
-    assert (hide(ids, 7, 0.5, seed=3).sum(dim=1) == 4).all()  # int(3.5) are shown
-    assert torch.equal(hide(ids[100:], 16, 0.75, seed=3), hidden[100:])
-    for other in (hide(ids, 16, 0.75, seed=4), hide(ids, 16, 0.75, seed=3, step=1)):
+    assert (random_patch_mask(ids, 7, 0.5, seed=3).sum(dim=1) == 4).all()  # int(3.5) are shown
+    assert torch.equal(random_patch_mask(ids[100:], 16, 0.75, seed=3), hidden[100:])
+    for other in (random_patch_mask(ids, 16, 0.75, seed=4), random_patch_mask(ids, 16, 0.75, seed=3, step=1)):
         assert (other != hidden).any()
     share = hidden.double().mean(dim=0)  # 0.75 with a standard error of 0.022
     assert (share - 0.75).abs().max() < 0.1
     for ratio in (0.0, 1.0, -0.5, math.nan):
         with pytest.raises(UsageError, match="mask ratio"):
-            hide(ids, 16, ratio, seed=3)
+            random_patch_mask(ids, 16, ratio, seed=3)
 
 
 @pytest.fixture
@@ -218,7 +224,7 @@ def test_hidden_patches_are_not_seen(autoencoder: MaskedAutoencoder) -> None:
 @pytest.mark.parametrize("normalise", [False, True])
 def test_loss_is_its_formula(autoencoder: MaskedAutoencoder, normalise: bool) -> None:
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64)
-    hidden = hide(torch.arange(2), 6, 0.5, seed=0)
+    hidden = random_patch_mask(torch.arange(2), 6, 0.5, seed=0)
     values = autoencoder(images, hidden)
     errors = []
     for image in range(2):
@@ -238,7 +244,7 @@ def test_loss_is_its_formula(autoencoder: MaskedAutoencoder, normalise: bool) ->
 
 def test_autoencoder_gradients_are_those_of_finite_differences(autoencoder: MaskedAutoencoder) -> None:
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64, requires_grad=True)
-    hidden = hide(torch.arange(2), 6, 0.5, seed=0)
+    hidden = random_patch_mask(torch.arange(2), 6, 0.5, seed=0)
     assert torch.autograd.gradcheck(lambda x: autoencoder.loss(x, hidden), (images,))
     autoencoder.loss(images, hidden).backward()
     assert not [name for name, p in autoencoder.named_parameters() if p.grad is None]
@@ -250,15 +256,15 @@ def test_encoder_goes_to_the_classifier(autoencoder: MaskedAutoencoder, toy: Mak
     head = deepcopy(classifier.head.linear)
     for block in autoencoder.backbone.blocks:
         parts(block).feedforward.lam = 5.0
-    give_encoder(autoencoder, classifier)
+    copy_encoder(autoencoder, classifier)
     images = torch.rand(2, 1, 4, 6, dtype=torch.float64)
     latent, _ = autoencoder.encode(images)
     assert torch.equal(classifier(images), parts(head)(latent[:, 0]))
     larger = build(CRATE_MAE, "nano", toy_shape, mean=[0.4], std=[0.3], seed=0)
     with pytest.raises(UsageError, match="does not fit"):
-        give_encoder(autoencoder, a(ImageClassifier, larger))
+        copy_encoder(autoencoder, a(ImageClassifier, larger))
     with pytest.raises(UsageError, match="does not fit"):
-        give_encoder(autoencoder, toy("vit"))
+        copy_encoder(autoencoder, toy("vit"))
 
 
 def test_autoencoder_needs_patches(toy_shape: ImageShape) -> None:

@@ -21,12 +21,12 @@ from robustbench_wb.models.attention.tupe import TupeAttention
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 from robustbench_wb.models.variant import Size
 from tests.known import a
 
 D, H, P, M = 8, 2, 4, 6
-PLACE = Place(layer=0, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)
+PLACE = LayerConfig(layer=0, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)
 GRID = [[r, c] for r in range(2) for c in range(3)]
 Vector = list[float]
 
@@ -314,16 +314,16 @@ def test_slopes_are_those_of_the_paper() -> None:
 
 
 def test_bandwidths_start_from_near_to_far() -> None:
-    place = Place(layer=0, depth=1, width=10, heads=5, dim_head=2, norm_eps=1e-6)
+    place = LayerConfig(layer=0, depth=1, width=10, heads=5, dim_head=2, norm_eps=1e-6)
     start = torch.nn.functional.softplus(GaussianBilateralAttention(place).theta)
     assert start.tolist() == pytest.approx([1, 2, 4, 8, 16], rel=1e-5)
-    one = Place(layer=0, depth=1, width=2, heads=1, dim_head=2, norm_eps=1e-6)
+    one = LayerConfig(layer=0, depth=1, width=2, heads=1, dim_head=2, norm_eps=1e-6)
     assert torch.nn.functional.softplus(GaussianBilateralAttention(one, near=3.0).theta).item() == pytest.approx(3)
 
 
 @torch.no_grad()
 def test_tupe_shares_its_positions_over_the_layers() -> None:
-    later = TupeAttention(Place(layer=1, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)).double()
+    later = TupeAttention(LayerConfig(layer=1, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)).double()
     plain = SoftmaxAttention(PLACE).double()
     assert later.state_dict().keys() == plain.state_dict().keys()
     first, ctx = make("tupe"), context(True, 2)

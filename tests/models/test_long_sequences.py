@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robustbench_wb.models.attention import biased, rows
+from robustbench_wb.models.attention import biased, row_blocks
 from robustbench_wb.models.attention.base import attend, attend_joined
 from robustbench_wb.models.attention.biased import RowBias, attend_biased
 from robustbench_wb.models.attention.median_of_means import MedianOfMeansAttention
-from robustbench_wb.models.attention.rows import scan_by_rows, sum_by_rows
+from robustbench_wb.models.attention.row_blocks import scan_by_rows, sum_by_rows
 from robustbench_wb.models.attention.tupe import TupeAttention
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 from robustbench_wb.models.variant import Size
 from tests.known import parts
 
@@ -85,8 +85,8 @@ def force(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Every sequence is long, and worked on in small pieces."""
 
     def make(block: int = 4, piece: int = 1) -> None:
-        monkeypatch.setattr(rows, "LONG", 1)
-        monkeypatch.setattr(rows, "ROWS", block)
+        monkeypatch.setattr(row_blocks, "LONG", 1)
+        monkeypatch.setattr(row_blocks, "ROWS", block)
         monkeypatch.setattr(biased, "PIECE", piece)
 
     return make
@@ -266,7 +266,7 @@ def test_a_pass_under_autocast_has_gradients_outside_it(force: Callable[..., Non
 
 
 def test_some_rows_of_the_subsets_are_rows_of_all() -> None:
-    place = Place(layer=0, depth=1, width=H * P, heads=H, dim_head=P, norm_eps=1e-6)
+    place = LayerConfig(layer=0, depth=1, width=H * P, heads=H, dim_head=P, norm_eps=1e-6)
     attention, cpu = MedianOfMeansAttention(place, subsets=3, share=0.7), torch.device("cpu")
     whole = attention.members(20, cpu)
     for start in range(20):
@@ -277,7 +277,7 @@ def test_some_rows_of_the_subsets_are_rows_of_all() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("unplaced", [0, 1, 2])
 def test_the_factors_of_tupe_hold_its_reset(unplaced: int) -> None:
-    attention = TupeAttention(Place(layer=0, depth=1, width=H * P, heads=H, dim_head=P, norm_eps=1e-6)).double()
+    attention = TupeAttention(LayerConfig(layer=0, depth=1, width=H * P, heads=H, dim_head=P, norm_eps=1e-6)).double()
     assert attention.reset is not None
     attention.reset.copy_(randn(2, H))
     positions = randn(N, H * P, seed=1)
@@ -290,11 +290,11 @@ def test_the_factors_of_tupe_hold_its_reset(unplaced: int) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["bilateral-gaussian", "tupe", "robust-kde-huber", "median-of-means"])
 def test_at_the_length_where_the_path_changes_the_answer_does_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = TextShape(vocabulary=261, length=rows.LONG, classes=10)
+    shape = TextShape(vocabulary=261, length=row_blocks.LONG, classes=10)
     model = build(VARIANTS.get(name), "nano", shape, seed=0)
-    ids = torch.randint(1, 261, (2, rows.LONG), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(1, 261, (2, row_blocks.LONG), generator=torch.Generator().manual_seed(0))
     long = model(ids)
-    monkeypatch.setattr(rows, "LONG", rows.LONG + 1)
+    monkeypatch.setattr(row_blocks, "LONG", row_blocks.LONG + 1)
     assert (model(ids) - long).abs().max() < 1e-5
     assert long.std() > 1e-2
 

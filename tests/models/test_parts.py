@@ -11,10 +11,10 @@ from robustbench_wb.models.embeddings import CratePatchEmbedding, PatchEmbedding
 from robustbench_wb.models.feedforward import Ista, Mlp
 from robustbench_wb.models.residual import BoostingResidual, StandardResidual
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 from tests.known import known, parts
 
-PLACE = Place(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
+PLACE = LayerConfig(layer=0, depth=1, width=6, heads=2, dim_head=3, norm_eps=1e-6)
 Make = Callable[..., ImageClassifier]
 
 

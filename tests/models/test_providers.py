@@ -17,13 +17,13 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import RegistryError, SubjectError, UnknownNameError, UsageError
 from robustbench_wb.models.external import SUBJECTS, is_external, load_factory
-from robustbench_wb.models.probe import probe
+from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.providers import library
-from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
+from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.records.record import State, SubjectCard
-from robustbench_wb.store.records import RecordStore
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 from tests.known import known, parts
 
@@ -109,7 +109,7 @@ def test_a_timm_folder_gives_the_librarys_model_and_preprocessing(timm_folder: P
     # Pillow rounds to whole levels after each of its two passes.
     assert (prepared - expected).abs().max() < 1.6 / 255 / 0.5
     torch.testing.assert_close(model(as_task(image)), theirs(prepared))
-    probe(model, COLOUR, "cpu")
+    check_outputs(model, COLOUR, "cpu")
 
 
 def test_a_transformers_folder_gives_the_librarys_model_and_preprocessing(hf_folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_transformers_folder_gives_the_librarys_model_and_preprocessing(hf_fol
     assert (prepared - expected).abs().max() < 1.6 / 255 / 0.2
     theirs = transformers.ViTForImageClassification.from_pretrained(hf_folder).eval()
     torch.testing.assert_close(model(as_task(image)), theirs(prepared).logits)
-    probe(model, COLOUR, "cpu")
+    check_outputs(model, COLOUR, "cpu")
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest-exact"])
@@ -135,25 +135,25 @@ def test_preprocessing_has_a_gradient_and_repeats_grey(interpolation: str) -> No
     preprocessing = Preprocessing(
         height=5, width=7, mean=[0.1, 0.2, 0.3], std=[0.5, 0.6, 0.7], interpolation=interpolation
     )
-    pictures = Pictures(Sum(), DIGITS, preprocessing, fresh_head=False).double()
+    pictures = ImageModel(Sum(), DIGITS, preprocessing, fresh_head=False).double()
     grey = torch.rand(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
-    colour = Pictures(Sum(), DIGITS.model_copy(update={"channels": 3}), preprocessing, fresh_head=False).double()
+    colour = ImageModel(Sum(), DIGITS.model_copy(update={"channels": 3}), preprocessing, fresh_head=False).double()
     torch.testing.assert_close(pictures(grey), colour(grey.repeat(1, 3, 1, 1)))
     assert torch.autograd.gradcheck(pictures, grey)
     same = Preprocessing(height=8, width=8, mean=[0.0], std=[1.0], interpolation=interpolation)
-    assert torch.equal(Pictures(Sum(), DIGITS, same, fresh_head=False).prepare(grey), grey)
+    assert torch.equal(ImageModel(Sum(), DIGITS, same, fresh_head=False).prepare(grey), grey)
 
 
 def test_channels_and_interpolations_that_do_not_fit_are_refused() -> None:
     with pytest.raises(SubjectError, match="takes 1 channels, but the task's images have 3"):
-        Pictures(
+        ImageModel(
             nn.Identity(),
             COLOUR,
             Preprocessing(height=8, width=8, mean=[0.0], std=[1.0], interpolation="bilinear"),
             fresh_head=False,
         )
     with pytest.raises(SubjectError, match="'lanczos'"):
-        Pictures(
+        ImageModel(
             nn.Identity(),
             COLOUR,
             Preprocessing(height=8, width=8, mean=[0.0] * 3, std=[1.0] * 3, interpolation="lanczos"),

@@ -10,8 +10,8 @@ from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.autoencoder import build_autoencoder
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.references.infer_shape import infer_shape
 from robustbench_wb.models.references.load import find_family, load_reference, to_reference
-from robustbench_wb.models.references.shapes import infer_shape
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Size
 from tests.known import parts

@@ -19,7 +19,7 @@ from robustbench_wb.models.attention.twicing import TwicingAttention
 from robustbench_wb.models.build import build, skeleton
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 from robustbench_wb.models.variant import Size
 from tests.known import parts
 from tests.models.robust_loops import D, P, kirwls, naive, naive_rpc
@@ -27,7 +27,7 @@ from tests.models.robust_loops import D, P, kirwls, naive, naive_rpc
 B, N, H = 2, 6, 2
 LENGTHS = (6, 4)
 NAMES = ["twicing", "neutreno", "elliptical", "rpc", "robust-kde-huber", "robust-kde-hampel", "median-of-means"]
-MAKERS: dict[str, Callable[[Place], Attention]] = {
+MAKERS: dict[str, Callable[[LayerConfig], Attention]] = {
     "twicing": TwicingAttention,
     "neutreno": NeutrenoAttention,
     "elliptical": EllipticalAttention,
@@ -42,8 +42,8 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def place(layer: int = 0) -> Place:
-    return Place(layer=layer, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)
+def place(layer: int = 0) -> LayerConfig:
+    return LayerConfig(layer=layer, depth=2, width=D, heads=H, dim_head=P, norm_eps=1e-6)
 
 
 def stack(name: str) -> nn.ModuleList:

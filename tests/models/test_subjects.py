@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.external import is_external, load_factory
-from robustbench_wb.models.probe import probe
+from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.weights import weights_digest
 
@@ -122,7 +122,7 @@ class Answers(nn.Module):
 def test_probe_lets_a_classifier_pass_and_puts_modes_back() -> None:
     model = Answers(lambda x: x.new_zeros(len(x), 2)).train()
     model.frozen.eval()
-    probe(model, SHAPE, "cpu")
+    check_outputs(model, SHAPE, "cpu")
     assert model.training
     assert not model.frozen.training
 
@@ -142,7 +142,7 @@ def test_probe_lets_a_classifier_pass_and_puts_modes_back() -> None:
 )
 def test_probe_says_what_is_wrong(answer: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(SubjectError, match=message) as caught:
-        probe(Answers(answer), SHAPE, "cpu")
+        check_outputs(Answers(answer), SHAPE, "cpu")
     assert "\n" not in str(caught.value)
 
 

@@ -9,17 +9,17 @@ import pytest
 from deltalake import DeltaTable
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.store.location import create_table, prepare, table_uri
-from robustbench_wb.store.provenance import collect, git_state
-from robustbench_wb.store.records import SCHEMA, RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.location import create_table, prepare_location, table_uri
+from robustbench_wb.store.provenance import collect_provenance, git_state
+from robustbench_wb.store.record_store import SCHEMA, RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.known import a, known
 from tests.store.make import record
 
 
 def test_prepare_creates_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
-    prepare(str(tmp_path / "a" / "b"))
-    prepare(str(tmp_path / "a" / "b"))
+    prepare_location(str(tmp_path / "a" / "b"))
+    prepare_location(str(tmp_path / "a" / "b"))
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
@@ -27,14 +27,14 @@ def test_prepare_creates_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> 
 def test_a_file_in_the_way(tmp_path: Path, tail: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StoreError, match="file' is not a folder"):
-        prepare(str(tmp_path / tail))
+        prepare_location(str(tmp_path / tail))
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone" / "away")
     with pytest.raises(StoreError, match="cannot"):
-        prepare(str(tmp_path / "link"))
+        prepare_location(str(tmp_path / "link"))
 
 
 def test_a_read_only_place(tmp_path: Path) -> None:
@@ -43,25 +43,25 @@ def test_a_read_only_place(tmp_path: Path) -> None:
     # The superuser can write anywhere except in the kernel's own file system.
     target = "/proc/results" if os.geteuid() == 0 else str(place)
     with pytest.raises(StoreError, match="cannot be written to") as caught:
-        prepare(target)
+        prepare_location(target)
     assert "\n" not in str(caught.value)
 
 
 def test_a_name_that_no_file_system_takes() -> None:
     with pytest.raises(StoreError, match="cannot be written to"):
-        prepare("a\0b")
+        prepare_location("a\0b")
 
 
 @pytest.mark.parametrize("name", ["run[1]", "a|b", "a%20b", "a\\b", "a\nb", "a^b"])
 def test_a_path_that_delta_lake_would_mangle_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
-    for attempt in (prepare, RecordStore, ScoreTable):
+    for attempt in (prepare_location, RecordStore, ScoreTable):
         with pytest.raises(StoreError, match="Delta Lake cannot handle"):
             attempt(str(tmp_path / name))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_urls_pass_and_their_errors_are_ours() -> None:
-    prepare("s3://bucket/folder")
+    prepare_location("s3://bucket/folder")
     assert table_uri("s3://bucket/folder/", "scores") == "s3://bucket/folder/scores"
     with pytest.raises(StoreError, match="'nosuch://"):
         ScoreTable("nosuch://bucket/x").rows()
@@ -70,7 +70,9 @@ def test_urls_pass_and_their_errors_are_ours() -> None:
 
 
 def test_provenance_is_plain_and_complete() -> None:
-    found = collect(device="cpu", seed=0, suite="adversarial", suite_version=1, spec={"scale": "smoke"}, command="run")
+    found = collect_provenance(
+        device="cpu", seed=0, suite="adversarial", suite_version=1, spec={"scale": "smoke"}, command="run"
+    )
     packages = a(dict, found["packages"])
     assert packages["numpy"]
     assert packages.keys() >= {"torch", "robustbench_wb", "deltalake"}

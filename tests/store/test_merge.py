@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from robustbench_wb.errors import ExitCode, StoreError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.merge import merge
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.merge import merge_results
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row, scored
 
 Made = tuple[Record | None, ScoreRow]
@@ -46,7 +46,7 @@ def shards(tmp_path: Path) -> tuple[str, str, str]:
 
 def test_a_union_of_records_and_rows_in_one_version(shards: tuple[str, str, str]) -> None:
     one, other, to = shards
-    found = merge([one, other], to, command="merge")
+    found = merge_results([one, other], to, command="merge")
     assert (found.version, found.records, found.rows, found.exit_code) == (1, 3, 3, ExitCode.OK)
     table = ScoreTable(to)
     assert {shown.variant: shown for shown in table.rows()} == {
@@ -60,11 +60,11 @@ def test_a_union_of_records_and_rows_in_one_version(shards: tuple[str, str, str]
 
 def test_merging_again_changes_nothing(shards: tuple[str, str, str]) -> None:
     one, other, to = shards
-    merge([one, other], to)
+    merge_results([one, other], to)
     before = [DeltaTable(f"{to}/{name}").version() for name in ("records", "scores")]
-    found = merge([one, other], to)
+    found = merge_results([one, other], to)
     assert (found.version, found.records, found.rows) == (None, 0, 0)
-    found = merge([other, to], to)  # merging the destination itself changes nothing either
+    found = merge_results([other, to], to)  # merging the destination itself changes nothing either
     assert (found.version, found.records, found.rows, found.exit_code) == (None, 0, 0, ExitCode.OK)
     assert [DeltaTable(f"{to}/{name}").version() for name in ("records", "scores")] == before
 
@@ -85,7 +85,7 @@ def test_order_changes_nothing_but_conflicts(
         latest = dict(cells)  # a table has one row per slot
         shard = [made(variant, weights=f"{variant}{version}") for variant, version in latest.items()]
         places.append(place(base / str(number), *shard))
-    forth, back = merge(places, str(base / "forth")), merge(places[::-1], str(base / "back"))
+    forth, back = merge_results(places, str(base / "forth")), merge_results(places[::-1], str(base / "back"))
     assert (forth.records, forth.rows) == (back.records, back.rows)
     assert sorted(RecordStore(str(base / "forth")).keys()) == sorted(RecordStore(str(base / "back")).keys())
     rows = [{shown.slot: shown for shown in ScoreTable(str(base / name)).rows()} for name in ("forth", "back")]
@@ -116,7 +116,7 @@ def test_one_key_with_two_outcomes(
     assert first is not None
     to = place(tmp_path / "to", (first, shown))
     other = place(tmp_path / "other", (replace(first, **change), shown))
-    found = merge([other], to)
+    found = merge_results([other], to)
     assert [(one.fields, one.ids, one.key) for one in found.unsteady] == ([(fields, ids, first.key)] if fields else [])
     assert found.exit_code == (ExitCode.CREDIBILITY if fields else ExitCode.OK)
     kept = RecordStore(to).find([first.key])[first.key]
@@ -129,21 +129,21 @@ def test_one_key_with_two_outcomes(
 def test_missing_losses_on_both_sides_are_the_same(tmp_path: Path) -> None:
     one = scored([1.0, float("nan")])
     places = [place(tmp_path / name, (one, row(one))) for name in ("one", "other")]
-    assert merge(places[1:], places[0]).unsteady == ()
+    assert merge_results(places[1:], places[0]).unsteady == ()
 
 
 @pytest.mark.parametrize(("prefer", "wins", "code"), [(None, "old", 3), ("mine", "old", 0), ("theirs", "new", 0)])
 def test_one_slot_with_two_measurements(prefer: Any, wins: str, code: int, tmp_path: Path) -> None:
     to = place(tmp_path / "to", made("vit", weights="old"))
     other = place(tmp_path / "other", made("vit", weights="new"), made("bert"))
-    found = merge([other], to, prefer)
+    found = merge_results([other], to, prefer)
     assert [(one.fields, one.kept) for one in found.conflicts] == [(("weights",), prefer)]
     assert found.exit_code == code
     rows = {shown.variant: shown.weights for shown in ScoreTable(to).rows()}
     assert rows == {"vit": wins, "bert": "bert"}
     assert len(RecordStore(to).keys()) == 3  # all records are kept, because they are addressed by content
     if prefer:
-        again = merge([other], to, prefer)
+        again = merge_results([other], to, prefer)
         assert (again.version, again.rows) == (None, 0)
 
 
@@ -153,7 +153,7 @@ def test_what_was_measured_stands_before_what_failed(swapped: bool, tmp_path: Pa
     failed: Made = (None, row(None, 4, "SubjectError: no logits", variant="vit"))
     first, second = (whole, failed) if swapped else (failed, whole)
     to, other = place(tmp_path / "to", first), place(tmp_path / "other", second)
-    found = merge([other], to)
+    found = merge_results([other], to)
     assert (found.conflicts, found.exit_code) == ((), ExitCode.OK)
     assert ScoreTable(to).rows()[0].status == "ok"
 
@@ -161,7 +161,7 @@ def test_what_was_measured_stands_before_what_failed(swapped: bool, tmp_path: Pa
 def test_nothing_is_written_when_a_source_cannot_be_read(shards: tuple[str, str, str], tmp_path: Path) -> None:
     one, _, to = shards
     with pytest.raises(StoreError, match="no results under"):
-        merge([one, str(tmp_path / "nowhere")], to)
+        merge_results([one, str(tmp_path / "nowhere")], to)
     assert not (Path(to) / "records").exists()
     assert not (Path(to) / "scores").exists()
 
@@ -169,7 +169,7 @@ def test_nothing_is_written_when_a_source_cannot_be_read(shards: tuple[str, str,
 def test_a_merge_that_died_after_its_records_goes_on(shards: tuple[str, str, str]) -> None:
     one, other, to = shards
     RecordStore(to).append(*RecordStore(one).find(RecordStore(one).keys()).values())
-    found = merge([one, other], to)
+    found = merge_results([one, other], to)
     assert (found.version, found.records, found.rows) == (1, 1, 3)
 
 
@@ -177,7 +177,7 @@ def test_merges_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     places = [place(tmp_path / f"shard{number}", made(f"variant{number}")) for number in range(4)]
     to = str(tmp_path / "to")
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda source: merge([source], to), places))
+        found = list(pool.map(lambda source: merge_results([source], to), places))
     assert sorted(one.version or 0 for one in found) == [1, 2, 3, 4]
     assert {shown.variant for shown in ScoreTable(to).rows()} == {f"variant{number}" for number in range(4)}
     assert len(RecordStore(to).keys()) == 4
@@ -188,7 +188,7 @@ def test_many_records_come_in_few_commits(tmp_path: Path) -> None:
     source = str(tmp_path / "many")
     RecordStore(source).append(*many)
     ScoreTable(source).commit([row(many[0])], {})
-    found = merge([source], str(tmp_path / "to"))
+    found = merge_results([source], str(tmp_path / "to"))
     assert found.records == 130
     assert (
         len(DeltaTable(str(tmp_path / "to" / "records")).history()) == 4

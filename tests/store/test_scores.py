@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow, read_rows
-from robustbench_wb.store import scores
+from robustbench_wb.store import score_table
 from robustbench_wb.store.location import KEEP_HISTORY, create_table
-from robustbench_wb.store.scores import SCHEMA, ScoreTable
+from robustbench_wb.store.score_table import SCHEMA, ScoreTable
 from tests.store.make import record, row, scored, states, text_row
 from tests.store.test_records import start
 
@@ -170,13 +170,13 @@ def test_a_run_that_is_overtaken_reads_again(tmp_path: Path, before: int, monkey
         found = read_rows(lines, what)
         if others:
             with monkeypatch.context() as patch:
-                patch.setattr(scores, "read_rows", read_rows)
+                patch.setattr(score_table, "read_rows", read_rows)
                 ScoreTable(str(tmp_path)).commit([row(variant=others.pop())], {})
         return found
 
     for seed in range(before):
         ScoreTable(str(tmp_path)).commit([row(seed=seed + 1)], {})
-    monkeypatch.setattr(scores, "read_rows", overtaken)
+    monkeypatch.setattr(score_table, "read_rows", overtaken)
     assert ScoreTable(str(tmp_path)).commit([row()], {}) == before + 3
     found = ScoreTable(str(tmp_path)).rows()
     assert len(found) == before + 3

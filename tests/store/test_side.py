@@ -10,7 +10,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import leaderboard_csv
 from robustbench_wb.report.json import rows_json
 from robustbench_wb.store.loaded_table import load_table
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.score_table import ScoreTable
 from tests.report.sample import run, text_run
 from tests.store.make import row
 

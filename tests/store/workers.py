@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.store.scores import ScoreTable
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row
 
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.losses import LOSSES, cross_entropy
-from robustbench_wb.stressors.attacks.oracle import Answer, Oracle, value_and_gradient
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES, cross_entropy
+from robustbench_wb.stressors.attacks.model_queries import LossAndGradient, ModelQueries, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
@@ -67,7 +67,7 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., SampleBatch]:
     return make
 
 
-def ask(model: nn.Module, images: Tensor, labels: Tensor, loss: str = "ce") -> Answer:
+def ask(model: nn.Module, images: Tensor, labels: Tensor, loss: str = "ce") -> LossAndGradient:
     return value_and_gradient(model, images, lambda logits: LOSSES[loss](logits, labels))
 
 
@@ -216,9 +216,9 @@ class Watched(PgdLinf):
     """Attack that records where its runs begin."""
 
     name = "watched"
-    begun: ClassVar[list[Batch]] = []
+    begun: ClassVar[list[ActiveRows]] = []
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         super().begin(batch, seed)
         self.begun.append(deepcopy(batch))
 
@@ -287,10 +287,10 @@ class Escaping(Attack):
     name = "escaping"
     norm = parse_stressor("pgd-linf;eps=1").norm  # type: ignore[attr-defined]
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         batch.x = (batch.x + 0.5).clamp(0, 1)
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         oracle.gradient(batch, cross_entropy)
 
 

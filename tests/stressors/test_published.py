@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
+from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.stressors.attacks.published import Published, PublishedFgsm, Victims
+from robustbench_wb.stressors.attacks.published import PublishedAttack, PublishedFgsm, SelfLabelledBatch
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
@@ -38,9 +38,9 @@ class Watched(nn.Module):
         return torch.stack([score, torch.zeros_like(score)], 1)
 
 
-def planted(inner: nn.Module) -> Pictures:
+def planted(inner: nn.Module) -> ImageModel:
     shape = ImageShape(channels=1, height=2, width=2, classes=2, patch=1)
-    return Pictures(
+    return ImageModel(
         inner, shape, Preprocessing(height=2, width=2, mean=MEAN, std=STD, interpolation="bilinear"), fresh_head=False
     )
 
@@ -219,7 +219,7 @@ def test_batches_change_nothing_but_rounding(name: str, batch: int, precise: nn.
 class Escaping(PublishedFgsm):
     """Faulty attack that goes twice as far as it may."""
 
-    def perturb(self, victims: Victims) -> Tensor:
+    def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         return 2 * super().perturb(victims)
 
 
@@ -264,7 +264,7 @@ def test_what_the_protocol_says_of_itself() -> None:
         assert parse_stressor(f"{name};eps=1/255").protocol == "sound"
     for name in ("published-fgsm-linf", "published-pgd-linf", "published-spsa"):
         attack = parse_stressor(f"{name};eps=1/255")
-        assert isinstance(attack, Published)
+        assert isinstance(attack, PublishedAttack)
         assert attack.protocol == "as-published"
         assert not attack.adversarial()
     assert parse_stressor("published-pgd-linf;eps=1/255").signature == "published-pgd-linf;eps=1/255;steps=20;step=3/20"

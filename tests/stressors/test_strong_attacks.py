@@ -14,14 +14,14 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.apgd import windows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.fab import Fab, onto_plane
-from robustbench_wb.stressors.attacks.losses import LOSSES, targeted_dlr
-from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES, targeted_dlr
+from robustbench_wb.stressors.attacks.fab import Fab, project_onto_plane
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 from robustbench_wb.stressors.attacks.spsa import Spsa
-from robustbench_wb.stressors.attacks.square import Square, bump, dipole
+from robustbench_wb.stressors.attacks.square import SquareAttack, bump, dipole
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
@@ -45,13 +45,13 @@ def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> SampleBat
     return SampleBatch(model, images[right], labels[right], right, 0, 128)
 
 
-def rows_of(attack: Attack, job: SampleBatch, run: int = 0) -> Batch:
+def rows_of(attack: Attack, job: SampleBatch, run: int = 0) -> ActiveRows:
     """All samples of a batch at the start of a run."""
     index = torch.arange(len(job.ids))
     radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=job.inputs.dtype)
     zero = torch.zeros_like(index)
     cold = torch.zeros_like(index, dtype=torch.bool)
-    batch = Batch(
+    batch = ActiveRows(
         index=index,
         ids=job.ids,
         labels=job.labels,
@@ -138,7 +138,7 @@ def test_apgd_takes_the_steps_of_algorithm_1(signature: str) -> None:
     attack = parse_stressor(signature)
     assert isinstance(attack, Attack)
     run = 2 if "apgd-t" in signature else 0
-    batch, oracle, found = rows_of(attack, job, run), Oracle(job, 1), []
+    batch, oracle, found = rows_of(attack, job, run), ModelQueries(job, 1), []
     late = rows_of(attack, job, run)
     starts = batch.x
     for step in range(attack.iterations):
@@ -234,7 +234,7 @@ def test_fab_finds_the_distance_to_the_planes_of_a_linear_model(name: str, order
     assert isinstance(attack, Fab)
     nearest = torch.full((10,), torch.inf)
     for run in range(3):
-        batch, oracle = rows_of(attack, job, run), Oracle(job, 1)
+        batch, oracle = rows_of(attack, job, run), ModelQueries(job, 1)
         for _ in range(12):
             attack.move(batch, oracle)
             batch.step = batch.step + 1
@@ -250,7 +250,7 @@ def test_projection_onto_a_plane_in_the_box_is_the_nearest_point(name: str) -> N
     generator = torch.Generator().manual_seed(0)
     images, normal = torch.rand(12, 1, 2, 3, generator=generator), torch.randn(12, 1, 2, 3, generator=generator)
     height = torch.randn(12, generator=generator)
-    found = onto_plane(images, normal, height, speed=attack.speed(normal.abs()))
+    found = project_onto_plane(images, normal, height, speed=attack.speed(normal.abs()))
     assert found.min() >= 0
     assert found.max() <= 1
     reachable = 0
@@ -293,7 +293,7 @@ def test_bumps_are_those_of_the_formula() -> None:
 
 def test_squares_shrink_by_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     attack = parse_stressor("square-linf;eps=1/10;queries=1000")
-    assert isinstance(attack, Square)
+    assert isinstance(attack, SquareAttack)
     images = torch.rand(1, 1, 32, 32)
     job = SampleBatch(nn.Flatten(), images.expand(14, -1, -1, -1), torch.zeros(14).long(), torch.arange(14), 0, 14)
     batch = rows_of(attack, job)
@@ -301,12 +301,12 @@ def test_squares_shrink_by_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None
     shares = [0.8 / 2**halved for halved in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)]
     asked: list[int] = []
 
-    def change(attack: Square, batch: Batch, sides: Tensor, seed: int) -> Tensor:
+    def change(attack: SquareAttack, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         asked.extend(sides.tolist())
         return batch.x
 
     monkeypatch.setattr(type(attack), "change", change)
-    attack.move(batch, Oracle(job, 1))
+    attack.move(batch, ModelQueries(job, 1))
     assert asked == [max(1, round((share * 1024) ** 0.5)) for share in shares]
 
 
@@ -326,7 +326,7 @@ class Recorder(nn.Module):
 def test_every_square_has_its_form(name: str) -> None:
     model, clean = Recorder(), torch.full((3, 2, 12, 12), 0.5)
     attack = parse_stressor(f"square-{name};eps=1/5;queries=60")
-    assert isinstance(attack, Square)
+    assert isinstance(attack, SquareAttack)
     stressed = attack.apply(SampleBatch(model, clean, torch.zeros(3).long(), torch.arange(3), 0, 3))
     assert len(model.asked) == 60
     deltas = [asked - clean for asked in model.asked]
@@ -377,7 +377,7 @@ def test_spsa_estimates_the_gradient() -> None:
     job = job_of(model, images, batch=7)
     attack = parse_stressor("spsa-linf;eps=1/5;samples=400;steps=1")
     assert isinstance(attack, Spsa)
-    oracle, batch = Oracle(job, 1), rows_of(attack, job)
+    oracle, batch = ModelQueries(job, 1), rows_of(attack, job)
     found = attack.estimate(batch, oracle).flatten(1)
     weight = model[1].weight  # type: ignore[index]
     expected = weight[1 - job.labels] - weight[job.labels]

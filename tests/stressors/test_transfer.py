@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.stressors.attacks.attack import TOLERANCE, Attack
-from robustbench_wb.stressors.attacks.losses import LOSSES
-from robustbench_wb.stressors.attacks.oracle import value_and_gradient
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES
+from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from tests.known import known, parts

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_wb.tasks.listops.blocks import Parameters
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters
 
 Nested = int | tuple[str, list[Any]]
 
@@ -51,7 +51,7 @@ def label(nested: Nested) -> int:
     return found
 
 
-def length_law(parameters: Parameters) -> np.ndarray:
+def length_law(parameters: ExpressionParameters) -> np.ndarray:
     """Exact probability that a random tree has n symbols, for n below the greatest length.
 
     A tree is a digit, or 2 symbols and an independent tree of the next depth for each argument. The probabilities

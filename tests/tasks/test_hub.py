@@ -22,7 +22,7 @@ from huggingface_hub import constants, errors
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.tasks.catalogue import find_task
-from robustbench_wb.tasks.hub import HubTask
+from robustbench_wb.tasks.hub_images import HubTask
 from robustbench_wb.tasks.task import TaskFacts
 from tests.known import a
 from tests.tasks.hub_layout import Write, encode, noise, rows

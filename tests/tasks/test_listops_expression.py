@@ -8,14 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks.listops.blocks import Parameters
-from robustbench_wb.tasks.listops.expression import OPERATORS, SYMBOLS, Call, evaluate, parse, to_text, to_tokens
-from robustbench_wb.tasks.listops.generate import generate
-from robustbench_wb.tasks.listops.operators import apply
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters
+from robustbench_wb.tasks.listops.expression import (
+    OPERATORS,
+    SYMBOLS,
+    OperatorCall,
+    evaluate,
+    parse,
+    to_text,
+    to_tokens,
+)
+from robustbench_wb.tasks.listops.generate import generate_expressions
+from robustbench_wb.tasks.listops.vector_operators import apply_operators
 from tests.tasks import listops_reference as reference
 
-SHORT = generate(10_000, Parameters(min_length=16, max_length=96, max_depth=5), seed=0, stream="tests")
-LONG = generate(100, Parameters(), seed=0, stream="tests")
+SHORT = generate_expressions(
+    10_000, ExpressionParameters(min_length=16, max_length=96, max_depth=5), seed=0, stream="tests"
+)
+LONG = generate_expressions(100, ExpressionParameters(), seed=0, stream="tests")
 
 
 def strict(text: str) -> int | None:
@@ -31,7 +41,7 @@ def test_token_ids_are_frozen() -> None:
 
 
 def test_known_values() -> None:
-    assert parse(to_tokens("[MAX 2 9 [MIN 4 7 ] 0 ]")) == Call("[MAX", (2, 9, Call("[MIN", (4, 7)), 0))
+    assert parse(to_tokens("[MAX 2 9 [MIN 4 7 ] 0 ]")) == OperatorCall("[MAX", (2, 9, OperatorCall("[MIN", (4, 7)), 0))
     known = {"[MAX 2 9 [MIN 4 7 ] 0 ]": 9, "[MED 1 4 ]": 2, "[MED 9 1 4 ]": 4, "[SM 9 9 [MED 3 ] ]": 1, "7": 7}
     assert {text: strict(text) for text in known} == known
 
@@ -51,7 +61,7 @@ def test_operators_on_all_short_lists() -> None:
     counts = np.stack([np.bincount(digits, minlength=10) for digits in lists])
     for operator, name in enumerate(OPERATORS):
         expected = [reference.value(f"{name} {' '.join(map(str, digits))} ]") for digits in lists]
-        assert apply(np.full(len(lists), operator), counts).tolist() == expected
+        assert apply_operators(np.full(len(lists), operator), counts).tolist() == expected
 
 
 @pytest.mark.parametrize(

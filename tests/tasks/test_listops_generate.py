@@ -13,21 +13,21 @@ import pytest
 from scipy.stats import binomtest, chi2_contingency, chisquare, ks_2samp
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.progress import Advance, Silent
-from robustbench_wb.tasks.listops.blocks import Parameters, make_block
-from robustbench_wb.tasks.listops.expression import DIGITS, FIRST, OPERATORS, SYMBOLS, to_text, to_tokens
-from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
-from robustbench_wb.tasks.listops.generate import balanced_labels, generate, generate_labelled
+from robustbench_wb.progress import Advance, SilentProgress
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters, make_block
+from robustbench_wb.tasks.listops.expression import DIGITS, FIRST_SYMBOL_ID, OPERATORS, SYMBOLS, to_text, to_tokens
+from robustbench_wb.tasks.listops.expression_array import Expressions, token_matrix
+from robustbench_wb.tasks.listops.generate import balanced_labels, generate_expressions, generate_labelled_expressions
 from tests.tasks import listops_reference as reference
 
 LEVEL = 0.001
 """Significance level. Samples are fixed; a correct generator rarely fails any of about twenty tests at this level."""
-SHORT = Parameters(min_length=64, max_length=256, max_depth=6)
+SHORT = ExpressionParameters(min_length=64, max_length=256, max_depth=6)
 
 
 @pytest.fixture(scope="module")
 def published() -> Expressions:
-    return generate(10_000, Parameters(), seed=0, stream="tests")
+    return generate_expressions(10_000, ExpressionParameters(), seed=0, stream="tests")
 
 
 def depths(expressions: Expressions) -> np.ndarray:
@@ -72,13 +72,13 @@ def test_published_statistics(published: Expressions) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        Parameters(),
+        ExpressionParameters(),
         SHORT,
-        Parameters(max_depth=4, expand="2/3", min_arguments=1, max_arguments=3, min_length=1, max_length=50),
+        ExpressionParameters(max_depth=4, expand="2/3", min_arguments=1, max_arguments=3, min_length=1, max_length=50),
     ],
     ids=["published", "short", "few arguments"],
 )
-def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
+def test_the_exact_law_of_the_length(parameters: ExpressionParameters) -> None:
     blocks = [make_block(parameters, seed=0, stream="tests", number=number) for number in range(60)]
     tried, lengths = sum(block.tried for block in blocks), np.concatenate([block.lengths for block in blocks])
     law = reference.length_law(parameters)[parameters.min_length + 1 :]
@@ -94,7 +94,7 @@ def test_the_exact_law_of_the_length(parameters: Parameters) -> None:
 @pytest.mark.no_cover
 @pytest.mark.parametrize("size", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_same_law_as_a_recursion(size: int) -> None:
-    found = generate(3 * size, Parameters(), seed=0, stream="recursion")
+    found = generate_expressions(3 * size, ExpressionParameters(), seed=0, stream="recursion")
     draw, tried = random.Random(1), 0
     kept: list[Any] = []
     while len(kept) < size:
@@ -113,7 +113,7 @@ def test_the_same_law_as_a_recursion(size: int) -> None:
 
 
 def test_the_exact_law_of_tiny_trees() -> None:
-    tiny = Parameters(max_depth=2, min_arguments=2, max_arguments=4, min_length=3, max_length=7)
+    tiny = ExpressionParameters(max_depth=2, min_arguments=2, max_arguments=4, min_length=3, max_length=7)
     blocks = [make_block(tiny, seed=0, stream="tests", number=number) for number in range(20)]
     tried, accepted = sum(block.tried for block in blocks), sum(block.accepted for block in blocks)
     assert chisquare([accepted, tried - accepted], [tried / 4, tried * 3 / 4]).pvalue > LEVEL
@@ -126,17 +126,19 @@ def test_the_exact_law_of_tiny_trees() -> None:
 
 
 def test_all_expressions_there_are_and_not_one_more() -> None:
-    pairs = Parameters(max_depth=2, min_arguments=2, max_arguments=2, min_length=3, max_length=5)
-    found = generate(400, pairs, seed=0, stream="tests")
+    pairs = ExpressionParameters(max_depth=2, min_arguments=2, max_arguments=2, min_length=3, max_length=5)
+    found = generate_expressions(400, pairs, seed=0, stream="tests")
     expected = {f"{operator} {a} {b} ]" for operator in OPERATORS for a in range(10) for b in range(10)}
     assert {to_text(found.tokens(row)) for row in range(400)} == expected
     with pytest.raises(DataError, match="400 of 401 were found"):
-        generate(401, pairs, seed=0, stream="tests")
+        generate_expressions(401, pairs, seed=0, stream="tests")
 
 
 def test_no_expression_of_such_a_length() -> None:
     with pytest.raises(DataError, match="2048000 random trees in a row gave no new wanted expression"):
-        generate(1, Parameters(max_depth=2, min_length=100, max_length=200), seed=0, stream="tests")
+        generate_expressions(
+            1, ExpressionParameters(max_depth=2, min_length=100, max_length=200), seed=0, stream="tests"
+        )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_no_expression_of_such_a_length() -> None:
 )
 def test_parameters_that_allow_nothing(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Parameters(**wrong)
+        ExpressionParameters(**wrong)
 
 
 def test_bytes_are_frozen_in_any_process_and_without_torch() -> None:
@@ -163,7 +165,7 @@ def test_bytes_are_frozen_in_any_process_and_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split("\n")[:2] == ["a6c9b27f2c4fd90c", "[]"]
-    assert digest(generate(300, Parameters(), seed=7, stream="golden")) == "a6c9b27f2c4fd90c"
+    assert digest(generate_expressions(300, ExpressionParameters(), seed=7, stream="golden")) == "a6c9b27f2c4fd90c"
 
 
 def test_blocks_in_any_order_and_of_their_own() -> None:
@@ -175,28 +177,31 @@ def test_blocks_in_any_order_and_of_their_own() -> None:
 
 
 def test_more_expressions_begin_with_the_same() -> None:
-    few, many = generate(50, SHORT, seed=0, stream="tests"), generate(900, SHORT, seed=0, stream="tests")
+    few, many = (
+        generate_expressions(50, SHORT, seed=0, stream="tests"),
+        generate_expressions(900, SHORT, seed=0, stream="tests"),
+    )
     assert (few.symbols == many.symbols[: few.offsets[-1]]).all()
     assert (few.labels == many.labels[:50]).all()
-    assert len(generate(0, SHORT, seed=0, stream="tests")) == 0
+    assert len(generate_expressions(0, SHORT, seed=0, stream="tests")) == 0
 
 
 def test_no_expression_comes_twice() -> None:
-    pairs = Parameters(max_depth=2, min_arguments=2, max_arguments=3, min_length=3, max_length=6)
-    found = generate(2000, pairs, seed=0, stream="tests")  # of 4,400
+    pairs = ExpressionParameters(max_depth=2, min_arguments=2, max_arguments=3, min_length=3, max_length=6)
+    found = generate_expressions(2000, pairs, seed=0, stream="tests")  # of 4,400
     assert len({to_text(found.tokens(row)) for row in range(2000)}) == 2000
 
 
 def test_given_labels_get_the_first_expressions_of_their_label() -> None:
-    plain = generate(3000, SHORT, seed=0, stream="tests")
+    plain = generate_expressions(3000, SHORT, seed=0, stream="tests")
     labels = balanced_labels(1000, 0, "tests")
-    found = generate_labelled(labels, SHORT, seed=0, stream="tests")
+    found = generate_labelled_expressions(labels, SHORT, seed=0, stream="tests")
     assert (found.labels == labels).all()
     for label in range(10):
         ours, theirs = np.flatnonzero(labels == label), np.flatnonzero(plain.labels == label)
         for row, other in zip(ours, theirs[: len(ours)], strict=True):
             assert (found.tokens(int(row)) == plain.tokens(int(other))).all()
-    long = generate_labelled(labels[:100], Parameters(), seed=0, stream="tests")
+    long = generate_labelled_expressions(labels[:100], ExpressionParameters(), seed=0, stream="tests")
     assert (long.labels == labels[:100]).all()
     assert long.lengths.min() > 500
 
@@ -213,36 +218,36 @@ def test_balanced_labels() -> None:
 @pytest.mark.parametrize("label", [-1, 10])
 def test_labels_that_no_expression_has(label: int) -> None:
     with pytest.raises(UsageError, match="labels must be from 0 to 9"):
-        generate_labelled(np.array([3, label]), SHORT, seed=0, stream="tests")
+        generate_labelled_expressions(np.array([3, label]), SHORT, seed=0, stream="tests")
 
 
 def test_progress_adds_up() -> None:
     told: list[int] = []
 
-    class Heard(Silent):
+    class Heard(SilentProgress):
         @contextmanager
         def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
             told.append(-total)
             yield told.append
 
-    generate(500, SHORT, seed=0, stream="tests", progress=Heard())
+    generate_expressions(500, SHORT, seed=0, stream="tests", progress=Heard())
     assert told[0] == -500
     assert sum(told) == 0
 
 
 def test_token_matrix() -> None:
-    found = generate(20, SHORT, seed=0, stream="tests")
+    found = generate_expressions(20, SHORT, seed=0, stream="tests")
     rows = [7, 3, 3, 19]
     matrix = token_matrix(found, rows, 256)
     assert (matrix.dtype, matrix.shape) == (np.int32, (4, 256))
     for row, line in zip(rows, matrix.tolist(), strict=True):
         tokens = to_tokens(to_text(found.tokens(row)))
         assert line == [2, *tokens, *[0] * (255 - len(tokens))]
-    assert matrix.max() < FIRST + len(SYMBOLS)
+    assert matrix.max() < FIRST_SYMBOL_ID + len(SYMBOLS)
 
 
 def test_an_expression_that_does_not_fit_is_not_cut() -> None:
-    found = generate(20, SHORT, seed=0, stream="tests")
+    found = generate_expressions(20, SHORT, seed=0, stream="tests")
     longest = int(found.lengths.argmax())
     length = int(found.lengths[longest])
     assert (token_matrix(found, [longest], length + 1) != 0).all()

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from robustbench_wb.models.shape import TextShape
-from robustbench_wb.tasks.listops.blocks import Parameters
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters
 from robustbench_wb.tasks.listops.expression import VOCABULARY, to_text, to_tokens
-from robustbench_wb.tasks.listops.expressions import token_matrix
-from robustbench_wb.tasks.listops.generate import generate
-from robustbench_wb.tasks.listops.shortcuts import root_and_literals, root_operator
+from robustbench_wb.tasks.listops.expression_array import token_matrix
+from robustbench_wb.tasks.listops.generate import generate_expressions
+from robustbench_wb.tasks.listops.shortcut_features import root_and_literals, root_operator
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
-from robustbench_wb.training.shortcuts.shortcut import Lookup
+from robustbench_wb.training.shortcuts.shortcut import LookupBaseline
 from tests.tasks import listops_reference as reference
 
 
@@ -27,7 +27,9 @@ def literals(text: str) -> list[str]:
 
 
 def test_features_are_those_of_the_texts() -> None:
-    found = generate(2000, Parameters(min_length=16, max_length=96, max_depth=4), seed=0, stream="tests")
+    found = generate_expressions(
+        2000, ExpressionParameters(min_length=16, max_length=96, max_depth=4), seed=0, stream="tests"
+    )
     tokens = token_matrix(found, range(2000), 100)
     for row, (root, feature) in enumerate(zip(root_operator(tokens), root_and_literals(tokens), strict=True)):
         text = to_text(found.tokens(row))
@@ -44,9 +46,9 @@ def test_samples_that_are_no_expressions_have_features_too() -> None:
 
 
 @pytest.mark.parametrize(("kind", "score"), [(RootOperator, 0.365), (RootAndLiterals, 0.481)])
-def test_published_scores(kind: type[Lookup], score: float) -> None:
+def test_published_scores(kind: type[LookupBaseline], score: float) -> None:
     """Accuracies agree within sampling error, which is 0.6 points for the known ones."""
-    found = generate(8000, Parameters(), seed=0, stream="tests")
+    found = generate_expressions(8000, ExpressionParameters(), seed=0, stream="tests")
     model = kind(TextShape(vocabulary=VOCABULARY, length=2000, classes=10))
     model.fit(Split(inputs=token_matrix(found, range(4000), 2000), labels=found.labels[:4000]))
     tokens = torch.from_numpy(token_matrix(found, range(4000, 8000), 2000))

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.models.inputs import lengths, trim
+from robustbench_wb.models.batching import text_lengths, trim_padding
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.tasks.catalogue import find_task
-from robustbench_wb.tasks.document_pairs import LRA_RETRIEVAL, ReviewPairs
+from robustbench_wb.tasks.document_pairs import LRA_RETRIEVAL, ReviewPairsTask
 from robustbench_wb.tasks.hub_text import TextTask
-from robustbench_wb.tasks.levels import level_tokens, published_tokens
 from robustbench_wb.tasks.pathfinder.parameters import EASY
-from robustbench_wb.tasks.pathfinder.trace import trace
-from robustbench_wb.tasks.pathfinder_task import Pathfinder
-from robustbench_wb.tasks.vocabulary import CLS, SEP
+from robustbench_wb.tasks.pathfinder.trace import trace_labels
+from robustbench_wb.tasks.pathfinder_task import PathfinderTask
+from robustbench_wb.tasks.pixel_tokens import level_tokens, published_tokens
+from robustbench_wb.tasks.task_tokenizer import CLS, SEP
 
 
 def test_no_pixel_passes_for_padding_except_as_published() -> None:
@@ -33,9 +33,9 @@ def test_no_pixel_passes_for_padding_except_as_published() -> None:
 
 def test_padding_inside_a_row_does_not_end_it() -> None:
     rows = torch.tensor([[7, 0, 0, 3, 0, 0], [7, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
-    assert lengths(rows).tolist() == [4, 1, 0]
-    assert trim(rows).shape == (3, 4)
-    assert lengths(rows[:, :0]).tolist() == [0, 0, 0]
+    assert text_lengths(rows).tolist() == [4, 1, 0]
+    assert trim_padding(rows).shape == (3, 4)
+    assert text_lengths(rows[:, :0]).tolist() == [0, 0, 0]
 
 
 def write_reviews(folder: Path, train: list[str], test: list[str]) -> None:
@@ -60,7 +60,7 @@ def mirror(tmp_path: Path) -> str:
 
 
 def test_halves_of_reviews(mirror: str) -> None:
-    dataset = ReviewPairs("pairs", 64).load(mirror)
+    dataset = ReviewPairsTask("pairs", 64).load(mirror)
     assert dataset.validation is not None
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (36, 4, 10)
     assert dataset.train.inputs.shape == (36, 128)
@@ -108,7 +108,7 @@ def test_published_pairs_are_read_from_the_users_files(tmp_path: Path) -> None:
 
 def test_pathfinder_shows_the_same_images_in_both_flavours() -> None:
     own, published = (
-        Pathfinder("tiny", EASY, train=300, test=100, published=flag).load(None) for flag in (False, True)
+        PathfinderTask("tiny", EASY, train=300, test=100, published=flag).load(None) for flag in (False, True)
     )
     assert own.validation is not None
     assert (len(own.train), len(own.validation), len(own.test)) == (300, 100, 100)
@@ -118,4 +118,4 @@ def test_pathfinder_shows_the_same_images_in_both_flavours() -> None:
     assert (own.test.inputs != PAD).all()
     assert (published.test.inputs == PAD).mean() > 0.5
     images = (own.test.inputs[:, 1:] - 5).astype(np.uint8).reshape(100, 32, 32)
-    np.testing.assert_array_equal(trace(images, EASY), own.test.labels)
+    np.testing.assert_array_equal(trace_labels(images, EASY), own.test.labels)

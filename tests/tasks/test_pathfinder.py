@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.streams import Words
-from robustbench_wb.tasks.pathfinder.generate import BLOCK, Pathfinder, generate
-from robustbench_wb.tasks.pathfinder.grow import Field, grow_long
-from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, Parameters
-from robustbench_wb.tasks.pathfinder.stamps import Stamps, stamps
-from robustbench_wb.tasks.pathfinder.trace import markers, trace
+from robustbench_wb.streams import RandomStream
+from robustbench_wb.tasks.pathfinder.generate import BLOCK, PathfinderImages, generate_images
+from robustbench_wb.tasks.pathfinder.grow import BlockedPixels, grow_long
+from robustbench_wb.tasks.pathfinder.paddle_tables import PaddleTables, cached_paddle_tables
+from robustbench_wb.tasks.pathfinder.parameters import EASY, HARD, INTERMEDIATE, PATH_X, PathfinderParameters
+from robustbench_wb.tasks.pathfinder.trace import find_markers, trace_labels
 
 GOLDEN = "20f9fea7cb92e1c4fc1e92d2677a913e9d16b6dcb4dfa65fb9a8dad57bf1729f"
 PRESETS = {"easy": EASY, "intermediate": INTERMEDIATE, "hard": HARD}
 
 
 @pytest.fixture(scope="module")
-def hard() -> Pathfinder:
-    return generate(1000, HARD, seed=0, label="test", processes=1)
+def hard() -> PathfinderImages:
+    return generate_images(1000, HARD, seed=0, label="test", processes=1)
 
 
 def follow(image: NDArray[np.uint8], gap: int) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def follow(image: NDArray[np.uint8], gap: int) -> tuple[int, int]:
     return 1, int(max(steps[p] for p in second) >= max(steps.values()) - 1)
 
 
-def fine_ink(points: NDArray[np.int16], parameters: Parameters) -> NDArray[np.bool_]:
+def fine_ink(points: NDArray[np.int16], parameters: PathfinderParameters) -> NDArray[np.bool_]:
     """Paddles of a snake on the fine grid, by definition: cells within a rectangle around each midpoint."""
     scale = parameters.antialias
     side = parameters.window * scale
@@ -66,7 +66,7 @@ def fine_ink(points: NDArray[np.int16], parameters: Parameters) -> NDArray[np.bo
     return ink
 
 
-def shares(ink: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.float64]:
+def shares(ink: NDArray[np.bool_], parameters: PathfinderParameters) -> NDArray[np.float64]:
     """Covered share of each pixel, computed pixel by pixel."""
     scale, side = parameters.antialias, parameters.window
     return np.array(
@@ -77,31 +77,31 @@ def shares(ink: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.float64
     )
 
 
-def snakes_of(made: Pathfinder, index: int) -> list[NDArray[np.int16]]:
+def snakes_of(made: PathfinderImages, index: int) -> list[NDArray[np.int16]]:
     return [*made.long[index], *made.short[index]]
 
 
-def disk(centre: NDArray[np.int16], parameters: Parameters) -> NDArray[np.bool_]:
+def disk(centre: NDArray[np.int16], parameters: PathfinderParameters) -> NDArray[np.bool_]:
     side = parameters.window * parameters.antialias
     rows, columns = np.mgrid[:side, :side]
     radius = parameters.marker_radius * parameters.antialias
     return (rows - int(centre[0])) ** 2 + (columns - int(centre[1])) ** 2 <= radius**2
 
 
-def test_pixels_alone_tell_the_label_of_all_thousand_images(hard: Pathfinder) -> None:
-    assert (trace(hard.images, HARD) == hard.labels).all()
+def test_pixels_alone_tell_the_label_of_all_thousand_images(hard: PathfinderImages) -> None:
+    assert (trace_labels(hard.images, HARD) == hard.labels).all()
     assert hard.labels.mean() == 0.5
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_walk_over_the_ink_ends_at_the_other_marker_or_never_meets_it(name: str) -> None:
-    made = generate(60, PRESETS[name], seed=1, label="walk", processes=1)
+    made = generate_images(60, PRESETS[name], seed=1, label="walk", processes=1)
     walked = [follow(image, gap=2) for image in made.images]
     assert [label for label, _ in walked] == made.labels.tolist()
     assert all(ends for _, ends in walked)
 
 
-def test_images_are_what_the_definition_draws(hard: Pathfinder) -> None:
+def test_images_are_what_the_definition_draws(hard: PathfinderImages) -> None:
     for index in range(0, 40, 3):
         paddles = shares(np.logical_or.reduce([fine_ink(s, HARD) for s in snakes_of(hard, index)]), HARD)
         spots = shares(disk(hard.markers[index, 0], HARD) | disk(hard.markers[index, 1], HARD), HARD)
@@ -109,7 +109,7 @@ def test_images_are_what_the_definition_draws(hard: Pathfinder) -> None:
         assert (hard.images[index] == np.rint(255 * expected)).all()
 
 
-def test_golden_digest(hard: Pathfinder) -> None:
+def test_golden_digest(hard: PathfinderImages) -> None:
     """Results on these images stay comparable only while the images do not change."""
     assert (
         hashlib.sha256(hard.images.tobytes()).hexdigest()
@@ -117,7 +117,7 @@ def test_golden_digest(hard: Pathfinder) -> None:
     )
 
 
-def test_levels(hard: Pathfinder) -> None:
+def test_levels(hard: PathfinderImages) -> None:
     # Quarters of a pixel: doubled, limited to 1 and multiplied by 0.75 for paddles; unchanged for markers.
     assert np.unique(hard.images).tolist() == [0, 64, 96, 128, 191, 255]
     assert hard.images.dtype == np.uint8
@@ -126,7 +126,7 @@ def test_levels(hard: Pathfinder) -> None:
     assert not frame.any()
 
 
-def test_snakes_keep_more_than_a_gap_apart(hard: Pathfinder) -> None:
+def test_snakes_keep_more_than_a_gap_apart(hard: PathfinderImages) -> None:
     """Snakes are compared with a marker at every end of the long ones, so that the label does not matter."""
     for index in range(0, 1000, 10):
         inks = [fine_ink(points, HARD) for points in snakes_of(hard, index)]
@@ -139,7 +139,7 @@ def test_snakes_keep_more_than_a_gap_apart(hard: Pathfinder) -> None:
             assert not any((one & other).any() for j, other in enumerate(pixels) if j != k)
 
 
-def test_geometry(hard: Pathfinder) -> None:
+def test_geometry(hard: PathfinderImages) -> None:
     assert hard.long.shape == (1000, 2, 15, 2)
     assert hard.short.shape == (1000, 5, 5, 2)
     for points in (hard.long, hard.short):
@@ -152,23 +152,23 @@ def test_geometry(hard: Pathfinder) -> None:
     assert len(np.unique(hard.images.reshape(1000, -1), axis=0)) == 1000
 
 
-def test_markers_are_at_an_origin_and_a_far_end(hard: Pathfinder) -> None:
+def test_markers_are_at_an_origin_and_a_far_end(hard: PathfinderImages) -> None:
     for index in range(1000):
         origin, end = hard.markers[index].tolist()
         long = hard.long[index].tolist()
         of_origin = [snake[0] for snake in long].index(origin)
         of_end = [snake[-1] for snake in long].index(end)
         assert (of_origin == of_end) == bool(hard.labels[index])
-    seen = np.sort(markers(hard.images), axis=1)
+    seen = np.sort(find_markers(hard.images), axis=1)
     centres = np.sort(hard.markers // 2, axis=1)
     assert abs(seen - centres).max() <= 1
 
 
 def test_turns_follow_their_law() -> None:
     """Without obstacles, turns have the mean cosine of a von Mises distribution truncated at right angles."""
-    lonely = Parameters(window=128, contour_length=2, continuity=0.5, seed_distance=48)
-    words = Words(5, "lonely")
-    _, long = grow_long(Field.empty(stamps(lonely), 4000), words)
+    lonely = PathfinderParameters(window=128, contour_length=2, continuity=0.5, seed_distance=48)
+    words = RandomStream(5, "lonely")
+    _, long = grow_long(BlockedPixels.empty(cached_paddle_tables(lonely), 4000), words)
     snakes = long.reshape(-1, 3, 2)
     free = ((snakes[:, 0] > 20) & (snakes[:, 0] < 236)).all(1)  # far from the frame
     steps = np.diff(snakes[free].astype(float), axis=1)
@@ -187,26 +187,26 @@ def test_turns_follow_their_law() -> None:
 
 def test_processes_and_neighbours_change_nothing() -> None:
     count = 2 * BLOCK + 30
-    one = generate(count, EASY, seed=3, label="train", processes=1)
-    two = generate(count, EASY, seed=3, label="train", processes=2)
+    one = generate_images(count, EASY, seed=3, label="train", processes=1)
+    two = generate_images(count, EASY, seed=3, label="train", processes=2)
     for name in ("images", "labels", "long", "short", "markers", "tally"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
-    few = generate(7, EASY, seed=3, label="train")
+    few = generate_images(7, EASY, seed=3, label="train")
     assert (few.images == one.images[:7]).all()
     wanted = np.array([1, 1, 1, 0, 1, 0, 0])
-    given = generate(7, EASY, seed=3, label="train", labels=wanted)
+    given = generate_images(7, EASY, seed=3, label="train", labels=wanted)
     same = wanted == few.labels
     assert (given.labels == wanted).all()
     assert (given.images[same] == few.images[same]).all()
     assert (given.images[~same] != few.images[~same]).any((1, 2)).all()
-    others = [generate(7, EASY, seed=4, label="train"), generate(7, EASY, seed=3, label="test")]
+    others = [generate_images(7, EASY, seed=4, label="train"), generate_images(7, EASY, seed=3, label="test")]
     assert all((other.images != few.images).any((1, 2)).all() for other in others)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_twins_have_their_markers_in_like_places(name: str) -> None:
     zero, one = (
-        generate(BLOCK, PRESETS[name], seed=0, label="twins", labels=[label] * BLOCK).markers.astype(float) / 2
+        generate_images(BLOCK, PRESETS[name], seed=0, label="twins", labels=[label] * BLOCK).markers.astype(float) / 2
         for label in (0, 1)
     )
     distances = [np.hypot(*(m[:, 0] - m[:, 1]).T) for m in (zero, one)]
@@ -227,10 +227,10 @@ def test_paddles_that_follow_one_another_are_within_a_gap(
     length: float, margin: float, thickness: float, antialias: int, data: st.DataObject
 ) -> None:
     """The ink of a snake is connected for all parameters."""
-    parameters = Parameters(
+    parameters = PathfinderParameters(
         window=128, paddle_length=length, margin=margin, thickness=thickness, antialias=antialias, seed_distance=32
     )
-    tables = Stamps(parameters)
+    tables = PaddleTables(parameters)
     first = data.draw(st.integers(0, len(tables.steps) - 1))
     second = data.draw(st.sampled_from(np.flatnonzero(tables.turns[first]).tolist()))
     place = data.draw(st.tuples(*[st.integers(0, antialias - 1)] * 2))
@@ -241,28 +241,28 @@ def test_paddles_that_follow_one_another_are_within_a_gap(
 
 
 def test_path_x() -> None:
-    made = generate(4, PATH_X, seed=0, label="long")
+    made = generate_images(4, PATH_X, seed=0, label="long")
     assert made.images.shape == (4, 128, 128)
     assert [follow(image, gap=3)[0] for image in made.images] == [0, 1, 0, 1]
 
 
-def test_the_tracer_sees_a_cut_and_a_bridge(hard: Pathfinder) -> None:
+def test_the_tracer_sees_a_cut_and_a_bridge(hard: PathfinderImages) -> None:
     """A snake that is cut is no longer joined, and one that is bridged to another snake is joined to it."""
     joined = hard.images[1].copy()
     middle = hard.long[1, :, 7] // 2
     snake = int(np.argwhere((hard.long[1, :, 0] == hard.markers[1, 0]).all(1))[0, 0])
     row, column = middle[snake]
     joined[row - 3 : row + 4, column - 3 : column + 4] = 0
-    assert trace(joined[None], HARD).tolist() == [0]
+    assert trace_labels(joined[None], HARD).tolist() == [0]
     bridged = hard.images[0].copy()
     bridged[bridged == 0] = 1
-    assert trace(bridged[None], HARD).tolist() == [1]
+    assert trace_labels(bridged[None], HARD).tolist() == [1]
     with pytest.raises(DataError, match="image 1 has 0 markers instead of two"):
-        trace(np.stack([hard.images[0], np.zeros((32, 32), np.uint8)]), HARD)
+        trace_labels(np.stack([hard.images[0], np.zeros((32, 32), np.uint8)]), HARD)
 
 
 def test_no_images() -> None:
-    made = generate(0, EASY, seed=0, label="none")
+    made = generate_images(0, EASY, seed=0, label="none")
     assert made.images.shape == (0, 32, 32)
     assert made.labels.shape == (0,)
 
@@ -281,20 +281,20 @@ def test_no_images() -> None:
 )
 def test_bad_parameters_are_refused_in_one_line(numbers: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        Parameters(**numbers)
+        PathfinderParameters(**numbers)
     assert "\n" not in str(caught.value)
 
 
 def test_no_room_is_said_in_one_line() -> None:
     with pytest.raises(UsageError, match="two snakes of 40 paddles found room in only"):
-        generate(1, Parameters(window=24, contour_length=40), seed=0, label="crowded")
+        generate_images(1, PathfinderParameters(window=24, contour_length=40), seed=0, label="crowded")
     with pytest.raises(UsageError, match="200 distractors of 4 paddles found room in none"):
-        generate(1, Parameters(contour_length=6, distractors=200), seed=0, label="crowded")
+        generate_images(1, PathfinderParameters(contour_length=6, distractors=200), seed=0, label="crowded")
     with pytest.raises(UsageError, match="the distance between markers reveals the label"):
-        generate(1, Parameters(window=96, contour_length=3, seed_distance=48), seed=0, label="sparse")
+        generate_images(1, PathfinderParameters(window=96, contour_length=3, seed_distance=48), seed=0, label="sparse")
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1], [[0, 1, 1]]])
 def test_bad_labels_are_refused(labels: list[int]) -> None:
     with pytest.raises(UsageError, match="labels must be 3 numbers, each 0 or 1"):
-        generate(3, EASY, seed=0, label="test", labels=labels)
+        generate_images(3, EASY, seed=0, label="test", labels=labels)

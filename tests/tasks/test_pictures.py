@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks.pictures import MIXED_SIZE, decode, lossy_suffix
+from robustbench_wb.tasks.image_decoding import MIXED_SIZE, decode_splits, lossy_suffix
 from tests.tasks.hub_layout import encode, noise, rows
 
 
@@ -19,7 +19,7 @@ def of(*pictures: Image.Image) -> Any:
 
 
 def decoded(*splits: Any) -> list[np.ndarray]:
-    return [images for images, _ in decode(splits, image="image", label="label", name="toy")]
+    return [images for images, _ in decode_splits(splits, image="image", label="label", name="toy")]
 
 
 def test_grey_and_colour_keep_every_level() -> None:
@@ -77,7 +77,7 @@ def test_a_missing_picture_is_named() -> None:
 
 
 def test_missing_labels_are_minus_one() -> None:
-    ((_, labels),) = decode(
+    ((_, labels),) = decode_splits(
         [rows([encode(noise("L", 0))] * 2, [0, None], ["a"])], image="image", label="label", name="toy"
     )
     assert labels.tolist() == [0, -1]

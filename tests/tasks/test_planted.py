@@ -6,21 +6,21 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_wb.models.shape import PAD, TextShape
-from robustbench_wb.tasks.planted import (
+from robustbench_wb.tasks.planted_facts_task import (
     FACT,
     FILLER,
     HEAD,
     KEYS,
+    MAX_DISTRACTORS,
     PLANTED_64,
     QUERY,
-    RIVALS,
     VALUES,
     VOCABULARY,
-    Planting,
-    plant,
+    FactLayout,
+    plant_facts,
 )
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.vocabulary import CLS
+from robustbench_wb.tasks.task_tokenizer import CLS
 from tests.known import a
 
 
@@ -48,7 +48,7 @@ def test_the_answer_is_the_value_of_the_queried_key(planted: Dataset) -> None:
         assert value == label
         places.append((place - HEAD) / (size - HEAD))
         counts.append(len(found) - 1)
-    assert set(counts) == set(range(RIVALS + 1))
+    assert set(counts) == set(range(MAX_DISTRACTORS + 1))
     assert np.histogram(places, bins=4, range=(0, 1))[0].min() > 180  # 250 each, standard deviation 14
     assert np.bincount(planted.test.labels).tolist() == [100] * VALUES
 
@@ -62,8 +62,10 @@ def test_splits_are_different_draws(planted: Dataset) -> None:
 
 def make(length: int, place: int, rivals: int, width: int | None = None) -> NDArray[np.int64]:
     ids = torch.arange(50)
-    planting = Planting(*(torch.full_like(ids, number) for number in (length, place, rivals)))
-    found: NDArray[np.int64] = plant(ids, ids % VALUES, planting, width=width or length, seed=0, stream="test").numpy()
+    planting = FactLayout(*(torch.full_like(ids, number) for number in (length, place, rivals)))
+    found: NDArray[np.int64] = plant_facts(
+        ids, ids % VALUES, planting, width=width or length, seed=0, stream="test"
+    ).numpy()
     return found
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from robustbench_wb.errors import DataError, UnknownNameError
 from robustbench_wb.tasks.catalogue import TASKS, find_task
-from robustbench_wb.tasks.hub import CIFAR10, FASHION_MNIST, HubTask
+from robustbench_wb.tasks.hub_images import CIFAR10, FASHION_MNIST, HubTask
 from robustbench_wb.tasks.task import MAX_TOKENS, default_patch
 from tests.known import a
 

@@ -17,12 +17,12 @@ from tokenizers import Tokenizer
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import PAD, TextShape
-from robustbench_wb.tasks import text
+from robustbench_wb.tasks import text_dataset
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.hub_text import IMDB, SST2, WIKITEXT, TextTask
 from robustbench_wb.tasks.sentences import TEST, TRAIN
 from robustbench_wb.tasks.task import Split
-from robustbench_wb.tasks.vocabulary import (
+from robustbench_wb.tasks.task_tokenizer import (
     CLS,
     SEP,
     SPECIAL,
@@ -94,7 +94,7 @@ def test_bytes_come_back(some: str) -> None:
 def test_the_same_texts_give_the_same_tokenizer_in_any_process(tmp_path: Path) -> None:
     code = (
         "import hashlib; from robustbench_wb.tasks.catalogue import find_task; "
-        "from robustbench_wb.tasks.vocabulary import Encoding, train_tokenizer; "
+        "from robustbench_wb.tasks.task_tokenizer import Encoding, train_tokenizer; "
         "e = Encoding(kind='bpe', vocabulary=400, length=8); texts = find_task('sentences').load(None).train.texts; "
         "print(hashlib.sha256(train_tokenizer(texts, e).to_str().encode()).hexdigest())"
     )
@@ -166,7 +166,7 @@ def test_a_mirror_is_encoded_once(write: Write, monkeypatch: pytest.MonkeyPatch)
     first = SST2.load(str(root))
     assert (first.label, first.classes, len(first.train), len(first.test)) == ("sst2", ("neg", "pos"), 16, 1)
     assert first.test.texts == ["good film"]
-    monkeypatch.setattr(text, "train_tokenizer", lambda *given: pytest.fail("encoded again"))
+    monkeypatch.setattr(text_dataset, "train_tokenizer", lambda *given: pytest.fail("encoded again"))
     again = SST2.load(str(root))
     assert first.train.digest() == again.train.digest()
     assert first.tokenizer == again.tokenizer

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.progress import Advance, Silent
+from robustbench_wb.progress import Advance, SilentProgress
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.recipe import Recipe
-from robustbench_wb.training.stage import Trained, TrainingInputs, obtain
+from robustbench_wb.training.train_or_load import TrainedWeights, TrainingInputs, train_or_load
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch=16, shift=1, flip=True, label_smoothing=0.1)
@@ -38,7 +38,7 @@ print(trained.fresh, trained.weights)
 """
 
 
-class Slow(Silent):
+class Slow(SilentProgress):
     """Takes its time at every step: the process that reports its progress can be killed between two."""
 
     @contextmanager
@@ -71,14 +71,14 @@ def build(seed: int = 0) -> nn.Module:
         return Net()
 
 
-def run(make: Callable[[], nn.Module] = build, **changes: Any) -> Trained:
+def run(make: Callable[[], nn.Module] = build, **changes: Any) -> TrainedWeights:
     """``obtain`` with small defaults; ``changes`` replace fields of the inputs or options of ``obtain``."""
-    options: dict[str, Any] = {"label": "net on digits", "progress": Silent()}
+    options: dict[str, Any] = {"label": "net on digits", "progress": SilentProgress()}
     options |= {name: changes.pop(name) for name in ("label", "progress", "may_train") if name in changes}
     inputs = TrainingInputs(
         build=make, model_code="net", recipe=RECIPE, seed=0, split=digits(), device=CPU, numerics="cpu"
     )
-    return obtain(replace(inputs, **changes), **options)
+    return train_or_load(replace(inputs, **changes), **options)
 
 
 def checkpoints(cache: Path, ending: str) -> list[Path]:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.norms import L2_NORM, LINF
-from robustbench_wb.training.adversary import START, adversarial_loss, divergence, worst_images
-from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
+from robustbench_wb.training.adversary import START, adversarial_examples, adversarial_loss, divergence
+from robustbench_wb.training.loop import TrainingData, TrainingState, make_optimizer, train
 from robustbench_wb.training.recipe import Adversary, Recipe
 from tests.known import parts
 from tests.training.small_runs import CPU, RECIPE, Net, digits, run
@@ -49,7 +49,7 @@ def batch(count: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def worst(model: nn.Module, given: tuple[Tensor, Tensor, Tensor], adversary: Adversary, **changes: Any) -> Tensor:
     images, labels, ids = given
     options = {"radius": float(adversary.eps), "seed": 0, "epoch": 0} | changes
-    return worst_images(model, images, labels, ids=ids, adversary=adversary, **options)
+    return adversarial_examples(model, images, labels, ids=ids, adversary=adversary, **options)
 
 
 def loss_of(model: nn.Module, given: tuple[Tensor, Tensor, Tensor], recipe: Recipe, progress: float = 1.0) -> Tensor:
@@ -299,7 +299,7 @@ def test_adversarial_training_certifies_more_of_a_linear_model() -> None:
             data,
             recipe=recipe,
             seed=0,
-            position=Position(0, 0.0),
+            position=TrainingState(0, 0.0),
             advance=lambda n: None,
             snapshot=lambda p: None,
         )

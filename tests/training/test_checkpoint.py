@@ -13,13 +13,21 @@ from torch import nn
 from robustbench_wb.errors import CheckpointError
 from robustbench_wb.folders import write_atomic
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.training.checkpoint import Card, load_checkpoint, load_tensors, put_weights, save_checkpoint
+from robustbench_wb.training.checkpoint import (
+    CheckpointCard,
+    load_checkpoint,
+    load_tensors,
+    load_weights,
+    save_checkpoint,
+)
 from tests.training.small_runs import Net, build
 
 
 def saved(folder: Path) -> Path:
     model, path = build(), folder / "net.safetensors"
-    card = Card(weights=weights_digest(model.state_dict()), seconds=1.5, steps=3, final_loss=0.25, identity={"a": 1})
+    card = CheckpointCard(
+        weights=weights_digest(model.state_dict()), seconds=1.5, steps=3, final_loss=0.25, identity={"a": 1}
+    )
     save_checkpoint(path, model, card)
     return path
 
@@ -32,7 +40,7 @@ def test_round_trip_with_tied_weights(tmp_path: Path) -> None:
     assert (card.seconds, card.steps, card.final_loss, card.identity) == (1.5, 3, 0.25, {"a": 1})
     assert weights_digest(tensors) == card.weights == weights_digest(build().state_dict())
     model = build(seed=9)
-    put_weights(model, tensors, path)
+    load_weights(model, tensors, path)
     assert weights_digest(model.state_dict()) == card.weights
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.json", "net.safetensors"]
 
@@ -141,7 +149,7 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     ):
         model = build()
         with pytest.raises(CheckpointError, match=f"does not fit the model: it {reason}"):
-            put_weights(model, tensors, tmp_path / "x")
+            load_weights(model, tensors, tmp_path / "x")
         assert weights_digest(model.state_dict()) == weights_digest(own)
 
 

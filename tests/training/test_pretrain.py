@@ -2,7 +2,7 @@
 
 import torch
 
-from robustbench_wb.models.autoencoder import MaskedAutoencoder, build_autoencoder, give_encoder
+from robustbench_wb.models.autoencoder import MaskedAutoencoder, build_autoencoder, copy_encoder
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build
 from robustbench_wb.models.shape import ImageShape
@@ -34,7 +34,7 @@ def test_the_loss_falls_and_the_same_seed_gives_the_same_weights() -> None:
     assert weights_digest(again.state_dict()) == weights_digest(model.state_dict())
     assert pretrain(other, images, RECIPE.model_copy(update={"epochs": 1}), seed=2, ratio=0.5)[0] != losses[0]
     classifier = build(VARIANT, "toy", SHAPE, mean=[0.3], std=[0.35], seed=0)
-    give_encoder(model, a(ImageClassifier, classifier))
+    copy_encoder(model, a(ImageClassifier, classifier))
     with torch.no_grad():
         latent, _ = model.encode(images[:4].float() / 255)
         assert torch.equal(classifier(images[:4].float() / 255), parts(classifier).head.linear(latent[:, 0]))

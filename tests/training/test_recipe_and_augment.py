@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from robustbench_wb import rng
 from robustbench_wb.errors import UnknownNameError
-from robustbench_wb.training.loop import TrainingData, augment, learning_rate, make_optimizer, steps_in
+from robustbench_wb.training.loop import TrainingData, augment, learning_rate, make_optimizer, total_steps
 from robustbench_wb.training.recipe import AS_BUILT, Recipe, find_recipe
 
 
@@ -35,7 +35,7 @@ def test_schedule_rises_then_falls(total: int, warmup: float, peak: float) -> No
 
 @pytest.mark.parametrize(("samples", "batch", "steps"), [(100, 16, 21), (96, 16, 18), (1, 16, 3), (17, 16, 6)])
 def test_steps(samples: int, batch: int, steps: int) -> None:
-    assert steps_in(Recipe(epochs=3, batch=batch), samples) == steps
+    assert total_steps(Recipe(epochs=3, batch=batch), samples) == steps
 
 
 def naive(images: torch.Tensor, ids: list[int], recipe: Recipe, seed: int, epoch: int) -> torch.Tensor:

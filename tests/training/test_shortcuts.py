@@ -17,8 +17,8 @@ from robustbench_wb.training.shortcuts.bags import BagOfTokens, BagOverlap
 from robustbench_wb.training.shortcuts.catalogue import SHORTCUTS
 from robustbench_wb.training.shortcuts.listops import RootAndLiterals, RootOperator
 from robustbench_wb.training.shortcuts.majority import Majority
-from robustbench_wb.training.shortcuts.pixels import Pixels
-from robustbench_wb.training.shortcuts.shortcut import Lookup, Shortcut
+from robustbench_wb.training.shortcuts.pixel_regression import PixelRegression
+from robustbench_wb.training.shortcuts.shortcut import LookupBaseline, Shortcut
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_lookups_are_the_most_frequent_labels(listops: Dataset) -> None:
     )
 
 
-class FirstToken(Lookup):
+class FirstToken(LookupBaseline):
     """For tests: the feature is the first id of a row."""
 
     name = "first-token"
@@ -144,7 +144,7 @@ def test_pixels_have_weights_of_their_own() -> None:
     levels = draw.randint(5, 261, (800, 10)).astype(np.int32)
     labels = (levels[:, 3] > 130).astype(np.int64)
     rows = np.pad(levels, ((0, 0), (1, 0)), constant_values=2)
-    model = Pixels(TextShape(vocabulary=261, length=11, classes=2))
+    model = PixelRegression(TextShape(vocabulary=261, length=11, classes=2))
     model.fit(Split(inputs=rows[:600], labels=labels[:600]))
     assert accuracy(model, Split(inputs=rows[600:], labels=labels[600:])) > 0.95
     assert int(model.weight[1].argmax()) == 3

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from robustbench_wb.errors import CheckpointError, DivergedError
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.tasks.task import Split
-from robustbench_wb.training import checkpoint, snapshot, stage
-from robustbench_wb.training.loop import Position, TrainingData, make_optimizer, train
+from robustbench_wb.training import checkpoint, snapshot, train_or_load
+from robustbench_wb.training.loop import TrainingData, TrainingState, make_optimizer, train
 from robustbench_wb.training.recipe import AS_BUILT, Adversary, Recipe
 from tests.training.small_runs import CPU, RECIPE, STEPS, build, checkpoints, digits, run
 
@@ -27,7 +27,7 @@ def test_training_learns_digits() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     data = TrainingData(torch.tensor(split.inputs), torch.tensor(split.labels))
-    position = Position(0, 0.0)
+    position = TrainingState(0, 0.0)
     with torch.no_grad():
         before = float(nn.functional.cross_entropy(model(data.inputs.float() / 255), data.labels))
     final = train(
@@ -83,7 +83,7 @@ def test_dropout_differs_from_step_to_step() -> None:
 
 def test_the_second_call_does_not_train(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     first = run()
-    monkeypatch.setattr(stage, "train", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(train_or_load, "train", lambda *arguments: pytest.fail("trained again"))
     second = run(lambda: pytest.fail("built again"))
     assert (first.fresh, second.fresh) == (True, False)
     assert (second.weights, second.seconds) == (first.weights, first.seconds)
@@ -127,7 +127,7 @@ def test_what_matters_trains_again(change: dict[str, Any], cache: Path) -> None:
 
 def test_the_loop_s_code_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    monkeypatch.setattr(stage, "code_digest", lambda module: f"another {module}")
+    monkeypatch.setattr(train_or_load, "code_digest", lambda module: f"another {module}")
     assert run().fresh
 
 
@@ -296,7 +296,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
         steps.append(options["position"].step)
         return train(*given, **options)
 
-    monkeypatch.setattr(stage, "train", watched)
+    monkeypatch.setattr(train_or_load, "train", watched)
     resumed = run(recipe=recipe)
     assert steps == [stop]  # went on where it was: the step that was stopped in was not kept
     assert resumed.weights == unbroken.weights
@@ -348,9 +348,9 @@ def test_a_damaged_snapshot_touches_nothing(tmp_path: Path) -> None:
     model = build()
     optimizer = make_optimizer(model, RECIPE)
     path = tmp_path / "x.partial"
-    snapshot.save_snapshot(path, model=build(seed=5), optimizer=optimizer, position=Position(3, 1.0))
+    snapshot.save_snapshot(path, model=build(seed=5), optimizer=optimizer, position=TrainingState(3, 1.0))
     flip(path)
-    assert snapshot.load_snapshot(path, model, optimizer) == Position(0, 0.0)
+    assert snapshot.load_snapshot(path, model, optimizer) == TrainingState(0, 0.0)
     assert weights_digest(model.state_dict()) == weights_digest(build().state_dict())
 
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustbench_wb.models.inputs import batches, lengths, to_inputs, trim
+from robustbench_wb.models.batching import batches, text_lengths, to_inputs, trim_padding
 from robustbench_wb.stressors.stressor import predict
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
-from robustbench_wb.tasks.vocabulary import MASK, SPECIAL
-from robustbench_wb.training import stage
-from robustbench_wb.training.loop import POOL, TrainingData, hide_words, train
-from robustbench_wb.training.losses import next_token_losses
+from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL
+from robustbench_wb.training import train_or_load
+from robustbench_wb.training.language_loss import next_token_losses
+from robustbench_wb.training.loop import POOL, TrainingData, mask_words, train
 from robustbench_wb.training.recipe import Recipe
 from tests.training.small_runs import run
 
@@ -60,15 +60,15 @@ def test_hidden_words_are_counted_and_special_tokens_stay() -> None:
     tokens[:, 0] = 2
     ids = torch.arange(200)
     recipe = Recipe(epochs=1, masked=0.3)
-    hidden = hide_words(tokens, ids, recipe=recipe, seed=0, epoch=0)
+    hidden = mask_words(tokens, ids, recipe=recipe, seed=0, epoch=0)
     changed = hidden != tokens
     assert (hidden[changed] == MASK).all()
     assert (hidden[:, 0] == 2).all()
     assert float(changed[:, 1:].float().mean()) == pytest.approx(0.3, abs=0.02)
     part = torch.tensor([7, 150])
-    assert torch.equal(hide_words(tokens[part, :20], part, recipe=recipe, seed=0, epoch=0), hidden[part, :20])
-    assert not torch.equal(hide_words(tokens, ids, recipe=recipe, seed=0, epoch=1), hidden)
-    assert torch.equal(hide_words(tokens, ids, recipe=Recipe(epochs=1), seed=0, epoch=0), tokens)
+    assert torch.equal(mask_words(tokens[part, :20], part, recipe=recipe, seed=0, epoch=0), hidden[part, :20])
+    assert not torch.equal(mask_words(tokens, ids, recipe=recipe, seed=0, epoch=1), hidden)
+    assert torch.equal(mask_words(tokens, ids, recipe=Recipe(epochs=1), seed=0, epoch=0), tokens)
     assert len(SPECIAL) == MASK + 1
 
 
@@ -107,10 +107,10 @@ def test_inputs_are_what_models_take() -> None:
     assert to_inputs(np.array([[0, 255]], np.uint8), "cpu").tolist() == [[0.0, 1.0]]
     ids = to_inputs(np.array([[3, 0]], np.int32), "cpu")
     assert ids.dtype == torch.int64
-    assert lengths(ids).tolist() == [1]
-    assert trim(ids).tolist() == [[3]]
-    assert trim(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 1)
-    assert trim(torch.zeros(0, 5, dtype=torch.int64)).shape == (0, 1)
+    assert text_lengths(ids).tolist() == [1]
+    assert trim_padding(ids).tolist() == [[3]]
+    assert trim_padding(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 1)
+    assert trim_padding(torch.zeros(0, 5, dtype=torch.int64)).shape == (0, 1)
 
 
 class StoppedError(Exception):
@@ -156,7 +156,7 @@ def test_a_stopped_run_ends_as_an_unbroken_one(task: str, tmp_path: Path, monkey
         return train(*given, **(options | {"advance": advance}))
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "train", stopping)
+        patch.setattr(train_or_load, "train", stopping)
         with pytest.raises(StoppedError):
             run(make, split=split, recipe=recipe)
     assert run(make, split=split, recipe=recipe).weights == unbroken.weights

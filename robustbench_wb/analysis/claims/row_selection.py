@@ -7,7 +7,7 @@ from robustbench_wb.analysis.claims.sentence import ClaimSentence, ClaimsFile, N
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 
 
 class SelectedRows(NamedTuple):
@@ -61,11 +61,11 @@ def _rows(
     if not own:
         known = sorted({variant_name(row) for row in rows})
         what = " ".join([named.name, named.recipe or "", "" if named.seed is None else f"seed {named.seed}"])
-        return [], f"there is no {' '.join(what.split())}; {suggest(named.name, known)}"
+        return [], f"there is no {' '.join(what.split())}; {suggest_names(named.name, known)}"
     found = [row for row in own if any(sentence.covers(cell, row) for cell in sentence.cells)]
     for cell in sentence.cells:
         if not any(sentence.covers(cell, row) for row in own):
-            return [], f"{named.name} has no cell {cell}; {suggest(cell, sorted({row.cell for row in own}))}"
+            return [], f"{named.name} has no cell {cell}; {suggest_names(cell, sorted({row.cell for row in own}))}"
     _unambiguous(sentence, named, found)
     return found, ""
 

@@ -9,7 +9,7 @@ from robustbench_wb.analysis.curves.alexnet import CLEAN_ERROR, COMMON, ERRORS
 from robustbench_wb.analysis.curves.strength_curves import CLEAN, aligned
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record, State
-from robustbench_wb.records.score_row import Panel, ScoreRow
+from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.spec import Spec
 from robustbench_wb.stats.intervals import bootstrap_interval
 
@@ -83,7 +83,7 @@ def corruption_errors(
             under the corruptions of ImageNet-C.
     """
     cleans = {(row.panel, row.subject): row for row in rows if row.stressor == CLEAN and row.status != "error"}
-    groups: dict[tuple[Panel, tuple[str, ...], bool], list[ScoreRow]] = {}
+    groups: dict[tuple[PanelKey, tuple[str, ...], bool], list[ScoreRow]] = {}
     for row in rows:
         if _corruption(row) in ERRORS and row.status != "error" and (row.panel, row.subject) in cleans:
             groups.setdefault((row.panel, row.subject, _is_stored(row)), []).append(row)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.spec import Spec
 from robustbench_wb.suites.suite import SUITES
 
@@ -81,4 +81,4 @@ def checked_margin(value: object, where: str) -> float:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    return suggest(name, sorted(known))
+    return suggest_names(name, sorted(known))

@@ -15,7 +15,7 @@ from robustbench_wb.records.record import Measurement, Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.records.selfcheck_run import SelfcheckRun, SelfcheckSetting
 from robustbench_wb.spec import Spec
-from robustbench_wb.store.schema import SCHEMA_KEY, refuse_newer
+from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 
 SCHEMA_VERSION: Final = 1
 """Of the file. It rises with every change: a gate reads it back."""
@@ -152,7 +152,7 @@ def read_noise_floor(file: str) -> NoiseFloor:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{file} is no file of `selfcheck --save`") from error
-    refuse_newer(number, SCHEMA_VERSION, repr(file))
+    reject_newer_schema(number, SCHEMA_VERSION, repr(file))
     try:
         return NoiseFloor.model_validate(content)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from robustbench_wb.analysis.row_order import badness, counts, strength_order
 from robustbench_wb.records.credibility import GRADES
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import Record
-from robustbench_wb.records.score_row import Panel, ScoreRow
+from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.rank_intervals import certainly_better, letters, rank_intervals
 
@@ -37,7 +37,7 @@ def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list
     Returns:
         A ranking per panel, in the order of their first rows. What it says does not depend on the order of subjects.
     """
-    panels: dict[Panel, dict[object, ScoreRow]] = {}
+    panels: dict[PanelKey, dict[object, ScoreRow]] = {}
     for row in rows:
         panels.setdefault(row.panel, {})[row.slot] = row
     return [_ranking(panel, list(members.values()), records) for panel, members in panels.items()]
@@ -51,7 +51,7 @@ class _Subject:
     found: SampleScores
 
 
-def _ranking(panel: Panel, rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> PanelRanking:
+def _ranking(panel: PanelKey, rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> PanelRanking:
     cells = sorted({(row.stressor, row.strength) for row in rows}, key=_cell_order)
     members: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in rows:

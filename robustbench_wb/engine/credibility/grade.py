@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
 from robustbench_wb.records.record import Record, State
-from robustbench_wb.stressors.stressor import Kind, Stressor
+from robustbench_wb.stressors.stressor import AttackKind, Stressor
 
 BLIND = 0.01
 """Largest share of samples without a gradient (ours; AutoAttack and the indicators allow none)."""
@@ -30,7 +30,7 @@ GAP_B, GAP_C = 0.01, 0.05
 FEW = 1
 """One sample more than a share allows is chance."""
 
-WEAKER: Final[Mapping[Kind, frozenset[Kind]]] = {
+WEAKER: Final[Mapping[AttackKind, frozenset[AttackKind]]] = {
     "control": frozenset(),
     "single-step": frozenset({"control"}),
     "black-box": frozenset({"control"}),

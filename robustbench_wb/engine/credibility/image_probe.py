@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.credibility.probe import Probe, flags
 from robustbench_wb.engine.doctor.gradient_checks import inside_box
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.losses import Loss
-from robustbench_wb.stressors.attacks.oracle import value_and_gradient
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
+from robustbench_wb.stressors.attacks.attack_losses import Loss
+from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.attacks.square import SquareLinf
 from robustbench_wb.stressors.stressor import SampleBatch
@@ -20,7 +20,7 @@ class ProbePgd(PgdLinf):
 
     name: ClassVar[str] = "pgd-straight-linf"
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """At the image."""
         batch.x = batch.originals
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.doctor.gradient_checks import slope_error
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
-from robustbench_wb.stressors.attacks.oracle import TINY
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
+from robustbench_wb.stressors.attacks.model_queries import TINY
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
 
 SLOPES = 8

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.credibility.word_walk import word_walk
-from robustbench_wb.models.inputs import batches
-from robustbench_wb.models.word_table import WordTable
-from robustbench_wb.stressors.attacks.losses import Loss
+from robustbench_wb.models.batching import batches
+from robustbench_wb.models.word_embeddings import WordEmbeddings
+from robustbench_wb.stressors.attacks.attack_losses import Loss
 from robustbench_wb.stressors.stressor import Modality, SampleBatch
-from robustbench_wb.stressors.texts.embedding import EmbeddingPgdLinf
+from robustbench_wb.stressors.text_attacks.embedding import EmbeddingPgdLinf
 
 
 class ProbeEmbeddingPgd(EmbeddingPgdLinf):
@@ -35,7 +35,7 @@ class FromVectors(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logits (B, classes)."""
-        return WordTable(self.model).logits(self.tokens, vectors)
+        return WordEmbeddings(self.model).logits(self.tokens, vectors)
 
 
 class WordProbe(Probe):
@@ -55,7 +55,7 @@ class WordProbe(Probe):
 
     def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
         """In the word vectors."""
-        table = WordTable(job.model)
+        table = WordEmbeddings(job.model)
         vectors = table.vectors(job.inputs)
         found = torch.zeros_like(vectors)
         for part, tokens in batches(job.inputs, job.batch):
@@ -65,7 +65,7 @@ class WordProbe(Probe):
 
     def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
         """The model behind its table."""
-        return FromVectors(job.model, job.inputs), WordTable(job.model).vectors(job.inputs)
+        return FromVectors(job.model, job.inputs), WordEmbeddings(job.model).vectors(job.inputs)
 
 
 def _of(loss: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:

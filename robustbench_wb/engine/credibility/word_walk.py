@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.models.inputs import batches
-from robustbench_wb.models.word_table import WordTable
-from robustbench_wb.stressors.attacks.losses import margin
-from robustbench_wb.stressors.ids import ids_of
-from robustbench_wb.stressors.share import POSITIVE
+from robustbench_wb.models.batching import batches
+from robustbench_wb.models.word_embeddings import WordEmbeddings
+from robustbench_wb.stressors.attacks.attack_losses import margin
 from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.stressors.texts.embedding import word_deviation, word_vectors
+from robustbench_wb.stressors.text_attacks.embedding import word_deviation, word_vectors
+from robustbench_wb.stressors.token_ids import token_ids_of
+from robustbench_wb.stressors.unit_choice import MASK_63_BITS
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def word_walk(job: SampleBatch, eps: float, queries: int) -> Tensor:
     A random search in the manner of the square attack (Andriushchenko et al. 2020): word and goal are drawn, and the
     step is kept if the margin loss has grown. ``eps`` is a Linf radius in standard deviations of the table.
     """
-    table, ids = WordTable(job.model), ids_of(job)
+    table, ids = WordEmbeddings(job.model), token_ids_of(job)
     real = ids.ordinary(job.inputs)
     radius = eps * word_deviation(table, ids, job.inputs.device)
     goals = word_vectors(table, ids, job.inputs.device)
@@ -33,7 +33,7 @@ def word_walk(job: SampleBatch, eps: float, queries: int) -> Tensor:
         rows = torch.nonzero(~broken & (count > 0))[:, 0]
         if not len(rows):
             break
-        drawn = rng.words(job.ids[rows], 2, job.seed, "word-walk", query) & POSITIVE
+        drawn = rng.words(job.ids[rows], 2, job.seed, "word-walk", query) & MASK_63_BITS
         columns = places[rows, drawn[:, 0] % count[rows]]
         tried, words = best[rows], clean[rows, columns]
         tried[torch.arange(len(rows)), columns] = words + radius * (goals[drawn[:, 1] % len(goals)] - words).sign()

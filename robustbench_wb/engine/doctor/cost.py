@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustbench_wb.engine.batch import LIMIT, input_gradient, safe_batch, tiled
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel
-from robustbench_wb.errors import one_line
+from robustbench_wb.errors import as_measurement_error
 
 TIMED = 64
 """Largest batch that is timed on a CPU, where a larger one is no faster."""
@@ -59,7 +59,7 @@ def speed(patient: ExaminedModel, batch: int) -> Speed:
         with torch.no_grad():
             model(inputs)
 
-    with one_line("the model"):
+    with as_measurement_error("the model"):
         plain = timed(forward, patient.device) / count
         whole = timed(lambda: input_gradient(model, inputs), patient.device) / count if patient.images else plain
         training = timed(lambda: train_pass(model, inputs), patient.device) / count

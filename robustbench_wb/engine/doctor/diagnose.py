@@ -21,8 +21,8 @@ from robustbench_wb.engine.doctor.forecast import forecast, time_finding
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.subject import as_taken, untrained
-from robustbench_wb.errors import MeasurementError, one_line
-from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.errors import MeasurementError, as_measurement_error
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.tasks.task import Dataset
 
 PATIENCE = 2.0
@@ -68,7 +68,7 @@ def diagnose(job: PreparedRun) -> Diagnosis:
     total = len(CHECKS) + 3
     with torch.random.fork_rng(), job.progress.stage(f"doctor {plan.name}", total, "checks") as advance:
         try:
-            with one_line(plan.name):
+            with as_measurement_error(plan.name):
                 patient = _admit(job, dataset)
         except MeasurementError as error:
             fix = "make the factory return a torch.nn.Module for the shape it is given"
@@ -125,7 +125,7 @@ def examine(patient: ExaminedModel, advance: Callable[[int], None]) -> list[Doct
 
 def _guarded(check: _Check, patient: ExaminedModel) -> DoctorFinding:
     try:
-        with one_line("the model"):
+        with as_measurement_error("the model"):
             return check.look(patient)
     except MeasurementError as error:
         fix = "make the model take any batch of valid inputs, with and without gradients"

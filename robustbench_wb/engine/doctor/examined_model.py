@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.errors import one_line
+from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.shape import ImageShape, Shape
 
 LOOKED_AT = 8
@@ -64,7 +64,7 @@ class ExaminedModel:
         Raises:
             MeasurementError: it raised.
         """
-        with one_line("the model"):
+        with as_measurement_error("the model"):
             return action()
 
     def first(self, count: int) -> "ExaminedModel":

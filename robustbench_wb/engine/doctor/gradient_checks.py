@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robustbench_wb import rng
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel, spread
-from robustbench_wb.errors import MeasurementError, one_line
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 
 NAME = "gradient"
 DIRECTIONS = 4
@@ -86,7 +86,7 @@ def slope_error(model: nn.Module, inputs: Tensor) -> tuple[float | None, str, fl
         MeasurementError: the model raised.
     """
     try:
-        with one_line("float64"):
+        with as_measurement_error("float64"):
             error = _median_error(deepcopy(model).double(), inputs.double(), STEP)
     except MeasurementError:  # not every model can be converted; it is then asked in its own number format
         error = None

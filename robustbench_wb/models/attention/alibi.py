@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from robustbench_wb.models.attention.biased import RowBias
-from robustbench_wb.models.attention.places import PlacedAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.attention.offset_bias import OffsetBiasAttention
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 def slopes(heads: int) -> list[float]:
@@ -20,7 +20,7 @@ def slopes(heads: int) -> list[float]:
     return first + between
 
 
-class AlibiAttention(PlacedAttention):
+class AlibiAttention(OffsetBiasAttention):
     """ALiBi ``softmax(Q K^T / sqrt(p) - m_h |p_i - p_j|) V``, with a constant slope m_h per head.
 
     The distance is Euclidean: |i - j| in texts, in both directions; the distance between patches in images. Pairs with
@@ -30,7 +30,7 @@ class AlibiAttention(PlacedAttention):
     pairs_name = "distances"
     slopes: Tensor
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__(config)
         self.register_buffer("slopes", torch.tensor(slopes(config.heads)), persistent=False)  # derived from H
 

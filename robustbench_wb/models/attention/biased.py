@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustbench_wb.models.attention.rows import blocks, is_long
+from robustbench_wb.models.attention.row_blocks import blocks, is_long
 from robustbench_wb.models.sockets import Context
 
 PIECE = 1 << 19

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend_joined, split_heads
-from robustbench_wb.models.attention.rows import is_long
+from robustbench_wb.models.attention.row_blocks import is_long
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class BilateralAttention(SoftmaxAttention):
@@ -27,7 +27,7 @@ class BilateralAttention(SoftmaxAttention):
 
     position = "separate"
 
-    def __init__(self, config: Place, kernel: str = "tied") -> None:
+    def __init__(self, config: LayerConfig, kernel: str = "tied") -> None:
         super().__init__(config)
         if kernel not in ("tied", "untied"):
             raise UsageError(f"bilateral attention has no kernel {kernel!r}; known: tied, untied")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.attention.places import PlacedAttention
-from robustbench_wb.models.sockets import Place
+from robustbench_wb.models.attention.offset_bias import OffsetBiasAttention
+from robustbench_wb.models.sockets import LayerConfig
 
 
-class GaussianBilateralAttention(PlacedAttention):
+class GaussianBilateralAttention(OffsetBiasAttention):
     """Gaussian bilateral attention ``softmax(logit_y + logit_p) V`` with ``logit_p = -|p_i - p_j|^2 / (2 h^2)``.
 
     The bandwidth h = softplus(theta) is learned per head. Distances are in image patches, or in words. Initial
@@ -22,7 +22,7 @@ class GaussianBilateralAttention(PlacedAttention):
 
     pairs_name = "squared distances"
 
-    def __init__(self, config: Place, *, near: float = 1.0, far: float = 16.0) -> None:
+    def __init__(self, config: LayerConfig, *, near: float = 1.0, far: float = 16.0) -> None:
         super().__init__(config)
         share = torch.arange(config.heads) / max(config.heads - 1, 1)
         bandwidth = near * (far / near) ** share

@@ -10,8 +10,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend
 from robustbench_wb.models.attention.biased import RowBias, by_rows
 from robustbench_wb.models.attention.per_head import PerHeadAttention
-from robustbench_wb.models.attention.rows import is_long
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.attention.row_blocks import is_long
+from robustbench_wb.models.sockets import Context, LayerConfig
 from robustbench_wb.rng import words
 
 
@@ -28,7 +28,7 @@ class MedianOfMeansAttention(PerHeadAttention):
         UsageError: ``subsets`` is below 1, or ``share`` is outside (0, 1].
     """
 
-    def __init__(self, config: Place, *, subsets: int = 5, share: float = 0.95) -> None:
+    def __init__(self, config: LayerConfig, *, subsets: int = 5, share: float = 0.95) -> None:
         super().__init__(config)
         if subsets < 1 or not 0 < share <= 1:
             raise UsageError(f"median-of-means needs subsets >= 1 and 0 < share <= 1; got {subsets} and {share}")

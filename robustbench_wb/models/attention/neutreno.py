@@ -4,7 +4,7 @@ from torch import Tensor
 
 from robustbench_wb.models.attention.base import attend
 from robustbench_wb.models.attention.per_head import PerHeadAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class NeutrenoAttention(PerHeadAttention):
@@ -14,7 +14,7 @@ class NeutrenoAttention(PerHeadAttention):
     so padding and later tokens have no effect. ``context.watch`` receives A and V_l, without the pull.
     """
 
-    def __init__(self, config: Place, lam: float = 0.6) -> None:
+    def __init__(self, config: LayerConfig, lam: float = 0.6) -> None:
         super().__init__(config)
         self.lam = lam
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.models.attention.base import merge_heads, split_heads
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 
 
 class PerHeadAttention(Attention):
     """Attention ``concat_h mix(Q_h, K_h, V_h) W + b``; all linear maps have biases, as in ViT."""
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__()
         self.heads = config.heads
         self.inner = config.heads * config.dim_head

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.attention.places import PlacedAttention
-from robustbench_wb.models.sockets import Place
+from robustbench_wb.models.attention.offset_bias import OffsetBiasAttention
+from robustbench_wb.models.sockets import LayerConfig
 
 
-class RelativeBiasAttention(PlacedAttention):
+class RelativeBiasAttention(OffsetBiasAttention):
     """Relative position bias ``softmax(Q K^T / sqrt(p) + T[bucket(p_i - p_j)]) V``; each head and layer has a table T.
 
     Each axis is divided into buckets (Raffel et al. 2020, arXiv 1910.10683). Offsets below ``exact`` have a bucket
@@ -21,7 +21,7 @@ class RelativeBiasAttention(PlacedAttention):
 
     pairs_name = "offset buckets"
 
-    def __init__(self, config: Place, *, exact: int = 16, steps: int = 8, far: int = 128) -> None:
+    def __init__(self, config: LayerConfig, *, exact: int = 16, steps: int = 8, far: int = 128) -> None:
         super().__init__(config)
         self.exact, self.steps, self.far = exact, steps, far
         self.span = 2 * (exact + steps) - 1

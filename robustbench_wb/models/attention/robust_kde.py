@@ -10,8 +10,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend_joined, attention_matrix
 from robustbench_wb.models.attention.biased import masked
 from robustbench_wb.models.attention.per_head import PerHeadAttention, token_mean
-from robustbench_wb.models.attention.rows import is_long, scan_by_rows, sum_by_rows
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.attention.row_blocks import is_long, scan_by_rows, sum_by_rows
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class RobustKdeAttention(PerHeadAttention):
@@ -27,7 +27,7 @@ class RobustKdeAttention(PerHeadAttention):
         UsageError: ``psi`` is unknown, or ``a`` is not positive.
     """
 
-    def __init__(self, config: Place, *, psi: str = "huber", a: float = 0.2) -> None:
+    def __init__(self, config: LayerConfig, *, psi: str = "huber", a: float = 0.2) -> None:
         super().__init__(config)
         if psi not in ("huber", "hampel") or not a > 0:
             raise UsageError(f"robust-kde has psi huber or hampel, and a > 0; got {psi!r} and {a}")

@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend
+from robustbench_wb.models.attention.offset_bias import token_coordinates
 from robustbench_wb.models.attention.per_head import PerHeadAttention
-from robustbench_wb.models.attention.places import placed
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class RopeAttention(PerHeadAttention):
@@ -21,7 +21,7 @@ class RopeAttention(PerHeadAttention):
 
     position = "none"
 
-    def __init__(self, config: Place, base: float = 10000.0) -> None:
+    def __init__(self, config: LayerConfig, base: float = 10000.0) -> None:
         super().__init__(config)
         self.base = base
 
@@ -31,7 +31,7 @@ class RopeAttention(PerHeadAttention):
         Raises:
             UsageError: the context holds no coordinates, or ``dim_head`` is not a multiple of twice the number of axes.
         """
-        where = placed(context)
+        where = token_coordinates(context)
         axes = where.shape[-1]
         if dim_head % (2 * axes):
             raise UsageError(f"rope over {axes} axes needs heads of a multiple of {2 * axes} entries, not {dim_head}")

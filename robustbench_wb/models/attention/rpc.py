@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
 from robustbench_wb.models.attention.per_head import token_mean
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 
 
 class RpcAttention(Attention):
@@ -26,7 +26,7 @@ class RpcAttention(Attention):
         UsageError: ``iterations`` is below 1, or ``lam`` is negative.
     """
 
-    def __init__(self, config: Place, *, lam: float = 4.0, iterations: int = 4, layers: int = 1) -> None:
+    def __init__(self, config: LayerConfig, *, lam: float = 4.0, iterations: int = 4, layers: int = 1) -> None:
         super().__init__()
         if iterations < 1 or lam < 0:
             raise UsageError(f"rpc needs iterations >= 1 and lam >= 0; got {iterations} and {lam}")

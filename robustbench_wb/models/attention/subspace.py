@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 
 
 class SubspaceAttention(Attention):
@@ -13,7 +13,7 @@ class SubspaceAttention(Attention):
     (``bias=False``) in CRATE-alpha and CRATE-BERT. A single head as wide as the model has no output map.
     """
 
-    def __init__(self, config: Place, bias: bool = True) -> None:
+    def __init__(self, config: LayerConfig, bias: bool = True) -> None:
         super().__init__()
         self.heads = config.heads
         inner = config.heads * config.dim_head

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.attention.base import attend_joined, split_heads
-from robustbench_wb.models.attention.rows import is_long
+from robustbench_wb.models.attention.row_blocks import is_long
 from robustbench_wb.models.attention.softmax import SoftmaxAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class TupeAttention(SoftmaxAttention):
@@ -23,7 +23,7 @@ class TupeAttention(SoftmaxAttention):
 
     position = "separate"
 
-    def __init__(self, config: Place) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__(config)
         first = config.layer == 0
         self.position_qk = nn.Linear(config.width, 2 * self.inner, bias=False) if first else None

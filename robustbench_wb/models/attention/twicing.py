@@ -6,7 +6,7 @@ from torch import Tensor
 
 from robustbench_wb.models.attention.base import attend
 from robustbench_wb.models.attention.per_head import PerHeadAttention
-from robustbench_wb.models.sockets import Context, Place
+from robustbench_wb.models.sockets import Context, LayerConfig
 
 
 class TwicingAttention(PerHeadAttention):
@@ -16,7 +16,7 @@ class TwicingAttention(PerHeadAttention):
     ``context.watch`` receives A.
     """
 
-    def __init__(self, config: Place, first_layer: int = 0) -> None:
+    def __init__(self, config: LayerConfig, first_layer: int = 0) -> None:
         super().__init__(config)
         self.twice = config.layer >= first_layer
 

@@ -15,8 +15,8 @@ import torch
 from robustbench_wb.errors import SubjectError, UsageError, first_line
 from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.factory import Factory
-from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
-from robustbench_wb.models.providers.texts import Encoder, Texts
+from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
+from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
 from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import digest
@@ -69,13 +69,13 @@ class _Model:
         """Load the model in float32 for a task's inputs and classes."""
         if isinstance(shape, ImageShape):
             model, fresh = self._load("AutoModelForImageClassification", shape.classes)
-            return Pictures(model, shape, self.preprocessing(), fresh_head=fresh)
+            return ImageModel(model, shape, self.preprocessing(), fresh_head=fresh)
         if shape.causal:
             raise SubjectError("hf: provides classifiers, but the task is language modelling")
         model, fresh = self._load("AutoModelForSequenceClassification", shape.classes)
-        return Texts(model, self.encoder(), fresh)
+        return TextModel(model, self.encoder(), fresh)
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> ModelTokenizer:
         """Load the model's own tokenizer.
 
         Raises:
@@ -94,7 +94,7 @@ class _Model:
             raise SubjectError(
                 f"the tokenizer of {self.name} has {len(tokenizer)} tokens, but its model only {self.config.vocab_size}"
             )
-        return Encoder(tokenizer, getattr(self.config, "max_position_embeddings", None))
+        return ModelTokenizer(tokenizer, getattr(self.config, "max_position_embeddings", None))
 
     def preprocessing(self) -> Preprocessing:
         """Determine the normalisation of the library's image processor from its outputs: a scale and shift per channel.

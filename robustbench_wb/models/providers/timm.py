@@ -9,7 +9,7 @@ from robustbench_wb.errors import SubjectError, UnknownNameError, UsageError, fi
 from robustbench_wb.models.providers import library
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.shape import ImageShape, Shape
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import digest
 
@@ -61,7 +61,7 @@ def _named(timm: ModuleType, name: str, pretrained: bool) -> tuple[str, str]:
 
 
 def _near(name: str, models: list[str]) -> str:
-    tail = suggest(name, models)
+    tail = suggest_names(name, models)
     return tail if tail.startswith("did you mean") else "`timm.list_models()` lists all names"
 
 
@@ -79,7 +79,7 @@ def _config(timm: ModuleType, name: str, reference: str) -> dict[str, Any]:
 def _make(
     timm: ModuleType, *, name: str, config: Mapping[str, Any], shape: Shape, pretrained: bool, trained: bool
 ) -> object:
-    from robustbench_wb.models.providers.pictures import Pictures, Preprocessing
+    from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 
     if not isinstance(shape, ImageShape):
         raise SubjectError("models of timm take images, but the task has none")
@@ -104,4 +104,4 @@ def _make(
         std=list(data["std"]),
         interpolation=data["interpolation"],
     )
-    return Pictures(model.float(), shape, preprocessing, fresh_head=fresh)
+    return ImageModel(model.float(), shape, preprocessing, fresh_head=fresh)

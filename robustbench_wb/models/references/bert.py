@@ -1,11 +1,11 @@
 """Checkpoints of BERT in the transformers library, with or without classifier, and of the port of CRATE-BERT to it."""
 
-from robustbench_wb.models.references.mapping import FIRST_SEGMENT, STACKED, Family, Rule, pairs, rules
+from robustbench_wb.models.references.mapping import FIRST_SEGMENT, STACKED, CheckpointFamily, WeightRule, pairs, rules
 
 _OURS, _THEIRS = "backbone.blocks.{i}.", "encoder.layer.{i}."
 _OUTSIDE = (
     *rules({"embedding.words.weight": "embeddings.word_embeddings.weight"}),
-    Rule(
+    WeightRule(
         "embedding.positions.table",
         ("embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"),
         FIRST_SEGMENT,
@@ -15,13 +15,13 @@ _OUTSIDE = (
 _HEAD = ("head.linear.weight", "head.linear.bias")
 _UNUSED = (r"embeddings\.position_ids", r"embeddings\.token_type_ids", r"(cls|lm_head)\..*")  # heads of pretraining
 
-BERT = Family(
+BERT = CheckpointFamily(
     variant="bert",
     modality="text",
     rules=(
         *_OUTSIDE,
         *(
-            Rule(
+            WeightRule(
                 f"{_OURS}attention.qkv.{part}",
                 tuple(f"{_THEIRS}attention.self.{name}.{part}" for name in ("query", "key", "value")),
                 STACKED,
@@ -46,7 +46,7 @@ BERT = Family(
     fresh=_HEAD,
 )
 
-CRATE_BERT = Family(
+CRATE_BERT = CheckpointFamily(
     variant="crate-bert",
     modality="text",
     rules=(

@@ -1,6 +1,6 @@
 """Checkpoints of the reference implementation of CRATE (image classifier)."""
 
-from robustbench_wb.models.references.mapping import LEADING, Family, Rule, pairs, rules
+from robustbench_wb.models.references.mapping import LEADING, CheckpointFamily, WeightRule, pairs, rules
 
 LAYER = (
     *pairs({"norm": "0.norm", "feedforward.norm": "1.norm"}, "backbone.blocks.{i}.", "transformer.layers.{i}."),
@@ -10,13 +10,13 @@ LAYER = (
 """Rules for each layer that CRATE and CRATE-alpha share."""
 
 OUTSIDE = (
-    Rule("embedding.positions.table", ("pos_embedding",), LEADING),
+    WeightRule("embedding.positions.table", ("pos_embedding",), LEADING),
     *rules({"embedding.cls": "cls_token"}),
     *pairs({"head.norm": "mlp_head.0", "head.linear": "mlp_head.1"}),
 )
 """Rules outside the layers that CRATE and CRATE-alpha share."""
 
-CRATE = Family(
+CRATE = CheckpointFamily(
     variant="crate",
     modality="image",
     rules=(

@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from robustbench_wb.errors import CheckpointError
 from robustbench_wb.models.autoencoder import MaskedAutoencoder
 from robustbench_wb.models.backbone import ImageClassifier
-from robustbench_wb.models.references.alpha import CRATE_ALPHA
 from robustbench_wb.models.references.bert import BERT, CRATE_BERT
 from robustbench_wb.models.references.crate import CRATE
-from robustbench_wb.models.references.gpt import CRATE_GPT
-from robustbench_wb.models.references.mae import AUTOENCODER, ENCODER
-from robustbench_wb.models.references.mapping import Family, Modality, Rule, describe, join, listed
+from robustbench_wb.models.references.crate_alpha import CRATE_ALPHA
+from robustbench_wb.models.references.crate_gpt import CRATE_GPT
+from robustbench_wb.models.references.crate_mae import AUTOENCODER, ENCODER
+from robustbench_wb.models.references.mapping import CheckpointFamily, Modality, WeightRule, describe, join, list_names
 from robustbench_wb.models.references.vit import VIT
 
 FAMILIES = (CRATE, CRATE_GPT, CRATE_ALPHA, ENCODER, AUTOENCODER, CRATE_BERT, VIT, BERT)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadReport:
     """Result of loading a checkpoint of another implementation."""
 
     unused: tuple[str, ...]
@@ -31,7 +31,7 @@ class Loaded:
     """Our names of optional weights that the checkpoint lacks; the model keeps its initial weights there."""
 
 
-def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) -> Loaded:
+def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) -> LoadReport:
     """Load a checkpoint of the implementation that ``variant`` follows, or of transformers or timm, into ``model``.
 
     ``state`` maps names to tensors, at the top level or under ``state_dict`` or ``model``, with or without the prefix
@@ -58,7 +58,7 @@ def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) 
                 f"{copy} in the reference checkpoint differs from {original}, but this model ties them"
             )
     model.load_state_dict({**own, **weights})
-    return Loaded(tuple(sorted(given.keys() - wanted)), tuple(sorted(fresh)))
+    return LoadReport(tuple(sorted(given.keys() - wanted)), tuple(sorted(fresh)))
 
 
 def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
@@ -75,7 +75,7 @@ def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
     return found
 
 
-def find_family(variant: str, state: Mapping[str, object]) -> Family:
+def find_family(variant: str, state: Mapping[str, object]) -> CheckpointFamily:
     """Return the family (classifier or language model) of a variant that shares most names with a checkpoint.
 
     Raises:
@@ -85,7 +85,7 @@ def find_family(variant: str, state: Mapping[str, object]) -> Family:
     if not families:
         raise CheckpointError(f"no reference checkpoints are known for variant {variant!r}; known: {_known()}")
 
-    def shared(family: Family) -> int:
+    def shared(family: CheckpointFamily) -> int:
         return len(family.unwrap(state).keys() & {name for rule in family.outside() for name in rule.theirs})
 
     return max(families, key=shared)
@@ -103,33 +103,33 @@ def _modality(model: nn.Module) -> Modality:
     return "causal" if getattr(getattr(model, "embedding", None), "causal", False) else "text"
 
 
-def _family(variant: str, modality: Modality) -> Family:
+def _family(variant: str, modality: Modality) -> CheckpointFamily:
     for family in FAMILIES:
         if (family.variant, family.modality) == (variant, modality):
             return family
     raise CheckpointError(f"no {modality} reference checkpoints are known for variant {variant!r}; known: {_known()}")
 
 
-def _rules(family: Family, own: Iterable[str]) -> dict[str, Rule]:
+def _rules(family: CheckpointFamily, own: Iterable[str]) -> dict[str, WeightRule]:
     """Rules of a model's weights, by our name."""
     weights = {name for name in own if name not in ("mean", "std") and not name.endswith("_extra_state")}
     layers = [int(match[1]) for name in weights if (match := re.search(r"\.(\d+)\.", name))]
     by_name = {rule.ours: rule for rule in family.for_depth(1 + max(layers, default=-1)) if rule.ours in weights}
     unknown = weights - by_name.keys()
     if unknown:
-        raise CheckpointError(f"the reference of {family.variant!r} has no counterpart of {listed(unknown)}")
+        raise CheckpointError(f"the reference of {family.variant!r} has no counterpart of {list_names(unknown)}")
     return by_name
 
 
-def _refuse_other_names(family: Family, given: Mapping[str, object], wanted: set[str]) -> None:
+def _refuse_other_names(family: CheckpointFamily, given: Mapping[str, object], wanted: set[str]) -> None:
     missing = wanted - given.keys()
     extra = {name for name in given.keys() - wanted if not family.is_unused(name)}
-    problems = [f"{what} {listed(names)}" for what, names in (("lacks", missing), ("has unknown", extra)) if names]
+    problems = [f"{what} {list_names(names)}" for what, names in (("lacks", missing), ("has unknown", extra)) if names]
     if problems:
         raise CheckpointError(f"the reference checkpoint {' and '.join(problems)}")
 
 
-def _fitting(rule: Rule, given: Mapping[str, object], own: Tensor) -> Tensor:
+def _fitting(rule: WeightRule, given: Mapping[str, object], own: Tensor) -> Tensor:
     tensor = join(rule, given)
     if tensor.shape != own.shape:
         raise CheckpointError(

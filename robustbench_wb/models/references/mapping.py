@@ -15,7 +15,7 @@ Modality = Literal["image", "text", "causal", "autoencoder"]
 
 
 @dataclass(frozen=True)
-class Form:
+class WeightConversion:
     """Conversion between one tensor of ours and the corresponding tensors of theirs.
 
     ``join`` converts theirs to ours; ``split`` converts ours to theirs and also receives the number of image channels.
@@ -32,16 +32,16 @@ def _to_kernel(weight: Tensor, channels: int) -> Tensor:
     return weight.view(-1, patch, patch, channels).permute(0, 3, 1, 2).contiguous()
 
 
-SAME = Form(lambda theirs: theirs[0], lambda ours, _: [ours])
-LEADING = Form(lambda theirs: theirs[0].flatten(0, 1), lambda ours, _: [ours[None]], axes=3)
+SAME = WeightConversion(lambda theirs: theirs[0], lambda ours, _: [ours])
+LEADING = WeightConversion(lambda theirs: theirs[0].flatten(0, 1), lambda ours, _: [ours[None]], axes=3)
 """Conversion of a tensor that has an extra leading axis of size 1 in theirs."""
-KERNEL = Form(
+KERNEL = WeightConversion(
     lambda theirs: theirs[0].permute(0, 2, 3, 1).flatten(1), lambda ours, channels: [_to_kernel(ours, channels)], axes=4
 )
 """Conversion of a patch convolution (d, C, p, p) in theirs to a linear map in ours, with the channel fastest."""
-STACKED = Form(lambda theirs: torch.stack(list(theirs)).flatten(0, 1), lambda ours, _: list(ours.chunk(3)))
+STACKED = WeightConversion(lambda theirs: torch.stack(list(theirs)).flatten(0, 1), lambda ours, _: list(ours.chunk(3)))
 """Conversion of separate query, key and value weights in theirs to one stacked weight in ours."""
-FIRST_SEGMENT = Form(
+FIRST_SEGMENT = WeightConversion(
     lambda theirs: theirs[0] + theirs[1][:1], lambda ours, _: [ours, ours.new_zeros(2, ours.shape[1])], axes=2
 )
 """Conversion of positions and segment embeddings in theirs to positions in ours.
@@ -51,24 +51,24 @@ Tasks here have one segment, whose row is added to the positions.
 
 
 @dataclass(frozen=True)
-class Rule:
+class WeightRule:
     """Rule for one weight: our name, their names, and the conversion. ``{i}`` in names stands for the layer index."""
 
     ours: str
     theirs: tuple[str, ...]
-    form: Form = SAME
+    form: WeightConversion = SAME
 
-    def at(self, layer: int) -> "Rule":
+    def at(self, layer: int) -> "WeightRule":
         """Return the rule for layer number ``layer``."""
-        return Rule(self.ours.format(i=layer), tuple(name.format(i=layer) for name in self.theirs), self.form)
+        return WeightRule(self.ours.format(i=layer), tuple(name.format(i=layer) for name in self.theirs), self.form)
 
 
-def rules(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[Rule, ...]:
+def rules(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[WeightRule, ...]:
     """Return rules of form :data:`SAME` from our names to their names, with a prefix on each side."""
-    return tuple(Rule(f"{ours}{own}", (f"{theirs}{other}",)) for own, other in names.items())
+    return tuple(WeightRule(f"{ours}{own}", (f"{theirs}{other}",)) for own, other in names.items())
 
 
-def pairs(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[Rule, ...]:
+def pairs(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[WeightRule, ...]:
     """Return rules for modules with a weight and a bias, with a prefix on each side."""
     return rules(
         {f"{own}.{part}": f"{other}.{part}" for own, other in names.items() for part in ("weight", "bias")},
@@ -78,7 +78,7 @@ def pairs(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[R
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class CheckpointFamily:
     """Checkpoint format of one implementation.
 
     Attributes:
@@ -96,7 +96,7 @@ class Family:
 
     variant: str
     modality: Modality
-    rules: tuple[Rule, ...]
+    rules: tuple[WeightRule, ...]
     prefixes: tuple[str, ...] = ("module.", "_orig_mod.")
     renames: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
@@ -105,13 +105,13 @@ class Family:
     asked: tuple[str, ...] = ()
     note: str = ""
 
-    def for_depth(self, depth: int) -> list[Rule]:
+    def for_depth(self, depth: int) -> list[WeightRule]:
         """Return the rules of a model with ``depth`` layers."""
         return [
             rule.at(layer) for rule in self.rules for layer in (range(depth) if "{i}" in rule.ours else range(1))
         ]  # fmt: skip
 
-    def outside(self) -> list[Rule]:
+    def outside(self) -> list[WeightRule]:
         """Return the rules for weights outside the layers."""
         return [rule for rule in self.rules if "{i}" not in rule.ours]
 
@@ -143,7 +143,7 @@ class Family:
         return name in self.copies or any(re.fullmatch(pattern, name) for pattern in self.unused)
 
 
-def join(rule: Rule, given: Mapping[str, object]) -> Tensor:
+def join(rule: WeightRule, given: Mapping[str, object]) -> Tensor:
     """Convert their tensors of one rule, which ``given`` must hold, to ours.
 
     Raises:
@@ -166,13 +166,13 @@ def join(rule: Rule, given: Mapping[str, object]) -> Tensor:
         raise CheckpointError(f"{describe(rule, given)} in the reference checkpoint do not fit together") from None
 
 
-def describe(rule: Rule, given: Mapping[str, object]) -> str:
+def describe(rule: WeightRule, given: Mapping[str, object]) -> str:
     """Return the names and shapes of their tensors, for an error message."""
     shapes = {name: tuple(value.shape) for name in rule.theirs if isinstance(value := given[name], Tensor)}
     return " and ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
-def listed(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Return the first three names and the number of others, for an error message."""
     names = sorted(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,14 +1,14 @@
 """Checkpoints of Vision Transformers in the timm library, including DeiT."""
 
-from robustbench_wb.models.references.mapping import KERNEL, LEADING, Family, Rule, pairs, rules
+from robustbench_wb.models.references.mapping import KERNEL, LEADING, CheckpointFamily, WeightRule, pairs, rules
 
-VIT = Family(
+VIT = CheckpointFamily(
     variant="vit",
     modality="image",
     rules=(
-        Rule("embedding.positions.table", ("pos_embed",), LEADING),
+        WeightRule("embedding.positions.table", ("pos_embed",), LEADING),
         *rules({"embedding.cls": "cls_token", "embedding.project.bias": "patch_embed.proj.bias"}),
-        Rule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),
+        WeightRule("embedding.project.weight", ("patch_embed.proj.weight",), KERNEL),
         *pairs({"head.norm": "norm", "head.linear": "head"}),
         *pairs(
             {

@@ -6,7 +6,7 @@ from functools import cached_property
 from math import inf
 
 from robustbench_wb.analysis.row_order import ranked
-from robustbench_wb.records.score_row import Panel, ScoreRow
+from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.scores import cells_in_order, panel_title
 
@@ -65,7 +65,7 @@ class PanelRows:
 
 def panels(rows: Iterable[ScoreRow]) -> list[PanelRows]:
     """The panels of a table, in the order of their first rows. Of two rows of one slot the last stands."""
-    members: dict[Panel, list[ScoreRow]] = {}
+    members: dict[PanelKey, list[ScoreRow]] = {}
     for row in ranked({(row.panel, row.slot): row for row in rows}.values()):
         members.setdefault(row.panel, []).append(row)
     found, line = [], 0

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb.norms import L2_NORM, LINF, Norm
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.losses import LOSSES, targeted_dlr
-from robustbench_wb.stressors.attacks.oracle import Answer, Oracle
-from robustbench_wb.stressors.attacks.targeted import Targeted
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES, targeted_dlr
+from robustbench_wb.stressors.attacks.model_queries import LossAndGradient, ModelQueries
+from robustbench_wb.stressors.attacks.targeted import TargetedAttack
 
 ALPHA = 0.75
 """Weight of the new step in the momentum update; the rest goes to the previous move."""
@@ -37,7 +37,7 @@ def windows(steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def enter(attack: Attack, batch: Batch, seed: int) -> None:
+def initialise(attack: Attack, batch: ActiveRows, seed: int) -> None:
     """Place rows at their starting points, with an empty history and step length 2 eps."""
     batch.x = attack.start(batch, seed)
     none = torch.full_like(batch.radius, -torch.inf).flatten()
@@ -54,7 +54,7 @@ def enter(attack: Attack, batch: Batch, seed: int) -> None:
     }
 
 
-def ascend(attack: Attack, batch: Batch, answer: Answer) -> None:
+def ascend(attack: Attack, batch: ActiveRows, answer: LossAndGradient) -> None:
     """Move every row from x^(k) to x^(k+1), given the loss and gradient at x^(k); rows may be at different k.
 
     Checkpoint conditions are tested once f(x^(k)) is known. If they hold, the step starts from x_max with the gradient
@@ -76,7 +76,7 @@ def ascend(attack: Attack, batch: Batch, answer: Answer) -> None:
     batch.x = torch.where((batch.step == 0).view(-1, 1, 1, 1), step, blend)
 
 
-def _stuck(batch: Batch, steps: int) -> Tensor:
+def _stuck(batch: ActiveRows, steps: int) -> Tensor:
     """Mask of rows at a checkpoint that gained too little since the last one (conditions 1 and 2), bool (B,)."""
     memory = batch.memory
     window = torch.tensor(windows(steps), device=batch.step.device)[batch.step]
@@ -107,11 +107,11 @@ class Apgd(Attack):
         """Runs per sample."""
         return self.restarts
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start each row at a uniform draw from its ball."""
-        enter(self, batch, seed)
+        initialise(self, batch, seed)
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step of algorithm 1."""
         ascend(self, batch, oracle.gradient(batch, LOSSES[self.loss]))
 
@@ -130,15 +130,15 @@ class ApgdL2(Apgd):
     norm: ClassVar[Norm] = L2_NORM
 
 
-class ApgdTargeted(Targeted):
+class ApgdTargeted(TargetedAttack):
     """Auto-PGD on the targeted DLR loss, one target class per run, from uniform random starts."""
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start each row at a uniform draw from its ball, with no target yet."""
         super().begin(batch, seed)
-        enter(self, batch, seed)
+        initialise(self, batch, seed)
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step of algorithm 1 toward the row's target class."""
         targets = self.aim(batch, oracle)
         answer = oracle.gradient(batch, lambda logits, labels: targeted_dlr(logits, labels, targets))

@@ -11,16 +11,16 @@ from torch import Tensor
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.norms import Norm
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.oracle import Oracle
-from robustbench_wb.stressors.attacks.search import search
-from robustbench_wb.stressors.stressor import Kind, PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
+from robustbench_wb.stressors.attacks.active_set_search import search_active_set
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
+from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch, Stressor
 
 TOLERANCE = 1e-6
 """Distance by which float32 rounding may carry an image over the edge of its ball or box; unit: full pixel range."""
 
 
-def refuse_outside(name: str, clean: Tensor, stressed: Tensor, *, norm: Norm | None, radius: float) -> None:
+def reject_outside(name: str, clean: Tensor, stressed: Tensor, *, norm: Norm | None, radius: float) -> None:
     """Check that images (B, C, H, W) are finite, inside the box [0, 1] and, if a norm is given, inside their balls.
 
     Raises:
@@ -38,7 +38,7 @@ def refuse_outside(name: str, clean: Tensor, stressed: Tensor, *, norm: Norm | N
             raise MeasurementError(f"{name} left its {norm.name} ball: distance {farthest:.6g} > {radius:.6g}")
 
 
-class Bounded(Stressor):
+class BallBoundedStressor(Stressor):
     """Base of stressors that look for errors inside a ball of radius eps around each image, in pixel space [0, 1]."""
 
     axis: ClassVar[str | None] = "eps"
@@ -67,17 +67,17 @@ class Bounded(Stressor):
         Raises:
             MeasurementError: an image is outside, or not finite.
         """
-        refuse_outside(self.signature, clean, stressed, norm=self.norm, radius=self.radius)
+        reject_outside(self.signature, clean, stressed, norm=self.norm, radius=self.radius)
 
 
-class Attack(Bounded):
+class Attack(BallBoundedStressor):
     """Base of iterative attacks inside the ball.
 
     A new attack states its norm and implements ``begin`` and ``move``. This class and the search provide projection to
     ball and box, early stopping of broken samples, refilling of the batch, restarts, ladders of radii and cost counts.
     """
 
-    kind: ClassVar[Kind | None] = "white-box"
+    kind: ClassVar[AttackKind | None] = "white-box"
     sweeps: ClassVar[bool] = True
     judged: ClassVar[bool] = False
     """Whether ``move`` classifies the iterate that it arrives at. If not, the search classifies the last iterate of
@@ -111,7 +111,7 @@ class Attack(Bounded):
         return ";".join(part for part in self.signature.split(";") if not part.startswith("eps="))
 
     @abstractmethod
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Place new rows, all of one run, at their starting points (``batch.x``) and fill ``batch.memory``.
 
         Rows arrive at the clean image or, where ``batch.warm`` is true, at the result of a trial at another radius;
@@ -119,14 +119,14 @@ class Attack(Bounded):
         """
 
     @abstractmethod
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Query the model at the rows and move them (``batch.x``), each by one step of its own run."""
 
-    def project(self, batch: Batch, candidate: Tensor) -> Tensor:
+    def project(self, batch: ActiveRows, candidate: Tensor) -> Tensor:
         """Project candidates (B, C, H, W) onto the balls around the clean images, then clamp them to the box."""
         return (batch.originals + self.norm.project(candidate - batch.originals, batch.radius)).clamp(0.0, 1.0)
 
-    def start(self, batch: Batch, seed: int) -> Tensor:
+    def start(self, batch: ActiveRows, seed: int) -> Tensor:
         """Starting points (B, C, H, W): the current place of warm rows, else a uniform draw from the ball for each run.
 
         Draws are clamped to the box.
@@ -135,18 +135,18 @@ class Attack(Bounded):
         drawn = self.project(batch, batch.originals + batch.radius * noise)
         return torch.where(batch.warm.view(-1, 1, 1, 1), batch.x, drawn)
 
-    def contains(self, batch: Batch, images: Tensor) -> Tensor:
+    def contains(self, batch: ActiveRows, images: Tensor) -> Tensor:
         """Mask of images (B, C, H, W) that lie in the balls around the clean images, bool (B,)."""
         return self.norm.distance(images - batch.originals) <= batch.radius.flatten() + TOLERANCE
 
-    def ticket(self, batch: Batch) -> Tensor:
+    def ticket(self, batch: ActiveRows) -> Tensor:
         """A different number for each step of each run, int64 (B,), so that no two steps share their random draws."""
         return batch.run * self.iterations + batch.step
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        return search(self, job, [self.radius])[0]
+        return search_active_set(self, job, [self.radius])[0]
 
     def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
         """Search at every radius of an ascending ladder at once, by bisection over the radii."""
-        return search(self, job, [rung.radius for rung in rungs])
+        return search_active_set(self, job, [rung.radius for rung in rungs])

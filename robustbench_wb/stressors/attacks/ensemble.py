@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from robustbench_wb.norms import L2_NORM, LINF, Norm
-from robustbench_wb.stressors.attacks.attack import Bounded
+from robustbench_wb.stressors.attacks.attack import BallBoundedStressor
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
-class Ensemble(Bounded):
+class EnsembleAttack(BallBoundedStressor):
     """Worst case over the member attacks, sample by sample.
 
     The evidence holds the number of samples that each member was given (``NAME/samples``) and broke (``NAME/broken``),
@@ -68,7 +68,7 @@ class Ensemble(Bounded):
         return PerturbedBatch(found, forwards, backwards, broken=broken, failed=failed, evidence=dict(evidence))
 
 
-class Quick(Ensemble):
+class QuickEnsemble(EnsembleAttack):
     """Ensemble for a CPU (minutes): one-step attack, PGD with both losses, targeted APGD, and a short black-box
     attack."""
 
@@ -81,21 +81,21 @@ class Quick(Ensemble):
     )
 
 
-class QuickLinf(Quick):
+class QuickLinf(QuickEnsemble):
     """The quick ensemble under a bound on the largest pixel change."""
 
     name: ClassVar[str] = "quick-linf"
     norm: ClassVar[Norm] = LINF
 
 
-class QuickL2(Quick):
+class QuickL2(QuickEnsemble):
     """The quick ensemble under a bound on the Euclidean length."""
 
     name: ClassVar[str] = "quick-l2"
     norm: ClassVar[Norm] = L2_NORM
 
 
-class AutoAttack(Ensemble):
+class AutoAttack(EnsembleAttack):
     """AutoAttack's standard composition and settings (Croce & Hein 2020, section 5)."""
 
     members = (

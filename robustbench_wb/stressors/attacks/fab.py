@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robustbench_wb.norms import L2_NORM, LINF, Norm
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.oracle import Oracle
-from robustbench_wb.stressors.attacks.targeted import Targeted
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
+from robustbench_wb.stressors.attacks.targeted import TargetedAttack
 
 ALPHA_MAX = 0.1
 """Largest weight of the step that starts from the clean image."""
@@ -23,7 +23,7 @@ BETA = 0.9
 image."""
 
 
-def onto_plane(images: Tensor, normal: Tensor, height: Tensor, *, speed: Tensor) -> Tensor:
+def project_onto_plane(images: Tensor, normal: Tensor, height: Tensor, *, speed: Tensor) -> Tensor:
     """Project images onto the plane <normal, z - images> + height = 0 within the box [0, 1].
 
     Images, normal and speed are (B, C, H, W), height is (B,). All values start to move at once, each by ``speed`` per
@@ -47,7 +47,7 @@ def onto_plane(images: Tensor, normal: Tensor, height: Tensor, *, speed: Tensor)
     return images + direction * moved
 
 
-class Fab(Targeted):
+class Fab(TargetedAttack):
     """Projection onto the linearised boundary between true and target class, pulled toward the clean image.
 
     Runs of the first restart start at the clean image, later ones at a random point within half the radius.
@@ -59,7 +59,7 @@ class Fab(Targeted):
     def speed(self, size: Tensor) -> Tensor:
         """Speed of each value on the shortest way to a plane whose normal has absolute entries ``size``, same shape."""
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start rows with no misclassified point yet."""
         super().begin(batch, seed)
         later = (batch.run >= self.targets).view(-1, 1, 1, 1)
@@ -72,7 +72,7 @@ class Fab(Targeted):
         """Two forward passes and one gradient: the gradient at the iterate and the prediction at the next one."""
         return 2, 1
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step: a gradient, then the prediction at the point that it leads to."""
         targets = self.aim(batch, oracle)[:, None]
 
@@ -85,20 +85,20 @@ class Fab(Targeted):
         self._retreat(batch, logits.argmax(1) != batch.labels)
         self._shrink(batch, oracle)
 
-    def _approach(self, batch: Batch, normal: Tensor, height: Tensor) -> Tensor:
+    def _approach(self, batch: ActiveRows, normal: Tensor, height: Tensor) -> Tensor:
         """Mix steps past the plane from the iterate and from the clean image, weighted by their distances to it."""
         scale = normal.abs().flatten(1).amax(1).clamp(min=1e-38)
         normal, height = normal / scale.view(-1, 1, 1, 1), height / scale
         speed = self.speed(normal.abs())
         clean = batch.originals
         above = height + (normal * (clean - batch.x)).flatten(1).sum(1)
-        step = onto_plane(batch.x, normal, height, speed=speed) - batch.x
-        origin = onto_plane(clean, normal, above, speed=speed) - clean
+        step = project_onto_plane(batch.x, normal, height, speed=speed) - batch.x
+        origin = project_onto_plane(clean, normal, above, speed=speed) - clean
         near, far = self.norm.distance(step), self.norm.distance(origin)
         alpha = (near / (near + far).clamp(min=1e-12)).clamp(max=ALPHA_MAX).view(-1, 1, 1, 1)
         return ((1 - alpha) * (batch.x + ETA * step) + alpha * (clean + ETA * origin)).clamp(0.0, 1.0)
 
-    def _retreat(self, batch: Batch, wrong: Tensor) -> None:
+    def _retreat(self, batch: ActiveRows, wrong: Tensor) -> None:
         """Remember the nearest misclassified point, and step back from it toward the clean image."""
         distance = self.norm.distance(batch.x - batch.originals)
         nearer = wrong & (distance < batch.memory["distance"])
@@ -107,7 +107,7 @@ class Fab(Targeted):
         back = batch.originals + BETA * (batch.x - batch.originals)
         batch.x = torch.where(wrong.view(-1, 1, 1, 1), back, batch.x)
 
-    def _shrink(self, batch: Batch, oracle: Oracle) -> None:
+    def _shrink(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """At the end of a run, classify the point where the line from the nearest error to the clean image enters the
         ball."""
         last = (batch.step == self.iterations - 1) & batch.memory["distance"].isfinite()

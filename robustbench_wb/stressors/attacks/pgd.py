@@ -9,10 +9,10 @@ from torch import Tensor
 
 from robustbench_wb.norms import L1_NORM, L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.losses import LOSSES, Loss
-from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 
 class Fgsm(Attack):
@@ -20,11 +20,11 @@ class Fgsm(Attack):
 
     kind = "single-step"
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start at the clean image."""
         batch.x = batch.originals
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step of length eps."""
         gradient = oracle.gradient(batch, LOSSES["ce"]).gradient
         batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest(gradient))
@@ -74,7 +74,7 @@ class Pgd(Attack):
     def _losses(self) -> tuple[str, ...]:
         return ("margin", "ce") if self.loss == "both" else (self.loss,)
 
-    def _loss(self, batch: Batch) -> Loss:
+    def _loss(self, batch: ActiveRows) -> Loss:
         """Loss of each row: losses alternate from run to run."""
         first, *rest = (LOSSES[name] for name in self._losses)
         if not rest:
@@ -82,7 +82,7 @@ class Pgd(Attack):
         odd = batch.run % 2 == 1
         return lambda logits, labels: torch.where(odd, rest[0](logits, labels), first(logits, labels))
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start each row at a uniform draw from its ball, a function of (seed, parameters, sample id, run).
 
         Warm rows stay where they are.
@@ -91,11 +91,11 @@ class Pgd(Attack):
         if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step along the gradient of the run's loss."""
         self.climb(batch, oracle.gradient(batch, self._loss(batch)).gradient)
 
-    def climb(self, batch: Batch, gradient: Tensor) -> None:
+    def climb(self, batch: ActiveRows, gradient: Tensor) -> None:
         """Move rows by step * eps along a gradient (B, C, H, W), then project."""
         if self.momentum is not None:
             size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)

@@ -24,21 +24,21 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.models.inputs import batches
-from robustbench_wb.models.normalisation import Normalised
+from robustbench_wb.models.batching import batches
+from robustbench_wb.models.normalisation import NormalisedImageModel
 from robustbench_wb.norms import LINF
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import TOLERANCE
-from robustbench_wb.stressors.attacks.losses import margin
+from robustbench_wb.stressors.attacks.attack_losses import margin
 from robustbench_wb.stressors.protocol import ProtocolName
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Victims:
+class SelfLabelledBatch:
     """A batch of normalised images with the labels that the model itself predicts for them."""
 
-    model: Normalised
+    model: NormalisedImageModel
     images: Tensor
     """float32 (B, C, H, W), normalised."""
     ids: Tensor
@@ -63,7 +63,7 @@ class Victims:
         return -margin(logits, self.labels.repeat_interleave(images.shape[1])).view(images.shape[:2])
 
 
-class Published(Stressor):
+class PublishedAttack(Stressor):
     """Base of attacks in the Linf ball around the normalised image, on the model's own prediction, without a box."""
 
     axis: ClassVar[str | None] = "eps"
@@ -78,7 +78,7 @@ class Published(Stressor):
         """Forward passes and input gradients per sample; predicting the label takes one forward pass."""
 
     @abstractmethod
-    def perturb(self, victims: Victims) -> Tensor:
+    def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Perturbations (B, C, H, W) of normalised images; NaN for samples whose gradients are not finite."""
 
     def together(self, batch: int) -> int:
@@ -92,13 +92,13 @@ class Published(Stressor):
         Raises:
             MeasurementError: the normalisation inside the model is not known, or an image left its ball.
         """
-        model = Normalised.of(job.model, job.inputs)
+        model = NormalisedImageModel.of(job.model, job.inputs)
         found = job.inputs.clone()
         failed = torch.zeros(len(found), dtype=torch.bool, device=found.device)
         for rows, images in batches(job.inputs, self.together(job.batch)):
             clean = model.enter(images)
             labels = model.logits(clean).argmax(1)
-            victims = Victims(
+            victims = SelfLabelledBatch(
                 model=model, images=clean, ids=job.ids[rows], seed=job.seed, batch=job.batch, labels=labels
             )
             delta = self.perturb(victims)
@@ -116,14 +116,14 @@ class Published(Stressor):
         if bool((excess > TOLERANCE).any()):
             raise MeasurementError(f"{self.signature} left its ball by {float(excess.max()):.6g} in pixels")
 
-    def start(self, victims: Victims) -> Tensor:
+    def start(self, victims: SelfLabelledBatch) -> Tensor:
         """A uniform draw from the ball, a function of (seed, signature, sample id)."""
         images = victims.images
         unit = LINF.inside(victims.ids, tuple(images.shape[1:]), seed=victims.seed, label=self.signature, step=0)
         return float(self.eps) * unit.to(images.dtype)
 
 
-class PublishedFgsm(Published):
+class PublishedFgsm(PublishedAttack):
     """``z + eps sign(grad)``: FGSM (Goodfellow et al. 2015, eq. 1) on the normalised image z."""
 
     name: ClassVar[str] = "published-fgsm-linf"
@@ -133,12 +133,12 @@ class PublishedFgsm(Published):
         """Two forward passes (label and gradient) and one gradient."""
         return 2, 1
 
-    def perturb(self, victims: Victims) -> Tensor:
+    def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Take one step from the clean image."""
         return float(self.eps) * _sign(victims.gradient(victims.images))
 
 
-class PublishedPgd(Published):
+class PublishedPgd(PublishedAttack):
     """PGD (Madry et al. 2018, eq. 3) on the normalised image: one random start, 20 steps of 0.15 eps, last iterate."""
 
     name: ClassVar[str] = "published-pgd-linf"
@@ -152,7 +152,7 @@ class PublishedPgd(Published):
         """One forward pass for the label, then one forward pass and one gradient per step."""
         return 1 + self.steps, self.steps
 
-    def perturb(self, victims: Victims) -> Tensor:
+    def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Take all steps, without early stopping."""
         eps, length = float(self.eps), float(self.step * self.eps)
         delta = self.start(victims)
@@ -161,7 +161,7 @@ class PublishedPgd(Published):
         return delta
 
 
-class PublishedSpsa(Published):
+class PublishedSpsa(PublishedAttack):
     """SPSA (Uesato et al. 2018) with the defect of the library version that those papers called.
 
     The attack starts at a random point of the ball and runs Adam (Kingma & Ba 2015) on the perturbation d, downward on
@@ -189,7 +189,7 @@ class PublishedSpsa(Published):
         """Number of samples whose probes fit in one forward pass, at least one; probes of one sample may be split."""
         return max(1, batch // (2 * self.samples))
 
-    def perturb(self, victims: Victims) -> Tensor:
+    def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Take all steps, without early stopping."""
         delta = self.start(victims)
         adam = torch.optim.Adam([delta], lr=float(self.learning_rate))
@@ -199,7 +199,7 @@ class PublishedSpsa(Published):
             delta.clamp_(-float(self.eps), float(self.eps))
         return delta
 
-    def estimate(self, victims: Victims, step: int) -> Tensor:
+    def estimate(self, victims: SelfLabelledBatch, step: int) -> Tensor:
         """Estimated slope (B, C, H, W) of the margin at twice the normalised image, independent of the perturbation."""
         z, width = victims.images, float(self.delta)
         shape = (self.samples, *z.shape[1:])

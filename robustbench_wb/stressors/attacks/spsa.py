@@ -10,9 +10,9 @@ from torch import Tensor
 from robustbench_wb import rng
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 BETAS = (0.9, 0.999)
 """Decay rates of Adam's two moments (Kingma & Ba 2015)."""
@@ -42,13 +42,13 @@ class Spsa(Attack):
         """Steps of Adam."""
         return self.steps
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start at the clean image with zero moments."""
         batch.x = batch.originals
         batch.memory["mean"] = torch.zeros_like(batch.x)
         batch.memory["square"] = torch.zeros_like(batch.x)
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Estimate the gradient, take one step of Adam and classify the new iterate."""
         gradient, memory = self.estimate(batch, oracle), batch.memory
         memory["mean"] = BETAS[0] * memory["mean"] + (1 - BETAS[0]) * gradient
@@ -58,7 +58,7 @@ class Spsa(Attack):
         batch.x = self.project(batch, batch.x + float(self.rate) * mean / (square.sqrt() + 1e-8))
         oracle.logits(batch)
 
-    def estimate(self, batch: Batch, oracle: Oracle) -> Tensor:
+    def estimate(self, batch: ActiveRows, oracle: ModelQueries) -> Tensor:
         """Mean over directions v in {-1, 1}^d of v (L(x + delta v) - L(x - delta v)) / (2 delta), (B, C, H, W).
 
         Both points are clamped to the box. They may lie outside the ball, so none of them counts as an error.
@@ -71,7 +71,7 @@ class Spsa(Attack):
             total += (ways * ((high - low) / (2 * delta))[:, :, None, None, None]).sum(0)
         return total / self.samples
 
-    def _way(self, batch: Batch, number: int, seed: int) -> Tensor:
+    def _way(self, batch: ActiveRows, number: int, seed: int) -> Tensor:
         """One random direction for each row."""
         shape, label = tuple(batch.x.shape[1:]), f"{self.stream}/{number}"
         return rng.signs(batch.ids, shape, seed=seed, label=label, step=batch.step)

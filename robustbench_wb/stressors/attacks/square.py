@@ -12,10 +12,10 @@ from torch import Tensor
 from robustbench_wb import rng
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact, parse_exact
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.losses import margin
-from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.attack_losses import margin
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10,000, at which the share of changed pixels is halved."""
@@ -40,7 +40,7 @@ def dipole(side: int) -> Tensor:
     return unit
 
 
-class Square(Attack):
+class SquareAttack(Attack):
     """Random search: a changed square is kept if it raises the margin loss."""
 
     kind = "black-box"
@@ -68,12 +68,12 @@ class Square(Attack):
         """Runs per sample."""
         return self.restarts
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start with the initial pattern and no accepted change."""
         batch.x = self.place(batch, seed)
         batch.memory["height"] = torch.full_like(batch.radius, -torch.inf).flatten()
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Query a changed image (at the first step: the start) and keep it if its margin loss is higher."""
         sides = self._sides(batch)
         changed = torch.where((batch.step == 0).view(-1, 1, 1, 1), batch.x, self.change(batch, sides, oracle.job.seed))
@@ -83,18 +83,18 @@ class Square(Attack):
         batch.x = torch.where(higher.view(-1, 1, 1, 1), changed, batch.x)
 
     @abstractmethod
-    def place(self, batch: Batch, seed: int) -> Tensor:
+    def place(self, batch: ActiveRows, seed: int) -> Tensor:
         """Starting points (B, C, H, W), in ball and box."""
 
     @abstractmethod
-    def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
+    def change(self, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         """Iterates with squares of these sides (B,) changed, in ball and box."""
 
     def allowed(self, side: int, limit: int) -> int:
         """Side to use for a desired one, in an image whose shorter side is ``limit``."""
         return min(max(side, 1), limit)
 
-    def _sides(self, batch: Batch) -> Tensor:
+    def _sides(self, batch: ActiveRows) -> Tensor:
         """Side of each row's square at its step: the area starts at the share and is halved by the schedule."""
         height, width = batch.x.shape[-2:]
         area = float(self.share) * height * width
@@ -106,7 +106,7 @@ class Square(Attack):
         return torch.tensor(table, device=batch.step.device)[halved]
 
 
-def _windows(batch: Batch, sides: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+def _windows(batch: ActiveRows, sides: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (B, H) and columns (B, W) relative to the corner of a square placed by uniform draws (B, 2)."""
     height, width = batch.x.shape[-2:]
     room = torch.stack([height - sides, width - sides], dim=1) + 1
@@ -121,19 +121,19 @@ def _mask(windows: tuple[Tensor, Tensor], sides: Tensor) -> Tensor:
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-class SquareLinf(Square):
+class SquareLinf(SquareAttack):
     """Square Attack in Linf: each channel of a square moves to one end of its range."""
 
     name: ClassVar[str] = "square-linf"
     norm: ClassVar[Norm] = LINF
 
-    def place(self, batch: Batch, seed: int) -> Tensor:
+    def place(self, batch: ActiveRows, seed: int) -> Tensor:
         """Vertical stripes, one pixel wide, with each channel at either end of its range."""
         shape = (batch.x.shape[1], 1, batch.x.shape[3])
         stripes = rng.signs(batch.ids, shape, seed=seed, label=f"{self.stream}/stripes", step=batch.run)
         return self.project(batch, batch.originals + batch.radius * stripes)
 
-    def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
+    def change(self, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         """Algorithm 2: add +-2 eps on the square, then project onto the ball."""
         ticket, channels = self.ticket(batch), batch.x.shape[1]
         corner = rng.uniform(batch.ids, (2,), seed=seed, label=f"{self.stream}/corner", step=ticket)
@@ -142,7 +142,7 @@ class SquareLinf(Square):
         return self.project(batch, batch.x + torch.where(mask, 2 * batch.radius * sign, 0.0))
 
 
-class SquareL2(Square):
+class SquareL2(SquareAttack):
     """Square Attack in L2: the length of the change moves from one square to another."""
 
     name: ClassVar[str] = "square-l2"
@@ -152,7 +152,7 @@ class SquareL2(Square):
         """An odd side, at least 3 if the image allows it."""
         return min(max(side, 3) | 1, limit - 1 + limit % 2)
 
-    def place(self, batch: Batch, seed: int) -> Tensor:
+    def place(self, batch: ActiveRows, seed: int) -> Tensor:
         """Tiles of a fifth of the image, each a dipole of either sign, scaled to the radius."""
         channels, height, width = batch.x.shape[1:]
         side = max(1, min(height, width) // 5)
@@ -164,7 +164,7 @@ class SquareL2(Square):
         whole = F.pad(tiles, (left, width - across * side - left, top, height - down * side - top))
         return self.project(batch, batch.originals + batch.radius * self.norm.steepest(whole))
 
-    def change(self, batch: Batch, sides: Tensor, seed: int) -> Tensor:
+    def change(self, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         """Algorithm 3: the change in a second square, and any unused length, move into the first square."""
         ticket, channels = self.ticket(batch), batch.x.shape[1]
         draw = rng.uniform(batch.ids, (5,), seed=seed, label=f"{self.stream}/corner", step=ticket)

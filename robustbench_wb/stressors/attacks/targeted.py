@@ -4,12 +4,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.oracle import Oracle
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 
-class Targeted(Attack):
+class TargetedAttack(Attack):
     """Base of attacks with one run for each of the likeliest wrong classes of the clean image, for every restart."""
 
     steps: int = Field(default=100, ge=1)
@@ -28,11 +28,11 @@ class Targeted(Attack):
         """Runs per sample."""
         return self.restarts * self.targets
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start with no target yet."""
         batch.memory["target"] = torch.zeros_like(batch.labels)
 
-    def aim(self, batch: Batch, oracle: Oracle) -> Tensor:
+    def aim(self, batch: ActiveRows, oracle: ModelQueries) -> Tensor:
         """Target classes, int64 (B,). Rows at their first step get theirs from the logits of the clean image.
 
         Rows whose rank exceeds the number of wrong classes end their run with this step.

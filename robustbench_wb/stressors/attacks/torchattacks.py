@@ -20,11 +20,11 @@ from torch import nn
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError, UnknownNameError, UsageError
 from robustbench_wb.norms import L2_NORM, LINF, Norm
-from robustbench_wb.registry import suggest
+from robustbench_wb.registry import suggest_names
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import parse_exact
-from robustbench_wb.stressors.attacks.attack import refuse_outside
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, build_value, predict
+from robustbench_wb.stressors.attacks.attack import reject_outside
+from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, build_stressor, predict
 
 _LibraryAttack = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Attack of the library, built for a model: images (B, C, H, W) and labels (B,) to perturbed images."""
@@ -77,7 +77,7 @@ class TorchAttack(Stressor):
         Raises:
             UsageError: the attack has no eps, or it is not positive.
         """
-        return provide(self.attack, {**dict(self.numbers), "eps": strength, "batch": self.batch})
+        return torchattacks_stressor(self.attack, {**dict(self.numbers), "eps": strength, "batch": self.batch})
 
     def code(self) -> str:
         """Digest of this provider's source and of the library's version."""
@@ -128,7 +128,7 @@ class TorchAttack(Stressor):
         """
         radius = float(parse_exact(self.strength)) if self.strength else 0.0
         norm = self._norm() if self.strength else None
-        refuse_outside(self.signature, clean, stressed, norm=norm, radius=radius)
+        reject_outside(self.signature, clean, stressed, norm=norm, radius=radius)
 
     def _norm(self) -> Norm | None:
         if self.attack in _NO_BALL:
@@ -137,7 +137,7 @@ class TorchAttack(Stressor):
         return L2_NORM if l2 else LINF
 
 
-def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
+def torchattacks_stressor(name: str, numbers: dict[str, object]) -> TorchAttack:
     """Build the stressor for one attack class of the library.
 
     Raises:
@@ -150,14 +150,14 @@ def provide(name: str, numbers: dict[str, object]) -> TorchAttack:
     given = {key: str(value) for key, value in sorted(numbers.items()) if key not in ours}
     for key in given:
         if key not in arguments or key == "model":
-            hint = suggest(key, [known for known in arguments if known != "model"])
+            hint = suggest_names(key, [known for known in arguments if known != "model"])
             raise UsageError(f"torchattacks {name} has no parameter {key!r}; {hint}")
     if "eps" in given:
         eps = parse_exact(given["eps"])
         if eps <= 0:
             raise UsageError(f"stressor 'torchattacks:{name}': eps must be greater than 0 (got {eps})")
         given["eps"] = str(eps)
-    return build_value(TorchAttack, {"attack": name, "numbers": tuple(given.items()), **ours})
+    return build_stressor(TorchAttack, {"attack": name, "numbers": tuple(given.items()), **ours})
 
 
 def _attack_class(name: str) -> Callable[..., _LibraryAttack]:
@@ -166,7 +166,7 @@ def _attack_class(name: str) -> Callable[..., _LibraryAttack]:
     base = torchattacks.attack.Attack
     known = [key for key, kind in vars(torchattacks).items() if inspect.isclass(kind) and issubclass(kind, base)]
     if name not in known:
-        raise UnknownNameError(f"torchattacks has no attack {name!r}; {suggest(name, known)}")
+        raise UnknownNameError(f"torchattacks has no attack {name!r}; {suggest_names(name, known)}")
     found: Callable[..., _LibraryAttack] = getattr(torchattacks, name)
     return found
 

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.norms import L2_NORM, LINF, Norm
-from robustbench_wb.stressors.attacks.batch import Batch
-from robustbench_wb.stressors.attacks.oracle import Oracle, value_and_gradient
+from robustbench_wb.stressors.attacks.active_rows import ActiveRows
+from robustbench_wb.stressors.attacks.model_queries import ModelQueries, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import Pgd
 from robustbench_wb.stressors.stressor import predict
 
 
-class Transfer(Pgd):
+class TransferAttack(Pgd):
     """PGD against a surrogate. The attacked model classifies the result once per run; its gradients are not used.
 
     A run takes all its steps, whatever the surrogate predicts on the way: images that a model misclassifies with high
@@ -50,14 +50,14 @@ class Transfer(Pgd):
         """One step on the attacked model; the gradient steps are on the surrogate."""
         return 1
 
-    def begin(self, batch: Batch, seed: int) -> None:
+    def begin(self, batch: ActiveRows, seed: int) -> None:
         """Start the first run of each loss at the clean image, later runs at a uniform draw from the ball."""
         super().begin(batch, seed)
         batch.x = torch.where((batch.run < len(self._losses)).view(-1, 1, 1, 1), batch.originals, batch.x)
         batch.memory["loss"] = torch.full(batch.index.shape, -torch.inf, device=batch.x.device)
         batch.memory["strongest"] = batch.x
 
-    def move(self, batch: Batch, oracle: Oracle) -> None:
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take all steps on the surrogate, then classify the strongest iterate with the attacked model."""
         usable = self._search(batch, oracle)
         batch.x = batch.memory["strongest"]
@@ -65,7 +65,7 @@ class Transfer(Pgd):
         place = (batch.rung, batch.index)
         oracle.failed[place] |= ~usable & ~oracle.broken[place]
 
-    def _search(self, batch: Batch, oracle: Oracle) -> Tensor:
+    def _search(self, batch: ActiveRows, oracle: ModelQueries) -> Tensor:
         """Find the strongest iterates; bool (B,): all outputs of the surrogate were finite."""
         surrogate, draws, chosen = oracle.job.surrogate, oracle.job.draws, self._loss(batch)
         if surrogate is None:
@@ -86,20 +86,20 @@ class Transfer(Pgd):
         oracle.note(batch, "surrogate/backwards", draws * self.steps)
         return usable & torch.isfinite(last)
 
-    def _keep(self, batch: Batch, losses: Tensor) -> None:
+    def _keep(self, batch: ActiveRows, losses: Tensor) -> None:
         better = losses > batch.memory["loss"]
         batch.put(better, "loss", losses)
         batch.put(better, "strongest", batch.x)
 
 
-class TransferLinf(Transfer):
+class TransferLinf(TransferAttack):
     """Transfer attack under a bound on the largest pixel change."""
 
     name: ClassVar[str] = "transfer-linf"
     norm: ClassVar[Norm] = LINF
 
 
-class TransferL2(Transfer):
+class TransferL2(TransferAttack):
     """Transfer attack under a bound on the Euclidean length of the change."""
 
     name: ClassVar[str] = "transfer-l2"

@@ -11,9 +11,9 @@ from pydantic import Field
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.contamination.training import choose, needs_labels, with_texts, with_train
-from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.stressors.contamination.training_split import choose_units, require_classes, with_texts, with_train
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 
 LABEL = "backdoor"
@@ -21,7 +21,7 @@ LABEL = "backdoor"
 trigger."""
 
 
-class Backdoor(Retrained):
+class Backdoor(TrainingContamination):
     """Some training samples of other classes get a trigger and the target's label; every test input gets the trigger.
 
     The trigger of an image is a checkerboard patch of white and black pixels in the lower right corner, as in BadNets;
@@ -42,13 +42,13 @@ class Backdoor(Retrained):
     word: str = Field(default="cf", pattern=r"^[^;\s]+$")
     """Trigger word of texts."""
 
-    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Put the trigger and the target label into the chosen rows.
 
         Raises:
             MeasurementError: the task has no labels, no such class, or too few samples of other classes.
         """
-        classes, labels = needs_labels(dataset, self.name), dataset.train.labels.copy()
+        classes, labels = require_classes(dataset, self.name), dataset.train.labels.copy()
         if self.target >= classes:
             raise MeasurementError(
                 f"{self.name}: target={self.target}, but task {dataset.label!r} has {classes} classes"
@@ -58,9 +58,9 @@ class Backdoor(Retrained):
             raise MeasurementError(
                 f"{self.name}: rate {self.rate} is {count} samples, but only {len(others)} are of other classes"
             )
-        rows = others[choose(count, len(others), seed=seed, label=LABEL)]
+        rows = others[choose_units(count, len(others), seed=seed, label=LABEL)]
         labels[rows] = self.target
-        return Contaminated(self._triggered(with_train(dataset, labels=labels), rows), len(rows), len(labels))
+        return ContaminatedDataset(self._triggered(with_train(dataset, labels=labels), rows), len(rows), len(labels))
 
     def _triggered(self, dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
         """Dataset with the trigger in some rows of the training split."""
@@ -106,4 +106,4 @@ class BackdoorClean(Backdoor):
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
         """Return the inputs of the batch unchanged."""
-        return Retrained.apply(self, job)
+        return TrainingContamination.apply(self, job)

@@ -8,17 +8,17 @@ from pydantic import Field
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.contamination.training import (
+from robustbench_wb.stressors.contamination.training_split import (
     LARGE,
-    choose,
-    draw,
-    draw_images,
+    choose_units,
+    draw_image_integers,
+    draw_integers,
     is_image,
     with_texts,
     with_train,
 )
-from robustbench_wb.stressors.contamination.training_words import OtherTokens, OtherWords, swap_words
-from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.stressors.contamination.training_words import RandomTokens, RandomWords, swap_words
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
 
@@ -26,7 +26,7 @@ LABEL = "duplicates"
 """Label of the random stream. It is shared by both classes, so that near-duplicates affect the same samples."""
 
 
-class Duplicates(Retrained):
+class Duplicates(TrainingContamination):
     """Some training samples are overwritten by copies of others, labels included: the split keeps its size.
 
     Only samples that are not overwritten are copied, so a share 1 - rate of the samples is all there is to learn from.
@@ -38,7 +38,7 @@ class Duplicates(Retrained):
     rate: Exact = Field(ge=0, lt=1)
     """Share of the training samples that are overwritten."""
 
-    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Overwrite the chosen rows by copies of other rows.
 
         Raises:
@@ -51,18 +51,20 @@ class Duplicates(Retrained):
         if texts:
             for row, source in zip(rows.tolist(), sources.tolist(), strict=True):
                 texts[row] = train.texts[source]
-        return Contaminated(with_train(dataset, inputs=inputs, labels=labels, texts=texts), len(rows), len(train))
+        return ContaminatedDataset(
+            with_train(dataset, inputs=inputs, labels=labels, texts=texts), len(rows), len(train)
+        )
 
     def _copies(self, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows that are overwritten, ascending, and the source row of each copy, int64 each.
 
         A higher rate overwrites every row that a lower rate does. The sources differ: a source is never overwritten.
         """
-        rows = choose(round(self.rate * count), count, seed=seed, label=LABEL)
+        rows = choose_units(round(self.rate * count), count, seed=seed, label=LABEL)
         rest = np.setdiff1d(np.arange(count), rows)
         if not len(rest):
             raise MeasurementError(f"{self.name}: rate {self.rate} of {count} samples leaves none to copy")
-        return rows, rest[draw(rows, 1, LARGE, seed=seed, label=f"{LABEL}/source")[:, 0] % len(rest)]
+        return rows, rest[draw_integers(rows, 1, LARGE, seed=seed, label=f"{LABEL}/source")[:, 0] % len(rest)]
 
 
 class NearDuplicates(Duplicates):
@@ -77,31 +79,31 @@ class NearDuplicates(Duplicates):
     levels: int = Field(default=8, ge=1, le=255)
     """Largest change of a pixel value, of 255."""
 
-    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Overwrite the chosen rows by changed copies of other rows."""
         found = super().contaminate(dataset, seed)
         rows, _ = self._copies(len(dataset.train), seed)
         change = self._pixels if is_image(dataset) else self._words if dataset.train.texts else self._tokens
-        return Contaminated(change(found.dataset, rows, seed), found.changed, found.units)
+        return ContaminatedDataset(change(found.dataset, rows, seed), found.changed, found.units)
 
     def _pixels(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
         inputs = np.array(dataset.train.inputs)
-        noise = draw_images(rows, inputs.shape[1:], 2 * self.levels + 1, seed=seed, label=f"{LABEL}/noise")
+        noise = draw_image_integers(rows, inputs.shape[1:], 2 * self.levels + 1, seed=seed, label=f"{LABEL}/noise")
         for part, numbers in noise:
             inputs[part] = np.clip(inputs[part] + numbers - self.levels, 0, 255)
         return with_train(dataset, inputs=inputs)
 
     def _words(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
-        others, texts = OtherWords(dataset, self.name), {}
-        draws = draw(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise").tolist()
+        others, texts = RandomWords(dataset, self.name), {}
+        draws = draw_integers(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise").tolist()
         for row, (place, number) in zip(rows.tolist(), draws, strict=True):
             text = dataset.train.texts[row]
             texts[row] = swap_words(text, {place % max(1, len(find_words(text))): number}, others.instead)
         return with_texts(dataset, texts, self.name)
 
     def _tokens(self, dataset: Dataset, rows: NDArray[np.int64], seed: int) -> Dataset:
-        others, inputs = OtherTokens(dataset, self.name), np.array(dataset.train.inputs)
-        draws = draw(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise")
+        others, inputs = RandomTokens(dataset, self.name), np.array(dataset.train.inputs)
+        draws = draw_integers(rows, 2, LARGE, seed=seed, label=f"{LABEL}/noise")
         for row, (place, number) in zip(rows.tolist(), draws, strict=True):
             own = np.flatnonzero(others.are(inputs[row]))
             if len(own):

@@ -9,12 +9,12 @@ from pydantic import Field
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.blind import Blind, Made
-from robustbench_wb.stressors.share import rounded
+from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.stressor import Modality, SampleBatch
+from robustbench_wb.stressors.unit_choice import stochastic_round
 
 
-class ForeignSamples(Blind):
+class ForeignSamples(ModelFreeStressor):
     """A chosen sample becomes the mean of itself and another image of the test split; its label stays.
 
     The other image is drawn from the whole split, even if only a part is evaluated: it depends on the sample id and the
@@ -29,7 +29,7 @@ class ForeignSamples(Blind):
     rate: Exact = Field(ge=0, le=1)
     """Share of the samples of the test split."""
 
-    def make(self, job: SampleBatch) -> Made:
+    def make(self, job: SampleBatch) -> PerturbedData:
         """Mix all chosen samples of the batch at once.
 
         Raises:
@@ -41,12 +41,14 @@ class ForeignSamples(Blind):
         ids, total = job.ids.cpu(), len(split)
         whole = torch.zeros(1, dtype=torch.int64)
         draw = int(rng.words(whole, 1, seed=job.seed, label=f"{self.name} count")[0, 0])
-        first = rng.permutation(total, job.seed, self.name)[: rounded(self.rate, total, draw)]
+        first = rng.permutation(total, job.seed, self.name)[: stochastic_round(self.rate, total, draw)]
         chosen = torch.isin(ids, first).numpy()
-        steps = 1 + rng.below(total - 1, rng.words(ids, 1, seed=job.seed, label=f"{self.name} partners")[:, 0])
+        steps = 1 + rng.bounded_integers(
+            total - 1, rng.words(ids, 1, seed=job.seed, label=f"{self.name} partners")[:, 0]
+        )
         partners = ((ids + steps) % total).numpy()[chosen]
         images = (job.inputs * 255).round().to(torch.uint8).cpu().numpy()
         sums = images[chosen].astype(np.uint16) + split.inputs[partners]
         images[chosen] = (sums + 1) // 2
         job.advance(len(ids))
-        return Made(inputs=images, changed=chosen.astype(np.int64), units=np.ones(len(ids), np.int64))
+        return PerturbedData(inputs=images, changed=chosen.astype(np.int64), units=np.ones(len(ids), np.int64))

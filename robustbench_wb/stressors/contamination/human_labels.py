@@ -9,16 +9,16 @@ from pydantic import Field
 
 from robustbench_wb.errors import DataError, MeasurementError
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.contamination.training import choose, needs_labels, with_train
-from robustbench_wb.stressors.retrained import Contaminated, Retrained
-from robustbench_wb.tasks.source import locate
+from robustbench_wb.stressors.contamination.training_split import choose_units, require_classes, with_train
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
+from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.task import Dataset
 
 CLEAN = "clean_label"
 """Column with the task's own labels, used to check that the rows are the samples of the task."""
 
 
-class HumanLabels(Retrained):
+class HumanLabels(TrainingContamination):
     """Labels of human annotators for the same images, like CIFAR-10N (Wei et al. 2022, arXiv 2110.12088).
 
     The labels come from split ``train`` of another dataset in hub layout, row by row: integers in one column, and the
@@ -40,14 +40,14 @@ class HumanLabels(Retrained):
         """Name and column: different columns are different rows."""
         return f"{self.name}:{self.column}"
 
-    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Replace the labels of all or some samples by those of the annotators."""
-        classes, labels = needs_labels(dataset, self.name), dataset.train.labels.copy()
+        classes, labels = require_classes(dataset, self.name), dataset.train.labels.copy()
         given = self._given(dataset, classes, data_dir)
         differing = np.flatnonzero(given != labels)
-        rows = differing[choose(round(self.rate * len(differing)), len(differing), seed=seed, label=self.name)]
+        rows = differing[choose_units(round(self.rate * len(differing)), len(differing), seed=seed, label=self.name)]
         labels[rows] = given[rows]
-        return Contaminated(with_train(dataset, labels=labels), len(rows), len(labels))
+        return ContaminatedDataset(with_train(dataset, labels=labels), len(rows), len(labels))
 
     def _given(self, dataset: Dataset, classes: int, data_dir: str | None) -> NDArray[np.int64]:
         """The annotators' label of every training sample, int64 (N,).
@@ -56,7 +56,7 @@ class HumanLabels(Retrained):
             MeasurementError: the labels cannot be loaded, or belong to other samples.
         """
         try:
-            splits = locate(self.source, data_dir).open()
+            splits = locate_dataset(self.source, data_dir).open()
         except DataError as error:
             raise MeasurementError(f"{self.name}: {error}") from error
         columns = splits["train"].column_names if "train" in splits else []

@@ -8,20 +8,25 @@ from pydantic import Field
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.contamination.training import choose, draw, needs_labels, with_train
-from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.stressors.contamination.training_split import (
+    choose_units,
+    draw_integers,
+    require_classes,
+    with_train,
+)
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 
-Noise = Literal["symmetric", "resampled", "pair", "asymmetric"]
+LabelNoiseKind = Literal["symmetric", "resampled", "pair", "asymmetric"]
 
-MAPS: tuple[dict[str, str], ...] = (
+CLASS_CONFUSIONS: tuple[dict[str, str], ...] = (
     {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"},
     {"7": "1", "2": "7", "5": "6", "6": "5", "3": "8"},
 )
 """Class confusions of CIFAR-10 and of digits (Patrini et al. 2017, section 5: their figures for CIFAR-10 and MNIST)."""
 
 
-class LabelNoise(Retrained):
+class LabelNoise(TrainingContamination):
     """Some training samples get another label.
 
     ``symmetric``: one of the K - 1 other classes, uniformly. ``resampled``: one of all K classes, uniformly, so that
@@ -36,31 +41,31 @@ class LabelNoise(Retrained):
 
     rate: Exact = Field(ge=0, lt=1)
     """Share of the samples whose labels are drawn again."""
-    noise: Noise = "symmetric"
+    noise: LabelNoiseKind = "symmetric"
 
     @property
     def label(self) -> str:
         """Name and kind of noise: different kinds are different rows."""
         return f"{self.name}:{self.noise}"
 
-    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> Contaminated:
+    def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Replace labels; the chosen samples are equal for every kind of noise but ``asymmetric``.
 
         Raises:
             MeasurementError: the task has no labels, or no confusions for ``asymmetric``.
         """
-        classes, labels = needs_labels(dataset, self.name), dataset.train.labels.copy()
+        classes, labels = require_classes(dataset, self.name), dataset.train.labels.copy()
         wrong = _mistaken_for(dataset) if self.noise == "asymmetric" else np.arange(1, classes + 1) % classes
         open_rows = np.flatnonzero(wrong[labels] != labels)
-        rows = open_rows[choose(round(self.rate * len(open_rows)), len(open_rows), seed=seed, label=self.name)]
+        rows = open_rows[choose_units(round(self.rate * len(open_rows)), len(open_rows), seed=seed, label=self.name)]
         if self.noise in ("symmetric", "resampled"):
             first = int(self.noise == "symmetric")
-            steps = first + draw(rows, 1, classes - first, seed=seed, label=f"{self.name}/{self.noise}")[:, 0]
+            steps = first + draw_integers(rows, 1, classes - first, seed=seed, label=f"{self.name}/{self.noise}")[:, 0]
             labels[rows] = (labels[rows] + steps) % classes
         else:
             labels[rows] = wrong[labels[rows]]
         changed = int((labels != dataset.train.labels).sum())
-        return Contaminated(with_train(dataset, labels=labels), changed, len(labels))
+        return ContaminatedDataset(with_train(dataset, labels=labels), changed, len(labels))
 
 
 def _mistaken_for(dataset: Dataset) -> NDArray[np.int64]:
@@ -70,7 +75,7 @@ def _mistaken_for(dataset: Dataset) -> NDArray[np.int64]:
         MeasurementError: no confusions are known for these classes.
     """
     classes = dataset.classes
-    for names in MAPS:
+    for names in CLASS_CONFUSIONS:
         if {*names, *names.values()} <= set(classes):
             return np.array([classes.index(names.get(name, name)) for name in classes], np.int64)
     raise MeasurementError(

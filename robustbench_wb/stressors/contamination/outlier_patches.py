@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.stressors.contamination.images import ImageContamination, other_colours
+from robustbench_wb.stressors.contamination.image_contamination import ImageContamination, other_colours
 
 
 class OutlierPatches(ImageContamination):
@@ -27,7 +27,7 @@ class OutlierPatches(ImageContamination):
         """Fill the chosen patches; patches, shifts and colours use separate random streams."""
         height, width = images.shape[-2:]
         down, across = (1 + -(-size // self.side) for size in (height, width))  # a shifted grid has one more
-        shifts = rng.below(self.side, rng.words(ids, 2, seed=seed, label=f"{self.name} shifts"))
+        shifts = rng.bounded_integers(self.side, rng.words(ids, 2, seed=seed, label=f"{self.name} shifts"))
         lines, columns = (
             (torch.arange(size, device=ids.device) + shifts[:, at, None]) // self.side
             for at, size in enumerate((height, width))

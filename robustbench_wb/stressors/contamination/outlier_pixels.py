@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from robustbench_wb.stressors.contamination.images import ImageContamination, other_colours
+from robustbench_wb.stressors.contamination.image_contamination import ImageContamination, other_colours
 
 
 class OutlierPixels(ImageContamination):

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.stressors.contamination.tokens import SomeTokens
-from robustbench_wb.stressors.ids import Ids
+from robustbench_wb.stressors.contamination.token_contamination import TokenContamination
+from robustbench_wb.stressors.token_ids import TokenIds
 
 
-class TokenDropout(SomeTokens):
+class TokenDropout(TokenContamination):
     """Every chosen token becomes [MASK] or [UNK].
 
     A model that never saw this token in training has an untrained vector for it.
@@ -20,7 +20,7 @@ class TokenDropout(SomeTokens):
     token: Literal["mask", "unknown"] = "mask"
     """Token that replaces a dropped one."""
 
-    def become(self, tokens: Tensor, known: Ids, draws: Tensor) -> Tensor:
+    def become(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
         """The hiding token, one id for all.
 
         Raises:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.stressors.contamination.tokens import SomeTokens
-from robustbench_wb.stressors.ids import Ids
+from robustbench_wb.stressors.contamination.token_contamination import TokenContamination
+from robustbench_wb.stressors.token_ids import TokenIds
 
 
-class TokenSubstitution(SomeTokens):
+class TokenSubstitution(TokenContamination):
     """Every chosen token becomes another ordinary token of the vocabulary, uniformly.
 
     On byte-level tasks this is noise on bytes: the result is usually no valid text.
@@ -19,9 +19,9 @@ class TokenSubstitution(SomeTokens):
     name: ClassVar[str] = "token-substitution"
     extra: ClassVar[int] = 1
 
-    def become(self, tokens: Tensor, known: Ids, draws: Tensor) -> Tensor:
+    def become(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
         """For each token another ordinary id, uniformly: a random cyclic shift among the ordinary ids."""
         every = torch.arange(known.vocabulary)
         ordinary = every[known.ordinary(every)]
-        steps = 1 + rng.below(len(ordinary) - 1, draws[..., 0])
+        steps = 1 + rng.bounded_integers(len(ordinary) - 1, draws[..., 0])
         return ordinary[(torch.searchsorted(ordinary, tokens) + steps) % len(ordinary)]

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.stressors.contamination.training import LARGE, choose, draw, with_texts
-from robustbench_wb.stressors.retrained import Contaminated
+from robustbench_wb.stressors.contamination.training_split import LARGE, choose_units, draw_integers, with_texts
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.vocabulary import SPECIAL
+from robustbench_wb.tasks.task_tokenizer import SPECIAL
 
-Swap = Callable[[str, int], str]
+WordReplacement = Callable[[str, int], str]
 """Function from a word and a random number >= 0 to another word."""
 
 
-def swap_words(text: str, numbers: Mapping[int, int], swap: Swap) -> str:
+def swap_words(text: str, numbers: Mapping[int, int], swap: WordReplacement) -> str:
     """Text with some of its words (:func:`find_words`) swapped; all other characters stay.
 
     ``numbers`` maps the position of each swapped word, among the words, to its random number.
@@ -32,8 +32,14 @@ def swap_words(text: str, numbers: Mapping[int, int], swap: Swap) -> str:
 
 
 def swap_chosen_words(
-    dataset: Dataset, rate: Fraction, swap: Swap, *, seed: int, name: str, spared: frozenset[str] = frozenset()
-) -> Contaminated:
+    dataset: Dataset,
+    rate: Fraction,
+    swap: WordReplacement,
+    *,
+    seed: int,
+    name: str,
+    spared: frozenset[str] = frozenset(),
+) -> ContaminatedDataset:
     """Dataset with round(rate x words) of all words of its training texts swapped, except ``spared`` words.
 
     If fewer words are not spared, all of these are swapped. The random number of a word depends on its position in the
@@ -47,15 +53,15 @@ def swap_chosen_words(
     ends = np.cumsum([0, *map(len, taken)])
     places = np.flatnonzero(np.concatenate([*taken, np.zeros(0, np.bool_)]))
     count = min(round(rate * int(ends[-1])), len(places))
-    chosen = places[choose(count, len(places), seed=seed, label=name)]
-    numbers = draw(chosen, 1, LARGE, seed=seed, label=f"{name}/word")[:, 0]
+    chosen = places[choose_units(count, len(places), seed=seed, label=name)]
+    numbers = draw_integers(chosen, 1, LARGE, seed=seed, label=f"{name}/word")[:, 0]
     rows = np.searchsorted(ends, chosen, side="right") - 1
     changed = {}
     for row in np.unique(rows).tolist():
         own = slice(*np.searchsorted(chosen, ends[row : row + 2]))
         inside = (chosen[own] - ends[row]).tolist()
         changed[row] = swap_words(texts[row], dict(zip(inside, numbers[own].tolist(), strict=True)), swap)
-    return Contaminated(with_texts(dataset, changed, name), len(chosen), int(ends[-1]))
+    return ContaminatedDataset(with_texts(dataset, changed, name), len(chosen), int(ends[-1]))
 
 
 def _open_words(text: str, spared: frozenset[str]) -> NDArray[np.bool_]:
@@ -63,7 +69,7 @@ def _open_words(text: str, spared: frozenset[str]) -> NDArray[np.bool_]:
     return np.array([text[start:end].lower() not in spared for start, end in find_words(text)], np.bool_)
 
 
-class OtherWords:
+class RandomWords:
     """Random words of a task: the most frequent words of its training texts.
 
     Raises:
@@ -90,7 +96,7 @@ class OtherWords:
         return self.words[(place + 1 + number % (len(self.words) - 1)) % len(self.words)]
 
 
-class OtherTokens:
+class RandomTokens:
     """Random token ids of a task, without special ids.
 
     Raises:

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from robustbench_wb import rng
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.blind import BlindTexts
-from robustbench_wb.stressors.contamination.words import LABEL, SWAPPED, Floor, words_to_swap
+from robustbench_wb.stressors.contamination.swapped_words import LABEL, SWAPPED, SwapRounding, choose_swapped_words
+from robustbench_wb.stressors.model_free import ModelFreeTextStressor
 from robustbench_wb.tasks.lexicon import find_words
 
 
-class WordSwap(BlindTexts):
+class WordSwap(ModelFreeTextStressor):
     """Every chosen word becomes ``AAA``; stop words are never chosen. Units: words, that is, runs of letters."""
 
     name: ClassVar[str] = "word-swap"
@@ -20,13 +20,15 @@ class WordSwap(BlindTexts):
 
     rate: Exact = Field(ge=0, le=1)
     """Share of the words of a text. The papers use 3/200 and 1/40."""
-    floor: Floor = "none"
+    floor: SwapRounding = "none"
 
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
         """Swap the chosen words; all other characters stay."""
         spans = find_words(text)
         draws = rng.words(torch.tensor([sample]), 1 + len(spans), seed=seed, label=LABEL)[0].tolist()
-        chosen = words_to_swap([text[start:end] for start, end in spans], self.rate, floor=self.floor, draws=draws)
+        chosen = choose_swapped_words(
+            [text[start:end] for start, end in spans], self.rate, floor=self.floor, draws=draws
+        )
         pieces, last = [], 0
         for start, end in (spans[at] for at in chosen):
             pieces += [text[last:start], SWAPPED]

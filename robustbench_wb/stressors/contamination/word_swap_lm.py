@@ -14,16 +14,16 @@ from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.blind import Blind, Made
-from robustbench_wb.stressors.contamination.words import LABEL, SWAPPED, Floor, words_to_swap
+from robustbench_wb.stressors.contamination.swapped_words import LABEL, SWAPPED, SwapRounding, choose_swapped_words
+from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.stressor import Modality, SampleBatch
 from robustbench_wb.tasks.lexicon import find_words
-from robustbench_wb.tasks.vocabulary import TaskTokenizer
+from robustbench_wb.tasks.task_tokenizer import TaskTokenizer
 
-Targets = Literal["all", "clean", "swapped"]
+ScoredTokens = Literal["all", "clean", "swapped"]
 
 
-class Place(NamedTuple):
+class WordTokens(NamedTuple):
     """A word in a row of tokens: tokens ``first`` to ``end`` - 1, and the other text of these tokens around the
     word."""
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     after: str
 
 
-class WordSwapLm(Blind):
+class WordSwapLm(ModelFreeStressor):
     """The tokens of every chosen word become those of ``AAA``; all other tokens stay as they are, in their order.
 
     A row that becomes longer is cut to its length, a shorter one is padded. The choice of words does not depend on
@@ -48,10 +48,10 @@ class WordSwapLm(Blind):
 
     rate: Exact = Field(ge=0, le=1)
     """Share of the words of a row. The papers use 3/200 and 1/40."""
-    targets: Targets = "all"
+    targets: ScoredTokens = "all"
     """Tokens whose prediction is scored. ``all``: every token, as in the papers. ``clean``: tokens outside swapped
     words. ``swapped``: tokens of ``AAA``. Padding is never scored."""
-    floor: Floor = "none"
+    floor: SwapRounding = "none"
 
     @model_validator(mode="after")
     def _something_is_swapped(self) -> Self:
@@ -64,7 +64,7 @@ class WordSwapLm(Blind):
         """Name and targets: different perplexities are different rows."""
         return f"{self.name}:{self.targets}"
 
-    def make(self, job: SampleBatch) -> Made:
+    def make(self, job: SampleBatch) -> PerturbedData:
         """Swap words row by row.
 
         Raises:
@@ -77,16 +77,16 @@ class WordSwapLm(Blind):
         inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
         changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         for row, numbers in enumerate(draws):
-            places = find_places(rows[row], job.tokenizer)
+            places = find_word_tokens(rows[row], job.tokenizer)
             words = [place.word for place in places]
-            chosen = words_to_swap(words, self.rate, floor=self.floor, draws=numbers)
+            chosen = choose_swapped_words(words, self.rate, floor=self.floor, draws=numbers)
             tokens, swapped = _swap(rows[row], [places[at] for at in chosen], job.tokenizer)
             kept = min(len(tokens), rows.shape[1])
             inputs[row, :kept] = tokens[:kept]
             counted[row, :kept] = self._scored(swapped[:kept])
             changed[row], units[row] = len(chosen), len(places)
             job.advance(1)
-        return Made(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
+        return PerturbedData(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
 
     def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self.targets == "all":
@@ -94,7 +94,7 @@ class WordSwapLm(Blind):
         return swapped if self.targets == "swapped" else ~swapped
 
 
-def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]:
+def find_word_tokens(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[WordTokens]:
     """Words of a row of token ids, left to right. Special tokens separate words.
 
     A token belongs to one word. If it holds parts of two words, which needs letters that are numbers, the first counts.
@@ -106,7 +106,7 @@ def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]
     byte_at = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
     owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
     starts = np.concatenate(([0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)))
-    found: list[Place] = []
+    found: list[WordTokens] = []
     for start, stop in find_words(text):
         left, right = int(byte_at[start]), int(byte_at[stop])
         first, end = int(owner[left]), int(owner[right - 1]) + 1
@@ -114,11 +114,13 @@ def find_places(row: NDArray[np.int64], tokenizer: TaskTokenizer) -> list[Place]
             continue
         before = b"".join(pieces[first:end])[: left - int(starts[first])].decode("utf-8", "replace")
         after = b"".join(pieces[first:end])[right - int(starts[first]) :].decode("utf-8", "replace")
-        found.append(Place(word=text[start:stop], first=first, end=end, before=before, after=after))
+        found.append(WordTokens(word=text[start:stop], first=first, end=end, before=before, after=after))
     return found
 
 
-def _swap(row: NDArray[np.int64], places: list[Place], tokenizer: TaskTokenizer) -> tuple[list[int], NDArray[np.bool_]]:
+def _swap(
+    row: NDArray[np.int64], places: list[WordTokens], tokenizer: TaskTokenizer
+) -> tuple[list[int], NDArray[np.bool_]]:
     """Tokens of the row with the words at ``places`` swapped, of any number, and a mask of the tokens of swapped
     words."""
     tokens: list[int] = []

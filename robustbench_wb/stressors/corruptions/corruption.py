@@ -7,7 +7,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from robustbench_wb.stressors.blind import BlindImages
+from robustbench_wb.stressors.model_free import ModelFreeImageStressor
 
 Calibration = Literal[32, 64, 224]
 Fidelity = Literal["E", "D", "A"]
@@ -20,7 +20,7 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-class Corruption(BlindImages):
+class Corruption(ModelFreeImageStressor):
     """Base of image corruptions. A subclass sets the severity constants and perturbs a batch."""
 
     axis: ClassVar[str | None] = "severity"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.filters import beyond, in_blocks
+from robustbench_wb.stressors.corruptions.filters import apply_in_blocks, border_indices
 
 
 class DefocusBlur(Corruption):
@@ -35,14 +35,16 @@ class DefocusBlur(Corruption):
         weights = np.exp(-(np.arange(reach + 1) ** 2) / (2 * sigma**2))
         weights /= weights[0] + 2 * weights[1:].sum()
         margin = int(radius) + reach
-        down, along = (torch.from_numpy(beyond(side, margin, "mirror")).to(images.device) for side in images.shape[-2:])
+        down, along = (
+            torch.from_numpy(border_indices(side, margin, "mirror")).to(images.device) for side in images.shape[-2:]
+        )
         area = len(disk(radius)) / (reference_gain(radius, weights) if self.mode == "reference" else 1)
 
         def blur(block: Tensor) -> Tensor:
             disks = disk_sums(block.index_select(2, down).index_select(3, along), radius).float() / area
             return self.levels(_smooth(_smooth(disks, weights.tolist(), 2), weights.tolist(), 3))
 
-        return in_blocks(images, blur)
+        return apply_in_blocks(images, blur)
 
 
 def disk(radius: float) -> list[tuple[int, int]]:
@@ -62,7 +64,7 @@ def reference_gain(radius: float, weights: NDArray[np.float64]) -> float:
     grid = np.zeros((2 * far + 1, 2 * far + 1))
     for y, x in disk(radius):
         grid[far + y, far + x] = 1
-    taken = beyond(len(grid), reach, "mirror")
+    taken = border_indices(len(grid), reach, "mirror")
     window = np.convolve(np.ones(len(grid)), np.concatenate([weights[:0:-1], weights]))
     return float(window @ grid[np.ix_(taken, taken)] @ window / grid.sum())
 

@@ -36,7 +36,7 @@ def whole_weights(weights: NDArray[np.float64], bits: int) -> NDArray[np.float64
     return whole
 
 
-def beyond(side: int, reach: int, border: Border) -> NDArray[np.int64]:
+def border_indices(side: int, reach: int, border: Border) -> NDArray[np.int64]:
     """Source pixel of the positions -reach .. side - 1 + reach of an extended line, int64 (side + 2 reach,)."""
     places = np.arange(-reach, side + reach)
     if border == "nearest":
@@ -47,7 +47,7 @@ def beyond(side: int, reach: int, border: Border) -> NDArray[np.int64]:
     return np.minimum(places, period - twice - places)
 
 
-def blocks(images: Tensor) -> Iterator[slice]:
+def cache_blocks(images: Tensor) -> Iterator[slice]:
     """Slices of a batch that fit in the cache."""
     size = max(1, BLOCK_VALUES // max(1, images[0].numel())) if len(images) else 1
     return (slice(start, start + size) for start in range(0, len(images), size))
@@ -59,10 +59,10 @@ def exact_floats(device: torch.device) -> torch.dtype:
     return torch.float32 if full else torch.float64
 
 
-def in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+def apply_in_blocks(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply ``work`` to images in small blocks: uint8 (B, C, H, W) to uint8 of the same shape."""
     found = torch.empty_like(images)
-    for rows in blocks(images):
+    for rows in cache_blocks(images):
         found[rows] = work(images[rows])
     return found
 
@@ -76,13 +76,13 @@ def gaussian_matrix(side: int, sigma: float, truncate: float = 4.0, border: Bord
     offsets = np.arange(-reach, reach + 1)
     weights = whole_weights(np.exp(-(offsets**2) / (2 * sigma**2)), 20)
     matrix = np.zeros((side, side))
-    taken = beyond(side, reach, border)
+    taken = border_indices(side, reach, border)
     for offset, weight in enumerate(weights):
         np.add.at(matrix, (np.arange(side), taken[offset : offset + side]), weight)
     return torch.from_numpy(matrix)
 
 
-class Banded:
+class BandedMatrix:
     """Banded matrix (W', W), applied to lines of pixels: only the band is multiplied."""
 
     def __init__(self, matrix: Tensor) -> None:
@@ -115,5 +115,5 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _gaussian(side: int, sigma: float, device: torch.device) -> Banded:
-    return Banded(gaussian_matrix(side, sigma).to(device))
+def _gaussian(side: int, sigma: float, device: torch.device) -> BandedMatrix:
+    return BandedMatrix(gaussian_matrix(side, sigma).to(device))

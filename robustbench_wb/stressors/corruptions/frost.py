@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.stressors.corruptions.colour import ColourCorruption
+from robustbench_wb.stressors.corruptions.colour_corruption import ColourCorruption
 from robustbench_wb.stressors.corruptions.corruption import Calibration, calibration_for
-from robustbench_wb.stressors.corruptions.ice import identity, textures
+from robustbench_wb.stressors.corruptions.frost_textures import textures, textures_digest
 
 SCALE: dict[Calibration, float] = {32: 0.2, 64: 0.3, 224: 1.0}
 """Scale of the textures for each calibration."""
@@ -32,7 +32,7 @@ class Frost(ColourCorruption):
 
     def code(self) -> str:
         """Digest of the source and, if set, of the bytes of the user's own textures."""
-        own = identity()
+        own = textures_digest()
         return hashlib.sha256(f"{super().code()} {own}".encode()).hexdigest() if own else super().code()
 
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.filters import gaussian_blur, in_blocks
+from robustbench_wb.stressors.corruptions.filters import apply_in_blocks, gaussian_blur
 
 
 class GaussianBlur(Corruption):
@@ -22,4 +22,4 @@ class GaussianBlur(Corruption):
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; no random draws."""
         sigma = cast("float", self.setting(images.shape))
-        return in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
+        return apply_in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))

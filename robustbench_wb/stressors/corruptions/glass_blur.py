@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.filters import gaussian_blur, in_blocks
+from robustbench_wb.stressors.corruptions.filters import apply_in_blocks, gaussian_blur
 
 
 class GlassBlur(Corruption):
@@ -42,7 +42,7 @@ class GlassBlur(Corruption):
         return self._blur(blurred.gather(2, taken).view(images.shape), sigma)
 
     def _blur(self, images: Tensor, sigma: float) -> Tensor:
-        return in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
+        return apply_in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
 
     def _moves(self, front: "Wavefront", ids: Tensor, *, reach: int, width: int, seed: int, scan: int) -> Tensor:
         """Offset of each cell to its swap partner, in flat cells: int64 (cells, B), in the order of the wavefront."""

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from robustbench_wb.stressors.corruptions.colour import ColourCorruption
+from robustbench_wb.stressors.corruptions.colour_corruption import ColourCorruption
 
 
 class Saturate(ColourCorruption):

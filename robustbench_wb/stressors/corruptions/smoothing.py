@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from robustbench_wb.stressors.corruptions.filters import Banded, Border, gaussian_matrix
+from robustbench_wb.stressors.corruptions.filters import BandedMatrix, Border, gaussian_matrix
 
 _QUANTA = 2.0**22
 """Quanta per unit of a field. Values below 16 need 26 bits, weights 20: sums are exact in float64."""
@@ -28,5 +28,5 @@ def smooth(fields: Tensor, sigma: float, *, border: Border, truncate: float = 4.
 
 
 @lru_cache(maxsize=32)
-def _lines(side: int, sigma: float, *, truncate: float, border: Border, device: torch.device) -> Banded:
-    return Banded(gaussian_matrix(side, sigma, truncate=truncate, border=border).to(device))
+def _lines(side: int, sigma: float, *, truncate: float, border: Border, device: torch.device) -> BandedMatrix:
+    return BandedMatrix(gaussian_matrix(side, sigma, truncate=truncate, border=border).to(device))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.motion import motion_blur
+from robustbench_wb.stressors.corruptions.line_blur import motion_blur
 from robustbench_wb.stressors.corruptions.zoom_blur import neighbours, zoomed
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.stressors.corruptions.colour import ColourCorruption
-from robustbench_wb.stressors.corruptions.drops import relief
-from robustbench_wb.stressors.corruptions.filters import in_blocks
+from robustbench_wb.stressors.corruptions.colour_corruption import ColourCorruption
+from robustbench_wb.stressors.corruptions.drop_relief import relief
+from robustbench_wb.stressors.corruptions.filters import apply_in_blocks
 from robustbench_wb.stressors.corruptions.smoothing import smooth
 
 WATER, MUD = (175.0, 238.0, 238.0), (63.0, 42.0, 20.0)
@@ -75,7 +75,7 @@ class Spatter(ColourCorruption):
             mask = torch.where(mask < 0.8, 0, mask)
             return self.levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
         liquid = torch.where(layer < spatter.threshold, 0, layer)
-        mask = liquid * in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
+        mask = liquid * apply_in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
         highest = mask.amax((1, 2), keepdim=True)
         return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * spatter.strength, WATER))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.filters import Banded, exact_floats, in_blocks
+from robustbench_wb.stressors.corruptions.filters import BandedMatrix, apply_in_blocks, exact_floats
 
 _PLACES = 4  # binary digits after the point of a level between the two passes
 
@@ -40,7 +40,9 @@ class ZoomBlur(Corruption):
         for (tall, wide), times in sizes.items():
             down = zoom_matrix(images.shape[-2], crop=tall[0], size=tall[1]) / 2**_PLACES
             along = zoom_matrix(images.shape[-1], crop=wide[0], size=wide[1]) * 2**_PLACES
-            zooms.append((Banded(down.to(images.device, dtype)), Banded(along.to(images.device, dtype)), times))
+            zooms.append(
+                (BandedMatrix(down.to(images.device, dtype)), BandedMatrix(along.to(images.device, dtype)), times)
+            )
 
         def blur(block: Tensor) -> Tensor:
             values, total = block.to(dtype), block.float()
@@ -49,7 +51,7 @@ class ZoomBlur(Corruption):
                 total += down.columns(along.rows(values).round_()).float().mul_(times)
             return self.levels(total / (len(factors) + 1))
 
-        return in_blocks(images, blur)
+        return apply_in_blocks(images, blur)
 
 
 def zoomed(side: int, factor: float) -> tuple[int, int]:

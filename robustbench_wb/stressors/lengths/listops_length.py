@@ -11,15 +11,15 @@ from pydantic import Field
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.lengths.longer import OtherLength
+from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
 from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.tasks.listops.blocks import Parameters
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters
 from robustbench_wb.tasks.listops.expression import VOCABULARY
-from robustbench_wb.tasks.listops.expressions import Expressions, token_matrix
-from robustbench_wb.tasks.listops.generate import generate_labelled
+from robustbench_wb.tasks.listops.expression_array import Expressions, token_matrix
+from robustbench_wb.tasks.listops.generate import generate_labelled_expressions
 
 
-class ListOpsLength(OtherLength):
+class ListOpsLength(LengthStressor):
     """A new expression of the same value for every sample, longer than length / 2 and at most ``length`` tokens.
 
     By default all other parameters are those of Long Range Arena; the depth is 10.
@@ -42,7 +42,7 @@ class ListOpsLength(OtherLength):
             raise MeasurementError(f"{self.signature}: the task is not ListOps")
         if job.split is None:
             raise MeasurementError(f"{self.signature}: the values of the other samples are not known")
-        parameters = Parameters(
+        parameters = ExpressionParameters(
             min_length=self.length // 2, max_length=self.length, max_arguments=self.arguments, expand=self.expand
         )
         found = _expressions(job.split.labels.tobytes(), parameters, job.seed)
@@ -50,7 +50,7 @@ class ListOpsLength(OtherLength):
 
 
 @lru_cache(maxsize=1)
-def _expressions(labels: bytes, parameters: Parameters, seed: int) -> Expressions:
+def _expressions(labels: bytes, parameters: ExpressionParameters, seed: int) -> Expressions:
     """Expressions for all samples of a split, so that no sample depends on the others in its batch."""
     stream = f"listops-length {parameters.max_length}"
-    return generate_labelled(np.frombuffer(labels, np.int64), parameters, seed=seed, stream=stream)
+    return generate_labelled_expressions(np.frombuffer(labels, np.int64), parameters, seed=seed, stream=stream)

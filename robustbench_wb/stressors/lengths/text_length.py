@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.stressors.cut import cut_counts
-from robustbench_wb.stressors.lengths.longer import OtherLength
+from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
 from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.truncation import truncation_counts
 
 
-class TextLength(OtherLength):
+class TextLength(LengthStressor):
     """The texts of the task, truncated at another length. Shorter texts stay as they are; the table counts truncated
     texts."""
 
@@ -30,4 +30,4 @@ class TextLength(OtherLength):
 
     def counts(self, job: SampleBatch) -> Mapping[str, float]:
         """Number of texts that are truncated at the new length."""
-        return cut_counts(job, self.length)
+        return truncation_counts(job, self.length)

@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import LETTER, TextCorruption, percentages
 
 
 class CharacterDrop(TextCorruption):
@@ -13,7 +13,7 @@ class CharacterDrop(TextCorruption):
     """
 
     name: ClassVar[str] = "character-drop"
-    rates = percent((2, 4, 6, 8, 10))
+    rates = percentages((2, 4, 6, 8, 10))
     pattern = re.compile(f"({LETTER})")
 
     def change(self, unit: str, number: int) -> str:

@@ -4,7 +4,7 @@ import re
 from string import ascii_lowercase
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import LETTER, TextCorruption, percentages
 
 
 class CharacterInsert(TextCorruption):
@@ -14,7 +14,7 @@ class CharacterInsert(TextCorruption):
     """
 
     name: ClassVar[str] = "character-insert"
-    rates = percent((2, 4, 6, 8, 10))
+    rates = percentages((2, 4, 6, 8, 10))
     pattern = re.compile(f"({LETTER})")
 
     def change(self, unit: str, number: int) -> str:

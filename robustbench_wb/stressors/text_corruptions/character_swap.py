@@ -4,7 +4,7 @@ import re
 from re import Pattern
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import LETTER, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import LETTER, TextCorruption, percentages
 
 
 class CharacterSwap(TextCorruption):
@@ -15,7 +15,7 @@ class CharacterSwap(TextCorruption):
     """
 
     name: ClassVar[str] = "character-swap"
-    rates = percent((5, 10, 15, 20, 25))
+    rates = percentages((5, 10, 15, 20, 25))
     pattern = re.compile(f"({LETTER}{{2}})")
     later: ClassVar[Pattern[str]] = re.compile(f"((?<={LETTER}){LETTER}{{2}})")
     """Pattern of pairs that leaves out the first letter of every word."""

@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption, percentages
 
 # Cyrillic look-alike, then the Greek one if there is one; from Unicode's code charts.
 LOOK_ALIKES = {
@@ -23,7 +23,7 @@ class Homoglyphs(TextCorruption):
     """
 
     name: ClassVar[str] = "homoglyphs"
-    rates = percent((3, 6, 9, 12, 15))
+    rates = percentages((3, 6, 9, 12, 15))
     pattern = re.compile(f"([{''.join(LOOK_ALIKES)}])")
 
     def change(self, unit: str, number: int) -> str:

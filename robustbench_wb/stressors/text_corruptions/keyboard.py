@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption, percentages
 
 _ROWS = (("qwertyuiop", 0.0), ("asdfghjkl", 0.25), ("zxcvbnm", 0.75))
 """Letter rows of a QWERTY keyboard, and their shift to the right in keys."""
@@ -36,7 +36,7 @@ class KeyboardTypos(TextCorruption):
     """
 
     name: ClassVar[str] = "keyboard-typos"
-    rates = percent((2, 4, 6, 8, 10))
+    rates = percentages((2, 4, 6, 8, 10))
     pattern = re.compile("([A-Za-z])")
 
     def change(self, unit: str, number: int) -> str:

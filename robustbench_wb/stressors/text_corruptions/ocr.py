@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption, percentages
 
 _ALIKE = (
     "rn m", "cl d", "vv w", "ii u", "0 O", "0 o", "1 l", "1 I", "l I", "2 Z", "2 z", "5 S", "5 s", "6 b", "6 G",
@@ -32,7 +32,7 @@ class Ocr(TextCorruption):
     """
 
     name: ClassVar[str] = "ocr"
-    rates = percent((2, 4, 6, 8, 10))
+    rates = percentages((2, 4, 6, 8, 10))
     pattern = re.compile(f"({'|'.join(CONFUSIONS)})")
 
     def change(self, unit: str, number: int) -> str:

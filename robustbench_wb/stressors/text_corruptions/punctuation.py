@@ -4,7 +4,7 @@ import re
 from typing import ClassVar
 from unicodedata import category
 
-from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption, percentages
 
 MARKS = ".,;:!?"
 
@@ -16,7 +16,7 @@ class Punctuation(TextCorruption):
     """
 
     name: ClassVar[str] = "punctuation"
-    rates = percent((8, 16, 24, 32, 40))
+    rates = percentages((8, 16, 24, 32, 40))
     pattern = re.compile(r"(\S+)")
 
     def change(self, unit: str, number: int) -> str:

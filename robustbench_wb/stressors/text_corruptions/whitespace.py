@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import WORD, TextCorruption, percentages
 
 
 class Whitespace(TextCorruption):
@@ -13,7 +13,7 @@ class Whitespace(TextCorruption):
     """
 
     name: ClassVar[str] = "whitespace"
-    rates = percent((6, 12, 18, 24, 30))
+    rates = percentages((6, 12, 18, 24, 30))
     pattern = re.compile(f"({WORD})")
 
     def admits(self, piece: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import WORD, TextCorruption, percentages
 
 
 class WordDuplicate(TextCorruption):
@@ -13,7 +13,7 @@ class WordDuplicate(TextCorruption):
     """
 
     name: ClassVar[str] = "word-duplicate"
-    rates = percent((8, 16, 24, 32, 40))
+    rates = percentages((8, 16, 24, 32, 40))
     pattern = re.compile(f"({WORD})")
 
     def change(self, unit: str, number: int) -> str:

@@ -4,7 +4,7 @@ import re
 from itertools import permutations
 from typing import ClassVar
 
-from robustbench_wb.stressors.text_corruptions.corruption import WORD, TextCorruption, percent
+from robustbench_wb.stressors.text_corruptions.text_corruption import WORD, TextCorruption, percentages
 
 _SPACES = re.compile(r"(\s+)")
 
@@ -17,7 +17,7 @@ class WordShuffle(TextCorruption):
     """
 
     name: ClassVar[str] = "word-shuffle"
-    rates = percent((10, 20, 30, 40, 50))
+    rates = percentages((10, 20, 30, 40, 50))
     pattern = re.compile(r"((?<!\S)\S++\s++\S++\s++\S++)")
     word: ClassVar = re.compile(WORD)
 

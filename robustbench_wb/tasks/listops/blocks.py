@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.spec import Exact, Spec
-from robustbench_wb.streams import Words
+from robustbench_wb.streams import RandomStream
 from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, OPERATORS
-from robustbench_wb.tasks.listops.expressions import Expressions
-from robustbench_wb.tasks.listops.operators import apply
+from robustbench_wb.tasks.listops.expression_array import Expressions
+from robustbench_wb.tasks.listops.vector_operators import apply_operators
 
 BLOCK_TREES, BLOCK_SYMBOLS = 2048, 1 << 22
 """Largest number of trees in a block, and of symbols in a block whose trees all have the greatest length.
@@ -27,7 +27,7 @@ Both are part of the definition of the data, because they decide which random nu
 Integers = NDArray[np.int64]
 
 
-class Parameters(Spec):
+class ExpressionParameters(Spec):
     """Distribution of random expressions. Defaults: Long Range Arena (Tay et al. 2021, arXiv 2011.04006).
 
     Raises:
@@ -56,9 +56,9 @@ class Parameters(Spec):
         return self
 
 
-def make_block(parameters: Parameters, seed: int, stream: str, number: int) -> Expressions:
+def make_block(parameters: ExpressionParameters, seed: int, stream: str, number: int) -> Expressions:
     """Draw a fixed number of trees and return those with a length within the limits. Blocks are independent."""
-    words = Words(seed, stream, number)
+    words = RandomStream(seed, stream, number)
     trees = max(1, min(BLOCK_TREES, BLOCK_SYMBOLS // parameters.max_length))
     nodes = _NONE
     levels = [nodes := _filled(arguments, nodes, words) for arguments in reversed(_shapes(parameters, trees, words))]
@@ -92,7 +92,7 @@ def _starts(lengths: Integers) -> Integers:
     return lengths.cumsum() - lengths
 
 
-def _shapes(parameters: Parameters, trees: int, words: Words) -> list[Integers]:
+def _shapes(parameters: ExpressionParameters, trees: int, words: RandomStream) -> list[Integers]:
     """Draw the shapes of trees: the number of arguments of each node, depth by depth, for trees within the limits.
 
     Digits and operators do not affect lengths and are drawn later. A tree that is too long is not grown further.
@@ -111,7 +111,7 @@ def _shapes(parameters: Parameters, trees: int, words: Words) -> list[Integers]:
     return [arguments[kept[tree]] for tree, arguments in levels]
 
 
-def _arguments(parameters: Parameters, size: int, words: Words) -> Integers:
+def _arguments(parameters: ExpressionParameters, size: int, words: RandomStream) -> Integers:
     """Draw the number of arguments of ``size`` nodes, int64 (size,); 0 makes a node a digit."""
     arguments = np.zeros(size, np.int64)
     calls = np.flatnonzero(words.below(1 << 32, size) < int(parameters.expand * (1 << 32)))
@@ -120,7 +120,7 @@ def _arguments(parameters: Parameters, size: int, words: Words) -> Integers:
     return arguments
 
 
-def _filled(arguments: Integers, children: _Nodes, words: Words) -> _Nodes:
+def _filled(arguments: Integers, children: _Nodes, words: RandomStream) -> _Nodes:
     """Draw the symbols of the nodes of one depth, and compute their lengths and values from their children."""
     calls = np.flatnonzero(arguments)
     many = arguments[calls]
@@ -130,7 +130,7 @@ def _filled(arguments: Integers, children: _Nodes, words: Words) -> _Nodes:
     lengths[calls] = 2 + np.add.reduceat(children.lengths, _starts(many))
     row = np.repeat(np.arange(len(calls)) * DIGITS, many)
     counts = np.bincount(row + children.values, minlength=len(calls) * DIGITS).reshape(len(calls), DIGITS)
-    values[calls] = apply(symbols[calls] - DIGITS, counts)
+    values[calls] = apply_operators(symbols[calls] - DIGITS, counts)
     return _Nodes(arguments=arguments, symbols=symbols, lengths=lengths, values=values)
 
 

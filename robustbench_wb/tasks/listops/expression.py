@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks.vocabulary import SPECIAL
+from robustbench_wb.tasks.task_tokenizer import SPECIAL
 
 DIGITS = 10
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 SYMBOLS = (*"0123456789", *OPERATORS, "]")
 """Digits, operators and the closing bracket. The token id of a symbol is :data:`FIRST` plus its position here."""
 CLOSE = SYMBOLS.index("]")
-FIRST = len(SPECIAL)
+FIRST_SYMBOL_ID = len(SPECIAL)
 """Token id of the digit 0. Smaller ids are the special tokens that all text tasks share."""
-VOCABULARY = FIRST + len(SYMBOLS)
+VOCABULARY = FIRST_SYMBOL_ID + len(SYMBOLS)
 """Number of token ids."""
 
 
@@ -31,7 +31,7 @@ _RULES: dict[str, Callable[[Sequence[int]], int]] = {
 
 
 @dataclass(frozen=True)
-class Call:
+class OperatorCall:
     """Operator with at least one argument. ``[MED`` is the median rounded down, ``[SM`` is the sum modulo 10.
 
     The value is computed at construction from those of the arguments, because an expression can be nested deeper than
@@ -47,7 +47,7 @@ class Call:
         object.__setattr__(self, "value", value)
 
 
-Tree = int | Call
+Tree = int | OperatorCall
 """Expression: a digit, or an operator applied to expressions."""
 
 
@@ -82,20 +82,20 @@ def parse(tokens: Iterable[int]) -> Tree:
     return whole
 
 
-def _close(waiting: list[tuple[str, list[Tree]]], place: int) -> Call:
+def _close(waiting: list[tuple[str, list[Tree]]], place: int) -> OperatorCall:
     if not waiting:
         raise DataError(f"ListOps: symbol {place}, ], closes nothing")
     operator, arguments = waiting.pop()
     if not arguments:
         raise DataError(f"ListOps: symbol {place}, ], closes {operator}, which has no argument")
-    return Call(operator, tuple(arguments))
+    return OperatorCall(operator, tuple(arguments))
 
 
 def _symbols(tokens: Iterable[int]) -> Iterable[str]:
     for place, token in enumerate(tokens, 1):
-        if not FIRST <= token < VOCABULARY:
+        if not FIRST_SYMBOL_ID <= token < VOCABULARY:
             raise DataError(f"ListOps: symbol {place} has the unknown token id {token}")
-        yield SYMBOLS[token - FIRST]
+        yield SYMBOLS[token - FIRST_SYMBOL_ID]
 
 
 def to_text(tokens: Iterable[int]) -> str:
@@ -117,5 +117,5 @@ def to_tokens(text: str) -> list[int]:
     for place, word in enumerate(text.split(), 1):
         if word not in SYMBOLS:
             raise DataError(f"ListOps: symbol {place}, {word}, is not one of {' '.join(SYMBOLS)}")
-        tokens.append(FIRST + SYMBOLS.index(word))
+        tokens.append(FIRST_SYMBOL_ID + SYMBOLS.index(word))
     return tokens

@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.progress import Progress, Silent
-from robustbench_wb.streams import Words
-from robustbench_wb.tasks.listops.blocks import Parameters, make_block
+from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.streams import RandomStream
+from robustbench_wb.tasks.listops.blocks import ExpressionParameters, make_block
 from robustbench_wb.tasks.listops.expression import DIGITS
-from robustbench_wb.tasks.listops.expressions import Expressions
+from robustbench_wb.tasks.listops.expression_array import Expressions
 
 PATIENCE = 1000
 """Number of consecutive blocks without a wanted expression after which the search stops."""
 
 
-def generate(
-    count: int, parameters: Parameters, seed: int, stream: str, progress: Progress | None = None
+def generate_expressions(
+    count: int, parameters: ExpressionParameters, seed: int, stream: str, progress: Progress | None = None
 ) -> Expressions:
     """Return the first ``count`` distinct expressions of a stream, with their natural labels.
 
@@ -29,8 +29,12 @@ def generate(
     return _collect([rows] * DIGITS, count, parameters=parameters, seed=seed, stream=stream, progress=progress)
 
 
-def generate_labelled(
-    labels: NDArray[np.int64], parameters: Parameters, seed: int, stream: str, progress: Progress | None = None
+def generate_labelled_expressions(
+    labels: NDArray[np.int64],
+    parameters: ExpressionParameters,
+    seed: int,
+    stream: str,
+    progress: Progress | None = None,
 ) -> Expressions:
     """Return one distinct expression for each of ``labels``: for row i, the first unused one with that label.
 
@@ -48,17 +52,22 @@ def generate_labelled(
 
 def balanced_labels(count: int, seed: int, stream: str) -> NDArray[np.int64]:
     """Draw ``count`` labels in random order, int64 (count,), whose frequencies differ by at most one."""
-    return Words(seed, f"{stream} labels").order(count) % DIGITS
+    return RandomStream(seed, f"{stream} labels").order(count) % DIGITS
 
 
 def _collect(
-    rows: list[Iterator[int]], count: int, parameters: Parameters, seed: int, stream: str, progress: Progress | None
+    rows: list[Iterator[int]],
+    count: int,
+    parameters: ExpressionParameters,
+    seed: int,
+    stream: str,
+    progress: Progress | None,
 ) -> Expressions:
     """Assign every new expression to the next row of its label in ``rows``, until all ``count`` rows have one."""
     found: dict[int, tuple[bytes, int]] = {}
     seen: set[bytes] = set()
     number = tried = accepted = idle = 0
-    with (progress or Silent()).stage("make ListOps", count, "expressions") as advance:
+    with (progress or SilentProgress()).stage("make ListOps", count, "expressions") as advance:
         while len(found) < count:
             block = make_block(parameters, seed=seed, stream=stream, number=number)
             number, tried, accepted = number + 1, tried + block.tried, accepted + block.accepted

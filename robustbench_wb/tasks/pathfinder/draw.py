@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.tasks.pathfinder.parameters import Parameters
-from robustbench_wb.tasks.pathfinder.stamps import Ints, Stamps
+from robustbench_wb.tasks.pathfinder.paddle_tables import Ints, PaddleTables
+from robustbench_wb.tasks.pathfinder.parameters import PathfinderParameters
 
 
-def draw(stamps: Stamps, long: Ints, short: Ints, markers: Ints) -> NDArray[np.uint8]:
+def render_images(stamps: PaddleTables, long: Ints, short: Ints, markers: Ints) -> NDArray[np.uint8]:
     """Render images, uint8 (N, S, S).
 
     A pixel covered by paddles to the share c has the level 255 ``paddle_contrast`` min(1, ``snake_contrast`` c), and a
@@ -33,7 +33,7 @@ def draw(stamps: Stamps, long: Ints, short: Ints, markers: Ints) -> NDArray[np.u
     return levels
 
 
-def _numbers(stamps: Stamps, steps: Ints) -> Ints:
+def _numbers(stamps: PaddleTables, steps: Ints) -> Ints:
     """Numbers of steps, (N, L, 2), among the steps of the stamps, (N, L)."""
     reach = int(np.abs(stamps.steps).max())
     table = np.zeros((2 * reach + 1, 2 * reach + 1), np.int64)
@@ -41,7 +41,7 @@ def _numbers(stamps: Stamps, steps: Ints) -> Ints:
     return table[steps[..., 0] + reach, steps[..., 1] + reach]
 
 
-def _empty(stamps: Stamps, count: int) -> NDArray[np.bool_]:
+def _empty(stamps: PaddleTables, count: int) -> NDArray[np.bool_]:
     side = stamps.parameters.window * stamps.parameters.antialias
     return np.zeros((count, side, side), bool)
 
@@ -52,7 +52,7 @@ def _ink(canvas: NDArray[np.bool_], points: Ints, cells: Ints) -> None:
     canvas[np.arange(len(canvas))[:, None], where[..., 0], where[..., 1]] = True
 
 
-def _share(canvas: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.float64]:
+def _share(canvas: NDArray[np.bool_], parameters: PathfinderParameters) -> NDArray[np.float64]:
     count, scale = len(canvas), parameters.antialias
     share: NDArray[np.float64] = canvas.reshape(count, parameters.window, scale, parameters.window, scale).mean((2, 4))
     return share

@@ -10,14 +10,14 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.progress import Progress, Silent
-from robustbench_wb.streams import Words
-from robustbench_wb.tasks.pathfinder.draw import draw
-from robustbench_wb.tasks.pathfinder.grow import Field, grow_long, grow_short
-from robustbench_wb.tasks.pathfinder.parameters import Parameters
-from robustbench_wb.tasks.pathfinder.stamps import Ints, stamps
-from robustbench_wb.tasks.pathfinder.trace import trace
-from robustbench_wb.tasks.pathfinder.twins import twins
+from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.streams import RandomStream
+from robustbench_wb.tasks.pathfinder.draw import render_images
+from robustbench_wb.tasks.pathfinder.grow import BlockedPixels, grow_long, grow_short
+from robustbench_wb.tasks.pathfinder.paddle_tables import Ints, cached_paddle_tables
+from robustbench_wb.tasks.pathfinder.parameters import PathfinderParameters
+from robustbench_wb.tasks.pathfinder.trace import trace_labels
+from robustbench_wb.tasks.pathfinder.twin_images import pair_twins
 
 BLOCK = 128
 """Number of images per block. Every block has its own random stream."""
@@ -30,7 +30,7 @@ _HOPELESS = 16
 
 
 @dataclass(frozen=True)
-class Tally:
+class GenerationCounts:
     """Counts of started and successful images over all generated blocks."""
 
     tried: int = 0
@@ -40,12 +40,12 @@ class Tally:
     paired: int = 0
     """Number of placed images with a twin of the other label, where both have room for their distractors."""
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.tried + other.tried, self.placed + other.placed, self.paired + other.paired)
+    def __add__(self, other: "GenerationCounts") -> "GenerationCounts":
+        return GenerationCounts(self.tried + other.tried, self.placed + other.placed, self.paired + other.paired)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pathfinder:
+class PathfinderImages:
     """Pathfinder images with their labels and geometry."""
 
     images: NDArray[np.uint8]
@@ -60,20 +60,20 @@ class Pathfinder:
     """Points of the distractors on the fine grid, (N, distractors, distractor length + 1, 2)."""
     markers: NDArray[np.int16]
     """Centres of the two markers on the fine grid, (N, 2, 2): the origin of a long snake, then an end."""
-    tally: Tally
+    tally: GenerationCounts
     """Counts of started and successful images."""
 
 
-def generate(
+def generate_images(
     count: int,
-    parameters: Parameters,
+    parameters: PathfinderParameters,
     seed: int,
     label: str,
     *,
     labels: Sequence[int] | NDArray[np.int64] | None = None,
     progress: Progress | None = None,
     processes: int | None = None,
-) -> Pathfinder:
+) -> PathfinderImages:
     """Generate ``count`` images. Image i depends only on ``parameters``, ``seed``, ``label``, i and its own label.
 
     The task is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. Images are unambiguous
@@ -100,7 +100,7 @@ def generate(
         for number, start in enumerate(range(0, max(count, 1), BLOCK))
     ]
     parts = []
-    with (progress or Silent()).stage(f"drawing {label}", count, "images") as advance:
+    with (progress or SilentProgress()).stage(f"drawing {label}", count, "images") as advance:
         for part in _run(jobs, processes or os.cpu_count() or 1):
             parts.append(part)
             advance(len(part.labels))
@@ -111,14 +111,14 @@ def generate(
 class _BlockJob:
     """Arguments of one block, as another process receives them."""
 
-    parameters: Parameters
+    parameters: PathfinderParameters
     seed: int
     label: str
     number: int
     labels: NDArray[np.int64]
 
 
-def _run(jobs: list[_BlockJob], processes: int) -> Iterator[Pathfinder]:
+def _run(jobs: list[_BlockJob], processes: int) -> Iterator[PathfinderImages]:
     """Generate the blocks in order. Daemonic processes generate them alone, because they cannot start others."""
     processes = min(processes, len(jobs))
     if processes == 1 or len(jobs) <= 2 or multiprocessing.current_process().daemon:
@@ -128,8 +128,8 @@ def _run(jobs: list[_BlockJob], processes: int) -> Iterator[Pathfinder]:
     yield from Parallel(processes, return_as="generator")(delayed(_block)(job) for job in jobs)
 
 
-def _joined(parts: list[Pathfinder]) -> Pathfinder:
-    return Pathfinder(
+def _joined(parts: list[PathfinderImages]) -> PathfinderImages:
+    return PathfinderImages(
         images=np.concatenate([part.images for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         long=np.concatenate([part.long for part in parts]),
@@ -139,14 +139,14 @@ def _joined(parts: list[Pathfinder]) -> Pathfinder:
     )
 
 
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    return sum(tallies, Tally())
+def _sum(tallies: Iterable[GenerationCounts]) -> GenerationCounts:
+    return sum(tallies, GenerationCounts())
 
 
-def _block(job: _BlockJob) -> Pathfinder:
+def _block(job: _BlockJob) -> PathfinderImages:
     """Generate one block. Both twins of every pair are made, so that an image does not depend on other labels."""
     parameters, labels = job.parameters, job.labels
-    words = Words(job.seed, job.label, job.number)
+    words = RandomStream(job.seed, job.label, job.number)
     found: list[_Pairs] = []
     while sum(len(pairs.long) for pairs in found) < BLOCK:
         found.append(_pairs(parameters, words))
@@ -154,11 +154,11 @@ def _block(job: _BlockJob) -> Pathfinder:
     long, short, markers = (
         np.concatenate([getattr(pairs, name) for pairs in found])[pick] for name in ("long", "short", "markers")
     )
-    images = draw(stamps(parameters), long=long, short=short, markers=markers)
-    if (trace(images, parameters) != labels).any():
+    images = render_images(cached_paddle_tables(parameters), long=long, short=short, markers=markers)
+    if (trace_labels(images, parameters) != labels).any():
         raise DataError(f"pathfinder: block {job.number} of {job.label} has an image whose label cannot be traced")
     tally = _sum(pairs.tally for pairs in found)
-    return Pathfinder(
+    return PathfinderImages(
         images=images,
         labels=labels,
         long=long.astype(np.int16),
@@ -175,10 +175,10 @@ class _Pairs:
     long: Ints
     short: Ints
     markers: Ints
-    tally: Tally
+    tally: GenerationCounts
 
 
-def _pairs(parameters: Parameters, words: Words) -> _Pairs:
+def _pairs(parameters: PathfinderParameters, words: RandomStream) -> _Pairs:
     """Grow a pool of long snakes, find twins, and add distractors to both twins of each pair."""
     blocked, long, tried = _pool(parameters, words)
     placed = len(long)
@@ -190,14 +190,14 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
         np.stack([origins[every, one], ends[every, one if label else 1 - one]], 1) for label, one in enumerate(marked)
     ]
     side = parameters.window * parameters.antialias
-    one, zero = twins(markers[1], markers[0], side)
+    one, zero = pair_twins(markers[1], markers[0], side)
     if not len(one):
         raise UsageError(
             f"pathfinder: the distance between markers reveals the label when snakes of {parameters.contour_length} "
             f"paddles begin {parameters.seed_distance:g} pixels apart; use longer snakes, or a smaller seed_distance"
         )
     used = np.stack([zero, one], axis=1)
-    rows, points = grow_short(Field(stamps(parameters), blocked[used.ravel()]), words)
+    rows, points = grow_short(BlockedPixels(cached_paddle_tables(parameters), blocked[used.ravel()]), words)
     short = np.zeros((2 * len(used), *points.shape[1:]), np.int64)
     short[rows] = points
     whole = np.isin(np.arange(2 * len(used)), rows).reshape(-1, 2).all(1)
@@ -210,11 +210,11 @@ def _pairs(parameters: Parameters, words: Words) -> _Pairs:
         long=long[used[whole]],
         short=short.reshape(-1, 2, *points.shape[1:])[whole],
         markers=np.stack([markers[0][zero], markers[1][one]], axis=1)[whole],
-        tally=Tally(tried, placed, 2 * int(whole.sum())),
+        tally=GenerationCounts(tried, placed, 2 * int(whole.sum())),
     )
 
 
-def _pool(parameters: Parameters, words: Words) -> tuple[NDArray[np.uint8], Ints, int]:
+def _pool(parameters: PathfinderParameters, words: RandomStream) -> tuple[NDArray[np.uint8], Ints, int]:
     """Grow at least ``_POOL`` pairs of long snakes.
 
     Returns:
@@ -224,7 +224,7 @@ def _pool(parameters: Parameters, words: Words) -> tuple[NDArray[np.uint8], Ints
     long: list[Ints] = []
     tried = placed = 0
     while placed < _POOL:
-        field = Field.empty(stamps(parameters), _BATCH)
+        field = BlockedPixels.empty(cached_paddle_tables(parameters), _BATCH)
         rows, points = grow_long(field, words)
         blocked.append(field.blocked[rows])
         long.append(points)

@@ -7,8 +7,8 @@ there. Pixels at most a gap apart therefore belong to one snake, and the image a
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.streams import Words
-from robustbench_wb.tasks.pathfinder.stamps import Ints, Kind, Stamps, ring
+from robustbench_wb.streams import RandomStream
+from robustbench_wb.tasks.pathfinder.paddle_tables import Ints, Kind, PaddleTables, ring
 
 _ORIGINS = 8
 """Number of origins that are tried for a distractor before its image is given up."""
@@ -16,14 +16,14 @@ _ORIGINS = 8
 _ALL, _LONG, _OWN = 1, (2, 4), 8
 
 
-class Field:
+class BlockedPixels:
     """Blocked pixels of N images: flags of the snakes that may not draw there, uint8 (N, pixels with border)."""
 
-    def __init__(self, stamps: Stamps, blocked: NDArray[np.uint8]) -> None:
+    def __init__(self, stamps: PaddleTables, blocked: NDArray[np.uint8]) -> None:
         self.stamps, self.blocked = stamps, blocked
 
     @classmethod
-    def empty(cls, stamps: Stamps, count: int) -> "Field":
+    def empty(cls, stamps: PaddleTables, count: int) -> "BlockedPixels":
         """Make ``count`` empty images whose frame is blocked for all snakes."""
         inside = stamps.border + stamps.parameters.padding
         frame = np.full((stamps.side, stamps.side), 255, np.uint8)
@@ -36,7 +36,7 @@ class Field:
         pixel, place = points // scale, points % scale
         return place @ np.array([scale, 1]), (pixel + self.stamps.border) @ np.array([self.stamps.side, 1])
 
-    def choose(self, rows: Ints, points: Ints, weights: Ints | None, kind: Kind, who: int, words: Words) -> Ints:
+    def choose(self, rows: Ints, points: Ints, weights: Ints | None, kind: Kind, who: int, words: RandomStream) -> Ints:
         """Draw the next step of a snake in the images ``rows``: its number, or -1 without room, (n,).
 
         Args:
@@ -65,7 +65,13 @@ class _Growth:
     """Growing snake in each of some images. Its own shadow comes one paddle late, because the next paddle is near."""
 
     def __init__(
-        self, field: Field, words: Words, rows: Ints, origins: Ints, length: int, who: tuple[int, int] | None
+        self,
+        field: BlockedPixels,
+        words: RandomStream,
+        rows: Ints,
+        origins: Ints,
+        length: int,
+        who: tuple[int, int] | None,
     ) -> None:
         count = len(field.blocked)
         self.field, self.words, self.length, self.long = field, words, length, who is not None
@@ -102,7 +108,7 @@ class _Growth:
         return "last" if number else "first"
 
 
-def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
+def grow_long(field: BlockedPixels, words: RandomStream) -> tuple[Ints, Ints]:
     """Grow both long snakes in all images, in turns; afterwards their shadows are blocked for all snakes.
 
     Returns:
@@ -129,7 +135,7 @@ def grow_long(field: Field, words: Words) -> tuple[Ints, Ints]:
     return rows, np.stack([snake.points[rows] for snake in pair], axis=1)
 
 
-def grow_short(field: Field, words: Words) -> tuple[Ints, Ints]:
+def grow_short(field: BlockedPixels, words: RandomStream) -> tuple[Ints, Ints]:
     """Grow all distractors in all images.
 
     Returns:
@@ -144,7 +150,7 @@ def grow_short(field: Field, words: Words) -> tuple[Ints, Ints]:
     return rows, points[rows]
 
 
-def _grow_one(field: Field, rows: Ints, points: Ints, words: Words) -> Ints:
+def _grow_one(field: BlockedPixels, rows: Ints, points: Ints, words: RandomStream) -> Ints:
     """Add one distractor, write its points to ``points``, and return the numbers of the images with room for it."""
     pending, done = rows, []
     for _ in range(_ORIGINS):
@@ -162,7 +168,7 @@ def _grow_one(field: Field, rows: Ints, points: Ints, words: Words) -> Ints:
     return np.sort(np.concatenate(done))
 
 
-def _free_points(field: Field, rows: Ints, words: Words) -> tuple[Ints, Ints]:
+def _free_points(field: BlockedPixels, rows: Ints, words: RandomStream) -> tuple[Ints, Ints]:
     """Draw a random point in a random free pixel; return the images that have a free pixel, and their points."""
     stamps = field.stamps
     scale = stamps.parameters.antialias

@@ -12,7 +12,7 @@ _DISTRACTOR_PADDLES = 20
 """Total number of paddles of all distractors, rounded down to whole distractors."""
 
 
-class Parameters(Spec):
+class PathfinderParameters(Spec):
     """Geometry of an image; the defaults are those of Pathfinder32, hard. Lengths are in pixels.
 
     Raises:
@@ -92,15 +92,17 @@ _RANGES = (
 )
 
 
-def of_contour(length: int) -> Parameters:
+def contour_parameters(length: int) -> PathfinderParameters:
     """Parameters of Pathfinder32 with long snakes of ``length`` paddles and distractors of a third of that."""
     short = length // 3
-    return Parameters(contour_length=length, distractor_length=short, distractors=_DISTRACTOR_PADDLES // short)
+    return PathfinderParameters(
+        contour_length=length, distractor_length=short, distractors=_DISTRACTOR_PADDLES // short
+    )
 
 
-EASY, INTERMEDIATE, HARD = of_contour(6), of_contour(9), of_contour(14)
+EASY, INTERMEDIATE, HARD = contour_parameters(6), contour_parameters(9), contour_parameters(14)
 
-PATH_X = Parameters(
+PATH_X = PathfinderParameters(
     window=128,
     paddle_length=4.0,
     thickness=1.0,

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from robustbench_wb.errors import DataError
-from robustbench_wb.tasks.pathfinder.parameters import Parameters
+from robustbench_wb.tasks.pathfinder.parameters import PathfinderParameters
 
 _MARKER = 255
 _IN_PLANE = np.zeros((3, 3, 3), bool)
@@ -13,7 +13,7 @@ _IN_PLANE[1] = True
 """Structuring element: eight neighbours within an image, none across images."""
 
 
-def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64]:
+def trace_labels(images: NDArray[np.uint8], parameters: PathfinderParameters) -> NDArray[np.int64]:
     """Trace images (N, S, S): 1 if a chain of paddles leads from one marker to the other, else 0, int64 (N,).
 
     Two pixels of ink are connected if they are at most ``parameters.gap`` rows and columns apart: every pixel is
@@ -22,7 +22,7 @@ def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64
     Raises:
         DataError: an image does not have exactly two markers.
     """
-    ends = markers(images)
+    ends = find_markers(images)
     # The window of maximum_filter is centred; its position does not change which squares touch.
     size = (1, parameters.gap, parameters.gap)
     padded = np.pad(images > 0, ((0, 0), (parameters.gap,) * 2, (parameters.gap,) * 2))
@@ -34,7 +34,7 @@ def trace(images: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.int64
     return joined
 
 
-def markers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def find_markers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Find a white pixel (row, column) of each of the two markers, (N, 2, 2), in raster order.
 
     Raises:

@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustbench_wb.models.inputs import lengths
+from robustbench_wb.models.batching import text_lengths
 from robustbench_wb.models.shape import PAD
-from robustbench_wb.training.shortcuts.shortcut import Linear
+from robustbench_wb.training.shortcuts.shortcut import LinearBaseline
 
 
 def shares(tokens: Tensor, vocabulary: int) -> Tensor:
@@ -17,7 +17,7 @@ def shares(tokens: Tensor, vocabulary: int) -> Tensor:
     return (counts / counts.sum(1, keepdim=True).clamp(min=1)).sqrt()
 
 
-class BagOfTokens(Linear):
+class BagOfTokens(LinearBaseline):
     """Logistic regression on the bag of tokens; for document pairs, on both bags concatenated."""
 
     name: ClassVar[str] = "bag-of-tokens"
@@ -36,7 +36,7 @@ class BagOfTokens(Linear):
         return torch.cat(bags, dim=1)
 
 
-class BagOverlap(Linear):
+class BagOverlap(LinearBaseline):
     """Logistic regression for document pairs, on differences of the shares of every id and of the lengths."""
 
     name: ClassVar[str] = "bag-overlap"
@@ -48,6 +48,6 @@ class BagOverlap(Linear):
     def features(self, tokens: Tensor) -> Tensor:
         """Return absolute differences between both documents, float32 (B, F)."""
         first, second = tokens[:, : self.shape.length], tokens[:, self.shape.length :]
-        sizes = (lengths(first) - lengths(second)).abs().float() / self.shape.length
+        sizes = (text_lengths(first) - text_lengths(second)).abs().float() / self.shape.length
         apart = (shares(first, self.shape.vocabulary) - shares(second, self.shape.vocabulary)).abs()
         return torch.cat([apart, sizes[:, None]], dim=1)

@@ -5,10 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustbench_wb.training.shortcuts.shortcut import Lookup
+from robustbench_wb.training.shortcuts.shortcut import LookupBaseline
 
 
-class Majority(Lookup):
+class Majority(LookupBaseline):
     """Predicts the most frequent class of the training split, without reading the input."""
 
     name: ClassVar[str] = "majority"

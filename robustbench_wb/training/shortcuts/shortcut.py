@@ -38,7 +38,7 @@ class Shortcut(nn.Module, ABC):
         return torch.cat([self.features(chunk) for chunk in chunks])
 
 
-class Lookup(Shortcut):
+class LookupBaseline(Shortcut):
     """Lookup table: logits are class counts of the training samples with the same feature, int64 (B,)."""
 
     counts: Tensor
@@ -61,7 +61,7 @@ class Lookup(Shortcut):
         return self.counts[self.features(tokens)]
 
 
-class Linear(Shortcut):
+class LinearBaseline(Shortcut):
     """Logistic regression on standardised features, float32 (B, F), with scikit-learn's l2 penalty of 1."""
 
     weight: Tensor

@@ -19,9 +19,9 @@ from torch import nn
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.models.inputs import to_inputs
-from robustbench_wb.stressors.blind import Blind, Made
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Split
 
@@ -46,9 +46,9 @@ def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> Samp
     return SampleBatch(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
 
 
-def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], Made]:
+def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], PerturbedData]:
     stressor = parse_stressor(f"{name};rate={rate}")
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     made = stressor.make(of)
     assert made.inputs is not None
     assert made.inputs.dtype == np.uint8
@@ -116,7 +116,7 @@ def test_patches_are_squares_that_lie_anywhere() -> None:
     """One patch per image: it has the largest possible size at its position, and every position occurs."""
     images = pictures((1, 9, 11), count=400)
     stressor = parse_stressor("outlier-patches;side=4;rate=1/16")
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     after = stressor.make(job(images)).inputs
     assert after is not None
     corners, sizes = set(), set()
@@ -179,7 +179,9 @@ def test_another_process_makes_the_same() -> None:
     assert done.stdout.strip() == hashlib.sha256(whole).hexdigest()
 
 
-def foreign(rate: str, images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> tuple[NDArray[Any], Made]:
+def foreign(
+    rate: str, images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None
+) -> tuple[NDArray[Any], PerturbedData]:
     return make("foreign-samples", rate, job(images, ids))
 
 

@@ -18,26 +18,26 @@ from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.store.records import RecordStore
-from robustbench_wb.stressors.blind import Blind, Made
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
-from robustbench_wb.stressors.contamination.word_swap_lm import find_places
+from robustbench_wb.stressors.contamination.word_swap_lm import find_word_tokens
+from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.sentences import SENTENCES_LM
-from robustbench_wb.tasks.vocabulary import SEP, Encoding, TaskTokenizer, train_tokenizer
+from robustbench_wb.tasks.task_tokenizer import SEP, Encoding, TaskTokenizer, train_tokenizer
 
 COUNT = 60
 
 
-def make(signature: str, job: SampleBatch) -> Made:
+def make(signature: str, job: SampleBatch) -> PerturbedData:
     stressor = parse_stressor(signature)
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     return stressor.make(job)
 
 
@@ -133,7 +133,7 @@ def test_rows_cut_anywhere(kind: str) -> None:
         assert (some.units == none.units).all()
         assert full.inputs is not None
         for row, tokens in enumerate(rows):
-            places = find_places(tokens, tokenizer)
+            places = find_word_tokens(tokens, tokenizer)
             assert all(one.end <= other.first for one, other in pairwise(places))
             for place in places:
                 whole = b"".join(tokenizer.pieces[token] for token in tokens[place.first : place.end])
@@ -156,7 +156,7 @@ def request(**more: object) -> RunRequest:
     return RunRequest(**{**given, **more})
 
 
-def by_hand(made: Made) -> tuple[float, int]:
+def by_hand(made: PerturbedData) -> tuple[float, int]:
     """exp of the mean of -log p over all scored tokens, computed token by token, and the number of these tokens."""
     data = SENTENCES_LM.load(None)
     model = build(VARIANTS.get("bert"), "nano", data.shape, seed=0).eval()

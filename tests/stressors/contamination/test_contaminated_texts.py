@@ -20,25 +20,25 @@ from robustbench_wb.engine.perturbed_cache import PerturbedCache
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
-from robustbench_wb.models.inputs import to_inputs
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import PAD
-from robustbench_wb.progress import Silent
-from robustbench_wb.stressors.blind import Blind, BlindTexts
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
-from robustbench_wb.stressors.share import rounded
+from robustbench_wb.stressors.model_free import ModelFreeStressor, ModelFreeTextStressor
 from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.unit_choice import stochastic_round
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.lexicon import find_words
-from robustbench_wb.tasks.vocabulary import MASK, SPECIAL, UNKNOWN, Encoding, TaskTokenizer, train_tokenizer
+from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL, UNKNOWN, Encoding, TaskTokenizer, train_tokenizer
 
 RATES = ["0", "3/200", "1/40", "1/10", "1/2", "1"]
 LINE = "The quick brown fox isn't afraid of seven lazy dogs, nor of the other 12 wolves; it runs over 3 hills again.\n"
 
 
-def swap(rate: str, floor: str = "none") -> BlindTexts:
+def swap(rate: str, floor: str = "none") -> ModelFreeTextStressor:
     stressor = parse_stressor(f"word-swap;rate={rate};floor={floor}")
-    assert isinstance(stressor, BlindTexts)
+    assert isinstance(stressor, ModelFreeTextStressor)
     return stressor
 
 
@@ -59,11 +59,11 @@ def between(text: str) -> list[str]:
 def test_counted_rounding(rate: Fraction, units: int, draws: list[int]) -> None:
     exact = rate * units
     for draw in draws:
-        found = rounded(rate, units, draw)
+        found = stochastic_round(rate, units, draw)
         assert found in (floor(exact), ceil(exact))
         unit = Fraction((draw % (1 << 64)) >> 11, 1 << 53)
         assert found == floor(exact) + (unit < exact - floor(exact))
-        assert found <= rounded(min(rate * 2, Fraction(1)), units, draw)
+        assert found <= stochastic_round(min(rate * 2, Fraction(1)), units, draw)
 
 
 @given(
@@ -117,9 +117,9 @@ def dataset_job(task: str, count: int = 40, **more: object) -> SampleBatch:
     return replace(job, **more)  # type: ignore[arg-type]
 
 
-def dropout(rate: str, token: str = "mask") -> Blind:
+def dropout(rate: str, token: str = "mask") -> ModelFreeStressor:
     stressor = parse_stressor(f"token-dropout;rate={rate};token={token}")
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     return stressor
 
 
@@ -155,7 +155,7 @@ def test_hidden_tokens(task: str, token: str) -> None:
 @pytest.mark.parametrize("signature", ["token-dropout;rate=1/3", "word-swap;rate=1/3"])
 def test_order_and_batches_do_not_matter(signature: str) -> None:
     stressor = parse_stressor(signature)
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     job = dataset_job("sentences")
     whole = stressor.make(job)
     back = stressor.make(
@@ -198,7 +198,7 @@ def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) ->
     other: TaskSamples = replace(one, inputs=np.where(one.inputs >= len(SPECIAL), one.inputs + 1, one.inputs))
     made = []
     for samples in (one, other):
-        shelf = PerturbedCache(samples, "same data", 0, torch.device("cpu"), Silent())
+        shelf = PerturbedCache(samples, "same data", 0, torch.device("cpu"), SilentProgress())
         stressor, _ = shelf.take(dropout("1/10"))
         made.append(stressor.make(dataset_job("sentences", 20)).inputs)
     assert made[0] is not None

@@ -13,13 +13,13 @@ from torch import nn
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
-from robustbench_wb.stressors.contamination.training import draw
+from robustbench_wb.stressors.contamination.training_split import draw_integers
 from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.tasks.digit_pixels import DIGITS_SEQUENCE
 from robustbench_wb.tasks.lexicon import find_words
-from robustbench_wb.tasks.pixels import DIGITS_SEQUENCE
 from robustbench_wb.tasks.sentences import SENTENCES, SENTENCES_LM
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.vocabulary import SPECIAL
+from robustbench_wb.tasks.task_tokenizer import SPECIAL
 from tests.known import a, known
 from tests.stressors.contamination.training_data import contaminated, differing, pictures, stream, stressor
 
@@ -199,9 +199,9 @@ def test_in_language_modelling_tokens_and_copies_alone(cache: str) -> None:
 
 def test_draws_depend_on_the_row_alone() -> None:
     rows = np.arange(50)
-    whole = draw(rows, 3, 7, seed=0, label="label")
-    np.testing.assert_array_equal(draw(rows[::-1].copy(), 3, 7, seed=0, label="label")[::-1], whole)
-    np.testing.assert_array_equal(draw(rows[10:20], 3, 7, seed=0, label="label"), whole[10:20])
+    whole = draw_integers(rows, 3, 7, seed=0, label="label")
+    np.testing.assert_array_equal(draw_integers(rows[::-1].copy(), 3, 7, seed=0, label="label")[::-1], whole)
+    np.testing.assert_array_equal(draw_integers(rows[10:20], 3, 7, seed=0, label="label"), whole[10:20])
     assert set(whole.ravel()) == set(range(7))
 
 

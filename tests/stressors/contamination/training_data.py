@@ -4,7 +4,7 @@ import numpy as np
 
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.retrained import Contaminated, Retrained
+from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
 from robustbench_wb.tasks.task import Dataset, Split, image_shape
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -28,17 +28,17 @@ def stream(count: int, length: int, vocabulary: int) -> Dataset:
     return Dataset(label="stream", classes=(), train=train, test=train, shape=shape)
 
 
-def stressor(signature: str) -> Retrained:
+def stressor(signature: str) -> TrainingContamination:
     found = parse_stressor(signature)
-    assert isinstance(found, Retrained)
+    assert isinstance(found, TrainingContamination)
     return found
 
 
-def contaminated(signature: str, dataset: Dataset, seed: int = 0, data_dir: str | None = None) -> Contaminated:
+def contaminated(signature: str, dataset: Dataset, seed: int = 0, data_dir: str | None = None) -> ContaminatedDataset:
     return stressor(signature).contaminate(dataset, seed, data_dir)
 
 
-def differing(dataset: Dataset, found: Contaminated) -> set[int]:
+def differing(dataset: Dataset, found: ContaminatedDataset) -> set[int]:
     """Rows of the training split that changed."""
     before, after = dataset.train, found.dataset.train
     inputs = (before.inputs != after.inputs).reshape(len(before), -1).any(1)

@@ -18,7 +18,7 @@ from robustbench_wb.stressors.corruptions import glass_blur
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.corruptions.filters import whole_weights
 from robustbench_wb.stressors.corruptions.glass_blur import GlassBlur, Wavefront, move, wavefront
-from robustbench_wb.stressors.corruptions.motion import motion_blur
+from robustbench_wb.stressors.corruptions.line_blur import motion_blur
 from tests.stressors.corruptions import loops
 from tests.stressors.corruptions.pictures import tiles
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.corruptions.colour import luma
+from robustbench_wb.stressors.corruptions.colour_corruption import luma
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from tests.stressors.corruptions.pictures import tiles
 

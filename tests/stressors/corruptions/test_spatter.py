@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.corruptions import drops
+from robustbench_wb.stressors.corruptions import drop_relief
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from tests.stressors.corruptions.pictures import tiles
 
@@ -45,7 +45,7 @@ def test_distance_is_the_shortest_path(seed: int, count: int, height: int, width
     edge = np.zeros((height, width), bool)
     places = np.random.default_rng(seed).integers(0, height * width, count)
     edge.flat[places] = True
-    found = drops.distance(torch.from_numpy(edge)[None])[0].numpy() / drops.UNIT
+    found = drop_relief.distance(torch.from_numpy(edge)[None])[0].numpy() / drop_relief.UNIT
     assert found == pytest.approx(walked(edge), abs=1e-9)
 
 
@@ -105,7 +105,7 @@ def build(severity: int, calibration: int) -> Any:
 def test_the_relief_of_water_is_the_loop(severity: int, calibration: int) -> None:
     fields, (threshold, *_) = liquid(severity, calibration, side=28, count=3)
     levels = (255 * np.where(fields < threshold, 0, fields)).clip(0, 255).astype(np.uint8)
-    found = drops.relief(torch.from_numpy(levels)).numpy()
+    found = drop_relief.relief(torch.from_numpy(levels)).numpy()
     for image, result in zip(levels.astype(int), found, strict=True):
         assert np.array_equal(result, relief(image))
 
@@ -113,7 +113,9 @@ def test_the_relief_of_water_is_the_loop(severity: int, calibration: int) -> Non
 @pytest.mark.parametrize("level", [0, 200])
 def test_no_drop_has_no_relief(level: int) -> None:
     flat = torch.full((1, 9, 9), level, dtype=torch.uint8)
-    assert drops.relief(flat).unique().tolist() == [drops.REACH]  # no edge anywhere: the largest distance everywhere
+    assert drop_relief.relief(flat).unique().tolist() == [
+        drop_relief.REACH
+    ]  # no edge anywhere: the largest distance everywhere
 
 
 @pytest.mark.parametrize(("severity", "calibration"), [(1, 32), (3, 224)])

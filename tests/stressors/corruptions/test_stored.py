@@ -16,8 +16,8 @@ from robustbench_wb.cli.app import app
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.digits import DIGITS
 from robustbench_wb.tasks.task import Split
@@ -122,7 +122,7 @@ def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - split.inputs[row, 0]).convert("RGB").save(place)
     stressor = parse_stressor(f"stored;corruption=fog;folder={tmp_path / 'c'};severity=3")
-    assert isinstance(stressor, Blind)
+    assert isinstance(stressor, ModelFreeStressor)
     images = torch.tensor(split.inputs[order]).repeat(1, 3, 1, 1).float() / 255
     chosen = torch.tensor([5, 0, 359])
     job = SampleBatch(nn.Identity(), images[chosen], torch.tensor(split.labels[order])[chosen], chosen, 0, 8)

@@ -15,7 +15,7 @@ from robustbench_wb import rng
 from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.ice import textures
+from robustbench_wb.stressors.corruptions.frost_textures import textures
 from tests.stressors.corruptions import loops
 from tests.stressors.corruptions.pictures import tiles
 

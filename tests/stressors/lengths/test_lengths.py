@@ -11,12 +11,12 @@ from torch import nn
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.ids import ids_of
-from robustbench_wb.stressors.lengths.longer import OtherLength
+from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
 from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.token_ids import token_ids_of
 from robustbench_wb.tasks.catalogue import find_task
-from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST, evaluate, parse
-from robustbench_wb.tasks.planted import FACT, FILLER, HEAD, QUERY, VALUES
+from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST_SYMBOL_ID, evaluate, parse
+from robustbench_wb.tasks.planted_facts_task import FACT, FILLER, HEAD, QUERY, VALUES
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -32,9 +32,9 @@ def job(dataset: Dataset, ids: list[int]) -> SampleBatch:
     return replace(given, split=test, shape=dataset.shape, sizes=sizes)
 
 
-def stressor(signature: str) -> OtherLength:
+def stressor(signature: str) -> LengthStressor:
     found = parse_stressor(signature)
-    assert isinstance(found, OtherLength)
+    assert isinstance(found, LengthStressor)
     return found
 
 
@@ -48,11 +48,11 @@ def most_arguments(symbols: list[int]) -> int:
     """Largest number of arguments of any operator, from brackets counted by hand."""
     most, open_ = 0, [0]
     for symbol in symbols:
-        if symbol == FIRST + CLOSE:
+        if symbol == FIRST_SYMBOL_ID + CLOSE:
             most = max(most, open_.pop())
         else:
             open_[-1] += 1
-            if symbol >= FIRST + DIGITS:
+            if symbol >= FIRST_SYMBOL_ID + DIGITS:
                 open_.append(0)
     return most
 
@@ -135,14 +135,14 @@ def test_tokens_are_wrong_or_hidden_at_another_length(task: str, plain: str, noi
     assert clean.inputs is not None
     assert made.inputs is not None
     changed = made.inputs != clean.inputs
-    units = ids_of(some).ordinary(torch.from_numpy(clean.inputs)).numpy()
+    units = token_ids_of(some).ordinary(torch.from_numpy(clean.inputs)).numpy()
     assert not changed[~units].any()
     np.testing.assert_array_equal(made.changed, changed.sum(1))
     np.testing.assert_array_equal(made.units, units.sum(1))
     realised = made.changed.sum() / made.units.sum()
     spread = 4 * (share * (1 - share) / made.units.sum()) ** 0.5
     assert abs(realised - share) < max(spread, 0.01)
-    hidden = made.inputs == ids_of(some).mask
+    hidden = made.inputs == token_ids_of(some).mask
     assert bool(hidden.any()) == ("dropout" in noise)
     assert (changed & ~hidden).any() == ("substitution" in noise)
     alone = stressor(f"{plain};{noise}").make(job(dataset, [7])).inputs

@@ -22,10 +22,10 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.stressors.text_corruptions.corruption import TextCorruption
 from robustbench_wb.stressors.text_corruptions.homoglyphs import LOOK_ALIKES
 from robustbench_wb.stressors.text_corruptions.keyboard import NEIGHBOURS
 from robustbench_wb.stressors.text_corruptions.ocr import CONFUSIONS
+from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption
 from robustbench_wb.tasks.sentences import SENTENCES
 
 NAMES = [

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.inputs import to_inputs
 from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.tasks.sentences import SENTENCES

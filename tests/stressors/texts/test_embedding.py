@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError, SubjectError
 from robustbench_wb.models.shape import PAD
-from robustbench_wb.models.word_table import WordTable
-from robustbench_wb.stressors.attacks.losses import cross_entropy
+from robustbench_wb.models.word_embeddings import WordEmbeddings
+from robustbench_wb.stressors.attacks.attack_losses import cross_entropy
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.ids import Ids
 from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.stressors.texts.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
+from robustbench_wb.stressors.text_attacks.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
+from robustbench_wb.stressors.token_ids import TokenIds
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.tasks.vocabulary import SPECIAL
+from robustbench_wb.tasks.task_tokenizer import SPECIAL
 from tests.known import known, parts
 
 MakeJob = Callable[..., SampleBatch]
@@ -28,14 +28,14 @@ MakeJob = Callable[..., SampleBatch]
 
 def unit(model: nn.Module, sentences: Dataset) -> float:
     """Standard deviation of the table without special rows, written out."""
-    table = parts(WordTable(model).module).weight[len(SPECIAL) :].double()
+    table = parts(WordEmbeddings(model).module).weight[len(SPECIAL) :].double()
     return float(((table - table.mean()) ** 2).mean().sqrt())
 
 
 def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Dataset) -> None:
     tokenizer = known(sentences.tokenizer)
-    ids = Ids(special=tokenizer.special, vocabulary=tokenizer.vocabulary, mask=None, unknown=None)
-    found = word_deviation(WordTable(bag), ids, torch.device("cpu"))
+    ids = TokenIds(special=tokenizer.special, vocabulary=tokenizer.vocabulary, mask=None, unknown=None)
+    found = word_deviation(WordEmbeddings(bag), ids, torch.device("cpu"))
     assert found == pytest.approx(unit(bag, sentences), rel=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_fgsm_on_a_linear_model_is_known_in_closed_form(
         label = int(job.labels[row])
         up = parts(bag).head.weight[1 - label] - parts(bag).head.weight[label]
         step = up.sign() if norm == "linf" else up / up.norm()
-        expected = WordTable(bag).vectors(job.inputs[row])
+        expected = WordEmbeddings(bag).vectors(job.inputs[row])
         real = job.inputs[row] >= len(SPECIAL)
         expected[real] += unit(bag, sentences) / 20 * step
         torch.testing.assert_close(known(stressed.vectors)[row], expected, rtol=1e-5, atol=1e-6)
@@ -59,7 +59,7 @@ def test_fgsm_on_a_linear_model_is_known_in_closed_form(
 def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: MakeJob) -> None:
     job = job_of(encoder.double(), 3)
     try:
-        table = WordTable(encoder)
+        table = WordEmbeddings(encoder)
         vectors = table.vectors(job.inputs)
         _, gradient = table.gradient(job.inputs, vectors, partial(cross_entropy, labels=job.labels))
         generator = torch.Generator().manual_seed(0)
@@ -75,7 +75,7 @@ def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: Mak
 
 
 def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
-    job, table = job_of(encoder, 20), WordTable(encoder)
+    job, table = job_of(encoder, 20), WordEmbeddings(encoder)
     attack = EmbeddingPgdLinf(eps="1/8", steps=5, step="1/4")
     stressed = attack.apply(job)
     radius = unit(encoder, sentences) / 8
@@ -109,7 +109,7 @@ def test_words_stay_in_their_balls_and_nothing_else_moves(
     attack, job = parse_stressor(f"embedding-{name};eps={eps}{steps}"), job_of(bag, order=torch.tensor(rows))
     stressed = attack.apply(job)
     attack.verify(job, stressed)
-    change = known(stressed.vectors) - WordTable(bag).vectors(job.inputs)
+    change = known(stressed.vectors) - WordEmbeddings(bag).vectors(job.inputs)
     special = job.inputs < len(SPECIAL)
     assert (job.inputs[:, 0] == 2).all()
     assert not change[special].any()
@@ -153,7 +153,7 @@ def test_a_buggy_attack_is_refused(bag: nn.Module, job_of: MakeJob) -> None:
 
 def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn.Module, job_of: MakeJob) -> None:
     for model in (encoder, bag):
-        tokens, table = job_of(model, 8).inputs, WordTable(model)
+        tokens, table = job_of(model, 8).inputs, WordEmbeddings(model)
         with torch.no_grad():
             torch.testing.assert_close(table.logits(tokens, table.vectors(tokens)), model(tokens), rtol=0, atol=0)
             assert not torch.equal(table.logits(tokens, table.vectors(tokens) + 1), model(tokens))

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustbench_wb.models.inputs import trim
-from robustbench_wb.models.word_table import WordTable
+from robustbench_wb.models.batching import trim_padding
+from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.stressor import SampleBatch, predict
-from robustbench_wb.stressors.texts.search import Search, token_words
+from robustbench_wb.stressors.text_attacks.word_attack import TextSearch, single_token_words
 from robustbench_wb.tasks.task import Dataset
 from tests.known import known
 
@@ -51,21 +51,21 @@ def test_the_highest_first_order_score_is_that_of_the_formula(
 ) -> None:
     """All scores as directional derivatives, by central differences in float64."""
     proposed: list[list[str]] = []
-    improve = Search.improve
+    improve = TextSearch.improve
 
-    def watched(search: Search, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> dict[int, int]:
+    def watched(search: TextSearch, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> dict[int, int]:
         assert [*rows] == [0, 1]
         proposed.extend([*texts] for texts in candidates)
         return improve(search, rows, candidates)
 
-    monkeypatch.setattr(Search, "improve", watched)
+    monkeypatch.setattr(TextSearch, "improve", watched)
     job = job_of(encoder.double(), 2)
     try:
-        table, (words, ids) = WordTable(encoder), token_words(job)
+        table, (words, ids) = WordEmbeddings(encoder), single_token_words(job)
         parse_stressor("hotflip;budget=1;candidates=1").apply(job)
         assert len(proposed) == 2
         for row in range(2):
-            tokens, split = trim(job.inputs[row : row + 1]), job.texts[row].split()
+            tokens, split = trim_padding(job.inputs[row : row + 1]), job.texts[row].split()
             vectors = table.vectors(tokens)
             places = [at for at, word in enumerate(split) if word.isalpha()]
             change = torch.zeros(len(places), len(words), *vectors.shape[1:], dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_the_highest_first_order_score_is_that_of_the_formula(
 
 def test_words_of_one_token_are_all_words_of_the_task(job_of: MakeJob, bag: nn.Module, sentences: Dataset) -> None:
     job = job_of(bag, 1)
-    words, ids = token_words(job)
+    words, ids = single_token_words(job)
     assert set(words) == {word for text in sentences.train.texts for word in text.split() if word.isalpha()}
     for word, index in zip(words, ids, strict=True):
         assert known(sentences.tokenizer).encode([f"x {word}"], 8)[0].tolist().count(index) == 1

@@ -15,13 +15,13 @@ from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import TaskSamples, measure
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Identity, State
-from robustbench_wb.stressors.blind import Blind
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.retrained import Retrained
+from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
-from robustbench_wb.stressors.texts.characters import CharacterEdits, one_edit_apart
-from robustbench_wb.stressors.texts.search import WordAttack, changed_words, replace_words
-from robustbench_wb.stressors.texts.substitution import RandomSwap
+from robustbench_wb.stressors.text_attacks.characters import CharacterEdits, one_edit_apart
+from robustbench_wb.stressors.text_attacks.substitution import RandomSwap
+from robustbench_wb.stressors.text_attacks.word_attack import WordAttack, changed_words, replace_words
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
 from tests.known import a, known
@@ -300,7 +300,7 @@ def test_every_word_attack_is_tested_here() -> None:
     texts = {
         name
         for name, kind in kinds.items()
-        if kind.modality in ("text", "labelled") and not issubclass(kind, Blind | Retrained)
+        if kind.modality in ("text", "labelled") and not issubclass(kind, ModelFreeStressor | TrainingContamination)
     }
     assert texts == {signature.split(";")[0] for signature in WORDS + VECTORS}
     assert {signature.split(";")[0] for signature in WORDS} == {

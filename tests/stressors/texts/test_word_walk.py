@@ -9,7 +9,7 @@ from torch import nn
 
 from robustbench_wb.engine.credibility.word_walk import word_walk
 from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.stressors.texts.embedding import EmbeddingPgdLinf
+from robustbench_wb.stressors.text_attacks.embedding import EmbeddingPgdLinf
 
 MakeJob = Callable[..., SampleBatch]
 

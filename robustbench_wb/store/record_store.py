@@ -1,0 +1,260 @@
+"""Record store: one row per evaluation, addressed by the digest of its identity, appended in atomic commits."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from numpy.typing import DTypeLike, NDArray
+from pydantic import ValidationError
+
+from robustbench_wb.errors import StoreError
+from robustbench_wb.records.record import SCHEMA_VERSION, Identity, Record
+from robustbench_wb.spec import canonical_json
+from robustbench_wb.store.delta_query import read_delta_table
+from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, table_uri
+from robustbench_wb.store.schema_number import reject_newer_schema
+
+ARRAYS: Final[dict[str, DTypeLike]] = {
+    "ids": "<i4",
+    "states": "<i1",
+    "losses": "<f4",
+    "forwards": "<i4",
+    "backwards": "<i4",
+}
+"""Per-sample columns and their number formats, in the order in which they are digested."""
+
+SCHEMA: Final = pa.schema(
+    [
+        ("key", pa.string()),
+        ("identity", pa.string()),
+        ("ids", pa.list_(pa.int32())),
+        ("states", pa.list_(pa.int8())),
+        ("losses", pa.list_(pa.float32())),
+        ("forwards", pa.list_(pa.int32())),
+        ("backwards", pa.list_(pa.int32())),
+        ("wobble", pa.int32()),
+        ("seconds", pa.float64()),
+        ("schema_version", pa.int32()),
+        ("written", pa.int64()),
+        ("digest", pa.string()),
+        ("evidence", pa.string()),
+        ("perturbed", pa.string()),
+    ]
+)
+"""Columns of the table. ``written`` is in nanoseconds since 1970 (UTC): of records with one key, the first counts."""
+
+# Statistics of the key let lookups skip files; statistics of other columns would only enlarge the log.
+_CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
+_WRITER: Final = WriterProperties(compression="ZSTD")
+# Appends never conflict, they only queue for the next version. Delta's 15 retries are too few on a busy machine.
+_PATIENT: Final = CommitProperties(max_commit_retries=1000)
+_MANY_FILES: Final = 64
+
+
+class RecordStore:
+    """Delta table ``<location>/records``. Many processes can write at once, and reading needs no lock.
+
+    A process that is killed during an append leaves all earlier records intact: a row becomes visible with the commit
+    that names its file, and that commit appears in one step.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.uri = table_uri(location, "records")
+        self._table: DeltaTable | None = None
+
+    def __reduce__(self) -> tuple[type["RecordStore"], tuple[str]]:
+        """Pickle the location alone, so that another process opens the table itself."""
+        return type(self), (self.location,)
+
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+        """Read the stored records among ``keys`` in one scan, by key; unknown keys are left out.
+
+        Raises:
+            StoreError: the store is unreadable, or a record was changed or is of a newer release; the message names
+                its key.
+        """
+        found, damaged = self.examine(keys)
+        for reason in damaged.values():
+            raise StoreError(reason)
+        return found
+
+    def examine(self, keys: Sequence[str]) -> tuple[dict[str, Record], dict[str, str]]:
+        """Read the stored records among ``keys``, by key, and the reasons why others of them cannot be read, by key.
+
+        Raises:
+            StoreError: the store as a whole is unreadable.
+        """
+        wanted = set(keys)
+        with as_store_errors(self.location, "read"):
+            table = self._open()
+            if table is None or not wanted:
+                return {}, {}
+            rows = read_delta_table(table, "key", sorted(wanted))
+        first: dict[str, tuple[int, str, int]] = {}
+        order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
+        for index, (key, written, digest) in enumerate(order):
+            rank = (written, digest, index)
+            first[key] = min(first.get(key, rank), rank)
+        lacking = {
+            field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names
+        }
+        columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
+        found: dict[str, Record] = {}
+        damaged: dict[str, str] = {}
+        for key, (_, _, index) in first.items():
+            try:
+                found[key] = _read_row(columns, index)
+            except StoreError as error:
+                damaged[key] = str(error)
+        return found, damaged
+
+    def keys(self) -> list[str]:
+        """Keys of all stored records, in ascending order.
+
+        Raises:
+            StoreError: the store is unreadable.
+        """
+        with as_store_errors(self.location, "read"):
+            table = self._open()
+            return [] if table is None else sorted(set(read_delta_table(table, columns=("key",))["key"].to_pylist()))
+
+    def append(self, *records: Record) -> None:
+        """Add records in one atomic commit. Of records with one key, the first one counts.
+
+        Raises:
+            StoreError: the store cannot be written.
+            ValueError: the arrays of a record differ in length, which is a programming error.
+        """
+        if not records:
+            return
+        rows = pa.concat_tables([_write_row(record) for record in records])
+        with as_store_errors(self.location, "write"):
+            table = self._open() or self._create()
+            write_deltalake(
+                table,
+                rows,
+                mode="append",
+                schema_mode="merge",  # a table of an earlier release has fewer columns
+                writer_properties=_WRITER,
+                commit_properties=_PATIENT,
+            )
+
+    def tidy(self) -> bool:
+        """Merge many small files into a few, at the end of a run. Every earlier version stays readable.
+
+        Returns:
+            True if files were merged; False if there were few files, or another process merged them.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with as_store_errors(self.location, "write"):
+            table = self._open()
+            if table is None or len(table.file_uris()) < _MANY_FILES:
+                return False
+            try:
+                table.optimize.compact(writer_properties=_WRITER)
+            except CommitFailedError:
+                self._table = None
+                return False
+        return True
+
+    def _open(self) -> DeltaTable | None:
+        """Table at its newest version; None if it does not exist. Updating an open table is faster than opening it."""
+        if self._table is not None:
+            self._table.update_incremental()
+            return self._table
+        try:
+            self._table = DeltaTable(self.uri)
+        except TableNotFoundError:
+            return None
+        return self._table
+
+    def _create(self) -> DeltaTable:
+        return create_table(self.uri, SCHEMA, _CONFIGURATION)
+
+
+def _digest(
+    key: str, arrays: Mapping[str, NDArray[np.generic]], wobble: int, evidence: str | None, perturbed: str
+) -> str:
+    """SHA-256 (hex) over the key, wobble, evidence, digest of the perturbed samples, and the arrays.
+
+    ``evidence`` is None in records of schema 1, whose digest covers neither it nor ``perturbed``. Of each array, the
+    digest covers name, length and little-endian bytes.
+    """
+    rest = "" if evidence is None else f"{evidence}\n{perturbed}"
+    state = hashlib.sha256(f"{key}\n{wobble}\n{rest}".encode())
+    for name, dtype in ARRAYS.items():
+        content = np.ascontiguousarray(arrays[name], dtype=dtype)
+        state.update(f"{name} {content.size}\n".encode())
+        state.update(content.tobytes())
+    return state.hexdigest()
+
+
+def _write_row(record: Record) -> pa.Table:
+    arrays = {name: np.ascontiguousarray(getattr(record, name), dtype=dtype) for name, dtype in ARRAYS.items()}
+    sizes = {name: array.shape for name, array in arrays.items()}
+    if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
+        raise ValueError(f"the arrays of a record must be one-dimensional and of one length, not {sizes}")
+    evidence = canonical_json(record.evidence)
+    row: dict[str, object] = {
+        "key": record.key,
+        "identity": canonical_json(record.identity),
+        **arrays,
+        "wobble": record.wobble,
+        "seconds": record.seconds,
+        "schema_version": record.identity.schema_version,
+        "written": time.time_ns(),
+        "digest": _digest(
+            key=record.key, arrays=arrays, wobble=record.wobble, evidence=evidence, perturbed=record.perturbed
+        ),
+        "evidence": evidence,
+        "perturbed": record.perturbed,
+    }
+    return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
+
+
+def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
+    key = columns["key"][index].as_py()
+    text = columns["identity"][index].as_py() or ""
+    reject_newer_schema(columns["schema_version"][index].as_py(), SCHEMA_VERSION, f"record {key}")
+    wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py()
+    perturbed = columns["perturbed"][index].as_py() or ""
+    arrays = {
+        name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
+        for name, dtype in ARRAYS.items()
+        if columns[name][index].is_valid
+    }
+    if (
+        arrays.keys() != ARRAYS.keys()
+        or hashlib.sha256(text.encode()).hexdigest() != key
+        or _digest(key=key, arrays=arrays, wobble=wobble, evidence=evidence, perturbed=perturbed)
+        != columns["digest"][index].as_py()
+    ):
+        raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
+    try:
+        identity = Identity.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(f"record {key} was written by a release that this one cannot read") from error
+    seconds = columns["seconds"][index].as_py()
+    ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
+    counts = json.loads(evidence or "{}")
+    return Record(
+        identity=identity,
+        ids=ids,
+        states=states,
+        losses=losses,
+        forwards=forwards,
+        backwards=backwards,
+        wobble=wobble,
+        seconds=seconds,
+        evidence=counts,
+        perturbed=perturbed,
+    )

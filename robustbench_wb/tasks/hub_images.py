@@ -1,0 +1,148 @@
+"""Image-classification tasks from the hub or from a local mirror in hub layout, through Hugging Face ``datasets``.
+
+Decoding tens of thousands of PNG files takes seconds, so decoded arrays are cached. Their address is the digest of the
+bytes of the source files: an edited mirror is decoded again, whatever the dates of its files.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+
+from robustbench_wb.errors import DataError
+from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
+from robustbench_wb.tasks.dataset_source import locate_dataset
+from robustbench_wb.tasks.image_decoding import decode_splits, lossy_suffix
+from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict, Features
+
+_FORMAT = 2  # version of the decoded cache; raise it when decoding changes
+
+
+class HubTask:
+    """Image task of a dataset with one image column, one class-label column, and splits ``train`` and ``test``.
+
+    A split ``validation`` or ``valid`` serves as the test split where ``test`` is missing.
+    """
+
+    def __init__(self, facts: TaskFacts) -> None:
+        self.facts = facts
+        self.name = facts.name
+
+    def load(self, data_dir: str | None) -> Dataset:
+        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
+        source = locate_dataset(self.facts.source, data_dir)
+        key = {"format": _FORMAT, "source": source.digest}
+        decoded = load_or_make_arrays(
+            key,
+            name=self.name,
+            verb="decode",
+            fill=lambda folder: _decode_into(folder, source.open(), self.name),
+            read=_read,
+        )
+        suffix = decoded.lossy if self.facts.lossless else ""
+        height, width = decoded.train.inputs.shape[2:]
+        patch = self.facts.patch or default_patch(height, width)
+        shape = image_shape(decoded.train, len(decoded.classes), patch)
+        return Dataset(
+            label=self.name + suffix, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Decoded:
+    """Decoded arrays of a dataset, read from the cache."""
+
+    classes: tuple[str, ...]
+    lossy: str
+    train: Split
+    test: Split
+
+
+FASHION_MNIST = HubTask(
+    TaskFacts(
+        name="fashion-mnist",
+        summary="28x28 grey clothes",
+        source="zalando-datasets/fashion_mnist",
+        patch=7,
+        lossless=True,
+    )
+)
+CIFAR10 = HubTask(
+    TaskFacts(name="cifar10", summary="32x32 colour objects", source="uoft-cs/cifar10", patch=4, lossless=True)
+)
+
+
+def task_of_hub_id(name: str) -> HubTask:
+    """Make a task for any hub id. Facts known about that dataset (patch size, original format) are kept."""
+    for task in (FASHION_MNIST, CIFAR10):
+        if task.facts.source == name:
+            return HubTask(task.facts.model_copy(update={"name": name}))
+    return HubTask(TaskFacts(name=name, summary="image classification from the hub", source=name))
+
+
+class _Card(TypedDict):
+    """Card of decoded arrays: names of the classes, and suffix of a lossy copy."""
+
+    classes: list[str]
+    lossy: str
+
+
+def _decode_into(folder: Path, source: "DatasetDict", name: str) -> _Card:
+    """Decode both splits into ``folder`` and return the card: the classes and the suffix of a lossy copy.
+
+    Raises:
+        DataError: a split is missing or empty, or has rows without a valid label.
+    """
+    test = next((split for split in ("test", "validation", "valid") if split in source), None)
+    if "train" not in source or test is None:
+        raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
+    image, label = _columns(source["train"].features, name)
+    classes = source["train"].features[label].names
+    origins = {"train": "train", "test": test}
+    rows = [source[origin] for origin in origins.values()]
+    for origin, part in zip(origins.values(), rows, strict=True):
+        if len(part) == 0:
+            raise DataError(f"{name}: split {origin!r} is empty")
+    for (split, origin), (images, labels) in zip(
+        origins.items(), decode_splits(rows, image=image, label=label, name=name), strict=True
+    ):
+        if labels.min() < 0 or labels.max() >= len(classes):
+            raise DataError(f"{name}: split {origin!r} holds rows without a valid label, so it cannot be scored")
+        write_array(folder / f"{split}-images.npy", images)
+        write_array(folder / f"{split}-labels.npy", labels)
+    suffixes = {lossy_suffix(part, image) for part in rows}
+    return {"classes": classes, "lossy": "".join(sorted(suffixes))}
+
+
+def _columns(features: "Features", name: str) -> tuple[str, str]:
+    """Names of the image column and the label column.
+
+    Raises:
+        DataError: the dataset does not have exactly one of each.
+    """
+    import datasets
+
+    images = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
+    labels = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    preferred = [key for key in labels if key in ("label", "labels", "fine_label")]
+    labels = preferred if len(labels) > 1 and len(preferred) == 1 else labels
+    if len(images) != 1 or len(labels) != 1:
+        raise DataError(f"{name} has image columns {images} and class-label columns {labels}; a task needs one of each")
+    return images[0], labels[0]
+
+
+def _read(folder: Path, card: _Card) -> _Decoded:
+    train, test = (_read_split(folder, name) for name in ("train", "test"))
+    return _Decoded(classes=tuple(card["classes"]), lossy=str(card["lossy"]), train=train, test=test)
+
+
+def _read_split(folder: Path, split: str) -> Split:
+    images = np.load(folder / f"{split}-images.npy", mmap_mode="r")
+    labels = np.load(folder / f"{split}-labels.npy")
+    if images.ndim != 4 or len(images) != len(labels):
+        raise ValueError(f"{split} has images {images.shape} and labels {labels.shape}")
+    return Split(inputs=images, labels=labels)

@@ -1,0 +1,152 @@
+"""Decoding of images to arrays, and detection of lossy copies from their encoding."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from robustbench_wb.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MIXED_SIZE = 64
+"""Side in pixels to which images of differing sizes are resized (bilinear, then centre crop)."""
+
+_CHUNK = 4096
+_GREY = ("1", "L", "LA")
+_COLOUR = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+_LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "PCX")
+# Exceptions that Pillow raises for bytes that are not an image, are truncated or too large.
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+# ITU-T T.81 Annex K, table K.1 (luminance), row by row.
+_LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61),
+    *(12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56),
+    *(14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77),
+    *(24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101),
+    *(72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images (N, C, H, W) and labels (N,) of a split."""
+
+
+def decode_splits(splits: Sequence["Dataset"], image: str, label: str, name: str) -> list[Arrays]:
+    """Decode all splits in the same way, each to uint8 (N, C, H, W) and int64 (N,); a missing label becomes -1.
+
+    C is 1 if every image of every split is grey, else 3; alpha is dropped. If any sizes differ, all images are resized
+    to :data:`MIXED_SIZE`.
+
+    Args:
+        splits: rows of the splits.
+        image: name of the image column.
+        label: name of the label column.
+        name: name of the task, for error messages.
+
+    Raises:
+        DataError: an image is missing, cannot be decoded, or has more than 8 bits per channel.
+    """
+    pictures = [list(_pictures(rows, image, name)) for rows in splits]
+    grey = all(picture.ndim == 2 for split in pictures for picture in split)
+    resize = len({picture.shape[:2] for split in pictures for picture in split}) > 1
+    return [
+        (_stack(split, grey, resize), np.asarray([-1 if v is None else v for v in rows[label]], np.int64))
+        for split, rows in zip(pictures, splits, strict=True)
+    ]
+
+
+def _encoded(rows: "Dataset", image: str) -> "Dataset":
+    """Rows whose images are not decoded but given as ``{"bytes": ..., "path": ...}``."""
+    import datasets
+
+    return rows.cast_column(image, datasets.Image(decode=False))
+
+
+def _pictures(rows: "Dataset", image: str, name: str) -> Iterator[NDArray[np.uint8]]:
+    feature, encoded = rows.features[image], _encoded(rows, image)
+    for start in range(0, len(rows), _CHUNK):
+        for number, value in enumerate(encoded[start : start + _CHUNK][image], start):
+            if value is None:
+                raise DataError(f"{name}: image {number} of split {rows.split} is missing")
+            try:
+                yield _array(feature.decode_example(value))
+            except _BROKEN as error:
+                raise DataError(f"{name}: image {number} of split {rows.split} cannot be decoded: {error}") from error
+
+
+def _array(picture: Image.Image) -> NDArray[np.uint8]:
+    """Convert an image to uint8: (H, W) if it is stored as grey, else (H, W, 3).
+
+    Raises:
+        ValueError: the image has more than 8 bits per channel.
+    """
+    if picture.mode in _GREY:
+        return np.asarray(picture.convert("L"), np.uint8)
+    if picture.mode in _COLOUR:
+        return np.asarray(picture.convert("RGB"), np.uint8)
+    raise ValueError(f"its mode {picture.mode} is not 8 bits per channel")
+
+
+def _stack(pictures: list[NDArray[np.uint8]], grey: bool, resize: bool) -> NDArray[np.uint8]:
+    if not pictures:
+        return np.zeros((0, 1 if grey else 3, 1, 1), np.uint8)
+    if not grey:
+        pictures = [p if p.ndim == 3 else np.repeat(p[:, :, None], 3, axis=2) for p in pictures]
+    if resize:
+        pictures = [np.asarray(_square(Image.fromarray(picture)), np.uint8) for picture in pictures]
+    stacked = np.stack(pictures)
+    return np.ascontiguousarray(stacked[:, None] if grey else stacked.transpose(0, 3, 1, 2))
+
+
+def _square(picture: Image.Image) -> Image.Image:
+    scale = MIXED_SIZE / min(picture.size)
+    width, height = (max(MIXED_SIZE, round(side * scale)) for side in picture.size)
+    left, top = (width - MIXED_SIZE) // 2, (height - MIXED_SIZE) // 2
+    resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + MIXED_SIZE, top + MIXED_SIZE))
+
+
+def lossy_suffix(rows: "Dataset", image: str) -> str:
+    """Suffix of the task name that says that the images are a lossy copy, from the first image; empty if lossless.
+
+    ``-jpeg75`` is a JPEG of that standard quality, and ``-jpeg`` has other quantisation tables. A format that can be
+    lossy gets its own name (``-webp``).
+    """
+    value = _encoded(rows, image)[0][image]
+    with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]) as picture:
+        kind, tables = picture.format or "", getattr(picture, "quantization", None)
+    if tables:
+        quality = _jpeg_quality(tuple(tables[0]))
+        return "-jpeg" if quality is None else f"-jpeg{quality}"
+    return "" if kind in _LOSSLESS else f"-{kind.lower()}"
+
+
+def _jpeg_quality(table: tuple[int, ...]) -> int | None:
+    """Quality, 1 to 100, whose luminance table this is, as scaled by the Independent JPEG Group; None if unknown."""
+    for quality in range(100, 0, -1):
+        scale = 200 - 2 * quality if quality >= 50 else 5000 // quality
+        if table == tuple(min(255, max(1, (entry * scale + 50) // 100)) for entry in _LUMINANCE):
+            return quality
+    return None
