@@ -109,11 +109,11 @@ class _Watch:
     def __call__(self, matrix: Tensor, values: Tensor) -> None:
         keep = self.context.keep
         entropy, share = attention_entropy(matrix, self.context.mask(matrix.shape[-1], matrix.device), keep)
-        coding_rate = coding_rate.subspace_rate(values, keep)
+        rate = coding_rate.subspace_rate(values, keep)
         self.found.append(
             {
-                "coding_rate": coding_rate,
-                "coding_rate_share": coding_rate.subspace_share(coding_rate, values, keep),
+                "coding_rate": rate,
+                "coding_rate_share": coding_rate.subspace_share(rate, values, keep),
                 "entropy": entropy,
                 "entropy_share": share,
             }

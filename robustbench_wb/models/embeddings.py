@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustbench_wb.models.shape import PAD, ImageShape, TextShape
-from robustbench_wb.models.sockets import Context, Embedding, PositionMode
+from robustbench_wb.models.shape import PAD, ImageShape, PositionMode, TextShape
+from robustbench_wb.models.sockets import Context, Embedding
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:

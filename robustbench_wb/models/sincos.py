@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.embeddings import PatchEmbedding
-from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.models.sockets import PositionMode
+from robustbench_wb.models.shape import ImageShape, PositionMode
 
 
 def sincos(places: Tensor, width: int) -> Tensor:
