@@ -14,21 +14,15 @@ def diff_command(
     new: Annotated[str, typer.Argument(metavar="NEW", help="The later table.")],
     delta: Annotated[
         float,
-        typer.Option(
-            "--delta", metavar="POINTS", help="Equivalence margin: points of accuracy, percent of perplexity."
-        ),
+        typer.Option("--delta", metavar="POINTS", help="Equivalence margin: points of accuracy, % of perplexity."),
     ] = 1.0,
     allow: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow", metavar="FIELD", help="Compare cells although this field differs, like numerics. Repeatable."
-        ),
+        typer.Option("--allow", metavar="FIELD", help="Compare cells although this field differs. Repeatable."),
     ] = None,
     correction: Annotated[
         str,
-        typer.Option(
-            "--correction", help="Multiple-testing correction: holm (family-wise error) or bh (false discovery rate)."
-        ),
+        typer.Option("--correction", help="holm (family-wise error rate) or bh (false discovery rate)."),
     ] = "holm",
     ids: Annotated[bool, typer.Option("--ids", help="List the ids of lost and gained samples.")] = False,
     csv: Annotated[
