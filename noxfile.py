@@ -1,9 +1,10 @@
-"""The quality gates. Plain ``nox`` runs them all, in the environment it was installed in.
+"""The quality gates. Plain ``nox`` runs those of a contributor, in the environment it was installed in.
 
 ``nox --force-venv-backend virtualenv`` gives every session an environment of its own instead.
 """
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import nox
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "slow"]
+nox.options.sessions = ["lint", "types", "tests"]
 
 
 # Two test processes that each start a thread per core get in each other's way, up to 25-fold.
@@ -20,13 +21,20 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def shared_cache() -> str:
-    """A new folder where all tests of one ``nox`` keep trained subjects; it is keyed by bytes, so it may be shared."""
+    """The folder where all tests keep trained models: that of the environment, or a new one for this ``nox``.
+
+    It is keyed by content, so several sessions may share it.
+    """
+    given = os.environ.get("RBWB_TESTS_CACHE")
+    if given:
+        return given
     folder = tempfile.mkdtemp(prefix="robustbench-wb-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 ENVIRONMENT = {**ONE_THREAD, "RBWB_TESTS_CACHE": shared_cache()}
+FAST = ("-n", "2", "--dist", "worksteal")
 
 
 def run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
@@ -52,17 +60,24 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The fast tests, with coverage."""
-    coverage = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
-    run(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *coverage, *session.posargs, env=ENVIRONMENT)
+    """The fast tests."""
+    run(session, "-m", "pytest", *FAST, *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Real processes killed and resumed, the README's commands, fake defences, two PGDs, the report in a browser."""
+    """Real processes, the README's commands, statistical guarantees, fake defences, the report in a browser."""
     # One test at a time to whoever is idle: the longest come first.
     spread = ("-n", "2", "--dist", "load", "--maxschedchunk", "1")
     run(session, "-m", "pytest", "-m", "slow", *spread, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The share of the package that the fast tests execute, without the tests that no measure is taken of."""
+    measured = ("-m", "not slow and not no_cover")
+    report = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
+    run(session, "-m", "pytest", *FAST, *measured, *report, *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +21,9 @@ from robustbench_wb.tasks.task import Dataset
 
 # Tests run side by side in processes; models this small gain nothing from threads of their own.
 torch.set_num_threads(1)
-# How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# No deadline: how long an example takes says how busy the machine is. Where a property needs more, it says so itself.
+settings.register_profile("budget", deadline=None, max_examples=50)
+settings.load_profile("budget")
 
 
 class MainJob(NamedTuple):
@@ -68,6 +69,23 @@ def cache(common: Path) -> Iterator[str]:
         del os.environ["RBWB_CACHE_DIR"]
     else:
         os.environ["RBWB_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_probe(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The examination of a subject before it is attacked takes most of a small run: here it looks at fewer samples.
+
+    ``full_probe`` marks the modules that test what it finds, or compare their run with one of another process.
+    """
+    from robustbench_wb.engine.credibility import probe_choice as choose
+    from robustbench_wb.engine.credibility.image_probe import ImageProbe
+    from robustbench_wb.engine.credibility.word_probe import WordProbe
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("full_probe") is None:
+            patch.setattr(choose, "ImageProbe", partial(ImageProbe, looked_at=16, steps=10, queries=20))
+            patch.setattr(choose, "WordProbe", partial(WordProbe, looked_at=16))
+        yield
 
 
 @pytest.fixture(scope="session")

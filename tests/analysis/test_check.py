@@ -38,6 +38,7 @@ def levels(n: int, margin: float, gaining: float, alphas: tuple[float, ...]) -> 
     return [float(weight[likely][p <= alpha].sum()) for alpha in alphas]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("margin", [0.01, 0.02, 0.05])
 @pytest.mark.parametrize("n", [50, 360, 1000])
 def test_non_inferiority_is_said_no_more_often_than_stated(n: int, margin: float) -> None:
@@ -94,6 +95,7 @@ def evidence(changes: list[Floats]) -> SubjectEvidence:
     return gather(0, [PAIR] * len(changes), [PairedOutcomes(np.arange(len(one)), one, one) for one in changes])
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("n", [100, 360])
 def test_a_mean_at_its_limit_is_rarely_called(n: int, shared: float) -> None:
@@ -123,6 +125,7 @@ def test_several_seeds_are_tested_where_their_interval_ends() -> None:
         assert (low if above < below else high) == pytest.approx(limit, abs=1e-6)
 
 
+@pytest.mark.slow(2)
 def test_no_file_of_false_sentences_often_has_one_that_holds() -> None:
     rng = np.random.default_rng(1)
     wrong = 0

@@ -98,6 +98,7 @@ def test_the_effective_number_by_the_variance_of_the_mean() -> None:
     assert case(-np.ones((6, 400))).effective == 400
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("together", [0.0, 0.9, 1.0])
 def test_clustered_intervals_cover_nineteen_times_in_twenty(together: float) -> None:
     rng = np.random.default_rng(int(10 * together))
@@ -228,6 +229,7 @@ def test_few_seeds_give_wide_intervals_and_the_percentiles_of_a_bootstrap_do_not
     assert naive / 2000 < 0.87
 
 
+@pytest.mark.slow(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("metric", ["accuracy", "perplexity"])
 def test_the_interval_of_an_architecture_and_its_p_say_the_same(metric: str) -> None:

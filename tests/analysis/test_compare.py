@@ -205,6 +205,7 @@ def test_swapping_old_and_new_mirrors_the_verdict(pairs: list[tuple[int, int]]) 
     assert (back.lost, back.gained, back.p) == (forth.gained, forth.lost, forth.p)
 
 
+@pytest.mark.slow(3)
 def test_an_a_a_run_with_noise_raises_no_alarm() -> None:
     rng = np.random.default_rng(11)
     alarms = 0

@@ -73,6 +73,7 @@ def level(n: int, margin: float, gaining: float, alpha: float) -> float:
     return float(weight[likely][p <= alpha].sum())
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("margin", [0.01, 0.02, 0.05])
 @pytest.mark.parametrize("n", [50, 360, 1000])
 def test_false_alarms_are_no_more_frequent_than_stated(n: int, margin: float) -> None:

@@ -98,6 +98,7 @@ def test_an_injected_error_never_helps(losses: list[float], data: st.DataObject)
     assert ranked([harmed, sound]) == [sound, harmed]
 
 
+@pytest.mark.slow(2)
 def test_how_often_the_intervals_hold() -> None:
     rng = np.random.default_rng(4)
     inside = below = 0

@@ -55,6 +55,7 @@ def test_the_simulation_judges_as_the_comparison_does() -> None:
         assert [pair.verdict for pair in compare(olds, news, records).pairs] == found[run].tolist()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(("n", "changed"), [(360, 0.05), (1000, 0.04), (1000, 0.2)])
 def test_two_thousand_comparisons_of_equals_raise_fewer_than_one_alarm_in_twenty(n: int, changed: float) -> None:
     counts = drawn(np.random.default_rng(n), n, changed / 2, changed / 2, (2000, 6))
@@ -77,6 +78,7 @@ def test_fifty_samples_say_undecided() -> None:
     assert verdicts(50, none).item() == "undecided"
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("changed", [0.01, 0.02, 0.05])
 def test_a_true_drop_of_the_margin_is_called_equivalent_at_most_once_in_twenty(changed: float) -> None:
     counts = drawn(np.random.default_rng(3), 2000, (changed + MARGIN) / 2, (changed - MARGIN) / 2, (12_000, 1))

@@ -40,6 +40,7 @@ def told() -> dict[str, tuple[object, str]]:
     return found
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help(script: str, told: dict[str, tuple[object, str]]) -> None:
     code, shown = told[script]

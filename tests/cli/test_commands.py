@@ -79,6 +79,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.slow(12)
 def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) -> None:
     first = cli("run", *SMALL)
     assert first.returncode == 0, first.stderr
@@ -114,6 +115,7 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
     assert here("show", "latest", "--json").returncode == 0
 
 
+@pytest.mark.slow(6)
 def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> None:
     here("run", *SMALL)
     # A process of its own: the level of the log is set for the whole of one.
@@ -121,6 +123,7 @@ def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> Non
     assert "0 cells measured, 2 reused, 0 subjects trained" in again.stderr
 
 
+@pytest.mark.slow(6)
 def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tmp_path: Path, cache: str) -> None:
 
     command = [

@@ -126,6 +126,7 @@ def test_help_says_what_the_exit_codes_mean() -> None:
         assert word in words
 
 
+@pytest.mark.slow(6)
 def test_the_table_fits_the_width_and_ends_with_what_to_do(tmp_path: Path, cache: str) -> None:
     (tmp_path / "soft.py").write_text(f"{HEAD}\ndef make(shape): return nn.Sequential(Good(shape), nn.Softmax(1))\n")
     done = subprocess.run(

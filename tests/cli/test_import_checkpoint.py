@@ -72,6 +72,7 @@ def refused(done: subprocess.CompletedProcess[str], words: str, folder: Path) ->
     assert not (folder / "out.safetensors").exists()
 
 
+@pytest.mark.slow(3)
 def test_an_imported_file_runs(cli: Run, here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
     prefixed = {f"module.{name}": tensor for name, tensor in theirs.items()}
     # As the training scripts write them: parsed options and an optimiser's state beside the weights.

@@ -1,5 +1,6 @@
 """Whole runs with contaminations of the training split: what is trained, what is reused, and what cannot be had."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,11 +24,19 @@ NOISE, RATES = "label-noise;rate=1/5", ("0", "1/5", "4/5")
 TRAINED = 1437
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of this module's own, where its models are not trained yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RBWB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model of one layer, with a line that no other test has: its trainings are its own."""
+    """A model of one layer."""
     path = tmp_path_factory.mktemp("contaminated") / "own.py"
-    path.write_text(f"{LINEAR}\nOF = 'contaminated runs'\n")
+    path.write_text(LINEAR)
     return f"{path}:make"
 
 

@@ -71,7 +71,7 @@ class Probabilities(Defended):
         return self.inner(images).softmax(1)
 '''
 BALL = "16/255"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full_probe]
 STRESSORS = ("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf")
 
 

@@ -36,6 +36,7 @@ def rows(place: str) -> list[ScoreRow]:
     return harness.run(request(tasks=("listops-64", "planted-64")), place).rows
 
 
+@pytest.mark.slow(20)
 def test_shortcuts_stand_beside_every_score(rows: list[ScoreRow], place: str) -> None:
     assert {row.status for row in rows} == {"ok"}
     own = [row for row in rows if row.variant == "vit"]
@@ -60,6 +61,7 @@ def test_shortcuts_stand_beside_every_score(rows: list[ScoreRow], place: str) ->
         assert (row.shortcut_p < 0.5) == (int((right & ~theirs).sum()) > int((~right & theirs).sum()))
 
 
+@pytest.mark.slow(20)
 def test_an_untrained_model_is_marked(rows: list[ScoreRow], place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["show", "v1", "--results", place]) == 0
     shown = capsys.readouterr().out
@@ -67,12 +69,14 @@ def test_an_untrained_model_is_marked(rows: list[ScoreRow], place: str, capsys: 
     assert "~: one-sided exact McNemar test" in shown
 
 
+@pytest.mark.slow(20)
 def test_cells_are_reused(rows: list[ScoreRow], place: str) -> None:
     again = harness.run(request(tasks=("listops-64", "planted-64")), place)
     assert (again.measured, again.reused) == (0, len(rows))
     assert [row.accuracy for row in again.rows] == [row.accuracy for row in rows]
 
 
+@pytest.mark.slow(20)
 def test_curves_by_length_are_shown_where_something_was_learnt(
     rows: list[ScoreRow], place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

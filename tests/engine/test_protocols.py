@@ -65,6 +65,7 @@ def request(**changes: object) -> RunRequest:
     return RunRequest.model_validate({**fields, **changes})
 
 
+@pytest.mark.slow(6)
 def test_batch_size_changes_no_state(tmp_path: Path) -> None:
     found = {}
     for batch in (256, 1, 7, 64):

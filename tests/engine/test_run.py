@@ -130,8 +130,9 @@ def test_batch_size_changes_nothing(batch: int, model: Callable[..., str], tmp_p
 
 
 def test_one_line_of_model_code_measures_again_and_a_comment_does_not(
-    model: Callable[..., str], tmp_path: Path
+    model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
     results = str(tmp_path / "results")
     harness.run(request(model()), results)
     model("make", "SCALE = 1.0", "SCALE = 1.0  # as before")

@@ -141,6 +141,7 @@ def test_a_limit_that_is_no_number_is_one_line(
         run()
 
 
+@pytest.mark.slow(12)
 def test_a_changed_constant_is_another_measurement(tmp_path: Path) -> None:
     """In a copy of the package: the digest of the source says so, ``diff`` refuses and names the field."""
     shutil.copytree(PACKAGE_ROOT, tmp_path / "robustbench_wb", ignore=shutil.ignore_patterns("__pycache__"))

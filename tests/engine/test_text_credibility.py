@@ -74,7 +74,7 @@ class Probabilities(Honest):
     def forward(self, tokens):
         return super().forward(tokens).softmax(1)
 '''
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full_probe]
 STRESSORS = (
     "embedding-fgsm-linf;eps=1/4",
     "embedding-pgd-linf;eps=1/4",

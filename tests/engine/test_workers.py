@@ -93,6 +93,7 @@ def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
     return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
 
 
+@pytest.mark.slow(15)
 def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> None:
     places = {workers: str(tmp_path / f"by-{workers}") for workers in (1, 3)}
     reports = {
@@ -125,6 +126,7 @@ def test_where_all_is_known_nobody_is_called(model: str, tmp_path: Path, monkeyp
     assert numbers(again.rows) == numbers(first.rows)
 
 
+@pytest.mark.slow(10)
 def test_what_a_dead_worker_leaves_is_measured_without_it(model: str, tmp_path: Path) -> None:
     stressors = ("pgd-linf;eps=8/255;steps=5", "square-linf;eps=16/255;queries=20")
     asked = request(model, "deadly", stressors=stressors)
@@ -159,6 +161,7 @@ class Recorded(SilentProgress):
         self.told += work
 
 
+@pytest.mark.slow(15)
 def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     heard = Recorded()
     stressors = ("pgd-linf;eps=1/255;steps=30;loss=ce", "fgsm-linf;eps=1/255")

@@ -53,6 +53,7 @@ def test_the_example_is_short_and_builds_in_every_modality(
     assert (parts(layer)(x, Context())[0] - want).abs().max() < 1e-10
 
 
+@pytest.mark.slow(3)
 def test_an_installed_package_is_found_by_name(tmp_path: Path) -> None:
     """Entry points are what an installer writes; here they are written by hand."""
     (code,), (lines,) = blocks("python"), blocks("toml")

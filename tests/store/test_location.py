@@ -106,6 +106,7 @@ def test_git_state_only_of_a_folder_that_git_tracks(tmp_path: Path, monkeypatch:
     assert git_state(package) is None
 
 
+@pytest.mark.slow(5)
 def test_what_reads_results_imports_no_torch_and_only_the_store_imports_delta() -> None:
     rooms = {
         "records": ["names", "record", "score_row"],

@@ -134,6 +134,7 @@ def test_a_damaged_log_is_one_clear_error(tmp_path: Path) -> None:
         RecordStore(str(tmp_path)).find([record().key])
 
 
+@pytest.mark.slow(8)
 def test_kill_9_in_the_middle_of_appending_loses_nothing_that_was_reported(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
     keys = {seed: identity(seed=seed).key for seed in range(200)}
@@ -153,6 +154,7 @@ def test_kill_9_in_the_middle_of_appending_loses_nothing_that_was_reported(tmp_p
     assert extra.key in RecordStore(str(tmp_path)).find([extra.key])
 
 
+@pytest.mark.slow(10)
 def test_concurrent_writers_lose_no_record_not_even_the_first(tmp_path: Path) -> None:
     workers = [start("append", tmp_path, str(100 * number), "25") for number in range(3)]
     store = RecordStore(str(tmp_path))

@@ -95,6 +95,7 @@ def test_history_is_kept_beyond_deltas_own_limit(tmp_path: Path) -> None:
     assert configuration["delta.enableExpiredLogCleanup"] == "false"
 
 
+@pytest.mark.slow(6)
 def test_two_processes_lose_no_row_and_every_run_is_one_version(tmp_path: Path) -> None:
     workers = [start("commit", tmp_path, name, "8") for name in ("vit", "crate")]
     for worker in workers:

@@ -198,6 +198,7 @@ def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, dig
     assert above.mean() <= 1 + 2 * above.std(ddof=1) / len(seeds) ** 0.5, (held, library)
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

@@ -26,6 +26,7 @@ def job_of(model: nn.Module, digits: Dataset) -> SampleBatch:
     return SampleBatch(model, images[right], labels[right], right, 0, 128)
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("variant", ["vit", "crate"])
 @pytest.mark.parametrize(
     ("native", "theirs"),

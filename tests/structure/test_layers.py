@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,29 +41,43 @@ def layer(module: str) -> int:
     return LAYERS.index(parts[1]) if parts[1] in LAYERS else len(LAYERS)
 
 
-def imports(path: Path, top_level: bool) -> set[str]:
-    """Modules of the package that a file imports: everywhere, or at its top level only."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = list(tree.body) if top_level else list(ast.walk(tree))
+@cache
+def text(module: str) -> str:
+    return MODULES[module].read_text(encoding="utf-8")
+
+
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """All nodes of a module's syntax tree; the first is its root."""
+    return list(ast.walk(ast.parse(text(module))))
+
+
+def imports(module: str, top_level: bool) -> set[str]:
+    """Modules of the package that a module imports: everywhere, or at its top level only."""
+    root, *_ = all_nodes = nodes(module)
+    assert isinstance(root, ast.Module)
     found: set[str] = set()
-    for node in nodes:
+    for node in root.body if top_level else all_nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path} imports relatively"
+            assert node.level == 0, f"{module} imports relatively"
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     return {name for name in found if name in MODULES}
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_point_downward(module: str) -> None:
-    upward = [name for name in imports(MODULES[module], top_level=False) if layer(name) < layer(module)]
+def test_imports_point_downward() -> None:
+    upward = {
+        module: found
+        for module in MODULES
+        if (found := [name for name in imports(module, top_level=False) if layer(name) < layer(module)])
+    }
     assert not upward
 
 
 def test_there_is_no_import_cycle() -> None:
-    graph = {module: imports(path, top_level=True) - {module} for module, path in MODULES.items()}
+    graph = {module: imports(module, top_level=True) - {module} for module in MODULES}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
@@ -77,25 +92,26 @@ def test_there_is_no_import_cycle() -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_files_and_functions_stay_small(module: str) -> None:
-    text = MODULES[module].read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400 or module in LONG_FILES
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and f"{module}.{node.name}" not in LONG_FUNCTIONS:
-            assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
+def test_files_and_functions_stay_small() -> None:
+    assert not {module for module in MODULES if len(text(module).splitlines()) > 400} - set(LONG_FILES)
+    too_long = {
+        f"{module}.{node.name}"
+        for module in MODULES
+        for node in nodes(module)
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or sys.maxsize) - node.lineno >= 60
+    }
+    assert not too_long - set(LONG_FUNCTIONS)
 
 
 @pytest.mark.no_cover
 def test_only_the_console_prints() -> None:
-    for module, path in MODULES.items():
-        calls = [
-            node
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
-        ]
-        assert not calls, module
+    calls = {
+        module
+        for module in MODULES
+        for node in nodes(module)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    }
+    assert not calls
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_bytes_come_back(some: str) -> None:
     assert back == plain
 
 
+@pytest.mark.slow(5)
 def test_the_same_texts_give_the_same_tokenizer_in_any_process(tmp_path: Path) -> None:
     code = (
         "import hashlib; from robustbench_wb.tasks.catalogue import find_task; "

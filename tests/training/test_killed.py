@@ -8,6 +8,7 @@ import pytest
 from tests.training.small_runs import LONG, checkpoints, run, snapshots, train_slowly, until_it_trains
 
 
+@pytest.mark.slow(8)
 def test_killed_and_resumed(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unbroken = run(recipe=LONG)
     broken = tmp_path / "broken"

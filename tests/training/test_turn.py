@@ -3,9 +3,12 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.training.small_runs import LONG, checkpoints, run, train_slowly, until_it_trains
 
 
+@pytest.mark.slow(10)
 def test_one_trains_and_the_other_waits_and_finds_it(tmp_path: Path) -> None:
     first = train_slowly(tmp_path)
     until_it_trains(tmp_path, first, {})
@@ -16,6 +19,7 @@ def test_one_trains_and_the_other_waits_and_finds_it(tmp_path: Path) -> None:
     assert "is being trained by another process; waiting for it" in heard
 
 
+@pytest.mark.slow(12)
 def test_the_one_that_waits_goes_on_where_a_killed_one_was(tmp_path: Path, cache: Path) -> None:
     unbroken = run(recipe=LONG)
     first = train_slowly(tmp_path)

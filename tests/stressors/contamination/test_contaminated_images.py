@@ -171,6 +171,7 @@ found = hashlib.sha256(b"".join(whole)).hexdigest()
 """
 
 
+@pytest.mark.slow(4)
 def test_another_process_makes_the_same() -> None:
     script = f"NAMES = {NAMES}\n{DIGEST}\nprint(found)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

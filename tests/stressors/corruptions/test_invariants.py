@@ -80,6 +80,7 @@ def test_the_global_generators_are_not_used(name: str) -> None:
     assert digest(name) == first
 
 
+@pytest.mark.slow(8)
 def test_another_process_makes_the_same() -> None:
     script = f"import test_invariants as t; print([t.digest(n) for n in {NAMES}])"
     here = Path(__file__).parent
