@@ -5,7 +5,9 @@ Importing this package imports neither torch nor pandas; the names below load th
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
+
+CHANGES_NO_NUMBER: Final = "it only loads public names from other modules"
 
 __version__ = version("robustbench_wb")
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Final
+
+CHANGES_NO_NUMBER: Final = "it words messages and exit codes"
 
 
 class ExitCode(IntEnum):

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Final, Protocol
+
+CHANGES_NO_NUMBER: Final = "it reports how far work has come and is told results by nobody"
 
 Advance = Callable[[int], None]
 """Callback that takes the number of units finished since the last call."""

@@ -8,9 +8,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from robustbench_wb.errors import RegistryError, UnknownNameError
+
+CHANGES_NO_NUMBER: Final = "it looks names up; what they point at is digested instead"
 
 T = TypeVar("T")
 

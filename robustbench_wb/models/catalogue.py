@@ -1,16 +1,18 @@
 """Registries of variants and mechanisms. One line registers a name; targets are imported on first use."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from robustbench_wb.models.variant import Variant
 from robustbench_wb.registry import Registry
+
+CHANGES_NO_NUMBER: Final = "it only lists names; what they point at is digested instead"
 
 if TYPE_CHECKING:
     from robustbench_wb.models.sockets import Attention, Embedding, FeedForward, Head, Residual
+    from robustbench_wb.models.variant import Variant
 
 _HERE = "robustbench_wb.models"
 
-VARIANTS: Registry[Variant] = Registry("variant")
+VARIANTS: "Registry[Variant]" = Registry("variant")
 VARIANTS.add("vit", f"{_HERE}.zoo.baselines:VIT", "Vision Transformer: softmax attention, residual, MLP")
 VARIANTS.add("bert", f"{_HERE}.zoo.baselines:BERT", "BERT: softmax attention, post-norm, pooled class token")
 VARIANTS.add("crate", f"{_HERE}.zoo.crate:CRATE", "White-box transformer: subspace attention and an ISTA step")
@@ -79,7 +81,9 @@ FEEDFORWARDS: "Registry[type[FeedForward]]" = Registry("feedforward")
 FEEDFORWARDS.add("mlp", f"{_HERE}.feedforward:Mlp", "Two linear maps with a GELU, and a skip")
 FEEDFORWARDS.add("ista", f"{_HERE}.feedforward:Ista", "One ISTA step towards a sparse code, no skip")
 FEEDFORWARDS.add(
-    "odl", f"{_HERE}.odl:OvercompleteDictionary", "Two ISTA steps in an overcomplete dictionary, and a skip"
+    "odl",
+    f"{_HERE}.overcomplete_dictionary:OvercompleteDictionary",
+    "Two ISTA steps in an overcomplete dictionary, and a skip",
 )
 
 EMBEDDINGS: "Registry[type[Embedding]]" = Registry("embedding")

@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustbench_wb import equivalences
 from robustbench_wb.analysis.compare.compare_tables import compare
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
 from robustbench_wb.errors import ExitCode
@@ -95,6 +98,24 @@ def test_what_was_measured_must_agree(field: str, value: object) -> None:
     assert str(difference.new) in pair.reason
     assert (pair.p, pair.lost) == (None, None)
     assert comparison.exit_code == ExitCode.NOT_COMPARABLE
+
+
+def test_code_that_is_listed_as_equivalent_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = tmp_path / "equivalences.json"
+    pairs = [("first", "second"), ("second", "third"), ("other", "another")]
+    listed.write_text(json.dumps({"equivalences": [{"old": old, "new": new} for old, new in pairs]}))
+    monkeypatch.setattr(equivalences, "LISTED", listed)
+
+    def verdict(old: str, new: str) -> str:
+        pair = only(pair_of(record([0] * 2000, stressor_code=old), record([0] * 2000, stressor_code=new)))
+        assert [item.field for item in pair.differing] == ["stressor_code"] * (pair.verdict == "not comparable")
+        return pair.verdict
+
+    assert verdict("first", "third") == verdict("third", "first") == verdict("second", "third") == "equivalent"
+    assert verdict("first+other", "third+another") == "equivalent"
+    assert (
+        verdict("first", "other") == verdict("first", "unlisted") == verdict("first+other", "third") == "not comparable"
+    )
 
 
 def test_suite_version_and_n_must_agree() -> None:

@@ -1,5 +1,6 @@
 """Whole runs through the front door, on the embedded task and models small enough to measure in moments."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from robustbench_wb import equivalences, source
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, ExitCode, UsageError
@@ -15,7 +17,6 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.engine.linear_model import LINEAR
-from tests.ground.sources import forget_sources
 from tests.known import a, known
 
 MODEL = f"""{LINEAR}
@@ -136,12 +137,44 @@ def test_one_line_of_model_code_measures_again_and_a_comment_does_not(
     results = str(tmp_path / "results")
     harness.run(request(model()), results)
     model("make", "SCALE = 1.0", "SCALE = 1.0  # as before")
-    forget_sources()
+    source.forget()
     assert harness.run(request(model()), results).measured == 0
     changed = model("make", "SCALE = 1.0", "SCALE = 1.5")
-    forget_sources()
+    source.forget()
     report = harness.run(request(changed), results)
     assert (report.measured, report.trained) == (3, 1)
+
+
+def test_a_record_of_code_that_is_listed_as_equivalent_is_reused(
+    model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, listed = str(tmp_path / "results"), tmp_path / "equivalences.json"
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(equivalences, "LISTED", listed)
+
+    def code(pairs: list[tuple[str, str]], scale: str) -> str:
+        """The digest of the model with such a scale, and the list from now on."""
+        listed.write_text(json.dumps({"equivalences": [{"old": old, "new": new} for old, new in pairs]}))
+        equivalences.read_equivalences.cache_clear()
+        model("make", "SCALE = 1.0", f"SCALE = {scale}")
+        source.forget()
+        return source.code_digest("model", root=tmp_path)
+
+    path = f"{model()}:make".removesuffix(":make")
+    first, second, third = (code([], scale) for scale in ("1.0", "2.0 / 2.0", "3.0 / 3.0"))
+    assert len({first, second, third}) == 3
+    code([], "1.0")
+    before = harness.run(request(path), results)
+    chain = [(first, second), (second, third)]
+    assert code(chain, "3.0 / 3.0") == first
+    again = harness.run(request(path), results)
+    assert (again.measured, again.trained, again.reused) == (0, 0, 3)
+    assert [row.key for row in again.rows] == [row.key for row in before.rows]
+    code(chain[1:], "3.0 / 3.0")  # the chain ends too early
+    unlisted = harness.run(request(path), results)
+    assert (unlisted.measured, unlisted.trained) == (3, 1)
+    code(chain, "1.5")
+    assert harness.run(request(path), results).measured == 3
 
 
 def test_one_line_of_attack_code_measures_that_attack_again(
@@ -275,7 +308,7 @@ def test_a_diverging_training_is_an_error_row_without_checkpoint(
 ) -> None:
     monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
     wild = model("make", "SCALE = 1.0", "SCALE = 1e38")
-    forget_sources()
+    source.forget()
     report = harness.run(request(wild), str(tmp_path / "results"))
     assert report.exit_code == ExitCode.INCOMPLETE
     assert all("diverged" in row.error or "not finite" in row.error for row in report.rows)
@@ -286,7 +319,7 @@ def test_a_changed_model_shows_in_the_diff(model: Callable[..., str], tmp_path: 
     results = str(tmp_path / "results")
     harness.run(request(model()), results)
     changed = model("make", "images.flatten(1) - 0.3", "images.flatten(1) * (images.flatten(1) > 0.8)")
-    forget_sources()
+    source.forget()
     harness.run(request(changed), results)
     comparison = harness.diff("v1", "v2", results)
     assert comparison.exit_code == ExitCode.OK

@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+from robustbench_wb import source
 from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import app
 from robustbench_wb.engine.batch import BatchSize
@@ -25,7 +26,6 @@ from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.tasks.task import Dataset
 from tests.engine.linear_model import LINEAR
-from tests.ground.sources import forget_sources
 from tests.known import known
 
 MODEL = f"""{LINEAR}
@@ -46,7 +46,7 @@ def model(tmp_path: Path) -> Callable[..., str]:
 
     def write(name: str = "own.py", factory: str = "make", scale: str = "1.0") -> str:
         (tmp_path / name).write_text(MODEL.replace("SCALE = 1.0", f"SCALE = {scale}"))
-        forget_sources()
+        source.forget()
         return f"{tmp_path / name}:{factory}"
 
     return write

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
-from robustbench_wb import source
+from robustbench_wb import source, syntax
 from robustbench_wb.errors import RegistryError, UnknownNameError, UsageError
 from robustbench_wb.models.backbone import ImageClassifier
 from robustbench_wb.models.build import build, skeleton, variant_code_digest
@@ -24,7 +24,6 @@ from robustbench_wb.models.zoo.baselines import VIT
 from robustbench_wb.models.zoo.crate import CRATE
 from robustbench_wb.models.zoo.image_processing import BILATERAL
 from robustbench_wb.registry import Registry
-from tests.ground.sources import forget_sources
 from tests.known import parts
 
 IMAGENET = ImageShape(channels=3, height=224, width=224, classes=1000, patch=16)
@@ -183,7 +182,7 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
     def edited(part: str) -> set[str]:
         """The variants whose digest changes when ``part``'s code does."""
-        original = source.canonical_ast
+        original = syntax.canonical_ast
 
         def altered(node: object) -> str:
             text = original(node)
@@ -191,11 +190,11 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
 
         with monkeypatch.context() as patch:
             patch.setattr(source, "canonical_ast", altered)
-            forget_sources()
+            source.forget()
             changed = {
                 name for name in NAMES if variant_code_digest(VARIANTS.get(name), "nano", IMAGENET) != before[name]
             }
-        forget_sources()
+        source.forget()
         return changed
 
     # A class definition's name appears as a bare field of its node, so each string picks out one file.
@@ -207,7 +206,7 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
     assert edited("name='OvercompleteDictionary'") == {"crate-alpha"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())
-    assert "id='VARIANTS'" in source.canonical_ast(catalogue)
+    assert "id='VARIANTS'" in syntax.canonical_ast(catalogue)
     assert edited("id='VARIANTS'") == set()
 
 
@@ -226,12 +225,12 @@ def test_code_digest_sees_the_recipe_but_not_its_prose() -> None:
 NEUTRENO = """
 import torch
 from robustbench_wb.models.attention.base import attend, merge_heads, split_heads
-from robustbench_wb.models.sockets import Attention, Context, Place
+from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 
 class FirstValues(Attention):
     '''Adds strength (V_0 - V_l) to the output.'''
 
-    def __init__(self, place: Place, strength: float = 0.6) -> None:
+    def __init__(self, place: LayerConfig, strength: float = 0.6) -> None:
         super().__init__()
         self.place, self.strength = place, strength
         self.qkv = torch.nn.Linear(place.width, 3 * place.heads * place.dim_head)
@@ -267,7 +266,7 @@ def test_a_mechanism_is_one_file_and_one_line(
     torch.testing.assert_close(torch.cat([model(i[None]) for i in images]), model(images))
     first = code_of(variant)
     (tmp_path / "plugged_first_values.py").write_text(NEUTRENO.replace("(first - v)", "(v - first)"))
-    forget_sources()
+    source.forget()
     assert code_of(variant) != first
     attentions.add("compiled", "math:sqrt", "has no source")
     if not str(getattr(sys.modules["math"], "__file__", "")).endswith(".py"):

@@ -156,9 +156,9 @@ def test_parameters_that_allow_nothing(wrong: dict[str, int], message: str) -> N
 def test_bytes_are_frozen_in_any_process_and_without_torch() -> None:
     script = (
         "import sys, hashlib, numpy as np\n"
-        "from robustbench_wb.tasks.listops.blocks import Parameters\n"
-        "from robustbench_wb.tasks.listops.generate import generate\n"
-        "found = generate(300, Parameters(), 7, 'golden')\n"
+        "from robustbench_wb.tasks.listops.blocks import ExpressionParameters\n"
+        "from robustbench_wb.tasks.listops.generate import generate_expressions\n"
+        "found = generate_expressions(300, ExpressionParameters(), 7, 'golden')\n"
         "arrays = (found.symbols, found.offsets, found.labels)\n"
         "print(hashlib.sha256(b''.join(array.astype('<i8').tobytes() for array in arrays)).hexdigest()[:16])\n"
         "print(sorted({'torch', 'pandas', 'scipy'} & set(sys.modules)))\n"

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from robustbench_wb.equivalences import same_code
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
@@ -84,7 +85,7 @@ def _match(old: ScoreRow, new: ScoreRow, allow: Collection[str]) -> CellMatch:
     differing = [
         FieldDifference(field=name, old=getattr(old, name), new=getattr(new, name))
         for name in known
-        if getattr(old, name) != getattr(new, name)
+        if not _agree(name, getattr(old, name), getattr(new, name))
     ]
     free = {*allow, "n"} if "samples" in allow else set(allow)
     return CellMatch(
@@ -93,3 +94,8 @@ def _match(old: ScoreRow, new: ScoreRow, allow: Collection[str]) -> CellMatch:
         tuple(item for item in differing if item.field not in free),
         tuple(item for item in differing if item.field in free),
     )
+
+
+def _agree(field: str, old: str | int, new: str | int) -> bool:
+    """Whether a field has one value in two rows; code agrees when it is listed as equivalent, too."""
+    return same_code(str(old), str(new)) if field == "stressor_code" else old == new
