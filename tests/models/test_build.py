@@ -230,14 +230,14 @@ from robustbench_wb.models.sockets import Attention, Context, LayerConfig
 class FirstValues(Attention):
     '''Adds strength (V_0 - V_l) to the output.'''
 
-    def __init__(self, place: LayerConfig, strength: float = 0.6) -> None:
+    def __init__(self, config: LayerConfig, strength: float = 0.6) -> None:
         super().__init__()
-        self.place, self.strength = place, strength
-        self.qkv = torch.nn.Linear(place.width, 3 * place.heads * place.dim_head)
-        self.out = torch.nn.Linear(place.heads * place.dim_head, place.width)
+        self.config, self.strength = config, strength
+        self.qkv = torch.nn.Linear(config.width, 3 * config.heads * config.dim_head)
+        self.out = torch.nn.Linear(config.heads * config.dim_head, config.width)
 
     def forward(self, x, context: Context):
-        q, k, v = (split_heads(part, self.place.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k, v = (split_heads(part, self.config.heads) for part in self.qkv(x).chunk(3, dim=-1))
         first = context.carry.setdefault("first values", v)
         return self.out(merge_heads(attend(q, k, v, context=context) + self.strength * (first - v)))
 """
