@@ -36,13 +36,16 @@ def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weigh
     )  # fmt: skip
     counts = np.full(n, 40, dtype=np.int32)
     losses = np.linspace(0, 1, n, dtype=np.float32)
-    record = Record(identity, np.arange(n, dtype=np.int32), states, losses, counts, counts, 0, 1.0)
+    record = Record(
+        identity=identity, ids=np.arange(n, dtype=np.int32), states=states, losses=losses, forwards=counts,
+        backwards=counts, wobble=0, seconds=1.0,
+    )  # fmt: skip
     names = Cell(
         suite="benchmark", suite_version=1, scale="full", task="made-up", variant="vit", size="small",
         recipe="standard", stressor="pgd-linf", strength=f"{cell}/255", seed=0,
     )  # fmt: skip
     card = SubjectCard(parameters=1, weights=weights, train_seconds=0.0, trained=False)
-    return Measurement(names, identity, card, record, reused=False, samples=n)
+    return Measurement(cell=names, identity=identity, subject=card, record=record, reused=False, samples=n)
 
 
 def make(folder: Path, cells: int, samples: int) -> tuple[str, str]:

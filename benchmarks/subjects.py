@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.device import choose_device, exact_float32
 from robustbench_wb.engine.plan import SubjectPlan
-from robustbench_wb.engine.subject import obtain_subject
+from robustbench_wb.engine.subject import SubjectRequest, obtain_subject
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.variant import Size, Variant
@@ -59,10 +59,15 @@ def prepare(choice: Choice, recipe: str) -> Bench:
     numbers = find_recipe(recipe, choice.task if choice.side is None else dataset.label, choice.scale)
     if choice.epochs is not None:
         numbers = numbers.model_copy(update={"epochs": choice.epochs})
-    plan = SubjectPlan(choice.variant, variant, choice.size, recipe, numbers, checkpoint=None)
+    plan = SubjectPlan(
+        name=choice.variant, source=variant, size=choice.size, recipe_name=recipe, recipe=numbers, checkpoint=None
+    )
     device = choose_device("cpu")
     exact_float32()
-    model = obtain_subject(plan, dataset, 0, device, choice.variant, SilentProgress()).model
+    request = SubjectRequest(
+        plan=plan, dataset=dataset, seed=0, device=device, label=choice.variant, progress=SilentProgress()
+    )
+    model = obtain_subject(request).model
     images = to_inputs(dataset.test.inputs[: choice.samples], device)
     labels = torch.tensor(dataset.test.labels[: choice.samples])
     right = torch.nonzero(predict(model, images, choice.batch).argmax(1) == labels)[:, 0]

@@ -4,9 +4,10 @@ from fnmatch import fnmatchcase
 
 from robustbench_wb.analysis.explanation import Explanation
 from robustbench_wb.analysis.explanation import explain_cells as hold_against
-from robustbench_wb.engine.planned_cells import benches, planned_cells
+from robustbench_wb.engine.planned_cells import planned_cells
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.task_context import task_contexts
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
@@ -31,9 +32,9 @@ def explain(
     job = PreparedRun(request, progress or SilentProgress(), may_train=False)
     planned = [
         (found.cell, found.identity, found.reason)
-        for bench, plans in benches(job)
-        for plan in plans
-        for found in planned_cells(bench, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
+        for context in task_contexts(job)
+        for plan in context.subjects
+        for found in planned_cells(context, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
     ]
     if not planned:
         raise UsageError(f"no cell of the request is called {pattern!r}; `explain` without it names them all")

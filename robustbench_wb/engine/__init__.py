@@ -1,1 +1,1 @@
-"""From a request to records: plan the matrix, measure each cell, resume, report progress."""
+"""The engine: makes a plan from a request, measures its cells, resumes interrupted runs, reports progress."""

@@ -1,10 +1,11 @@
-"""How many samples go through a subject at once: as many as fit, fewer when memory runs out. Changes no result."""
+"""Number of samples in one forward pass: as many as fit, fewer when memory runs out. Cannot change a result."""
 
 import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from numpy.typing import NDArray
@@ -16,17 +17,17 @@ from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.stressor import SampleBatch
 
 LIMIT = 4096
-"""No larger batch is tried."""
+"""Largest batch that is tried."""
 SHARE = 0.5
 """Share of the free memory that a safe batch may take."""
 OVERHEAD = 2.0
-"""Backward needs about as much again as what is kept for it: gradients of the activations, and scratch space."""
+"""Memory of a backward pass over what autograd keeps for it: gradients of the activations, and scratch space."""
 ENOUGH = 256
-"""On a CPU a larger batch is no faster."""
+"""Batch size above which a CPU is no faster."""
 FEW = 8
-"""Samples that are looked at to find out how a subject is to be asked."""
+"""Samples on which the batch size and the randomness of a model are determined."""
 DRAWS = 20
-"""Passes whose mean is one answer of a random subject (Croce & Hein 2020 use as many in their variant for such)."""
+"""Forward passes whose mean is one output of a randomised model (Croce & Hein 2020 take 20 for such models)."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,18 +35,18 @@ T = TypeVar("T")
 
 @dataclass
 class BatchSize:
-    """The batch of one subject. It shrinks when memory runs out, and stays small."""
+    """Batch size of one model. It shrinks when memory runs out, and stays small."""
 
     size: int
     draws: int = 1
-    """Passes whose mean is one answer of the subject."""
+    """Forward passes whose mean is one output of the model; more than 1 for a randomised model."""
 
     def beside(self, other: "BatchSize") -> "BatchSize":
-        """How two subjects are asked together: no more samples at once, and no fewer passes, than either needs."""
+        """Batch of two models that run in turns: the smaller size, and the larger number of passes."""
         return BatchSize(min(self.size, other.size), max(self.draws, other.draws))
 
     def fit(self, job: SampleBatch, work: Callable[[SampleBatch], T]) -> T:
-        """Do the work; when memory runs out, do it again in batches of half the size.
+        """Do the work on a batch; when memory runs out, do it again in batches of half the size.
 
         Raises:
             MemoryError, RuntimeError: memory ran out with one sample, or whatever else the work raises.
@@ -67,18 +68,33 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def batch_for(wanted: int | None, model: nn.Module, samples: NDArray[Any], device: torch.device) -> BatchSize:
-    """How a subject is asked, found out with the first of its samples: images or token ids, as tasks give them."""
-    inputs = to_inputs(samples[:FEW], device)
-    draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
-    return BatchSize(_size(wanted, model, inputs), draws)
+class BatchSizes:
+    """Batch size of each model of a task, determined when it is first needed.
+
+    Args:
+        wanted: samples per forward pass; None: as many as are fast and fit.
+        device: where the models are.
+    """
+
+    def __init__(self, wanted: int | None, device: torch.device) -> None:
+        self._wanted, self._device = wanted, device
+        self._known: WeakKeyDictionary[nn.Module, BatchSize] = WeakKeyDictionary()
+
+    def of(self, model: nn.Module, samples: NDArray[Any]) -> BatchSize:
+        """Batch size of a model on ``samples``: images or token ids, as tasks give them."""
+        if model not in self._known:
+            # The first samples suffice.
+            inputs = to_inputs(samples[:FEW], self._device)
+            draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
+            self._known[model] = BatchSize(_size(self._wanted, model, inputs), draws)
+        return self._known[model]
 
 
 @torch.no_grad()
 def is_random(model: nn.Module, inputs: Tensor) -> bool:
-    """Whether five passes over the same inputs give different answers.
+    """Whether five forward passes over the same inputs differ.
 
-    Another class, or normalised logits further apart than 1e-4 in L2 (the thresholds of AutoAttack's own check).
+    They differ by another class, or by normalised logits more than 1e-4 apart in L2 (AutoAttack's own thresholds).
     """
     first, *others = (model(inputs).float() for _ in range(5))
     direction = functional.normalize(first, dim=-1)
@@ -90,9 +106,10 @@ def is_random(model: nn.Module, inputs: Tensor) -> bool:
 
 
 def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
-    """The wanted batch; None: on CUDA the largest safe one, elsewhere one that is large enough to be fast, if safe.
+    """The wanted batch size. None: on CUDA the largest safe one, elsewhere a safe one that is large enough to be fast.
 
-    Of token ids no gradient is taken here, so that what they need is not known: :data:`ENOUGH`, until memory runs out.
+    Token ids have no input gradient, so the memory of one is unknown: their batch is :data:`ENOUGH` until memory runs
+    out.
     """
     if wanted is not None:
         return wanted
@@ -101,7 +118,7 @@ def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     try:
         with as_measurement_error("memory"):
             safe, _ = safe_batch(model, inputs)
-    except MeasurementError:  # the attacks that need gradients will say so
+    except MeasurementError:  # attacks that need gradients report it
         _log.debug("no gradient, so its memory is not known", exc_info=True)
         return ENOUGH
     limit = LIMIT if inputs.is_cuda else ENOUGH
@@ -109,15 +126,15 @@ def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
 
 
 def safe_batch(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
-    """The largest power of two whose input gradient takes at most half of the free memory, and how that is known.
+    """The largest power of two whose input gradient takes at most half of the free memory, and how it was found.
 
-    ``inputs`` are a few samples. None: the device does not say how much memory is free.
+    ``inputs`` are a few samples. None if the device does not say how much memory is free.
     """
     return batch_by_trial(model, inputs) if inputs.is_cuda else _by_estimate(model, inputs)
 
 
 def batch_by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
-    """Doubled until the peak passes the share of free memory, or memory runs out."""
+    """Double the batch until its peak passes the share of free memory, or memory runs out."""
     free, _ = torch.cuda.mem_get_info(inputs.device)
     before = torch.cuda.memory_allocated(inputs.device)
     safe, batch, peak = 0, 1, 0
@@ -136,7 +153,7 @@ def batch_by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
 
 
 def _by_estimate(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
-    """From the bytes that autograd keeps per sample. Trying until memory runs out would end the process here."""
+    """Estimate the batch from the bytes that autograd keeps per sample: on a CPU, running out ends the process."""
     one, five = (kept_bytes(model, tiled(inputs, count)) for count in (1, 5))
     per_sample = OVERHEAD * max((five - one) / 4, inputs[0].nbytes)
     measured = f"about {_bytes(per_sample)} per sample (what autograd keeps, doubled)"
@@ -150,7 +167,7 @@ def _by_estimate(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
 
 
 def kept_bytes(model: nn.Module, inputs: Tensor) -> int:
-    """Bytes of the tensors that one forward pass keeps for the input gradient, weights left out."""
+    """Bytes of the tensors that one forward pass keeps for the input gradient, without the weights."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
 
@@ -161,14 +178,14 @@ def kept_bytes(model: nn.Module, inputs: Tensor) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        # Held until all are counted, so that no address is used twice.
+        # The output is held until all tensors are counted, so that no address is used twice.
         answer = model(inputs.clone().requires_grad_(inputs.is_floating_point()))
     del answer
     return sum(kept.values())
 
 
 def free_bytes() -> int | None:
-    """Memory that the system can still give; None where it does not say."""
+    """Free memory of the system in bytes; None where it does not say."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
@@ -176,7 +193,7 @@ def free_bytes() -> int | None:
 
 
 def input_gradient(model: nn.Module, inputs: Tensor) -> None:
-    """One pass forward and back, as a search makes it."""
+    """Run one forward pass and one input gradient, as an attack does."""
     with torch.enable_grad():
         asked = inputs.clone().requires_grad_(inputs.is_floating_point())
         logits = model(asked)
@@ -185,7 +202,7 @@ def input_gradient(model: nn.Module, inputs: Tensor) -> None:
 
 
 def tiled(inputs: Tensor, count: int) -> Tensor:
-    """``count`` samples, repeated as needed."""
+    """Repeat samples until there are ``count`` of them."""
     return inputs[torch.arange(count, device=inputs.device) % len(inputs)]
 
 

@@ -1,4 +1,4 @@
-"""How much work a plan is, in seconds as a short trial has them: what a forecast of its time is made from."""
+"""Forecast of the seconds that a plan takes, from the passes that it needs and a short timing of each model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,27 +7,26 @@ from statistics import fmean
 import torch
 
 from robustbench_wb.engine.batch import FEW
-from robustbench_wb.engine.doctor.cost import timed, train_pass
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
 from robustbench_wb.engine.subject import untrained
+from robustbench_wb.engine.timing import timed, train_pass
 from robustbench_wb.errors import HarnessError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.variant import Variant
-from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
 BACKWARD = 2
-"""An input gradient costs about twice a forward pass, beyond that."""
+"""Cost of an input gradient in forward passes, beyond its own forward pass."""
 UNKNOWN = (100, 100)
-"""Passes that a stressor is reckoned with that cannot tell them: an attack of a library."""
+"""Assumed forward and backward passes per sample for attacks that do not report their cost."""
 
 
 def passes(ladder: Ladder) -> tuple[int, int] | None:
-    """Forward passes and input gradients of one sample that is never broken at all rungs; None when not known.
+    """Forward passes and input gradients of all rungs on one sample that is never broken; None if not known.
 
-    A search by bisection tries few rungs in full. To what the stressor spends, the verdict is added: one pass, or two
-    where the stressor did not look at predictions.
+    A search by bisection tries few rungs in full. The verdict is added to what the stressor spends: one pass, or two if
+    the stressor does not look at predictions.
     """
     spent = [rung.passes for rung in ladder.rungs]
     known = [cost for cost in spent if cost is not None]
@@ -36,41 +35,42 @@ def passes(ladder: Ladder) -> tuple[int, int] | None:
     verdicts = sum(1 if rung.kind is not None else 2 for rung in ladder.rungs)
     if ladder.rungs[0].sweeps:
         known = known[: len(known).bit_length()]
-        verdicts += len(spent) - len(known)  # one look at each of the others
+        verdicts += len(spent) - len(known)  # one pass for each of the others
     return sum(cost[0] for cost in known) + verdicts, sum(cost[1] for cost in known)
 
 
 def trained_samples(subject: SubjectPlan, dataset: Dataset) -> int:
-    """Samples that its training takes, each as often as it is taken."""
+    """Number of samples that a training takes over all its epochs; 0 if the weights are given."""
     recipe, samples = subject.recipe, len(dataset.train)
     return 0 if subject.checkpoint is not None else recipe.epochs * min(samples, recipe.train_samples or samples)
 
 
 def inner_passes(recipe: Recipe) -> tuple[int, int]:
-    """Forward passes and gradients that a sample of adversarial training costs beside those of plain training."""
+    """Forward passes and gradients of adversarial training per sample, beyond those of plain training."""
     adversary = recipe.adversary
     if adversary is None:
         return 0, 0
-    # TRADES also looks at the clean image, once for its adversary and once for its own loss.
+    # TRADES also evaluates the clean image, once for its adversary and once for its own loss.
     looks, losses = (2, 1) if adversary.method == "trades" else (0, 0)
     return adversary.steps + looks, adversary.steps + losses
 
 
 @dataclass(frozen=True)
 class SampleCost:
-    """Seconds that one sample takes."""
+    """Seconds per sample."""
 
     forward: float
+    """One forward pass."""
     training: float
-    """A forward pass and one back to the weights."""
+    """One forward pass and one backward pass to the weights."""
 
 
 FREE = SampleCost(0.0, 0.0)
-"""Of what hardly computes anything."""
+"""Cost of a model that hardly computes anything, like a shortcut."""
 
 
 def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> SampleCost | None:
-    """Timed on a few samples; None for a model from outside, which is not built twice, and for one that cannot be."""
+    """Time a model on a few samples. None for a model from outside, which is built once, and for one that fails."""
     if not isinstance(subject.source, Variant):
         return None
     try:
@@ -80,12 +80,12 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Sample
             with torch.no_grad():
                 forward = timed(lambda: model(inputs), device)
             return SampleCost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
-    except HarnessError:  # the run will say so
+    except HarnessError:  # the run reports it
         return None
 
 
 def costs(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, SampleCost]]:
-    """Those of the subjects by name, for each task; the mean of the others where one is not known."""
+    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others."""
     found: list[Mapping[str, SampleCost]] = []
     for task, dataset in zip(plan.tasks, datasets, strict=True):
         own = {subject.name: cost(subject, dataset, device) for subject in task.subjects}
@@ -96,35 +96,35 @@ def costs(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Map
 
 
 def training_seconds(subject: SubjectPlan, dataset: Dataset, cost: SampleCost) -> float:
-    """Seconds of training a subject."""
+    """Seconds of training a model."""
     forwards, backwards = inner_passes(subject.recipe)
     return trained_samples(subject, dataset) * (cost.training + (forwards + BACKWARD * backwards) * cost.forward)
 
 
 def ladder_seconds(ladder: Ladder, samples: int, cost: SampleCost) -> float:
-    """Seconds of measuring a ladder on trained subjects, where no sample is broken."""
+    """Seconds of measuring a ladder on trained models if no sample is broken."""
     forwards, backwards = passes(ladder) or (len(ladder.rungs) * UNKNOWN[0], len(ladder.rungs) * UNKNOWN[1])
     return samples * (forwards + BACKWARD * backwards) * cost.forward
 
 
 def subject_seconds(
-    subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dataset, samples: int, cost: SampleCost
+    subject: SubjectPlan, ladders: tuple[Ladder, ...], dataset: Dataset, *, samples: int, cost: SampleCost
 ) -> float:
-    """Seconds of training a subject and measuring all its cells."""
-    retrained = sum(len(ladder.rungs) for ladder in ladders if isinstance(ladder.rungs[0], TrainingContamination))
+    """Seconds of training a model and measuring all its cells."""
+    retrained = sum(len(ladder.contaminations) for ladder in ladders)
     measured = sum(ladder_seconds(ladder, samples, cost) for ladder in ladders)
     return (1 + retrained) * training_seconds(subject, dataset, cost) + measured
 
 
 def plan_seconds(plan: Plan, datasets: list[Dataset], costs: list[Mapping[str, SampleCost]]) -> float:
-    """Seconds of everything."""
+    """Seconds of training and measuring everything in a plan."""
     return sum(
-        subject_seconds(subject, task.ladders, dataset, evaluated(plan, dataset), own[subject.name])
+        subject_seconds(subject, task.ladders, dataset, samples=evaluated(plan, dataset), cost=own[subject.name])
         for task, dataset, own in zip(plan.tasks, datasets, costs, strict=True)
         for subject in task.subjects
     )
 
 
 def evaluated(plan: Plan, dataset: Dataset) -> int:
-    """Samples of a cell."""
+    """Number of samples of each cell of a task."""
     return min(len(dataset.test), plan.samples or len(dataset.test))

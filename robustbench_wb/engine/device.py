@@ -1,4 +1,4 @@
-"""Choosing the device, and saying what numbers are computed with."""
+"""The device of a run, and the number format of its results."""
 
 import torch
 
@@ -6,10 +6,10 @@ from robustbench_wb.errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, else MPS, else the CPU; any torch device name is taken as it is.
+    """Find a device by its torch name; ``auto`` is CUDA if available, else MPS, else the CPU.
 
     Raises:
-        UsageError: the device is unknown or not there.
+        UsageError: the device is unknown or not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -25,12 +25,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def numerics(device: torch.device) -> str:
-    """Device class, number format of verdicts, and torch release (major.minor): what rounding depends on."""
+    """Device class, number format and torch release (major.minor), on which rounding depends."""
     release = ".".join(torch.__version__.split(".")[:2])
     return f"{device.type};float32;torch-{release}"
 
 
 def exact_float32() -> None:
-    """Forbid TF32, which would silently turn float32 products into 10-bit ones on NVIDIA devices."""
+    """Forbid TF32, with which NVIDIA devices multiply float32 numbers with 10 bits of precision."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

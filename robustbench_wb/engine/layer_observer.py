@@ -1,4 +1,4 @@
-"""Looking into the layers while a cell is measured: what it perturbed is there then, and only then."""
+"""Layer statistics of a cell, measured while its perturbed inputs exist, and cached."""
 
 import logging
 import time
@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class LayerObserver:
-    """Measures the layers of each shard of a cell. A failure is logged and leaves a gap: it never fails the cell."""
+    """Measures the layers of each batch of a cell. A failure is logged and leaves a gap: it never fails the cell."""
 
     parts: list[LayerTable] = field(default_factory=list)
     failed: bool = False
 
     def __call__(self, job: SampleBatch, stressed: PerturbedBatch) -> float:
-        """Measure; the seconds that it took."""
+        """Measure the layers of a batch; return the seconds that it took."""
         started = time.perf_counter()
         if isinstance(job.model, Transformer) and not self.failed:
             batch = min(job.batch, LAYER_BATCH)
@@ -46,22 +46,22 @@ class LayerObserver:
 
     @property
     def table(self) -> LayerTable | None:
-        """The layers of all samples that the cell tried; None when there is none, or they could not be measured."""
+        """Layers of all samples that the cell tried; None if there is none, or they could not be measured."""
         return join_tables(self.parts) if self.parts and not self.failed else None
 
 
 def refuse_vectors(stressed: PerturbedBatch) -> None:
-    """The walk through the layers begins at token ids.
+    """Refuse perturbed word vectors: layers are measured from token ids.
 
     Raises:
-        MeasurementError: other word vectors than those of the ids were perturbed.
+        MeasurementError: word vectors were perturbed.
     """
     if stressed.vectors is not None:
         raise MeasurementError("layers are not measured under perturbed word vectors, which have no token ids")
 
 
 def find_layers(key: str) -> LayerTable | None:
-    """The layers of the record of that key, from the cache; None when they are not there, or not whole."""
+    """Cached layers of the record with a key; None if they are missing or damaged."""
     try:
         arrays = load_file(_path(key))
         return LayerTable(arrays["ids"], {name: arrays[name] for name in MEASURES})
@@ -70,12 +70,13 @@ def find_layers(key: str) -> LayerTable | None:
 
 
 def keep_layers(key: str, table: LayerTable) -> None:
-    """Keep them in the cache: a reused record has no perturbed inputs any more, and an attack is dear."""
+    """Cache layer statistics: a record does not keep perturbed inputs, and running the attack again is expensive."""
     arrays = {"ids": table.ids, **{name: np.ascontiguousarray(table.values[name]) for name in MEASURES}}
-    write_atomic(_path(key), lambda path: save_file(arrays, path))
+    path = _path(key)
+    write_atomic(path, lambda partial: save_file(arrays, partial))
 
 
 def _path(key: str) -> Path:
-    # The record's key knows all that the perturbed inputs depend on; the code of the measures is the rest.
+    # The key of the record covers everything that the perturbed inputs depend on, but not the code of the measures.
     name = digest({"record": key, "code": code_digest("robustbench_wb.layers.measure_layers")})
     return cache_folder("layers") / f"{name}.safetensors"

@@ -1,18 +1,18 @@
-"""The layers of one subject, on clean inputs and under stressors."""
+"""Layer statistics of one model, on clean and on perturbed inputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from robustbench_wb.engine.batch import BatchSize, batch_for
+from robustbench_wb.engine.batch import BatchSize, BatchSizes
 from robustbench_wb.engine.layer_observer import LAYER_BATCH, refuse_vectors
-from robustbench_wb.engine.measure import TaskSamples, jobs
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.surrogates import Surrogates
+from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, choose_samples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.measure_layers import measure_layers
@@ -26,16 +26,17 @@ from robustbench_wb.stressors.stressor import SampleBatch, Stressor, predict
 _NO_LAYERS = "has no layers that the harness could look into; name a registered variant"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StressedLayers(LayerPair):
-    """The layers under one stressor, beside those of the same samples when clean."""
+    """Layers under one stressor, with those of the same samples when clean."""
 
     signature: str
+    """Printed form of the stressor."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SubjectLayers:
-    """The layers of a subject on the evaluated samples of a task."""
+    """Layers of a model on the evaluated samples of a task."""
 
     task: str
     variant: str
@@ -44,54 +45,66 @@ class SubjectLayers:
     seed: int
     clean: LayerTable
     stressed: tuple[StressedLayers, ...]
-    """One per stressor of the request. An attack is given the samples that are right when clean, and no others."""
+    """One per stressor of the request. An attack is given only the samples that are right when clean."""
 
 
-def subject_layers(job: PreparedRun) -> SubjectLayers:
-    """Train the one subject of a request, or find it; measure its layers clean and under every stressor.
+def subject_layers(run: PreparedRun) -> SubjectLayers:
+    """Train the one model of a request, or find it; measure its layers clean and under every stressor.
 
     Raises:
-        UsageError: the subject is not a transformer of this harness.
-        MeasurementError: it cannot be had, or a stressor or the model failed.
+        UsageError: the model is not a transformer of this harness.
+        MeasurementError: it cannot be built or trained, or a stressor or the model failed.
     """
-    ((task, dataset),) = zip(job.plan.tasks, job.datasets, strict=True)
+    ((task, dataset),) = zip(run.plan.tasks, run.datasets, strict=True)
     (plan,) = task.subjects
     if isinstance(plan.source, Factory):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
     with as_measurement_error(plan.name):
-        subject = job.obtain(plan, dataset)
+        subject = run.obtain(plan, dataset)
         model = subject.model
     if not isinstance(model, Transformer):
         raise UsageError(f"{plan.name} {_NO_LAYERS}")
-    surrogates = Surrogates(task.surrogates, lambda source: job.obtain(source, dataset))
-    bench = _Bench(job, model, choose_samples(subject.dataset, job.plan.samples), surrogates)
+    measurer = _LayerMeasurer(
+        run=run,
+        model=model,
+        samples=choose_samples(subject.dataset, run.plan.samples),
+        surrogates=Surrogates(task.surrogates, lambda source: run.obtain(source, dataset)),
+    )
     stressors = [stressor for ladder in task.ladders[1:] for stressor in ladder.rungs]
-    everyone = np.arange(len(bench.samples))
-    clean = bench.table(Clean(), everyone)
-    right = bench.right() if any(stressor.adversarial() for stressor in stressors) else everyone
+    everyone = np.arange(len(measurer.samples))
+    clean = measurer.table(Clean(), everyone)
+    right = measurer.right() if any(stressor.adversarial() for stressor in stressors) else everyone
     found = []
     for stressor in stressors:
-        table = bench.table(stressor, right if stressor.adversarial() else everyone)
-        found.append(StressedLayers(clean.select(table.ids), table, stressor.signature))
-    return SubjectLayers(dataset.label, plan.name, plan.size, plan.recipe_name, job.plan.seed, clean, tuple(found))
+        table = measurer.table(stressor, right if stressor.adversarial() else everyone)
+        found.append(StressedLayers(clean=clean.select(table.ids), stressed=table, signature=stressor.signature))
+    return SubjectLayers(
+        task=dataset.label,
+        variant=plan.name,
+        size=plan.size,
+        recipe=plan.recipe_name,
+        seed=run.plan.seed,
+        clean=clean,
+        stressed=tuple(found),
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """One subject and the samples it is measured on."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _LayerMeasurer:
+    """One model and the samples on which its layers are measured."""
 
-    job: PreparedRun
+    run: PreparedRun
     model: Transformer
     samples: TaskSamples
     surrogates: Surrogates
 
     @cached_property
     def batch(self) -> BatchSize:
-        """How the subject is asked."""
-        return batch_for(self.job.request.batch, self.model, self.samples.inputs, self.job.device)
+        """Batch size of the model."""
+        return BatchSizes(self.run.request.batch, self.run.device).of(self.model, self.samples.inputs)
 
     def right(self) -> NDArray[np.int64]:
-        """Rows of the samples that an attack is given: those right when clean, or all where there is no right or wrong.
+        """Rows of the samples that an attack is given: those right when clean, or all in language modelling.
 
         Raises:
             UsageError: there are none, so an attack has nothing to try.
@@ -100,30 +113,31 @@ class _Bench:
             return np.arange(len(self.samples))
         correct = []
         with as_measurement_error("clean"):
-            for shard in self._shards(np.arange(len(self.samples))):
-                correct += (predict(self.model, shard.inputs, shard.batch).argmax(1) == shard.labels).tolist()
+            for job in self._batches(np.arange(len(self.samples))):
+                correct += (predict(self.model, job.inputs, job.batch).argmax(1) == job.labels).tolist()
         if not any(correct):
             raise UsageError("no sample is classified correctly when clean, so an attack has nothing to try")
         return np.flatnonzero(correct)
 
     def table(self, stressor: Stressor, rows: NDArray[np.int64]) -> LayerTable:
-        """The layers of some samples under a stressor."""
-        parts, surrogate = [], self.surrogates.model(stressor)
+        """Layers of some samples under a stressor."""
+        parts, surrogate = [], self.surrogates.of(stressor)
+        beside = None if surrogate is None else surrogate.model
         # Each sample is perturbed, then measured.
-        with self.job.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
-            for shard in self._shards(rows, advance):
+        with self.run.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
+            for job in self._batches(rows, advance, beside):
                 with as_measurement_error(stressor.signature):
-                    stressed = stressor.apply(replace(shard, surrogate=surrogate))
-                    stressor.verify(shard, stressed)
+                    stressed = stressor.apply(job)
+                    stressor.verify(job, stressed)
                     refuse_vectors(stressed)
-                    some, batch = stressed.inputs, min(shard.batch, LAYER_BATCH)
-                    parts.append(
-                        measure_layers(self.model, some, shard.ids, seed=shard.seed, batch=batch, advance=advance)
-                    )
+                    some, batch = stressed.inputs, min(job.batch, LAYER_BATCH)
+                    parts.append(measure_layers(self.model, some, job.ids, seed=job.seed, batch=batch, advance=advance))
         return join_tables(parts)
 
-    def _shards(self, rows: NDArray[np.int64], advance: Advance = lambda count: None) -> Iterator[SampleBatch]:
-        """Some samples, in jobs that fit into memory."""
-        device = self.job.device
-        for _, shard in jobs(self.model, self.samples, rows, self.job.plan.seed, device, self.batch, advance):
-            yield shard
+    def _batches(
+        self, rows: NDArray[np.int64], advance: Advance = lambda count: None, surrogate: nn.Module | None = None
+    ) -> Iterator[SampleBatch]:
+        """Some samples, in batches that fit into memory."""
+        access = ModelAccess(model=self.model, batch=self.batch, device=self.run.device, surrogate=surrogate)
+        for _, job in sample_batches(access, self.samples, rows, seed=self.run.plan.seed, advance=advance):
+            yield job

@@ -1,107 +1,42 @@
-"""Measuring one cell: perturb, check the threat model, judge every sample by an independent second pass."""
+"""Measurement of a cell: perturb, check the threat model, and classify every sample in an independent second pass."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from robustbench_wb.engine.batch import BatchSize
+from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, sample_batches
 from robustbench_wb.errors import as_measurement_error
-from robustbench_wb.models.batching import batches, to_inputs
-from robustbench_wb.models.shape import Shape
-from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.progress import Advance
 from robustbench_wb.records.record import Identity, Record, State
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, batched_logits, predict
-from robustbench_wb.tasks.lexicon import Lexicon
-from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.language_loss import next_token_losses
 
-SHARD_BYTES = 1 << 28
-"""Samples are measured in shards of about this many bytes of inputs (4 bytes a number). Cannot change a result."""
-VECTOR = 1024
-"""Numbers that one token id is reckoned with: attacks hold word vectors, or many copies of a text."""
-
-
 BatchObserver = Callable[[SampleBatch, PerturbedBatch], float]
-"""Shown what a cell perturbed; gives the seconds that looking took."""
+"""Called with each batch that a cell perturbs; returns the seconds that it took, which are not the cell's."""
 
 
-@dataclass(frozen=True, eq=False)
-class TaskSamples:
-    """The evaluated samples of a task."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LadderStep:
+    """Cells of a ladder that are measured together: all rungs of a stressor that sweeps, else one rung."""
 
-    ids: NDArray[np.int32]
-    inputs: NDArray[Any]
-    """Images, uint8 (N, C, H, W), or token ids, int32 (N, L)."""
-    labels: NDArray[np.int64]
-    language: bool = False
-    """Whether the answer is the next token: samples have a loss then, and no right or wrong."""
-    texts: Sequence[str] = ()
-    """The texts that the token ids stand for; empty for images and in language modelling."""
-    tokenizer: Tokenizer | None = None
-    """What made the token ids."""
-    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
-    """The words of the task's training texts."""
-    split: Split | None = None
-    """The whole split, of which these are some."""
-    shape: Shape | None = None
-    """What the task asks of a model."""
-    sizes: NDArray[np.int32] | None = None
-    """Tokens that each text has, cut or not."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def rows(self, rows: NDArray[np.int64]) -> "TaskSamples":
-        """The samples in some rows: what becomes of one does not depend on which others there are."""
-        texts = [self.texts[row] for row in rows] if self.texts else ()
-        sizes = None if self.sizes is None else self.sizes[rows]
-        some = replace(self, ids=self.ids[rows], inputs=self.inputs[rows], labels=self.labels[rows])
-        return replace(some, texts=texts, sizes=sizes)
-
-
-def jobs(
-    model: nn.Module,
-    samples: TaskSamples,
-    rows: NDArray[np.int64],
-    seed: int,
-    device: torch.device,
-    batch: BatchSize,
-    advance: Advance,
-    rungs: int = 1,
-) -> Iterator[tuple[NDArray[np.int64], SampleBatch]]:
-    """Some rows of the samples, in jobs that fit into memory; each with the rows that it holds.
-
-    A job is smaller by the number of rungs that are answered at once: each keeps an input per sample.
-    """
-    numbers = int(np.prod(samples.inputs.shape[1:])) * (1 if samples.inputs.dtype == np.uint8 else VECTOR)
-    size = max(batch.size, SHARD_BYTES // (4 * rungs * numbers))
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        inputs = to_inputs(samples.inputs[some], device)
-        labels = torch.from_numpy(samples.labels[some]).to(device)
-        ids = torch.from_numpy(samples.ids[some].astype(np.int64)).to(device)
-        texts = [samples.texts[row] for row in some] if samples.texts else ()
-        job = SampleBatch(
-            model, inputs, labels, ids, seed, batch.size, advance, texts, samples.tokenizer, samples.lexicon
-        )
-        sizes = None if samples.sizes is None else samples.sizes[some]
-        job = replace(job, draws=batch.draws, language=samples.language, split=samples.split)
-        yield some, replace(job, shape=samples.shape, sizes=sizes)
+    rungs: tuple[Stressor, ...]
+    """Strengths, ascending."""
+    identities: tuple[Identity, ...]
+    """Identity of the cell of each rung."""
 
 
 class _Tally:
-    """What a cell becomes, filled job by job."""
+    """Arrays of a cell, filled batch by batch."""
 
     def __init__(self, identity: Identity, samples: TaskSamples, before: NDArray[np.int8] | None) -> None:
         count = len(samples)
@@ -115,12 +50,12 @@ class _Tally:
         self.evidence: Counter[str] = Counter()
 
     def inherit(self, lower: "_Tally", rows: NDArray[np.int64], stressed: PerturbedBatch) -> None:
-        """Rows that a lower strength broke are broken here, by the same inputs; what was spent here was spent."""
+        """Copy the outcome of rows that a lower strength broke: the same inputs break them here. Costs are counted."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
         self.forwards[rows], self.backwards[rows] = stressed.forwards, stressed.backwards
 
     def add(self, rows: NDArray[np.int64], stressed: PerturbedBatch, verdict: "_Verdict") -> None:
-        """Take in what became of some rows."""
+        """Enter the outcome of some rows."""
         judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         self.losses[rows] = verdict.losses
@@ -130,44 +65,56 @@ class _Tally:
         self.evidence.update(verdict.evidence)
 
     def record(self, seconds: float) -> Record:
-        """The finished cell."""
-        arrays = (self.states, self.losses, self.forwards, self.backwards)
-        return Record(self.identity, self.samples.ids, *arrays, self.wobble, seconds, dict(self.evidence))
+        """The finished record."""
+        return Record(
+            identity=self.identity,
+            ids=self.samples.ids,
+            states=self.states,
+            losses=self.losses,
+            forwards=self.forwards,
+            backwards=self.backwards,
+            wobble=self.wobble,
+            seconds=seconds,
+            evidence=dict(self.evidence),
+        )
 
 
 def measure(
-    model: nn.Module,
-    rungs: Sequence[Stressor],
-    identities: Sequence[Identity],
+    step: LadderStep,
+    access: ModelAccess,
     samples: TaskSamples,
+    *,
     before: NDArray[np.int8] | None,
-    device: torch.device,
-    batch: BatchSize,
     advance: Advance,
-    looks: Sequence[BatchObserver] = (),
-    surrogate: nn.Module | None = None,
+    observers: Sequence[BatchObserver] = (),
 ) -> list[Record]:
-    """Measure one cell, or all cells of a ladder that its stressor answers at once.
+    """Measure the cells of a step on some samples.
 
-    ``before`` holds the state of every sample when the first cell begins: only those still ``ROBUST`` (or ``SCORED``)
-    are tried, and by a stressor that is not adversarial those ``WRONG`` when clean too; all others keep their state.
-    None: this is the clean cell, where every sample is judged and an error is ``WRONG``. ``looks``, one per rung or
-    none, are shown what was perturbed, and give the seconds that it took: they are not the cell's. The time of a search
-    is shared out among its cells by the passes that each has spent.
+    Args:
+        step: stressor at one strength, or at all strengths that it answers at once.
+        access: the model, and how it is asked.
+        samples: samples to evaluate, (N,).
+        before: state of every sample when the first cell begins, int8 (N,). Only samples still ``ROBUST`` (or
+            ``SCORED``) are tried, and, by a stressor that is not adversarial, ``WRONG`` ones too; all others keep their
+            state. None for the clean cell, where every sample is judged and an error is ``WRONG``.
+        advance: called with the number of samples that are finished.
+        observers: one per rung, or none; see :data:`BatchObserver`.
+
+    Returns:
+        One record per rung. The time of a search is shared out among its cells by the passes that each has spent.
 
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
     started = time.perf_counter()
+    rungs, seed = step.rungs, step.identities[0].seed
     count = len(samples)
     alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _open(rungs[0])))
-    tallies = [_Tally(identity, samples, before) for identity in identities]
+    tallies = [_Tally(identity, samples, before) for identity in step.identities]
     advance(count - len(alive))
-    seed = identities[0].seed
-    for rows, some in jobs(model, samples, alive, seed, device, batch, advance, len(rungs)):
-        job = replace(some, surrogate=surrogate)
+    for rows, job in sample_batches(access, samples, alive, seed=seed, advance=advance, rungs=len(rungs)):
         with as_measurement_error(rungs[0].signature):
-            found = batch.fit(job, partial(_perturb, rungs))
+            found = access.batch.fit(job, partial(_perturb, rungs))
             for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
@@ -178,17 +125,17 @@ def measure(
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
                 stressor.verify(part, tried)
-                verdict = batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
+                verdict = access.batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
                 tallies[level].add(rows[still], tried, verdict)
-                if looks:
-                    tallies[level].looked += looks[level](part, tried)
+                if observers:
+                    tallies[level].looked += observers[level](part, tried)
     seconds = time.perf_counter() - started - sum(tally.looked for tally in tallies)
     passes = [1 + int(tally.forwards.sum()) + int(tally.backwards.sum()) for tally in tallies]
     return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
 
 
 def _open(stressor: Stressor) -> tuple[State, ...]:
-    """The states of samples that are still to be tried: who looks for errors has nothing to do where there is one."""
+    """States of the samples that a stressor tries: an adversarial one has nothing to do where there is an error."""
     tried = (State.ROBUST, State.SCORED)
     return tried if stressor.adversarial() else (*tried, State.WRONG)
 
@@ -201,23 +148,25 @@ def _verdict(job: SampleBatch, stressed: PerturbedBatch, language: bool) -> "_Ve
     return _score(job, stressed) if language else _judge(job, stressed)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Verdict:
+    """Outcome of some samples, (N,) each."""
+
     correct: NDArray[np.bool_]
     finite: NDArray[np.bool_]
     losses: NDArray[np.float32]
     wobble: int
     passes: int
-    """Forward passes per sample that the verdict took."""
+    """Forward passes per sample that the second pass took."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """Counts that add up over jobs."""
+    """Counts that add up over batches."""
 
 
 def _judge(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than the search; count disagreements.
 
-    The verdict is this second pass alone. A stressor that did not look at predictions gets a first pass here, so that
-    what rounding can change is counted for every cell.
+    The outcome is that of this second pass alone. A stressor that does not look at predictions gets a first pass here,
+    so that outcomes which rounding changes are counted for every cell.
     """
     passes = 1
     if stressed.broken is None:
@@ -244,22 +193,22 @@ def _judge(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
 
 
 def _obedience(logits: Tensor, labels: Tensor, target: int) -> dict[str, float]:
-    """How many samples of other classes there are, and how many of them are taken for the target's."""
+    """Number of samples of other classes than the target, and how many of them are classified as the target."""
     others = labels != target
     return {"aimed": int(others.sum()), "hit": int((others & (logits.argmax(1) == target)).sum())}
 
 
 def _logits(job: SampleBatch, inputs: Tensor, vectors: Tensor | None) -> Tensor:
-    """Of the inputs, or of perturbed word vectors for them."""
+    """Logits (N, classes) of the inputs, or of perturbed word vectors in their place."""
     if vectors is None:
-        return predict(job.model, inputs, job.batch, job.draws)
+        return predict(job.model, inputs, job.batch, draws=job.draws)
     table = WordEmbeddings(job.model)
     return batched_logits(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
 
 
 @torch.no_grad()
 def _score(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
-    """The loss of every sample of a language model; the logits of a batch are too large to keep."""
+    """Compute the loss of every sample of a language model; the logits of a batch are too large to keep."""
     losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
     counted = stressed.counted
     for rows, tokens in batches(stressed.inputs, job.batch):
@@ -269,7 +218,7 @@ def _score(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
     evidence: dict[str, float] = {}
     if counted is not None:
         evidence = {"predicted": counted[:, 1:].numel(), "counted": int(counted[:, 1:].sum())}
-    return _Verdict(finite, finite, losses.cpu().numpy(), wobble=0, passes=1, evidence=evidence)
+    return _Verdict(correct=finite, finite=finite, losses=losses.cpu().numpy(), wobble=0, passes=1, evidence=evidence)
 
 
 def _wrong(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
-"""What stressors make without looking at a model, kept in the cache: made once per task, shared by all subjects."""
+"""Cache of perturbations that look at no model: made once per task, shared by all models."""
 
 import hashlib
 import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.measure import TaskSamples, jobs
+from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.progress import Progress
@@ -26,15 +27,15 @@ from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBa
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array, write_json
 
 KIND = "perturbed"
-"""The part of the cache that holds the shelf."""
+"""Folder of the cache that holds perturbed samples."""
 LIMIT_GB = 8.0
-"""What the shelf may hold unless RBWB_SHELF_GB says otherwise; the least recently used goes first."""
+"""Largest size of the folder unless RBWB_SHELF_GB says otherwise; the least recently used samples are removed first."""
 _FORMAT = 1  # of a folder; raise it when it changes
 _BATCH = 1024  # samples asked for at once; cannot change a result
 
 
 class CachedPerturbation(ModelFreeStressor):
-    """Stands in for a stressor, with what it made of some samples."""
+    """A stressor that returns cached perturbations of another one."""
 
     name: ClassVar[str] = "shelved"
     modality: ClassVar[Modality] = "any"
@@ -45,49 +46,57 @@ class CachedPerturbation(ModelFreeStressor):
 
     @classmethod
     def of(cls, stressor: ModelFreeStressor, made: PerturbedData, ids: NDArray[np.int32]) -> "CachedPerturbation":
-        """``made`` holds the samples ``ids``, in that order."""
+        """Wrap a stressor; ``made`` holds its perturbations of the samples ``ids``, in that order."""
         value = cls()
         value._of, value._made, value._ids = stressor, made, ids
         return value
 
     @property
     def signature(self) -> str:
-        """That of the stressor: it is named in messages."""
+        """Signature of the wrapped stressor, which messages name."""
         return self._of.signature
 
     def make(self, job: SampleBatch) -> PerturbedData:
-        """The rows of the job's samples."""
+        """Select the cached rows of the job's samples."""
         order = np.argsort(self._ids, kind="stable")
         rows = order[np.searchsorted(self._ids, job.ids.cpu().numpy(), sorter=order)]
         job.advance(len(rows))
         return self._made.rows(rows)
 
     def finish(self, job: SampleBatch, made: PerturbedData) -> PerturbedBatch:
-        """As the stressor does it."""
+        """Make the perturbed batch as the wrapped stressor does."""
         return self._of.finish(job, made)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PerturbedCache:
-    """The perturbed samples of one task."""
+    """Cached perturbations of the samples of one task."""
 
-    def __init__(self, samples: TaskSamples, data: str, seed: int, device: torch.device, progress: Progress) -> None:
-        self.samples, self.data, self.seed, self.device, self.progress = samples, data, seed, device, progress
+    samples: TaskSamples
+    data: str
+    """Digest of the task's data."""
+    seed: int
+    device: torch.device
+    progress: Progress
 
     def take(self, stressor: ModelFreeStressor) -> tuple[ModelFreeStressor, str]:
-        """The stressor with what it makes of all samples, and the SHA-256 of that; made now unless it is there.
+        """Find the perturbations of all samples, or make them now.
 
-        What is larger than the whole shelf is not kept: the stressor comes back as it is, with an empty digest.
+        Returns:
+            A stressor that returns the cached perturbations, and their SHA-256 (hex). Perturbations that are larger
+            than the whole cache are not kept: the stressor is returned as it is, with an empty digest.
 
         Raises:
             MeasurementError: the stressor failed.
-            UsageError: the limit of the shelf is no number.
+            UsageError: the limit of the cache is no number.
         """
         limit = _limit()
         if self.samples.inputs.nbytes > limit:
             return stressor, ""
         with as_measurement_error(stressor.name):
+            fill = partial(self._fill, stressor=stressor)
             made, content = load_or_make_arrays(
-                self._key(stressor), stressor.label, "store", lambda folder: self._fill(folder, stressor), _read, KIND
+                self._key(stressor), stressor.label, "store", fill=fill, read=_read, kind=KIND
             )
         _make_room(limit)
         return CachedPerturbation.of(stressor, made, self.samples.ids), content
@@ -106,11 +115,11 @@ class PerturbedCache:
         }
 
     def _tokens(self) -> str:
-        """SHA-256 (hex) of the token ids: a subject with a tokenizer of its own has other ones than the task."""
+        """SHA-256 (hex) of the token ids: a model with a tokenizer of its own has other ids than the task."""
         return hashlib.sha256(np.ascontiguousarray(self.samples.inputs).data).hexdigest()
 
-    def _fill(self, folder: Path, stressor: ModelFreeStressor) -> dict[str, object]:
-        """Everything that the stressor makes, job by job; gives the card."""
+    def _fill(self, folder: Path, *, stressor: ModelFreeStressor) -> dict[str, object]:
+        """Write the perturbations of all samples, batch by batch; return the card."""
         parts: list[PerturbedData] = []
         count, label = len(self.samples), f"make {stressor.label} {stressor.strength}".rstrip()
         images = self.samples.inputs if self.samples.inputs.dtype == np.uint8 else None
@@ -118,11 +127,12 @@ class PerturbedCache:
         def make(path: Path | None) -> None:
             pages = open_memmap(path, "w+", np.uint8, images.shape) if path and images is not None else None
             with self.progress.stage(label, count, "samples") as advance:
-                asked = (self.seed, self.device, BatchSize(_BATCH), advance)
-                for rows, job in jobs(nn.Identity(), self.samples, np.arange(count), *asked):
+                access = ModelAccess(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
+                every = np.arange(count)
+                for rows, job in sample_batches(access, self.samples, every, seed=self.seed, advance=advance):
                     made = stressor.make(job)
                     if pages is not None and made.inputs is not None:
-                        pages[rows] = made.inputs  # all of them may be more than memory holds
+                        pages[rows] = made.inputs  # together they may be larger than memory
                         pages.flush()
                         made = replace(made, inputs=None)
                     parts.append(made)
@@ -135,7 +145,7 @@ class PerturbedCache:
 
 
 def _write(folder: Path, parts: list[PerturbedData]) -> dict[str, object]:
-    """What is not on disk yet; gives the card. Arrays of different parts have different rows, and equal widths."""
+    """Write the arrays that are not on disk yet; return the card. Parts differ in rows, and have equal widths."""
     for name in ("inputs", "changed", "units", "counted"):
         arrays = [array for part in parts if (array := getattr(part, name)) is not None]
         if arrays:
@@ -158,7 +168,7 @@ def _content(folder: Path) -> str:
 
 
 def _read(folder: Path, card: Any) -> tuple[PerturbedData, str]:
-    """The stored samples and their digest; reading marks the folder as used."""
+    """Read the stored samples and their digest; reading marks the folder as used."""
     if _content(folder) != card["sha256"]:
         raise ValueError("its bytes are not those that were written")
     arrays = {
@@ -180,7 +190,7 @@ def _read(folder: Path, card: Any) -> tuple[PerturbedData, str]:
 
 
 def _limit() -> float:
-    """Bytes that the shelf may hold.
+    """Bytes that the cache of perturbations may hold.
 
     Raises:
         UsageError: RBWB_SHELF_GB is no number, or below 0.
@@ -196,7 +206,7 @@ def _limit() -> float:
 
 
 def _make_room(limit: float) -> None:
-    """Remove what was used longest ago until the rest is within the limit. Open files stay readable."""
+    """Remove the least recently used samples until the rest is within the limit. Open files stay readable."""
     found = []
     for card in cache_folder(KIND).glob("*/card.json"):
         with suppress(FileNotFoundError):  # another process makes room as well

@@ -1,6 +1,6 @@
-"""From a request to the list of what will be done. Every name and number is checked here, before any work starts."""
+"""The plan of a run, made from a request. Every name and number is checked here, before any work starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from robustbench_wb.models.variant import Variant
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Task
@@ -29,15 +30,25 @@ class Ladder:
 
     rungs: tuple[Stressor, ...]
     family: str = ""
-    """As the suite declares it."""
+    """Cells that are corrected together in a comparison, as the suite declares it."""
+
+    @property
+    def contaminations(self) -> tuple[TrainingContamination, ...]:
+        """The rungs if each of them trains a model of its own on a contaminated training split; else empty."""
+        return tuple(rung for rung in self.rungs if isinstance(rung, TrainingContamination))
+
+    @property
+    def split(self) -> tuple["Ladder", ...]:
+        """Ladders of one rung each."""
+        return tuple(replace(self, rungs=(rung,)) for rung in self.rungs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SubjectPlan:
-    """One thing to test."""
+    """One model to evaluate."""
 
     name: str
-    """As the request wrote it; the table's ``variant``."""
+    """Name in the request; column ``variant`` of the table."""
     source: "Variant | Factory | type[Shortcut]"
     size: str
     """Empty for a factory, which has no sizes."""
@@ -47,29 +58,29 @@ class SubjectPlan:
 
     @property
     def is_shortcut(self) -> bool:
-        """Fitted, not trained; the only sources that are classes."""
+        """Whether the model is a shortcut baseline, which is fitted, not trained. No other source is a class."""
         return isinstance(self.source, type)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskPlan:
-    """One task with everything that is run on it."""
+    """One task with all models and stressors that are run on it."""
 
     task: Task
     subjects: tuple[SubjectPlan, ...]
     ladders: tuple[Ladder, ...]
     """The first is always ``clean``."""
     surrogates: tuple[SubjectPlan, ...]
-    """What the ladders need besides the subjects, each once."""
+    """Models on which transfer attacks of the ladders run, each once."""
 
     def family(self, stressor: Stressor) -> str:
-        """That of the line which the stressor stands in."""
+        """Family of the ladder that holds the stressor; empty if no ladder holds it."""
         return next((ladder.family for ladder in self.ladders if stressor in ladder.rungs), "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole run."""
+    """Everything that a run evaluates."""
 
     suite: str
     suite_version: int
@@ -83,7 +94,7 @@ def make_plan(request: RunRequest) -> Plan:
     """Resolve a request.
 
     Raises:
-        UsageError: anything in it that cannot be carried out; nothing has been written or computed then.
+        UsageError: something in it cannot be carried out. Nothing has been written or computed then.
     """
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
@@ -94,26 +105,28 @@ def make_plan(request: RunRequest) -> Plan:
     if request.checkpoint is not None and len(variants) != 1:
         raise UsageError("--checkpoint holds the weights of one model; name exactly one --variant with it")
     return Plan(
-        # Rows of a changed suite never take the place of the suite's own.
+        # Rows of a changed suite never replace those of the suite.
         suite=f"{suite.name}-custom" if custom else suite.name,
         suite_version=suite.version,
         scale=request.scale,
         samples=request.samples if request.samples is not None else settings.samples,
         seed=request.seed,
-        tasks=tuple(_task(suite, name, variants, settings.size, request) for name in tasks),
+        tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
     )
 
 
-def _task(suite: Suite, name: str, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:
+def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:
     ladders = _ladders(suite, name, request)
-    # Given weights are the subject's: a surrogate is trained.
+    # Given weights belong to the evaluated model: a surrogate is trained.
     training = request.model_copy(update={"checkpoint": None})
     sources = dict.fromkeys(ladder.rungs[0].surrogate for ladder in ladders)
     return TaskPlan(
-        find_task(name),
-        tuple(_subject(variant, name, size, request) for variant in variants),
-        ladders,
-        tuple(_subject(source, name, size, training) for source in sources if source is not None),
+        task=find_task(name),
+        subjects=tuple(_subject(variant, task=name, size=size, request=request) for variant in variants),
+        ladders=ladders,
+        surrogates=tuple(
+            _subject(source, task=name, size=size, request=training) for source in sources if source is not None
+        ),
     )
 
 
@@ -123,7 +136,7 @@ def _distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPlan:
+def _subject(name: str, *, task: str, size: str, request: RunRequest) -> SubjectPlan:
     recipe = find_recipe(request.recipe, task, request.scale)
     recipe_name = request.recipe
     checkpoint = None
@@ -134,18 +147,22 @@ def _subject(name: str, task: str, size: str, request: RunRequest) -> SubjectPla
     if is_external(name):
         # Given weights are put into the model as they are, so that it may have a new head until then.
         factory = load_factory(name, trained=recipe.epochs > 0 or checkpoint is not None)
-        return SubjectPlan(name, factory, "", recipe_name, recipe, checkpoint)
+        return SubjectPlan(
+            name=name, source=factory, size="", recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
+        )
     variant = VARIANTS.get(name)
     chosen = request.size or size
     variant.size(chosen)  # raises for an unknown size, before any work
-    return SubjectPlan(name, variant, chosen, recipe_name, recipe, checkpoint)
+    return SubjectPlan(
+        name=name, source=variant, size=chosen, recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
+    )
 
 
 def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:
     lines = tuple(line for line in suite.stressors if _meant_for(line, task))
     if request.stressors:
         lines = tuple(SuiteStressor(use=signature) for signature in request.stressors)
-    ladders = [_ladder(suite, line, task, request.epsilons) for line in lines]
+    ladders = [_ladder(suite, line, task=task, epsilons=request.epsilons) for line in lines]
     clean = Ladder((parse_stressor("clean"),))
     declared = [ladder for ladder in ladders if ladder.rungs == clean.rungs]
     return (*(declared or [clean])[:1], *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
@@ -155,7 +172,7 @@ def _meant_for(line: SuiteStressor, task: str) -> bool:
     return not line.tasks or any(fnmatchcase(task, pattern) for pattern in line.tasks)
 
 
-def _ladder(suite: Suite, line: SuiteStressor, task: str, epsilons: tuple[str, ...]) -> Ladder:
+def _ladder(suite: Suite, line: SuiteStressor, *, task: str, epsilons: tuple[str, ...]) -> Ladder:
     name, _, numbers = line.use.partition(";")
     strengths = suite.strengths_for(line, task)
     axis = strength_axis(name)

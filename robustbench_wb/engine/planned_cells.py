@@ -1,107 +1,75 @@
-"""What a run would measure, cell by cell, without measuring or training anything."""
+"""The cells that a run would measure, without training or measuring anything."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from robustbench_wb.engine.bench import Bench, LadderStep, NoRecords
+from robustbench_wb.engine.measure import LadderStep
+from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.engine.sample_choice import choose_samples
-from robustbench_wb.engine.shortcuts import meets, shortcut_plans
-from robustbench_wb.engine.subject import Subject
-from robustbench_wb.errors import MeasurementError, as_measurement_error
-from robustbench_wb.progress import HiddenJobProgress, JobTrackingProgress
+from robustbench_wb.engine.shortcuts import is_evaluated
+from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Cell, Identity
-from robustbench_wb.stressors.training_contamination import TrainingContamination
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PlannedCell:
     """One cell of a request."""
 
     plan: SubjectPlan
     ladder: Ladder
+    """Ladder that is measured to get the cell."""
     cell: Cell
     identity: Identity | None
-    """None when it cannot be known, because a subject cannot be had."""
+    """Identity of the record; None if it is unknown, because a model is not trained or cannot be built."""
     reason: str = ""
-    """Why not."""
+    """Reason why the identity is unknown."""
 
 
-def benches(job: PreparedRun) -> Iterator[tuple[Bench, list[SubjectPlan]]]:
-    """Each task of a request, ready to have subjects measured on it, with those; nothing of it is kept."""
-    progress = JobTrackingProgress(job.progress, HiddenJobProgress())
-    for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
-        yield Bench(job, NoRecords(), task, dataset, progress, {}), [*task.subjects, *shortcut_plans(dataset)]
-
-
-def planned_cells(bench: Bench, plan: SubjectPlan, only: Callable[[Cell], bool]) -> Iterator[PlannedCell]:
-    """Those cells of one subject that ``only`` says yes to, with what would identify their records."""
-
-    def asked(ladder: Ladder) -> bool:
-        return any(only(bench.cell(plan, rung)) for rung in ladder.rungs)
-
-    ladders = [part for ladder in bench.task.ladders if meets(plan, ladder) for part in _parts(ladder) if asked(part)]
-    if ladders:
-        yield from (planned for planned in _planned(bench, plan, ladders) if only(planned.cell))
-
-
-def _parts(ladder: Ladder) -> list[Ladder]:
-    """What is measured on one subject each."""
-    return [replace(ladder, rungs=(rung,)) for rung in ladder.rungs] if _retrains(ladder) else [ladder]
-
-
-def _planned(bench: Bench, plan: SubjectPlan, ladders: Sequence[Ladder]) -> Iterator[PlannedCell]:
-    try:
-        subject = subject_of(bench, plan)
-    except MeasurementError as error:
-        for ladder in ladders:
-            yield from _unknown(bench, plan, ladder, str(error))
+def planned_cells(context: TaskContext, plan: SubjectPlan, only: Callable[[Cell], bool]) -> Iterator[PlannedCell]:
+    """Yield the cells of one model for which ``only`` is true, with the identity of their records."""
+    ladders = [ladder for ladder in context.task.ladders if is_evaluated(plan, ladder)]
+    parts = [part for ladder in ladders for part in (ladder.split if ladder.contaminations else (ladder,))]
+    wanted = [part for part in parts if any(only(context.cell(plan, rung)) for rung in part.rungs)]
+    if not wanted:
         return
-    for ladder in ladders:
-        try:
-            steps = steps_of(bench, plan, subject, ladder)[1]
-        except MeasurementError as error:
-            yield from _unknown(bench, plan, ladder, str(error))
-            continue
-        for step in steps:
-            for rung, identity in zip(step.rungs, step.identities, strict=True):
-                yield PlannedCell(plan, ladder, bench.cell(plan, rung), identity)
+    try:
+        session = open_session(context, plan)
+    except MeasurementError as error:
+        found = [cell for ladder in wanted for cell in _unknown(context, plan, ladder=ladder, reason=str(error))]
+    else:
+        found = [cell for ladder in wanted for cell in _planned(session, ladder)]
+    yield from (planned for planned in found if only(planned.cell))
 
 
-def subject_of(bench: Bench, plan: SubjectPlan) -> Subject:
-    """The subject, and the samples of the bench as it takes them.
+def _planned(session: ModelSession, ladder: Ladder) -> Iterator[PlannedCell]:
+    context, plan = session.context, session.plan
+    try:
+        steps = ladder_steps(session, ladder)[1]
+    except MeasurementError as error:
+        yield from _unknown(context, plan, ladder=ladder, reason=str(error))
+        return
+    for step in steps:
+        for rung, identity in zip(step.rungs, step.identities, strict=True):
+            yield PlannedCell(plan=plan, ladder=ladder, cell=context.cell(plan, rung), identity=identity)
+
+
+def _unknown(context: TaskContext, plan: SubjectPlan, *, ladder: Ladder, reason: str) -> Iterator[PlannedCell]:
+    for rung, alone in zip(ladder.rungs, ladder.split, strict=True):
+        yield PlannedCell(plan=plan, ladder=alone, cell=context.cell(plan, rung), identity=None, reason=reason)
+
+
+def ladder_steps(session: ModelSession, ladder: Ladder) -> tuple[ModelSession, list[LadderStep]]:
+    """The steps of a ladder, and the session of the model on which they are measured.
+
+    A contamination of the training split is measured on a model of its own.
 
     Raises:
-        MeasurementError: it cannot be had.
+        MeasurementError: the surrogate, or the contaminated model, cannot be built or trained.
     """
-    with as_measurement_error(plan.name):
-        subject = bench.surrogates.subject(plan)
-    bench.samples = choose_samples(subject.dataset, bench.job.plan.samples)
-    return subject
-
-
-def steps_of(bench: Bench, plan: SubjectPlan, subject: Subject, ladder: Ladder) -> tuple[Subject, list[LadderStep]]:
-    """How a ladder is measured, and on whom: a contamination of the training split has a subject of its own.
-
-    Raises:
-        MeasurementError: a surrogate, or the contaminated subject, cannot be had.
-    """
-    lacking = bench.surrogates.lacking(ladder)
+    lacking = session.context.surrogates.lacking(ladder)
     if lacking:
         raise MeasurementError(lacking)
-    if _retrains(ladder):
-        with as_measurement_error(ladder.rungs[0].name):
-            stressor = cast("TrainingContamination", ladder.rungs[0])
-            subject = bench.job.retrain(plan, bench.dataset, stressor, bench.progress)
-    return subject, bench.steps(subject, ladder)
-
-
-def _retrains(ladder: Ladder) -> bool:
-    return isinstance(ladder.rungs[0], TrainingContamination)
-
-
-def _unknown(bench: Bench, plan: SubjectPlan, ladder: Ladder, reason: str) -> Iterator[PlannedCell]:
-    for rung in ladder.rungs:
-        yield PlannedCell(plan, replace(ladder, rungs=(rung,)), bench.cell(plan, rung), None, reason)
+    for stressor in ladder.contaminations[:1]:
+        session = session.retrained(stressor)
+    return session, session.context.steps(session.subject, ladder)

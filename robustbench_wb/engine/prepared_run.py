@@ -1,4 +1,4 @@
-"""A request made ready: plan, device and data. Nothing is written or computed yet."""
+"""A request with its plan, device and data. Nothing is written or computed yet."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from robustbench_wb.engine.device import choose_device, exact_float32
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shortcuts import fitted
-from robustbench_wb.engine.subject import Subject, obtain_subject
+from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
@@ -24,7 +24,7 @@ _PERTURBS: dict[Modality, str] = {
 
 
 def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
-    """Say at once that a stressor or an adversary cannot perturb what a task consists of."""
+    """Raise UsageError if a stressor, or the adversary of a recipe, cannot perturb the inputs of a task."""
     image = isinstance(dataset.shape, ImageShape)
     for subject in task.subjects:
         if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
@@ -46,12 +46,12 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
 
 
 class PreparedRun:
-    """Everything that can be wrong with a request is found while one of these is made.
+    """A request with its plan, its device and its data. Making one finds everything that is wrong with a request.
 
     Args:
-        request: what is asked for.
-        progress: told what is done.
-        may_train: whether a subject that is not in the cache is trained; else it cannot be had.
+        request: models, tasks and stressors to evaluate.
+        progress: receives progress.
+        may_train: whether a model that is not in the cache is trained; if not, it is an error.
 
     Raises:
         UsageError: the request, the device or the data cannot be used.
@@ -69,24 +69,23 @@ class PreparedRun:
         exact_float32()
 
     def obtain(self, subject: SubjectPlan, dataset: Dataset, progress: Progress | None = None) -> Subject:
-        """The trained subject, from the cache or trained now; ``progress`` is told instead of the request's own.
+        """Train a model or find it in the cache. ``progress`` replaces the progress of the run.
 
         Raises:
-            SubjectError: it cannot be had.
+            SubjectError: the model cannot be built or trained.
         """
         if subject.is_shortcut:
             return fitted(subject, dataset, self.device)
-        label = _label(subject, dataset)
-        told = progress or self.progress
-        return obtain_subject(subject, dataset, self.plan.seed, self.device, label, told, self.may_train)
+        return self._obtained(subject, dataset, label=_label(subject, dataset), progress=progress or self.progress)
 
     def retrain(
-        self, subject: SubjectPlan, dataset: Dataset, stressor: TrainingContamination, progress: Progress
+        self, subject: SubjectPlan, dataset: Dataset, *, stressor: TrainingContamination, progress: Progress
     ) -> Subject:
-        """The same, trained on what a stressor makes of the training split.
+        """Train a model on the training split that a stressor contaminates, or find it in the cache.
 
         Raises:
-            SubjectError: it cannot be had: its weights are given, or the task cannot be contaminated so.
+            MeasurementError: the model cannot be built or trained, its weights are given, or the stressor cannot
+                contaminate the task.
         """
         if subject.checkpoint is not None or subject.recipe.epochs == 0:
             raise SubjectError(
@@ -94,9 +93,22 @@ class PreparedRun:
             )
         found = stressor.contaminate(dataset, self.plan.seed, self.request.data_dir)
         label = f"{_label(subject, dataset)}, {stressor.label} {stressor.strength}".rstrip()
-        seed, device = self.plan.seed, self.device
-        trained = obtain_subject(subject, found.dataset, seed, device, label, progress, self.may_train)
-        return replace(trained, card=replace(trained.card, contaminated=(found.changed, found.units)))
+        trained = self._obtained(subject, found.dataset, label=label, progress=progress)
+        card = replace(trained.card, contaminated=(found.changed, found.units))
+        return replace(trained, card=card)
+
+    def _obtained(self, subject: SubjectPlan, dataset: Dataset, *, label: str, progress: Progress) -> Subject:
+        return obtain_subject(
+            SubjectRequest(
+                plan=subject,
+                dataset=dataset,
+                seed=self.plan.seed,
+                device=self.device,
+                label=label,
+                progress=progress,
+                may_train=self.may_train,
+            )
+        )
 
 
 def _label(subject: SubjectPlan, dataset: Dataset) -> str:

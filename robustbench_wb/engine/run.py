@@ -1,86 +1,79 @@
-"""Carrying out a plan, task by task: in this process, or with others that measure beside it."""
+"""Execution of a plan: its shards, the executors that measure them, and the graded cells in the order of the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from robustbench_wb.engine.bench import Bench, RecordKeeper
-from robustbench_wb.engine.cost_forecast import SampleCost, costs, plan_seconds
-from robustbench_wb.engine.plan import Ladder, SubjectPlan
+from robustbench_wb.engine.cost_forecast import costs, plan_seconds
+from robustbench_wb.engine.credibility.grade import GradedCell, grade
+from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.engine.shortcuts import shortcut_plans
-from robustbench_wb.engine.workers import WorkUnit, share_out
-from robustbench_wb.progress import JobProgress, JobTrackingProgress
+from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.shard import ResultWriter, Shard
+from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
+from robustbench_wb.engine.workers import ProcessExecutor
 from robustbench_wb.records.record import Measurement
+from robustbench_wb.stressors.stressor import Stressor
 
 
-class _Part:
-    """The cells of one subject on one task, found ladder by ladder, in any order."""
+def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
+    """Measure every cell of the plan, in order. A cell that failed is in the list with its error; others go on.
 
-    def __init__(self, bench: Bench, plan: SubjectPlan, place: tuple[int, int]) -> None:
-        self.bench, self.plan, self.place = bench, plan, place
-        self.found: dict[Ladder, list[Measurement]] = {}
-        self.apart: list[Ladder] = []
-        """Left to other processes."""
-        self.evidence: Mapping[str, float] = {}
-
-    def begin(self, alone: bool) -> None:
-        """Measure everything if this process is ``alone``; else what cannot be left to others."""
-
-        def mine(ladder: Ladder) -> bool:
-            if alone or self.plan.is_shortcut or not self.bench.is_apart(ladder):
-                return True
-            self.apart.append(ladder)
-            return False
-
-        self.found |= self.bench.measure(self.plan, mine)
-        self.evidence = self.bench.evidence
-
-    def end(self) -> list[Measurement]:
-        """All cells in the order of the plan, graded; what nobody has measured yet is measured now."""
-        ladders = self.bench.ladders(self.plan)
-        left = [ladder for ladder in ladders if ladder not in self.found]
-        if left:
-            self.found |= self.bench.measure(self.plan, left.__contains__)
-        return self.bench.graded([cell for ladder in ladders for cell in self.found[ladder]], self.evidence)
-
-
-def measure_all(job: PreparedRun, ledger: RecordKeeper) -> list[Measurement]:
-    """Every cell of the plan, in order. A cell that failed is in the list with its error; it never stops the others.
-
-    With several workers, subjects are trained, and their clean cells measured, by this process, and then the ladders
-    of stressors by the others. Who measures a cell cannot change it.
+    With several workers, this process trains all models and measures their clean cells, and other processes measure
+    the rest. Which process measures a cell cannot change it.
     """
-    trial = costs(job.plan, job.datasets, job.device)
-    with job.progress.overall(f"{job.plan.suite} suite", plan_seconds(job.plan, job.datasets, trial)) as whole:
-        progress = JobTrackingProgress(job.progress, whole)
-        parts = []
-        for number, (task, dataset, own) in enumerate(zip(job.plan.tasks, job.datasets, trial, strict=True)):
-            bench = Bench(job, ledger, task, dataset, progress, own)
-            subjects = (*task.subjects, *shortcut_plans(dataset))
-            parts += [_Part(bench, plan, (number, place)) for place, plan in enumerate(subjects)]
-        for part in parts:
-            part.begin(alone=job.request.workers == 1)
-        _share_out(job, ledger, parts, trial, whole)
-        return [cell for part in parts for cell in part.end()]
+    forecast = costs(run.plan, run.datasets, run.device)
+    seconds = plan_seconds(run.plan, run.datasets, forecast)
+    with run.progress.overall(f"{run.plan.suite} suite", seconds) as whole:
+        contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
+        shards = [shard for number, context in enumerate(contexts) for shard in _shards(number, context)]
+        writer = ResultWriter(keeper, [len(context.samples) for context in contexts])
+        inline = InlineExecutor(contexts)
+        shared: list[Shard] = []
+        writer.write(inline.execute(shards if run.request.workers == 1 else _own(inline, shards, shared)))
+        if shared:
+            writer.write(ProcessExecutor(run, keeper=keeper, costs=forecast, whole=whole).execute(shared))
+            # Shards that were lost with a worker are measured here.
+            writer.write(inline.execute(shard for shard in shared if not writer.cells(shard.place)))
+        return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
 
 
-def _share_out(
-    job: PreparedRun,
-    ledger: RecordKeeper,
-    parts: list[_Part],
-    trial: list[Mapping[str, SampleCost]],
-    whole: JobProgress,
-) -> None:
-    """Have others measure what was left to them."""
-    units = {
-        WorkUnit(*part.place, ladders.index(ladder)): (part, ladder)
-        for part in parts
-        for ladders in [part.bench.ladders(part.plan)]
-        for ladder in part.apart
-    }
-    if not units:
-        return
-    with job.progress.stage(f"cells by {job.request.workers} workers", len(units), "ladders") as advance:
-        for unit, cells in share_out(job.request, ledger, list(units), trial, whole):
-            part, ladder = units[unit]
-            part.found[ladder] = cells
-            advance(1)
+def _shards(number: int, context: TaskContext) -> Iterator[Shard]:
+    """Shards of a task: all samples under each ladder of each model."""
+    for subject, plan in enumerate(context.subjects):
+        for ladder in range(len(context.ladders(plan))):
+            yield Shard(task=number, subject=subject, ladder=ladder, first=0, stop=len(context.samples))
+
+
+def _own(inline: InlineExecutor, shards: Iterable[Shard], shared: list[Shard]) -> Iterator[Shard]:
+    """Shards that this process must measure. All others are added to ``shared``."""
+    for shard in shards:
+        if inline.is_shareable(shard):
+            shared.append(shard)
+        else:
+            yield shard
+
+
+def _graded(number: int, context: TaskContext, writer: ResultWriter) -> Iterator[Measurement]:
+    """Cells of a task in the order of the plan. The probe and all attacks on a model grade each of its attacks."""
+    rungs = {rung.signature: rung for ladder in context.task.ladders for rung in ladder.rungs}
+    for subject, plan in enumerate(context.subjects):
+        cells: list[Measurement] = []
+        evidence: Mapping[str, float] = {}
+        for place, ladder in enumerate(context.ladders(plan)):
+            found = writer.cells((number, subject, place))
+            if not is_probe(ladder):
+                cells += found
+            elif found[0].record is not None:
+                evidence = found[0].record.evidence
+        graded = [_attack(cell, rungs) for cell in cells]
+        attacks = [attack for attack in graded if attack is not None]
+        for cell, attack in zip(cells, graded, strict=True):
+            yield cell if attack is None else replace(cell, credibility=grade(attack, attacks, evidence))
+
+
+def _attack(cell: Measurement, rungs: Mapping[str, Stressor]) -> GradedCell | None:
+    """A cell as the credibility checks take it; None for a cell without an attack or without a record."""
+    if cell.record is None:
+        return None
+    stressor = rungs[cell.record.identity.signature]
+    return None if stressor.kind is None else GradedCell(stressor=stressor, record=cell.record)

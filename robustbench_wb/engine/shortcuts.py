@@ -1,4 +1,4 @@
-"""A task's shortcut baselines as subjects: fitted instead of trained, measured wherever no model has to be asked."""
+"""Shortcut baselines of a task as models: fitted instead of trained, evaluated wherever no gradient is needed."""
 
 import time
 from functools import partial
@@ -26,22 +26,32 @@ from robustbench_wb.training.shortcuts.shortcut import Shortcut
 
 
 def shortcut_plans(dataset: Dataset) -> list[SubjectPlan]:
-    """The shortcuts that stand beside every score of a task."""
-    return [SubjectPlan(f"{SHORTCUT}{name}", SHORTCUTS.get(name), "", "", AS_BUILT, None) for name in dataset.shortcuts]
+    """Plans of the shortcut baselines of a task."""
+    return [
+        SubjectPlan(
+            name=f"{SHORTCUT}{name}",
+            source=SHORTCUTS.get(name),
+            size="",
+            recipe_name="",
+            recipe=AS_BUILT,
+            checkpoint=None,
+        )
+        for name in dataset.shortcuts
+    ]
 
 
-def meets(plan: SubjectPlan, ladder: Ladder) -> bool:
-    """Whether a subject is measured under a stressor: shortcuts have no gradient, and are too cheap to be searched."""
+def is_evaluated(plan: SubjectPlan, ladder: Ladder) -> bool:
+    """Whether a model is evaluated under a stressor. Shortcuts are not attacked: they have no gradient."""
     return not plan.is_shortcut or isinstance(ladder.rungs[0], Clean | ModelFreeStressor)
 
 
 def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject:
-    """The shortcut of a plan, from the cache or fitted now."""
+    """Fit the shortcut of a plan, or find it in the cache."""
     kind, shape = cast("type[Shortcut]", plan.source), cast("TextShape", dataset.shape)
     code = code_digest(kind.__module__)
     key: dict[str, object] = {"shortcut": kind.name, "code": code, "data": dataset.train.digest(), "shape": shape}
     fit = partial(_fit, kind(shape), dataset)
-    tensors, seconds = load_or_make_arrays(key, plan.name, "store", fit, _read, "shortcuts")
+    tensors, seconds = load_or_make_arrays(key, plan.name, "store", fill=fit, read=_read, kind="shortcuts")
 
     def ready() -> nn.Module:
         model = kind(shape)
@@ -49,8 +59,8 @@ def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject
         return model.to(device).eval()
 
     numbers = sum(tensor.numel() for tensor in tensors.values())
-    card = SubjectCard(numbers, weights_digest(tensors), seconds, trained=False)
-    return Subject(card, code, dataset, ready)
+    card = SubjectCard(parameters=numbers, weights=weights_digest(tensors), train_seconds=seconds, trained=False)
+    return Subject(card=card, model_code=code, dataset=dataset, make=ready)
 
 
 def _fit(model: Shortcut, dataset: Dataset, folder: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The thing under test: its weights, how to build it, and its digests."""
+"""The evaluated model: its weights, how to build it, and its digests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,51 +23,61 @@ from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.checkpoint import load_tensors, load_weights
-from robustbench_wb.training.train_or_load import TrainedWeights, TrainingInputs, train_or_load
+from robustbench_wb.training.train_or_load import TrainedWeights, TrainingRequest, train_or_load
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Subject:
-    """A trained model that is put together only when a cell really has to be measured."""
+    """A trained model that is built only when a cell really has to be measured."""
 
     card: SubjectCard
     model_code: str
+    """Digest of the source of the architecture and all it imports, with its size and input shape."""
     dataset: Dataset
-    """The task's data as the subject takes them."""
-    _make: Callable[[], nn.Module]
+    """The task's data with the token ids of the model's own tokenizer, if it has one."""
+    make: Callable[[], nn.Module]
+    """Builds the model, see :attr:`model`."""
 
     @cached_property
     def model(self) -> nn.Module:
         """The model on its device, in eval mode, frozen."""
-        return self._make()
+        return self.make()
 
 
-def obtain_subject(
-    plan: SubjectPlan,
-    dataset: Dataset,
-    seed: int,
-    device: torch.device,
-    label: str,
-    progress: Progress,
-    may_train: bool = True,
-) -> Subject:
-    """Train the subject, or find it in the cache, or load its checkpoint.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SubjectRequest:
+    """A planned model on the data of a task, and how it is trained if it is not in the cache."""
+
+    plan: SubjectPlan
+    dataset: Dataset
+    seed: int
+    device: torch.device
+    label: str
+    """Name of the model and its data in progress displays."""
+    progress: Progress
+    may_train: bool = True
+    """False: a model that is not in the cache is an error."""
+
+
+def obtain_subject(request: SubjectRequest) -> Subject:
+    """Train a model, find it in the cache, or load its checkpoint.
 
     Raises:
         SubjectError: it cannot be built, does not behave like a classifier, its training diverged, or it is not trained
             yet and ``may_train`` is false.
         CheckpointError: the given checkpoint cannot be used.
     """
-    dataset = as_taken(plan, dataset)
+    plan, device = request.plan, request.device
+    dataset = as_taken(plan, request.dataset)
     shape = dataset.shape
-    make = _builder(plan, dataset, seed)
+    make = _builder(plan, dataset, request.seed)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     if isinstance(plan.source, Factory):
         first = make()
         # It may bring weights of its own: training that starts elsewhere is another training.
         model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
         check_outputs(first.to(device), shape, device)
-    trained = _weights(plan, make, model_code, dataset, seed, device, label, progress, may_train)
+    trained = _weights(replace(request, dataset=dataset), make, model_code)
 
     def ready() -> nn.Module:
         model = make()
@@ -79,9 +89,14 @@ def obtain_subject(
     blank = make()
     parameters, cost = sum(p.numel() for p in blank.parameters()), footprint(blank, shape)
     card = SubjectCard(
-        parameters, trained.weights, trained.seconds, trained.fresh, flops=cost.flops, peak_memory=cost.peak_memory
+        parameters=parameters,
+        weights=trained.weights,
+        train_seconds=trained.seconds,
+        trained=trained.fresh,
+        flops=cost.flops,
+        peak_memory=cost.peak_memory,
     )
-    return Subject(card, model_code, dataset, ready)
+    return Subject(card=card, model_code=model_code, dataset=dataset, make=ready)
 
 
 def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
@@ -97,10 +112,10 @@ def _variant(plan: SubjectPlan) -> Variant:
 
 
 def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
-    """The data as a subject takes them: a text model with a tokenizer of its own gets its own token ids.
+    """The data in the form that a model takes: a text model with a tokenizer of its own gets its own token ids.
 
     Raises:
-        SubjectError: it has one, and the task has no whole texts: language modelling, or pixels in a row.
+        SubjectError: it has a tokenizer, and the task has no whole texts: language modelling, or pixels in a row.
     """
     if not isinstance(plan.source, Factory) or plan.source.tokenizer is None or isinstance(dataset.shape, ImageShape):
         return dataset
@@ -108,7 +123,7 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
         raise SubjectError(f"{plan.name} has a tokenizer of its own, and task {dataset.label!r} has no texts for it")
     tokenizer, length = plan.source.tokenizer(), dataset.shape.length
     splits = (dataset.train, dataset.test)
-    # How long the texts are in its own tokens nobody counts.
+    # Lengths of the texts in these tokens are not counted.
     train, test = (replace(part, inputs=tokenizer.encode(part.texts, length), sizes=None) for part in splits)
     every = (train.inputs, test.inputs)
     ids = 1 + max(int(tokens.max()) for tokens in every)
@@ -128,14 +143,14 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
 
 
 def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
-    """A user's model, its random initialisation drawn from a generator of its own."""
+    """Build a user's model. Its random initialisation is drawn from a generator of its own."""
     with torch.random.fork_rng():
         torch.manual_seed(rng.stream_key(seed, "factory-init"))
         return factory(shape)
 
 
 def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
-    """The subject on the CPU as it is built, or with the weights of its checkpoint; not trained, not probed.
+    """Build a model on the CPU, with the weights of its checkpoint if it has one; it is not trained and not probed.
 
     Raises:
         SubjectError: it cannot be built.
@@ -147,30 +162,24 @@ def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
     return model
 
 
-def _weights(
-    plan: SubjectPlan,
-    make: Callable[[], nn.Module],
-    model_code: str,
-    dataset: Dataset,
-    seed: int,
-    device: torch.device,
-    label: str,
-    progress: Progress,
-    may_train: bool,
-) -> TrainedWeights:
+def _weights(request: SubjectRequest, make: Callable[[], nn.Module], model_code: str) -> TrainedWeights:
+    plan = request.plan
     if plan.checkpoint is not None:
         model = make()
         load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
-        return TrainedWeights(
-            tensors=model.state_dict(), weights=weights_digest(model.state_dict()), seconds=0.0, fresh=False
+        tensors = model.state_dict()
+        return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
+    return train_or_load(
+        TrainingRequest(
+            build=make,
+            model_code=model_code,
+            recipe=plan.recipe,
+            seed=request.seed,
+            split=request.dataset.train,
+            device=request.device,
+            numerics=numerics(request.device),
+            label=request.label,
+            progress=request.progress,
+            may_train=request.may_train,
         )
-    inputs = TrainingInputs(
-        build=make,
-        model_code=model_code,
-        recipe=plan.recipe,
-        seed=seed,
-        split=dataset.train,
-        device=device,
-        numerics=numerics(device),
     )
-    return train_or_load(inputs, label=label, progress=progress, may_train=may_train)

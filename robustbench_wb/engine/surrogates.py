@@ -1,8 +1,6 @@
-"""The subjects of a task that adversarial images are made on, to be judged on others."""
+"""Models of a task on which transfer attacks run: their adversarial examples are evaluated on other models."""
 
 from collections.abc import Callable, Sequence
-
-from torch import nn
 
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.subject import Subject
@@ -12,49 +10,40 @@ from robustbench_wb.stressors.stressor import Stressor
 
 
 class Surrogates:
-    """Each is had once per task, when it is first needed; one that cannot be had is not tried again."""
+    """The surrogates of a task, each obtained once, when it is first needed. One that fails is not tried again."""
 
     def __init__(self, plans: Sequence[SubjectPlan], obtain: Callable[[SubjectPlan], Subject]) -> None:
         self._plans = {plan.name: plan for plan in plans}
         self._obtain = obtain
-        self._had: dict[str, Subject | str] = {}
+        self._known: dict[str, Subject | str] = {}
 
     def subject(self, plan: SubjectPlan) -> Subject:
-        """What a plan stands for; one that is a surrogate as well is not had twice.
+        """Obtain a model that is evaluated. One that is a surrogate as well is obtained once.
 
         Raises:
-            MeasurementError: it cannot be had.
+            MeasurementError: it cannot be built or trained.
         """
         return self._get(plan.name) if self._plans.get(plan.name) == plan else self._obtain(plan)
 
     def of(self, stressor: Stressor) -> Subject | None:
-        """The one that a stressor makes its images on; None for one that needs none.
+        """The surrogate that a stressor attacks; None for a stressor without one.
 
         Raises:
-            MeasurementError: it cannot be had.
+            MeasurementError: it cannot be built or trained.
         """
         return None if stressor.surrogate is None else self._get(stressor.surrogate)
 
-    def model(self, stressor: Stressor) -> nn.Module | None:
-        """The same, put together.
-
-        Raises:
-            MeasurementError: it cannot be had.
-        """
-        found = self.of(stressor)
-        return None if found is None else found.model
-
     def code(self, stressor: Stressor) -> str:
-        """Digest of all that perturbs: the stressor's source, and the weights and the code of its surrogate.
+        """Digest of the stressor's source, and of the weights and the code of its surrogate.
 
         Raises:
-            MeasurementError: the surrogate cannot be had.
+            MeasurementError: the surrogate cannot be built or trained.
         """
         found, code = self.of(stressor), stressor.code()
         return code if found is None else digest([code, found.card.weights, found.model_code])
 
     def lacking(self, ladder: Ladder) -> str:
-        """Why a ladder cannot be measured on any subject; empty if it can."""
+        """Reason why a ladder has no surrogate; empty if it has one, or needs none."""
         try:
             self.of(ladder.rungs[0])
         except MeasurementError as error:
@@ -62,13 +51,13 @@ class Surrogates:
         return ""
 
     def _get(self, name: str) -> Subject:
-        if name not in self._had:
+        if name not in self._known:
             try:
                 with as_measurement_error(name):
-                    self._had[name] = self._obtain(self._plans[name])
+                    self._known[name] = self._obtain(self._plans[name])
             except MeasurementError as error:
-                self._had[name] = str(error)
-        found = self._had[name]
+                self._known[name] = str(error)
+        found = self._known[name]
         if isinstance(found, str):
             raise MeasurementError(found)
         return found

@@ -1,4 +1,4 @@
-"""Training the subjects of a request, without measuring them."""
+"""Training of the models of a request, without evaluation."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,22 @@ from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.records.record import SubjectCard
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainedSubject:
-    """One subject after training."""
+    """One model after training."""
 
     task: str
     variant: str
     size: str
     recipe: str
     card: SubjectCard | None
-    """None when there is no subject."""
+    """Columns about the model; None if it could not be built or trained."""
     error: str = ""
+    """One line; empty if the training succeeded."""
 
 
 def train_subjects(job: PreparedRun) -> list[TrainedSubject]:
-    """Train, or find in the cache, every subject of the plan. One that fails is in the list with its error."""
+    """Train, or find in the cache, every model of the plan. A model that fails is in the list with its error."""
     done: list[TrainedSubject] = []
     for task, dataset in zip(job.plan.tasks, job.datasets, strict=True):
         for plan in task.subjects:
@@ -31,5 +32,14 @@ def train_subjects(job: PreparedRun) -> list[TrainedSubject]:
                     card = job.obtain(plan, dataset).card
             except MeasurementError as error:
                 problem = str(error)
-            done.append(TrainedSubject(dataset.label, plan.name, plan.size, plan.recipe_name, card, problem))
+            done.append(
+                TrainedSubject(
+                    task=dataset.label,
+                    variant=plan.name,
+                    size=plan.size,
+                    recipe=plan.recipe_name,
+                    card=card,
+                    error=problem,
+                )
+            )
     return done

@@ -1,7 +1,7 @@
-"""Other processes that measure: each has the request, the data and the ledger, and is told which ladder to measure.
+"""Execution of shards by other processes, each of which has the request, the data and the stored records.
 
-They find subjects in the cache of checkpoints, and clean cells and probes in the ledger, and add their records to it as
-soon as they have them: what is killed has lost the ladder that it was at, and no more.
+They find models in the cache of checkpoints, and clean cells among the stored records. A process that is killed loses
+the ladder that it was measuring, and no more.
 """
 
 import logging
@@ -9,156 +9,157 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
-from robustbench_wb.engine.bench import Bench, RecordKeeper
 from robustbench_wb.engine.cost_forecast import SampleCost
+from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.progress import JobProgress, JobTrackingProgress, SilentProgress
-from robustbench_wb.records.record import Measurement
+from robustbench_wb.engine.shard import CellPart, Shard
+from robustbench_wb.engine.task_context import task_contexts
+from robustbench_wb.progress import JobProgress, SilentProgress
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
 
 _log = logging.getLogger(__name__)
 TELL_SECONDS = 1.0
-"""How often the whole is told, at least."""
+"""Longest time between two updates of the progress of the whole run."""
 
 
-class WorkUnit(NamedTuple):
-    """What one process measures at a time."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _WorkerSetup:
+    """Everything that a worker process is started with."""
 
-    task: int
-    """Its number in the plan."""
-    subject: int
-    """Its number among those of the task."""
-    ladder: int
-    """Its number among those of the subject."""
+    request: RunRequest
+    keeper: RecordKeeper
+    costs: Sequence[Mapping[str, SampleCost]]
+    threads: int
+    """CPU threads of each worker."""
+    numbers: "Synchronized[int]"
+    """Number of the next worker."""
+    sums: "SynchronizedArray[float]"
+    """Forecast seconds of work that workers did, and that they were spared, since the parent last asked."""
 
 
-def share_out(
-    request: RunRequest,
-    ledger: RecordKeeper,
-    units: Sequence[WorkUnit],
-    trial: Sequence[Mapping[str, SampleCost]],
-    whole: JobProgress,
-) -> Iterator[tuple[WorkUnit, list[Measurement]]]:
-    """Measure units in as many processes as the request says, and give each as it is done.
-
-    Those of a process that died are not given, nor are those that were waiting then: whoever asked measures them.
+class ProcessExecutor:
+    """Measures shards in as many processes as the request says.
 
     Args:
-        trial: what a sample of each subject costs, by task.
-        whole: told every second what was done, in the seconds that ``trial`` foretold.
+        run: the prepared request; its models are trained already.
+        keeper: where clean cells are found.
+        costs: forecast cost of each model by name, for each task.
+        whole: told every second how much work is done, in forecast seconds.
     """
-    count = min(request.workers, len(units))
-    context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
-    threads = max(1, torch.get_num_threads() // count)
-    numbers = context.Value("i", 0)
-    sums = context.Array("d", 2)
-    given = (request, ledger, threads, numbers, trial, sums)
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(count, context, _begin, given) as pool:
-        try:
-            waiting = {pool.submit(_measure, unit): unit for unit in units}
-            pending = set(waiting)
-            while pending:
-                done, pending = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
-                with sums.get_lock():
-                    did, spared = sums[0], sums[1]
-                    sums[:] = [0.0, 0.0]
-                whole.did(did)
-                whole.spared(spared)
-                for future in done:
-                    yield waiting[future], future.result()
-        except BrokenProcessPool:
-            _log.warning("a worker died: what it was to measure is measured without workers")
-        except BaseException:
-            # Nobody waits for what is under way: it is in nobody's table, and found again by the next run.
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            raise
+
+    def __init__(
+        self, run: PreparedRun, *, keeper: RecordKeeper, costs: Sequence[Mapping[str, SampleCost]], whole: JobProgress
+    ) -> None:
+        self._run, self._keeper, self._costs, self._whole = run, keeper, costs, whole
+
+    def execute(self, shards: Iterable[Shard]) -> Iterator[CellPart]:
+        """Yield the cells of each shard as it is finished. When a worker dies, all unfinished shards are lost."""
+        waiting = list(shards)
+        workers = min(self._run.request.workers, len(waiting))
+        context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
+        setup = _WorkerSetup(
+            request=self._run.request,
+            keeper=self._keeper,
+            costs=self._costs,
+            threads=max(1, torch.get_num_threads() // workers),
+            numbers=context.Value("i", 0),
+            sums=context.Array("d", 2),
+        )
+        others = set(multiprocessing.active_children())
+        stage = self._run.progress.stage(f"cells by {self._run.request.workers} workers", len(waiting), "ladders")
+        with stage as advance, ProcessPoolExecutor(workers, context, _begin, (setup,)) as pool:
+            try:
+                for future in self._finished({pool.submit(_measure, shard) for shard in waiting}, setup.sums):
+                    yield from future.result()
+                    advance(1)
+            except BrokenProcessPool:
+                _log.warning("a worker died: what it was to measure is measured without workers")
+            except BaseException:
+                # Unfinished shards are in no table; the next run measures them.
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
+                raise
+
+    def _finished(
+        self, pending: set[Future[list[CellPart]]], sums: "SynchronizedArray[float]"
+    ) -> Iterator[Future[list[CellPart]]]:
+        """Yield each future when it is done, and report the progress of all workers meanwhile."""
+        while pending:
+            done, pending = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
+            with sums.get_lock():
+                did, spared = sums[0], sums[1]
+                sums[:] = [0.0, 0.0]
+            self._whole.did(did)
+            self._whole.spared(spared)
+            yield from done
 
 
-class _Far:
-    """The whole, seen from another process: work is added up until the parent fetches the sums."""
+class _RemoteWhole:
+    """The whole run as a worker sees it: work is added up until the parent fetches the sums."""
 
     def __init__(self, sums: "SynchronizedArray[float]") -> None:
-        self.sums, self.tells = sums, False
+        self._sums, self.reports = sums, False
 
     def did(self, work: float) -> None:
-        """Add to the first sum."""
+        """Add to the work that was done."""
         self._add(0, work)
 
     def spared(self, work: float) -> None:
-        """Add to the second."""
+        """Add to the work that need not be done."""
         self._add(1, work)
 
     def _add(self, place: int, work: float) -> None:
-        if self.tells:
-            with self.sums.get_lock():
-                self.sums[place] += work
+        if self.reports:
+            with self._sums.get_lock():
+                self._sums[place] += work
 
 
 class _Worker:
-    """What one of the processes keeps from unit to unit."""
+    """State that a worker process keeps from shard to shard."""
 
-    def __init__(
-        self,
-        request: RunRequest,
-        ledger: RecordKeeper,
-        trial: Sequence[Mapping[str, SampleCost]],
-        sums: "SynchronizedArray[float]",
-    ) -> None:
-        self.job = PreparedRun(request, SilentProgress(), may_train=False)
-        self.far = _Far(sums)
-        progress = JobTrackingProgress(SilentProgress(), self.far)
-        self.benches = [
-            Bench(self.job, ledger, task, dataset, progress, own)
-            for task, dataset, own in zip(self.job.plan.tasks, self.job.datasets, trial, strict=True)
-        ]
+    def __init__(self, setup: _WorkerSetup, request: RunRequest) -> None:
+        run = PreparedRun(request, SilentProgress(), may_train=False)
+        self._whole = _RemoteWhole(setup.sums)
+        contexts = task_contexts(run, keeper=setup.keeper, costs=setup.costs, whole=self._whole)
+        self._inline = InlineExecutor(list(contexts))
 
-    def measure(self, unit: WorkUnit) -> list[Measurement]:
-        """The cells of a unit."""
-        bench = self.benches[unit.task]
-        plan = bench.task.subjects[unit.subject]
-        ladder = bench.ladders(plan)[unit.ladder]
-        found = {}
-        for other, cells in bench.measure(plan, ladder.__eq__):
-            found[other] = cells
-            self.far.tells = True  # subject and clean cell, which come first, were the parent's work
-        self.far.tells = False
-        return found[ladder]
+    def measure(self, shard: Shard) -> list[CellPart]:
+        """The cells of a shard."""
+        _ = self._inline.evaluation(shard).clean  # the work of the parent, which has reported it
+        self._whole.reports = True
+        try:
+            return list(self._inline.execute([shard]))
+        finally:
+            self._whole.reports = False
 
 
 _worker: _Worker
 
 
-def _begin(
-    request: RunRequest,
-    ledger: RecordKeeper,
-    threads: int,
-    numbers: "Synchronized[int]",
-    trial: Sequence[Mapping[str, SampleCost]],
-    sums: "SynchronizedArray[float]",
-) -> None:
-    """Make this process a worker. Ctrl-C is the parent's to answer, and without a parent there is nothing to do."""
+def _begin(setup: _WorkerSetup) -> None:
+    """Make this process a worker. The parent handles Ctrl-C; without a parent the process ends."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    with numbers.get_lock():
-        number, numbers.value = numbers.value, numbers.value + 1
-    cards = torch.cuda.device_count()
+    torch.set_num_threads(setup.threads)
+    with setup.numbers.get_lock():
+        number, setup.numbers.value = setup.numbers.value, setup.numbers.value + 1
+    request, cards = setup.request, torch.cuda.device_count()
     if request.device in ("auto", "cuda") and cards > 1:
         request = request.model_copy(update={"device": f"cuda:{number % cards}"})
-    _worker = _Worker(request, ledger, trial, sums)
+    _worker = _Worker(setup, request)
 
 
 def _end_with_parent() -> None:
@@ -168,5 +169,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _measure(unit: WorkUnit) -> list[Measurement]:
-    return _worker.measure(unit)
+def _measure(shard: Shard) -> list[CellPart]:
+    return _worker.measure(shard)

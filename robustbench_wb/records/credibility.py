@@ -1,4 +1,4 @@
-"""One check of a number: what was measured, on how many samples, against which limit, and the grade that it allows."""
+"""Credibility of a result: its grade, and the checks behind it."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -9,46 +9,46 @@ from robustbench_wb.spec import Spec
 
 Grade = Literal["A", "B", "C", "F"]
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "F")
-"""From the best to the worst. A: nothing speaks against it. B: a small doubt, or a check that could not be made. C: the
-number is likely too high. F: it says nothing about robustness, and is not ranked."""
+"""Grades from the best to the worst. A: all checks passed. B: a small doubt, or a check that could not be made. C: the
+accuracy is likely too high. F: the accuracy says nothing about robustness, and is not ranked."""
 
 
 class CredibilityCheck(Spec):
-    """The outcome of one check. All numbers are plain, so that a row can hold it."""
+    """The outcome of one check, with plain numbers that a row can hold."""
 
     name: str
     grade: Grade
     """The best grade that this check allows."""
     value: float
     limit: float
-    """``value`` may reach it without loss of grade."""
+    """Largest value without loss of grade."""
     samples: int
-    """How many samples were looked at."""
+    """Number of samples that were checked."""
     reason: str
-    """One sentence with the figures, whatever the grade."""
+    """One sentence with the figures, for every grade."""
 
 
 _CHECKS: Final = TypeAdapter(tuple[CredibilityCheck, ...])
 
 
 class Credibility(Spec):
-    """The grade of a row and the checks behind it."""
+    """The grade of a row, and the checks behind it."""
 
     grade: Grade
     checks: tuple[CredibilityCheck, ...]
 
 
 def combine(checks: tuple[CredibilityCheck, ...]) -> Credibility:
-    """The worst grade of all checks."""
+    """Combine checks into a grade: the worst grade of all of them."""
     worst = max((GRADES.index(check.grade) for check in checks), default=0)
     return Credibility(grade=GRADES[worst], checks=checks)
 
 
 def read_checks(text: str) -> tuple[CredibilityCheck, ...]:
-    """The checks of a row, from the JSON that it holds; none from an empty text."""
+    """Read the checks of a row from its JSON; an empty text holds none."""
     return _CHECKS.validate_json(text) if text else ()
 
 
 def worst_check(checks: Iterable[CredibilityCheck]) -> CredibilityCheck | None:
-    """The first check that allows no better grade than the row has; None without checks."""
+    """The first check with the worst grade; None without checks."""
     return max(checks, key=lambda check: GRADES.index(check.grade), default=None)

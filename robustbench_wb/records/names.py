@@ -1,14 +1,27 @@
 """Names of evaluations: variant, cell, row label, and the slot of a row in a table."""
 
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol
 
 Metric = Literal["accuracy", "perplexity"]
 """Metric of a cell: share of correct samples, or exponential of their mean loss."""
 
-Slot = tuple[str, str, str, str, str, str, str, str, int]
-"""Values that identify a row of a table; a later measurement of the same slot replaces the row."""
-SLOT: tuple[str, ...] = ("task", "variant", "size", "recipe", "scale", "suite", "stressor", "strength", "seed")
-"""Fields of a :data:`Slot`, in order."""
+
+class Slot(NamedTuple):
+    """Values that identify a row of a table; a later measurement of the same slot replaces the row."""
+
+    task: str
+    variant: str
+    size: str
+    recipe: str
+    scale: str
+    suite: str
+    stressor: str
+    strength: str
+    seed: int
+
+
+SLOT: tuple[str, ...] = Slot._fields
+"""Fields of a :class:`Slot`, in order."""
 
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
@@ -81,4 +94,14 @@ def label(named: NamedCell) -> str:
 
 def slot(named: NamedCell) -> Slot:
     """Slot of an evaluation: the values of the fields in :data:`SLOT`."""
-    return cast("Slot", tuple(getattr(named, name) for name in SLOT))
+    return Slot(
+        task=named.task,
+        variant=named.variant,
+        size=named.size,
+        recipe=named.recipe,
+        scale=named.scale,
+        suite=named.suite,
+        stressor=named.stressor,
+        strength=named.strength,
+        seed=named.seed,
+    )

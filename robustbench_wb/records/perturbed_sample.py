@@ -1,4 +1,4 @@
-"""Samples that are measured again, and what is seen of them then: no record keeps what a stressor made."""
+"""Samples that are measured again, and their perturbed inputs, which no record keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from robustbench_wb.records.record import Record
 
 @dataclass(frozen=True, eq=False)
 class SampleSelection:
-    """Some samples of a stored cell."""
+    """Selected samples of a stored cell."""
 
     slot: Slot
     record: Record
     ids: NDArray[np.int32]
-    """Ascending."""
+    """Ids of the samples, ascending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +28,16 @@ class PerturbedSample:
     inputs: NDArray[Any]
     """The image, float32 (C, H, W) in [0, 1], or token ids (L,)."""
     text: str | None
-    """The text that the ids stand for; None where no text was perturbed."""
+    """The text that the token ids stand for; None if no text was perturbed."""
     answer: int
-    """The class that the subject answers."""
+    """Class that the model predicts."""
 
 
 @dataclass(frozen=True)
 class PerturbedSamples:
-    """What could be seen of some cells, by slot."""
+    """Perturbed samples of some cells, by the slot of the cell."""
 
     samples: Mapping[Slot, Mapping[int, PerturbedSample]]
-    """By sample id."""
+    """Perturbed samples by sample id."""
     refused: Mapping[Slot, str]
-    """Why there is nothing."""
+    """Reasons why a cell has no perturbed samples."""

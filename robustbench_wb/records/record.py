@@ -1,4 +1,4 @@
-"""What a measurement is: the state of every sample, what it cost, and everything that identifies it."""
+"""The record of a cell: the state of every sample, its cost, and everything that identifies it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ SCHEMA_VERSION = 2
 
 
 class State(IntEnum):
-    """What became of one sample. An error is never counted as robust."""
+    """Outcome of one sample. An error is never counted as robust."""
 
     ROBUST = 0
     """Classified correctly under the stressor."""
@@ -29,20 +29,24 @@ class State(IntEnum):
     ERRORED = 3
     """Could not be judged (logits not finite, an exception)."""
     NOT_RUN = 4
-    """Left out: the cell stopped before this sample."""
+    """Not evaluated: the cell stopped before this sample."""
     SCORED = 5
-    """Judged by its loss alone, in language modelling: there is no right or wrong."""
+    """Evaluated by its loss alone, in language modelling, where there is no right or wrong."""
 
 
 class Identity(Spec):
-    """Everything that can change the number. Batch size, worker count, progress style and log level cannot, and
-    are left out by name; so are the names of suite, variant and task, whose bytes are digested instead."""
+    """Everything that can change the result of a cell.
+
+    Batch size, worker count, progress display and log level cannot, and are left out. The names of suite, variant and
+    task are left out as well: digests of their content stand for them.
+    """
 
     signature: str
     """The stressor's printed form, with its strength and all numbers."""
     ladder: tuple[str, ...]
-    """The strengths that the outcome depends on, ascending. Only lower ones: attacked before on the same samples, and
-    what they broke is not attacked again. This one among them: all were answered together, by bisection."""
+    """Strengths that the outcome depends on, ascending. Lower strengths alone: they were attacked before on the same
+    samples, and samples that they broke are not attacked again. The strength of the cell among them: one search by
+    bisection answered them all."""
     stressor_code: str
     """Digest of the stressor's source and all it imports, and of the weights and the code of its surrogate."""
     data: str
@@ -50,66 +54,66 @@ class Identity(Spec):
     samples: str
     """Digest of the ids of the evaluated samples, in order."""
     weights: str
-    """Digest of every parameter and buffer of the subject."""
+    """Digest of every parameter and buffer of the model."""
     model_code: str
-    """Digest of the source of the subject's architecture and all it imports, with its spec."""
+    """Digest of the source of the architecture and all it imports, with its spec."""
     numerics: str
     """Device class, number format and torch release, like ``cpu;float32;torch-2.13``."""
     seed: int
-    """The run seed: noise is a function of it, the signature, the sample id and the step."""
+    """Seed of the run. Noise is a function of seed, signature, sample id and step."""
     schema_version: int = SCHEMA_VERSION
 
     @property
     def key(self) -> str:
-        """The address of the record: SHA-256 of the canonical JSON form."""
+        """Address of the record: SHA-256 (hex) of the canonical JSON form."""
         return digest(self)
 
 
 def differing_fields(old: Identity, new: Identity) -> list[tuple[str, object, object]]:
-    """The fields that differ, with both values."""
+    """Names of the fields that differ, each with its old and its new value."""
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in Identity.model_fields]
     return [(name, before, after) for name, before, after in pairs if before != after]
 
 
 class Cell(Spec):
-    """The names of one measurement: where its row stands in a table."""
+    """Names of one evaluation, which place its row in a table."""
 
     suite: str
     suite_version: int
     scale: str
     task: str
-    """The data as it really was, like ``digits`` or ``cifar10-jpeg75``."""
+    """Name of the data that was evaluated, like ``digits`` or ``cifar10-jpeg75``."""
     variant: str
     size: str
     recipe: str
     stressor: str
-    """Name without numbers, like ``pgd-linf``; with its surrogate where it has one: ``transfer-linf:vit``."""
+    """Name without numbers, like ``pgd-linf``; a transfer attack with its surrogate: ``transfer-linf:vit``."""
     strength: str
     """Exact text, like ``8/255``; empty for a stressor without strength."""
     seed: int
     metric: Metric = "accuracy"
-    """A fact of the task, so that a cell that failed has it too."""
+    """Metric of the task; a cell that failed has it too."""
     protocol: ProtocolName = "sound"
-    """A fact of the stressor."""
+    """Rules under which the stressor works."""
     classes: int = 0
-    """Answers there are; a fact of the task, as is the next one."""
+    """Number of classes of the task, in language modelling the size of the vocabulary."""
     side: int = 0
-    """Shorter side of the images in pixels; 0 where there are none."""
+    """Shorter side of the images in pixels; 0 for tasks without images."""
     family: str = ""
-    """Cells of one subject that are corrected together in a comparison, as the suite declares it."""
+    """Name of the cells of one model that a comparison corrects together, as the suite declares it."""
 
     @property
     def label(self) -> str:
-        """``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+        """Name of the evaluation, like ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
         return label(self)
 
     @property
     def slot(self) -> Slot:
-        """Where its row stands in a table."""
+        """Slot of the row in its table."""
         return slot(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """The immutable result of a cell. All arrays have one entry per evaluated sample, in the order of ``ids``."""
 
@@ -119,30 +123,32 @@ class Record:
     states: NDArray[np.int8]
     """Values of :class:`State`."""
     losses: NDArray[np.float32]
-    """Cross-entropy in nats of the true label at the judged input, in language modelling the mean over the predicted
-    tokens of the sample, of which every sample has as many; NaN where not judged."""
+    """Cross-entropy in nats of the true label at the perturbed input. In language modelling, the mean over predicted
+    tokens of the sample; every sample has the same number of them. NaN for samples that were not evaluated."""
     forwards: NDArray[np.int32]
-    """Forward passes spent on each sample in this cell alone (not on lower strengths), verdict included."""
+    """Forward passes spent on each sample in this cell alone (not on lower strengths), second pass included."""
     backwards: NDArray[np.int32]
     """Input gradients spent on each sample in this cell alone."""
     wobble: int
-    """Samples whose verdict differed between the search and the independent second pass (another batch)."""
+    """Samples whose outcome differed between the search and the independent second pass (another batch)."""
     seconds: float
-    """Wall time of this cell. Not part of its identity."""
+    """Wall time of the cell. Not part of the identity."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """Counts made during the search, which tell how far the outcome can be believed. Not part of its identity."""
+    """Counts made during the search, by which the credibility of the outcome is graded. Not part of the identity."""
     perturbed: str = ""
-    """SHA-256 of the perturbed samples, where all subjects are given the same ones; else empty."""
+    """SHA-256 of the perturbed samples if all models are given the same ones; else empty."""
 
     @property
     def key(self) -> str:
-        """Content address, see :attr:`Identity.key`."""
+        """Content address of the record, see :attr:`Identity.key`."""
         return self.identity.key
 
     @property
     def token_losses(self) -> NDArray[np.float64]:
-        """The losses, such that their mean is that of the counted tokens: where not all are, :attr:`losses` has 0 for
-        the others, and the share of the counted ones over all samples is divided out here."""
+        """Losses whose mean is the mean loss of the counted tokens, float64 (N,).
+
+        Tokens that are not counted have a loss of 0 in :attr:`losses`; the share of counted tokens is divided out here.
+        """
         share = self.evidence.get("counted", 1) / self.evidence.get("predicted", 1)
         return self.losses.astype(np.float64) / share if share else np.full(len(self.losses), np.nan)
 
@@ -150,43 +156,51 @@ class Record:
         """Number of samples in ``state``."""
         return int(np.count_nonzero(self.states == state))
 
+    @property
+    def problem(self) -> str:
+        """One line about samples that could not be judged; empty if there are none."""
+        errored = self.count(State.ERRORED)
+        return f"{errored} of {len(self.ids)} samples have logits or gradients that are not finite" if errored else ""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class SubjectCard:
-    """What a table says about the thing under test."""
+    """Columns of a table about the evaluated model."""
 
     parameters: int
     """Number of trainable scalars."""
     weights: str
     """Weights digest, empty when the subject could not be built."""
     train_seconds: float
-    """Wall time of its training, from the checkpoint's card; 0 when it came from elsewhere."""
+    """Wall time of the training; 0 for a model that was not trained here."""
     trained: bool
-    """True when this run trained it, false when it was reused or came from elsewhere."""
+    """True if this run trained the model, false if it was reused or came from elsewhere."""
     contaminated: tuple[int, int] = (0, 0)
-    """Of a contaminated training split: what was contaminated, and what there is. Else zeros."""
+    """Units of the training split that were contaminated, and all its units; zeros for a split that is clean."""
     flops: int = 0
-    """Of one answer; see :class:`robustbench_wb.engine.footprint.Footprint`, as for the next one. 0: not known."""
+    """Floating-point operations of one forward pass of one sample, see
+    :class:`robustbench_wb.engine.footprint.Footprint`; 0: not known."""
     peak_memory: int = 0
+    """Bytes at the peak of one forward pass and input gradient of one sample; 0: not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One cell of a finished run: a record, or the reason why there is none."""
+    """One cell of a finished run: its record, or the reason why it has none."""
 
     cell: Cell
     identity: Identity | None
-    """None when the subject could not be built."""
+    """Identity of the record; None if the model could not be built."""
     subject: SubjectCard
     record: Record | None
-    """Present when samples were judged; it may hold errored samples. None: the cell failed as a whole."""
+    """Present if samples were judged; it may hold errored samples. None: the cell failed as a whole."""
     reused: bool
-    """True when the record was found in the store."""
+    """True if the record was found in the store."""
     samples: int
-    """Number of samples the cell asked for."""
+    """Number of samples that the cell asked for."""
     error: str = ""
-    """One line; not empty when the cell failed or some of its samples errored."""
+    """One line; not empty if the cell failed or some of its samples errored."""
     layers: LayerPair | None = None
-    """The layers of the samples that the cell tried, beside the clean ones; None when they were not measured."""
+    """Layers of the samples that the cell tried, with the clean ones; None if they were not measured."""
     credibility: Credibility | None = None
-    """How far an adversary's outcome may be believed; None for all others."""
+    """Grade of an attack; None for all other cells."""

@@ -1,4 +1,4 @@
-"""One of several runs of the same cells, and what it had otherwise than the others."""
+"""Runs of a selfcheck: the same cells under settings that must not matter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ from robustbench_wb.spec import Spec
 
 
 class SelfcheckSetting(Spec):
-    """What one run has otherwise than another."""
+    """Settings in which the runs of a selfcheck differ."""
 
     batch: int | None
-    """Samples per forward pass; None: what a run takes by itself."""
+    """Samples per forward pass; None: chosen automatically."""
     threads: int
-    """Of torch, on the CPU."""
+    """CPU threads that torch uses."""
     reversed: bool
-    """Whether subjects and stressors come in the opposite order."""
+    """Whether models and stressors are evaluated in reverse order."""
 
 
 @dataclass(frozen=True)
 class SelfcheckRun:
-    """One run."""
+    """One run of a selfcheck."""
 
     setting: SelfcheckSetting
     cells: Sequence[Measurement]
+    """All cells of the run, in its order."""

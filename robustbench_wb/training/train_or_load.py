@@ -41,34 +41,6 @@ class TrainingIdentity(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingInputs:
-    """Inputs of one training: the untrained model, the recipe, the data and the device."""
-
-    build: Callable[[], nn.Module]
-    """Builds the untrained model, with equal weights at every call."""
-    model_code: str
-    """Digest of the architecture: source code, variant, size and input shape."""
-    recipe: Recipe
-    seed: int
-    split: Split
-    """Training split."""
-    device: torch.device
-    numerics: str
-    """Device type, number format and torch release."""
-
-    def identity(self) -> TrainingIdentity:
-        """Return the identity of the trained weights."""
-        return TrainingIdentity(
-            model_code=self.model_code,
-            recipe=self.recipe,
-            seed=self.seed,
-            data=self.split.digest(),
-            numerics=self.numerics,
-            training_code=code_digest("robustbench_wb.training.loop"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainedWeights:
     """Trained weights and their origin."""
 
@@ -81,31 +53,62 @@ class TrainedWeights:
     """True if this call trained the weights; False if they were cached or need no training."""
 
 
-def train_or_load(inputs: TrainingInputs, *, label: str, progress: Progress, may_train: bool = True) -> TrainedWeights:
-    """Return trained weights: from the cache if no relevant input changed, otherwise trained now and cached.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingRequest:
+    """A model to train by a recipe on a split, and how to do it."""
 
-    ``label`` names the training in progress reports and log messages.
+    build: Callable[[], nn.Module]
+    """Builds the untrained model on the CPU, the same one each time."""
+    model_code: str
+    """Digest of the architecture's source, spec, size and input shape."""
+    recipe: Recipe
+    seed: int
+    split: Split
+    """Training samples."""
+    device: torch.device
+    numerics: str
+    """Device class, number format, torch release."""
+    label: str
+    """Name of the model and its data in progress displays."""
+    progress: Progress
+    may_train: bool = True
+    """False: a model that is not in the cache is an error."""
+
+    @property
+    def identity(self) -> TrainingIdentity:
+        """Everything in the request that can change the weights."""
+        return TrainingIdentity(
+            model_code=self.model_code,
+            recipe=self.recipe,
+            seed=self.seed,
+            data=self.split.digest(),
+            numerics=self.numerics,
+            training_code=code_digest("robustbench_wb.training.loop"),
+        )
+
+
+def train_or_load(request: TrainingRequest) -> TrainedWeights:
+    """The trained weights: from the cache when nothing that matters changed, else trained now and cached.
 
     Raises:
         DivergedError: the loss is not finite; nothing is cached.
         SubjectError: the model cannot be built, or it is not cached and ``may_train`` is False.
     """
-    if inputs.recipe.epochs == 0:
-        tensors = inputs.build().state_dict()
+    if request.recipe.epochs == 0:
+        tensors = request.build().state_dict()
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
-    identity = inputs.identity()
+    identity = request.identity
     path = cache_folder("checkpoints") / f"{identity.digest()}.safetensors"
-    found = _find(path)
-    if found is not None:
-        return TrainedWeights(tensors=found[0], weights=found[1].weights, seconds=found[1].seconds, fresh=False)
-    if not may_train:
+    found, fresh = _find(path), False
+    if found is None and not request.may_train:
         raise SubjectError(NOT_TRAINED)
-    with checkpoint_lock(path.stem, label):
-        found = _find(path)
-        fresh = found is None
-        if fresh:
-            _train(inputs, identity=identity, path=path, label=label, progress=progress)
-            found = load_checkpoint(path)
+    if found is None:
+        with checkpoint_lock(path.stem, request.label):
+            found = _find(path)
+            fresh = found is None
+            if fresh:
+                _train(request, identity, path)
+                found = load_checkpoint(path)
     if found is None:
         raise CheckpointError(f"checkpoint {path} was deleted right after it was written; run again")
     return TrainedWeights(tensors=found[0], weights=found[1].weights, seconds=found[1].seconds, fresh=fresh)
@@ -120,17 +123,16 @@ def _find(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | None:
         return None
 
 
-def _train(inputs: TrainingInputs, *, identity: TrainingIdentity, path: Path, label: str, progress: Progress) -> None:
-    """Train from the last snapshot, if there is one, and write the checkpoint."""
-    model, recipe, split, device = inputs.build(), inputs.recipe, inputs.split, inputs.device
-    model.to(device)
-    images_or_tokens = torch.tensor(split.inputs).to(device)
-    data = TrainingData(images_or_tokens, torch.tensor(split.labels).to(device)).select(recipe, inputs.seed)
+def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> None:
+    """Train from the last snapshot, if any, and write the checkpoint."""
+    model, recipe, split = request.build().to(request.device), request.recipe, request.split
+    inputs, labels = (torch.tensor(array).to(request.device) for array in (split.inputs, split.labels))
+    data = TrainingData(inputs, labels).select(recipe, request.seed)
     optimizer = make_optimizer(model, recipe)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)
     total = total_steps(recipe, len(data.labels))
-    with progress.stage(f"train {label}", total, "steps") as advance:
+    with request.progress.stage(f"train {request.label}", total, "steps") as advance:
         advance(position.step)
         try:
             loss = train(
@@ -138,7 +140,7 @@ def _train(inputs: TrainingInputs, *, identity: TrainingIdentity, path: Path, la
                 optimizer,
                 data,
                 recipe=recipe,
-                seed=inputs.seed,
+                seed=request.seed,
                 position=position,
                 advance=advance,
                 snapshot=lambda now: save_snapshot(snapshot, model=model, optimizer=optimizer, position=now),

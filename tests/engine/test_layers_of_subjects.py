@@ -9,7 +9,7 @@ from robustbench_wb.engine import layers as engine_layers
 from robustbench_wb.engine.layers import SubjectLayers
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.sample_choice import choose_samples
+from robustbench_wb.engine.task_samples import choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.models.backbone import Transformer
@@ -55,7 +55,7 @@ def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> 
 
 @pytest.mark.parametrize("shard", [7, 1 << 28])
 def test_shards_and_batches_change_nothing(shard: int, found: SubjectLayers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustbench_wb.engine.measure.SHARD_BYTES", shard)
+    monkeypatch.setattr("robustbench_wb.engine.task_samples.BATCH_BYTES", shard)
     again = harness.layers(request(stressors=(FGSM,), batch=11))
     for before, after in ((found.clean, again.clean), (found.stressed[0].stressed, again.stressed[0].stressed)):
         assert before.ids.tolist() == after.ids.tolist()
@@ -94,7 +94,8 @@ def test_what_is_not_defined_is_a_gap_and_not_a_number(found: SubjectLayers) -> 
     values["entropy"] = np.full_like(values["entropy"], np.nan)
     values["snr_gain"] = values["snr_gain"].copy()
     values["snr_gain"][1, :3] = np.nan
-    gaps = SubjectLayers("t", "v", "", "r", 0, type(found.clean)(found.clean.ids, values), ())
+    clean = type(found.clean)(found.clean.ids, values)
+    gaps = SubjectLayers(task="t", variant="v", size="", recipe="r", seed=0, clean=clean, stressed=())
     (block,) = layer_blocks(gaps)
     assert block.title.startswith("v on t")
     assert block.notes[1:] == (

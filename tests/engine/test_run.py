@@ -369,7 +369,7 @@ def test_each_version_says_where_it_came_from(model: Callable[..., str], tmp_pat
 
 
 def test_smaller_sample_counts_are_contained_in_larger_ones(digits: object) -> None:
-    from robustbench_wb.engine.sample_choice import choose_samples
+    from robustbench_wb.engine.task_samples import choose_samples
     from robustbench_wb.tasks.digits import DIGITS
 
     dataset = DIGITS.load(None)

@@ -115,7 +115,8 @@ def test_the_identity_covers_weights_and_code_of_the_surrogate(digits: Dataset) 
     (plan,) = make_plan(RunRequest(variants=("vit",))).tasks[0].subjects
 
     def code(weights: str, code: str, seconds: float = 0.0, fresh: bool = False) -> str:
-        subject = Subject(SubjectCard(1, weights, seconds, fresh), code, digits, nn.Identity)
+        card = SubjectCard(parameters=1, weights=weights, train_seconds=seconds, trained=fresh)
+        subject = Subject(card=card, model_code=code, dataset=digits, make=nn.Identity)
         surrogates = Surrogates([plan], lambda plan: subject)
         assert surrogates.code(plain) == plain.code()
         return surrogates.code(stressor)

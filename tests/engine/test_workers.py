@@ -14,8 +14,8 @@ import pytest
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import run as carried_out
-from robustbench_wb.engine.bench import NoRecords
 from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import NoRecords
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.progress import Advance, JobProgress, SilentProgress
@@ -117,10 +117,10 @@ def test_where_all_is_known_nobody_is_called(model: str, tmp_path: Path, monkeyp
     place = str(tmp_path / "results")
     first = harness.run(request(model, "make"), place)
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **named: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr(carried_out, "share_out", refuse)
+    monkeypatch.setattr(carried_out, "ProcessExecutor", refuse)
     again = harness.run(request(model, "make", workers=2), place)
     assert (again.measured, again.reused) == (0, len(first.rows))
     assert numbers(again.rows) == numbers(first.rows)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from robustbench_wb.progress import Advance, SilentProgress
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.recipe import Recipe
-from robustbench_wb.training.train_or_load import TrainedWeights, TrainingInputs, train_or_load
+from robustbench_wb.training.train_or_load import TrainedWeights, TrainingRequest, train_or_load
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch=16, shift=1, flip=True, label_smoothing=0.1)
@@ -72,13 +71,19 @@ def build(seed: int = 0) -> nn.Module:
 
 
 def run(make: Callable[[], nn.Module] = build, **changes: Any) -> TrainedWeights:
-    """``obtain`` with small defaults; ``changes`` replace fields of the inputs or options of ``obtain``."""
-    options: dict[str, Any] = {"label": "net on digits", "progress": SilentProgress()}
-    options |= {name: changes.pop(name) for name in ("label", "progress", "may_train") if name in changes}
-    inputs = TrainingInputs(
-        build=make, model_code="net", recipe=RECIPE, seed=0, split=digits(), device=CPU, numerics="cpu"
-    )
-    return train_or_load(replace(inputs, **changes), **options)
+    """``obtain`` with small defaults."""
+    given: dict[str, Any] = {
+        "build": make,
+        "model_code": "net",
+        "recipe": RECIPE,
+        "seed": 0,
+        "split": digits(),
+        "device": CPU,
+        "numerics": "cpu",
+        "label": "net on digits",
+        "progress": SilentProgress(),
+    }
+    return train_or_load(TrainingRequest(**(given | changes)))
 
 
 def checkpoints(cache: Path, ending: str) -> list[Path]:

@@ -159,5 +159,6 @@ def beside_columns(
 
 def _measured(row: ScoreRow, record: Record | None) -> Measurement:
     cell = Cell(**{name: getattr(row, name) for name in Cell.model_fields})
-    card = SubjectCard(row.parameters, row.weights, row.train_seconds, trained=False)
-    return Measurement(cell, record.identity if record else None, card, record, True, row.n)
+    card = SubjectCard(parameters=row.parameters, weights=row.weights, train_seconds=row.train_seconds, trained=False)
+    identity = record.identity if record else None
+    return Measurement(cell=cell, identity=identity, subject=card, record=record, reused=True, samples=row.n)

@@ -1,21 +1,17 @@
 """What one sample costs: seconds of a forward and a backward pass, bytes of memory, and the batch that fits."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import LIMIT, input_gradient, safe_batch, tiled
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel
+from robustbench_wb.engine.timing import timed, train_pass
 from robustbench_wb.errors import as_measurement_error
 
 TIMED = 64
 """Largest batch that is timed on a CPU, where a larger one is no faster."""
-PATIENCE = 1.0
-"""Seconds after which a timing is not repeated more than twice; a pass of thrice that is not repeated."""
 
 
 @dataclass(frozen=True)
@@ -64,35 +60,3 @@ def speed(patient: ExaminedModel, batch: int) -> Speed:
         whole = timed(lambda: input_gradient(model, inputs), patient.device) / count if patient.images else plain
         training = timed(lambda: train_pass(model, inputs), patient.device) / count
     return Speed(plain, max(whole - plain, 0.0), training)
-
-
-def timed(action: Callable[[], object], device: torch.device) -> float:
-    """Seconds that an action takes: the best of a few repeats."""
-    best, spent = float("inf"), 0.0
-    for number in range(6):
-        started = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken = time.perf_counter() - started
-        if number or taken > 3 * PATIENCE:  # the first pass warms up, unless it is all that can be afforded
-            best = min(best, taken)
-        spent += taken
-        if (number > 1 and spent > PATIENCE) or taken > 3 * PATIENCE:
-            break
-    return best
-
-
-def train_pass(model: nn.Module, inputs: Tensor) -> None:
-    """A pass forward and one back to the weights, which are frozen afterwards."""
-    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    try:
-        with torch.enable_grad():
-            logits = model(inputs)
-            if logits.requires_grad:
-                torch.autograd.grad(logits.float().logsumexp(-1).sum(), parameters, allow_unused=True)
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)

@@ -19,8 +19,8 @@ from robustbench_wb.engine.doctor.diagnosis import Diagnosis, DoctorFinding, For
 from robustbench_wb.engine.doctor.examined_model import LABELLED, LOOKED_AT, ExaminedModel
 from robustbench_wb.engine.doctor.forecast import forecast, time_finding
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.engine.sample_choice import choose_samples
 from robustbench_wb.engine.subject import as_taken, untrained
+from robustbench_wb.engine.task_samples import choose_samples
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.tasks.task import Dataset

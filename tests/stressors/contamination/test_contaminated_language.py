@@ -16,7 +16,7 @@ from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.sample_choice import choose_samples
+from robustbench_wb.engine.task_samples import choose_samples
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.build import build
@@ -190,7 +190,8 @@ def test_perplexities_can_be_worked_out_by_hand(targets: str, job: SampleBatch, 
 def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch) -> None:
     """Swaps shorten rows with long words: these rows end in padding, which is never scored."""
     from robustbench_wb.engine.batch import BatchSize
-    from robustbench_wb.engine.measure import TaskSamples, measure
+    from robustbench_wb.engine.measure import LadderStep, measure
+    from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
     from robustbench_wb.records.record import Identity
 
     data = SENTENCES_LM.load(None)
@@ -199,7 +200,9 @@ def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch)
     texts = [" unforgettably bittersweet" * 3 + " film" * extra for extra in range(6)]
     longest = max(len(tokenizer.within(text)) for text in texts)
     rows = np.array([(tokenizer.within(text) * 3)[:longest] for text in texts], np.int32)
-    samples = TaskSamples(np.arange(6, dtype=np.int32), rows, np.zeros(6, np.int64), True, tokenizer=tokenizer)
+    samples = TaskSamples(
+        ids=np.arange(6, dtype=np.int32), inputs=rows, labels=np.zeros(6, np.int64), language=True, tokenizer=tokenizer
+    )
     model = build(VARIANTS.get("bert"), "nano", data.shape.model_copy(update={"length": longest}), seed=0).eval()
     stressor = parse_stressor("word-swap-lm;rate=1;targets=clean")
     identity = Identity(
@@ -208,11 +211,10 @@ def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch)
     )  # fmt: skip
     found = []
     for batch in (1, 6):
-        device = torch.device("cpu")
+        access = ModelAccess(model=model, batch=BatchSize(batch), device=torch.device("cpu"))
+        step = LadderStep(rungs=(stressor,), identities=(identity,))
         before = np.full(6, 5, np.int8)
-        (record,) = measure(
-            model, [stressor], [identity], samples, before, device, BatchSize(batch), lambda count: None
-        )
+        (record,) = measure(step, access, samples, before=before, advance=lambda count: None)
         found.append(record)
     made = make(
         "word-swap-lm;rate=1;targets=all", replace(job, inputs=torch.from_numpy(rows).long(), ids=torch.arange(6))

@@ -15,10 +15,9 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from robustbench_wb.api import run as harness
-from robustbench_wb.engine.measure import TaskSamples
 from robustbench_wb.engine.perturbed_cache import PerturbedCache
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.sample_choice import choose_samples
+from robustbench_wb.engine.task_samples import TaskSamples, choose_samples
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import PAD
@@ -198,7 +197,9 @@ def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) ->
     other: TaskSamples = replace(one, inputs=np.where(one.inputs >= len(SPECIAL), one.inputs + 1, one.inputs))
     made = []
     for samples in (one, other):
-        shelf = PerturbedCache(samples, "same data", 0, torch.device("cpu"), SilentProgress())
+        shelf = PerturbedCache(
+            samples=samples, data="same data", seed=0, device=torch.device("cpu"), progress=SilentProgress()
+        )
         stressor, _ = shelf.take(dropout("1/10"))
         made.append(stressor.make(dataset_job("sentences", 20)).inputs)
     assert made[0] is not None

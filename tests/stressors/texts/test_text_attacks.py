@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.measure import TaskSamples, measure
+from robustbench_wb.engine.measure import LadderStep, measure
+from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Identity, State
 from robustbench_wb.stressors.catalogue import parse_stressor
@@ -137,14 +138,15 @@ def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = 
     inputs = np.asarray(sentences.test.inputs[:count])
     labels = predict(model, torch.tensor(inputs).long(), 64).argmax(1).numpy()
     samples = TaskSamples(
-        np.arange(count, dtype=np.int32), inputs, labels, False, sentences.test.texts[:count], sentences.tokenizer,
-        sentences.lexicon,
+        ids=np.arange(count, dtype=np.int32), inputs=inputs, labels=labels, texts=sentences.test.texts[:count],
+        tokenizer=sentences.tokenizer, lexicon=sentences.lexicon,
     )  # fmt: skip
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=stressor.signature, ladder=(), seed=0, **fields)
     before = np.full(count, State.ROBUST, np.int8) if before is None else before
-    cell = ([stressor], [identity], samples, before)
-    return measure(model, *cell, torch.device("cpu"), BatchSize(16), lambda count: None)[0]
+    access = ModelAccess(model=model, batch=BatchSize(16), device=torch.device("cpu"))
+    step = LadderStep(rungs=(stressor,), identities=(identity,))
+    return measure(step, access, samples, before=before, advance=lambda count: None)[0]
 
 
 class Tampered(RandomSwap):
@@ -214,14 +216,15 @@ def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, 
 
     inputs = np.asarray(sentences.test.inputs[:5])
     samples = TaskSamples(
-        np.arange(5, dtype=np.int32), inputs, np.zeros(5, np.int64), False, sentences.test.texts[:5],
-        sentences.tokenizer, sentences.lexicon,
+        ids=np.arange(5, dtype=np.int32), inputs=inputs, labels=np.zeros(5, np.int64), texts=sentences.test.texts[:5],
+        tokenizer=sentences.tokenizer, lexicon=sentences.lexicon,
     )  # fmt: skip
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=signature, ladder=(), seed=0, **fields)
     alive = np.full(5, State.ROBUST, np.int8)
-    cell = ([parse_stressor(signature)], [identity], samples, alive)
-    (record,) = measure(Flaky(), *cell, torch.device("cpu"), BatchSize(16), lambda n: None)
+    access = ModelAccess(model=Flaky(), batch=BatchSize(16), device=torch.device("cpu"))
+    step = LadderStep(rungs=(parse_stressor(signature),), identities=(identity,))
+    (record,) = measure(step, access, samples, before=alive, advance=lambda n: None)
     assert record.count(State.ERRORED) == 5
 
 

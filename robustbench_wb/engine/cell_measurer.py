@@ -1,0 +1,92 @@
+"""Records of some cells of a model, found among the stored ones or measured now, with their layers if asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, keep_layers
+from robustbench_wb.engine.measure import LadderStep, measure
+from robustbench_wb.engine.model_session import ModelSession
+from robustbench_wb.engine.perturbed_cache import PerturbedCache
+from robustbench_wb.errors import as_measurement_error
+from robustbench_wb.layers.table import LayerTable
+from robustbench_wb.records.record import Record, State
+from robustbench_wb.stressors.model_free import ModelFreeStressor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CellResult:
+    """The result of one cell."""
+
+    record: Record
+    layers: LayerTable | None
+    """Layers of the samples that the cell tried; None if they are not asked for, or could not be measured."""
+    reused: bool
+    """True if the record was found, false if it was measured now."""
+    measured_layers: bool
+    """True if the layers were measured now."""
+
+
+def find_or_measure(
+    session: ModelSession, step: LadderStep, *, before: NDArray[np.int8] | None, layers: bool
+) -> list[CellResult]:
+    """Find the records of a step among those of the session, or measure them all.
+
+    Known cells whose ``layers`` are asked for and not cached are measured again: a record does not hold its perturbed
+    inputs. The stored record is kept then.
+
+    Raises:
+        MeasurementError: the model, the stressor or its surrogate failed.
+    """
+    keys = [identity.key for identity in step.identities]
+    records = [session.known[key] for key in keys if key in session.known]
+    reused = len(records) == len(keys)
+    observed = layers and session.has_layers
+    tables = [find_layers(key) if observed and reused else None for key in keys]
+    measured = not reused or (observed and None in tables)
+    if measured:
+        made, tables = _measure(session, step, before=before, layers=observed)
+        records = records if reused else made
+    return [
+        CellResult(record=record, layers=table, reused=reused, measured_layers=measured)
+        for record, table in zip(records, tables, strict=True)
+    ]
+
+
+def cache_layers(results: Sequence[CellResult]) -> None:
+    """Cache the layers that were measured now. Those of a record with errored samples are not whole, and not cached."""
+    for result in results:
+        if result.layers is not None and result.measured_layers and not result.record.count(State.ERRORED):
+            keep_layers(result.record.key, result.layers)
+
+
+def _measure(
+    session: ModelSession, step: LadderStep, *, before: NDArray[np.int8] | None, layers: bool
+) -> tuple[list[Record], list[LayerTable | None]]:
+    """Measure the records of a step, and their layers if asked."""
+    stressor, context = step.rungs[0], session.context
+    with as_measurement_error(stressor.name):
+        access = session.access(stressor)
+    observers = [LayerObserver() for _ in step.rungs] if layers else []
+    strengths, content = ", ".join(rung.strength for rung in step.rungs), ""
+    label = " ".join(part for part in (session.plan.name, stressor.label, strengths) if part)
+    if isinstance(stressor, ModelFreeStressor):
+        cached, content = _perturbed_cache(session).take(stressor)
+        step = replace(step, rungs=(cached,))
+    with context.progress.stage(label, len(session.samples), "samples") as advance:
+        found = measure(step, access, session.samples, before=before, advance=advance, observers=observers)
+    records = [replace(record, perturbed=content) for record in found]
+    return records, [observer.table for observer in observers] or [None] * len(records)
+
+
+def _perturbed_cache(session: ModelSession) -> PerturbedCache:
+    run = session.context.run
+    return PerturbedCache(
+        samples=session.samples,
+        data=session.context.dataset.digest,
+        seed=run.plan.seed,
+        device=run.device,
+        progress=run.progress,
+    )

@@ -1,0 +1,81 @@
+"""One model under evaluation: its weights, the samples in the form that it takes, and its stored records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from robustbench_wb.engine.plan import Ladder, SubjectPlan
+from robustbench_wb.engine.subject import Subject
+from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, choose_samples
+from robustbench_wb.errors import as_measurement_error
+from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.records.record import Record
+from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.training_contamination import TrainingContamination
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelSession:
+    """One model on one task, ready to be measured."""
+
+    context: TaskContext
+    plan: SubjectPlan
+    subject: Subject
+    samples: TaskSamples
+    """The evaluated samples, with the token ids of the model's own tokenizer if it has one."""
+    known: Mapping[str, Record]
+    """Stored records of the model, by key."""
+
+    def access(self, stressor: Stressor) -> ModelAccess:
+        """The model with the surrogate that a stressor needs, and a batch that suits both.
+
+        Raises:
+            MeasurementError: the surrogate cannot be built or trained.
+        """
+        device, batches = self.context.run.device, self.context.batches
+        batch = batches.of(self.subject.model, self.samples.inputs)
+        surrogate = self.context.surrogates.of(stressor)
+        if surrogate is None:
+            return ModelAccess(model=self.subject.model, batch=batch, device=device)
+        beside = batch.beside(batches.of(surrogate.model, self.samples.inputs))
+        return ModelAccess(model=self.subject.model, batch=beside, device=device, surrogate=surrogate.model)
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the model is a transformer of this harness, whose layers can be measured.
+
+        Raises:
+            MeasurementError: the model cannot be built.
+        """
+        with as_measurement_error("layers"):
+            return isinstance(self.subject.model, Transformer)
+
+    def with_known(self, ladders: tuple[Ladder, ...]) -> "ModelSession":
+        """Look up the stored records of the model under some ladders, in one scan of the store."""
+        found = self.context.keeper.find(self.context.keys(self.subject, ladders))
+        return replace(self, known={**self.known, **found})
+
+    def retrained(self, stressor: TrainingContamination) -> "ModelSession":
+        """Session of a model of the same plan that is trained on the training split which a stressor contaminates.
+
+        Raises:
+            MeasurementError: it cannot be built or trained, or the stressor cannot contaminate the task.
+        """
+        context = self.context
+        with as_measurement_error(stressor.name), context.progress.piece(context.training_seconds(self.plan)):
+            subject = context.run.retrain(self.plan, context.dataset, stressor=stressor, progress=context.progress)
+        return replace(self, subject=subject).with_known((Ladder((stressor,)),))
+
+
+def open_session(context: TaskContext, plan: SubjectPlan) -> ModelSession:
+    """Train a model, or find it in the cache; look up no records yet.
+
+    Raises:
+        MeasurementError: the model cannot be built or trained.
+    """
+    with as_measurement_error(plan.name), context.progress.piece(context.training_seconds(plan)):
+        subject = context.surrogates.subject(plan)
+    samples = context.samples
+    if subject.dataset is not context.dataset:
+        samples = choose_samples(subject.dataset, context.run.plan.samples)
+    return ModelSession(context=context, plan=plan, subject=subject, samples=samples, known={})

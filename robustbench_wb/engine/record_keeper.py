@@ -1,0 +1,29 @@
+"""Storage of records, as the engine needs it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from robustbench_wb.records.record import Record
+
+
+class RecordKeeper(Protocol):
+    """A place that keeps records. The store implements it."""
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Return the records among ``keys`` that exist."""
+        ...
+
+    def append(self, record: Record) -> None:
+        """Keep a record durably before returning."""
+        ...
+
+
+class NoRecords:
+    """A keeper without records, for measurements that are not results."""
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Return an empty mapping."""
+        return {}
+
+    def append(self, record: Record) -> None:
+        """Discard a record."""

@@ -1,0 +1,161 @@
+"""Everything that the evaluations of one task share: its data, its samples and the identity of its cells."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from robustbench_wb.engine.batch import BatchSizes
+from robustbench_wb.engine.cost_forecast import FREE, SampleCost, training_seconds
+from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.credibility.probe_choice import choose_probe
+from robustbench_wb.engine.device import numerics
+from robustbench_wb.engine.measure import LadderStep
+from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import NoRecords, RecordKeeper
+from robustbench_wb.engine.shortcuts import is_evaluated, shortcut_plans
+from robustbench_wb.engine.subject import Subject
+from robustbench_wb.engine.surrogates import Surrogates
+from robustbench_wb.engine.task_samples import TaskSamples, choose_samples
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
+from robustbench_wb.records.record import Cell, Identity
+from robustbench_wb.spec import digest
+from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.tasks.task import Dataset
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TaskContext:
+    """One task of a run, with everything that the evaluations of its models share."""
+
+    run: PreparedRun
+    task: TaskPlan
+    dataset: Dataset
+    samples: TaskSamples
+    """The evaluated samples, as the task gives them."""
+    samples_digest: str
+    """Digest of the ids of the evaluated samples, in order."""
+    subjects: tuple[SubjectPlan, ...]
+    """Models to evaluate: those of the plan, and the shortcut baselines of the task."""
+    surrogates: Surrogates
+    batches: BatchSizes
+    keeper: RecordKeeper
+    costs: Mapping[str, SampleCost]
+    """Forecast cost of each model, by name."""
+    progress: JobTrackingProgress
+    """Progress whose stages also advance the whole run."""
+
+    def ladders(self, plan: SubjectPlan) -> tuple[Ladder, ...]:
+        """Ladders of a model: the clean cell, the probe if the model is attacked, and all others."""
+        clean, *others = (ladder for ladder in self.task.ladders if is_evaluated(plan, ladder))
+        probe = choose_probe([clean, *others])
+        return (clean, *others) if probe is None else (clean, Ladder((probe,)), *others)
+
+    def training_seconds(self, plan: SubjectPlan) -> float:
+        """Forecast seconds of training a model."""
+        return training_seconds(plan, self.dataset, self.cost(plan))
+
+    def cost(self, plan: SubjectPlan) -> SampleCost:
+        """Forecast seconds per sample of a model."""
+        return self.costs.get(plan.name, FREE)
+
+    def steps(self, subject: Subject, ladder: Ladder) -> list[LadderStep]:
+        """Steps of a ladder, in the order in which they are measured: all rungs at once, or one rung after the other.
+
+        Raises:
+            MeasurementError: the surrogate of the ladder cannot be built or trained.
+        """
+        names = tuple(stressor.strength for stressor in ladder.rungs)
+        if ladder.rungs[0].sweeps and len(names) > 1:
+            identities = tuple(self._identity(subject, rung, names) for rung in ladder.rungs)
+            return [LadderStep(rungs=ladder.rungs, identities=identities)]
+        adversarial = ladder.rungs[0].adversarial()
+        lower = [names[:level] if adversarial else () for level in range(len(names))]
+        return [
+            LadderStep(rungs=(rung,), identities=(self._identity(subject, rung, done),))
+            for rung, done in zip(ladder.rungs, lower, strict=True)
+        ]
+
+    def keys(self, subject: Subject, ladders: Sequence[Ladder]) -> list[str]:
+        """Keys of the records of a model under some ladders; ladders without a surrogate have none."""
+        usable = [ladder for ladder in ladders if not self.surrogates.lacking(ladder)]
+        steps = [step for ladder in usable for step in self.steps(subject, ladder)]
+        return [identity.key for step in steps for identity in step.identities]
+
+    def _identity(self, subject: Subject, stressor: Stressor, ladder: tuple[str, ...]) -> Identity:
+        # An attack on texts takes its words from the training split.
+        words = stressor.modality == "text"
+        return Identity(
+            signature=stressor.signature,
+            ladder=ladder,
+            stressor_code=self.surrogates.code(stressor),
+            data=self.dataset.worded_digest if words else self.dataset.digest,
+            samples=self.samples_digest,
+            weights=subject.card.weights,
+            model_code=subject.model_code,
+            numerics=numerics(self.run.device),
+            seed=self.run.plan.seed,
+        )
+
+    def cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:
+        """Names of the evaluation of a model under a stressor."""
+        shape, whole = self.dataset.shape, self.run.plan
+        return Cell(
+            suite=whole.suite,
+            suite_version=whole.suite_version,
+            scale=whole.scale,
+            task=self.dataset.label,
+            variant=plan.name,
+            size=plan.size,
+            recipe=plan.recipe_name,
+            stressor=stressor.label,
+            strength=stressor.strength,
+            seed=whole.seed,
+            metric="perplexity" if shape.causal else "accuracy",
+            protocol=stressor.protocol,
+            classes=shape.classes,
+            side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
+            family=self.task.family(stressor),
+        )
+
+
+def is_probe(ladder: Ladder) -> bool:
+    """Whether a ladder is a probe: its record grades the attacks on a model, and has no row in the table."""
+    return isinstance(ladder.rungs[0], Probe)
+
+
+def task_contexts(
+    run: PreparedRun,
+    *,
+    keeper: RecordKeeper | None = None,
+    costs: Sequence[Mapping[str, SampleCost]] = (),
+    whole: JobProgress | None = None,
+) -> Iterator[TaskContext]:
+    """Yield the context of each task of a run, in order.
+
+    Args:
+        run: the prepared request.
+        keeper: where records are; None: there are none, and none are kept.
+        costs: forecast cost of each model by name, for each task; empty: unknown.
+        whole: told how much of the planned work is done; None: nobody is told.
+    """
+    progress = JobTrackingProgress(run.progress, whole or HiddenJobProgress())
+    for number, (task, dataset) in enumerate(zip(run.plan.tasks, run.datasets, strict=True)):
+        samples = choose_samples(dataset, run.plan.samples)
+        yield TaskContext(
+            run=run,
+            task=task,
+            dataset=dataset,
+            samples=samples,
+            samples_digest=digest(samples.ids.tolist()),
+            subjects=(*task.subjects, *shortcut_plans(dataset)),
+            surrogates=_surrogates(run, task, dataset=dataset, progress=progress),
+            batches=BatchSizes(run.request.batch, run.device),
+            keeper=keeper or NoRecords(),
+            costs=costs[number] if costs else {},
+            progress=progress,
+        )
+
+
+def _surrogates(run: PreparedRun, task: TaskPlan, *, dataset: Dataset, progress: JobTrackingProgress) -> Surrogates:
+    return Surrogates(task.surrogates, lambda plan: run.obtain(plan, dataset, progress))
