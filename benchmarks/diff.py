@@ -20,7 +20,7 @@ from robustbench_wb.api.run import diff
 from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.json import comparison_json
-from robustbench_wb.report.text import plain
+from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 
@@ -75,7 +75,7 @@ def turn(old: str, new: str) -> tuple[float, float]:
     start = time.perf_counter()
     comparison = diff(old, new, new)
     compared = time.perf_counter() - start
-    plain(comparison_blocks(comparison, 100))
+    plain_text(comparison_blocks(comparison, 100))
     comparison_json(comparison, ids=True)
     return compared, time.perf_counter() - start
 

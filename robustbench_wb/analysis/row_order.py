@@ -7,7 +7,7 @@ from math import log
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 
 
-def ranked(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
+def rank_rows(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
     """The rows, with the subjects of each panel from best to worst; panels and a subject's cells keep their order.
 
     The higher mean accuracy over all cells of the panel is better, and the lower geometric mean of perplexities; a
@@ -26,7 +26,7 @@ def _by_rank(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     subjects: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in rows:
         subjects.setdefault(row.subject, []).append(row)
-    order = sorted(subjects.values(), key=lambda members: badness(members, len(cells)))
+    order = sorted(subjects.values(), key=lambda members: rank_key(members, len(cells)))
     return [row for members in order for row in members]
 
 
@@ -37,24 +37,24 @@ def mean_accuracy(rows: Iterable[ScoreRow], cells: int) -> float:
         rows: of one subject and panel, with accuracies.
         cells: how many the panel has.
     """
-    return sum(row.accuracy or 0.0 for row in rows if counts(row)) / cells
+    return sum(row.accuracy or 0.0 for row in rows if counts_in_score(row)) / cells
 
 
-def counts(row: ScoreRow) -> bool:
+def counts_in_score(row: ScoreRow) -> bool:
     """Whether a cell counts with its own value: it has one, and is not graded F."""
     value = row.accuracy if row.metric == "accuracy" else row.perplexity
     return row.status != "error" and value is not None and row.grade != "F"
 
 
-def badness(rows: Sequence[ScoreRow], cells: int) -> tuple[int, float]:
+def rank_key(rows: Sequence[ScoreRow], cells: int) -> tuple[int, float]:
     """A sort key of one subject, the smallest first: cells that lack, if that alone decides; then the mean."""
     if rows[0].metric == "accuracy":
         return 0, -mean_accuracy(rows, cells)
-    known = [log(row.perplexity) for row in rows if counts(row) and row.perplexity is not None]
+    known = [log(row.perplexity) for row in rows if counts_in_score(row) and row.perplexity is not None]
     return cells - len(known), sum(known) / max(len(known), 1)
 
 
-def strength_order(strength: str) -> tuple[int, Fraction, str]:
+def strength_sort_key(strength: str) -> tuple[int, Fraction, str]:
     """A sort key: no strength first, then numbers by size, then other text."""
     if not strength:
         return (0, Fraction(0), "")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.analysis.shortcuts import ShortcutComparison, compare_with_shortcuts
+from robustbench_wb.analysis.shortcut_comparison import ShortcutComparison, compare_with_shortcuts
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.names import Metric
@@ -37,7 +37,7 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
     return [_row(cell, beside).sealed() for cell, beside in zip(cells, compare_with_shortcuts(cells), strict=True)]
 
 
-def from_record(record: Record | None, metric: Metric, samples: int, error: str = "") -> dict[str, Any]:
+def record_columns(record: Record | None, metric: Metric, samples: int, error: str = "") -> dict[str, Any]:
     """The columns that the record of a cell decides, for so many samples asked for; without one, nothing was judged."""
     counts = {state: record.count(state) if record is not None else 0 for state in State}
     losses = _losses(record)
@@ -48,7 +48,7 @@ def from_record(record: Record | None, metric: Metric, samples: int, error: str 
     n = max(samples, judged + errored)
     return {
         "n": n,
-        **(_perplexity(losses, n) if metric == "perplexity" else accuracies(counts, n)),
+        **(_perplexity(losses, n) if metric == "perplexity" else accuracy_columns(counts, n)),
         "robust": counts[State.ROBUST],
         "broken": counts[State.BROKEN],
         "wrong": counts[State.WRONG],
@@ -68,20 +68,20 @@ def from_record(record: Record | None, metric: Metric, samples: int, error: str 
     }
 
 
-def from_identity(identity: Identity) -> dict[str, str | int]:
+def identity_columns(identity: Identity) -> dict[str, str | int]:
     """The columns that say what was measured."""
     same = ("signature", "data", "samples", "stressor_code", "weights", "model_code", "numerics", "seed", "key")
     return {**{name: getattr(identity, name) for name in same}, "ladder": " ".join(identity.ladder)}
 
 
-def from_layers(content: Mapping[str, Any]) -> dict[str, float]:
+def layer_columns(content: Mapping[str, Any]) -> dict[str, float]:
     """The means that have a column of their own, from the JSON of the column ``layers``; those that are defined."""
     lists = {name: content["measures"][name]["mean"] for name in LAYER_MEANS}
     means = {name: np.mean(np.array(values, dtype=np.float64)) for name, values in lists.items()}
     return {name: float(mean) for name, mean in means.items() if isfinite(mean)}
 
 
-def from_credibility(found: Credibility) -> dict[str, Any]:
+def credibility_columns(found: Credibility) -> dict[str, Any]:
     """Grade and checks."""
     return {"grade": found.grade, "checks": canonical_json(found.checks)}
 
@@ -90,15 +90,15 @@ def _row(measured: Measurement, beside: ShortcutComparison | None) -> ScoreRow:
     cell, subject = measured.cell, measured.subject
     nothing = dict.fromkeys(("signature", "data", "samples", "stressor_code", "model_code", "numerics", "ladder"), "")
     columns = {
-        **(from_identity(measured.identity) if measured.identity is not None else {**nothing, "key": ""}),
+        **(identity_columns(measured.identity) if measured.identity is not None else {**nothing, "key": ""}),
         **cell.model_dump(),
-        **from_record(measured.record, cell.metric, measured.samples, measured.error),
+        **record_columns(measured.record, cell.metric, measured.samples, measured.error),
         "error": " ".join(measured.error.split()),
         "parameters": subject.parameters,
         "train_seconds": subject.train_seconds,
         "weights": subject.weights,
         **_layers(measured.layers),
-        **(from_credibility(measured.credibility) if measured.credibility is not None else {}),
+        **(credibility_columns(measured.credibility) if measured.credibility is not None else {}),
         **(beside.model_dump() if beside is not None else {}),
         "flops": subject.flops,
         "peak_memory": subject.peak_memory,
@@ -127,10 +127,10 @@ def _layers(pair: LayerPair | None) -> dict[str, Any]:
         "measures": table.plain(),
         "drift": {} if clean else {name: moved.plain() for name, moved in pair.drift.items()},
     }
-    return {**from_layers(content), "layers": canonical_json(content)}
+    return {**layer_columns(content), "layers": canonical_json(content)}
 
 
-def accuracies(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
+def accuracy_columns(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
     """Accuracy and its bounds; see :func:`score_rows`."""
     robust, best = counts[State.ROBUST], n - counts[State.BROKEN] - counts[State.WRONG]
     return {

@@ -1,7 +1,7 @@
 """The check of claims as plain Python: what the command does, without parsing and printing."""
 
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
-from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_of
+from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
 from robustbench_wb.analysis.claims.row_selection import select_rows
 from robustbench_wb.analysis.claims.sentence import read_claims
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
@@ -27,5 +27,5 @@ def check_claims(file: str, version: str = "latest", results: str = "results", *
         name: load_table(name, results) for name in named if name is not None
     }
     chosen = select_rows(sentences, {name: side.rows for name, side in sides.items()})
-    records = find_records(sides.values(), records_of(chosen), results)
+    records = find_records(sides.values(), records_for_claims(chosen), results)
     return decide_claims(chosen, records, strict=strict, file=file, version=main.name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from robustbench_wb.analysis.compare.align import ALLOWABLE
-from robustbench_wb.analysis.compare.compare_tables import compare, needed
+from robustbench_wb.analysis.compare.compare_tables import compare_tables, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import Comparison
 from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors, corruption_errors
 from robustbench_wb.analysis.curves.length_curves import LengthCurve, length_curves
@@ -13,7 +13,7 @@ from robustbench_wb.analysis.curves.strength_curves import StrengthCurve
 from robustbench_wb.analysis.curves.strength_curves import strength_curves as find_curves
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest_names
-from robustbench_wb.stats.multiplicity import ADJUST, Correction
+from robustbench_wb.stats.multiplicity import CORRECTIONS, Correction
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
@@ -68,14 +68,14 @@ def compare_sides(
     """:func:`diff` of tables that have been read."""
     if not 0 <= delta <= 100:
         raise UsageError(f"--delta {delta:g} is not in points from 0 to 100")
-    if correction not in ADJUST:
+    if correction not in CORRECTIONS:
         raise UsageError(f"unknown correction {correction!r}; use {' or '.join(ADJUST)}")
     for field in allow:
         if field not in ALLOWABLE:
             raise UsageError(f"--allow {field}: no such field; {suggest_names(field, list(ALLOWABLE))}")
-    records = find_records((before, after), needed(before.rows, after.rows, allow), results)
+    records = find_records((before, after), records_for_comparison(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
-    compared = compare(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)
+    compared = compare_tables(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)
     return compared.model_copy(update={"old": before.name, "new": after.name})
 
 

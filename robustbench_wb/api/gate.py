@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_of
+from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_for_gate
 from robustbench_wb.analysis.gate.gate_result import GateResult
-from robustbench_wb.analysis.gate.margins import Margins, checked_margin, read_margins
+from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
@@ -42,9 +42,9 @@ def gate(
     """
     if margin is not None and config is not None:
         raise UsageError("--margin and --config both give margins; use one of them")
-    margins = Margins(default=checked_margin(margin, "--margin")) if margin is not None else read_margins(config)
+    margins = Margins(default=parse_margin(margin, "--margin")) if margin is not None else read_margins(config)
     before, after = load_table(baseline, results), load_table(version, results)
-    records = find_records((before, after), records_of(before.rows, before.pinned, after.rows), results)
+    records = find_records((before, after), records_for_gate(before.rows, before.pinned, after.rows), results)
     names = {"baseline": before.name, "version": after.name}
     file = noise if noise is not None else margins.noise
     floors = None if file is None else read_noise_floor(file)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking
-from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_of
+from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_for_ranking
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.loaded_table import find_records, load_table
@@ -26,7 +26,7 @@ class Board:
     @cached_property
     def rankings(self) -> list[PanelRanking]:
         """Of every panel; made when they are asked for, because they read a record per cell."""
-        return rank_panels(self.rows, self.find(records_of(self.rows)))
+        return rank_panels(self.rows, self.find(records_for_ranking(self.rows)))
 
 
 def leaderboard(table: str = "latest", results: str = "results") -> Board:

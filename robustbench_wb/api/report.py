@@ -11,8 +11,8 @@ from robustbench_wb.engine.perturbed_samples import remake_samples
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Record
-from robustbench_wb.report.html.gallery import Choice, Gallery, choices, gallery_of
-from robustbench_wb.report.html.page import Contents
+from robustbench_wb.report.html.gallery import Gallery, GalleryCell, gallery_cells, make_gallery
+from robustbench_wb.report.html.page import ReportContents
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
@@ -28,7 +28,7 @@ def report(
     gallery: bool = False,
     data_dir: str | None = None,
     progress: Progress | None = None,
-) -> Contents:
+) -> ReportContents:
     """Everything that a page shows of one table.
 
     Args:
@@ -46,7 +46,7 @@ def report(
     """
     side = load_table(version, results)
     records = find_records((side,), [row.key for row in side.rows if row.key], results)
-    return Contents(
+    return ReportContents(
         name=side.name,
         rows=side.rows,
         version=side.version,
@@ -80,8 +80,8 @@ def _gallery(
         except HarnessError as error:
             return f"the samples cannot be had: {error}"
 
-    chosen = choices(side.rows, records, load)
-    wanted = [one for choice in chosen if isinstance(choice, Choice) for one in choice.wanted]
+    chosen = gallery_cells(side.rows, records, load)
+    wanted = [one for choice in chosen if isinstance(choice, GalleryCell) for one in choice.wanted]
     requests = [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
     sight = remake_samples(requests, wanted, progress)
-    return [choice if isinstance(choice, Gallery) else gallery_of(choice, sight) for choice in chosen]
+    return [choice if isinstance(choice, Gallery) else make_gallery(choice, sight) for choice in chosen]

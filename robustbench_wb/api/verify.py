@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from robustbench_wb.analysis.verify.recompute import TRAINED, record_of
+from robustbench_wb.analysis.verify.recompute import TRAINED, best_record
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
-from robustbench_wb.analysis.verify.verify_table import RecordSources, wanted
+from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify
 from robustbench_wb.analysis.verify.verify_table import verify_table as look_through
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
@@ -50,7 +50,7 @@ def verify(
     if rerun < 0 or seed < 0:
         raise UsageError("--rerun and --seed are 0 or more")
     table = load_table(side, results)
-    keys = wanted(table.rows)
+    keys = records_for_verify(table.rows)
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
     for location in dict.fromkeys((table.location, results)):
@@ -74,7 +74,7 @@ def verify(
     if rerun == 0:
         return verification
     requests = find_run_requests(table)
-    drawn = draw(table.rows, [record_of(row, sources.records) for row in table.rows], rerun, seed)
+    drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], rerun, seed)
     outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 

@@ -54,15 +54,15 @@ def promote_command(
       robustbench-wb baseline promote main --version v4 --margin 2
     """
     from robustbench_wb.api.gate import promote
-    from robustbench_wb.report.gate import gate_blocks, headline, sentence
-    from robustbench_wb.report.text import plain
+    from robustbench_wb.report.gate import decision_text, gate_blocks, gate_headline
+    from robustbench_wb.report.text_block import plain_text
 
     judged, path = promote(name, version, results, margin=margin, config=config, to=to)
     if path is not None:
         console.tell(f"promoted: {path} is now {judged.version}; commit it")
         return
-    console.show(plain(gate_blocks(judged, console.width())))
-    why = headline(judged) if judged.exit_code else sentence(judged.unproven[0])
+    console.show(plain_text(gate_blocks(judged, console.width())))
+    why = gate_headline(judged) if judged.exit_code else decision_text(judged.unproven[0])
     console.tell(f"not promoted: {why}")
     raise typer.Exit(judged.exit_code or ExitCode.REGRESSION)
 

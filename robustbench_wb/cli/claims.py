@@ -46,20 +46,20 @@ def check_command(
       robustbench-wb claims check claims.toml --version results/published/adversarial-digits-smoke.csv
     """
     from robustbench_wb.api.claims import check_claims
-    from robustbench_wb.report.claims import ledger_blocks
-    from robustbench_wb.report.json import ledger_json
-    from robustbench_wb.report.junit import ledger_junit
+    from robustbench_wb.report.claims import claims_blocks
+    from robustbench_wb.report.json import claims_json
+    from robustbench_wb.report.junit import claims_junit
     from robustbench_wb.report.markdown import markdown as as_markdown
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")
     ledger = check_claims(file, version, results, strict=strict)
     if junit is not None:
-        console.save(junit, ledger_junit(ledger))
+        console.save(junit, claims_junit(ledger))
     if markdown is not None and markdown != "-":
-        console.save(markdown, as_markdown(ledger_blocks(ledger)))
+        console.save(markdown, as_markdown(claims_blocks(ledger)))
     if markdown == "-":
-        console.show(as_markdown(ledger_blocks(ledger)))
+        console.show(as_markdown(claims_blocks(ledger)))
     else:
-        console.present(lambda: ledger_blocks(ledger), lambda: ledger_json(ledger), as_json)
+        console.present(lambda: claims_blocks(ledger), lambda: claims_json(ledger), as_json)
     raise typer.Exit(ledger.exit_code)

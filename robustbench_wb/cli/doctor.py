@@ -43,10 +43,10 @@ def doctor_command(
         raise UsageError("doctor examines a model on one --task")
     request = request.model_copy(update={"variants": (model,)})
     from robustbench_wb.api.run import doctor
-    from robustbench_wb.report.details import any_json
+    from robustbench_wb.report.details import details_json
     from robustbench_wb.report.doctor import diagnosis_blocks
 
     with console.progress_view(progress) as view:
         diagnosis = doctor(request, view)
-    console.present(lambda: diagnosis_blocks(diagnosis, console.width()), lambda: any_json(diagnosis), as_json)
+    console.present(lambda: diagnosis_blocks(diagnosis, console.width()), lambda: details_json(diagnosis), as_json)
     raise typer.Exit(ExitCode.OK if diagnosis.healthy else ExitCode.INCOMPLETE)

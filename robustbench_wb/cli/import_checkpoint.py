@@ -41,7 +41,7 @@ def import_command(
 
       robustbench-wb import-checkpoint mae.pth --variant crate-mae --size base --lambda 0.5 --output mae.safetensors
     """
-    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.report.details import details_blocks, details_json
     from robustbench_wb.training.checkpoint_import import ImportOptions, import_checkpoint
 
     given = ImportOptions(
@@ -55,7 +55,7 @@ def import_command(
     imported = import_checkpoint(file, output, variant=variant, size=size, given=given)
     details = {"output": str(output), **asdict(imported), "shape": imported.shape}
     console.present(
-        lambda: details_blocks(f"{variant} {size} from {file}", details), lambda: any_json(details), as_json
+        lambda: details_blocks(f"{variant} {size} from {file}", details), lambda: details_json(details), as_json
     )
 
 

@@ -61,19 +61,19 @@ def leaderboard_command(
 
 
 def _write(board: "Board", name: str, file: str) -> None:
-    from robustbench_wb.report.csv import leaderboard_csv, ranking_csv
-    from robustbench_wb.report.html.leaderboard import board_page
+    from robustbench_wb.report.csv import ranking_csv, rows_csv
+    from robustbench_wb.report.html.leaderboard import leaderboard_page
     from robustbench_wb.report.leaderboard import ranking_blocks
     from robustbench_wb.report.markdown import markdown
 
     if name == "--csv":
-        text, what = leaderboard_csv(board.rows), f"{len(board.rows)} rows"
+        text, what = rows_csv(board.rows), f"{len(board.rows)} rows"
     elif name == "--ranking-csv":
         text, what = ranking_csv(board.rankings), f"{len(board.rankings)} rankings"
     elif name == "--markdown":
         text, what = markdown(ranking_blocks(board.rankings)), f"{len(board.rankings)} rankings"
     else:
-        text, what = board_page(board.name, board.rows, board.rankings, board.version), f"{len(board.rows)} rows"
+        text, what = leaderboard_page(board.name, board.rows, board.rankings, board.version), f"{len(board.rows)} rows"
     if file == "-":
         console.show(text)
     else:
@@ -82,7 +82,7 @@ def _write(board: "Board", name: str, file: str) -> None:
 
 
 def _show(board: "Board", as_json: bool) -> None:
-    from robustbench_wb.report.json import board_json
+    from robustbench_wb.report.json import leaderboard_json
     from robustbench_wb.report.leaderboard import ranking_blocks
     from robustbench_wb.report.scores import leaderboard_blocks
 
@@ -91,6 +91,6 @@ def _show(board: "Board", as_json: bool) -> None:
             *ranking_blocks(board.rankings, console.width()),
             *leaderboard_blocks(board.rows, board.version, console.width()),
         ],
-        lambda: board_json(board.rows, board.rankings, board.version),
+        lambda: leaderboard_json(board.rows, board.rankings, board.version),
         as_json,
     )

@@ -43,6 +43,6 @@ def list_command(
         for name, registry in known.items()
         if kind in (None, name)
     }
-    from robustbench_wb.report.details import any_json, listing_blocks
+    from robustbench_wb.report.details import details_json, listing_blocks
 
-    console.present(lambda: listing_blocks(listing), lambda: any_json(listing), as_json)
+    console.present(lambda: listing_blocks(listing), lambda: details_json(listing), as_json)

@@ -33,8 +33,8 @@ class GateItem(pytest.Item):
     def runtest(self) -> None:
         """Run the gate: fail with its printed result, and warn about undecided results."""
         from robustbench_wb.api.gate import gate
-        from robustbench_wb.report.gate import gate_blocks, sentence
-        from robustbench_wb.report.text import plain
+        from robustbench_wb.report.gate import decision_text, gate_blocks
+        from robustbench_wb.report.text_block import plain_text
 
         option = self.config.getoption
         judged = gate(
@@ -44,9 +44,9 @@ class GateItem(pytest.Item):
             strict=option("--robustness-strict"),
         )
         if judged.exit_code:
-            raise GateClosedError(plain(gate_blocks(judged)))
+            raise GateClosedError(plain_text(gate_blocks(judged)))
         for judgement in judged.unproven:
-            warnings.warn(pytest.PytestWarning(f"robustness: {sentence(judgement)}"), stacklevel=1)
+            warnings.warn(pytest.PytestWarning(f"robustness: {decision_text(judgement)}"), stacklevel=1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> str:
         """Printed result of the gate without a traceback into this plugin."""

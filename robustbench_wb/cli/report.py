@@ -40,11 +40,11 @@ def report_command(
       robustbench-wb report leaderboard.csv --html report.html
     """
     from robustbench_wb.api.report import report
-    from robustbench_wb.report.html.page import page
+    from robustbench_wb.report.html.page import report_page
 
     with console.progress_view(progress) as view:
         contents = report(version, results, against=against, gallery=gallery, data_dir=data_dir, progress=view)
-    text = page(contents)
+    text = report_page(contents)
     if html == "-":
         console.show(text)
     else:

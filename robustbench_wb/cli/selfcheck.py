@@ -40,13 +40,13 @@ def selfcheck_command(
     """
     console.set_log_level(log_level)
     from robustbench_wb.api.run import selfcheck
-    from robustbench_wb.report.json import noise_json
-    from robustbench_wb.report.selfcheck import noise_blocks
+    from robustbench_wb.report.json import noise_floor_json
+    from robustbench_wb.report.selfcheck import selfcheck_blocks
 
     with console.progress_view(progress) as view:
         noise = selfcheck(request, times, view, retrain=retrain)
     if save is not None:
-        console.save(save, noise_json(noise))
+        console.save(save, noise_floor_json(noise))
         console.tell(f"{len(noise.cells)} cells written to {save}")
-    console.present(lambda: noise_blocks(noise), lambda: noise_json(noise), as_json)
+    console.present(lambda: selfcheck_blocks(noise), lambda: noise_floor_json(noise), as_json)
     raise typer.Exit(noise.exit_code)

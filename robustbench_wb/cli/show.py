@@ -32,7 +32,7 @@ def show_command(
 
 
 def _show_version(name: str, results: str, as_json: bool) -> None:
-    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.report.details import details_blocks, details_json
     from robustbench_wb.report.scores import score_blocks
     from robustbench_wb.store.score_table import ScoreTable
 
@@ -44,14 +44,14 @@ def _show_version(name: str, results: str, as_json: bool) -> None:
     content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
     console.present(
         lambda: [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)],
-        lambda: any_json(content),
+        lambda: details_json(content),
         as_json,
     )
 
 
 def _show_entry(name: str, as_json: bool) -> None:
     from robustbench_wb.cli.list import registries
-    from robustbench_wb.report.details import any_json, details_blocks
+    from robustbench_wb.report.details import details_blocks, details_json
 
     known = registries()
     found = {kind: _details(kind, registry.get(name)) for kind, registry in known.items() if name in registry}
@@ -60,7 +60,7 @@ def _show_entry(name: str, as_json: bool) -> None:
         raise UnknownNameError(f"nothing is called {name!r}; {suggest_names(name, names)}")
     console.present(
         lambda: [block for kind, details in found.items() for block in details_blocks(f"{kind[:-1]} {name}", details)],
-        lambda: any_json(found),
+        lambda: details_json(found),
         as_json,
     )
 

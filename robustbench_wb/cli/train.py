@@ -28,9 +28,9 @@ def train_command(
     """
     console.set_log_level(log_level)
     from robustbench_wb.api.run import train
-    from robustbench_wb.report.details import any_json, subjects_blocks
+    from robustbench_wb.report.details import details_json, trained_models_blocks
 
     with console.progress_view(progress) as view:
         subjects = [asdict(subject) for subject in train(request, view)]
-    console.present(lambda: subjects_blocks(subjects), lambda: any_json(subjects), as_json)
+    console.present(lambda: trained_models_blocks(subjects), lambda: details_json(subjects), as_json)
     raise typer.Exit(ExitCode.INCOMPLETE if any(subject["error"] for subject in subjects) else ExitCode.OK)

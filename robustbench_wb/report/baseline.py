@@ -1,7 +1,7 @@
 """The chain of a baseline: slow drift in a glance."""
 
 from robustbench_wb.report.json import value_json
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.store.baseline import Baseline
 
 _FIXED = (Column("baseline"), Column("measured"), Column("commit"), Column("sha256"), Column("cells", "right"))

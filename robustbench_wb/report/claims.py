@@ -7,7 +7,7 @@ from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimsResult, ClaimVerdict
 from robustbench_wb.report.comparison import change_text, fields_text, p_text
-from robustbench_wb.report.text import TextBlock
+from robustbench_wb.report.text_block import TextBlock
 
 _VERDICTS: Final[tuple[ClaimVerdict, ...]] = ("holds", "refuted", "undecided", "not comparable", "incomplete")
 _DIGITS: Final = 12
@@ -16,13 +16,13 @@ _CELLS: Final = 4
 """So many are shown with their keys; JSON has all."""
 
 
-def ledger_blocks(ledger: ClaimsResult) -> list[TextBlock]:
+def claims_blocks(ledger: ClaimsResult) -> list[TextBlock]:
     """The verdicts in numbers; then each sentence with its evidence; then the rules."""
     blocks = [TextBlock(f"{one.verdict}: {one.sentence.text}", (), (), tuple(_notes(one))) for one in ledger.claims]
-    return [TextBlock(headline(ledger), (), ()), *blocks, TextBlock("", (), (), _legend(ledger))]
+    return [TextBlock(claims_headline(ledger), (), ()), *blocks, TextBlock("", (), (), _legend(ledger))]
 
 
-def headline(ledger: ClaimsResult) -> str:
+def claims_headline(ledger: ClaimsResult) -> str:
     """``claims.toml on v3: 2 hold, 1 refuted (exit code 1)``."""
     counts = Counter[str](one.verdict for one in ledger.claims)
     told = ", ".join(f"{counts[name]} {'hold' if name == 'holds' else name}" for name in _VERDICTS if counts[name])
@@ -30,7 +30,7 @@ def headline(ledger: ClaimsResult) -> str:
     return f"{ledger.file} on {ledger.version}: {told}{code}"
 
 
-def numbers(checked: CheckedClaim) -> str:
+def evidence_text(checked: CheckedClaim) -> str:
     """``difference -0.2 [-1.0, 0.6] points, n 360, p 0.0123, by Holm 0.0246``; empty without evidence."""
     evidence = checked.evidence
     if evidence is None:
@@ -58,7 +58,7 @@ def _notes(checked: CheckedClaim) -> Iterable[str]:
         unit = (
             f"this architecture, {len(checked.seeds)} seeds ({seeds})" if several else f"this checkpoint (seed {seeds})"
         )
-        yield f"{numbers(checked)}; {unit}"
+        yield f"{evidence_text(checked)}; {unit}"
     if checked.reach is not None:
         yield f"would be shown: a truth {_distance(checked, checked.reach)} from the limit"
     yield from (f"caution: {caution}" for caution in checked.cautions)

@@ -8,9 +8,9 @@ from typing import Final
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
 from robustbench_wb.records.names import Metric, variant_name
-from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Column, TextBlock, narrowed
+from robustbench_wb.report.text_block import Column, TextBlock, fit_width
 from robustbench_wb.stats.multiplicity import Correction
 
 _COLUMNS: Final = (
@@ -52,7 +52,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
         width: columns to stay within, by leaving out the less important ones; None keeps all.
         ids: whether to name the samples that were lost and gained.
     """
-    labels = subject_labels(pair.new for pair in comparison.pairs)
+    labels = model_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[CellDifference]] = {}
     for pair in comparison.pairs:
         what = f"suite {pair.new.suite}" + (", perplexity" if pair.metric == "perplexity" else "")
@@ -104,7 +104,7 @@ def _panel(title: str, pairs: Sequence[CellDifference], width: int | None, ids: 
     kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in foreign]
     shown = tuple(tuple(row[index] for index in kept) for row in rows)
     block = TextBlock(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
-    return narrowed(block, width, _DISPENSABLE)
+    return fit_width(block, width, _DISPENSABLE)
 
 
 def _notes(pairs: Sequence[CellDifference]) -> list[str]:
@@ -196,7 +196,7 @@ def _summary(comparison: Comparison) -> TextBlock:
         notes += _legend(comparison)
     alone = (("only in the new table", comparison.added), ("only in the old table", comparison.removed))
     for what, rows in alone:
-        labels = subject_labels(rows)
+        labels = model_labels(rows)
         cells = [f"{row.task} {labels[row.subject]} {row.cell}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
     return TextBlock("", (), (), tuple(notes))

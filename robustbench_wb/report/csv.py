@@ -28,7 +28,7 @@ RANKING_COLUMNS: Final = (*(name for name in PanelRanking.model_fields if name !
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def leaderboard_csv(rows: Iterable[ScoreRow]) -> str:
+def rows_csv(rows: Iterable[ScoreRow]) -> str:
     """The rows as CSV with a header, lines ended by CRLF.
 
     Floats are written so that reading them gives the same number back; what is None is left empty. A text that a

@@ -8,10 +8,10 @@ from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors, R
 from robustbench_wb.analysis.curves.length_curves import LengthCurve
 from robustbench_wb.analysis.curves.strength_curves import StrengthCurve, TriggerSuccess
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.labels import subject_labels
 from robustbench_wb.report.lengths import lengths_plain
+from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text, suite_title
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.spec import to_json_types
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def curves_blocks(
     """Curves with the same strengths in one table, then triggers, then errors under common corruptions."""
     blocks: list[TextBlock] = []
     if curves:
-        labels = subject_labels(curve.rows[-1] for curve in curves)
+        labels = model_labels(curve.rows[-1] for curve in curves)
         for members in _grouped(curves, lambda curve: (curve.rows[-1].panel, _headings(curve))):
             blocks.append(
                 _curves(f"{suite_title(members[0].rows[-1], version)}: accuracy by strength", members, labels)
@@ -140,7 +140,7 @@ def _failures(curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], 
 
 def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[TextBlock]:
     """Corruptions down, subjects across; then the same for each reference."""
-    labels = subject_labels(one.clean for one in subjects)
+    labels = model_labels(one.clean for one in subjects)
     names = list(dict.fromkeys(name for one in subjects for name in one.errors))
     means = [_with_ends(one.mean, one.low, one.high) for one in subjects]
     lines = [(name, *(_mean_error(one, name) for one in subjects)) for name in names]

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.spec import to_json_types
 
 
-def subjects_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
+def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
     """What ``train`` made or found: one line per subject."""
     lines, notes = [], []
     for subject in subjects:
@@ -41,7 +41,7 @@ def details_blocks(title: str, details: Mapping[str, Any]) -> list[TextBlock]:
     return [TextBlock(title, (Column("field"), Column("value")), lines)]
 
 
-def any_json(value: Any) -> str:
+def details_json(value: Any) -> str:
     """Any specs, lists and dictionaries as JSON."""
     return json.dumps(to_json_types(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 

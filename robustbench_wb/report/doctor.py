@@ -3,7 +3,7 @@
 from textwrap import wrap
 
 from robustbench_wb.engine.doctor.diagnosis import Diagnosis
-from robustbench_wb.report.text import GAP, Column, TextBlock
+from robustbench_wb.report.text_block import GAP, Column, TextBlock
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 

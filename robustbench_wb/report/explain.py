@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from robustbench_wb.analysis.explanation import Explanation, FieldChange
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.spec import to_json_types
 
 _COLUMNS: Final = (Column("cell"), Column("will be"), Column("why"))

@@ -10,7 +10,7 @@ from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.names import label, subject_label, variant_name
 from robustbench_wb.report.comparison import difference_text, p_text
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text import Column, TextBlock, narrowed
+from robustbench_wb.report.text_block import Column, TextBlock, fit_width
 
 _COLUMNS: Final = (
     Column("subject"),
@@ -49,7 +49,7 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
         gate: what was judged.
         width: columns to stay within, by leaving out the less important ones; None keeps all.
     """
-    blocks = [TextBlock(headline(gate), (), (), tuple(_counts(gate)))]
+    blocks = [TextBlock(gate_headline(gate), (), (), tuple(_counts(gate)))]
     for against in dict.fromkeys(judgement.against for judgement in gate.judgements):
         members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
         if members:
@@ -57,7 +57,7 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
     return [*blocks, TextBlock("", (), (), tuple(_legend(gate)))]
 
 
-def headline(gate: GateResult) -> str:
+def gate_headline(gate: GateResult) -> str:
     """``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
     sides = f"{gate.baseline} -> {gate.version}: "
     if gate.exit_code == ExitCode.OK:
@@ -68,7 +68,7 @@ def headline(gate: GateResult) -> str:
     return f"{sides}failed, {why} (exit code {int(gate.exit_code)})"
 
 
-def about(judgement: GateDecision) -> tuple[str, str, str]:
+def decision_names(judgement: GateDecision) -> tuple[str, str, str]:
     """Task with scale, suite and subject; the cell; and the points or percents at stake."""
     if isinstance(judgement.found, OverallDifference):
         claim = judgement.found
@@ -81,9 +81,9 @@ def about(judgement: GateDecision) -> tuple[str, str, str]:
     return subject_label(row), row.cell, _margin(judgement)
 
 
-def sentence(judgement: GateDecision) -> str:
+def decision_text(judgement: GateDecision) -> str:
     """Everything on one judgement in a line."""
-    subject, cell, margin = about(judgement)
+    subject, cell, margin = decision_names(judgement)
     parts = [judgement.reason] if judgement.reason else []
     numbers = difference_text(judgement.found) if judgement.found is not None else ""
     if numbers:
@@ -116,7 +116,7 @@ def _counts(gate: GateResult) -> Iterable[str]:
 
 def _panel(title: str, members: Sequence[GateDecision], width: int | None) -> TextBlock:
     block = TextBlock(title, _COLUMNS, tuple(map(_row, members)), (*_reasons(members), *_ids(members)), STYLES)
-    return narrowed(block, width, _DISPENSABLE)
+    return fit_width(block, width, _DISPENSABLE)
 
 
 def _row(item: GateDecision) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def _row(item: GateDecision) -> tuple[str, ...]:
     smallest = "" if item.smallest is None else _percent(item, item.smallest)
     beside = f"{short_text(pair.old)} -> {short_text(pair.new)}" if pair is not None else ""
     difference = difference_text(item.found) if item.found is not None else ""
-    subject, cell, margin = about(item)
+    subject, cell, margin = decision_names(item)
     return subject, cell, item.outcome, beside, difference, margin, p_text(item.adjusted_p), smallest
 
 
@@ -133,7 +133,7 @@ def _reasons(members: Sequence[GateDecision]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for item in members:
         if item.outcome not in ("regressed", "undecided"):
-            reasons.setdefault(f"{item.outcome} ({item.reason})", []).append(about(item)[1])
+            reasons.setdefault(f"{item.outcome} ({item.reason})", []).append(decision_names(item)[1])
     return [f"{reason}: {', '.join(dict.fromkeys(cells))}" for reason, cells in reasons.items()]
 
 

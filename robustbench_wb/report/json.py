@@ -26,7 +26,7 @@ def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     return value_json({"version": version, "rows": [to_json_types(row) for row in rows]}, SCHEMA_VERSION)
 
 
-def board_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
+def leaderboard_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
     """As :func:`rows_json`, with ``rankings``: the fields of :class:`PanelRanking`."""
     ranked = [to_json_types(ranking) for ranking in rankings]
     return value_json(
@@ -48,7 +48,7 @@ def gate_json(gate: GateResult) -> str:
     return value_json({**to_json_types(gate), "exit_code": int(gate.exit_code)})
 
 
-def noise_json(noise: NoiseFloor) -> str:
+def noise_floor_json(noise: NoiseFloor) -> str:
     """Fields of :class:`NoiseFloor` as JSON, which ``read_noise_floor`` reads back."""
     return value_json(to_json_types(noise), NOISE_SCHEMA)
 
@@ -67,7 +67,7 @@ def explain_json(found: Iterable[Explanation]) -> str:
     return value_json({"cells": [to_json_types(item) for item in found]})
 
 
-def ledger_json(ledger: ClaimsResult) -> str:
+def claims_json(ledger: ClaimsResult) -> str:
     """The fields of :class:`ClaimsResult`, with the ``exit_code`` that the command ends with."""
     return value_json({**to_json_types(ledger), "exit_code": int(ledger.exit_code)})
 

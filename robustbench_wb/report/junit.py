@@ -6,10 +6,10 @@ from xml.etree import ElementTree as Xml
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
 from robustbench_wb.analysis.compare.comparison import CellDifference
 from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
-from robustbench_wb.report.claims import headline as ledger_headline
-from robustbench_wb.report.claims import numbers
-from robustbench_wb.report.gate import about, changed_ids, headline, sentence
-from robustbench_wb.report.text import clean
+from robustbench_wb.report.claims import claims_headline as ledger_headline
+from robustbench_wb.report.claims import evidence_text
+from robustbench_wb.report.gate import changed_ids, decision_names, decision_text, gate_headline
+from robustbench_wb.report.text_block import printable
 
 _NOT_JUDGED: Final = ("not comparable", "incomplete", "missing")
 """Outcomes that are errors; the others that close the gate are failures."""
@@ -20,7 +20,7 @@ def gate_junit(gate: GateResult) -> str:
 
     What is undecided passes and says so in ``system-out``, unless the gate is strict.
     """
-    root = Xml.Element("testsuites", name=clean(headline(gate)))
+    root = Xml.Element("testsuites", name=printable(gate_headline(gate)))
     for against in dict.fromkeys(judgement.against for judgement in gate.judgements):
         suite = Xml.SubElement(root, "testsuite", name=f"robustness against the {against}")
         for judgement in gate.judgements:
@@ -29,13 +29,13 @@ def gate_junit(gate: GateResult) -> str:
     return _text(root)
 
 
-def ledger_junit(ledger: ClaimsResult) -> str:
+def claims_junit(ledger: ClaimsResult) -> str:
     """One ``testcase`` per sentence, as above: ``failure`` for what is refuted."""
-    root = Xml.Element("testsuites", name=clean(ledger_headline(ledger)))
+    root = Xml.Element("testsuites", name=printable(ledger_headline(ledger)))
     suite = Xml.SubElement(root, "testsuite", name="claims")
     for checked in ledger.claims:
-        case = Xml.SubElement(suite, "testcase", classname="claims", name=clean(checked.sentence.text))
-        text = clean("; ".join(part for part in (checked.verdict, checked.reason, numbers(checked)) if part))
+        case = Xml.SubElement(suite, "testcase", classname="claims", name=printable(checked.sentence.text))
+        text = printable("; ".join(part for part in (checked.verdict, checked.reason, evidence_text(checked)) if part))
         if checked.verdict in _NOT_JUDGED:
             Xml.SubElement(case, "error", type=checked.verdict, message=text)
         elif checked.verdict == "refuted" or (ledger.strict and checked.verdict == "undecided"):
@@ -57,10 +57,10 @@ def _text(root: Xml.Element) -> str:
 
 
 def _case(suite: Xml.Element, gate: GateResult, judgement: GateDecision) -> None:
-    subject, cell, _ = about(judgement)
+    subject, cell, _ = decision_names(judgement)
     name = f"{cell}, credibility" if judgement.outcome == "doubtful" else cell
-    case = Xml.SubElement(suite, "testcase", classname=clean(subject), name=clean(name))
-    text = clean(sentence(judgement))
+    case = Xml.SubElement(suite, "testcase", classname=printable(subject), name=printable(name))
+    text = printable(decision_text(judgement))
     if gate.failing(judgement):
         tag = "error" if judgement.outcome in _NOT_JUDGED else "failure"
         details = Xml.SubElement(case, tag, type=judgement.outcome, message=text)

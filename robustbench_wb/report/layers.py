@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
 from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.records.names import variant_name
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 
 _FORMULAS = "formulas and conventions: docs/layers.md"
 

@@ -7,7 +7,7 @@ from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, Rank
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.score_row import PanelKey
 from robustbench_wb.report.scores import panel_title, perplexity_text
-from robustbench_wb.report.text import Column, TextBlock, narrowed
+from robustbench_wb.report.text_block import Column, TextBlock, fit_width
 
 _COLUMNS: Final = (
     Column("rank"),
@@ -43,7 +43,7 @@ def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -
     """
     blocks: list[TextBlock] = []
     for ranking in rankings:
-        names = line_names(ranking)
+        names = model_names(ranking)
         blocks += [_ranks(ranking, names, width), _costs(ranking, names)]
     return blocks
 
@@ -61,7 +61,7 @@ def ranking_title(ranking: PanelRanking) -> str:
     return f"{panel_title(panel)}, suite {ranking.suite} v{ranking.suite_version}"
 
 
-def line_names(ranking: PanelRanking) -> list[str]:
+def model_names(ranking: PanelRanking) -> list[str]:
     """The name of each line: the recipe and the seed are shown where they vary."""
     recipes = len({line.recipe for line in ranking.lines if line.recipe}) > 1
     seeds = len({line.seed for line in ranking.lines}) > 1
@@ -78,7 +78,7 @@ def _ranks(ranking: PanelRanking, names: Sequence[str], width: int | None) -> Te
     rows = tuple(_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True))
     notes, styles = tuple(_notes(ranking, names)), {"F": "red", "C": "yellow"}
     block = TextBlock(f"{ranking_title(ranking)}: ranking", _COLUMNS, rows, notes, styles)
-    return narrowed(block, width, _DISPENSABLE)
+    return fit_width(block, width, _DISPENSABLE)
 
 
 def _row(ranking: PanelRanking, line: RankedModel, name: str) -> tuple[str, ...]:

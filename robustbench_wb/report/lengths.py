@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from robustbench_wb.analysis.curves.length_curves import LengthCurve
-from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text, suite_title
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor")
@@ -21,7 +21,7 @@ _MEANING: Final = (
 
 def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) -> list[TextBlock]:
     """One table per task and set of lengths."""
-    labels = subject_labels(curve.rows[0] for curve in curves)
+    labels = model_labels(curve.rows[0] for curve in curves)
     tables: dict[tuple[Any, ...], list[LengthCurve]] = {}
     for curve in curves:
         tables.setdefault((curve.rows[0].panel, tuple(row.strength for row in curve.rows)), []).append(curve)

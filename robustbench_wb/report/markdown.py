@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from robustbench_wb.report.text import TextBlock, clean
+from robustbench_wb.report.text_block import TextBlock, printable
 
 
 def markdown(blocks: Sequence[TextBlock]) -> str:
@@ -26,7 +26,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _literal(text: str) -> str:
     """Without anything that Markdown or HTML would read as markup."""
-    escaped = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`*_[]|#~":
         escaped = escaped.replace(sign, f"\\{sign}")
     return escaped

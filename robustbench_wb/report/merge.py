@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from robustbench_wb.report.text import TextBlock
+from robustbench_wb.report.text_block import TextBlock
 from robustbench_wb.store.merge import MergeResult
 
 _IDS: Final = 20

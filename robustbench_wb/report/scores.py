@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.analysis.row_order import ranked, strength_order
+from robustbench_wb.analysis.row_order import rank_rows, strength_sort_key
 from robustbench_wb.records.names import Metric, cell_name
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
-from robustbench_wb.report.grades import grade_notes
-from robustbench_wb.report.labels import subject_labels
-from robustbench_wb.report.shortcut_note import length_notes, shortcut_mark
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.grade_notes import grade_notes
+from robustbench_wb.report.model_labels import model_labels
+from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
+from robustbench_wb.report.text_block import Column, TextBlock
 
 _UNIT: Final[dict[Metric, str]] = {
     "accuracy": "robust accuracy in percent",
@@ -46,7 +46,7 @@ def leaderboard_blocks(
     rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
 ) -> list[TextBlock]:
     """Like :func:`score_blocks`, with the best subject of each table first and a note on what that means."""
-    order = ranked(rows)
+    order = rank_rows(rows)
     metrics = dict.fromkeys(row.metric for row in order)
     notes = tuple(f"order by {_ORDER[metric]}" for metric in metrics)
     return [*score_blocks(order, version, width), *([TextBlock("", (), (), notes)] if notes else [])]
@@ -104,9 +104,9 @@ def perplexity_text(value: float | None) -> str:
 
 def _panel_blocks(panel: PanelKey, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[TextBlock]:
     title = panel_title(panel)
-    subjects = subject_labels(rows)
+    subjects = model_labels(rows)
     trouble = _footnotes(rows, subjects)
-    notes = (panel_facts(rows, version), *grade_notes(rows, subjects), *length_notes(rows, subjects), *trouble)
+    notes = (panel_facts(rows, version), *grade_notes(rows, subjects), *shortcut_notes(rows, subjects), *trouble)
     wide = _wide(rows, subjects)
     tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
     return [
@@ -139,7 +139,7 @@ def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     stressors = list(dict.fromkeys(row.stressor for row in rows))
     stressors.sort(key=lambda name: name != "clean")
     cells = {(row.stressor, row.strength) for row in rows}
-    return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_order(cell[1])))
+    return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_sort_key(cell[1])))
 
 
 def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> TextBlock:

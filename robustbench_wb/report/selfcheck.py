@@ -4,7 +4,7 @@ from typing import Final
 
 from robustbench_wb.analysis.gate.noise_floor import CellNoise, NoiseFloor
 from robustbench_wb.records.names import cell_name, variant_name
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 
 _COLUMNS: Final = (
     Column("subject"),
@@ -18,14 +18,14 @@ _COLUMNS: Final = (
 )
 
 
-def noise_blocks(noise: NoiseFloor) -> list[TextBlock]:
+def selfcheck_blocks(noise: NoiseFloor) -> list[TextBlock]:
     """The verdict; the cells; what was varied and what the columns say."""
     rows = tuple(map(_row, noise.cells))
     failed = tuple(f"{_subject(cell)} {_label(cell)}: {cell.error}" for cell in noise.cells if cell.error)
-    return [TextBlock(noise_headline(noise), _COLUMNS, rows, failed), TextBlock("", (), (), tuple(_legend(noise)))]
+    return [TextBlock(selfcheck_headline(noise), _COLUMNS, rows, failed), TextBlock("", (), (), tuple(_legend(noise)))]
 
 
-def noise_headline(noise: NoiseFloor) -> str:
+def selfcheck_headline(noise: NoiseFloor) -> str:
     """``3 runs: no verdict changed in 7 cells, 5 of them the same to the byte``."""
     measured = [cell for cell in noise.cells if not cell.error]
     moved = [cell for cell in measured if cell.floor]

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from robustbench_wb.analysis.curves.attack_strength import (
-    FLAT,
+    PLATEAU_SHARE,
     RUN_SHARES,
     SHARES,
     AttackStrength,
     BudgetPoint,
-    ladders,
+    strength_ladders,
     without_strength,
 )
 from robustbench_wb.records.credibility import CredibilityCheck, read_checks
-from robustbench_wb.report.grades import MEANING
-from robustbench_wb.report.labels import subject_labels
+from robustbench_wb.report.grade_notes import GRADE_MEANING
+from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import score_text
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor", "strength", "signature")
@@ -25,18 +25,18 @@ _NUMBERS: Final = ("n", "accuracy", "low", "high", "grade")
 _NOTES: Final = (
     "robust accuracy in percent after a share of the passes of a sample that holds; at 0 % without those that a lower "
     "strength broke",
-    f"plateau: at most {100 * FLAT:g} point (and one sample) fell late, that is in the second half of the first run, "
+    f"plateau: at most {100 * PLATEAU_SHARE:g} point (and one sample) fell late, that is in the second half of the first run, "
     "and in that of the whole budget",
-    MEANING,
+    GRADE_MEANING,
 )
 
 
 def strength_blocks(found: Sequence[AttackStrength], version: int | None = None) -> list[TextBlock]:
     """For each ladder: strengths down and cost across, the runs where there are any, and the checks."""
-    labels = subject_labels(one.row for one in found)
+    labels = model_labels(one.row for one in found)
     rows = {one.row.slot: one for one in found}
     blocks: list[TextBlock] = []
-    for members in ladders(one.row for one in found):
+    for members in strength_ladders(one.row for one in found):
         first, curves = members[0], [rows[row.slot] for row in members]
         table = f", table v{version}" if version is not None else ""
         title = f"{first.task}, {first.scale} scale{table}, {labels[first.subject]}: {without_strength(first)}"

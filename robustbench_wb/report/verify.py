@@ -6,7 +6,7 @@ from typing import Final
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.names import label
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 
 _COLUMNS: Final = (
     Column("row", "right"),
@@ -31,7 +31,7 @@ def verify_blocks(found: VerifyResult) -> list[TextBlock]:
         (str(item.number), label(item.row), item.column, _short(item.written), _short(item.found), item.reason)
         for item in found.discrepancies
     )
-    blocks = [TextBlock(headline(found), (), (), tuple(_counts(found)))]
+    blocks = [TextBlock(verify_headline(found), (), (), tuple(_counts(found)))]
     if rows:
         blocks.append(TextBlock("not what it must be", _COLUMNS, rows))
     if found.missing:
@@ -39,17 +39,17 @@ def verify_blocks(found: VerifyResult) -> list[TextBlock]:
         blocks.append(TextBlock("no record in the store", (), (), lacking))
     if found.reruns:
         title = f"measured again, drawn by seed {found.seed}"
-        blocks.append(TextBlock(title, (), (), tuple(rerun_text(item) for item in found.reruns)))
+        blocks.append(TextBlock(title, (), (), tuple(remeasured_text(item) for item in found.reruns)))
     return blocks
 
 
-def headline(found: VerifyResult) -> str:
+def verify_headline(found: VerifyResult) -> str:
     """``board.csv: failed, a number may not be believed (exit code 5)``."""
     code = found.exit_code
     return f"{found.name}: " + ("verified" if code == ExitCode.OK else f"failed, {_WHY[code]} (exit code {int(code)})")
 
 
-def rerun_text(item: RemeasuredCells) -> str:
+def remeasured_text(item: RemeasuredCells) -> str:
     """What became of some samples that were measured again."""
     head = f"row {item.number}: {label(item.row)}: samples {', '.join(map(str, item.ids))}: "
     if item.reason:

@@ -75,7 +75,7 @@ def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -
     return mean, Interval(mean - reach, mean + reach)
 
 
-def power_reach(low: float, high: float, alpha: float, power: float = 0.8) -> float:
+def detectable_distance(low: float, high: float, alpha: float, power: float = 0.8) -> float:
     """How far from a limit the truth must be for a one-sided test at ``alpha`` to show it with this power.
 
     z(1 - alpha) + z(power) standard errors (Bloom 1995, Evaluation Review 19, 547-556), z(1 - alpha) of which are half

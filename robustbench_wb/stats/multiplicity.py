@@ -37,7 +37,7 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
     return _in_place(order, np.minimum.accumulate(scaled[::-1])[::-1])
 
 
-ADJUST: Final = {"holm": holm, "bh": benjamini_hochberg}
+CORRECTIONS: Final = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def _ascending(pvalues: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

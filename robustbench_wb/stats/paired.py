@@ -38,7 +38,7 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
     return p
 
 
-def score_interval(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
+def tango_interval(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
     """Ends of Tango's interval of the paired difference (gained - lost) / n.
 
     Tango (1998), Statistics in Medicine 17, 891-908: all differences D that a score test does not reject, with the
@@ -94,7 +94,7 @@ def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floa
     return losing
 
 
-def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
+def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
     """One-sided p-value of a drop larger than ``margin``, against one of at most that.
 
     With a margin below 0: that there is no gain as large as that, as a test of non-inferiority asks.
@@ -130,7 +130,7 @@ def p_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) ->
     return p
 
 
-def smallest_beyond(
+def detectable_drop_beyond(
     n: float, lost: float, gained: float, margin: float, alpha: float = 0.05, wanted: float = 0.8
 ) -> float | None:
     """Smallest true drop that :func:`p_beyond` finds at level ``alpha`` with power ``wanted``.
@@ -162,7 +162,7 @@ def smallest_beyond(
     return high
 
 
-def power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05) -> Floats:
+def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05) -> Floats:
     """Chance that the exact McNemar test at level ``alpha`` finds a drop, by exact summation.
 
     Args:
@@ -226,7 +226,7 @@ def detectable_drop(n: ArrayLike, changed: ArrayLike, alpha: float = 0.05, wante
 
     def reached(drop: Floats) -> NDArray[np.bool_]:
         either = np.maximum(share, drop)
-        return power(count, (either + drop) / 2, (either - drop) / 2, alpha) >= wanted
+        return mcnemar_power(count, (either + drop) / 2, (either - drop) / 2, alpha) >= wanted
 
     low, high = np.zeros(len(cells)), np.ones(len(cells))
     hopeless = ~reached(high)

@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def certainly_better(columns: Sequence[Floats | None], pairs: Sequence[tuple[int, int]], alpha: float = 0.05) -> Bools:
+def significantly_better(
+    columns: Sequence[Floats | None], pairs: Sequence[tuple[int, int]], alpha: float = 0.05
+) -> Bools:
     """Which subjects have a higher mean than which, beyond chance, all pairs taken together.
 
     The samples of two subjects are paired: what they share cancels. Each pair is tested by
@@ -56,7 +58,7 @@ def rank_intervals(better: Bools) -> list[tuple[int, int]]:
     return [(1 + int(up), len(better) - int(down)) for up, down in zip(above, below, strict=True)]
 
 
-def letters(better: Bools) -> list[str]:
+def letter_display(better: Bools) -> list[str]:
     """A compact letter display: two subjects share a letter exactly if neither is certainly better than the other.
 
     By insertion and absorption (Piepho 2004, Journal of Computational and Graphical Statistics 13, 456-466).

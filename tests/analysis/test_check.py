@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, ttest_1samp
 
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
-from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_of
+from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
 from robustbench_wb.analysis.claims.level_tests import accuracy_level, perplexity_level
+from robustbench_wb.analysis.claims.one_sided_tests import one_sided_p
 from robustbench_wb.analysis.claims.row_selection import select_rows
 from robustbench_wb.analysis.claims.sentence import ClaimsFile, parse_sentence
-from robustbench_wb.analysis.claims.tails import tails
 from robustbench_wb.analysis.compare.comparison import CellDifference
-from robustbench_wb.analysis.compare.overall import SubjectEvidence, crossed, gather
+from robustbench_wb.analysis.compare.overall import SubjectEvidence, cluster_by_sample, cross_seeds
 from robustbench_wb.analysis.compare.paired_outcomes import Floats, PairedOutcomes
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.multiplicity import holm
-from robustbench_wb.stats.paired import p_beyond
+from robustbench_wb.stats.paired import p_drop_beyond
 from tests.analysis.test_gate import brute
 from tests.store.make import record, row, scored, states, text_row
 
@@ -34,7 +34,7 @@ def levels(n: int, margin: float, gaining: float, alphas: tuple[float, ...]) -> 
     totals, lost = np.array([(int(t), lost) for t in changed for lost in range(int(t) + 1)]).T
     weight = binom.pmf(totals, n, losing + gaining) * binom.pmf(lost, totals, losing / (losing + gaining))
     likely = weight > 1e-9
-    p = p_beyond(np.full(np.count_nonzero(likely), n), (totals - lost)[likely], lost[likely], -margin)
+    p = p_drop_beyond(np.full(np.count_nonzero(likely), n), (totals - lost)[likely], lost[likely], -margin)
     return [float(weight[likely][p <= alpha].sum()) for alpha in alphas]
 
 
@@ -59,14 +59,14 @@ def test_p_of_non_inferiority_is_the_tail_at_the_likeliest_boundary(
     losing = float(grid[np.argmax(fit)])
     # brute(): P(losses - gains >= lost - gained) with the roles exchanged.
     expected = brute(n, gained, lost, -margin, losing - margin)
-    assert p_beyond(n, gained, lost, -margin)[0] == pytest.approx(expected, rel=1e-3)
+    assert p_drop_beyond(n, gained, lost, -margin)[0] == pytest.approx(expected, rel=1e-3)
 
 
 def ledger(claims: list[str], cells: list[tuple[Record, ScoreRow]]) -> ClaimsResult:
     sentences = ClaimsFile(file="", claims=tuple(map(parse_sentence, claims)))
     chosen = select_rows(sentences, {None: [shown for _, shown in cells]})
     records = {made.key: made for made, _ in cells}
-    assert records_of(chosen) <= records.keys()
+    assert records_for_claims(chosen) <= records.keys()
     return decide_claims(chosen, records)
 
 
@@ -92,7 +92,9 @@ PAIR = CellDifference(verdict="undecided", metric="accuracy", old=SHOWN, new=SHO
 
 
 def evidence(changes: list[Floats]) -> SubjectEvidence:
-    return gather(0, [PAIR] * len(changes), [PairedOutcomes(np.arange(len(one)), one, one) for one in changes])
+    return cluster_by_sample(
+        0, [PAIR] * len(changes), [PairedOutcomes(np.arange(len(one)), one, one) for one in changes]
+    )
 
 
 @pytest.mark.slow(1)
@@ -101,7 +103,7 @@ def evidence(changes: list[Floats]) -> SubjectEvidence:
 def test_a_mean_at_its_limit_is_rarely_called(n: int, shared: float) -> None:
     """At a true drop of just the margin both alternatives are borderline: 5 % each."""
     rng = np.random.default_rng(0)
-    found = np.array([tails([evidence(drawn(rng, n, 4, 0.04, 0.02, shared))], -0.02) for _ in range(600)])
+    found = np.array([one_sided_p([evidence(drawn(rng, n, 4, 0.04, 0.02, shared))], -0.02) for _ in range(600)])
     # Of 600 runs at 5 % more than 45 have a chance of 0.3 %.
     assert np.count_nonzero(found <= 0.05, axis=0).max() <= 45
 
@@ -110,16 +112,16 @@ def test_cells_that_agree_know_no_more_than_one() -> None:
     changes = drawn(np.random.default_rng(3), 360, 1, 0.05, 0.01, 0.0)
     alone, thrice = evidence(changes), evidence(changes * 3)
     for limit in (-0.05, -0.01, 0.02):
-        assert tails([thrice], limit) == pytest.approx(tails([alone], limit))
+        assert one_sided_p([thrice], limit) == pytest.approx(one_sided_p([alone], limit))
 
 
 def test_several_seeds_are_tested_where_their_interval_ends() -> None:
     rng = np.random.default_rng(4)
     members = [replace(evidence(drawn(rng, 300, 2, 0.04, 0.02 + 0.01 * seed, 0.3)), seed=seed) for seed in range(3)]
-    cases = crossed(members)
+    cases = cross_seeds(members)
     assert cases is not None
     for limit in (-0.06, -0.03, 0.03):
-        above, below = tails(members, limit)
+        above, below = one_sided_p(members, limit)
         assert above + below == pytest.approx(1)
         low, high = cases[0].interval(2 * min(above, below))
         assert (low if above < below else high) == pytest.approx(limit, abs=1e-6)
@@ -130,7 +132,7 @@ def test_no_file_of_false_sentences_often_has_one_that_holds() -> None:
     rng = np.random.default_rng(1)
     wrong = 0
     for _ in range(400):
-        ps = [tails([evidence([one])], -0.02).above for one in drawn(rng, 360, 5, 0.04, 0.02, 0.0)]
+        ps = [one_sided_p([evidence([one])], -0.02).above for one in drawn(rng, 360, 5, 0.04, 0.02, 0.0)]
         wrong += min(holm(ps)) <= 0.05
     assert wrong <= 32  # 0.3 % at a rate of 5 %
 

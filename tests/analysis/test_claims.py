@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference
 from robustbench_wb.analysis.compare.overall import (
     ClusteredOutcomes,
@@ -18,7 +18,7 @@ from robustbench_wb.analysis.compare.overall import (
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import Interval
-from robustbench_wb.stats.paired import mcnemar, score_interval
+from robustbench_wb.stats.paired import mcnemar, tango_interval
 from tests.store.make import record, row, scored, states, text_row
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ def case(differences: Floats) -> ClusteredOutcomes:
 
 def interval(found: ClusteredOutcomes, confidence: float = 0.95) -> tuple[float, float]:
     n = found.effective
-    (low,), (high,) = score_interval([n], [n * found.lost], [n * found.gained], confidence)
+    (low,), (high,) = tango_interval([n], [n * found.lost], [n * found.gained], confidence)
     return float(low), float(high)
 
 
@@ -48,7 +48,7 @@ def run(outcomes: dict[tuple[str, int], list[int]], weights: str) -> tuple[list[
 
 def compared(old: dict[tuple[str, int], list[int]], new: dict[tuple[str, int], list[int]], **more: Any) -> Comparison:
     (before, first), (after, second) = run(old, "old"), run(new, "new")
-    return compare(before, after, {**first, **second}, **more)
+    return compare_tables(before, after, {**first, **second}, **more)
 
 
 def only(comparison: Comparison) -> OverallDifference:
@@ -78,7 +78,7 @@ def test_independent_cells_add_as_much_as_their_samples() -> None:
     lost = [([0] * (60 * k) + [1] * 8 + [0] * (492 - 60 * k)) for k in range(5)]
     names = [(name, 0) for name in "abcde"]
     found = only(compared(dict.fromkeys(names, states(500, 0)), dict(zip(names, lost, strict=True))))
-    (low,), (high,) = score_interval([2500], [40], [0])
+    (low,), (high,) = tango_interval([2500], [40], [0])
     assert (found.low, found.high) == (pytest.approx(low, abs=2e-4), pytest.approx(high, abs=2e-4))
     assert found.p is not None
     assert found.p < 1e-6
@@ -116,11 +116,11 @@ def test_left_out_cells_are_counted_and_failed_ones_are_not_left_out() -> None:
     (before, first), (after, second) = run(old, "old"), run(old, "new")
     other = record(states(100, 0), data="x")
     claim = only(
-        compare([*before, row(other, stressor="c")], [*after, row(record(), stressor="c")], {**first, **second})
+        compare_tables([*before, row(other, stressor="c")], [*after, row(record(), stressor="c")], {**first, **second})
     )
     assert (claim.cells, claim.left_out) == (2, 1)
     failed = [after[0], row(None, 100, "no subject", stressor="b")]
-    claim = only(compare(before, failed, {**first, **second}))
+    claim = only(compare_tables(before, failed, {**first, **second}))
     # Of one cell nothing changed; of the other, anything may have.
     assert (claim.worst, claim.best, claim.verdict) == (pytest.approx(-0.5), 0, "incomplete")
     assert (claim.unjudged, claim.cells, claim.samples) == (100, 2, 100)
@@ -130,13 +130,13 @@ def test_samples_that_are_named_in_no_record_are_those_of_the_other_cells() -> N
     old = {("a", 0): states(100, 0), ("b", 0): states(100, 0)}
     (before, first), (after, second) = run(old, "old"), run(old, "new")
     failed = [row(None, 100, "gone", stressor="b"), row(None, 100, "gone too", stressor="b")]
-    claim = only(compare([before[0], failed[0]], [after[0], failed[1]], {**first, **second}))
+    claim = only(compare_tables([before[0], failed[0]], [after[0], failed[1]], {**first, **second}))
     assert (claim.samples, claim.worst, claim.best) == (100, -0.5, 0.5)
 
 
 def test_the_same_records_differ_in_nothing() -> None:
     rows, _ = run({("a", 0): states(90, 10), ("b", 0): states(80, 20)}, "w")
-    claim = only(compare(rows, rows, {}))
+    claim = only(compare_tables(rows, rows, {}))
     assert (claim.verdict, claim.difference, claim.p, claim.reason) == ("equivalent", 0, 1, "the same records")
 
 
@@ -150,7 +150,7 @@ def test_the_mean_loss_of_all_cells() -> None:
             made = scored((base + more).tolist(), weights=side, signature=cell)
             records[made.key] = made
             rows[side].append(text_row(made, stressor=cell))
-    comparison = compare(rows["old"], rows["new"], records)
+    comparison = compare_tables(rows["old"], rows["new"], records)
     claim, pair = only(comparison), comparison.pairs[0]
     assert claim.verdict == "worse"
     for name in ("difference", "low", "high", "p", "detectable_drop"):
@@ -179,7 +179,7 @@ def test_a_claim_on_checkpoints_need_not_hold_for_their_architecture() -> None:
 def test_an_unchanged_seed_counts() -> None:
     old = {("a", seed): states(300, 100) for seed in range(3)}
     (before, first), (after, second) = run(old, "old"), run({key: states(280, 120) for key in old}, "new")
-    kept = compare(before, [before[0], *after[1:]], {**first, **second}).claims[0]
+    kept = compare_tables(before, [before[0], *after[1:]], {**first, **second}).claims[0]
     assert kept.seeds == (0, 1, 2)
     assert kept.difference == pytest.approx(-0.05 * 2 / 3)
 
@@ -248,7 +248,7 @@ def test_the_interval_of_an_architecture_and_its_p_say_the_same(metric: str) -> 
 def test_without_any_change_an_architecture_is_not_certain() -> None:
     found = architecture_numbers(evidence(np.zeros((3, 100)), "accuracy"), 0.05)
     assert (found.worst, found.best, found.p) == (0, 0, 1)
-    (low,), (high,) = score_interval([100], [0], [0])
+    (low,), (high,) = tango_interval([100], [0], [0])
     assert found.wide == pytest.approx(Interval(float(low), float(high)), rel=0.02)
 
 

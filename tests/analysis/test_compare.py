@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustbench_wb import equivalences
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.record import Record
@@ -21,7 +21,7 @@ def identities(field: str, value: object) -> dict[str, Any]:
 
 
 def pair_of(old: Record, new: Record, **changes: Any) -> Comparison:
-    return compare([row(old)], [row(new, **changes)], {old.key: old, new.key: new})
+    return compare_tables([row(old)], [row(new, **changes)], {old.key: old, new.key: new})
 
 
 def only(comparison: Comparison) -> CellDifference:
@@ -62,7 +62,7 @@ def test_every_verdict_of_a_tested_pair(n: int, lost: int, gained: int, verdict:
 
 def test_the_same_record_is_equivalent_without_looking() -> None:
     old = row(record(states(3, 3)))
-    pair = only(compare([old], [old], {}))
+    pair = only(compare_tables([old], [old], {}))
     assert (pair.verdict, pair.lost, pair.gained, pair.p) == ("equivalent", 0, 0, 1)
     assert (pair.difference, pair.low, pair.high, pair.both, pair.neither) == (0, 0, 0, 3, 3)
 
@@ -71,7 +71,7 @@ def test_numbers_of_different_protocols_are_not_compared() -> None:
     old, new = row(record()), row(record(weights="other"), protocol="as-published")
     failed = row(None, 4, "no subject", protocol="as-published")
     for later in (new, failed):
-        comparison = compare([old], [later], {})
+        comparison = compare_tables([old], [later], {})
         assert only(comparison).verdict == "not comparable"
         assert "protocol: sound and as-published" in only(comparison).reason
         assert comparison.exit_code == ExitCode.NOT_COMPARABLE
@@ -132,12 +132,12 @@ def test_the_subject_may_differ(field: str) -> None:
 
 def test_errors_make_a_pair_incomplete_not_worse() -> None:
     old, new = record([0] * 100), record([0] * 50 + [3] * 50, weights="w")
-    comparison = compare([row(old)], [row(new, error="NaN")], {old.key: old, new.key: new})
+    comparison = compare_tables([row(old)], [row(new, error="NaN")], {old.key: old, new.key: new})
     pair = only(comparison)
     assert (pair.verdict, pair.reason, pair.unjudged) == ("incomplete", "new: NaN", 50)
     assert (pair.difference, pair.worst, pair.best, pair.p) == (None, -0.5, 0, 1)
     assert comparison.exit_code == ExitCode.OK
-    failed = compare([row(old)], [row(None, 100, "no subject")], {old.key: old})
+    failed = compare_tables([row(old)], [row(None, 100, "no subject")], {old.key: old})
     assert only(failed).verdict == "incomplete"
     assert (only(failed).worst, only(failed).best, only(failed).unjudged) == (-1, 0, 100)
     assert failed.exit_code == ExitCode.NOT_COMPARABLE
@@ -145,7 +145,7 @@ def test_errors_make_a_pair_incomplete_not_worse() -> None:
 
 def test_a_missing_record_is_incomplete() -> None:
     old, new = changed(10, 1, 0)
-    pair = only(compare([row(old)], [row(new)], {new.key: new}))
+    pair = only(compare_tables([row(old)], [row(new)], {new.key: new}))
     assert (pair.verdict, pair.reason) == (
         "incomplete",
         "the old record is missing from the store; run the suite again",
@@ -174,7 +174,7 @@ def test_holm_counts_only_cells_that_were_tested() -> None:
         row(record([0] * 200, data="x"), stressor="d"),
         row(new, variant="crate"),
     ]
-    found = compare(olds, news, records).pairs
+    found = compare_tables(olds, news, records).pairs
     assert [pair.verdict for pair in found] == ["worse", "worse", "equivalent", "not comparable", "worse"]
     assert found[0].adjusted_p == pytest.approx(2 * (found[0].p or 0))
     # Another subject is another family.
@@ -188,32 +188,32 @@ def test_a_suite_declares_smaller_families_and_the_other_correction_is_benjamini
     records = {made.key: made for made in (old, new, slight, base)}
     olds = [row(old, stressor="a"), row(base, stressor="b"), row(old, stressor="c", family="rare")]
     news = [row(new, stressor="a"), row(slight, stressor="b"), row(new, stressor="c", family="rare")]
-    one, two, apart = compare(olds, news, records).pairs
+    one, two, apart = compare_tables(olds, news, records).pairs
     assert (one.adjusted_p, two.adjusted_p) == (2 * (one.p or 0), two.p)
     assert apart.adjusted_p == apart.p
-    one, two, apart = compare(olds, news, records, correction="bh").pairs
+    one, two, apart = compare_tables(olds, news, records, correction="bh").pairs
     assert (one.adjusted_p, two.adjusted_p) == (2 * (one.p or 0), two.p)
 
 
 def test_added_and_removed_rows_and_nothing_in_common() -> None:
-    comparison = compare([row(variant="a")], [row(variant="b")], {})
+    comparison = compare_tables([row(variant="a")], [row(variant="b")], {})
     assert [r.variant for r in comparison.added] == ["b"]
     assert [r.variant for r in comparison.removed] == ["a"]
     assert comparison.exit_code == ExitCode.NOT_COMPARABLE
-    assert compare([], [], {}).exit_code == ExitCode.NOT_COMPARABLE
+    assert compare_tables([], [], {}).exit_code == ExitCode.NOT_COMPARABLE
 
 
 def test_one_comparable_cell_is_enough() -> None:
     olds = [row(variant="a"), row(variant="b")]
     news = [row(record(data="x"), variant="a"), row(None, 4, "x", variant="b")]
-    assert compare(olds, news, {}).exit_code == ExitCode.NOT_COMPARABLE
-    assert compare(olds, [news[0], row(variant="b")], {}).exit_code == ExitCode.OK
+    assert compare_tables(olds, news, {}).exit_code == ExitCode.NOT_COMPARABLE
+    assert compare_tables(olds, [news[0], row(variant="b")], {}).exit_code == ExitCode.OK
 
 
 @pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (0.01, 0.0), (0.01, 0.5), (float("nan"), 0.05)])
 def test_nonsense_is_refused(margin: float, alpha: float) -> None:
     with pytest.raises(ValueError, match="must be"):
-        compare([], [], {}, margin, alpha)
+        compare_tables([], [], {}, margin, alpha)
 
 
 @settings(max_examples=40, deadline=None)
@@ -241,6 +241,6 @@ def test_an_a_a_run_with_noise_raises_no_alarm() -> None:
             records |= {old.key: old, new.key: new}
             olds.append(row(old, stressor=cell))
             news.append(row(new, stressor=cell))
-        verdicts = {pair.verdict for pair in compare(olds, news, records).pairs}
+        verdicts = {pair.verdict for pair in compare_tables(olds, news, records).pairs}
         alarms += bool(verdicts & {"worse", "better"})
     assert alarms <= 6

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_wb.analysis.flips import flips
+from robustbench_wb.analysis.broken_samples import broken_samples
 from robustbench_wb.records.record import Record, State
 from tests.store.make import record
 
@@ -22,6 +22,6 @@ def test_flips_are_the_broken_samples_of_each_record(cells: list[tuple[list[int]
     broken = set()
     for at, one in enumerate(records):
         broken |= {(int(one.ids[place]), at) for place in range(len(one.ids)) if one.states[place] == State.BROKEN}
-    found = flips(records)
+    found = broken_samples(records)
     assert {(flip.sample, at) for flip in found for at in flip.subjects} == broken
     assert [(len(flip.subjects), flip.sample) for flip in found] == sorted((len(f.subjects), f.sample) for f in found)

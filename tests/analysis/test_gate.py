@@ -15,7 +15,7 @@ from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.multiplicity import holm
-from robustbench_wb.stats.paired import mcnemar, p_beyond, smallest_beyond
+from robustbench_wb.stats.paired import detectable_drop_beyond, mcnemar, p_drop_beyond
 from tests.store.make import record, row, scored, states, text_row
 
 
@@ -42,23 +42,23 @@ def likeliest(n: int, lost: int, gained: int, margin: float) -> float:
 )
 def test_p_is_the_tail_at_the_likeliest_boundary(n: int, lost: int, gained: int, margin: float) -> None:
     expected = brute(n, lost, gained, margin, likeliest(n, lost, gained, margin))
-    assert p_beyond(n, lost, gained, margin)[0] == pytest.approx(expected, rel=1e-4)
+    assert p_drop_beyond(n, lost, gained, margin)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_margin_of_nothing_is_mcnemars_test_of_one_side() -> None:
     lost, gained = np.array([9, 12, 3]), np.array([1, 12, 8])
-    assert p_beyond(50, [9], [1], 0.0)[0] == pytest.approx(mcnemar(9, 1) / 2)
-    found = p_beyond(np.full(3, 50), lost, gained, 0.0)
+    assert p_drop_beyond(50, [9], [1], 0.0)[0] == pytest.approx(mcnemar(9, 1) / 2)
+    found = p_drop_beyond(np.full(3, 50), lost, gained, 0.0)
     np.testing.assert_allclose(found, binom.sf(lost - 1, lost + gained, 0.5))
     # No change at all says nothing; nor do nothing but losses that the margin allows.
-    assert p_beyond([100, 100], [0, 1], [0, 0], 0.01)[1] == pytest.approx(1 - 0.99**100)
-    assert p_beyond(100, 0, 0, 0.01)[0] == pytest.approx(1)
+    assert p_drop_beyond([100, 100], [0, 1], [0, 0], 0.01)[1] == pytest.approx(1 - 0.99**100)
+    assert p_drop_beyond(100, 0, 0, 0.01)[0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("arguments", [(10, -1, 0, 0.1), (10, 6, 5, 0.1), (10, 1, 1, 1.0), (10, 1, 1, -1.0)])
 def test_nonsense_is_refused(arguments: tuple[int, int, int, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
-        p_beyond(*arguments)
+        p_drop_beyond(*arguments)
 
 
 def level(n: int, margin: float, gaining: float, alpha: float) -> float:
@@ -69,7 +69,7 @@ def level(n: int, margin: float, gaining: float, alpha: float) -> float:
     totals, lost = np.array(outcomes).T
     weight = binom.pmf(totals, n, losing + gaining) * binom.pmf(lost, totals, losing / (losing + gaining))
     likely = weight > 1e-9
-    p = p_beyond(np.full(np.count_nonzero(likely), n), lost[likely], (totals - lost)[likely], margin)
+    p = p_drop_beyond(np.full(np.count_nonzero(likely), n), lost[likely], (totals - lost)[likely], margin)
     return float(weight[likely][p <= alpha].sum())
 
 
@@ -142,7 +142,7 @@ def test_gates_at_the_margin_stay_open() -> None:
     """Six cells whose drop is just the margin: at most one family in twenty may raise an alarm."""
     rng = np.random.default_rng(3)
     changes = rng.multinomial(1000, [0.03, 0.02, 0.95], size=(2000, 6))
-    p = p_beyond(np.full(12_000, 1000), changes[..., 0].ravel(), changes[..., 1].ravel(), 0.01).reshape(2000, 6)
+    p = p_drop_beyond(np.full(12_000, 1000), changes[..., 0].ravel(), changes[..., 1].ravel(), 0.01).reshape(2000, 6)
     alarms = sum(min(holm(family)) <= 0.05 for family in p.tolist())
     assert alarms <= binom.isf(0.001, 2000, 0.05)
 
@@ -151,17 +151,17 @@ def test_gates_at_the_margin_stay_open() -> None:
 @pytest.mark.parametrize(("n", "margin"), [(1000, 0.01), (360, 0.02), (5000, 0.01), (360, 0.0)])
 def test_what_would_be_seen_is_seen(n: int, margin: float, gaining: float) -> None:
     """At the smallest drop that is named, the test finds about 80 %."""
-    drop = smallest_beyond(n, n * (margin + gaining), n * gaining, margin)
+    drop = detectable_drop_beyond(n, n * (margin + gaining), n * gaining, margin)
     assert drop is not None
     draws = np.random.default_rng(0).multinomial(n, [drop + gaining, gaining, 1 - drop - 2 * gaining], size=4000)
-    found = p_beyond(np.full(4000, n), draws[:, 0], draws[:, 1], margin) <= 0.05
+    found = p_drop_beyond(np.full(4000, n), draws[:, 0], draws[:, 1], margin) <= 0.05
     assert 0.74 < found.mean() < 0.86
 
 
 def test_what_is_undecided_names_the_smallest_drop() -> None:
     (judgement,) = gate_of([(15, 9)]).judgements
-    assert judgement.smallest == smallest_beyond(1000, 15, 9, 0.01)
-    assert smallest_beyond(2, 0, 0, 0.5) is None
+    assert judgement.smallest == detectable_drop_beyond(1000, 15, 9, 0.01)
+    assert detectable_drop_beyond(2, 0, 0, 0.5) is None
     (alone,) = gate_of([(0, 0)], n=2, margin=50).judgements
     assert (alone.outcome, alone.smallest) == ("undecided", None)
 
@@ -209,8 +209,8 @@ def test_margins_are_the_suites_own() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.floats(0, 0.2))
 def test_more_losses_and_smaller_margins_are_never_better(lost: int, gained: int, margin: float) -> None:
-    p = p_beyond(200, lost, gained, margin)[0]
+    p = p_drop_beyond(200, lost, gained, margin)[0]
     assert 0 <= p <= 1
-    assert p_beyond(200, lost + 1, gained, margin)[0] <= p + 1e-9
+    assert p_drop_beyond(200, lost + 1, gained, margin)[0] <= p + 1e-9
     # To a hair: the likeliest boundary moves with the margin.
-    assert p_beyond(200, lost, gained, min(margin + 0.01, 0.3))[0] >= p - 0.02
+    assert p_drop_beyond(200, lost, gained, min(margin + 0.01, 0.3))[0] >= p - 0.02

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import CellDifference
 from robustbench_wb.analysis.compare.paired_outcomes import accuracy_outcomes
 from robustbench_wb.records.record import Record, State
-from robustbench_wb.stats.paired import mcnemar, score_interval
+from robustbench_wb.stats.paired import mcnemar, tango_interval
 from tests.store.make import record, row, states
 
 STATES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=5)
@@ -20,7 +20,7 @@ STATES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, m
 def only(old: Record | None, new: Record | None, n: int) -> CellDifference:
     records = {made.key: made for made in (old, new) if made is not None}
     rows = [row(made, n, "" if made is not None and State.ERRORED not in made.states else "NaN") for made in (old, new)]
-    (pair,) = compare(rows[:1], rows[1:], records).pairs
+    (pair,) = compare_tables(rows[:1], rows[1:], records).pairs
     return pair
 
 
@@ -36,7 +36,7 @@ def test_every_completion_lies_between_the_worst_and_the_best_case(cells: list[t
     for outcome in product(*choices):
         was, now = np.array(outcome[::2]), np.array(outcome[1::2])
         lost, gained = int(np.sum(was & ~now)), int(np.sum(~was & now))
-        (low,), (high,) = score_interval([n], [lost], [gained])
+        (low,), (high,) = tango_interval([n], [lost], [gained])
         ends.append(((gained - lost) / n, low, high))
         ps.append(float(mcnemar(lost, gained)))
     differences, lows, highs = zip(*ends, strict=True)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import t, ttest_rel
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
-from robustbench_wb.analysis.row_order import ranked
+from robustbench_wb.analysis.row_order import rank_rows
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
@@ -95,7 +95,7 @@ def test_an_injected_error_never_helps(losses: list[float], data: st.DataObject)
     assert (harmed.perplexity_low or 0) <= (sound.perplexity or 0) * (1 + 1e-9)
     assert harmed.status != "ok"
     assert harmed.errored == len(hit)
-    assert ranked([harmed, sound]) == [sound, harmed]
+    assert rank_rows([harmed, sound]) == [sound, harmed]
 
 
 @pytest.mark.slow(2)
@@ -125,7 +125,7 @@ def test_a_row_holds_the_numbers_of_its_metric_alone(change: dict[str, Any]) -> 
 
 
 def pair_of(old: Record, new: Record, **settings: Any) -> Comparison:
-    return compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new}, **settings)
+    return compare_tables([text_row(old)], [text_row(new)], {old.key: old, new.key: new}, **settings)
 
 
 def only(comparison: Comparison) -> CellDifference:
@@ -198,7 +198,7 @@ def test_swapping_old_and_new_mirrors_the_verdict(pairs: list[tuple[int, int]], 
 @given(LOSSES)
 def test_identical_losses_are_equivalent(losses: list[float]) -> None:
     same = text_row(scored(losses))
-    pair = only(compare([same], [same], {}))
+    pair = only(compare_tables([same], [same], {}))
     assert (pair.verdict, pair.difference, pair.p, pair.both, pair.metric) == ("equivalent", 0, 1, None, "perplexity")
     pair = only(pair_of(scored(losses), scored(losses, weights="retrained")))
     # From one sample alone nothing follows, not even that.
@@ -219,7 +219,7 @@ def test_samples_are_paired_by_id_not_by_position() -> None:
 
 def test_errors_make_a_pair_incomplete() -> None:
     old, new = scored([1.0, 5.0]), scored([1.0, nan], weights="w")
-    comparison = compare([text_row(old)], [text_row(new, error="NaN")], {old.key: old, new.key: new})
+    comparison = compare_tables([text_row(old)], [text_row(new, error="NaN")], {old.key: old, new.key: new})
     assert (only(comparison).verdict, only(comparison).reason) == ("incomplete", "new: NaN")
     assert comparison.exit_code == ExitCode.NOT_COMPARABLE
     (claim,) = comparison.claims
@@ -229,7 +229,7 @@ def test_errors_make_a_pair_incomplete() -> None:
 def test_different_metrics_are_not_comparable() -> None:
     names: dict[str, Any] = {"task": "text", "suite": "clean", "stressor": "clean", "strength": ""}
     for new in (text_row(scored([1.0] * 4)), text_row(None, 4, "no subject")):
-        pair = only(compare([row(record(), **names)], [new], {}))
+        pair = only(compare_tables([row(record(), **names)], [new], {}))
         assert pair.verdict == "not comparable"
         assert (pair.differing[0].field, pair.differing[0].old, pair.differing[0].new) == (
             "metric",
@@ -242,7 +242,7 @@ def test_holm_corrects_the_cells_of_each_subject_apart() -> None:
     old, new = record(states(200, 0)), record(states(190, 10), weights="w")
     before, after = drifted(100, 0.05, 0.1)
     records = {made.key: made for made in (old, new, before, after)}
-    found = compare([row(old), text_row(before)], [row(new), text_row(after)], records).pairs
+    found = compare_tables([row(old), text_row(before)], [row(new), text_row(after)], records).pairs
     assert [pair.metric for pair in found] == ["accuracy", "perplexity"]
     assert [pair.verdict for pair in found] == ["worse", "worse"]
     assert [pair.adjusted_p for pair in found] == [pair.p for pair in found]

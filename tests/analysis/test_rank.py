@@ -1,4 +1,4 @@
-from robustbench_wb.analysis.row_order import ranked
+from robustbench_wb.analysis.row_order import rank_rows
 from robustbench_wb.records.score_row import ScoreRow
 from tests.store.make import record, row, scored, states, text_row
 
@@ -15,19 +15,19 @@ def test_accuracy_descends_perplexity_ascends_and_tables_stay_apart() -> None:
         text_row(scored([3.0, 3.0]), variant="gpt"),
         text_row(scored([3.5, 3.5]), variant="vit"),
     ]
-    assert names(ranked(rows)) == ["digits vit", "digits bert", "text gpt", "text vit", "text bert"]
+    assert names(rank_rows(rows)) == ["digits vit", "digits bert", "text gpt", "text vit", "text bert"]
 
 
 def test_scales_and_metrics_are_ranked_by_themselves() -> None:
     rows = [row(record(states(1, 9)), scale="smoke"), row(record(states(9, 1)), variant="crate")]
-    assert ranked(rows) == rows
+    assert rank_rows(rows) == rows
     rows = [row(None, 4, "x", task="text", variant="a"), text_row(scored([1.0]), suite="adversarial", variant="b")]
-    assert ranked(rows) == rows
+    assert rank_rows(rows) == rows
 
 
 def test_protocols_are_ranked_by_themselves() -> None:
     rows = [row(record(states(1, 9))), row(record(states(9, 1)), variant="crate", protocol="as-published")]
-    assert ranked(rows) == rows
+    assert rank_rows(rows) == rows
     assert len({entry.panel for entry in rows}) == 2
 
 
@@ -38,7 +38,7 @@ def test_all_cells_count_and_a_missing_or_failed_one_is_the_worst() -> None:
 
     failed = row(None, 10, "no", variant="failed", strength="2")
     rows = [*cells("alone", 10), *cells("failed", 10), failed, *cells("both", 6, 5), *cells("best", 2, 10)]
-    found = ranked(rows)
+    found = rank_rows(rows)
     assert names(found) == [f"digits {name}" for name in ("best", "best", "both", "both", "alone", "failed", "failed")]
     assert [entry.strength for entry in found[:2]] == ["1", "2"]
 
@@ -51,19 +51,19 @@ def test_perplexities_are_averaged_as_logarithms() -> None:
         ]
 
     rows = [*cells("alone", 0.1), *cells("even", 3.0, 3.0), *cells("uneven", 0.5, 5.0)]
-    assert [entry.variant for entry in ranked(rows)] == ["uneven", "uneven", "even", "even", "alone"]
+    assert [entry.variant for entry in rank_rows(rows)] == ["uneven", "uneven", "even", "even", "alone"]
 
 
 def test_ties_keep_their_order_and_nothing_gets_lost() -> None:
     rows = [row(variant=name) for name in "cab"]
-    assert ranked(rows) == rows
-    assert ranked([]) == []
+    assert rank_rows(rows) == rows
+    assert rank_rows([]) == []
 
 
 def test_a_cell_graded_f_counts_like_a_missing_one() -> None:
     masked = row(record(states(9, 1)), variant="masked").model_copy(update={"grade": "F"})
     doubtful = row(record(states(3, 7)), variant="doubtful").model_copy(update={"grade": "C"})
     clean = [row(record(states(10, 0)), variant=name, stressor="clean", strength="") for name in ("masked", "doubtful")]
-    found = ranked([clean[0], masked, clean[1], doubtful])
+    found = rank_rows([clean[0], masked, clean[1], doubtful])
     assert names(found) == ["digits doubtful"] * 2 + ["digits masked"] * 2
     assert masked in found

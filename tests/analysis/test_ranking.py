@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
-from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_of
-from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, score_interval
+from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_for_ranking
+from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, sample_score_interval
 from robustbench_wb.analysis.row_order import mean_accuracy
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import mean_interval, wilson
-from robustbench_wb.stats.rank_intervals import certainly_better, letters, rank_intervals
+from robustbench_wb.stats.rank_intervals import letter_display, rank_intervals, significantly_better
 from tests.known import known
 from tests.store.make import record, row, scored, text_row
 
@@ -86,7 +86,7 @@ def test_the_score_is_the_mean_accuracy_and_the_line_says_what_it_is_of() -> Non
         "suite:adversarial-v1|scale:small|task:digits|protocol:sound|metric:accuracy|cells:3/3|n:400|seed:0|"
         "numerics:cpu;float32;torch-2.13|keys:"
     )
-    assert records_of(rows) == set(records)
+    assert records_for_ranking(rows) == set(records)
 
 
 def test_of_one_cell_the_interval_is_that_of_the_row_even_at_the_ends() -> None:
@@ -186,19 +186,19 @@ def test_perplexity_is_a_geometric_mean_and_one_that_lacks_is_last() -> None:
 
 
 def test_letters_are_shared_exactly_by_those_that_are_not_told_apart() -> None:
-    assert letters(np.zeros((0, 0), dtype=np.bool_)) == []
-    assert letters(np.zeros((3, 3), dtype=np.bool_)) == ["a", "a", "a"]
+    assert letter_display(np.zeros((0, 0), dtype=np.bool_)) == []
+    assert letter_display(np.zeros((3, 3), dtype=np.bool_)) == ["a", "a", "a"]
     ends = np.zeros((3, 3), dtype=np.bool_)
     ends[0, 2] = True
-    assert letters(ends) == ["a", "ab", "b"]
-    assert letters(np.triu(np.ones((28, 28), dtype=np.bool_), 1))[25:] == ["z", "a1", "b1"]
+    assert letter_display(ends) == ["a", "ab", "b"]
+    assert letter_display(np.triu(np.ones((28, 28), dtype=np.bool_), 1))[25:] == ["z", "a1", "b1"]
 
 
 @given(st.lists(st.booleans(), min_size=15, max_size=15))
 def test_letters_and_intervals_of_any_verdicts(verdicts: list[bool]) -> None:
     better = np.zeros((6, 6), dtype=np.bool_)
     better[np.triu_indices(6, 1)] = verdicts
-    shown = [set(one) for one in letters(better)]
+    shown = [set(one) for one in letter_display(better)]
     for first in range(6):
         for second in range(first + 1, 6):
             assert bool(shown[first] & shown[second]) != better[first, second]
@@ -229,7 +229,7 @@ def covered(better: np.ndarray, truth: Sequence[float]) -> bool:
 def coverage(truth: Sequence[float], n: int, boards: int) -> float:
     pairs = [(at, to) for at in range(len(truth)) for to in range(at + 1, len(truth))]
     rng = np.random.default_rng(17)
-    kept = [covered(certainly_better(board(rng, truth, n), pairs), truth) for _ in range(boards)]
+    kept = [covered(significantly_better(board(rng, truth, n), pairs), truth) for _ in range(boards)]
     return float(np.mean(kept))
 
 
@@ -238,7 +238,7 @@ def test_score_intervals_cover_though_the_cells_depend_on_each_other() -> None:
     hits = []
     for _ in range(1000):
         for accuracy, values in zip(truth, board(rng, truth, 200, 3), strict=True):
-            interval = score_interval(SampleScores(values, None, counted), 3, accuracy=True)
+            interval = sample_score_interval(SampleScores(values, None, counted), 3, accuracy=True)
             assert interval is not None
             hits.append(interval.low <= accuracy <= interval.high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.015)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import PairedDifference
-from robustbench_wb.analysis.compare.verdicts import DiscordantShares, estimate_shares, verdict
+from robustbench_wb.analysis.compare.verdicts import DiscordantShares, decide_verdict, estimate_shares
 from robustbench_wb.records.record import Record
 from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import mcnemar
@@ -34,7 +34,7 @@ def verdicts(n: int, counts: Counts) -> NDArray[np.str_]:
     numbers = estimate_shares(shares, shares, ALPHA)
     adjusted = np.concatenate([holm(family) for family in mcnemar(*counts)])
     findings = [PairedDifference(verdict="undecided", metric="accuracy", **found.fields()) for found in numbers]
-    found = [verdict(one, p, MARGIN, ALPHA) for one, p in zip(findings, adjusted, strict=True)]
+    found = [decide_verdict(one, p, MARGIN, ALPHA) for one, p in zip(findings, adjusted, strict=True)]
     return np.array(found).reshape(counts.lost.shape)
 
 
@@ -52,7 +52,7 @@ def test_the_simulation_judges_as_the_comparison_does() -> None:
             records |= {old.key: old, new.key: new}
             olds.append(row(old, stressor=str(cell)))
             news.append(row(new, stressor=str(cell)))
-        assert [pair.verdict for pair in compare(olds, news, records).pairs] == found[run].tolist()
+        assert [pair.verdict for pair in compare_tables(olds, news, records).pairs] == found[run].tolist()
 
 
 @pytest.mark.slow(1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from robustbench_wb.analysis.curves.attack_strength import (
-    FLAT,
+    PLATEAU_SHARE,
     RUN_SHARES,
     SHARES,
     AttackRuns,
@@ -91,7 +91,7 @@ def test_steps_and_restarts_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("late", "flat"), [(0, True), (2, True), (3, True), (4, False)])
 def test_the_plateau_is_one_percent_and_one_sample(late: int, flat: bool) -> None:
-    assert FLAT == 0.01
+    assert PLATEAU_SHARE == 0.01
     one = fallen(*[51] * late, *[50] * 30, held=150, wrong=20 - late)
     assert budget_curve(one).plateau is flat
 

@@ -12,7 +12,7 @@ import pytest
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row, states
@@ -85,7 +85,7 @@ def test_folders_and_files_are_sides(command: Command) -> None:
     commit("results", states(960, 40), "new")
     assert command("main:v1", "HEAD").startswith("main:v1 -> v1: worse\n")
     assert command("main:v1", "results").startswith("main:v1 -> results:v1: worse\n")
-    Path("board.csv").write_text(leaderboard_csv([old]), newline="")
+    Path("board.csv").write_text(rows_csv([old]), newline="")
     # The records of a file are looked up in the results, and where the other side is.
     assert command("board.csv", "main:HEAD", "--results", "nowhere").startswith("board.csv -> main:v2: equivalent\n")
     shown = command("board.csv", "HEAD", code=3)

@@ -13,8 +13,8 @@ from PIL import Image
 from robustbench_wb.api import run as harness
 from robustbench_wb.api.report import report
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.report.html.gallery import SIDE, Gallery, pieces, png
-from robustbench_wb.report.html.page import page
+from robustbench_wb.report.html.gallery import SIDE, Gallery, png_data_url, text_pieces
+from robustbench_wb.report.html.page import report_page
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
 
@@ -34,7 +34,7 @@ def measured(**asked: object) -> Gallery:
     request = RunRequest.model_validate({"variants": ("vit",), "recipe": "none", "device": "cpu", **asked})
     harness.run(request)
     contents = report(gallery=True)
-    assert page(contents).count("<del>") == sum(
+    assert report_page(contents).count("<del>") == sum(
         piece.kind == "gone" for picture in contents.gallery[0].pictures for piece in picture.text
     )
     (found,) = contents.gallery
@@ -86,11 +86,11 @@ def test_a_subject_that_is_another_now_is_named_and_its_samples_stay_clean(here:
 
 @given(st.text("ab .é<", max_size=30), st.text("ab .é<", max_size=30))
 def test_pieces_hold_both_texts(old: str, new: str) -> None:
-    found = pieces(old, new)
+    found = text_pieces(old, new)
     assert "".join(piece.text for piece in found if piece.kind != "new") == old
     assert "".join(piece.text for piece in found if piece.kind != "gone") == new
     assert (old == new) == all(piece.kind == "same" for piece in found)
 
 
 def test_large_images_are_made_smaller() -> None:
-    assert levels(png(np.zeros((3, 300, 200), np.uint8))).shape == (SIDE, 85, 3)
+    assert levels(png_data_url(np.zeros((3, 300, 200), np.uint8))).shape == (SIDE, 85, 3)

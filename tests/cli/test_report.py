@@ -12,7 +12,7 @@ from PIL import Image
 
 from robustbench_wb.api.report import report
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.tasks.task import Dataset
@@ -63,7 +63,7 @@ def test_a_version_becomes_a_file_with_its_provenance(command: Command, tmp_path
 
 
 def test_a_file_of_leaderboard_will_do(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "board.csv").write_text(leaderboard_csv([row()]), newline="")
+    (tmp_path / "board.csv").write_text(rows_csv([row()]), newline="")
     assert command("board.csv", "--html", "out.html").startswith("1 rows of board.csv")
     assert "Provenance" not in (tmp_path / "out.html").read_text()
 

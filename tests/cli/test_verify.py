@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from robustbench_wb.analysis.verify.recompute import record_of
+from robustbench_wb.analysis.verify.recompute import best_record
 from robustbench_wb.analysis.verify.verify_result import VerifyResult
 from robustbench_wb.api.run import run
 from robustbench_wb.api.verify import draw, verify
@@ -22,7 +22,7 @@ from robustbench_wb.engine.remeasure import NO_REQUEST
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import SCHEMA, ScoreTable
 from tests.store.make import record, row, states
@@ -115,7 +115,7 @@ def test_every_edit_of_a_file_is_named(index: int, results: str, tmp_path: Path)
         value = other(getattr(rows[index], name))
         changed = [*rows[:index], rows[index].model_copy(update={name: value}), *rows[index + 1 :]]
         board = tmp_path / "board.csv"
-        board.write_text(leaderboard_csv(changed), newline="")
+        board.write_text(rows_csv(changed), newline="")
         found = verify(str(board), results)
         assert found.exit_code == 5, name
         assert places(found) == [(index + 1, name)]
@@ -159,7 +159,7 @@ def test_a_table_without_history_names_what_other_rows_tell(results: str) -> Non
 
 def test_a_value_out_of_range_is_named_too(results: str, tmp_path: Path, command: Command) -> None:
     board = tmp_path / "board.csv"
-    lines = list(csv.DictReader(io.StringIO(leaderboard_csv(ScoreTable(results).rows()))))
+    lines = list(csv.DictReader(io.StringIO(rows_csv(ScoreTable(results).rows()))))
     lines[1]["accuracy"] = "1.5"
     with board.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]))
@@ -173,7 +173,7 @@ def test_several_edits_of_a_row_are_all_named(results: str, tmp_path: Path, comm
     rows = ScoreTable(results).rows()
     update = {"accuracy": 0.5, "seconds": 1e-4, "parameters": 7, "grade": "A"}
     board = tmp_path / "board.csv"
-    board.write_text(leaderboard_csv([rows[0], rows[1].model_copy(update=update), *rows[2:]]), newline="")
+    board.write_text(rows_csv([rows[0], rows[1].model_copy(update=update), *rows[2:]]), newline="")
     content = json.loads(command("verify", str(board), "--results", results, "--json", code=5))
     assert {item["column"]: item["found"] for item in content["discrepancies"]} == {
         name: getattr(rows[1], name) for name in update
@@ -206,7 +206,7 @@ def test_rows_without_checksum_are_counted_and_recomputed(results: str) -> None:
 def test_a_row_renamed_to_another_cell_stands_out(results: str, tmp_path: Path) -> None:
     rows = ScoreTable(results).rows()
     board = tmp_path / "board.csv"
-    board.write_text(leaderboard_csv([*rows, rows[0]]), newline="")
+    board.write_text(rows_csv([*rows, rows[0]]), newline="")
     found = verify(str(board), results)
     assert places(found) == [(1, "cell"), (5, "cell")]
 
@@ -232,7 +232,7 @@ def test_damaged_records_are_named(column: str, value: Any, results: str, comman
 def test_missing_records_are_4(results: str, tmp_path: Path, command: Command) -> None:
     rows = ScoreTable(results).rows()
     board = tmp_path / "board.csv"
-    board.write_text(leaderboard_csv(rows), newline="")
+    board.write_text(rows_csv(rows), newline="")
     shown = command("verify", str(board), "--results", str(tmp_path / "nowhere"), code=4)
     assert "no record in the store\nrow 1: digits smoke adversarial-custom: vit-nano none seed 0, clean\n" in shown
 
@@ -307,7 +307,7 @@ def test_every_sample_is_drawn_at_most_once_and_ids_not_rows_are_named() -> None
     made = [record([0] * 5, seed=seed) for seed in range(3)]
     rows = [row(one, seed=seed) for seed, one in enumerate(made)]
     records = {one.key: one for one in made}
-    drawn = draw(rows, [record_of(one, records) for one in rows], 12, 0)
+    drawn = draw(rows, [best_record(one, records) for one in rows], 12, 0)
     counts = [len(one.ids) for _, one in drawn]
     assert sum(counts) == 12
     assert all(len(set(one.ids.tolist())) == len(one.ids) for _, one in drawn)

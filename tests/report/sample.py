@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.compare.comparison import Comparison
 from robustbench_wb.records.credibility import CredibilityCheck, Grade
 from robustbench_wb.records.record import Record
@@ -59,7 +59,7 @@ def comparison() -> Comparison:
     other = record(states(900, 100), signature="pgd-linf;eps=2/255;steps=80", weights="w")
     new = [r for r in new if (r.variant, r.strength) != ("crate", "2/255")]
     new += [row(other, variant="crate", strength="2/255"), row(record(), variant="boosting")]
-    return compare(old, new, {**old_records, **new_records})
+    return compare_tables(old, new, {**old_records, **new_records})
 
 
 def text_run(drift: float = 0.0, weights: str = "weights") -> tuple[list[ScoreRow], dict[str, Record]]:
@@ -91,4 +91,4 @@ def text_comparison() -> Comparison:
     new, new_records = text_run(0.04, "retrained")
     before, after = record(states(900, 100)), record(states(930, 70), weights="retrained")
     both = {**old_records, **new_records, before.key: before, after.key: after}
-    return compare([*old, row(before)], [*new, row(after)], both)
+    return compare_tables([*old, row(before)], [*new, row(after)], both)

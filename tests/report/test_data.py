@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.csv import COLUMNS, leaderboard_csv
+from robustbench_wb.report.csv import COLUMNS, rows_csv
 from robustbench_wb.report.json import comparison_json, rows_json
 from tests.report.sample import comparison, run, text_comparison, text_run
 from tests.store.make import row
@@ -19,13 +19,13 @@ ODD = 'comma, "quote"\nnewline; ünïcode'
 def test_csv_through_pandas_and_back() -> None:
     rows = [*run()[0], *text_run()[0], row().model_copy(update={"error": ODD})]
     # As text: whether pandas reads the last bit of a float depends on its version, what was written does not.
-    frame = pd.read_csv(io.StringIO(leaderboard_csv(rows), newline=""), keep_default_na=False, dtype=str)
+    frame = pd.read_csv(io.StringIO(rows_csv(rows), newline=""), keep_default_na=False, dtype=str)
     assert tuple(frame.columns) == COLUMNS
     assert [ScoreRow.model_validate(entry) for entry in frame.to_dict("records")] == rows
 
 
 def test_csv_is_rfc_4180() -> None:
-    text = leaderboard_csv([row().model_copy(update={"error": ODD})])
+    text = rows_csv([row().model_copy(update={"error": ODD})])
     header, rest = text.split("\r\n", 1)
     assert header == ",".join(COLUMNS)
     assert rest.endswith("\r\n")
@@ -51,7 +51,7 @@ def test_the_column_order_is_public() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_no_text_is_a_formula(text: str) -> None:
     made = row().model_copy(update={"error": text, "variant": text})
-    _, line = csv.reader(io.StringIO(leaderboard_csv([made]), newline=""))
+    _, line = csv.reader(io.StringIO(rows_csv([made]), newline=""))
     found = dict(zip(COLUMNS, line, strict=True))["error"]
     assert not found.startswith(("=", "+", "-", "@"))
     assert found in (text, f"'{text}")
@@ -59,7 +59,7 @@ def test_no_text_is_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize("start", "=+-@")
 def test_formulas_are_quoted_and_numbers_are_not(start: str) -> None:
-    text = leaderboard_csv([row().model_copy(update={"error": f"{start}1+1", "seed": -5})])
+    text = rows_csv([row().model_copy(update={"error": f"{start}1+1", "seed": -5})])
     assert f",'{start}1+1," in text
     assert ",-5," in text
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
-from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
-from robustbench_wb.report.html.panel import panels
+from robustbench_wb.report.html.axes import Axis, category_axis, linear_axis, logarithmic_axis
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw_figure
+from robustbench_wb.report.html.panel import panel_rows
 from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatter_figures
 from robustbench_wb.stats.pareto import pareto_front
 from tests.report.big_sample import big_table
@@ -23,7 +23,7 @@ POSITIVE = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=8)
 
 @given(POSITIVE, st.booleans())
 def test_an_axis_holds_its_values_and_keeps_their_order(values: list[float], log: bool) -> None:
-    axis = logarithmic("x", values) if log else linear("x", values)
+    axis = logarithmic_axis("x", values) if log else linear_axis("x", values)
     shares = [axis.share(value) for value in sorted(values)]
     assert all(-1e-9 <= share <= 1 + 1e-9 for share in shares)
     assert shares == sorted(shares)
@@ -36,12 +36,12 @@ def test_an_axis_holds_its_values_and_keeps_their_order(values: list[float], log
 @pytest.mark.parametrize(
     ("axis", "ticks"),
     [
-        (linear("", [0], low=0, high=100), "0 20 40 60 80 100"),
-        (linear("", [92.2, 99.4]), "92 94 96 98 100"),
-        (linear("", [5, 5]), "5 6"),
-        (logarithmic("", [20.1, 4000]), "100 1000"),
-        (logarithmic("", [3, 8]), "2 5 10"),
-        (steps("", ["clean", "8/255"]), "clean 8/255"),
+        (linear_axis("", [0], low=0, high=100), "0 20 40 60 80 100"),
+        (linear_axis("", [92.2, 99.4]), "92 94 96 98 100"),
+        (linear_axis("", [5, 5]), "5 6"),
+        (logarithmic_axis("", [20.1, 4000]), "100 1000"),
+        (logarithmic_axis("", [3, 8]), "2 5 10"),
+        (category_axis("", ["clean", "8/255"]), "clean 8/255"),
     ],
 )
 def test_ticks_are_round(axis: Axis, ticks: str) -> None:
@@ -64,7 +64,7 @@ def readings(figure: Figure, number: int) -> list[float]:
 
 def test_a_curve_can_be_read_off_its_ticks() -> None:
     rows = big_table(5, 2)
-    panel = panels(rows)[0]
+    panel = panel_rows(rows)[0]
     figures = curve_figures(panel)
     assert [figure.title for figure in figures] == ["attack-0", "attack-1"]
     for figure in figures:
@@ -75,7 +75,7 @@ def test_a_curve_can_be_read_off_its_ticks() -> None:
 
 def test_whiskers_are_the_intervals() -> None:
     rows = big_table(1, 1)
-    figure = curve_figures(panels(rows)[0])[0]
+    figure = curve_figures(panel_rows(rows)[0])[0]
     offset, width = scale(figure.y_ticks)
     ends = [float(text) for text in re.findall(r"M[^,]+,([\d.]+)V[\d.]+", figure.series[0].whiskers)]
     tops = [float(text) for text in re.findall(r"V([\d.]+)", figure.series[0].whiskers)]
@@ -84,9 +84,9 @@ def test_whiskers_are_the_intervals() -> None:
 
 
 def test_a_failed_cell_is_a_gap_and_perplexities_are_drawn_too() -> None:
-    panel = panels(run()[0])[0]
+    panel = panel_rows(run()[0])[0]
     assert [len(one.dots) for figure in curve_figures(panel) for one in figure.series] == [3, 3]
-    texts = panels(text_run()[0])[0]
+    texts = panel_rows(text_run()[0])[0]
     swap = curve_figures(texts)[0]
     assert swap.title == "swap"
     assert {one.number: len(one.dots) for one in swap.series} == {1: 3, 2: 2}
@@ -96,7 +96,7 @@ def test_a_failed_cell_is_a_gap_and_perplexities_are_drawn_too() -> None:
 
 def test_a_scatter_is_at_the_strength_where_subjects_differ_most() -> None:
     rows = curve_run()[0]
-    panel = panels(rows)[0]
+    panel = panel_rows(rows)[0]
     titles = [figure.title for figure in scatter_figures(panel)]
     assert "label-noise:pair@2/5" in titles  # 3 and 6 of 10 right, against 7 and 7 at 1/5
     figure = scatter_figures(panel)[titles.index("label-noise:pair@2/5")]
@@ -109,9 +109,9 @@ def test_a_scatter_is_at_the_strength_where_subjects_differ_most() -> None:
 def test_costs_are_means_over_all_cells_with_nothing_for_what_failed() -> None:
     rows = big_table(3, 1)
     rows[1] = rows[1].model_copy(update={"grade": "F"})
-    figures = {figure.title: figure for figure in cost_figures(panels(rows)[0])}
+    figures = {figure.title: figure for figure in cost_figures(panel_rows(rows)[0])}
     assert set(figures) == {"training time", "size", "passes of the stressors"}
-    panel = panels(rows)[0]
+    panel = panel_rows(rows)[0]
     for subject, number in panel.numbers.items():
         own = [row for row in rows if row.subject == subject]
         mean = sum(100 * (row.accuracy or 0) for row in own if row.grade != "F") / len(own)
@@ -136,7 +136,7 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> N
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
 def test_labels_neither_touch_nor_leave_the_figure(values: list[float]) -> None:
     series = [Series(number, (FigurePoint(0, value, ""),)) for number, value in enumerate(values, 1)]
-    figure = draw("", steps("", ["a"]), linear("", [0], low=0, high=100), series)
+    figure = draw_figure("", category_axis("", ["a"]), linear_axis("", [0], low=0, high=100), series)
     heights = [float(one.label[1]) - 3 for one in figure.series]
     assert all(figure.top - 0.1 <= height <= figure.bottom + 0.1 for height in heights)
     ordered = sorted(heights)
@@ -148,7 +148,7 @@ def test_labels_neither_touch_nor_leave_the_figure(values: list[float]) -> None:
 
 
 def test_an_axis_stops_what_lies_beyond_it() -> None:
-    axis = logarithmic("", [2.0, 20.0])
+    axis = logarithmic_axis("", [2.0, 20.0])
     assert isclose(axis.share(float("inf")), 1)
     assert isclose(axis.share(0.1), 0)
 
@@ -156,6 +156,6 @@ def test_an_axis_stops_what_lies_beyond_it() -> None:
 def test_rows_of_one_slot_are_one_row_of_the_page() -> None:
     rows = big_table(1, 1)
     later: ScoreRow = rows[0].model_copy(update={"key": "later"})
-    (panel,) = panels([*rows, later])
+    (panel,) = panel_rows([*rows, later])
     assert len(panel.rows) == len(rows)
     assert [row.key for row in panel.rows if row.stressor == "clean"] == ["later"]

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.matrix import SHADES, matrix
-from robustbench_wb.report.html.numbers import LEFT_OUT
-from robustbench_wb.report.html.page import Contents, page
-from robustbench_wb.report.html.panel import panels
+from robustbench_wb.report.html.field_tables import OMITTED_FIELDS
+from robustbench_wb.report.html.page import ReportContents, report_page
+from robustbench_wb.report.html.panel import panel_rows
+from robustbench_wb.report.html.score_matrix import SHADES, score_matrix
 from robustbench_wb.report.scores import interval_text, score_text, short_text
-from robustbench_wb.report.text import clean
+from robustbench_wb.report.text_block import printable
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.loaded_table import load_table
 from tests.report.big_sample import big_table
@@ -75,12 +75,12 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def everything() -> Contents:
+def everything() -> ReportContents:
     """A page with every section."""
     rows, records = curve_run()
     seen = big_table(2, 2)
     layers = looked(seen, {row.variant: tables(at % 2) for at, row in enumerate(seen)})
-    return Contents(
+    return ReportContents(
         name="v3",
         rows=[*run()[0], *text_run()[0], *rows, *layers],
         version=3,
@@ -111,8 +111,8 @@ def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
     }
     trouble = {"checks": canonical_json([check]), "grade": "C", "status": "incomplete", "not_run": 1}
     made = row(record(states(5, 3))).model_copy(update={**names, **trouble})
-    found = compare([made], [made.model_copy(update={"key": "other"})], {})
-    return Page(page(Contents(error, [made], None, {"command": error, variant: reason}, comparison=found)))
+    found = compare_tables([made], [made.model_copy(update={"key": "other"})], {})
+    return Page(report_page(ReportContents(error, [made], None, {"command": error, variant: reason}, comparison=found)))
 
 
 @given(ANY, ANY, ANY, ANY)
@@ -122,11 +122,11 @@ def test_no_text_breaks_out_of_its_place(variant: str, error: str, stressor: str
     found = page_of(*texts)
     assert found.tags == page_of(*("harmless" if text else "" for text in texts)).tags
     assert not found.unclosed
-    assert all(clean(text) in found.words for text in texts)
+    assert all(printable(text) in found.words for text in texts)
 
 
 def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -> None:
-    found = Page(page(everything()))
+    found = Page(report_page(everything()))
     assert not found.unclosed
     assert not found.open
     ids = found.values("id")
@@ -139,7 +139,7 @@ def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -
 
 
 def test_nothing_is_loaded_from_anywhere() -> None:
-    text = page(everything())
+    text = report_page(everything())
     found = Page(text)
     assert not [entry for entry in found.attributes if entry[1] == "src" and not entry[2].startswith("data:")]
     assert not {"link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
@@ -148,7 +148,7 @@ def test_nothing_is_loaded_from_anywhere() -> None:
 
 
 def test_headings_landmarks_and_tables_are_named() -> None:
-    found = Page(page(everything()))
+    found = Page(report_page(everything()))
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -163,11 +163,11 @@ def test_headings_landmarks_and_tables_are_named() -> None:
 @pytest.mark.parametrize("table", PUBLISHED, ids=lambda path: path.stem)
 def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
     side = load_table(str(table), "results")
-    text = page(Contents(side.name, side.rows))
+    text = report_page(ReportContents(side.name, side.rows))
     assert len(text.encode()) < LIMIT
     has_all_numbers(text, side.rows)
     lines = csv.DictReader(table.open(newline=""))
-    fields = {value for line in lines for name, value in line.items() if name not in LEFT_OUT}
+    fields = {value for line in lines for name, value in line.items() if name not in OMITTED_FIELDS}
     shown = set(Page(text).texts)
     assert {value for value in fields if value and value not in shown} == set()
 
@@ -176,7 +176,7 @@ def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
 def test_a_full_table_fits_in_one_page() -> None:
     rows = big_table()
     assert len(rows) == 2000
-    text = page(Contents("v1", rows, 1))
+    text = report_page(ReportContents("v1", rows, 1))
     assert len(text.encode()) < LIMIT
     has_all_numbers(text, rows)
 
@@ -199,12 +199,12 @@ def has_all_numbers(text: str, rows: list[ScoreRow]) -> None:
 
 
 def test_the_same_contents_give_the_same_bytes() -> None:
-    assert page(everything()) == page(everything())
+    assert report_page(everything()) == report_page(everything())
 
 
 def test_the_matrix_says_what_the_table_says() -> None:
     rows = [*run()[0], *text_run()[0]]
-    words = Page(page(Contents("v3", rows, 3))).words
+    words = Page(report_page(ReportContents("v3", rows, 3))).words
     for shown in rows:
         assert (short_text(shown) if shown.status != "ok" else score_text(shown)) in words
     assert words.count("not measured") > 0
@@ -213,8 +213,8 @@ def test_the_matrix_says_what_the_table_says() -> None:
 
 def test_shades_follow_the_numbers() -> None:
     shades: dict[str, dict[Any, Any]] = {name: {} for name in ("accuracy", "perplexity")}
-    for panel in panels([*run()[0], *text_run()[0]]):
-        for line in matrix(panel).lines:
+    for panel in panel_rows([*run()[0], *text_run()[0]]):
+        for line in score_matrix(panel).lines:
             own = {float(entry.sort): entry.shade for entry in line.entries if entry.sort}
             shades[panel.metric] |= own
             assert all(entry.shade is None for entry in line.entries if not entry.sort)
@@ -226,7 +226,7 @@ def test_shades_follow_the_numbers() -> None:
 
 
 def test_doubts_failures_and_gaps_are_told() -> None:
-    words = Page(page(everything())).words
+    words = Page(report_page(everything())).words
     assert "apgd-linf leaves 11.4 points less" in words
     assert "no gradient of the margin at 48 of 64" in words
     assert "SubjectError: [bold]no logits[/bold] [31m" in words
@@ -238,7 +238,7 @@ def test_doubts_failures_and_gaps_are_told() -> None:
 @pytest.mark.parametrize("made", [comparison, text_comparison])
 def test_what_changed_has_every_verdict_with_its_counts(made: Any) -> None:
     found = made()
-    words = Page(page(Contents("v2", [pair.new for pair in found.pairs], 2, comparison=found))).words
+    words = Page(report_page(ReportContents("v2", [pair.new for pair in found.pairs], 2, comparison=found))).words
     for pair in found.pairs:
         assert pair.verdict in words
         if pair.lost:
@@ -246,6 +246,6 @@ def test_what_changed_has_every_verdict_with_its_counts(made: Any) -> None:
 
 
 def test_an_empty_table_is_a_page_too() -> None:
-    found = Page(page(Contents("empty.csv", [])))
+    found = Page(report_page(ReportContents("empty.csv", [])))
     assert not found.unclosed
     assert "0 numbers" in found.words

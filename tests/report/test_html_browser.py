@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from robustbench_wb.report.html.gallery import Gallery, Picture, pieces, png
-from robustbench_wb.report.html.leaderboard import board_page
-from robustbench_wb.report.html.page import Contents, page
+from robustbench_wb.report.html.gallery import Gallery, GallerySample, png_data_url, text_pieces
+from robustbench_wb.report.html.leaderboard import leaderboard_page
+from robustbench_wb.report.html.page import ReportContents, report_page
 from robustbench_wb.store.loaded_table import load_table
 from tests.report.big_sample import big_table
 from tests.report.board_sample import board
@@ -82,9 +82,9 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
     troubles: list[str] = []
     contexts = []
 
-    def show(contents: Contents | str, **options: Any) -> Page:
+    def show(contents: ReportContents | str, **options: Any) -> Page:
         file = tmp_path / "report.html"
-        file.write_text(contents if isinstance(contents, str) else page(contents), encoding="utf-8")
+        file.write_text(contents if isinstance(contents, str) else report_page(contents), encoding="utf-8")
         context = browser.new_context(viewport={"width": 1200, "height": 900}, **options)
         contexts.append(context)
         shown = context.new_page()
@@ -114,7 +114,7 @@ def numbers(texts: list[str]) -> list[float]:
 
 
 def test_a_heading_sorts_down_then_up_then_as_it_was(opened: Any) -> None:
-    shown = opened(Contents("v1", big_table(20, 2)))
+    shown = opened(ReportContents("v1", big_table(20, 2)))
     heading = shown.locator(".matrix thead th").nth(8)
     before = first_cells(shown, 8)
     orders = []
@@ -135,7 +135,7 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
     failed = row(None, 1000, "NaN", variant="variant-0", stressor=rows[at].stressor, strength=rows[at].strength)
     gone = next(made for made in rows if made.variant == "variant-1" and made.strength == "4/255")
     rows[at] = failed
-    shown = opened(Contents("v1", [made for made in rows if made is not gone]))
+    shown = opened(ReportContents("v1", [made for made in rows if made is not gone]))
     headings = [text or "" for text in shown.locator(".matrix thead th").all_text_contents()]
     column = next(index for index, text in enumerate(headings) if "@4/255" in text)
     for _ in range(2):
@@ -146,7 +146,7 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
 
 
 def test_filters_hide_rows_and_columns_and_say_so(opened: Any) -> None:
-    shown = opened(Contents("v1", big_table(20, 2)))
+    shown = opened(ReportContents("v1", big_table(20, 2)))
     shown.get_by_role("searchbox", name="subjects").fill("VARIANT-1")
     assert len(first_cells(shown, 0)) == 11
     shown.get_by_role("searchbox", name="stressors").fill("attack-1@8")
@@ -159,7 +159,7 @@ def test_filters_hide_rows_and_columns_and_say_so(opened: Any) -> None:
 
 
 def test_a_number_leads_to_its_own_line_and_opens_what_hides_it(opened: Any) -> None:
-    shown = opened(Contents("v1", big_table(3, 2)))
+    shown = opened(ReportContents("v1", big_table(3, 2)))
     link = shown.locator(".matrix tbody tr").nth(1).locator("td").nth(4).locator("a")
     target = shown.locator(str(link.get_attribute("href")))
     assert not target.is_visible()
@@ -184,7 +184,7 @@ def test_links_between_sections_work_without_a_mouse(opened: Any) -> None:
 
 
 def test_headings_stay_in_view_and_only_the_table_scrolls_sideways(opened: Any) -> None:
-    shown = opened(Contents("v1", big_table(20, 11)))
+    shown = opened(ReportContents("v1", big_table(20, 11)))
     scroll = shown.locator(".scroll").first
     corner = shown.locator(".matrix thead th").first
     before = corner.bounding_box()
@@ -210,7 +210,7 @@ def test_every_text_and_mark_stands_out(opened: Any, scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_leaderboard_stands_out_and_sorts(opened: Any, scheme: str) -> None:
     rows, rankings = board()
-    shown = opened(board_page("v3", rows, rankings, 3), color_scheme=scheme)
+    shown = opened(leaderboard_page("v3", rows, rankings, 3), color_scheme=scheme)
     looked, faint = shown.evaluate(CONTRAST)
     assert looked > 100
     assert faint == []
@@ -242,7 +242,7 @@ def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
 
 
 def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
-    shown = opened(Contents("v1", big_table(3, 2)), java_script_enabled=False)
+    shown = opened(ReportContents("v1", big_table(3, 2)), java_script_enabled=False)
     assert shown.locator(".matrix td:visible").count() == 3 * 19
     assert shown.locator("th button, .filter").count() == 0
     shown.locator("#numbers summary").first.click()
@@ -250,9 +250,13 @@ def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
 
 
 def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
-    image = Picture("sample 0, class 2", "fell: vit", images=((png(digits.test.inputs[0]), "clean"),) * 3)
-    text = Picture("sample 1, class good", "fell: vit", text=tuple(pieces("a good film", "a <b>god</b> film")))
-    shown = opened(Contents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
+    image = GallerySample(
+        "sample 0, class 2", "fell: vit", images=((png_data_url(digits.test.inputs[0]), "clean"),) * 3
+    )
+    text = GallerySample(
+        "sample 1, class good", "fell: vit", text=tuple(text_pieces("a good film", "a <b>god</b> film"))
+    )
+    shown = opened(ReportContents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
     assert shown.locator(".gallery img").count() == 3
     assert shown.locator(".gallery img").first.evaluate("image => image.naturalWidth") == 8
     assert shown.locator(".gallery img").first.get_attribute("alt") == "sample 0, class 2, clean"
@@ -263,7 +267,7 @@ def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
 def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     slipped = "<script>window.ran = 1</script><img src='https://example.org/x.png'><b onclick='window.ran = 1'>x</b>"
-    file.write_text(page(everything()).replace("</body>", f"{slipped}</body>"), encoding="utf-8")
+    file.write_text(report_page(everything()).replace("</body>", f"{slipped}</body>"), encoding="utf-8")
     shown = browser.new_page()
     loaded: list[str] = []
     shown.on("requestfinished", lambda request: loaded.append(request.url))
@@ -276,8 +280,8 @@ def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Pa
 
 
 def test_how_long_a_page_takes_to_open(opened: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = {path.stem: Contents(path.name, load_table(str(path), "results").rows) for path in PUBLISHED}
-    for name, contents in {**sides, "2,000 rows": Contents("v1", big_table())}.items():
+    sides = {path.stem: ReportContents(path.name, load_table(str(path), "results").rows) for path in PUBLISHED}
+    for name, contents in {**sides, "2,000 rows": ReportContents("v1", big_table())}.items():
         shown = opened(contents)
         took = shown.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
         assert took > 0

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from robustbench_wb.report.html.layer_plots import LayerPart, layer_parts
-from robustbench_wb.report.html.page import Contents, page
-from robustbench_wb.report.html.panel import panels
+from robustbench_wb.report.html.layer_plots import LayerFigures, layer_figures
+from robustbench_wb.report.html.page import ReportContents, report_page
+from robustbench_wb.report.html.panel import panel_rows
 from tests.report.big_sample import big_table
 from tests.report.layer_sample import LAYERS, looked, tables
 
 
-def lines(part: LayerPart, measure: str) -> list[tuple[str, ...]]:
+def lines(part: LayerFigures, measure: str) -> list[tuple[str, ...]]:
     return [line[1:] for line in part.table.rows if line[0] == measure]
 
 
@@ -23,8 +23,8 @@ def test_layers_are_drawn_and_tabled_with_their_intervals() -> None:
     rows = big_table(2, 2)
     names = list(dict.fromkeys(row.variant for row in rows))
     pairs = {name: tables(at) for at, name in enumerate(names)}
-    panel = panels(looked(rows, pairs))[0]
-    clean, drift = layer_parts(panel)
+    panel = panel_rows(looked(rows, pairs))[0]
+    clean, drift = layer_figures(panel)
     assert [figure.title.split(":")[0] for figure in clean.figures] == ["sparsity", "entropy"]
     for place, subject in enumerate(panel.labels):
         pair = pairs[subject[0]]
@@ -46,20 +46,20 @@ def test_layers_are_drawn_and_tabled_with_their_intervals() -> None:
 def test_drift_is_of_the_cell_in_which_the_subjects_are_worst() -> None:
     rows = big_table(2, 3)
     pairs = {row.variant: tables(0) for row in rows}
-    panel = panels(looked(rows, pairs))[0]
+    panel = panel_rows(looked(rows, pairs))[0]
     means = {
         cell: np.mean([row.accuracy or 0 for row in rows if (row.stressor, row.strength) == cell])
         for cell in panel.cells
         if cell[0] != "clean"
     }
     worst = min(means, key=lambda cell: means[cell])
-    assert f"under {worst[0]}@{worst[1]}:" in layer_parts(panel)[1].title
+    assert f"under {worst[0]}@{worst[1]}:" in layer_figures(panel)[1].title
 
 
 def test_a_page_shows_layers_where_there_are_any() -> None:
     rows = big_table(2, 1)
-    assert layer_parts(panels(rows)[0]) == []
-    assert "What the layers do" not in page(Contents("v1", rows))
-    text = page(Contents("v1", looked(rows, {row.variant: tables(0) for row in rows})))
+    assert layer_figures(panel_rows(rows)[0]) == []
+    assert "What the layers do" not in report_page(ReportContents("v1", rows))
+    text = report_page(ReportContents("v1", looked(rows, {row.variant: tables(0) for row in rows})))
     assert "What the layers do to clean inputs" in text
     assert text.count("Drift of the layers under") >= 1

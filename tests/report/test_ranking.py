@@ -12,11 +12,11 @@ from rich.cells import cell_len
 from robustbench_wb.analysis.leaderboard.panel_ranking import RankedModel
 from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels
 from robustbench_wb.report.csv import RANKING_COLUMNS, ranking_csv
-from robustbench_wb.report.html.leaderboard import board_page
-from robustbench_wb.report.json import board_json, rows_json
+from robustbench_wb.report.html.leaderboard import leaderboard_page
+from robustbench_wb.report.json import leaderboard_json, rows_json
 from robustbench_wb.report.leaderboard import ranking_blocks
 from robustbench_wb.report.markdown import markdown
-from robustbench_wb.report.text import plain, rich
+from robustbench_wb.report.text_block import plain_text, rich
 from tests.report.board_sample import board, board_run
 from tests.report.test_html import ANY, Page
 from tests.report.test_text import GOLDEN, shown
@@ -30,7 +30,7 @@ def rendered(name: str) -> str:
     blocks = ranking_blocks(board()[1], columns)
     if how == "markdown":
         return markdown(blocks)
-    return plain(blocks) if how == "plain" else shown(rich(blocks), columns or 1000)
+    return plain_text(blocks) if how == "plain" else shown(rich(blocks), columns or 1000)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +71,7 @@ def test_the_columns_of_the_export_are_public_and_read_back() -> None:
 
 def test_json_has_the_rows_as_before_and_the_rankings() -> None:
     rows, found = board()
-    content = json.loads(board_json(rows, found, 3))
+    content = json.loads(leaderboard_json(rows, found, 3))
     assert {**content, "rankings": None} == {**json.loads(rows_json(rows, 3)), "rankings": None}
     assert [len(one["lines"]) for one in content["rankings"]] == [4, 2]
     assert content["rankings"][0]["lines"][0]["variant"] == "gone"
@@ -79,8 +79,8 @@ def test_json_has_the_rows_as_before_and_the_rankings() -> None:
 
 def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
     rows, found = board()
-    text = board_page("v3", rows, found, 3)
-    assert text == board_page("v3", rows, found, 3)
+    text = leaderboard_page("v3", rows, found, 3)
+    assert text == leaderboard_page("v3", rows, found, 3)
     seen = Page(text)
     assert not seen.unclosed
     assert not seen.open
@@ -99,6 +99,6 @@ def test_no_text_breaks_out_of_its_place(hostile: str) -> None:
     def tags(name: str) -> list[tuple[str, tuple[str, ...]]]:
         rows, records = board_run()
         own = [row.model_copy(update={"variant": name, "grade": ""}) for row in rows if row.variant == "crate"]
-        return Page(board_page(name, own, rank_panels(own, records))).tags
+        return Page(leaderboard_page(name, own, rank_panels(own, records))).tags
 
     assert tags(hostile) == tags("harmless")

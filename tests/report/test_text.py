@@ -6,16 +6,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from robustbench_wb.analysis.compare.compare_tables import compare
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.curves.attack_strength import AttackRuns, attack_strengths
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
-from robustbench_wb.analysis.row_order import strength_order
+from robustbench_wb.analysis.row_order import strength_sort_key
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks, curves_json
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.strength import strength_blocks
-from robustbench_wb.report.text import plain, plain_table, rich
+from robustbench_wb.report.text_block import plain_table, plain_text, rich
 from tests.known import known
 from tests.report.curve_sample import alexnet_run, curve_run
 from tests.report.sample import comparison, run, text_comparison, text_run
@@ -48,7 +48,7 @@ def rendered(name: str) -> str:
         blocks = curves_blocks([], corruption_errors(alexnet_run(), {}, alexnet=True), 3)
     else:
         blocks = comparison_blocks(comparison() if what == "verdicts" else text_comparison(), columns)
-    return plain(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
+    return plain_text(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
 
 
 NAMES = [
@@ -74,7 +74,7 @@ def test_tables_stay_within_the_width(width: int) -> None:
     rows = [*run()[0], *text_run()[0]]
     blocks = score_blocks(rows, 3, width), leaderboard_blocks(rows, 3, width)
     verdicts = comparison_blocks(comparison(), width), comparison_blocks(text_comparison(), width)
-    for text in map(plain, (*blocks, *verdicts)):
+    for text in map(plain_text, (*blocks, *verdicts)):
         tables = [line for line in text.splitlines() if "  " in line]
         assert max(map(cell_len, tables)) <= width
 
@@ -83,7 +83,7 @@ def test_nothing_is_lost_by_splitting() -> None:
     rows = run()[0]
     cells = {f"{100 * known(r.accuracy):.1f}" for r in rows if r.status != "error"}
     for width in (20, 60, 80, 100, None):
-        text = plain(score_blocks(rows, 3, width))
+        text = plain_text(score_blocks(rows, 3, width))
         assert all(cell in text for cell in cells)
 
 
@@ -96,7 +96,7 @@ def test_foreign_text_is_shown_literally_and_cannot_steer_the_terminal() -> None
 
 def test_recipe_and_seed_are_named_where_they_vary() -> None:
     made = record(states(9, 1))
-    text = plain(score_blocks([row(made, recipe="plain", seed=1), row(made, recipe="adversarial", seed=2)]))
+    text = plain_text(score_blocks([row(made, recipe="plain", seed=1), row(made, recipe="adversarial", seed=2)]))
     assert "vit-nano plain seed 1" in text
     assert "vit-nano adversarial seed 2" in text
     assert "seeds 1, 2; " in text
@@ -120,19 +120,19 @@ def test_perplexities_large_and_unknown(losses: list[float], samples: int, text:
 
 def test_a_change_of_perplexity_beyond_all_floats_still_prints() -> None:
     old, new = scored([1.0] * 9), scored([1e5] * 9, weights="broken")
-    text = plain(comparison_blocks(compare([text_row(old)], [text_row(new)], {old.key: old, new.key: new})))
+    text = plain_text(comparison_blocks(compare_tables([text_row(old)], [text_row(new)], {old.key: old, new.key: new})))
     assert "worse    2.72 -> 1.80e+308  +1.0e+306%" in text
     assert "McNemar" not in text
 
 
 def test_strengths_are_ordered_by_size() -> None:
     texts = ["high", "16/255", "2/255", "", "0.5", "1e-3", "low"]
-    assert sorted(texts, key=strength_order) == ["", "1e-3", "2/255", "16/255", "0.5", "high", "low"]
+    assert sorted(texts, key=strength_sort_key) == ["", "1e-3", "2/255", "16/255", "0.5", "high", "low"]
 
 
 def test_nothing_to_show() -> None:
-    assert plain(score_blocks([])) == ""
-    assert plain([]) == ""
+    assert plain_text(score_blocks([])) == ""
+    assert plain_text([]) == ""
 
 
 def test_plain_table_aligns_by_the_width_on_screen() -> None:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, false_discovery_control, norm
 
 from robustbench_wb.stats.multiplicity import benjamini_hochberg, holm
-from robustbench_wb.stats.paired import critical_counts, detectable_drop, mcnemar, power, score_interval
+from robustbench_wb.stats.paired import critical_counts, detectable_drop, mcnemar, mcnemar_power, tango_interval
 
 PVALUES = st.lists(st.floats(0, 1), max_size=20)
 COUNTS = st.integers(0, 400)
@@ -42,7 +42,7 @@ def test_mcnemar_where_others_fail() -> None:
 )
 def test_score_interval_published(n: int, lost: int, gained: int, low: float, high: float) -> None:
     digits = 5e-4 if n == 21 else 5e-5
-    assert score_interval([n], [lost], [gained]) == (
+    assert tango_interval([n], [lost], [gained]) == (
         pytest.approx([low], abs=digits),
         pytest.approx([high], abs=digits),
     )
@@ -68,7 +68,7 @@ def rejected(difference: float, n: int, lost: int, gained: int, z: float) -> boo
 def test_score_interval_holds_what_a_numerical_score_test_does_not_reject(
     n: int, lost: int, gained: int, confidence: float
 ) -> None:
-    (low,), (high,) = score_interval([n], [lost], [gained], confidence)
+    (low,), (high,) = tango_interval([n], [lost], [gained], confidence)
     z = float(norm.isf((1 - confidence) / 2))
     for end, outward in ((low, -1e-4), (high, 1e-4)):
         assert rejected(end + outward, n, lost, gained, z) or abs(end) == 1
@@ -78,20 +78,20 @@ def test_score_interval_holds_what_a_numerical_score_test_does_not_reject(
 @given(COUNTS, COUNTS, COUNTS)
 def test_score_interval_contains_the_estimate_and_mirrors(same: int, lost: int, gained: int) -> None:
     n = same + lost + gained
-    (low,), (high,) = score_interval([n], [lost], [gained])
+    (low,), (high,) = tango_interval([n], [lost], [gained])
     assert -1 <= low <= (gained - lost) / max(n, 1) + 1e-12
     assert (gained - lost) / max(n, 1) - 1e-12 <= high <= 1
-    assert score_interval([n], [gained], [lost]) == ([-high], [-low])
+    assert tango_interval([n], [gained], [lost]) == ([-high], [-low])
 
 
 def test_score_interval_without_samples_or_change() -> None:
-    assert score_interval([0], [0], [0]) == ([-1], [1])
-    (low,), (high,) = score_interval([1000], [0], [0])
+    assert tango_interval([0], [0], [0]) == ([-1], [1])
+    (low,), (high,) = tango_interval([1000], [0], [0])
     # z^2 / (n + z^2), the upper end of Wilson's interval of 0 in n.
     assert -low == high == pytest.approx(3.841459 / 1003.841459)
     for n, lost, gained in ((5, -1, 0), (5, 3, 3)):
         with pytest.raises(ValueError, match="out of range"):
-            score_interval([n], [lost], [gained])
+            tango_interval([n], [lost], [gained])
 
 
 def outcomes(n: int, losing: float, gaining: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -113,7 +113,7 @@ def test_score_interval_covers_nineteen_times_in_twenty(n: int, changes: int, ga
         return
     share = changes / n
     lost, gained, chance = outcomes(n, share * (1 - gains), share * gains)
-    low, high = score_interval(np.full(len(lost), n), lost, gained)
+    low, high = tango_interval(np.full(len(lost), n), lost, gained)
     true = share * (2 * gains - 1)
     covered = float(chance[(low <= true) & (true <= high)].sum())
     assert covered >= 0.935
@@ -127,7 +127,7 @@ def test_equivalence_is_wrong_at_most_once_in_twenty(n: int, excess: float) -> N
     """At a true drop of just the margin, by exact summation: the 90 % interval lies inside in at most 5 %."""
     margin, changed = 0.01, 0.01 * excess
     lost, gained, chance = outcomes(n, (changed + margin) / 2, (changed - margin) / 2 + 1e-15)
-    low, high = score_interval(np.full(len(lost), n), lost, gained, 0.9)
+    low, high = tango_interval(np.full(len(lost), n), lost, gained, 0.9)
     assert float(chance[(-margin <= low) & (high <= margin)].sum()) <= 0.05
 
 
@@ -174,25 +174,25 @@ def test_false_alarms_stay_below_alpha() -> None:
 
 
 def test_power_against_simulation_and_the_99_percent_of_the_design() -> None:
-    assert power(1000, 0.04, 0.01) == pytest.approx([0.99], abs=0.005)
+    assert mcnemar_power(1000, 0.04, 0.01) == pytest.approx([0.99], abs=0.005)
     rng = np.random.default_rng(5)
     lost, gained, _ = rng.multinomial(200, [0.08, 0.03, 0.89], size=20000).T
     found = np.mean((mcnemar(lost, gained) <= 0.05) & (lost > gained))
-    assert power(200, 0.08, 0.03) == pytest.approx([found], abs=0.012)
+    assert mcnemar_power(200, 0.08, 0.03) == pytest.approx([found], abs=0.012)
 
 
 def test_power_of_many_cells_is_that_of_each() -> None:
     n, lost, gained = np.array([20, 1000, 300]), np.array([0.2, 0.04, 0.0]), np.array([0.1, 0.01, 0.02])
-    alone = [float(power(*cell)[0]) for cell in zip(n, lost, gained, strict=True)]
-    assert power(n, lost, gained) == pytest.approx(alone, abs=1e-9)
+    alone = [float(mcnemar_power(*cell)[0]) for cell in zip(n, lost, gained, strict=True)]
+    assert mcnemar_power(n, lost, gained) == pytest.approx(alone, abs=1e-9)
 
 
 def test_power_at_the_ends() -> None:
-    assert power([0, 10, 5], [0.1, 0.0, 1.0], 0.0).tolist() == [0, 0, 0]
-    assert power(6, 1.0, 0.0) == pytest.approx([1])
-    assert power(1000, 0.02, 0.02) <= 0.025
+    assert mcnemar_power([0, 10, 5], [0.1, 0.0, 1.0], 0.0).tolist() == [0, 0, 0]
+    assert mcnemar_power(6, 1.0, 0.0) == pytest.approx([1])
+    assert mcnemar_power(1000, 0.02, 0.02) <= 0.025
     with pytest.raises(ValueError, match="out of range"):
-        power(10, 0.6, 0.6)
+        mcnemar_power(10, 0.6, 0.6)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.2])
@@ -212,4 +212,4 @@ def test_detectable_drop_at_the_ends() -> None:
     assert 1000 * detectable_drop(1000, 0.0) == pytest.approx([7.9], abs=0.15)
     assert detectable_drop(50, 0.05) > 0.1
     drop = detectable_drop([700, 700], 0.08)
-    assert power(700, (0.08 + drop[0]) / 2, (0.08 - drop[0]) / 2) == pytest.approx([0.8], abs=0.005)
+    assert mcnemar_power(700, (0.08 + drop[0]) / 2, (0.08 - drop[0]) / 2) == pytest.approx([0.8], abs=0.005)

@@ -7,7 +7,7 @@ import pytest
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.csv import leaderboard_csv
+from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.report.json import rows_json
 from robustbench_wb.store.loaded_table import load_table
 from robustbench_wb.store.score_table import ScoreTable
@@ -53,7 +53,7 @@ def test_other_places(results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {name: (side.name, len(side.rows), side.location) for name, side in sides.items()} == expected
 
 
-@pytest.mark.parametrize(("ending", "write"), [("csv", leaderboard_csv), ("JSON", rows_json)])
+@pytest.mark.parametrize(("ending", "write"), [("csv", rows_csv), ("JSON", rows_json)])
 def test_files_come_back_as_they_were(ending: str, write: Callable[[list[ScoreRow]], str], tmp_path: Path) -> None:
     path = tmp_path / f"board.{ending}"
     path.write_bytes(write(ROWS).encode())

@@ -49,7 +49,7 @@ def test_every_other_limit_stands_in_its_row() -> None:
     assert f"beyond {percent(grade.GAP_C)} C" in ROWS["strongest"][2]
     assert f"last {percent(grade.LATE_SHARE)} of" in ROWS["converged"][0]
     assert grade.FEW == strength.FEW == 1
-    assert f"at most {percent(strength.FLAT)} of the samples, and one more" in " ".join(PAGE.split())
+    assert f"at most {percent(strength.PLATEAU_SHARE)} of the samples, and one more" in " ".join(PAGE.split())
     limits = {value for name, value in vars(grade).items() if name.isupper() and isinstance(value, float)}
     assert {percent(value) for value in limits} <= {percent(value) for _, value, _ in written()} | {"10 %", "5 %"}
 

@@ -5,15 +5,15 @@ from math import inf, log1p
 from typing import Any, Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
-from robustbench_wb.analysis.claims.level_tests import Level, accuracy_level, perplexity_level
+from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
+from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
 from robustbench_wb.analysis.claims.sentence import Relation
-from robustbench_wb.analysis.claims.tails import Tails, tails
-from robustbench_wb.analysis.compare.compare_tables import compare, needed, outcomes_of
+from robustbench_wb.analysis.compare.compare_tables import compare_tables, pair_outcomes, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
-from robustbench_wb.analysis.compare.overall import gather
+from robustbench_wb.analysis.compare.overall import cluster_by_sample
 from robustbench_wb.records.record import Record
-from robustbench_wb.stats.intervals import power_reach
+from robustbench_wb.stats.intervals import detectable_distance
 from robustbench_wb.stats.multiplicity import holm
 
 _UNJUDGED: Final = "not all samples were judged"
@@ -22,14 +22,14 @@ _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
 """Their margin is a loss."""
 
 
-def records_of(chosen: Sequence[SelectedRows]) -> set[str]:
+def records_for_claims(chosen: Sequence[SelectedRows]) -> set[str]:
     """Keys of the records that :func:`check` looks at."""
     return {key for one in chosen for key in _needs(one)}
 
 
 def _needs(one: SelectedRows) -> set[str]:
     if one.sentence.than is not None:
-        return set(needed(one.other, one.own))
+        return set(records_for_comparison(one.other, one.own))
     enough = len(one.own) == 1 and one.own[0].metric == "accuracy"  # its row has all there is to know
     return set() if enough else {row.key for row in one.own if row.key}
 
@@ -96,7 +96,7 @@ def _level(one: SelectedRows, records: Mapping[str, Record], fields: dict[str, A
     return CheckedClaim(**fields, verdict="undecided", evidence=_of_level(level, above, below))
 
 
-def _of_level(level: Level, p_holds: float, p_refuted: float) -> ClaimEvidence:
+def _of_level(level: LevelEstimate, p_holds: float, p_refuted: float) -> ClaimEvidence:
     ends = [None if abs(end) == inf else end for end in (*level.wide, *level.narrow)]
     low, high, narrow_low, narrow_high = ends
     return ClaimEvidence(
@@ -106,7 +106,7 @@ def _of_level(level: Level, p_holds: float, p_refuted: float) -> ClaimEvidence:
 
 
 def _difference(one: SelectedRows, records: Mapping[str, Record], fields: dict[str, Any]) -> CheckedClaim:
-    comparison = compare(one.other, one.own, records, alpha=ALPHA)
+    comparison = compare_tables(one.other, one.own, records, alpha=ALPHA)
     if not comparison.pairs:
         seeds = " and ".join(", ".join(sorted({str(row.seed) for row in rows})) for rows in (one.own, one.other))
         return CheckedClaim(**fields, verdict="not comparable", reason=f"they have no seed in common: {seeds}")
@@ -123,36 +123,38 @@ def _difference(one: SelectedRows, records: Mapping[str, Record], fields: dict[s
     n = claim.samples or comparison.pairs[0].new.n
     if all(pair.old.key and pair.old.key == pair.new.key for pair in comparison.pairs):
         true = one.sentence.relation in ("not worse", "not better", "equivalent")
-        evidence = _of_claim(claim, n, Tails(float(not true), float(true)))
+        evidence = _of_claim(claim, n, OneSidedP(float(not true), float(true)))
         verdict = "holds" if true else "refuted"
         return CheckedClaim(**fields, verdict=verdict, reason="the same records on both sides", evidence=evidence)
     evidence = _of_claim(claim, n, _tails(one, comparison.pairs, records))
     return CheckedClaim(**fields, verdict="undecided", evidence=evidence)
 
 
-def _tails(one: SelectedRows, pairs: Sequence[CellDifference], records: Mapping[str, Record]) -> Tails:
+def _tails(one: SelectedRows, pairs: Sequence[CellDifference], records: Mapping[str, Record]) -> OneSidedP:
     """p-values of a sentence and of its opposite. Better is above 0 for accuracies and below 0 for perplexities."""
     seeds = dict.fromkeys(pair.new.seed for pair in pairs)
     members = []
     for seed in seeds:
         own = [pair for pair in pairs if pair.new.seed == seed]
-        members.append(gather(seed, own, [outcomes_of(pair.old, pair.new, records, pair.new.n) for pair in own]))
+        members.append(
+            cluster_by_sample(seed, own, [pair_outcomes(pair.old, pair.new, records, pair.new.n) for pair in own])
+        )
 
-    def better_by(margin: float) -> Tails:
+    def better_by(margin: float) -> OneSidedP:
         if pairs[0].metric == "accuracy":
-            return tails(members, margin)
-        return tails(members, -margin).exchanged
+            return one_sided_p(members, margin)
+        return one_sided_p(members, -margin).exchanged
 
     relation, limit = one.sentence.relation, one.sentence.limit
     margin = log1p(limit) if pairs[0].metric == "perplexity" else limit
     if relation == "equivalent":
         low, high = better_by(-margin), better_by(margin)
-        return Tails(max(low.above, high.below), min(1.0, 2 * min(low.below, high.above)))
+        return OneSidedP(max(low.above, high.below), min(1.0, 2 * min(low.below, high.above)))
     found = better_by(-margin if relation in _NEGATIVE else margin)
     return found if relation in _ABOVE else found.exchanged
 
 
-def _of_claim(claim: OverallDifference, n: int, found: Tails) -> ClaimEvidence:
+def _of_claim(claim: OverallDifference, n: int, found: OneSidedP) -> ClaimEvidence:
     return ClaimEvidence(
         worst=claim.worst or 0.0, best=claim.best or 0.0, low=claim.low, high=claim.high,
         narrow_low=claim.narrow_low, narrow_high=claim.narrow_high, n=n,
@@ -173,7 +175,7 @@ def _decided(checked: CheckedClaim, holds: float, refuted: float) -> CheckedClai
 def _reach(evidence: ClaimEvidence) -> float | None:
     if evidence.narrow_low is None or evidence.narrow_high is None:
         return None
-    return power_reach(evidence.narrow_low, evidence.narrow_high, ALPHA)
+    return detectable_distance(evidence.narrow_low, evidence.narrow_high, ALPHA)
 
 
 def _cited(one: SelectedRows) -> tuple[CitedCell, ...]:

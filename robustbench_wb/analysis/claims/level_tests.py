@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, norm, t
 
-from robustbench_wb.analysis.claims.tails import Tails
+from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP
 from robustbench_wb.analysis.compare.overall import ClusteredOutcomes
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
@@ -17,7 +17,7 @@ from robustbench_wb.stats.intervals import Interval, mean_interval, wilson
 Floats = NDArray[np.float64]
 
 
-class Level(NamedTuple):
+class LevelEstimate(NamedTuple):
     """A share of accuracy, or the logarithm of a perplexity."""
 
     worst: float
@@ -26,10 +26,12 @@ class Level(NamedTuple):
     wide: Interval
     narrow: Interval
     n: int
-    tails: Tails
+    tails: OneSidedP
 
 
-def accuracy_level(rows: Sequence[ScoreRow], records: Mapping[str, Record], limit: float, alpha: float) -> Level | None:
+def accuracy_level(
+    rows: Sequence[ScoreRow], records: Mapping[str, Record], limit: float, alpha: float
+) -> LevelEstimate | None:
     """The mean accuracy of some cells. One cell needs no record: its row has all there is to know.
 
     One cell: exact binomial p-values, Wilson's interval. Several: a sample is a cluster, and both are those of the
@@ -52,8 +54,8 @@ def accuracy_level(rows: Sequence[ScoreRow], records: Mapping[str, Record], limi
             Interval(wilson(row.robust, row.n, level).low, wilson(best, row.n, level).high)
             for level in (1 - alpha, 1 - 2 * alpha)
         )
-        tails = Tails(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
-        return Level(row.robust / row.n, best / row.n, wide, narrow, row.n, tails)
+        tails = OneSidedP(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
+        return LevelEstimate(row.robust / row.n, best / row.n, wide, narrow, row.n, tails)
     kept = [records[row.key] for row in rows]
     if not _same_samples(kept):
         return None
@@ -61,13 +63,13 @@ def accuracy_level(rows: Sequence[ScoreRow], records: Mapping[str, Record], limi
     unknown = (states == State.ERRORED) | (states == State.NOT_RUN)
     down, up = (_case(held) for held in (states == State.ROBUST, (states == State.ROBUST) | unknown))
     wide, narrow = (Interval(_wilson(down, level).low, _wilson(up, level).high) for level in (1 - alpha, 1 - 2 * alpha))
-    tails = Tails(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
-    return Level(down.gained, up.gained, wide, narrow, states.shape[1], tails)
+    tails = OneSidedP(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
+    return LevelEstimate(down.gained, up.gained, wide, narrow, states.shape[1], tails)
 
 
 def perplexity_level(
     rows: Sequence[ScoreRow], records: Mapping[str, Record], limit: float, alpha: float
-) -> Level | None:
+) -> LevelEstimate | None:
     """The mean over some cells of the logarithm of the perplexity: t tests of the samples' mean losses.
 
     Arguments and result as above, but ``limit`` is a perplexity.
@@ -80,7 +82,7 @@ def perplexity_level(
     _, narrow = mean_interval(losses, 1 - 2 * alpha)
     error = float(losses.std(ddof=1)) / sqrt(losses.size) if losses.size > 1 else 0.0
     p = float(t.sf((mean - log(limit)) / error, losses.size - 1)) if error else 0.5
-    return Level(mean, mean, wide, narrow, losses.size, Tails(p, 1 - p))
+    return LevelEstimate(mean, mean, wide, narrow, losses.size, OneSidedP(p, 1 - p))
 
 
 def _same_samples(records: Sequence[Record]) -> bool:

@@ -7,26 +7,26 @@ import numpy as np
 
 from robustbench_wb.analysis.compare.align import CellMatch, align
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
-from robustbench_wb.analysis.compare.overall import Group, SubjectEvidence, gather, overall_differences
+from robustbench_wb.analysis.compare.overall import ModelGroup, SubjectEvidence, cluster_by_sample, overall_differences
 from robustbench_wb.analysis.compare.paired_outcomes import PairedOutcomes, accuracy_outcomes, loss_outcomes
 from robustbench_wb.analysis.compare.verdicts import (
-    NOTHING,
+    NO_DIFFERENCE,
     DifferenceEstimate,
     DiscordantShares,
+    decide_verdict,
     estimate_losses,
     estimate_shares,
-    verdict,
 )
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.stats.multiplicity import ADJUST, Correction
+from robustbench_wb.stats.multiplicity import CORRECTIONS, Correction
 from robustbench_wb.stats.paired import mcnemar
 
 Paired = tuple[CellDifference, PairedOutcomes | None]
 """A cell and its samples, if there are any to look at."""
 
 
-def compare(
+def compare_tables(
     old_rows: Iterable[ScoreRow],
     new_rows: Iterable[ScoreRow],
     records: Mapping[str, Record],
@@ -78,7 +78,9 @@ def compare(
     )
 
 
-def needed(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Collection[str] = ()) -> list[str]:
+def records_for_comparison(
+    old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Collection[str] = ()
+) -> list[str]:
     """Keys of the records without which :func:`compare` cannot decide."""
     matches = align(old_rows, new_rows, allow).matches
     different = [match for match in matches if not match.differing and match.old.key != match.new.key]
@@ -95,7 +97,7 @@ def _pair(match: CellMatch, records: Mapping[str, Record]) -> Paired:
     if old.key and old.key == new.key:
         counts = {"lost": 0, "gained": 0, "both": new.robust, "neither": new.broken + new.wrong}
         known = counts if new.metric == "accuracy" else {}
-        numbers = {**NOTHING.fields(), **known, "n": new.n, "adjusted_p": 1.0}
+        numbers = {**NO_DIFFERENCE.fields(), **known, "n": new.n, "adjusted_p": 1.0}
         return CellDifference(**fixed, **numbers, verdict="equivalent", reason="the same record"), None
     troubles = _troubles(old, new)
     fixed["reason"] = "; ".join(troubles)
@@ -106,14 +108,14 @@ def _pair(match: CellMatch, records: Mapping[str, Record]) -> Paired:
         reason = f"the {' and '.join(missing)} record is missing from the store; run the suite again"
         return CellDifference(**{**fixed, "reason": reason}, verdict="incomplete"), None
     n = None if any(item.field in ("samples", "n") for item in allowed) else new.n
-    found = outcomes_of(old, new, records, n)
+    found = pair_outcomes(old, new, records, n)
     if found is None:
         reason = "the records have no sample in common" if n is None else "the records do not hold the same samples"
         return CellDifference(**{**fixed, "reason": reason}, verdict="incomplete"), None
     return CellDifference(**fixed, **_counts(found, new), verdict="undecided"), found
 
 
-def outcomes_of(old: ScoreRow, new: ScoreRow, records: Mapping[str, Record], n: int | None) -> PairedOutcomes | None:
+def pair_outcomes(old: ScoreRow, new: ScoreRow, records: Mapping[str, Record], n: int | None) -> PairedOutcomes | None:
     """What became of the samples of a cell; None when they cannot be paired. For ``n`` see
     :func:`robustbench_wb.analysis.compare.paired_outcomes.accuracy_outcomes`."""
     before, after = records.get(old.key), records.get(new.key)
@@ -176,24 +178,24 @@ def _decided(
             families.setdefault((row.task, row.suite, row.scale, row.subject, row.family), []).append(index)
     found = list(pairs)
     for members in families.values():
-        adjusted = ADJUST[correction]([pairs[index].p or 0.0 for index in members])
+        adjusted = CORRECTIONS[correction]([pairs[index].p or 0.0 for index in members])
         for index, p in zip(members, adjusted, strict=True):
-            update = {"adjusted_p": p, "verdict": verdict(pairs[index], p, margin, alpha)}
+            update = {"adjusted_p": p, "verdict": decide_verdict(pairs[index], p, margin, alpha)}
             found[index] = pairs[index].model_copy(update=update)
     return found
 
 
 def _groups(
     pairs: Sequence[CellDifference], outcomes: Sequence[PairedOutcomes | None]
-) -> dict[Group, list[SubjectEvidence]]:
+) -> dict[ModelGroup, list[SubjectEvidence]]:
     """The cells by subject, and the subjects by all but their seed."""
-    subjects: dict[tuple[Group, int], list[int]] = {}
+    subjects: dict[tuple[ModelGroup, int], list[int]] = {}
     for index, pair in enumerate(pairs):
         row = pair.new
         group = (row.task, row.suite, row.scale, row.variant, row.size, row.recipe)
         subjects.setdefault((group, row.seed), []).append(index)
-    groups: dict[Group, list[SubjectEvidence]] = {}
+    groups: dict[ModelGroup, list[SubjectEvidence]] = {}
     for (group, seed), members in subjects.items():
-        evidence = gather(seed, [pairs[index] for index in members], [outcomes[index] for index in members])
+        evidence = cluster_by_sample(seed, [pairs[index] for index in members], [outcomes[index] for index in members])
         groups.setdefault(group, []).append(evidence)
     return groups

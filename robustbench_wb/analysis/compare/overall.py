@@ -12,19 +12,19 @@ from scipy.stats import t
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.compare.paired_outcomes import PairedOutcomes
 from robustbench_wb.analysis.compare.verdicts import (
-    NOTHING,
+    NO_DIFFERENCE,
     DifferenceEstimate,
     DiscordantShares,
+    decide_verdict,
     estimate_losses,
     estimate_shares,
-    verdict,
 )
 from robustbench_wb.stats.intervals import Interval
-from robustbench_wb.stats.paired import score_interval
+from robustbench_wb.stats.paired import tango_interval
 from robustbench_wb.stats.resampling import sign_flip_p
 
 Floats = NDArray[np.float64]
-Group = tuple[str, str, str, str, str, str]
+ModelGroup = tuple[str, str, str, str, str, str]
 """Task, suite, scale, variant, size, recipe."""
 
 
@@ -69,7 +69,9 @@ class SubjectEvidence:
     cells: int
 
 
-def gather(seed: int, pairs: Sequence[CellDifference], outcomes: Sequence[PairedOutcomes | None]) -> SubjectEvidence:
+def cluster_by_sample(
+    seed: int, pairs: Sequence[CellDifference], outcomes: Sequence[PairedOutcomes | None]
+) -> SubjectEvidence:
     """Cluster the cells of one subject by sample; every cell counts alike.
 
     Args:
@@ -123,7 +125,7 @@ def _case(
 
 
 def overall_differences(
-    groups: dict[Group, list[SubjectEvidence]], margin: float, alpha: float
+    groups: dict[ModelGroup, list[SubjectEvidence]], margin: float, alpha: float
 ) -> list[OverallDifference]:
     """A claim about each checkpoint and, of several seeds, one about their architecture before them.
 
@@ -142,7 +144,7 @@ def overall_differences(
 
 def _claim(
     unit: Literal["checkpoint", "architecture"],
-    group: Group,
+    group: ModelGroup,
     members: Sequence[SubjectEvidence],
     numbers: DifferenceEstimate | None,
     margin: float,
@@ -161,16 +163,16 @@ def _claim(
         refused = bool(pairs) and all(pair.verdict == "not comparable" for pair in pairs)
         reason = "no cell could be compared" if not cells else "a cell has samples without a loss, which has no bound"
         return OverallDifference(**fields, verdict="not comparable" if refused else "incomplete", reason=reason)
-    if numbers is NOTHING:
+    if numbers is NO_DIFFERENCE:
         return OverallDifference(**fields, **numbers.fields(), verdict="equivalent", reason="the same records")
     claim = OverallDifference(**fields, **numbers.fields(), verdict="undecided")
-    return claim.model_copy(update={"verdict": verdict(claim, numbers.p, margin, alpha)})
+    return claim.model_copy(update={"verdict": decide_verdict(claim, numbers.p, margin, alpha)})
 
 
 def _checkpoints(members: Sequence[SubjectEvidence], alpha: float) -> list[DifferenceEstimate | None]:
     """The numbers of each checkpoint; None where nothing can be said."""
     found: list[DifferenceEstimate | None] = [
-        NOTHING if one.cells and not len(one.ids) and not _unbounded(one) else None for one in members
+        NO_DIFFERENCE if one.cells and not len(one.ids) and not _unbounded(one) else None for one in members
     ]
     open_ones = [index for index, one in enumerate(members) if len(one.ids) and not _unbounded(one)]
     shares = [index for index in open_ones if members[index].pairs[0].metric == "accuracy"]
@@ -211,16 +213,16 @@ def architecture_numbers(members: Sequence[SubjectEvidence], alpha: float) -> Di
     seeds (Howe 1974, Journal of the American Statistical Association 69, 789-794). p is the level at which the
     interval touches 0.
     """
-    cases = crossed(members)
+    cases = cross_seeds(members)
     if cases is None:
-        return NOTHING
+        return NO_DIFFERENCE
     worst, best = cases
     wide, narrow = (Interval(worst.interval(level).low, best.interval(level).high) for level in (alpha, 2 * alpha))
     p = best.level_at(0.0) if best.mean < 0 else worst.level_at(0.0) if worst.mean > 0 else 1.0
     return DifferenceEstimate(worst.mean, best.mean, wide, narrow, p, worst.detectable(alpha) or None)
 
 
-def crossed(members: Sequence[SubjectEvidence]) -> "tuple[CrossedSeeds, CrossedSeeds] | None":
+def cross_seeds(members: Sequence[SubjectEvidence]) -> "tuple[CrossedSeeds, CrossedSeeds] | None":
     """Several seeds in the worst and in the best case; None when all of them have the same records on both sides."""
     ids = next((evidence.ids for evidence in members if len(evidence.ids)), None)
     if ids is None:
@@ -263,7 +265,7 @@ class CrossedSeeds:
             reach = float(t.isf(level / 2, max(self.samples - 1, 1))) * self.of_samples
             return reach, reach
         number = self.pooled.effective
-        low, high = score_interval([number], [number * self.pooled.lost], [number * self.pooled.gained], 1 - level)
+        low, high = tango_interval([number], [number * self.pooled.lost], [number * self.pooled.gained], 1 - level)
         estimate = self.pooled.gained - self.pooled.lost
         return estimate - float(low[0]), float(high[0]) - estimate
 

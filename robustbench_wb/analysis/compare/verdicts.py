@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.comparison import PairedDifference, Verdict
 from robustbench_wb.stats.intervals import Interval
-from robustbench_wb.stats.paired import detectable_drop, detectable_shift, score_interval
+from robustbench_wb.stats.paired import detectable_drop, detectable_shift, tango_interval
 from robustbench_wb.stats.resampling import bca_intervals, sign_flip_p
 
 Floats = NDArray[np.float64]
@@ -59,7 +59,7 @@ class DifferenceEstimate(NamedTuple):
         }
 
 
-NOTHING: Final = DifferenceEstimate(0.0, 0.0, Interval(0.0, 0.0), Interval(0.0, 0.0), 1.0, None)
+NO_DIFFERENCE: Final = DifferenceEstimate(0.0, 0.0, Interval(0.0, 0.0), Interval(0.0, 0.0), 1.0, None)
 """Of the same record on both sides: it was measured once, and there is no difference."""
 
 
@@ -74,8 +74,8 @@ def estimate_shares(worst: DiscordantShares, best: DiscordantShares, alpha: floa
         return []
     ends = []
     for confidence in (1 - alpha, 1 - 2 * alpha):
-        low, _ = score_interval(worst.n, worst.lost, worst.gained, confidence)
-        _, high = score_interval(best.n, best.lost, best.gained, confidence)
+        low, _ = tango_interval(worst.n, worst.lost, worst.gained, confidence)
+        _, high = tango_interval(best.n, best.lost, best.gained, confidence)
         ends += [low, high]
     down, up = worst.difference, best.difference
     p = np.where(up < 0, best.p, np.where(down > 0, worst.p, 1.0))
@@ -110,7 +110,7 @@ def estimate_losses(columns: Sequence[Floats], alpha: float) -> list[DifferenceE
     return found
 
 
-def verdict(found: PairedDifference, p: float, margin: float, alpha: float) -> Verdict:
+def decide_verdict(found: PairedDifference, p: float, margin: float, alpha: float) -> Verdict:
     """The first that holds: ``equivalent`` (the narrow interval lies inside the margin), ``worse`` or ``better`` (``p``
     is at most alpha), ``incomplete`` (the unjudged samples could decide), ``undecided``.
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.analysis.row_order import strength_order
+from robustbench_wb.analysis.row_order import strength_sort_key
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
@@ -20,11 +20,11 @@ SHARES: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of the budget at which a curve is read."""
 RUN_SHARES: Final = (0.1, 0.2, 0.5, 1.0)
 """Shares of one run's passes."""
-RUNS: Final = (1, 2, 5, 10, 20, 50, 100)
+RUN_COUNTS: Final = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of runs, as far as there are so many; all of them come last."""
-FLAT: Final = 0.01
+PLATEAU_SHARE: Final = 0.01
 """Largest share of samples that may fall in a second half (Carlini et al. 2019: more effort must not matter; ours)."""
-HELD: Final = np.iinfo(np.int64).max
+NEVER_BROKEN: Final = np.iinfo(np.int64).max
 """The pass at which a sample fell that did not."""
 FEW: Final = 1
 """One sample more is chance."""
@@ -108,7 +108,7 @@ def budget_curve(record: Record, lower: Record | None = None, built: AttackRuns 
         by_run=tuple(_point(fell, number * one) for number in runs),
         lost_by_steps=by_steps,
         lost_by_budget=lost,
-        plateau=not (fell == HELD).any() or all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
+        plateau=not (fell == NEVER_BROKEN).any() or all(_flat(share, len(fell)) for share in (lost, by_steps or 0.0)),
     )
 
 
@@ -123,7 +123,7 @@ def attack_strengths(
         built: the runs of the attack of a signature.
     """
     found = []
-    for members in ladders(row for row in rows if row.grade):
+    for members in strength_ladders(row for row in rows if row.grade):
         for row in members:
             record = records.get(row.key)
             below = [other for other in members if _lower(other, row)]
@@ -133,12 +133,12 @@ def attack_strengths(
     return found
 
 
-def ladders(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
+def strength_ladders(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
     """Rows that differ in strength alone, each group ascending; groups in the order of their first row."""
     groups: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
         groups.setdefault((row.panel, row.subject, without_strength(row)), []).append(row)
-    return [sorted(group, key=lambda row: strength_order(row.strength)) for group in groups.values()]
+    return [sorted(group, key=lambda row: strength_sort_key(row.strength)) for group in groups.values()]
 
 
 def without_strength(row: ScoreRow) -> str:
@@ -148,7 +148,7 @@ def without_strength(row: ScoreRow) -> str:
 
 def _lower(other: ScoreRow, row: ScoreRow) -> bool:
     """Whether the row has what fell at the other's strength from there."""
-    return other.strength in row.ladder.split() and strength_order(other.strength) < strength_order(row.strength)
+    return other.strength in row.ladder.split() and strength_sort_key(other.strength) < strength_sort_key(row.strength)
 
 
 def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
@@ -163,7 +163,7 @@ def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
 def _falls(states: NDArray[np.int8], spent: NDArray[np.int64]) -> NDArray[np.int64]:
     """The pass at which each sample fell: -1 for what was never robust, :data:`HELD` for what is to the end."""
     never = np.isin(states, (State.WRONG, State.ERRORED, State.NOT_RUN))
-    found: NDArray[np.int64] = np.where(states == State.BROKEN, spent, np.where(never, -1, HELD))
+    found: NDArray[np.int64] = np.where(states == State.BROKEN, spent, np.where(never, -1, NEVER_BROKEN))
     return found
 
 
@@ -178,8 +178,8 @@ def _lost(fell: NDArray[np.int64], first: int, last: int) -> float:
 
 
 def _flat(share: float, n: int) -> bool:
-    return share - FEW / max(n, 1) <= FLAT
+    return share - FEW / max(n, 1) <= PLATEAU_SHARE
 
 
 def _some(runs: int) -> tuple[int, ...]:
-    return (*(number for number in RUNS if number < runs), runs)
+    return (*(number for number in RUN_COUNTS if number < runs), runs)

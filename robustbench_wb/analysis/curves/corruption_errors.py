@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from robustbench_wb.analysis.curves.alexnet import CLEAN_ERROR, COMMON, ERRORS
-from robustbench_wb.analysis.curves.strength_curves import CLEAN, aligned
+from robustbench_wb.analysis.curves.strength_curves import CLEAN, aligned_records
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
@@ -124,7 +124,7 @@ def _errors(clean: ScoreRow, rows: Sequence[ScoreRow], records: Mapping[str, Rec
     common = [row for name in COMMON for row in whole.get(name, [])]
     if not common:
         return None
-    kept = aligned(common, records)
+    kept = aligned_records(common, records)
     wrong = None if kept is None else np.mean([record.states != State.ROBUST for record in kept], 0)
     low, high = (None, None) if wrong is None else bootstrap_interval(wrong)
     return CorruptionErrors(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from robustbench_wb.analysis.curves.strength_curves import aligned, of_length
+from robustbench_wb.analysis.curves.strength_curves import aligned_records, is_length_row
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
@@ -46,7 +46,7 @@ def length_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> li
     """
     ladders: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
-        if row.metric == "accuracy" and of_length(row):
+        if row.metric == "accuracy" and is_length_row(row):
             ladders.setdefault((row.panel, row.subject, row.stressor), []).append(row)
     found = []
     for members in ladders.values():
@@ -100,7 +100,7 @@ def _interval(
     rows: Sequence[ScoreRow], records: Mapping[str, Record], lengths: Sequence[int], guess: float
 ) -> tuple[float, float] | None:
     """Samples are drawn whole, with what became of them at every length."""
-    found = aligned(rows, records)
+    found = aligned_records(rows, records)
     if found is None:
         return None
     right = np.stack([record.states == State.ROBUST for record in found], 1).astype(float)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.analysis.row_order import strength_order
+from robustbench_wb.analysis.row_order import strength_sort_key
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
@@ -77,16 +77,16 @@ def strength_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> 
     for row in rows:
         if row.metric == "accuracy" and row.stressor == CLEAN:
             cleans[row.panel, row.subject] = row
-        elif row.metric == "accuracy" and strength_order(row.strength)[0] == 1 and not of_length(row):
+        elif row.metric == "accuracy" and strength_sort_key(row.strength)[0] == 1 and not is_length_row(row):
             ladders.setdefault((row.panel, row.subject, row.stressor), []).append(row)
     found = []
     for (panel, subject, _), members in ladders.items():
-        rungs, clean = sorted(members, key=lambda row: strength_order(row.strength)), cleans.get((panel, subject))
+        rungs, clean = sorted(members, key=lambda row: strength_sort_key(row.strength)), cleans.get((panel, subject))
         found.append(_curve(rungs if _value(rungs[0]) == 0 or clean is None else [clean, *rungs], records))
     return found
 
 
-def of_length(row: ScoreRow) -> bool:
+def is_length_row(row: ScoreRow) -> bool:
     """Whether the strength of a row is a length, which need not lower accuracy (see ``length_curves``)."""
     name = row.signature.split(";")[0]
     return name in STRESSORS and STRESSORS.get(name).axis == "length"
@@ -145,7 +145,7 @@ def breakdown(strengths: NDArray[np.float64], accuracies: NDArray[np.float64], t
     return float(x0 + (x1 - x0) * max(0.0, y0 - threshold) / (y0 - y1))
 
 
-def aligned(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Record] | None:
+def aligned_records(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Record] | None:
     """The records of the rows, if all are there and hold the same samples."""
     found = [records[row.key] for row in rows if row.key in records]
     whole = len(found) == len(list(rows)) and all(np.array_equal(record.ids, found[0].ids) for record in found)
@@ -154,7 +154,7 @@ def aligned(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Rec
 
 def _correct(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> NDArray[np.float64] | None:
     """1 where a sample is right, (n, rows): the same samples in every column."""
-    found = aligned(rows, records)
+    found = aligned_records(rows, records)
     return None if found is None else np.stack([record.states == State.ROBUST for record in found], 1).astype(float)
 
 

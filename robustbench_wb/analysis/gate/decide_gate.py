@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from robustbench_wb.analysis.compare.compare_tables import compare, needed, outcomes_of
+from robustbench_wb.analysis.compare.compare_tables import compare_tables, pair_outcomes, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
 from robustbench_wb.analysis.gate.gate_result import ALPHA, Against, GateDecision, GateOutcome, GateResult
 from robustbench_wb.analysis.gate.margins import Margins
@@ -14,18 +14,18 @@ from robustbench_wb.analysis.gate.noise_floor import NoiseFloor, mean_floor
 from robustbench_wb.records.credibility import GRADES, read_checks, worst_check
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.stats.intervals import power_reach
+from robustbench_wb.stats.intervals import detectable_distance
 from robustbench_wb.stats.multiplicity import holm
-from robustbench_wb.stats.paired import p_beyond, smallest_beyond
+from robustbench_wb.stats.paired import detectable_drop_beyond, p_drop_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 
 _POWER: Final = 0.8
 _STALE: Final = "measured before the subject changed; run its suite again"
 
 
-def records_of(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow], new: Sequence[ScoreRow]) -> set[str]:
+def records_for_gate(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow], new: Sequence[ScoreRow]) -> set[str]:
     """Keys of the records without which :func:`judge` cannot decide."""
-    return {*needed(old, new), *needed(pinned, new)}
+    return {*records_for_comparison(old, new), *records_for_comparison(pinned, new)}
 
 
 def decide_gate(
@@ -43,7 +43,7 @@ def decide_gate(
     """Judge a version against a baseline and, for slow drift, against the ancestor that the baseline descends from.
 
     A cell is ``regressed`` when its drop is certainly larger than the margin: one-sided p at most alpha, by
-    :func:`robustbench_wb.stats.paired.p_beyond` or the sign-flip test of the losses less the margin, corrected by
+    :func:`robustbench_wb.stats.paired.p_drop_beyond` or the sign-flip test of the losses less the margin, corrected by
     Holm for its family (the cells of one subject in one suite, or as the suite declares). It is ``passed`` when a
     drop as large as the margin is excluded: the 1 - 2 alpha interval lies above it, a test of non-inferiority at
     alpha. Neither is ``undecided``. What was not judged counts in its favour for the first and against it for the
@@ -95,7 +95,7 @@ def _against(
     for suite in dict.fromkeys(row.suite for row in old):
         before, after = ([row for row in rows if row.suite == suite] for rows in (old, new))
         margin = margins.share(suite)
-        comparison = compare(before, after, records, margin, ALPHA)
+        comparison = compare_tables(before, after, records, margin, ALPHA)
         found += _subjects(against, comparison, noise) + _cells(against, comparison, records, moved, noise)
         reason = "the version lacks this cell of the baseline"
         found += [
@@ -186,12 +186,12 @@ def _cell(pair: CellDifference, margin: float, adjusted_p: float | None) -> Gate
 
 def _p_value(pair: CellDifference, margin: float, floor: float, records: Mapping[str, Record]) -> float:
     """One-sided p of a drop beyond the margin and the floor, if what was not judged had come out well."""
-    outcomes = outcomes_of(pair.old, pair.new, records, pair.new.n)
+    outcomes = pair_outcomes(pair.old, pair.new, records, pair.new.n)
     if outcomes is None or (pair.metric == "accuracy" and margin + floor >= 1):
         return 1.0
     if pair.metric == "accuracy":
         lost, gained = (int(np.count_nonzero(outcomes.best == side)) for side in (-1, 1))
-        return float(p_beyond(len(outcomes.ids), lost, gained, margin + floor)[0])
+        return float(p_drop_beyond(len(outcomes.ids), lost, gained, margin + floor)[0])
     excess = outcomes.best - log1p(margin) - floor
     half = sign_flip_p([excess])[0] / 2
     return half if excess.sum() > 0 else 1 - half
@@ -237,14 +237,14 @@ def _why(outcome: GateOutcome, found: PairedDifference) -> str:
 def _smallest(found: CellDifference | OverallDifference, margin: float, floor: float) -> float | None:
     """Of a perplexity, as a relative rise.
 
-    But for a cell of accuracies it is the limit and :func:`robustbench_wb.stats.intervals.power_reach`.
+    But for a cell of accuracies it is the limit and :func:`robustbench_wb.stats.intervals.detectable_distance`.
     """
     if isinstance(found, CellDifference) and found.n and found.lost is not None and found.gained is not None:
-        return smallest_beyond(found.n, found.lost, found.gained, min(margin + floor, 1.0), ALPHA, _POWER)
+        return detectable_drop_beyond(found.n, found.lost, found.gained, min(margin + floor, 1.0), ALPHA, _POWER)
     limit, largest, smallest = _ends(found, margin)
     if largest - smallest == inf:
         return None
-    limit = limit + floor + power_reach(smallest, largest, ALPHA, _POWER)
+    limit = limit + floor + detectable_distance(smallest, largest, ALPHA, _POWER)
     return limit if found.metric == "accuracy" else float(np.expm1(limit))
 
 

@@ -64,12 +64,12 @@ def read_margins(file: str | None = None) -> Margins:
     noise = content.get("noise")
     if noise is not None and not isinstance(noise, str):
         raise UsageError(f"{path}: noise = {noise} is no file")
-    margins = {name: checked_margin(value, f"{path}: {name}") for name, value in content.items() if name != "noise"}
+    margins = {name: parse_margin(value, f"{path}: {name}") for name, value in content.items() if name != "noise"}
     beside = None if noise is None else str(path.parent / noise)
     return Margins(default=margins.pop("default", 1.0), suites=margins, noise=beside)
 
 
-def checked_margin(value: object, where: str) -> float:
+def parse_margin(value: object, where: str) -> float:
     """A margin in points.
 
     Raises:

@@ -9,22 +9,27 @@ from typing import Final
 import numpy as np
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
-from robustbench_wb.analysis.leaderboard.sample_scores import CellKey, SampleScores, sample_scores, score_interval
-from robustbench_wb.analysis.row_order import badness, counts, strength_order
+from robustbench_wb.analysis.leaderboard.sample_scores import (
+    CellKey,
+    SampleScores,
+    sample_score_interval,
+    sample_scores,
+)
+from robustbench_wb.analysis.row_order import counts_in_score, rank_key, strength_sort_key
 from robustbench_wb.records.credibility import GRADES
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.spec import digest
-from robustbench_wb.stats.rank_intervals import certainly_better, letters, rank_intervals
+from robustbench_wb.stats.rank_intervals import letter_display, rank_intervals, significantly_better
 
 _DIGITS: Final = 12
 """Scores that agree in so many decimals are equal: sums in another order differ in the last bit."""
 
 
-def records_of(rows: Iterable[ScoreRow]) -> set[str]:
+def records_for_ranking(rows: Iterable[ScoreRow]) -> set[str]:
     """Keys of the records that the intervals of :func:`rankings` need."""
-    return {row.key for row in rows if counts(row) and row.key}
+    return {row.key for row in rows if counts_in_score(row) and row.key}
 
 
 def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[PanelRanking]:
@@ -58,7 +63,7 @@ def _ranking(panel: PanelKey, rows: Sequence[ScoreRow], records: Mapping[str, Re
         members.setdefault(row.subject, []).append(row)
     subjects = sorted((_subject(own, len(cells), records) for own in members.values()), key=_place)
     better, tests = _compare(subjects)
-    standings = zip(subjects, rank_intervals(better), letters(better), strict=True)
+    standings = zip(subjects, rank_intervals(better), letter_display(better), strict=True)
     lines = [_line(subject, subjects, cells, ranks, group) for subject, ranks, group in standings]
     task, scale, suite, version, metric, protocol = panel
     return PanelRanking(
@@ -68,12 +73,12 @@ def _ranking(panel: PanelKey, rows: Sequence[ScoreRow], records: Mapping[str, Re
 
 
 def _cell_order(cell: CellKey) -> tuple[object, ...]:
-    return (cell[0] != "clean", cell[0], *strength_order(cell[1]))
+    return (cell[0] != "clean", cell[0], *strength_sort_key(cell[1]))
 
 
 def _subject(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Record]) -> _Subject:
     own = sorted(rows, key=lambda row: _cell_order((row.stressor, row.strength)))
-    lacking, mean = badness(own, cells)
+    lacking, mean = rank_key(own, cells)
     return _Subject(own, (lacking, round(mean, _DIGITS)), sample_scores(own, cells, records))
 
 
@@ -88,7 +93,7 @@ def _compare(subjects: Sequence[_Subject]) -> tuple[np.ndarray[tuple[int, ...], 
     columns = [None if one.found.values is None else sign * one.found.values for one in subjects]
     pairs = list(combinations(range(len(subjects)), 2))
     tested = [(at, to) for at, to in pairs if _comparable(subjects[at].found, subjects[to].found, accuracy)]
-    better = certainly_better(columns, tested)
+    better = significantly_better(columns, tested)
     for at, to in pairs:
         better[at, to] |= _decided(subjects[at], subjects[to])
     return better, len(tested)
@@ -115,7 +120,7 @@ def _line(
     rows, found, first = subject.rows, subject.found, subject.rows[0]
     measured = [row for row in rows if row.status != "error"]
     accuracy = first.metric == "accuracy"
-    interval = score_interval(found, len(cells), accuracy)
+    interval = sample_score_interval(found, len(cells), accuracy)
     whole = accuracy or len(found.counted) == len(cells)
     worst_cell, worst = _worst(rows, cells, accuracy)
     grades = [row.grade for row in rows if row.grade]
@@ -160,7 +165,7 @@ def _value(row: ScoreRow) -> float | None:
 
 def _worst(rows: Sequence[ScoreRow], cells: Sequence[CellKey], accuracy: bool) -> tuple[str, float | None]:
     """The cell where the subject is at its worst, with its value; first of all one that does not count."""
-    counted = {(row.stressor, row.strength): _value(row) for row in rows if counts(row)}
+    counted = {(row.stressor, row.strength): _value(row) for row in rows if counts_in_score(row)}
     lacking = [cell for cell in cells if cell not in counted]
     if lacking:
         return cell_name(*lacking[0]), 0.0 if accuracy else None

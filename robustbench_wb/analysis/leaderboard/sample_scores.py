@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.overall import ClusteredOutcomes
-from robustbench_wb.analysis.row_order import counts
+from robustbench_wb.analysis.row_order import counts_in_score
 from robustbench_wb.analysis.score import perplexity_of
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
@@ -41,7 +41,7 @@ def sample_scores(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Re
         cells: how many the panel has. Those that do not count are accuracies of 0 for every sample.
         records: by key.
     """
-    counting = [row for row in rows if counts(row)]
+    counting = [row for row in rows if counts_in_score(row)]
     keys = frozenset((row.stressor, row.strength) for row in counting)
     if not counting:
         return SampleScores(None, None, keys, "no cell counts")
@@ -66,7 +66,7 @@ def sample_scores(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Re
     return SampleScores(values, origins[0], keys)
 
 
-def score_interval(found: SampleScores, cells: int, accuracy: bool) -> Interval | None:
+def sample_score_interval(found: SampleScores, cells: int, accuracy: bool) -> Interval | None:
     """95 % interval of the score; an open end of a perplexity is infinite. None where the samples are not known.
 
     Of accuracies Wilson's, with as many trials as independent outcomes would have the variance that the clusters have

@@ -8,14 +8,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from robustbench_wb.analysis.score import (
-    accuracies,
-    from_credibility,
-    from_identity,
-    from_layers,
-    from_record,
+    accuracy_columns,
+    credibility_columns,
+    identity_columns,
+    layer_columns,
+    record_columns,
     status_of,
 )
-from robustbench_wb.analysis.shortcuts import compare_with_shortcuts
+from robustbench_wb.analysis.shortcut_comparison import compare_with_shortcuts
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.records.credibility import Credibility, combine, read_checks
 from robustbench_wb.records.names import Metric
@@ -33,13 +33,13 @@ TRAINED = "contaminates training"
 _COSTS = ("forwards", "backwards", "wobble", "seconds")
 
 
-def keys_of(row: ScoreRow) -> list[str]:
+def possible_keys(row: ScoreRow) -> list[str]:
     """Keys that a row's record may have: the one written, and those of what the row says was measured."""
     own = [row.key] if row.key else []
-    return list(dict.fromkeys([*own, *(identity.key for identity in identities_of(row))]))
+    return list(dict.fromkeys([*own, *(identity.key for identity in possible_identities(row))]))
 
 
-def identities_of(row: ScoreRow) -> list[Identity]:
+def possible_identities(row: ScoreRow) -> list[Identity]:
     """What the row says was measured, in every version of the schema; none where there was no subject."""
     if not row.signature:
         return []
@@ -49,18 +49,18 @@ def identities_of(row: ScoreRow) -> list[Identity]:
     return [Identity(**fields, ladder=tuple(row.ladder.split()), schema_version=version) for version in versions]
 
 
-def record_of(row: ScoreRow, records: Mapping[str, Record]) -> Record | None:
+def best_record(row: ScoreRow, records: Mapping[str, Record]) -> Record | None:
     """The record that fits a row best: its key, or what it says was measured, may have been edited."""
-    found = [records[key] for key in keys_of(row) if key in records]
-    return min(found, key=lambda record: len(differing(row, from_identity(record.identity))), default=None)
+    found = [records[key] for key in possible_keys(row) if key in records]
+    return min(found, key=lambda record: len(differing_columns(row, identity_columns(record.identity))), default=None)
 
 
-def differing(row: ScoreRow, columns: Mapping[str, Any]) -> list[str]:
+def differing_columns(row: ScoreRow, columns: Mapping[str, Any]) -> list[str]:
     """Those of the columns that have another value in the row."""
-    return [name for name, value in columns.items() if not same(getattr(row, name), value)]
+    return [name for name, value in columns.items() if not same_value(getattr(row, name), value)]
 
 
-def same(written: object, found: object) -> bool:
+def same_value(written: object, found: object) -> bool:
     """Equal, numbers to 1e-9 of their size: the functions of another release of scipy round differently."""
     if isinstance(written, float) and isinstance(found, int | float):
         return bool(np.isclose(written, found, rtol=1e-9, atol=1e-12))
@@ -79,7 +79,7 @@ def own_columns(row: ScoreRow, record: Record | None, partial: bool, describe: D
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
         columns = {name: value for name, value in columns.items() if name not in _COSTS}
-    columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, from_layers) if row.layers else {})}
+    columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, layer_columns) if row.layers else {})}
     if row.checks:
         columns |= _json(row.checks, lambda _: {"grade": combine(read_checks(row.checks)).grade})
     return columns
@@ -99,8 +99,8 @@ def _from_counts(row: ScoreRow) -> Columns:
     if row.metric == "accuracy":
         counts = {State.ROBUST: row.robust, State.BROKEN: row.broken, State.WRONG: row.wrong}
         judged = sum(counts.values())
-        columns |= {**accuracies(counts, row.n), "not_run": row.n - judged - row.errored}
-    keys = [identity.key for identity in identities_of(row)]
+        columns |= {**accuracy_columns(counts, row.n), "not_run": row.n - judged - row.errored}
+    keys = [identity.key for identity in possible_identities(row)]
     if keys and row.key not in keys:
         columns["key"] = keys[0]
     return columns
@@ -113,8 +113,8 @@ def _from_record(row: ScoreRow, record: Record, describe: Describe) -> Columns:
     # What went wrong is kept nowhere; where nothing did, there is nothing to tell.
     error = row.error if record.count(State.ERRORED) + record.count(State.NOT_RUN) else ""
     columns: Columns = {
-        **from_record(record, metric, len(record.ids), error),
-        **from_identity(record.identity),
+        **record_columns(record, metric, len(record.ids), error),
+        **identity_columns(record.identity),
         "metric": metric,
         "error": error,
     }
@@ -127,9 +127,7 @@ def _from_record(row: ScoreRow, record: Record, describe: Describe) -> Columns:
     return {**columns, **named}
 
 
-def beside_columns(
-    rows: Sequence[ScoreRow], records: Sequence[Record | None], regrade: Regrade
-) -> list[dict[str, Any]]:
+def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], regrade: Regrade) -> list[dict[str, Any]]:
     """What follows for each row from all rows of the table: its grade, and the shortcut beside it."""
     grades: dict[int, Credibility | None] = {}
     subjects: dict[tuple[object, ...], list[int]] = {}
@@ -152,7 +150,7 @@ def beside_columns(
         known: Columns = {"shortcut": "", **none} if beside is None else beside.model_dump()
         if index in grades:
             grade = grades[index]
-            known |= {"grade": "", "checks": ""} if grade is None else from_credibility(grade)
+            known |= {"grade": "", "checks": ""} if grade is None else credibility_columns(grade)
         columns.append(known)
     return columns
 

@@ -25,7 +25,7 @@ class Discrepancy(Spec):
     reason: str
 
 
-class Missing(Spec):
+class MissingRecord(Spec):
     """A row that says that all is well, without a record that would show it."""
 
     number: int
@@ -63,7 +63,7 @@ class VerifyResult(Spec):
     context: int
     """Intact rows whose grade or shortcut comes out differently beside the other rows of the table."""
     discrepancies: tuple[Discrepancy, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingRecord, ...]
     seed: int | None = None
     """That the samples of the reruns were drawn by; None: none were asked for."""
     reruns: tuple[RemeasuredCells, ...] = ()

@@ -10,14 +10,14 @@ from robustbench_wb.analysis.verify.recompute import (
     Columns,
     Describe,
     Regrade,
-    beside_columns,
-    differing,
-    keys_of,
+    best_record,
+    differing_columns,
     own_columns,
-    record_of,
-    same,
+    possible_keys,
+    same_value,
+    table_columns,
 )
-from robustbench_wb.analysis.verify.verify_result import Discrepancy, Missing, VerifyResult
+from robustbench_wb.analysis.verify.verify_result import Discrepancy, MissingRecord, VerifyResult
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 
@@ -47,9 +47,9 @@ class RecordSources:
     """Rows of the other versions of the table; asked for only when a row was edited where no record helps."""
 
 
-def wanted(rows: Sequence[ScoreRow]) -> list[str]:
+def records_for_verify(rows: Sequence[ScoreRow]) -> list[str]:
     """Keys of the records that :func:`verify` needs."""
-    return sorted({key for row in rows for key in keys_of(row)})
+    return sorted({key for row in rows for key in possible_keys(row)})
 
 
 def verify_table(name: str, rows: Sequence[ScoreRow], sources: RecordSources) -> VerifyResult:
@@ -69,7 +69,7 @@ class _Examination:
 
     def __init__(self, rows: Sequence[ScoreRow], sources: RecordSources) -> None:
         self.rows, self.sources = rows, sources
-        self.records = [record_of(row, sources.records) for row in rows]
+        self.records = [best_record(row, sources.records) for row in rows]
         partial = [record is not None and record.key in sources.partial for record in self.records]
         self.own = [
             own_columns(row, record, part, sources.describe)
@@ -77,7 +77,7 @@ class _Examination:
         ]
         # A baseline has not all that its rows were graded by.
         whole = [None if part else record for record, part in zip(self.records, partial, strict=True)]
-        self.beside = beside_columns(rows, whole, sources.regrade)
+        self.beside = table_columns(rows, whole, sources.regrade)
         self.cells = Counter(row.slot for row in rows)
         self.intact = [row.checksum == row.fingerprint for row in rows]
 
@@ -103,9 +103,9 @@ class _Examination:
             sealed_only=tuple(
                 name for name in ScoreRow.model_fields if any(name in self._sealed(i) for i in _range(rows))
             ),
-            context=sum(self.intact[i] and bool(differing(row, self.beside[i])) for i, row in enumerate(rows)),
+            context=sum(self.intact[i] and bool(differing_columns(row, self.beside[i])) for i, row in enumerate(rows)),
             discrepancies=tuple(found),
-            missing=tuple(Missing(number=i + 1, row=rows[i]) for i in _range(rows) if gone[i]),
+            missing=tuple(MissingRecord(number=i + 1, row=rows[i]) for i in _range(rows) if gone[i]),
         )
 
     def _sealed(self, index: int) -> list[str]:
@@ -129,7 +129,7 @@ class _Examination:
     def _edits(self, index: int) -> list[tuple[str, Any, str]]:
         """The columns of a row that are not what they must be, what they must be, and how that is known."""
         row, own, beside = self.rows[index], self.own[index], self.beside[index]
-        wrong = [(name, own[name], self._how(index, name)) for name in differing(row, own)]
+        wrong = [(name, own[name], self._how(index, name)) for name in differing_columns(row, own)]
         if self.intact[index]:
             return wrong
         if not row.checksum:
@@ -175,7 +175,11 @@ class _Examination:
     @staticmethod
     def _beside(row: ScoreRow, beside: Columns) -> list[tuple[str, Any, str]]:
         """Of a row without a checksum; an earlier harness gave no grades."""
-        names = [name for name in differing(row, beside) if name not in ("grade", "checks") or row.checks or row.grade]
+        names = [
+            name
+            for name in differing_columns(row, beside)
+            if name not in ("grade", "checks") or row.checks or row.grade
+        ]
         return [(name, beside[name], BESIDE) for name in names]
 
     def _of_weights(self, row: ScoreRow) -> list[tuple[str, Any, str]]:
@@ -184,7 +188,7 @@ class _Examination:
             return []
         kin = [other for other in self.rows if (other.weights, other.model_code) == (row.weights, row.model_code)]
         most, _ = Counter(other.parameters for other in kin).most_common(1)[0]
-        return [] if same(row.parameters, most) else [("parameters", most, SIBLING)]
+        return [] if same_value(row.parameters, most) else [("parameters", most, SIBLING)]
 
 
 def _range(rows: Sequence[ScoreRow]) -> range:

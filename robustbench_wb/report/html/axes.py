@@ -30,7 +30,7 @@ class Axis:
         return min(max(value, self.low), self.high)
 
 
-def linear(label: str, values: Sequence[float], low: float | None = None, high: float | None = None) -> Axis:
+def linear_axis(label: str, values: Sequence[float], low: float | None = None, high: float | None = None) -> Axis:
     """From a round number below the values (or ``low``) to one above (or ``high``).
 
     Args:
@@ -48,20 +48,22 @@ def linear(label: str, values: Sequence[float], low: float | None = None, high: 
     return Axis(label, ticks[0][0], ticks[-1][0], ticks)
 
 
-def logarithmic(label: str, values: Sequence[float]) -> Axis:
+def logarithmic_axis(label: str, values: Sequence[float]) -> Axis:
     """Through values above 0, with a tick at 1, 2 and 5 of every power of ten, or at powers alone."""
     least, most = min(values), max(values)
     powers = range(floor(log10(least) - 1e-9), ceil(log10(most) + 1e-9) + 1)
     fine = [factor * 10.0**power for power in powers for factor in _ROUND[:-1]]
     low = max((value for value in fine if value <= least), default=fine[0])
     high = min((value for value in fine if value >= most and value > low), default=fine[-1])
-    steps = [value for value in fine if low <= value <= high]
-    if len(steps) > _INTERVALS + 1:
-        steps = [10.0**power for power in powers if low <= 10.0**power <= high] or steps[:: len(steps) - 1]
-    return Axis(label, low, high, tuple((value, f"{value:g}") for value in steps), log=True)
+    category_axis = [value for value in fine if low <= value <= high]
+    if len(category_axis) > _INTERVALS + 1:
+        category_axis = [10.0**power for power in powers if low <= 10.0**power <= high] or category_axis[
+            :: len(category_axis) - 1
+        ]
+    return Axis(label, low, high, tuple((value, f"{value:g}") for value in category_axis), log=True)
 
 
-def steps(label: str, names: Sequence[str]) -> Axis:
+def category_axis(label: str, names: Sequence[str]) -> Axis:
     """Names at 0, 1, 2, ..., with half a step at either end."""
     return Axis(label, -0.5, len(names) - 0.5, tuple((float(at), name) for at, name in enumerate(names)))
 

@@ -40,15 +40,15 @@ class Series:
     @property
     def look(self) -> str:
         """Classes of the style sheet."""
-        return look(self.number)
+        return series_style(self.number)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnSeries:
     """A series in units of the SVG."""
 
     number: int
-    look: str
+    series_style: str
     line: str
     """Path through the points; empty where they are not joined."""
     whiskers: str
@@ -69,7 +69,7 @@ class Figure:
     y_label: str
     x_ticks: tuple[tuple[str, str], ...]
     y_ticks: tuple[tuple[str, str], ...]
-    series: tuple[Drawn, ...]
+    series: tuple[DrawnSeries, ...]
     front: str = ""
     """Path through the points that none beats in both directions."""
     slanted: bool = False
@@ -82,12 +82,12 @@ class Figure:
     height: int = HEIGHT
 
 
-def look(number: int) -> str:
+def series_style(number: int) -> str:
     """Colour and dash of the subject with this number, as classes of the style sheet."""
     return f"c{(number - 1) % COLOURS} d{(number - 1) // COLOURS % DASHES}"
 
 
-def draw(
+def draw_figure(
     title: str, x: Axis, y: Axis, series: Sequence[Series], joined: bool = False, front: Sequence[FigurePoint] = ()
 ) -> Figure:
     """Place every mark.
@@ -103,7 +103,7 @@ def draw(
     shown = [one for one in series if one.points]
     labels = _spread([(_x(x, one.points[-1].x), _y(y, one.points[-1].y)) for one in shown])
     drawn = tuple(
-        Drawn(
+        DrawnSeries(
             number=one.number,
             look=one.look,
             line=_path(x, y, one.points, gaps=True) if joined and len(one.points) > 1 else "",

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_wb.analysis.flips import Flip, flips
+from robustbench_wb.analysis.broken_samples import BrokenSample, broken_samples
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.panel import PanelRows, panels
+from robustbench_wb.report.html.panel import PanelRows, panel_rows
 from robustbench_wb.tasks.task import Dataset
 
 SHOWN: Final = 24
@@ -30,7 +30,7 @@ _VECTORS: Final = "embedding-"
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """Part of a text."""
 
     kind: Literal["same", "gone", "new"]
@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Picture:
+class GallerySample:
     """One sample."""
 
     name: str
@@ -47,7 +47,7 @@ class Picture:
     """The subjects that lost it, and what the first of them answered."""
     images: tuple[tuple[str, str], ...] = ()
     """Data URLs with what they show."""
-    text: tuple[Piece, ...] = ()
+    text: tuple[TextPiece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Gallery:
 
     title: str
     note: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[GallerySample, ...] = ()
 
 
 @dataclass(frozen=True)
-class Choice:
+class GalleryCell:
     """The cell of a panel that is shown, with its task."""
 
     panel: PanelRows
@@ -70,9 +70,9 @@ class Choice:
     dataset: Dataset
 
     @cached_property
-    def fallen(self) -> list[Flip]:
+    def fallen(self) -> list[BrokenSample]:
         """All samples that fell for one of the subjects."""
-        return flips(self.records)
+        return broken_samples(self.records)
 
     @property
     def title(self) -> str:
@@ -80,7 +80,7 @@ class Choice:
         return f"{self.rows[0].task}, {self.rows[0].scale} scale: {self.rows[0].cell}"
 
     @property
-    def shown(self) -> Sequence[Flip]:
+    def shown(self) -> Sequence[BrokenSample]:
         """Those that there is room for."""
         return self.fallen[:SHOWN]
 
@@ -96,9 +96,9 @@ class Choice:
         ]
 
 
-def choices(
+def gallery_cells(
     rows: Iterable[ScoreRow], records: Mapping[str, Record], load: Callable[[str], Dataset | str]
-) -> list[Choice | Gallery]:
+) -> list[GalleryCell | Gallery]:
     """The cell to be shown of every panel of images or texts that lost some; or why none can be.
 
     Args:
@@ -106,8 +106,8 @@ def choices(
         records: by key; a row without one is not looked at.
         load: the dataset of a task by the name that rows have, or a sentence on why it cannot be had.
     """
-    found: list[Choice | Gallery] = []
-    for panel in panels(rows):
+    found: list[GalleryCell | Gallery] = []
+    for panel in panel_rows(rows):
         members = _strongest([row for row in panel.rows if row.key in records])
         if not members:
             continue
@@ -118,11 +118,11 @@ def choices(
             found.append(Gallery(title, "the samples at hand are not those that were measured"))
         elif members[0].side or dataset.test.texts:
             own = [records[row.key] for row in members]
-            found.append(Choice(panel, members, own, dataset))
+            found.append(GalleryCell(panel, members, own, dataset))
     return found
 
 
-def gallery_of(choice: Choice, sight: PerturbedSamples) -> Gallery:
+def make_gallery(choice: GalleryCell, sight: PerturbedSamples) -> Gallery:
     """The samples of a cell, with what could be seen of them."""
     found, rows = choice.fallen, choice.rows
     note = f"{len(found)} samples fell for at least one of {len(rows)} subjects"
@@ -142,7 +142,9 @@ def _strongest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     return min(fallen, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
 
 
-def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, PerturbedSample]]) -> Picture:
+def _picture(
+    choice: GalleryCell, flip: BrokenSample, samples: Mapping[Slot, Mapping[int, PerturbedSample]]
+) -> GallerySample:
     names, dataset = [choice.panel.labels[row.subject] for row in choice.rows], choice.dataset
     first = choice.rows[flip.subjects[0]]
     seen = samples.get(first.slot, {}).get(flip.sample)
@@ -150,38 +152,42 @@ def _picture(choice: Choice, flip: Flip, samples: Mapping[Slot, Mapping[int, Per
     answer = "" if seen is None else f"; {names[flip.subjects[0]]} answers {dataset.classes[seen.answer]}"
     name = f"sample {flip.sample}, class {dataset.classes[int(dataset.test.labels[flip.sample])]}"
     if first.side:
-        return Picture(name, f"fell: {fell}{answer}", images=_images(dataset.test.inputs[flip.sample], seen))
+        return GallerySample(name, f"fell: {fell}{answer}", images=_images(dataset.test.inputs[flip.sample], seen))
     text = dataset.test.texts[flip.sample]
     new = text if seen is None or seen.text is None else seen.text
-    return Picture(name, f"fell: {fell}{answer}", text=tuple(pieces(text, new)))
+    return GallerySample(name, f"fell: {fell}{answer}", text=tuple(text_pieces(text, new)))
 
 
 def _images(clean: NDArray[Any], seen: PerturbedSample | None) -> tuple[tuple[str, str], ...]:
     """Clean, perturbed, and the difference around grey, made as large as it fits."""
     if seen is None:
-        return ((png(clean), "clean"),)
+        return ((png_data_url(clean), "clean"),)
     levels = seen.inputs * 255.0
     difference = levels - clean
     factor = 127.5 / max(float(np.abs(difference).max()), 1.0)
     around = np.rint(127.5 + factor * difference).clip(0, 255).astype(np.uint8)
     perturbed = np.rint(levels).clip(0, 255).astype(np.uint8)
-    return (png(clean), "clean"), (png(perturbed), "perturbed"), (png(around), f"difference x {factor:.3g}")
+    return (
+        (png_data_url(clean), "clean"),
+        (png_data_url(perturbed), "perturbed"),
+        (png_data_url(around), f"difference x {factor:.3g}"),
+    )
 
 
-def pieces(old: str, new: str) -> list[Piece]:
+def text_pieces(old: str, new: str) -> list[TextPiece]:
     """A text as what stayed, went and came: words, marks and blanks are compared."""
     before, after = (findall(r"\s+|\w+|[^\w\s]", text) for text in (old, new))
     found = []
     for kind, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         gone, come = "".join(before[start:end]), "".join(after[first:last])
         if kind == "equal":
-            found.append(Piece("same", gone))
+            found.append(TextPiece("same", gone))
         else:
-            found += [Piece("gone", gone)] * bool(gone) + [Piece("new", come)] * bool(come)
+            found += [TextPiece("gone", gone)] * bool(gone) + [TextPiece("new", come)] * bool(come)
     return found
 
 
-def png(image: NDArray[Any]) -> str:
+def png_data_url(image: NDArray[Any]) -> str:
     """An image, uint8 (C, H, W) with one or three channels, as a data URL."""
     pixels = np.asarray(image)
     picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1).copy())

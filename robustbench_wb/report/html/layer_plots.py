@@ -11,21 +11,21 @@ from scipy.special import stdtrit
 from robustbench_wb.analysis.curves.strength_curves import CLEAN
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.records.names import cell_name
-from robustbench_wb.report.html.axes import Axis, linear, steps
-from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
+from robustbench_wb.report.html.axes import Axis, category_axis, linear_axis
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw_figure
 from robustbench_wb.report.html.panel import CellKey, PanelRows
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 
-Layer = tuple[float, float, float]
+LayerMean = tuple[float, float, float]
 """A mean over samples, and its 95 % interval."""
-Read = Callable[[Mapping[str, Any], str], list[Layer | None]]
+ReadLayers = Callable[[Mapping[str, Any], str], list[LayerMean | None]]
 """The layers of one measure, of a row's JSON; None where nothing is defined."""
 
 _NOTE: Final = "mean over the samples that the cell tried [95 % t interval]; formulas: docs/layers.md"
 
 
 @dataclass(frozen=True)
-class LayerPart:
+class LayerFigures:
     """What the layers do under one cell."""
 
     title: str
@@ -35,7 +35,7 @@ class LayerPart:
     """The same numbers."""
 
 
-def layer_parts(panel: PanelRows) -> list[LayerPart]:
+def layer_figures(panel: PanelRows) -> list[LayerFigures]:
     """Clean, and the drift of the cell in which the subjects are worst; nothing where a run did not look at layers."""
     cells = {cell: found for cell in panel.cells if (found := _layers(panel, cell))}
     parts = [
@@ -63,7 +63,7 @@ def _mean(panel: PanelRows, cell: CellKey) -> float:
     return sum(known) / len(known)
 
 
-def _part(panel: PanelRows, title: str, read: Read, found: Mapping[int, Mapping[str, Any]]) -> LayerPart:
+def _part(panel: PanelRows, title: str, read: ReadLayers, found: Mapping[int, Mapping[str, Any]]) -> LayerFigures:
     figures, lines = [], []
     for name, meaning in MEASURES.items():
         layers = {number: read(content, name) for number, content in found.items()}
@@ -72,32 +72,34 @@ def _part(panel: PanelRows, title: str, read: Read, found: Mapping[int, Mapping[
             figures.append(_figure(panel, f"{name}: {meaning}", known))
             lines += _lines(panel, name, known)
     columns = (Column("measure"), Column("layer", "right"), *(Column(name, "right") for name in panel.labels.values()))
-    return LayerPart(title, figures, TextBlock(title, columns, tuple(lines), (_NOTE,)))
+    return LayerFigures(title, figures, TextBlock(title, columns, tuple(lines), (_NOTE,)))
 
 
-def _figure(panel: PanelRows, title: str, layers: Mapping[int, list[Layer | None]]) -> Figure:
+def _figure(panel: PanelRows, title: str, layers: Mapping[int, list[LayerMean | None]]) -> Figure:
     names = dict(zip(panel.numbers.values(), panel.labels.values(), strict=True))
     series = [Series(number, _points(names[number], own)) for number, own in layers.items()]
     ends = [end for own in layers.values() for layer in own if layer is not None for end in layer]
-    return draw(title, _depth(max(map(len, layers.values()))), linear("mean over samples", ends), series, joined=True)
+    return draw_figure(
+        title, _depth(max(map(len, layers.values()))), linear_axis("mean over samples", ends), series, joined=True
+    )
 
 
-def _lines(panel: PanelRows, name: str, layers: Mapping[int, list[Layer | None]]) -> list[tuple[str, ...]]:
+def _lines(panel: PanelRows, name: str, layers: Mapping[int, list[LayerMean | None]]) -> list[tuple[str, ...]]:
     """A line per layer, with every subject's number in it."""
     depth = max(map(len, layers.values()))
     padded = [[*layers.get(number, ()), *[None] * depth][:depth] for number in panel.numbers.values()]
     return [(name, str(at + 1), *(_text(own[at]) for own in padded)) for at in range(depth)]
 
 
-def _text(layer: Layer | None) -> str:
+def _text(layer: LayerMean | None) -> str:
     return "" if layer is None else f"{layer[0]:.4g} [{layer[1]:.4g}, {layer[2]:.4g}]"
 
 
 def _depth(layers: int) -> Axis:
-    return steps("layer", [str(layer) for layer in range(1, layers + 1)])
+    return category_axis("layer", [str(layer) for layer in range(1, layers + 1)])
 
 
-def _points(name: str, layers: list[Layer | None]) -> tuple[FigurePoint, ...]:
+def _points(name: str, layers: list[LayerMean | None]) -> tuple[FigurePoint, ...]:
     return tuple(
         FigurePoint(
             at, layer[0], f"{name}, layer {at + 1}: {layer[0]:.4g} [{layer[1]:.4g}, {layer[2]:.4g}]", y_ends=layer[1:]
@@ -107,17 +109,17 @@ def _points(name: str, layers: list[Layer | None]) -> tuple[FigurePoint, ...]:
     )
 
 
-def _clean(content: Mapping[str, Any], name: str) -> list[Layer | None]:
+def _clean(content: Mapping[str, Any], name: str) -> list[LayerMean | None]:
     """Student's t interval of the mean over the samples for which the measure is defined."""
     own = content["measures"].get(name, {"mean": [], "std": [], "defined": []})
-    found: list[Layer | None] = []
+    found: list[LayerMean | None] = []
     for mean, std, defined in zip(own["mean"], own["std"], own["defined"], strict=True):
         reach = None if std is None else float(stdtrit(defined - 1, 0.975)) * std / sqrt(defined)
         found.append(None if mean is None or reach is None else (mean, mean - reach, mean + reach))
     return found
 
 
-def _drift(content: Mapping[str, Any], name: str) -> list[Layer | None]:
+def _drift(content: Mapping[str, Any], name: str) -> list[LayerMean | None]:
     """As the row has it, paired."""
     own = content["drift"].get(name, {"mean": [], "low": [], "high": []})
     layers = zip(own["mean"], own["low"], own["high"], strict=True)

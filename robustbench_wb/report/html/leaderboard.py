@@ -9,7 +9,7 @@ from robustbench_wb.report.leaderboard import ranking_blocks, ranking_title
 from robustbench_wb.report.scores import leaderboard_blocks
 
 
-def board_page(
+def leaderboard_page(
     name: str, rows: Sequence[ScoreRow], rankings: Sequence[PanelRanking], version: int | None = None
 ) -> str:
     """One HTML document that loads nothing, see :func:`robustbench_wb.report.html.template.render`.

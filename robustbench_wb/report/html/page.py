@@ -12,19 +12,19 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks
 from robustbench_wb.report.details import details_blocks
+from robustbench_wb.report.html.credibility_tables import credibility_blocks
+from robustbench_wb.report.html.field_tables import OMITTED_FIELDS, field_tables
 from robustbench_wb.report.html.gallery import Gallery
-from robustbench_wb.report.html.layer_plots import layer_parts
-from robustbench_wb.report.html.matrix import matrix
-from robustbench_wb.report.html.numbers import LEFT_OUT, numbers
-from robustbench_wb.report.html.panel import PanelRows, panels
+from robustbench_wb.report.html.layer_plots import layer_figures
+from robustbench_wb.report.html.panel import PanelRows, panel_rows
 from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatter_figures
+from robustbench_wb.report.html.score_matrix import score_matrix
 from robustbench_wb.report.html.template import render
-from robustbench_wb.report.html.trust import trust_blocks
 from robustbench_wb.report.lengths import lengths_blocks
 
 
 @dataclass(frozen=True)
-class Contents:
+class ReportContents:
     """What a page is about."""
 
     name: str
@@ -41,9 +41,9 @@ class Contents:
     gallery: Sequence[Gallery] = ()
 
 
-def page(contents: Contents) -> str:
+def report_page(contents: ReportContents) -> str:
     """The whole report as one HTML document, see :func:`robustbench_wb.report.html.template.render`."""
-    found = panels(contents.rows)
+    found = panel_rows(contents.rows)
     return render(
         "page.html",
         contents=contents,
@@ -52,10 +52,10 @@ def page(contents: Contents) -> str:
             *curves_blocks(contents.curves, contents.errors, contents.version),
             *lengths_blocks(contents.lengths, contents.version),
         ],
-        trust=trust_blocks(found),
+        trust=credibility_blocks(found),
         changes=[] if contents.comparison is None else comparison_blocks(contents.comparison),
         provenance=details_blocks(contents.name, contents.provenance) if contents.provenance else [],
-        left_out=LEFT_OUT,
+        left_out=OMITTED_FIELDS,
     )
 
 
@@ -68,8 +68,8 @@ def _panel(own: PanelRows, version: int | None) -> dict[str, Any]:
     return {
         "anchor": own.anchor,
         "title": own.title,
-        "matrix": matrix(own, version),
+        "matrix": score_matrix(own, version),
         "figures": [(title, shown) for title, shown in figures if shown],
-        "layers": layer_parts(own),
-        "numbers": numbers(own),
+        "layers": layer_figures(own),
+        "numbers": field_tables(own),
     }

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final
 
-from robustbench_wb.analysis.curves.strength_curves import CLEAN, of_length
+from robustbench_wb.analysis.curves.strength_curves import CLEAN, is_length_row
 from robustbench_wb.analysis.row_order import mean_accuracy
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.axes import Axis, linear, logarithmic, steps
-from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw
-from robustbench_wb.report.html.panel import CellKey, PanelRows, Reading, Subject, reading
+from robustbench_wb.report.html.axes import Axis, category_axis, linear_axis, logarithmic_axis
+from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw_figure
+from robustbench_wb.report.html.panel import CellKey, ModelKey, PanelRows, PlottedValue, plotted_value
 from robustbench_wb.report.scores import interval_text, short_text
 from robustbench_wb.stats.pareto import pareto_front
 
@@ -27,11 +27,13 @@ def curve_figures(panel: PanelRows) -> list[Figure]:
     for stressor, rungs in ladders.items():
         if len(rungs) < 2 or not _readings(panel, rungs):
             continue
-        lengths = any(of_length(row) for row in panel.rows if row.stressor == stressor)
+        lengths = any(is_length_row(row) for row in panel.rows if row.stressor == stressor)
         cells = rungs if lengths else [*clean, *rungs]
         series = [Series(number, _along(panel, subject, cells)) for subject, number in panel.numbers.items()]
-        across = steps("length" if lengths else "strength, steps equally wide", [cell[1] or cell[0] for cell in cells])
-        figures.append(draw(stressor, across, _value_axis(panel, cells), series, joined=True))
+        across = category_axis(
+            "length" if lengths else "strength, steps equally wide", [cell[1] or cell[0] for cell in cells]
+        )
+        figures.append(draw_figure(stressor, across, _value_axis(panel, cells), series, joined=True))
     return figures
 
 
@@ -48,7 +50,7 @@ def scatter_figures(panel: PanelRows) -> list[Figure]:
         if any(one.points for one in series):
             across = _fitted(panel, clean, f"clean {_UNIT[panel.metric]}")
             title = cell_name(*cell)
-            figures.append(draw(title, across, _value_axis(panel, [cell]), series))
+            figures.append(draw_figure(title, across, _value_axis(panel, [cell]), series))
     return figures
 
 
@@ -77,9 +79,9 @@ def _cost(
     placed = list(points.values())
     best = pareto_front([point.x for point in placed], [point.y for point in placed]) if front else []
     series = [Series(number, (point,)) for number, point in points.items()]
-    across = logarithmic(label, [point.x for point in placed])
-    up = linear("mean accuracy in percent", [0], low=0, high=100)
-    return [draw(title, across, up, series, front=[placed[at] for at in best])]
+    across = logarithmic_axis(label, [point.x for point in placed])
+    up = linear_axis("mean accuracy in percent", [0], low=0, high=100)
+    return [draw_figure(title, across, up, series, front=[placed[at] for at in best])]
 
 
 def _passes(rows: list[ScoreRow]) -> float:
@@ -87,19 +89,19 @@ def _passes(rows: list[ScoreRow]) -> float:
     return sum(tried) / len(tried) if tried else 0.0
 
 
-def _along(panel: PanelRows, subject: Subject, cells: list[CellKey]) -> tuple[FigurePoint, ...]:
+def _along(panel: PanelRows, subject: ModelKey, cells: list[CellKey]) -> tuple[FigurePoint, ...]:
     points = []
     for at, cell in enumerate(cells):
         row = panel.found.get((subject, cell))
-        own = reading(row)
+        own = plotted_value(row)
         if own is not None and row is not None:
             points.append(FigurePoint(at, own.value, _text(panel, row), y_ends=(own.low, own.high)))
     return tuple(points)
 
 
-def _against(panel: PanelRows, subject: Subject, clean: CellKey, cell: CellKey) -> tuple[FigurePoint, ...]:
+def _against(panel: PanelRows, subject: ModelKey, clean: CellKey, cell: CellKey) -> tuple[FigurePoint, ...]:
     row = panel.found.get((subject, cell))
-    across, up = reading(panel.found.get((subject, clean))), reading(row)
+    across, up = plotted_value(panel.found.get((subject, clean))), plotted_value(row)
     if across is None or up is None or row is None:
         return ()
     ends = (across.low, across.high), (up.low, up.high)
@@ -116,24 +118,24 @@ def _apart(panel: PanelRows, cell: CellKey) -> float:
     return max(values) - min(values) if values else -1.0
 
 
-def _readings(panel: PanelRows, cells: list[CellKey]) -> list[Reading]:
+def _readings(panel: PanelRows, cells: list[CellKey]) -> list[PlottedValue]:
     rows = (panel.found.get((subject, cell)) for subject in panel.labels for cell in cells)
-    return [found for row in rows if (found := reading(row)) is not None]
+    return [found for row in rows if (found := plotted_value(row)) is not None]
 
 
 def _value_axis(panel: PanelRows, cells: list[CellKey]) -> Axis:
     """Accuracies from 0 to 100; perplexities as far as they go."""
     if panel.metric == "accuracy":
-        return linear(_UNIT["accuracy"], [0], low=0, high=100)
+        return linear_axis(_UNIT["accuracy"], [0], low=0, high=100)
     ends = _ends(_readings(panel, cells))
-    return logarithmic("perplexity, logarithmic", ends)
+    return logarithmic_axis("perplexity, logarithmic", ends)
 
 
 def _fitted(panel: PanelRows, cell: CellKey, label: str) -> Axis:
     ends = _ends(_readings(panel, [cell]))
-    return linear(label, ends) if panel.metric == "accuracy" else logarithmic(label, ends)
+    return linear_axis(label, ends) if panel.metric == "accuracy" else logarithmic_axis(label, ends)
 
 
-def _ends(readings: list[Reading]) -> list[float]:
+def _ends(readings: list[PlottedValue]) -> list[float]:
     """All values and finite ends; 1 where there are none."""
     return [end for one in readings for end in (one.value, one.low, one.high) if isfinite(end)] or [1.0]

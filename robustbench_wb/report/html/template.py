@@ -10,7 +10,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from robustbench_wb.report.text import clean
+from robustbench_wb.report.text_block import printable
 
 FOLDED: Final = 100
 """A table of more rows is closed until it is asked for: what is not laid out costs no time."""
@@ -52,7 +52,7 @@ def _environment() -> Environment:
 
 def _shown(value: object) -> object:
     """Texts come from outside: one line, no control characters. What is markup already is our own."""
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _source(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from robustbench_wb.records.record import Record, State
 
 
-class Flip(NamedTuple):
+class BrokenSample(NamedTuple):
     """One sample that was right when clean and wrong under the stressor."""
 
     sample: int
@@ -17,7 +17,7 @@ class Flip(NamedTuple):
     """Indices of the records where it fell, ascending."""
 
 
-def flips(records: Sequence[Record]) -> list[Flip]:
+def broken_samples(records: Sequence[Record]) -> list[BrokenSample]:
     """All samples that fell in at least one record of one cell, those that fell in the fewest first, then by number.
 
     Args:
@@ -28,5 +28,5 @@ def flips(records: Sequence[Record]) -> list[Flip]:
         for sample in record.ids[np.asarray(record.states) == State.BROKEN].tolist():
             fell.setdefault(sample, []).append(at)
     return sorted(
-        (Flip(sample, tuple(where)) for sample, where in fell.items()), key=lambda flip: (len(flip[1]), flip[0])
+        (BrokenSample(sample, tuple(where)) for sample, where in fell.items()), key=lambda flip: (len(flip[1]), flip[0])
     )

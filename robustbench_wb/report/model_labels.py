@@ -6,7 +6,7 @@ from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.score_row import ScoreRow
 
 
-def subject_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
+def model_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
     """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary.
 
     Baselines have no recipe.

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from robustbench_wb.records.credibility import read_checks
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.grades import MEANING
+from robustbench_wb.report.grade_notes import GRADE_MEANING
 from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.scores import interval_text, short_text
-from robustbench_wb.report.text import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock
 
 _NAMES = (Column("task"), Column("subject"), Column("cell"))
 
 
-def trust_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
+def credibility_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
     """Three tables: doubtful numbers, failed cells, incomplete ones; one without a line says so in its notes."""
     rows = [(panel, row) for panel in panels for row in panel.rows]
     doubtful = [line for panel, row in rows if row.status != "error" for line in _doubts(panel, row)]
@@ -21,7 +21,7 @@ def trust_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
     checks = (Column("grade"), Column("check"), Column("reason"))
     figures = (Column("value", "right"), Column("limit", "right"), Column("samples", "right"))
     judged = (Column("number"), Column("not judged", "right"), Column("of", "right"), Column("why"))
-    graded = (MEANING,) if any(row.grade for _, row in rows) else ("no row is graded: nobody looked for errors",)
+    graded = (GRADE_MEANING,) if any(row.grade for _, row in rows) else ("no row is graded: nobody looked for errors",)
     return [
         _block("Doubtful numbers: every check that allows C or F at best", (*checks, *figures), doubtful, graded),
         _block("Cells that failed", (Column("error"),), failed),
@@ -29,7 +29,7 @@ def trust_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
     ]
 
 
-def doubts(row: ScoreRow) -> str:
+def doubts_text(row: ScoreRow) -> str:
     """Every check of a row below A, with its reason."""
     return "; ".join(
         f"{check.grade} {check.name}: {check.reason}" for check in read_checks(row.checks) if check.grade != "A"

@@ -5,11 +5,11 @@ from math import log
 from typing import Final
 
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.grades import MEANING
-from robustbench_wb.report.html.figure import look
-from robustbench_wb.report.html.panel import PanelRows, Reading, reading
+from robustbench_wb.report.grade_notes import GRADE_MEANING
+from robustbench_wb.report.html.figure import series_style
+from robustbench_wb.report.html.panel import PanelRows, PlottedValue, plotted_value
 from robustbench_wb.report.scores import interval_text, panel_facts, short_text
-from robustbench_wb.report.shortcut_note import length_notes, shortcut_mark
+from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
 
 SHADES: Final = 10
 """The darkest shade of a cell; 0 is none."""
@@ -36,13 +36,13 @@ class MatrixRow:
     """One subject."""
 
     number: int
-    look: str
+    series_style: str
     label: str
     entries: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ScoreMatrix:
     """One panel."""
 
     headings: tuple[tuple[str, str], ...]
@@ -51,23 +51,23 @@ class Matrix:
     notes: tuple[str, ...]
 
 
-def matrix(panel: PanelRows, version: int | None = None) -> Matrix:
+def score_matrix(panel: PanelRows, version: int | None = None) -> ScoreMatrix:
     """The matrix of a panel; ``version`` is that of the table, for the note below."""
-    readings = [found for row in panel.rows if (found := reading(row)) is not None]
+    readings = [found for row in panel.rows if (found := plotted_value(row)) is not None]
     lines = []
     for subject, label in panel.labels.items():
         entries = tuple(
             _entry(panel.found.get((subject, cell)), panel.anchors.get((subject, cell), ""), readings)
             for cell in panel.cells
         )
-        lines.append(MatrixRow(panel.numbers[subject], look(panel.numbers[subject]), label, entries))
-    return Matrix(tuple(panel.cells), tuple(lines), _notes(panel, version))
+        lines.append(MatrixRow(panel.numbers[subject], series_style(panel.numbers[subject]), label, entries))
+    return ScoreMatrix(tuple(panel.cells), tuple(lines), _notes(panel, version))
 
 
-def _entry(row: ScoreRow | None, anchor: str, readings: list[Reading]) -> MatrixCell:
+def _entry(row: ScoreRow | None, anchor: str, readings: list[PlottedValue]) -> MatrixCell:
     if row is None:
         return MatrixCell()
-    own = reading(row)
+    own = plotted_value(row)
     failed = row.status == "error"
     missing = row.errored + row.not_run
     return MatrixCell(
@@ -82,7 +82,7 @@ def _entry(row: ScoreRow | None, anchor: str, readings: list[Reading]) -> Matrix
     )
 
 
-def _shade(row: ScoreRow, own: Reading, readings: list[Reading]) -> int:
+def _shade(row: ScoreRow, own: PlottedValue, readings: list[PlottedValue]) -> int:
     """The darker the better: accuracies on a scale from 0 to 100, perplexities by their logarithm within the panel."""
     if row.metric == "accuracy":
         return round(own.value / 100 * SHADES)
@@ -96,5 +96,5 @@ def _notes(panel: PanelRows, version: int | None) -> tuple[str, ...]:
     notes = [panel_facts(panel.rows, version), f"the darker a cell, {darker}; best subject first"]
     if any(row.status == "incomplete" for row in panel.rows):
         notes.append("*: not all samples were judged; those that were not count as broken")
-    graded = [MEANING] if any(row.grade for row in panel.rows) else []
-    return (*notes, *graded, *length_notes(panel.rows, panel.labels))
+    graded = [GRADE_MEANING] if any(row.grade for row in panel.rows) else []
+    return (*notes, *graded, *shortcut_notes(panel.rows, panel.labels))

@@ -6,7 +6,7 @@ from typing import Final
 from robustbench_wb.records.credibility import CredibilityCheck, read_checks, worst_check
 from robustbench_wb.records.score_row import ScoreRow
 
-MEANING: Final = (
+GRADE_MEANING: Final = (
     "grades: A nothing speaks against the number, B a small doubt, C likely too high, F says nothing about robustness "
     "(docs/credibility.md)"
 )
@@ -23,7 +23,7 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
     for row in rows:
         if row.grade and row.status != "error":
             graded.setdefault(labels[row.subject], []).append(row)
-    notes = [MEANING] if graded else []
+    notes = [GRADE_MEANING] if graded else []
     for label, members in graded.items():
         causes: dict[tuple[str, str], list[tuple[ScoreRow, CredibilityCheck]]] = {}
         for row in members:

@@ -40,7 +40,7 @@ class TextBlock:
         return sum(widths) + GAP * (len(widths) - 1)
 
 
-def narrowed(block: TextBlock, width: int | None, dispensable: Sequence[str]) -> TextBlock:
+def fit_width(block: TextBlock, width: int | None, dispensable: Sequence[str]) -> TextBlock:
     """The block without as many of its less important columns as it takes to stay within a width.
 
     Args:
@@ -57,7 +57,7 @@ def narrowed(block: TextBlock, width: int | None, dispensable: Sequence[str]) ->
     return block
 
 
-def clean(text: str) -> str:
+def printable(text: str) -> str:
     """One line without control characters: names and error messages come from outside."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
@@ -76,14 +76,14 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: S
     for row in (headings, *rows):
         cells = []
         for cell, width, side in zip(row, widths, sides, strict=True):
-            text = clean(cell)
+            text = printable(cell)
             blanks = " " * (width - cell_len(text))
             cells.append(blanks + text if side == "right" else text + blanks)
         lines.append((" " * GAP).join(cells).rstrip())
     return "\n".join(lines)
 
 
-def plain(blocks: Sequence[TextBlock]) -> str:
+def plain_text(blocks: Sequence[TextBlock]) -> str:
     """All blocks as text, separated by empty lines; ends with a newline unless there are none."""
     parts = []
     for block in blocks:
@@ -92,8 +92,8 @@ def plain(blocks: Sequence[TextBlock]) -> str:
             block.rows,
             [column.align for column in block.columns],
         )
-        heading = [clean(block.title)] if block.title else []
-        parts.append("\n".join([*heading, *([table] if block.rows else []), *map(clean, block.notes)]))
+        heading = [printable(block.title)] if block.title else []
+        parts.append("\n".join([*heading, *([table] if block.rows else []), *map(printable, block.notes)]))
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
@@ -104,24 +104,24 @@ def rich(blocks: Sequence[TextBlock]) -> Group:
         if number:
             parts.append(Text(""))
         if block.title:
-            parts.append(Text(clean(block.title), style="bold"))
+            parts.append(Text(printable(block.title), style="bold"))
         if block.rows:
             parts.append(_rich_table(block))
-        parts += [Text(clean(note), style="dim") for note in block.notes]
+        parts += [Text(printable(note), style="dim") for note in block.notes]
     return Group(*parts)
 
 
 def _rich_table(block: TextBlock) -> RichTable:
     table = RichTable(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in block.columns:
-        table.add_column(Text(clean(column.heading)), justify=column.align, overflow="fold")
+        table.add_column(Text(printable(column.heading)), justify=column.align, overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(clean(cell), style=block.styles.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=block.styles.get(cell, "")) for cell in row))
     return table
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [
-        max([cell_len(clean(heading)), *(cell_len(clean(row[index])) for row in rows)])
+        max([cell_len(printable(heading)), *(cell_len(printable(row[index])) for row in rows)])
         for index, heading in enumerate(headings)
     ]

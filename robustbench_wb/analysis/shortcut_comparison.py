@@ -9,7 +9,7 @@ from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.records.record import Cell, Measurement, Record, State
 from robustbench_wb.spec import Spec
 
-LEVEL = 0.05
+SHORTCUT_ALPHA = 0.05
 """A subject beats a shortcut when it would be so much better by chance less often than this."""
 
 
