@@ -1,4 +1,4 @@
-"""Which samples fell under a stressor, and for which of several subjects."""
+"""Samples that a perturbation breaks, and the models that it breaks them for."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,24 +9,26 @@ from robustbench_wb.records.record import Record, State
 
 
 class BrokenSample(NamedTuple):
-    """One sample that was right when clean and wrong under the stressor."""
+    """Sample that at least one model classifies correctly when clean and wrongly when perturbed."""
 
     sample: int
-    """Row number in its split."""
-    subjects: tuple[int, ...]
-    """Indices of the records where it fell, ascending."""
+    """Row number in the split."""
+    models: tuple[int, ...]
+    """Indices of the records in which the sample is broken, ascending."""
 
 
 def broken_samples(records: Sequence[Record]) -> list[BrokenSample]:
-    """All samples that fell in at least one record of one cell, those that fell in the fewest first, then by number.
+    """Samples that are broken in at least one record of a cell.
 
     Args:
-        records: one per subject; they need not hold the same samples.
+        records: records of one cell, one per model; their samples may differ.
+
+    Returns:
+        The samples, those broken for the fewest models first, then by row number.
     """
-    fell: dict[int, list[int]] = {}
+    broken: dict[int, list[int]] = {}
     for at, record in enumerate(records):
         for sample in record.ids[np.asarray(record.states) == State.BROKEN].tolist():
-            fell.setdefault(sample, []).append(at)
-    return sorted(
-        (BrokenSample(sample, tuple(where)) for sample, where in fell.items()), key=lambda flip: (len(flip[1]), flip[0])
-    )
+            broken.setdefault(sample, []).append(at)
+    found = [BrokenSample(sample, tuple(models)) for sample, models in broken.items()]
+    return sorted(found, key=lambda one: (len(one.models), one.sample))

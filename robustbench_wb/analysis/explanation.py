@@ -1,7 +1,7 @@
-"""Why a cell of a request would be reused or measured, field by field."""
+"""Explanation, field by field, of whether the cells of a request would be reused or measured."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from robustbench_wb.analysis.verify.recompute import possible_identities
 from robustbench_wb.records.names import Slot
@@ -10,58 +10,66 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
 ReuseOutcome = Literal["reused", "changed", "not kept", "new", "unknown"]
-"""``reused``: its record is in the store. ``changed``: another one of the same names is, and some fields differ. ``not
-kept``: it was measured, but samples errored, or its record is gone. ``new``: there is no row of these names.
-``unknown``: a subject is not trained yet, or cannot be had."""
+"""``reused``: the record of the cell is in the store. ``changed``: a row of the same slot exists and some identity
+fields differ. ``not kept``: the cell was measured, but some samples errored or the record is gone. ``new``: no row of
+this slot exists. ``unknown``: the model is not trained yet, or cannot be loaded."""
 
 
-PlannedCell = tuple[Cell, Identity | None, str]
-"""A cell, what would identify its record, and why that is not known."""
+class RequestedCell(NamedTuple):
+    """Cell of a request with the identity that its record would have."""
+
+    cell: Cell
+    identity: Identity | None
+    """Identity of the record; None if it is unknown."""
+    reason: str
+    """Reason for an unknown identity; else empty."""
 
 
 class FieldChange(Spec):
-    """One field of the identity."""
+    """Field of the identity that changed."""
 
     field: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
 
 class Explanation(Spec):
-    """One cell of a request."""
+    """Outcome for one cell of a request."""
 
     cell: Cell
     outcome: ReuseOutcome
     key: str
-    """Address of the record; empty when it is unknown."""
+    """Key of the record; empty if it is unknown."""
     changes: tuple[FieldChange, ...] = ()
-    """Old: as the newest row of the same names has it."""
+    """Changed fields, with the old values from the newest row of the slot."""
     version: int | None = None
-    """Which version has that row."""
+    """Version of the table that has the newest row of the slot."""
     reason: str = ""
-    """Why it is unknown."""
+    """Reason for the outcome ``unknown``."""
 
 
 def explain_cells(
-    planned: Sequence[PlannedCell], stored: Collection[str], rows: Mapping[int, Sequence[ScoreRow]]
+    requested: Sequence[RequestedCell], stored: Collection[str], rows: Mapping[int, Sequence[ScoreRow]]
 ) -> list[Explanation]:
-    """Hold the cells of a request against what is stored.
+    """Compare the cells of a request with the store.
 
     Args:
-        planned: the cells.
-        stored: keys, of theirs, that have a record.
-        rows: of the versions to look for the same names in, by number, the newest first.
+        requested: the cells.
+        stored: keys of these cells that have a record.
+        rows: rows of the table versions to search, by version number, newest first.
     """
     newest: dict[Slot, tuple[int, ScoreRow]] = {}
     for number, members in rows.items():
         for row in members:
             if row.signature:
                 newest.setdefault(row.slot, (number, row))
-    return [_one(cell, stored, newest) for cell in planned]
+    return [_explain(one, stored, newest) for one in requested]
 
 
-def _one(planned: PlannedCell, stored: Collection[str], newest: Mapping[Slot, tuple[int, ScoreRow]]) -> Explanation:
-    cell, identity, reason = planned
+def _explain(
+    requested: RequestedCell, stored: Collection[str], newest: Mapping[Slot, tuple[int, ScoreRow]]
+) -> Explanation:
+    cell, identity, reason = requested
     if identity is None:
         return Explanation(cell=cell, outcome="unknown", key="", reason=reason)
     if identity.key in stored:
@@ -75,7 +83,7 @@ def _one(planned: PlannedCell, stored: Collection[str], newest: Mapping[Slot, tu
 
 
 def _changes(row: ScoreRow, identity: Identity) -> list[tuple[str, object, object]]:
-    """Against what the row says was measured; its key tells by which version of the schema."""
+    """Fields that differ between a row and an identity; the key of the row decides its schema version."""
     known = possible_identities(row)
     old = next((one for one in known if one.key == row.key), known[0])
     return differing_fields(old, identity)

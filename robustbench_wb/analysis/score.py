@@ -1,9 +1,9 @@
-"""From measured cells to rows of a table: numbers in which an error never helps."""
+"""Score rows from measured cells. Errored and missing samples never improve a number."""
 
 import sys
 from collections.abc import Iterable, Mapping
 from math import exp, isfinite, isinf, log
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +18,40 @@ from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
 
 Status = Literal["ok", "incomplete", "error"]
-_LARGEST = log(sys.float_info.max)
+Columns = dict[str, str | int | float | None]
+"""Values of some columns of a :class:`ScoreRow`, by name."""
+
+_LARGEST: Final = log(sys.float_info.max)
 
 
 def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
-    """One row per cell, in order. n is the number of samples *asked for*; what errored or was not run is missing.
+    """Score rows of the cells, in their order.
 
-    Accuracy is robust / n: missing samples count as broken. Its interval is Wilson's (95 %); with missing samples it
-    runs from the low end of "all of them broken" to the high end of "all of them robust".
+    n is the number of *requested* samples; samples that errored or were not run are missing.
 
-    Perplexity is exp(mean loss), in nats per predicted token. Its 95 % interval is exp of the t interval of that mean
-    over the samples: chunks of text of equal length are the unit, because tokens of one chunk depend on each other.
-    A missing sample could have any loss from 0 upward, so that there is no perplexity then and no high end. The low end
-    is that of "all of them had a loss of 0": those losses are nowhere above the true ones, so that their mean's
-    lower confidence bound is one for the true mean. What exceeds the largest float is cut there.
+    Accuracy is robust / n, so missing samples count as broken. The interval is Wilson's at 95 %. With missing samples
+    it runs from the low end of "all missing samples broken" to the high end of "all missing samples robust".
+
+    Perplexity is exp(mean loss), in nats per predicted token. The 95 % interval is exp of the t interval of the mean
+    loss over samples. Samples are text chunks of equal length, because the tokens of one chunk are dependent. A missing
+    sample could have any loss from 0 upward, so perplexity and high end are then None. The low end takes missing losses
+    as 0: these losses are nowhere above the true ones, so the lower confidence bound of their mean is also one of the
+    true mean. Values above the largest float are clipped.
     """
     cells = list(measured)
-    return [_row(cell, beside).sealed() for cell, beside in zip(cells, compare_with_shortcuts(cells), strict=True)]
+    shortcuts = compare_with_shortcuts(cells)
+    return [_row(cell, shortcut).sealed() for cell, shortcut in zip(cells, shortcuts, strict=True)]
 
 
-def record_columns(record: Record | None, metric: Metric, samples: int, error: str = "") -> dict[str, Any]:
-    """The columns that the record of a cell decides, for so many samples asked for; without one, nothing was judged."""
+def record_columns(record: Record | None, metric: Metric, samples: int, *, error: str = "") -> Columns:
+    """Columns that follow from the record of a cell.
+
+    Args:
+        record: record of the cell; None if no sample was judged.
+        metric: metric of the task.
+        samples: number of requested samples.
+        error: error of the cell, one line; empty without one.
+    """
     counts = {state: record.count(state) if record is not None else 0 for state in State}
     losses = _losses(record)
     if metric == "perplexity":
@@ -68,48 +81,49 @@ def record_columns(record: Record | None, metric: Metric, samples: int, error: s
     }
 
 
-def identity_columns(identity: Identity) -> dict[str, str | int]:
-    """The columns that say what was measured."""
+def identity_columns(identity: Identity) -> Columns:
+    """Columns that identify what was measured."""
     same = ("signature", "data", "samples", "stressor_code", "weights", "model_code", "numerics", "seed", "key")
     return {**{name: getattr(identity, name) for name in same}, "ladder": " ".join(identity.ladder)}
 
 
-def layer_columns(content: Mapping[str, Any]) -> dict[str, float]:
-    """The means that have a column of their own, from the JSON of the column ``layers``; those that are defined."""
+def layer_columns(content: Mapping[str, Any]) -> Columns:
+    """Columns with the defined means of layer measures, from the parsed JSON of the column ``layers``."""
     lists = {name: content["measures"][name]["mean"] for name in LAYER_MEANS}
     means = {name: np.mean(np.array(values, dtype=np.float64)) for name, values in lists.items()}
     return {name: float(mean) for name, mean in means.items() if isfinite(mean)}
 
 
-def credibility_columns(found: Credibility) -> dict[str, Any]:
-    """Grade and checks."""
+def credibility_columns(found: Credibility) -> Columns:
+    """Columns ``grade`` and ``checks``."""
     return {"grade": found.grade, "checks": canonical_json(found.checks)}
 
 
-def _row(measured: Measurement, beside: ShortcutComparison | None) -> ScoreRow:
+def _row(measured: Measurement, shortcut: ShortcutComparison | None) -> ScoreRow:
     cell, subject = measured.cell, measured.subject
-    nothing = dict.fromkeys(("signature", "data", "samples", "stressor_code", "model_code", "numerics", "ladder"), "")
-    columns = {
-        **(identity_columns(measured.identity) if measured.identity is not None else {**nothing, "key": ""}),
+    unknown = ("signature", "data", "samples", "stressor_code", "model_code", "numerics", "ladder", "key")
+    columns: Columns = {
+        **(identity_columns(measured.identity) if measured.identity is not None else dict.fromkeys(unknown, "")),
         **cell.model_dump(),
-        **record_columns(measured.record, cell.metric, measured.samples, measured.error),
+        **record_columns(measured.record, cell.metric, measured.samples, error=measured.error),
         "error": " ".join(measured.error.split()),
         "parameters": subject.parameters,
         "train_seconds": subject.train_seconds,
         "weights": subject.weights,
         **_layers(measured.layers),
         **(credibility_columns(measured.credibility) if measured.credibility is not None else {}),
-        **(beside.model_dump() if beside is not None else {}),
+        **(shortcut.model_dump() if shortcut is not None else {}),
         "flops": subject.flops,
         "peak_memory": subject.peak_memory,
     }
-    if subject.contaminated[1]:
-        columns["realised"] = _ratio(*subject.contaminated)
+    contaminated, total = subject.contaminated
+    if total:
+        columns["realised"] = contaminated / total
     return ScoreRow.model_validate(columns)
 
 
 def _share(record: Record | None, part: str, whole: str) -> float | None:
-    """One count of a record's evidence as a share of another; None where there is nothing."""
+    """Ratio of two counts of a record's evidence; None if the second is 0 or missing."""
     return _ratio(record.evidence.get(part, 0), record.evidence.get(whole, 0)) if record is not None else None
 
 
@@ -117,8 +131,8 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _layers(pair: LayerPair | None) -> dict[str, Any]:
-    """What the layers amount to, and all of it as JSON; nothing where they were not measured."""
+def _layers(pair: LayerPair | None) -> Columns:
+    """Columns with means of layer measures, and all measures as JSON; empty if layers were not measured."""
     if pair is None:
         return {}
     table, clean = pair.stressed, pair.clean is pair.stressed
@@ -130,8 +144,13 @@ def _layers(pair: LayerPair | None) -> dict[str, Any]:
     return {**layer_columns(content), "layers": canonical_json(content)}
 
 
-def accuracy_columns(counts: Mapping[State, int], n: int) -> dict[str, float | None]:
-    """Accuracy and its bounds; see :func:`score_rows`."""
+def accuracy_columns(counts: Mapping[State, int], n: int) -> Columns:
+    """Columns with the accuracy and its bounds, see :func:`score_rows`.
+
+    Args:
+        counts: number of samples by state.
+        n: number of requested samples.
+    """
     robust, best = counts[State.ROBUST], n - counts[State.BROKEN] - counts[State.WRONG]
     return {
         **dict.fromkeys(("perplexity", "perplexity_low", "perplexity_high")),
@@ -143,14 +162,14 @@ def accuracy_columns(counts: Mapping[State, int], n: int) -> dict[str, float | N
 
 
 def _losses(record: Record | None) -> NDArray[np.float64]:
-    """The losses of the scored samples, as far as they are finite: any other is no score."""
+    """Finite losses of the scored samples, (m,); a loss that is not finite is not a score."""
     if record is None:
         return np.empty(0)
     losses: NDArray[np.float64] = record.token_losses[record.states == State.SCORED]
     return losses[np.isfinite(losses)]
 
 
-def _perplexity(losses: NDArray[np.float64], n: int) -> dict[str, float | None]:
+def _perplexity(losses: NDArray[np.float64], n: int) -> Columns:
     complete = 0 < losses.size == n
     mean, interval = mean_interval(losses if complete else np.pad(losses, (0, n - losses.size)))
     none = dict.fromkeys(("accuracy", "low", "high", "accuracy_high"))
@@ -163,18 +182,18 @@ def _perplexity(losses: NDArray[np.float64], n: int) -> dict[str, float | None]:
 
 
 def perplexity_of(loss: float) -> float:
-    """exp, from 1 (no mean loss is below 0, though the low end of its interval may be) to the largest float."""
+    """exp(loss), clipped to [1, largest float]: mean losses are at least 0, but low ends of intervals may not be."""
     return exp(min(max(loss, 0.0), _LARGEST))
 
 
 def status_of(judged: int, n: int, error: str) -> Status:
-    """What a row says of itself that has so many judged samples of ``n``."""
+    """Status of a row with ``judged`` of ``n`` requested samples."""
     if judged == 0:
         return "error"
     return "incomplete" if judged < n or error else "ok"
 
 
 def _mean(record: Record | None, name: Literal["forwards", "backwards"]) -> float:
-    """Passes per sample of the record; 0 without samples."""
+    """Mean passes per sample of the record; 0 without samples."""
     passes = getattr(record, name, None)
     return float(passes.mean()) if passes is not None and passes.size else 0.0

@@ -1,6 +1,7 @@
-"""Does a subject beat the best shortcut of its task, on the same samples?"""
+"""Comparison of a model with the best shortcut baseline of its task, on the same samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
@@ -10,36 +11,52 @@ from robustbench_wb.records.record import Cell, Measurement, Record, State
 from robustbench_wb.spec import Spec
 
 SHORTCUT_ALPHA = 0.05
-"""A subject beats a shortcut when it would be so much better by chance less often than this."""
+"""Level of the one-sided test that a model beats a shortcut."""
 
 
 class ShortcutComparison(Spec):
-    """The best shortcut beside a score."""
+    """Best shortcut in the cell of a model."""
 
     shortcut: str
-    """Its name."""
+    """Name of the shortcut."""
     shortcut_accuracy: float
-    """Its accuracy in the same cell."""
+    """Accuracy of the shortcut in the cell."""
     shortcut_p: float
-    """One-sided exact p-value of McNemar's test: how often chance alone would make the subject so much better."""
+    """One-sided exact p-value of McNemar's test that the model is better than the shortcut."""
+
+
+class _CellOfTask(NamedTuple):
+    suite: str
+    scale: str
+    task: str
+    stressor: str
+    strength: str
+    seed: int
 
 
 def compare_with_shortcuts(measured: Sequence[Measurement]) -> list[ShortcutComparison | None]:
-    """For each cell the best shortcut of the same cell; None for shortcuts themselves and where there is none."""
-    best: dict[tuple[object, ...], tuple[str, Record]] = {}
+    """Best shortcut in the cell of each measurement; None for shortcuts themselves and for cells without one."""
+    best: dict[_CellOfTask, tuple[str, Record]] = {}
     for one in measured:
         if one.cell.variant.startswith(SHORTCUT) and one.record is not None:
             name, place = one.cell.variant.removeprefix(SHORTCUT), _place(one.cell)
             if place not in best or one.record.count(State.ROBUST) > best[place][1].count(State.ROBUST):
                 best[place] = (name, one.record)
-    return [_beside(one, best) for one in measured]
+    return [_compare(one, best) for one in measured]
 
 
-def _place(cell: Cell) -> tuple[object, ...]:
-    return (cell.suite, cell.scale, cell.task, cell.stressor, cell.strength, cell.seed)
+def _place(cell: Cell) -> _CellOfTask:
+    return _CellOfTask(
+        suite=cell.suite,
+        scale=cell.scale,
+        task=cell.task,
+        stressor=cell.stressor,
+        strength=cell.strength,
+        seed=cell.seed,
+    )
 
 
-def _beside(one: Measurement, best: dict[tuple[object, ...], tuple[str, Record]]) -> ShortcutComparison | None:
+def _compare(one: Measurement, best: Mapping[_CellOfTask, tuple[str, Record]]) -> ShortcutComparison | None:
     found = best.get(_place(one.cell))
     if found is None or one.record is None or one.cell.variant.startswith(SHORTCUT):
         return None

@@ -69,13 +69,13 @@ def compare_sides(
     if not 0 <= delta <= 100:
         raise UsageError(f"--delta {delta:g} is not in points from 0 to 100")
     if correction not in CORRECTIONS:
-        raise UsageError(f"unknown correction {correction!r}; use {' or '.join(ADJUST)}")
+        raise UsageError(f"unknown correction {correction!r}; use {' or '.join(CORRECTIONS)}")
     for field in allow:
         if field not in ALLOWABLE:
             raise UsageError(f"--allow {field}: no such field; {suggest_names(field, list(ALLOWABLE))}")
     records = find_records((before, after), records_for_comparison(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
-    compared = compare_tables(before.rows, after.rows, records, delta / 100, allow=allow, correction=chosen)
+    compared = compare_tables(before.rows, after.rows, records, margin=delta / 100, allow=allow, correction=chosen)
     return compared.model_copy(update={"old": before.name, "new": after.name})
 
 

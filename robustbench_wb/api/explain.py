@@ -2,8 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-from robustbench_wb.analysis.explanation import Explanation
-from robustbench_wb.analysis.explanation import explain_cells as hold_against
+from robustbench_wb.analysis.explanation import Explanation, RequestedCell, explain_cells
 from robustbench_wb.engine.planned_cells import planned_cells
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
@@ -31,7 +30,7 @@ def explain(
     """
     job = PreparedRun(request, progress or SilentProgress(), may_train=False)
     planned = [
-        (found.cell, found.identity, found.reason)
+        RequestedCell(cell=found.cell, identity=found.identity, reason=found.reason)
         for context in task_contexts(job)
         for plan in context.subjects
         for found in planned_cells(context, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))
@@ -39,11 +38,11 @@ def explain(
     if not planned:
         raise UsageError(f"no cell of the request is called {pattern!r}; `explain` without it names them all")
     store = RecordStore(results)
-    keys = {identity.key for _, identity, _ in planned if identity is not None}
+    keys = {one.identity.key for one in planned if one.identity is not None}
     known, damaged = store.examine(sorted(keys))
     stored = {*known, *damaged}
     # Versions are read only to say what changed.
-    return hold_against(planned, stored, {} if keys <= stored else _versions(results))
+    return explain_cells(planned, stored, {} if keys <= stored else _versions(results))
 
 
 def _versions(results: str) -> dict[int, list[ScoreRow]]:

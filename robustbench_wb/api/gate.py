@@ -48,7 +48,9 @@ def gate(
     names = {"baseline": before.name, "version": after.name}
     file = noise if noise is not None else margins.noise
     floors = None if file is None else read_noise_floor(file)
-    judged = decide_gate(before.rows, before.pinned, after.rows, records, margins, strict=strict, noise=floors, **names)
+    judged = decide_gate(
+        before.rows, before.pinned, after.rows, records=records, margins=margins, strict=strict, noise=floors, **names
+    )
     return judged.model_copy(update={"noise": file or ""})
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from robustbench_wb.analysis.verify.recompute import TRAINED, best_record
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
-from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify
-from robustbench_wb.analysis.verify.verify_table import verify_table as look_through
+from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify, verify_table
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
 from robustbench_wb.errors import StoreError, UsageError
@@ -70,7 +69,7 @@ def verify(
         regrade=graded,
         others=lambda: _others(table),
     )
-    verification = look_through(table.name, table.rows, sources)
+    verification = verify_table(table.name, table.rows, sources)
     if rerun == 0:
         return verification
     requests = find_run_requests(table)

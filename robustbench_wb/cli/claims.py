@@ -49,7 +49,7 @@ def check_command(
     from robustbench_wb.report.claims import claims_blocks
     from robustbench_wb.report.json import claims_json
     from robustbench_wb.report.junit import claims_junit
-    from robustbench_wb.report.markdown import markdown as as_markdown
+    from robustbench_wb.report.markdown import markdown_text as as_markdown
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")

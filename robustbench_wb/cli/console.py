@@ -21,7 +21,7 @@ from rich.progress import (
 from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
 from robustbench_wb.progress import Progress as ProgressView
-from robustbench_wb.report.text_block import TextBlock, plain_text, rich
+from robustbench_wb.report.text_block import TextBlock, plain_text, rich_group
 
 LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
@@ -42,7 +42,7 @@ def present(blocks: Callable[[], Sequence[TextBlock]], json: Callable[[], str], 
     if as_json:
         show(json())
     elif sys.stdout.isatty():
-        Console().print(rich(blocks()))
+        Console().print(rich_group(blocks()))
     else:
         show(plain_text(blocks()))
 

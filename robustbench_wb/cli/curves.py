@@ -35,6 +35,6 @@ def curves_command(
     found, number = curves(version, results, baseline, reference is not None)
     console.present(
         lambda: [*curves_blocks(found.strengths, found.errors, number), *lengths_blocks(found.lengths, number)],
-        lambda: curves_json(found.strengths, found.errors, number, found.lengths),
+        lambda: curves_json(found.strengths, found.errors, number, lengths=found.lengths),
         as_json,
     )

@@ -81,7 +81,7 @@ def _write(judged: "GateResult", junit: str | None, markdown: str | None, as_jso
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.json import gate_json
     from robustbench_wb.report.junit import gate_junit
-    from robustbench_wb.report.markdown import markdown as as_markdown
+    from robustbench_wb.report.markdown import markdown_text as as_markdown
 
     if junit is not None:
         console.save(junit, gate_junit(judged))
@@ -97,9 +97,9 @@ def _annotate(judged: "GateResult") -> None:
     """Write annotations to standard error, which the runner reads too, because standard output may be JSON."""
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.github import annotations
-    from robustbench_wb.report.markdown import markdown
+    from robustbench_wb.report.markdown import markdown_text
 
     for line in annotations(judged):
         console.tell(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        console.append(summary, markdown(gate_blocks(judged)))
+        console.append(summary, markdown_text(gate_blocks(judged)))

@@ -64,14 +64,14 @@ def _write(board: "Board", name: str, file: str) -> None:
     from robustbench_wb.report.csv import ranking_csv, rows_csv
     from robustbench_wb.report.html.leaderboard import leaderboard_page
     from robustbench_wb.report.leaderboard import ranking_blocks
-    from robustbench_wb.report.markdown import markdown
+    from robustbench_wb.report.markdown import markdown_text
 
     if name == "--csv":
         text, what = rows_csv(board.rows), f"{len(board.rows)} rows"
     elif name == "--ranking-csv":
         text, what = ranking_csv(board.rankings), f"{len(board.rankings)} rankings"
     elif name == "--markdown":
-        text, what = markdown(ranking_blocks(board.rankings)), f"{len(board.rankings)} rankings"
+        text, what = markdown_text(ranking_blocks(board.rankings)), f"{len(board.rankings)} rankings"
     else:
         text, what = leaderboard_page(board.name, board.rows, board.rankings, board.version), f"{len(board.rows)} rows"
     if file == "-":

@@ -1,4 +1,4 @@
-"""The chain of a baseline: slow drift in a glance."""
+"""History of a baseline: its chain of ancestors with mean accuracies, which shows slow drift."""
 
 from robustbench_wb.report.json import value_json
 from robustbench_wb.report.text_block import Column, TextBlock
@@ -8,7 +8,7 @@ _FIXED = (Column("baseline"), Column("measured"), Column("commit"), Column("sha2
 
 
 def history_blocks(baseline: Baseline) -> list[TextBlock]:
-    """A line per generation, the pinned one first, with the mean accuracy of each suite in percent."""
+    """Table with a row per generation, pinned ancestor first, and the mean accuracy of each suite in percent."""
     chain = (*baseline.header.ancestors, baseline.as_ancestor)
     suites = dict.fromkeys(suite for one in chain for suite in one.means)
     columns = (*_FIXED, *(Column(suite, "right") for suite in suites))
@@ -23,11 +23,11 @@ def history_blocks(baseline: Baseline) -> list[TextBlock]:
         )
         for one in chain
     )
-    notes = ("mean accuracy over all cells in percent, by suite; the first line was pinned, each other one promoted",)
-    return [TextBlock(f"baseline {baseline.header.name}", columns, rows, notes)]
+    notes = ("mean accuracy over all cells in percent, by suite; the first baseline was pinned, the others promoted",)
+    return [TextBlock(f"baseline {baseline.header.name}", columns=columns, rows=rows, notes=notes)]
 
 
 def history_json(baseline: Baseline) -> str:
-    """``{"name": "main", "chain": [...]}``, the pinned one first; fields as in :class:`Ancestor`."""
+    """JSON object ``{"name": "main", "chain": [...]}``, pinned ancestor first; fields of :class:`Ancestor`."""
     chain = (*baseline.header.ancestors, baseline.as_ancestor)
     return value_json({"name": baseline.header.name, "chain": [one.model_dump() for one in chain]})

@@ -1,4 +1,4 @@
-"""A check of claims as text: a verdict per sentence, and what it rests on."""
+"""Checked claims as text: a verdict per sentence with its evidence."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,32 +6,34 @@ from math import exp
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimsResult, ClaimVerdict
-from robustbench_wb.report.comparison import change_text, fields_text, p_text
+from robustbench_wb.report.comparison import change_text, fields_text, p_text, unit_text
 from robustbench_wb.report.text_block import TextBlock
 
 _VERDICTS: Final[tuple[ClaimVerdict, ...]] = ("holds", "refuted", "undecided", "not comparable", "incomplete")
 _DIGITS: Final = 12
-"""Of a key that are shown; JSON has all."""
+"""Displayed characters of a record key; JSON has the full key."""
 _CELLS: Final = 4
-"""So many are shown with their keys; JSON has all."""
+"""Displayed cells with their keys; JSON has all cells."""
 
 
-def claims_blocks(ledger: ClaimsResult) -> list[TextBlock]:
-    """The verdicts in numbers; then each sentence with its evidence; then the rules."""
-    blocks = [TextBlock(f"{one.verdict}: {one.sentence.text}", (), (), tuple(_notes(one))) for one in ledger.claims]
-    return [TextBlock(claims_headline(ledger), (), ()), *blocks, TextBlock("", (), (), _legend(ledger))]
+def claims_blocks(result: ClaimsResult) -> list[TextBlock]:
+    """Headline with counts, then each sentence with its evidence, then the legend."""
+    blocks = [TextBlock(f"{one.verdict}: {one.sentence.text}", notes=tuple(_notes(one))) for one in result.claims]
+    return [TextBlock(claims_headline(result)), *blocks, TextBlock(notes=_legend(result))]
 
 
-def claims_headline(ledger: ClaimsResult) -> str:
-    """``claims.toml on v3: 2 hold, 1 refuted (exit code 1)``."""
-    counts = Counter[str](one.verdict for one in ledger.claims)
+def claims_headline(result: ClaimsResult) -> str:
+    """Counts of the verdicts, like ``claims.toml on v3: 2 hold, 1 refuted (exit code 1)``."""
+    counts = Counter[str](one.verdict for one in result.claims)
     told = ", ".join(f"{counts[name]} {'hold' if name == 'holds' else name}" for name in _VERDICTS if counts[name])
-    code = f" (exit code {int(ledger.exit_code)})" if ledger.exit_code else ""
-    return f"{ledger.file} on {ledger.version}: {told}{code}"
+    code = f" (exit code {int(result.exit_code)})" if result.exit_code else ""
+    return f"{result.file} on {result.version}: {told}{code}"
 
 
 def evidence_text(checked: CheckedClaim) -> str:
-    """``difference -0.2 [-1.0, 0.6] points, n 360, p 0.0123, by Holm 0.0246``; empty without evidence."""
+    """Estimate, interval and p-value in one line; empty without evidence.
+
+    Example: ``difference -0.2 [-1.0, 0.6] points, n 360, p 0.0123, Holm-adjusted 0.0246``."""
     evidence = checked.evidence
     if evidence is None:
         return ""
@@ -45,7 +47,7 @@ def evidence_text(checked: CheckedClaim) -> str:
         (evidence.p_refuted, checked.adjusted_refuted) if refuted else (evidence.p_holds, checked.adjusted_holds)
     )
     if adjusted is not None:
-        told.append(f"p {'of the opposite ' if refuted else ''}{p_text(p)}, by Holm {p_text(adjusted)}")
+        told.append(f"p {'of the opposite ' if refuted else ''}{p_text(p)}, Holm-adjusted {p_text(adjusted)}")
     return ", ".join(told)
 
 
@@ -53,14 +55,10 @@ def _notes(checked: CheckedClaim) -> Iterable[str]:
     if checked.reason or checked.differing:
         yield fields_text(checked.differing) or checked.reason
     if checked.evidence is not None:
-        several = len(checked.seeds) > 1
-        seeds = ", ".join(map(str, checked.seeds))
-        unit = (
-            f"this architecture, {len(checked.seeds)} seeds ({seeds})" if several else f"this checkpoint (seed {seeds})"
-        )
+        unit = unit_text("architecture" if len(checked.seeds) > 1 else "checkpoint", checked.seeds)
         yield f"{evidence_text(checked)}; {unit}"
     if checked.reach is not None:
-        yield f"would be shown: a truth {_distance(checked, checked.reach)} from the limit"
+        yield f"minimum detectable effect: {_distance(checked, checked.reach)}"
     yield from (f"caution: {caution}" for caution in checked.cautions)
     for cited in checked.cited[:_CELLS]:
         keys = " and ".join(key[:_DIGITS] for key in (cited.key, cited.than_key) if key)
@@ -90,11 +88,13 @@ def _distance(checked: CheckedClaim, value: float) -> str:
     return text if checked.metric == "perplexity" else f"{text} points"
 
 
-def _legend(ledger: ClaimsResult) -> tuple[str, ...]:
-    alpha = f"{ledger.alpha:g}"
+def _legend(result: ClaimsResult) -> tuple[str, ...]:
+    alpha = f"{result.alpha:g}"
     return (
-        f"holds: its opposite is excluded, one-sided p at most {alpha}; refuted: it is itself; by Holm over the file",
-        "difference: the subject less the other, by sample; points of accuracy, percent of perplexity; 95 % interval",
-        "would be shown: at this distance from the limit, with 80 % power, before the correction",
-        "one seed speaks for its checkpoint only",
+        f"holds: supported at alpha = {alpha}; refuted: rejected at alpha = {alpha}; one-sided tests, Holm-corrected "
+        "over the file",
+        "difference: first model minus second, paired by sample, in points of accuracy or percent of perplexity "
+        "[95 % interval]",
+        "minimum detectable effect: distance from the limit that is detected with 80 % power, before the correction",
+        "a result for one seed is about that checkpoint only",
     )

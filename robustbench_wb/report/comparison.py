@@ -1,9 +1,9 @@
-"""A comparison as text: a verdict on each subject, then tables of its cells: what was lost, and how sure that is."""
+"""Comparison of two tables as text: a verdict on each model, then tables of its cells."""
 
 from collections import Counter
 from collections.abc import Sequence
 from math import expm1
-from typing import Final
+from typing import Final, Literal
 
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
@@ -21,10 +21,10 @@ _COLUMNS: Final = (
     Column("lost", "right"),
     Column("gained", "right"),
     Column("p", "right"),
-    Column("detects", "right"),
+    Column("MDE", "right"),
 )
-_DISPENSABLE: Final = ("old -> new", "p", "detects")
-"""Columns left out of a table that is too wide, the first first."""
+_DISPENSABLE: Final = ("old -> new", "p", "MDE")
+"""Columns that a table may drop to fit the width, in this order."""
 
 _NOT_FOR_PERPLEXITY: Final = ("lost", "gained")
 
@@ -36,21 +36,22 @@ _STYLES: Final = {
     "incomplete": "red",
     "not comparable": "red",
 }
-_CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
+_CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 _DIGEST_LENGTH: Final = 64
 _LARGEST: Final = 700.0
-"""A larger logarithm of a ratio is shown as this one: exp of 710 overflows."""
+"""Largest logarithm of a ratio that is printed as it is; larger ones are clipped, because exp(710) overflows."""
 
 
 def comparison_blocks(comparison: Comparison, width: int | None = None, ids: bool = False) -> list[TextBlock]:
-    """The comparison as table data: the verdicts on the subjects, one block per task, scale and subject, a summary.
+    """Headline with a sentence per model, a table per task, scale, suite and model, and a summary with the legend.
 
-    Accuracies are in percent, their differences in percentage points, those of perplexities in percent of the old one.
+    Accuracies are in percent and their differences in percentage points. Differences of perplexities are in percent of
+    the old perplexity.
 
     Args:
-        comparison: what was found.
-        width: columns to stay within, by leaving out the less important ones; None keeps all.
-        ids: whether to name the samples that were lost and gained.
+        comparison: the comparison to show.
+        width: terminal columns to fit by dropping less important columns; None keeps all.
+        ids: whether to list the ids of lost and gained samples.
     """
     labels = model_labels(pair.new for pair in comparison.pairs)
     panels: dict[str, list[CellDifference]] = {}
@@ -59,63 +60,71 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
         what += f", protocol {pair.new.protocol}" if pair.new.protocol != "sound" else ""
         title = f"{pair.new.task}, {pair.new.scale} scale, {what}: {labels[pair.new.subject]}"
         panels.setdefault(title, []).append(pair)
-    blocks = [_panel(title, pairs, width, ids) for title, pairs in panels.items()]
+    blocks = [_panel(title, pairs, width=width, ids=ids) for title, pairs in panels.items()]
     return [_headline(comparison), *blocks, _summary(comparison)]
 
 
 def _headline(comparison: Comparison) -> TextBlock:
-    """A sentence on the whole, and one on each subject."""
-    about = {claim_group(claim): claim for claim in reversed(comparison.claims)}  # the first of a group stands
-    counts = Counter[str](claim.verdict for claim in about.values())
-    names = [f"{counts[name]} {name}" if len(about) > 1 else name for name in _STYLES if counts[name]]
+    """Title with the verdicts on the models, and a sentence on each overall difference."""
+    models = {_group(one): one for one in reversed(comparison.claims)}  # architectures come first and are kept
+    counts = Counter[str](one.verdict for one in models.values())
+    names = [f"{counts[name]} {name}" if len(models) > 1 else name for name in _STYLES if counts[name]]
     sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
-    of = f", of {len(about)} subjects" if len(about) > 1 else ""
-    title = f"{sides}{', '.join(names)}{of}" if about else f"{sides}nothing to compare, no cell stands in both tables"
-    return TextBlock(title, (), (), tuple(map(_sentence, comparison.claims)))
+    of = f", of {len(models)} models" if len(models) > 1 else ""
+    title = f"{sides}{', '.join(names)}{of}" if models else f"{sides}nothing to compare, no cell is in both tables"
+    return TextBlock(title, notes=tuple(map(_sentence, comparison.claims)))
 
 
-def claim_group(claim: OverallDifference) -> tuple[str, ...]:
-    """What a claim is about but for the seeds."""
-    return (claim.task, claim.suite, claim.scale, claim.variant, claim.size, claim.recipe)
+def _group(overall: OverallDifference) -> tuple[str, ...]:
+    """Names of the compared model without its seeds."""
+    return (overall.task, overall.suite, overall.scale, overall.variant, overall.size, overall.recipe)
 
 
-def _sentence(claim: OverallDifference) -> str:
-    where = f"{variant_name(claim)} ({claim.recipe}), {claim.task}, suite {claim.suite}, {claim.scale} scale"
-    cells = f"{claim.cells} of {claim.cells + claim.left_out}" if claim.left_out else str(claim.cells)
-    over = f"over {cells} cell{'' if cells == '1' else 's'}" + (f", {claim.samples} samples" if claim.samples else "")
-    numbers = [] if claim.worst is None else [_with_unit(claim), f"p {p_text(claim.p)}", over]
-    if claim.detectable_drop is not None:
-        numbers.append(f"detects {change_text(claim.detectable_drop, claim.metric).removeprefix('+')}")
-    numbers += [claim.reason] if claim.reason else []
-    seeds = ", ".join(map(str, claim.seeds))
-    several = claim.unit == "architecture"
-    unit = f"this architecture, {len(claim.seeds)} seeds ({seeds})" if several else f"this checkpoint (seed {seeds})"
-    return f"{claim.verdict}: {where}: {', '.join(numbers)}; {unit}"
+def _sentence(overall: OverallDifference) -> str:
+    where = f"{variant_name(overall)} ({overall.recipe}), {overall.task}, suite {overall.suite}, {overall.scale} scale"
+    cells = f"{overall.cells} of {overall.cells + overall.left_out}" if overall.left_out else str(overall.cells)
+    over = f"over {cells} cell{'' if cells == '1' else 's'}"
+    over += f", {overall.samples} samples" if overall.samples else ""
+    numbers = [] if overall.worst is None else [_with_unit(overall), f"p {p_text(overall.p)}", over]
+    if overall.detectable_drop is not None:
+        numbers.append(f"MDE {change_text(overall.detectable_drop, overall.metric).removeprefix('+')}")
+    numbers += [overall.reason] if overall.reason else []
+    return f"{overall.verdict}: {where}: {', '.join(numbers)}; {unit_text(overall.unit, overall.seeds)}"
+
+
+def unit_text(unit: Literal["checkpoint", "architecture"], seeds: Sequence[int]) -> str:
+    """What a result is about, like ``this checkpoint (seed 0)`` or ``this architecture, 2 seeds (0, 1)``."""
+    names = ", ".join(map(str, seeds))
+    return (
+        f"this architecture, {len(seeds)} seeds ({names})"
+        if unit == "architecture"
+        else f"this checkpoint (seed {names})"
+    )
 
 
 def _with_unit(found: PairedDifference) -> str:
     return difference_text(found) + (" points" if found.metric == "accuracy" else "")
 
 
-def _panel(title: str, pairs: Sequence[CellDifference], width: int | None, ids: bool) -> TextBlock:
+def _panel(title: str, pairs: Sequence[CellDifference], *, width: int | None, ids: bool) -> TextBlock:
     notes = (*_notes(pairs), *(_ids(pair) for pair in pairs if ids and (pair.lost_ids or pair.gained_ids)))
     rows = tuple(_line(pair) for pair in pairs)
     foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
     kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in foreign]
     shown = tuple(tuple(row[index] for index in kept) for row in rows)
-    block = TextBlock(title, tuple(_COLUMNS[index] for index in kept), shown, notes, _STYLES)
+    block = TextBlock(title, columns=tuple(_COLUMNS[index] for index in kept), rows=shown, notes=notes, styles=_STYLES)
     return fit_width(block, width, _DISPENSABLE)
 
 
 def _notes(pairs: Sequence[CellDifference]) -> list[str]:
-    """Why a verdict is what it is, where the numbers do not say so: one line per reason, with its cells."""
+    """Reasons for verdicts that do not follow from the numbers, one line per reason, with its cells."""
     reasons: dict[str, list[str]] = {}
     for pair in pairs:
         if pair.reason and pair.verdict != "equivalent":
             why = fields_text(pair.differing) or pair.reason
             reasons.setdefault(f"{pair.verdict} ({why})", []).append(pair.new.cell)
         if pair.allowed:
-            allowed = f"compared although it differs ({fields_text(pair.allowed)})"
+            allowed = f"compared despite differences ({fields_text(pair.allowed)})"
             reasons.setdefault(allowed, []).append(pair.new.cell)
     return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
@@ -126,12 +135,12 @@ def _ids(pair: CellDifference) -> str:
 
 
 def fields_text(items: Sequence[FieldDifference]) -> str:
-    """Each field with both its values; digests are cut."""
+    """Each differing field with both values; digests are shortened."""
     return "; ".join(f"{item.field}: {_short(item.old)} and {_short(item.new)}" for item in items)
 
 
 def _short(value: str | int) -> str:
-    """The first digits of a digest; anything else in full."""
+    """First characters of a digest; any other value in full."""
     text = str(value)
     return f"{text[:12]}..." if len(text) == _DIGEST_LENGTH else text or "none"
 
@@ -156,7 +165,9 @@ def _outcome(pair: CellDifference) -> str:
 
 
 def difference_text(found: PairedDifference) -> str:
-    """``-7.2 [-10.6, -4.3]``; from the worst to the best case when samples were not judged; empty without numbers."""
+    """Difference with its interval, like ``-7.2 [-10.6, -4.3]``.
+
+    With unjudged samples the difference runs from the worst to the best case; without numbers the text is empty."""
     if found.worst is None or found.best is None:
         return ""
     difference = change_text(found.worst, found.metric)
@@ -170,7 +181,12 @@ def difference_text(found: PairedDifference) -> str:
 
 
 def change_text(value: float, metric: Metric) -> str:
-    """Signed percentage points, or from the logarithm of a ratio a signed percentage; what rounds to 0 has no sign."""
+    """Signed percentage points of accuracy, or signed percent of perplexity; a value that rounds to 0 has no sign.
+
+    Args:
+        value: difference of accuracies as a share, or logarithm of the ratio of perplexities.
+        metric: metric of the value.
+    """
     percent = 100 * (value if metric == "accuracy" else expm1(min(value, _LARGEST)))
     text = f"{percent:+.1f}" if percent < 1e5 else f"{percent:+.1e}"
     text = "0.0" if text in ("+0.0", "-0.0") else text
@@ -182,7 +198,7 @@ def _count(number: int | None) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """Four decimals; empty for None."""
+    """p-value with four decimals; empty for None."""
     if p is None:
         return ""
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
@@ -199,29 +215,29 @@ def _summary(comparison: Comparison) -> TextBlock:
         labels = model_labels(rows)
         cells = [f"{row.task} {labels[row.subject]} {row.cell}" for row in rows]
         notes += [f"{what}: {cell}" for cell in cells]
-    return TextBlock("", (), (), tuple(notes))
+    return TextBlock(notes=tuple(notes))
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    """What the numbers are."""
+    """Legend of the table: what each number means."""
     metrics = {pair.metric for pair in comparison.pairs}
     wide, narrow = (f"{100 * (1 - part):g} %" for part in (comparison.alpha, 2 * comparison.alpha))
     margin, alpha = 100 * comparison.margin, f"{comparison.alpha:g}"
-    rule = f"by {_CORRECTED[comparison.correction]} within each subject and suite, at most {alpha}"
+    rule = f"{_CORRECTED[comparison.correction]}-adjusted within each model and suite, at most {alpha}"
     notes, points = [], "point" if margin == 1 else "points"
     if "accuracy" in metrics:
         notes += [
             f"difference: new - old in points [{wide} paired score interval]",
             f"equivalent: {narrow} interval within {margin:g} {points}, two one-sided tests at {alpha}",
-            f"worse, better: exact McNemar p, adjusted {rule}",
-            "detects: the smallest drop in points seen with 80 % power, given n and how many samples changed",
+            f"worse, better: exact McNemar p, {rule}",
+            "MDE: minimum detectable drop in points at 80 % power, given n and the share of changed samples",
         ]
     if "perplexity" in metrics:
         notes += [
-            f"perplexity difference: new against old in percent [{wide} BCa bootstrap interval], lower is better",
-            f"perplexity equivalent: {narrow} interval within a factor of {1 + comparison.margin:g} either way",
-            f"perplexity worse, better: permutation p of the samples' losses, adjusted {rule}",
-            "perplexity detects: the smallest rise seen with 80 % power, given n and the scatter of the differences",
+            f"perplexity difference: new relative to old in percent [{wide} BCa bootstrap interval], lower is better",
+            f"perplexity equivalent: {narrow} interval within a factor of {1 + comparison.margin:g} both ways",
+            f"perplexity worse, better: permutation p of the samples' losses, {rule}",
+            "perplexity MDE: minimum detectable rise at 80 % power, given n and the spread of the differences",
         ]
-    subjects = f"mean of the cells' differences, samples as clusters, permutation p at most {alpha} alone"
-    return [*notes, f"subjects: {subjects}; one seed speaks for its checkpoint only"]
+    models = f"mean of the cells' differences, clustered by sample, permutation p at most {alpha}, not adjusted"
+    return [*notes, f"models: {models}; a result for one seed is about that checkpoint only"]

@@ -10,7 +10,7 @@ from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, Rank
 from robustbench_wb.records.score_row import ScoreRow
 
 COLUMNS: Final = tuple(ScoreRow.model_fields)
-"""The columns, in order: the fields of :class:`ScoreRow`, documented there. New ones go to the end."""
+"""Columns of scores, in order: the fields of :class:`ScoreRow`. New columns go to the end."""
 
 _NAMES: Final = ("task", "suite", "scale", "variant", "size", "recipe", "stressor", "strength", "family")
 DIFF_COLUMNS: Final = (
@@ -19,42 +19,46 @@ DIFF_COLUMNS: Final = (
     *("difference", "worst", "best", "low", "high", "narrow_low", "narrow_high", "p", "adjusted_p", "detectable_drop"),
     *("n", "cells", "left_out", "lost", "gained", "both", "neither", "unjudged", "differing", "allowed"),
 )
-"""The columns of a comparison, in order. New ones go to the end."""
+"""Columns of a comparison, in order. New columns go to the end."""
 
 RANKING_COLUMNS: Final = (*(name for name in PanelRanking.model_fields if name != "lines"), *RankedModel.model_fields)
 """Columns of rankings, in order: fields of :class:`PanelRanking`, then :class:`RankedModel`. New ones go to the end."""
 
-# A spreadsheet runs a cell that begins with one of these as a formula; tab and return are trimmed first.
+# Spreadsheets run a cell that begins with one of these characters as a formula; they trim tab and return first.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rows_csv(rows: Iterable[ScoreRow]) -> str:
-    """The rows as CSV with a header, lines ended by CRLF.
+    """Score rows as CSV with a header and CRLF line ends.
 
-    Floats are written so that reading them gives the same number back; what is None is left empty. A text that a
-    spreadsheet would run as a formula gets a leading apostrophe.
+    Floats are written in full precision, None is empty. Text that a spreadsheet would run as a formula gets a leading
+    apostrophe.
     """
     return _table(COLUMNS, (row.model_dump() for row in rows))
 
 
 def ranking_csv(rankings: Iterable[PanelRanking]) -> str:
-    """A line per subject and panel; what is None is left empty, and several ``n`` are joined by a blank."""
+    """Rankings as CSV, a line per model and panel; None is empty, and several ``n`` are joined by a blank."""
     lines = [{**ranking.model_dump(), **line.model_dump()} for ranking in rankings for line in ranking.lines]
     return _table(RANKING_COLUMNS, lines)
 
 
 def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
-    """The claims, then the cells of a comparison as CSV, one line each; fields as in :class:`Comparison`.
+    """Overall differences of models, then cells of a comparison as CSV, one line each; fields of :class:`Comparison`.
 
-    ``unit`` is that of a claim, or ``cell``; ``seeds`` are joined by a blank, and so are, with ``ids`` only, the
-    sample ids that were lost and gained. What a line has no use for is left empty.
+    ``unit`` is ``checkpoint``, ``architecture`` or ``cell``. Lists are joined by a blank, and inapplicable columns are
+    empty.
+
+    Args:
+        comparison: the comparison to write.
+        ids: whether to add columns with the ids of lost and gained samples.
     """
     columns = DIFF_COLUMNS + (("lost_ids", "gained_ids") if ids else ())
-    lines = [*map(_finding, comparison.claims), *map(_finding, comparison.pairs)]
+    lines = [*map(_difference, comparison.claims), *map(_difference, comparison.pairs)]
     return _table(columns, lines)
 
 
-def _finding(found: OverallDifference | CellDifference) -> dict[str, object]:
+def _difference(found: OverallDifference | CellDifference) -> dict[str, object]:
     line = {name: value for name, value in found.model_dump().items() if name not in ("old", "new")}
     if isinstance(found, OverallDifference):
         return {**line, "n": found.samples}

@@ -1,8 +1,8 @@
-"""Curves over the strengths of contaminations and corruptions, and errors under common corruptions."""
+"""Strength curves of corruptions and contaminations, and errors under common corruptions, as tables and JSON."""
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors, RelativeErrors
 from robustbench_wb.analysis.curves.length_curves import LengthCurve
@@ -17,23 +17,29 @@ from robustbench_wb.spec import to_json_types
 T = TypeVar("T")
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "realised", "obeyed", "status", "error")
-_OF_CURVES: Final = (
-    "accuracy in percent; area: mean accuracy up to the largest strength, straight lines between [95 % percentile "
-    "bootstrap interval over test samples]",
-    "breakdown: strength at which half of what the clean accuracy is above guessing is lost; ?: not known",
-    "an interval is about the test samples alone: another training of the same recipe would give another curve",
+_CURVE_NOTES: Final = (
+    "accuracy in percent; area: mean accuracy over strengths from 0 to the largest, by linear interpolation [95 % "
+    "percentile bootstrap interval over test samples]",
+    "breakdown: strength at which half of the clean accuracy's margin over chance is lost; ?: unknown",
+    "intervals cover variation between test samples only, not between trainings of the same recipe",
 )
-_OF_ERRORS: Final = (
-    "errors in percent, mean over severities 1 to 5; the last line is the mean over the common corruptions, not "
-    "normalised [95 % percentile bootstrap interval over test samples]"
+_ERROR_NOTE: Final = (
+    "errors in percent, mean over severities 1 to 5; last row: mean over the common corruptions, unnormalised "
+    "[95 % percentile bootstrap interval over test samples]"
 )
-_UNDEFINED: Final = "-: the reference makes no error to divide by, or a corruption is lacking"
+_UNDEFINED: Final = "-: undefined, because the errors of the reference sum to 0 or a corruption is missing"
 
 
 def curves_blocks(
     curves: Sequence[StrengthCurve], errors: Sequence[CorruptionErrors], version: int | None = None
 ) -> list[TextBlock]:
-    """Curves with the same strengths in one table, then triggers, then errors under common corruptions."""
+    """Tables of strength curves, one per set of strengths, then of triggers, then of errors under common corruptions.
+
+    Args:
+        curves: strength curves of one table version.
+        errors: errors under common corruptions.
+        version: number of the table version, for the titles.
+    """
     blocks: list[TextBlock] = []
     if curves:
         labels = model_labels(curve.rows[-1] for curve in curves)
@@ -42,8 +48,9 @@ def curves_blocks(
                 _curves(f"{suite_title(members[0].rows[-1], version)}: accuracy by strength", members, labels)
             )
         for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
-            blocks.append(_successes(f"{suite_title(members[0].rows[-1], version)}: obeyed triggers", members, labels))
-        blocks.append(TextBlock("", (), (), (*_OF_CURVES, *_failures(curves, labels))))
+            title = f"{suite_title(members[0].rows[-1], version)}: success of triggers"
+            blocks.append(_successes(title, members, labels))
+        blocks.append(TextBlock(notes=(*_CURVE_NOTES, *_failures(curves, labels))))
     for subjects in _grouped(errors, lambda one: (one.clean.panel, one.stored)):
         files = ", published files" if subjects[0].stored else ""
         blocks += _errors(suite_title(subjects[0].clean, version) + files, subjects)
@@ -54,9 +61,10 @@ def curves_json(
     curves: Sequence[StrengthCurve],
     errors: Sequence[CorruptionErrors],
     version: int,
+    *,
     lengths: Sequence[LengthCurve] = (),
 ) -> str:
-    """``{"version": 3, "curves": [...], "lengths": [...], "corruption_errors": [...]}``: names and numbers of each."""
+    """JSON object ``{"version": 3, "curves": [...], "lengths": [...], "corruption_errors": [...]}``."""
     content = {
         "version": version,
         "curves": [_curve(one) for one in curves],
@@ -68,23 +76,23 @@ def curves_json(
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _curve(one: StrengthCurve) -> dict[str, Any]:
+def _curve(one: StrengthCurve) -> dict[str, object]:
     points = [_point(one, at) for at in range(len(one.rows))]
     numbers = to_json_types(one.model_dump(exclude={"rows", "strengths"}))
     return {**_facts(one.rows[-1]), "stressor": one.stressor, "points": points, **numbers}
 
 
-def _facts(row: ScoreRow) -> dict[str, Any]:
+def _facts(row: ScoreRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in _NAMES}
 
 
-def _point(curve: StrengthCurve, at: int) -> dict[str, Any]:
+def _point(curve: StrengthCurve, at: int) -> dict[str, object]:
     row = curve.rows[at]
     return {"strength": row.strength, "at": curve.strengths[at], **{name: getattr(row, name) for name in _NUMBERS}}
 
 
 def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """The items with the same key together, in the order of their first ones."""
+    """Items grouped by a key, in the order of the first item of each group."""
     groups: dict[Hashable, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -102,7 +110,9 @@ def _curves(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tuple[s
         names = (curve.stressor, labels[curve.rows[-1].subject])
         lines.append((*names, *(short_text(row) for row in curve.rows), area, _breakdown(curve)))
     numbers = [Column(heading, "right") for heading in (*_headings(curves[0]), "area", "breakdown")]
-    return TextBlock(title, (Column("stressor"), Column("variant"), *numbers), tuple(lines), (), {"error": "red"})
+    return TextBlock(
+        title, columns=(Column("perturbation"), Column("model"), *numbers), rows=tuple(lines), styles={"error": "red"}
+    )
 
 
 def _breakdown(curve: StrengthCurve) -> str:
@@ -117,9 +127,12 @@ def _successes(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tupl
         for curve in curves
         for one in curve.success
     ]
-    columns = (Column("stressor"), Column("variant"), Column("strength"), Column("obeyed", "right"))
+    columns = (Column("perturbation"), Column("model"), Column("strength"), Column("success", "right"))
     return TextBlock(
-        title, columns, tuple(lines), ("samples of other classes taken for the target [95 % Wilson interval]",)
+        title,
+        columns=columns,
+        rows=tuple(lines),
+        notes=("samples of other classes classified as the target class [95 % Wilson interval]",),
     )
 
 
@@ -128,33 +141,33 @@ def _success(one: TriggerSuccess) -> str:
 
 
 def _failures(curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> list[str]:
-    """One line per curve that is not whole."""
+    """Notes on curves without an area, one line per curve."""
     notes = []
     for curve in curves:
         where = ", ".join(row.strength or row.stressor for row in curve.failed)
         reason = f"no number at {where}" if where else "no clean row" if curve.area is None else ""
         if reason:
-            notes.append(f"{labels[curve.rows[-1].subject]} {curve.stressor}: no area, {reason}")
+            notes.append(f"{labels[curve.rows[-1].subject]} {curve.stressor}: no area: {reason}")
     return notes
 
 
 def _errors(title: str, subjects: Sequence[CorruptionErrors]) -> list[TextBlock]:
-    """Corruptions down, subjects across; then the same for each reference."""
+    """Table with a row per corruption and a column per model, then tables relative to each reference."""
     labels = model_labels(one.clean for one in subjects)
     names = list(dict.fromkeys(name for one in subjects for name in one.errors))
     means = [_with_ends(one.mean, one.low, one.high) for one in subjects]
     lines = [(name, *(_mean_error(one, name) for one in subjects)) for name in names]
-    last = ("mean corruption error, unnormalised", *means)
+    last = ("mean error, unnormalised", *means)
     columns = (Column("corruption"), *(Column(labels[one.clean.subject], "right") for one in subjects))
     lacking = [
         f"{labels[one.clean.subject]}: {len(one.common)} of the 15 common corruptions were measured at all severities"
         for one in subjects
         if len(one.common) < 15
     ]
-    blocks = [TextBlock(f"{title}: errors", columns, (*lines, last), (_OF_ERRORS, *lacking))]
+    blocks = [TextBlock(f"{title}: errors", columns=columns, rows=(*lines, last), notes=(_ERROR_NOTE, *lacking))]
     for at in range(len(subjects[0].normalised)):
         found = [one.normalised[at] for one in subjects]
-        blocks += _normalised(title, columns, names, found)
+        blocks += _normalised(title, columns, names=names, found=found)
     return blocks
 
 
@@ -164,7 +177,7 @@ def _mean_error(one: CorruptionErrors, name: str) -> str:
 
 
 def _normalised(
-    title: str, columns: tuple[Column, ...], names: Sequence[str], found: Sequence[RelativeErrors]
+    title: str, columns: tuple[Column, ...], *, names: Sequence[str], found: Sequence[RelativeErrors]
 ) -> list[TextBlock]:
     reference = found[0].reference
     blocks = []
@@ -177,7 +190,7 @@ def _normalised(
         heading = f"{title}: {kind}, errors of {reference} = 100"
         lines.append((mean, *map(_number, means)))
         notes = (_UNDEFINED,) if any("-" in line[1:] for line in lines) else ()
-        blocks.append(TextBlock(heading, columns, tuple(lines), notes))
+        blocks.append(TextBlock(heading, columns=columns, rows=tuple(lines), notes=notes))
     return blocks
 
 

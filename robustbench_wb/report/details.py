@@ -1,4 +1,4 @@
-"""Trained subjects, registry listings and the details of one entry, as tables and JSON."""
+"""Trained models, registry listings and the details of one registry entry, as tables and JSON."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from robustbench_wb.spec import to_json_types
 
 
 def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
-    """What ``train`` made or found: one line per subject."""
+    """Table of the models that ``train`` trained or found in the cache, one row per model."""
     lines, notes = [], []
     for subject in subjects:
         names = tuple(str(subject[name]) for name in ("task", "variant", "size", "recipe"))
@@ -23,30 +23,32 @@ def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlo
             lines.append((*names, *facts))
     columns = [Column(name) for name in ("task", "variant", "size", "recipe")]
     columns += [Column("parameters", "right"), Column("seconds", "right"), Column("how"), Column("weights")]
-    return [TextBlock("", tuple(columns), tuple(lines), tuple(notes))]
+    return [TextBlock(columns=tuple(columns), rows=tuple(lines), notes=tuple(notes))]
 
 
 def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[TextBlock]:
-    """Names and summaries, one block per kind."""
+    """Names and summaries of registry entries, one table per kind of entry."""
     columns = (Column("name"), Column("what"), Column("origin"))
     return [
-        TextBlock(kind, columns, tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries))
+        TextBlock(
+            kind, columns=columns, rows=tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries)
+        )
         for kind, entries in listing.items()
     ]
 
 
-def details_blocks(title: str, details: Mapping[str, Any]) -> list[TextBlock]:
-    """One entry, field by field."""
+def details_blocks(title: str, details: Mapping[str, object]) -> list[TextBlock]:
+    """Table of the nonempty fields of one registry entry."""
     lines = tuple((name, _words(value)) for name, value in details.items() if value not in ("", None, {}, []))
-    return [TextBlock(title, (Column("field"), Column("value")), lines)]
+    return [TextBlock(title, columns=(Column("field"), Column("value")), rows=lines)]
 
 
-def details_json(value: Any) -> str:
-    """Any specs, lists and dictionaries as JSON."""
+def details_json(value: object) -> str:
+    """Specs, lists and dictionaries as indented JSON."""
     return json.dumps(to_json_types(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What the doctor found, as a table: one line per check, and below it what to do."""
+"""Findings of the doctor as a table, one row per check, with the recommended fixes below."""
 
 from textwrap import wrap
 
@@ -9,7 +9,12 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"
 
 
 def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[TextBlock]:
-    """The findings within ``width`` columns (None: as wide as they are), then the fixes and a last word."""
+    """Table of the findings, then the fixes and the number of failed checks.
+
+    Args:
+        diagnosis: findings of the doctor.
+        width: terminal columns to wrap measured values to; None does not wrap.
+    """
     name = max(len("check"), *(len(finding.check) for finding in diagnosis.findings))
     room = None if width is None else max(20, width - name - len("skipped") - 2 * GAP)
     lines: list[tuple[str, ...]] = []
@@ -26,5 +31,5 @@ def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[Tex
     )
     fixes = tuple(f"{f.verdict}: {f.check}: {f.fix}" for f in diagnosis.findings if f.fix)
     counts = {verdict: sum(f.verdict == verdict for f in diagnosis.findings) for verdict in ("fail", "warn")}
-    last = f"{counts['fail']} failed, {counts['warn']} warned, {len(diagnosis.findings)} checks"
-    return [findings, TextBlock("", (), (), (*fixes, last))]
+    last = f"{len(diagnosis.findings)} checks: {counts['fail']} failed, {counts['warn']} with warnings"
+    return [findings, TextBlock(notes=(*fixes, last))]

@@ -1,4 +1,4 @@
-"""Explanations as text: a line per cell, and what changed."""
+"""Explanations of a request as text: a row per cell with its reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ _WHAT: Final = {
     "new": "measured",
     "unknown": "unknown",
 }
-STYLES: Final = {"reused": "green", "measured": "yellow", "unknown": "red"}
+_STYLES: Final = {"reused": "green", "measured": "yellow", "unknown": "red"}
 _DIGEST: Final = 12
-"""Characters of a digest that are shown; JSON has all."""
+"""Displayed characters of a digest; JSON has the full digest."""
 
 
 def explain_blocks(found: Sequence[Explanation]) -> list[TextBlock]:
-    """How many cells are reused and measured, then each with its reason."""
+    """Numbers of reused and measured cells, then each cell with its reason."""
     counts = Counter(_WHAT[item.outcome] for item in found)
-    told = ", ".join(f"{counts[what]} {what}" for what in STYLES if counts[what])
+    told = ", ".join(f"{counts[what]} {what}" for what in _STYLES if counts[what])
     rows = tuple((item.cell.label, _WHAT[item.outcome], _why(item)) for item in found)
-    return [TextBlock(f"{len(found)} cells: {told}", _COLUMNS, rows, (), STYLES)]
+    return [TextBlock(f"{len(found)} cells: {told}", columns=_COLUMNS, rows=rows, styles=_STYLES)]
 
 
 def _why(item: Explanation) -> str:
@@ -34,8 +34,9 @@ def _why(item: Explanation) -> str:
         return f"since v{item.version}: " + "; ".join(map(_change, item.changes))
     return {
         "reused": f"record {item.key[:_DIGEST]}",
-        "not kept": f"nothing differs from v{item.version}, whose record was not kept: samples errored, or it is gone",
-        "new": "no version has a row of these names",
+        "not kept": f"no field differs from v{item.version}, but its record is not in the store: samples errored, or "
+        "it was removed",
+        "new": "no version of the table has this cell",
     }.get(item.outcome, item.reason)
 
 

@@ -1,8 +1,8 @@
-"""A gate as text: open or closed, and everything that did not pass."""
+"""Gate result as text: passed or failed, and every cell and model that did not pass."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
@@ -13,17 +13,17 @@ from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text_block import Column, TextBlock, fit_width
 
 _COLUMNS: Final = (
-    Column("subject"),
+    Column("model"),
     Column("cell"),
     Column("outcome"),
     Column("old -> new", "right"),
     Column("difference", "right"),
     Column("margin", "right"),
     Column("p", "right"),
-    Column("would see", "right"),
+    Column("MDE", "right"),
 )
 _DISPENSABLE: Final = ("old -> new", "p", "margin")
-STYLES: Final = {
+_STYLES: Final = {
     "regressed": "bold red",
     "doubtful": "red",
     "not comparable": "red",
@@ -34,31 +34,42 @@ STYLES: Final = {
 }
 _WHY: Final = {
     ExitCode.REGRESSION: "a drop beyond the margin",
-    ExitCode.CREDIBILITY: "a number that may not be believed",
-    ExitCode.NOT_COMPARABLE: "something else was measured",
-    ExitCode.INCOMPLETE: "cells that failed or are missing",
+    ExitCode.CREDIBILITY: "a number is not credible",
+    ExitCode.NOT_COMPARABLE: "a cell is not comparable",
+    ExitCode.INCOMPLETE: "cells failed or are missing",
 }
 _IDS: Final = 20
-"""Of each kind, so many samples of a regressed cell are named; JSON and JUnit name all."""
+"""Displayed ids of lost, and of gained, samples of a regressed cell; JSON and JUnit have all ids."""
+
+
+class DecisionNames(NamedTuple):
+    """Names under which a gate decision is shown."""
+
+    model: str
+    """Task, scale, suite and model."""
+    cell: str
+    """Cell, or the number of cells of a mean."""
+    margin: str
+    """Accepted drop in points or percent, with the noise floor if there is one."""
 
 
 def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
-    """The verdict; then, against the baseline and against its pinned ancestor, all that did not pass; then the rules.
+    """Headline with counts, then all decisions that did not pass, by baseline and pinned ancestor, then the legend.
 
     Args:
-        gate: what was judged.
-        width: columns to stay within, by leaving out the less important ones; None keeps all.
+        gate: result of the gate.
+        width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    blocks = [TextBlock(gate_headline(gate), (), (), tuple(_counts(gate)))]
-    for against in dict.fromkeys(judgement.against for judgement in gate.judgements):
+    blocks = [TextBlock(gate_headline(gate), notes=tuple(_counts(gate)))]
+    for against in dict.fromkeys(decision.against for decision in gate.judgements):
         members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
         if members:
             blocks.append(_panel(f"against the {against}", members, width))
-    return [*blocks, TextBlock("", (), (), tuple(_legend(gate)))]
+    return [*blocks, TextBlock(notes=tuple(_legend(gate)))]
 
 
 def gate_headline(gate: GateResult) -> str:
-    """``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
+    """Outcome of the gate, like ``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
     sides = f"{gate.baseline} -> {gate.version}: "
     if gate.exit_code == ExitCode.OK:
         return f"{sides}passed"
@@ -68,33 +79,33 @@ def gate_headline(gate: GateResult) -> str:
     return f"{sides}failed, {why} (exit code {int(gate.exit_code)})"
 
 
-def decision_names(judgement: GateDecision) -> tuple[str, str, str]:
-    """Task with scale, suite and subject; the cell; and the points or percents at stake."""
-    if isinstance(judgement.found, OverallDifference):
-        claim = judgement.found
-        seeds = ",".join(map(str, claim.seeds))
-        where = f"{claim.task} {claim.scale} {claim.suite}: {variant_name(claim)} {claim.recipe} seed {seeds}"
-        return where, f"mean of {claim.cells} cells", _margin(judgement)
-    row = judgement.row
+def decision_names(decision: GateDecision) -> DecisionNames:
+    """Model, cell and margin of a decision, as tables show them."""
+    if isinstance(decision.found, OverallDifference):
+        overall = decision.found
+        seeds = ",".join(map(str, overall.seeds))
+        model = f"{overall.task} {overall.scale} {overall.suite}: {variant_name(overall)} {overall.recipe} seed {seeds}"
+        return DecisionNames(model=model, cell=f"mean of {overall.cells} cells", margin=_margin(decision))
+    row = decision.row
     if row is None:
-        return "", "", ""
-    return subject_label(row), row.cell, _margin(judgement)
+        return DecisionNames(model="", cell="", margin="")
+    return DecisionNames(model=subject_label(row), cell=row.cell, margin=_margin(decision))
 
 
-def decision_text(judgement: GateDecision) -> str:
-    """Everything on one judgement in a line."""
-    subject, cell, margin = decision_names(judgement)
-    parts = [judgement.reason] if judgement.reason else []
-    numbers = difference_text(judgement.found) if judgement.found is not None else ""
+def decision_text(decision: GateDecision) -> str:
+    """One line with the names, outcome, reason and numbers of a decision."""
+    model, cell, margin = decision_names(decision)
+    parts = [decision.reason] if decision.reason else []
+    numbers = difference_text(decision.found) if decision.found is not None else ""
     if numbers:
         parts.append(f"difference {numbers}, margin {margin}")
-    if judgement.smallest is not None:
-        parts.append(f"a drop of {_percent(judgement, judgement.smallest)} would have been seen")
-    return f"{subject}, {cell}: {judgement.outcome} against the {judgement.against}: {'; '.join(parts)}"
+    if decision.smallest is not None:
+        parts.append(f"minimum detectable drop {_percent(decision, decision.smallest)}")
+    return f"{model}, {cell}: {decision.outcome} against the {decision.against}: {'; '.join(parts)}"
 
 
 def changed_ids(pair: CellDifference, limit: int | None = None) -> str:
-    """The samples that were lost and gained, by id: at most ``limit`` of each; None names all."""
+    """Ids of the lost and gained samples, at most ``limit`` of each; None lists all."""
     sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
     return "; ".join(f"{what} {_listed(ids, limit)}" for what, ids in sides if ids)
 
@@ -105,35 +116,41 @@ def _listed(ids: Sequence[int], limit: int | None) -> str:
 
 
 def _counts(gate: GateResult) -> Iterable[str]:
-    for what, wanted in (("subjects", True), ("cells", False)):
+    for what, wanted in (("models", True), ("cells", False)):
         for against in ("baseline", "pinned ancestor"):
             members = [item for item in gate.judgements if item.against == against and (item.row is None) == wanted]
             counts = Counter[str](item.outcome for item in members)
             if counts:
-                told = ", ".join(f"{counts[name]} {name}" for name in reversed(STYLES) if counts[name])
+                told = ", ".join(f"{counts[name]} {name}" for name in reversed(_STYLES) if counts[name])
                 yield f"{what} against the {against}: {told}"
 
 
 def _panel(title: str, members: Sequence[GateDecision], width: int | None) -> TextBlock:
-    block = TextBlock(title, _COLUMNS, tuple(map(_row, members)), (*_reasons(members), *_ids(members)), STYLES)
+    block = TextBlock(
+        title,
+        columns=_COLUMNS,
+        rows=tuple(map(_row, members)),
+        notes=(*_reasons(members), *_ids(members)),
+        styles=_STYLES,
+    )
     return fit_width(block, width, _DISPENSABLE)
 
 
 def _row(item: GateDecision) -> tuple[str, ...]:
     pair = item.found if isinstance(item.found, CellDifference) else None
     smallest = "" if item.smallest is None else _percent(item, item.smallest)
-    beside = f"{short_text(pair.old)} -> {short_text(pair.new)}" if pair is not None else ""
+    scores = f"{short_text(pair.old)} -> {short_text(pair.new)}" if pair is not None else ""
     difference = difference_text(item.found) if item.found is not None else ""
-    subject, cell, margin = decision_names(item)
-    return subject, cell, item.outcome, beside, difference, margin, p_text(item.adjusted_p), smallest
+    model, cell, margin = decision_names(item)
+    return model, cell, item.outcome, scores, difference, margin, p_text(item.adjusted_p), smallest
 
 
 def _reasons(members: Sequence[GateDecision]) -> list[str]:
-    """One line per reason that the numbers do not tell, with its cells."""
+    """Reasons that do not follow from the numbers, one line per reason, with its cells."""
     reasons: dict[str, list[str]] = {}
     for item in members:
         if item.outcome not in ("regressed", "undecided"):
-            reasons.setdefault(f"{item.outcome} ({item.reason})", []).append(decision_names(item)[1])
+            reasons.setdefault(f"{item.outcome} ({item.reason})", []).append(decision_names(item).cell)
     return [f"{reason}: {', '.join(dict.fromkeys(cells))}" for reason, cells in reasons.items()]
 
 
@@ -149,20 +166,20 @@ def _margin(item: GateDecision) -> str:
 
 
 def _percent(item: GateDecision, value: float) -> str:
-    """Points of accuracy, percent of perplexity."""
-    about_it = item.found or item.row
-    return f"{100 * value:.1f}" + ("%" if about_it is not None and about_it.metric == "perplexity" else "")
+    """Value in points of accuracy, or in percent of perplexity."""
+    source = item.found or item.row
+    return f"{100 * value:.1f}" + ("%" if source is not None and source.metric == "perplexity" else "")
 
 
 def _legend(gate: GateResult) -> Iterable[str]:
     if gate.added:
         cells = ", ".join(f"{subject_label(row)} {row.cell}" for row in gate.added)
-        yield f"not in the baseline, not judged: {cells}"
+        yield f"not in the baseline and not tested: {cells}"
     if gate.noise:
         noisy = sum(item.floor > 0 and item.row is not None for item in gate.judgements)
-        yield f"noise, added to the margin where a regression is looked for: {gate.noise}, {noisy} cells with a floor"
+        yield f"noise floors from {gate.noise} for {noisy} cells; a regression must exceed margin plus noise floor"
     alpha = f"{gate.alpha:g}"
     confidence = f"{100 * (1 - 2 * gate.alpha):g} %"
-    yield f"regressed: certainly a larger drop than the margin, one-sided p at most {alpha}, by Holm within a family"
-    yield f"passed: no drop as large as the margin lies in the {confidence} interval; undecided: neither"
-    yield "would see: the smallest drop found with 80 % power; margins are in points of accuracy, percent of perplexity"
+    yield f"regressed: drop significantly larger than the margin, one-sided Holm-adjusted p at most {alpha}"
+    yield f"passed: the {confidence} interval excludes a drop as large as the margin; undecided: neither"
+    yield "MDE: minimum detectable drop at 80 % power; margins are in points of accuracy or percent of perplexity"

@@ -1,4 +1,4 @@
-"""A gate as annotations of GitHub Actions: lines that the runner shows beside the change."""
+"""Gate result as annotations of GitHub Actions, which the runner shows next to the change."""
 
 from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.report.gate import decision_names, decision_text
@@ -6,20 +6,20 @@ from robustbench_wb.report.text_block import printable
 
 
 def annotations(gate: GateResult) -> list[str]:
-    """``::error`` for everything that closes the gate; one ``::warning`` per subject for what is undecided."""
+    """An ``::error`` line per failing decision, and a ``::warning`` line per model with undecided decisions."""
     lines = [
-        _command("error", f"robustness: {judgement.outcome}", decision_text(judgement))
-        for judgement in gate.judgements
-        if gate.failing(judgement)
+        _command("error", f"robustness: {decision.outcome}", decision_text(decision))
+        for decision in gate.judgements
+        if gate.failing(decision)
     ]
     undecided: dict[str, list[float]] = {}
-    for judgement in gate.judgements:
-        if judgement.outcome == "undecided" and not gate.strict:
-            undecided.setdefault(decision_names(judgement)[0], []).append(judgement.smallest or 1.0)
-    for subject, smallest in undecided.items():
+    for decision in gate.judgements:
+        if decision.outcome == "undecided" and not gate.strict:
+            undecided.setdefault(decision_names(decision).model, []).append(decision.smallest or 1.0)
+    for model, smallest in undecided.items():
         low, high = (f"{100 * value:.1f}" for value in (min(smallest), max(smallest)))
-        reach = f"a drop of {low}" + (f" to {high}" if high != low else "")
-        text = f"{subject}: {len(smallest)} undecided; {reach} would have been seen with 80 % power"
+        drop = low + (f" to {high}" if high != low else "")
+        text = f"{model}: {len(smallest)} undecided; minimum detectable drop {drop} at 80 % power"
         lines.append(_command("warning", "robustness: undecided", text))
     return lines
 
@@ -29,5 +29,5 @@ def _command(kind: str, title: str, text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As the runner's own toolkit does."""
+    """Text escaped like the toolkit of GitHub Actions does it."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""Notes on how far the numbers of a table may be believed."""
+"""Notes below a table on the credibility grades of its numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -7,17 +7,18 @@ from robustbench_wb.records.credibility import CredibilityCheck, read_checks, wo
 from robustbench_wb.records.score_row import ScoreRow
 
 GRADE_MEANING: Final = (
-    "grades: A nothing speaks against the number, B a small doubt, C likely too high, F says nothing about robustness "
+    "credibility grades: A no problem found, B minor doubt, C likely too high, F not a measure of robustness "
     "(docs/credibility.md)"
 )
+"""Legend of the credibility grades."""
 
 
 def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str]) -> list[str]:
-    """What the letters mean, then a line for every subject and check that costs cells their A or B.
+    """Legend of the grades, then a line for every model and check that lowers cells to C or F.
 
     Args:
-        rows: of one table.
-        labels: the name of each subject.
+        rows: rows of one table.
+        labels: name of each model, by :attr:`ScoreRow.subject`.
     """
     graded: dict[str, list[ScoreRow]] = {}
     for row in rows:
@@ -30,14 +31,16 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
             worst = worst_check(read_checks(row.checks))
             if row.grade in ("C", "F") and worst is not None:
                 causes.setdefault((row.grade, worst.name), []).append((row, worst))
-        notes += [_line(grade, label, doubtful, len(members)) for (grade, _), doubtful in causes.items()]
+        notes += [
+            _line(grade, label, doubtful, everywhere=len(doubtful) == len(members) > 1)
+            for (grade, _), doubtful in causes.items()
+        ]
     return notes
 
 
-def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, CredibilityCheck]], graded: int) -> str:
-    """The cells that one check speaks against, and why: where the figures differ, those of the worst."""
-    everywhere = len(doubtful) == graded > 1
+def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, CredibilityCheck]], *, everywhere: bool) -> str:
+    """Cells that one check lowers to a grade, with the reason; if the reasons differ, that of the worst cell."""
     cells = "every graded cell" if everywhere else ", ".join(row.cell for row, _ in doubtful)
     row, worst = max(doubtful, key=lambda entry: entry[1].value)
     same = len({check.reason for _, check in doubtful}) == 1
-    return f"{grade}: {label} {cells}: {worst.reason if same else f'at worst ({row.cell}) {worst.reason}'}"
+    return f"{grade}: {label} {cells}: {worst.reason if same else f'worst case {row.cell}: {worst.reason}'}"

@@ -1,8 +1,8 @@
 """Scores, comparisons, gates and claims as JSON: the fields of the data classes, sorted keys, no NaN."""
 
 import json
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
 from robustbench_wb.analysis.compare.comparison import Comparison
@@ -17,44 +17,45 @@ from robustbench_wb.spec import to_json_types
 from robustbench_wb.store.schema_number import SCHEMA_KEY
 
 OUTPUT_SCHEMA: Final = 1
-"""Of what no command reads back: comparisons, judgements, ledgers. It rises when a field is taken away or changes its
-meaning, not when one is added."""
+"""Schema number of comparisons, gates and claims, which no command reads back. Removing a field or changing its meaning
+raises the number; adding a field does not."""
 
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
-    """``{"schema": 9, "version": 3, "rows": [...]}``; the fields of a row are those of :class:`ScoreRow`."""
+    """JSON object ``{"schema": 9, "version": 3, "rows": [...]}`` with the fields of :class:`ScoreRow`."""
     return value_json({"version": version, "rows": [to_json_types(row) for row in rows]}, SCHEMA_VERSION)
 
 
 def leaderboard_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
-    """As :func:`rows_json`, with ``rankings``: the fields of :class:`PanelRanking`."""
-    ranked = [to_json_types(ranking) for ranking in rankings]
-    return value_json(
-        {"version": version, "rows": [to_json_types(row) for row in rows], "rankings": ranked}, SCHEMA_VERSION
-    )
+    """JSON object with ``rows`` like :func:`rows_json`, and ``rankings`` with the fields of :class:`PanelRanking`."""
+    plain_rankings = [to_json_types(ranking) for ranking in rankings]
+    content = {"version": version, "rows": [to_json_types(row) for row in rows], "rankings": plain_rankings}
+    return value_json(content, SCHEMA_VERSION)
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:
-    """The fields of :class:`Comparison`, with the ``exit_code`` that the command ends with.
+    """JSON object with the fields of :class:`Comparison` and the ``exit_code`` of the command.
 
-    ``lost_ids`` and ``gained_ids`` of the pairs are there with ``ids`` only: they can be longer than all the rest.
+    Args:
+        comparison: the comparison to write.
+        ids: whether to include ``lost_ids`` and ``gained_ids``, which can be longer than all other fields together.
     """
     content = comparison.model_dump(exclude=None if ids else {"pairs": {"__all__": {"lost_ids", "gained_ids"}}})
     return value_json({**to_json_types(content), "exit_code": int(comparison.exit_code)})
 
 
 def gate_json(gate: GateResult) -> str:
-    """The fields of :class:`GateResult`, all ids included, with the ``exit_code`` that the command ends with."""
+    """JSON object with the fields of :class:`GateResult`, including all ids, and the ``exit_code`` of the command."""
     return value_json({**to_json_types(gate), "exit_code": int(gate.exit_code)})
 
 
 def noise_floor_json(noise: NoiseFloor) -> str:
-    """Fields of :class:`NoiseFloor` as JSON, which ``read_noise_floor`` reads back."""
+    """JSON object with the fields of :class:`NoiseFloor`, which ``read_noise_floor`` reads back."""
     return value_json(to_json_types(noise), NOISE_SCHEMA)
 
 
 def verify_json(found: VerifyResult) -> str:
-    """The fields of :class:`VerifyResult`, rows by their slot, with the ``exit_code`` that the command ends with."""
+    """JSON object with the fields of :class:`VerifyResult`, rows as slots, and the ``exit_code`` of the command."""
     content = to_json_types(found)
     for name in ("discrepancies", "missing", "reruns"):
         for entry, item in zip(content[name], getattr(found, name), strict=True):
@@ -63,17 +64,17 @@ def verify_json(found: VerifyResult) -> str:
 
 
 def explain_json(found: Iterable[Explanation]) -> str:
-    """``{"cells": [...]}``, with the fields of :class:`Explanation`."""
+    """JSON object ``{"cells": [...]}`` with the fields of :class:`Explanation`."""
     return value_json({"cells": [to_json_types(item) for item in found]})
 
 
-def claims_json(ledger: ClaimsResult) -> str:
-    """The fields of :class:`ClaimsResult`, with the ``exit_code`` that the command ends with."""
-    return value_json({**to_json_types(ledger), "exit_code": int(ledger.exit_code)})
+def claims_json(result: ClaimsResult) -> str:
+    """JSON object with the fields of :class:`ClaimsResult` and the ``exit_code`` of the command."""
+    return value_json({**to_json_types(result), "exit_code": int(result.exit_code)})
 
 
-def value_json(value: dict[str, Any], schema: int = OUTPUT_SCHEMA) -> str:
-    """Any JSON object, with the number of its schema: indented, sorted keys, no NaN."""
+def value_json(value: Mapping[str, object], schema: int = OUTPUT_SCHEMA) -> str:
+    """JSON object with its schema number: indented, with sorted keys, without NaN."""
     return (
         json.dumps({SCHEMA_KEY: schema, **value}, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     )

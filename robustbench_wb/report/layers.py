@@ -1,4 +1,4 @@
-"""The layers of a subject as tables and as JSON."""
+"""Layer measures of a model as tables and as JSON."""
 
 import json
 import math
@@ -13,14 +13,13 @@ _FORMULAS = "formulas and conventions: docs/layers.md"
 
 
 def layer_blocks(layers: SubjectLayers) -> list[TextBlock]:
-    """One table for the clean inputs, and one with drifts for each stressor."""
-    subject = variant_name(layers)
-    title = f"{subject} on {layers.task}, recipe {layers.recipe}, seed {layers.seed}: layers"
+    """One table for clean inputs, and one per perturbation with the drift from the clean inputs."""
+    title = f"{variant_name(layers)} on {layers.task}, recipe {layers.recipe}, seed {layers.seed}: layers"
     return [_clean_block(f"{title}, clean", layers.clean), *(_stressed_block(title, one) for one in layers.stressed)]
 
 
 def layers_json(layers: SubjectLayers) -> str:
-    """Names, samples, and per measure lists with one entry per layer; null where nothing is defined."""
+    """JSON object with names, sample counts, and per measure a list with one entry per layer; null if undefined."""
     names = ("task", "variant", "size", "recipe", "seed")
     content = {
         **{name: getattr(layers, name) for name in names},
@@ -46,11 +45,11 @@ def _clean_block(title: str, table: LayerTable) -> TextBlock:
         mean, std = table.mean(name), table.std(name)
         lines += [(name, str(i + 1), _number(mean[i]), _number(std[i])) for i in range(table.layers)]
     notes = [f"n = {len(table.ids)}; mean and standard deviation over samples; {_FORMULAS}", *_gaps(table)]
-    return TextBlock(title, columns, tuple(lines), tuple(notes))
+    return TextBlock(title, columns=columns, rows=tuple(lines), notes=tuple(notes))
 
 
 def _stressed_block(title: str, one: StressedLayers) -> TextBlock:
-    headings = ("layer", "clean", "stressed", "drift", "95 %")
+    headings = ("layer", "clean", "perturbed", "drift", "95 %")
     columns = (Column("measure"), *(Column(name, "right") for name in headings))
     lines = []
     for name in _measured(one.stressed):
@@ -60,25 +59,25 @@ def _stressed_block(title: str, one: StressedLayers) -> TextBlock:
             numbers = (_number(clean[i]), _number(stressed[i]), _number(moved.mean[i], "+"), interval)
             lines.append((name, str(i + 1), *numbers))
     notes = [
-        f"n = {len(one.stressed.ids)}: the samples that the stressor was given; drift: mean paired difference",
+        f"n = {len(one.stressed.ids)} perturbed samples; drift: mean paired difference from the clean samples",
         *_gaps(one.stressed),
     ]
-    return TextBlock(f"{title}, {one.signature}", columns, tuple(lines), tuple(notes))
+    return TextBlock(f"{title}, {one.signature}", columns=columns, rows=tuple(lines), notes=tuple(notes))
 
 
 def _measured(table: LayerTable) -> list[str]:
-    """The measures that any sample has, in their order."""
+    """Names of the measures that are defined for at least one sample, in table order."""
     return [name for name in MEASURES if table.defined(name).any()]
 
 
 def _gaps(table: LayerTable) -> Iterable[str]:
-    """One line per measure that some samples lack."""
+    """Notes on measures that are undefined for some samples, one line per measure."""
     for name in MEASURES:
         least = int(table.defined(name).min())
         if least == 0 and not table.defined(name).any():
-            yield f"{name}: not defined for this subject"
+            yield f"{name}: not defined for this model"
         elif least < len(table.ids):
-            yield f"{name}: defined for {least} samples in the layer with the fewest"
+            yield f"{name}: defined for as few as {least} samples in a layer"
 
 
 def _number(value: float, sign: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Rankings as text: who is best and how sure that is, what it costs, and what to cite."""
+"""Rankings as text: ranks with intervals, costs, and signatures to cite."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -12,7 +12,7 @@ from robustbench_wb.report.text_block import Column, TextBlock, fit_width
 _COLUMNS: Final = (
     Column("rank"),
     Column("group"),
-    Column("variant"),
+    Column("model"),
     Column("score", "right"),
     Column("clean", "right"),
     Column("worst", "right"),
@@ -23,9 +23,9 @@ _COLUMNS: Final = (
 )
 _DISPENSABLE: Final = ("n", "clean", "in cell", "cells", "group")
 _COSTS: Final = (
-    Column("variant"),
+    Column("model"),
     Column("parameters", "right"),
-    Column("operations", "right"),
+    Column("FLOPs", "right"),
     Column("memory", "right"),
     Column("training", "right"),
     Column("forwards", "right"),
@@ -35,11 +35,11 @@ _PREFIXES: Final = ("", "k", "M", "G", "T", "P")
 
 
 def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -> list[TextBlock]:
-    """Per panel the ranking, then the costs of its subjects with their signatures.
+    """For each panel the ranking, then the costs and signatures of its models.
 
     Args:
-        rankings: of one table.
-        width: columns to stay within, by leaving out the less important ones; None keeps all.
+        rankings: rankings of one table.
+        width: terminal columns to fit by dropping less important columns; None keeps all.
     """
     blocks: list[TextBlock] = []
     for ranking in rankings:
@@ -49,7 +49,7 @@ def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -
 
 
 def ranking_title(ranking: PanelRanking) -> str:
-    """Task, scale, protocol where it is a special one, what the numbers are, and the suite."""
+    """Title with task, scale, protocol unless it is the default, metric, and suite."""
     panel = PanelKey(
         task=ranking.task,
         scale=ranking.scale,
@@ -62,7 +62,7 @@ def ranking_title(ranking: PanelRanking) -> str:
 
 
 def model_names(ranking: PanelRanking) -> list[str]:
-    """The name of each line: the recipe and the seed are shown where they vary."""
+    """Name of each ranked model, with its recipe and seed if they vary."""
     recipes = len({line.recipe for line in ranking.lines if line.recipe}) > 1
     seeds = len({line.seed for line in ranking.lines}) > 1
     return [_name(line, recipes, seeds) for line in ranking.lines]
@@ -77,7 +77,7 @@ def _name(line: RankedModel, recipe: bool, seed: bool) -> str:
 def _ranks(ranking: PanelRanking, names: Sequence[str], width: int | None) -> TextBlock:
     rows = tuple(_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True))
     notes, styles = tuple(_notes(ranking, names)), {"F": "red", "C": "yellow"}
-    block = TextBlock(f"{ranking_title(ranking)}: ranking", _COLUMNS, rows, notes, styles)
+    block = TextBlock(f"{ranking_title(ranking)}: ranking", columns=_COLUMNS, rows=rows, notes=notes, styles=styles)
     return fit_width(block, width, _DISPENSABLE)
 
 
@@ -103,12 +103,12 @@ def _value(ranking: PanelRanking, value: float | None) -> str:
 
 
 def _notes(ranking: PanelRanking, names: Sequence[str]) -> Iterable[str]:
-    yield f"rank [interval]: all together cover with 95 % confidence; {ranking.tests} paired tests, by Holm"
-    yield "subjects that share a letter are not told apart; their order is that of their scores"
+    yield f"rank [interval]: simultaneous 95 % rank intervals ({ranking.tests} paired tests, Holm-corrected)"
+    yield "group: models sharing a letter do not differ significantly"
     if ranking.metric == "accuracy":
-        yield "score: mean accuracy over all cells; one that is missing, failed or graded F counts as 0"
+        yield "score: mean accuracy over all cells; a missing, failed or F-graded cell counts as 0"
     else:
-        yield "score: geometric mean perplexity over all cells, lower is better; without one of them there is none"
+        yield "score: geometric mean perplexity over all cells, lower is better; none if a cell is missing"
     reasons: dict[str, list[str]] = {}
     for line, name in zip(ranking.lines, names, strict=True):
         if line.reason:
@@ -118,18 +118,18 @@ def _notes(ranking: PanelRanking, names: Sequence[str]) -> Iterable[str]:
 
 
 def _costs(ranking: PanelRanking, names: Sequence[str]) -> TextBlock:
-    rows, notes = [], ["operations of one answer, memory of one input gradient, passes per sample of a cell (mean)"]
+    rows, notes = [], ["FLOPs per forward pass; peak memory per input gradient; passes per sample, mean over cells"]
     for line, name in zip(ranking.lines, names, strict=True):
-        operations = _scaled(line.flops, "") if line.flops else ""
+        flops = _scaled(line.flops, "") if line.flops else ""
         memory = _scaled(line.peak_memory, "B") if line.peak_memory else ""
         passes = (f"{line.forwards:.1f}", f"{line.backwards:.1f}")
-        rows.append((name, f"{line.parameters:,}", operations, memory, f"{line.train_seconds:.1f} s", *passes))
+        rows.append((name, f"{line.parameters:,}", flops, memory, f"{line.train_seconds:.1f} s", *passes))
         notes.append(f"{name}: {line.signature}")
-    return TextBlock("What it costs", _COSTS, tuple(rows), tuple(notes))
+    return TextBlock("Cost", columns=_COSTS, rows=tuple(rows), notes=tuple(notes))
 
 
 def _scaled(value: float, unit: str) -> str:
-    """Three digits and a prefix of powers of 1,000: ``6.99 M``, ``1.02 MB``."""
+    """Value with three significant digits and a decimal prefix, like ``6.99 M`` or ``1.02 MB``."""
     at = 0
     while float(f"{value:.3g}") >= 1000 and at < len(_PREFIXES) - 1:
         value, at = value / 1000, at + 1

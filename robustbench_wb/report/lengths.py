@@ -1,9 +1,10 @@
-"""Accuracy by length, and the length that a subject can make use of."""
+"""Accuracy by input length and effective length, as tables and JSON types."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from robustbench_wb.analysis.curves.length_curves import LengthCurve
+from robustbench_wb.records.score_row import PanelKey
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text, suite_title
 from robustbench_wb.report.text_block import Column, TextBlock
@@ -11,18 +12,23 @@ from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor")
 _NUMBERS: Final = ("n", "accuracy", "low", "high", "shortcut", "shortcut_accuracy", "status")
-_MEANING: Final = (
-    "accuracy in percent; effective: longest length at which half of what the accuracy at the shortest one is above "
-    "guessing is kept, by isotonic regression and straight lines in log length [95 % percentile bootstrap interval "
-    "over test samples]; >=: it is kept at every length measured",
-    "left out: subjects that are no better than guessing at the shortest length",
+_NOTES: Final = (
+    "accuracy in percent; effective: longest length that keeps half of the shortest length's margin over chance, by "
+    "isotonic regression and linear interpolation in log length [95 % percentile bootstrap interval over test "
+    "samples]; >=: kept at every measured length",
+    "left out: models that do not beat chance at the shortest length",
 )
 
 
 def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) -> list[TextBlock]:
-    """One table per task and set of lengths."""
+    """Tables of length curves, one per panel and set of lengths.
+
+    Args:
+        curves: length curves of one table version.
+        version: number of the table version, for the titles.
+    """
     labels = model_labels(curve.rows[0] for curve in curves)
-    tables: dict[tuple[Any, ...], list[LengthCurve]] = {}
+    tables: dict[tuple[PanelKey, tuple[str, ...]], list[LengthCurve]] = {}
     for curve in curves:
         tables.setdefault((curve.rows[0].panel, tuple(row.strength for row in curve.rows)), []).append(curve)
     blocks = []
@@ -33,13 +39,13 @@ def lengths_blocks(curves: Sequence[LengthCurve], version: int | None = None) ->
             (one.rows[0].stressor, labels[one.rows[0].subject], *map(short_text, one.rows), _effective(one))
             for one in members
         )
-        columns = (Column("stressor"), Column("variant"), *numbers)
-        blocks.append(TextBlock(f"{title}: accuracy by length", columns, lines, (), {"error": "red"}))
-    return [*blocks, TextBlock("", (), (), _MEANING)] if blocks else []
+        columns = (Column("inputs"), Column("model"), *numbers)
+        blocks.append(TextBlock(f"{title}: accuracy by length", columns=columns, rows=lines, styles={"error": "red"}))
+    return [*blocks, TextBlock(notes=_NOTES)] if blocks else []
 
 
-def lengths_plain(curves: Sequence[LengthCurve]) -> list[dict[str, Any]]:
-    """Names and numbers of each, as JSON types."""
+def lengths_plain(curves: Sequence[LengthCurve]) -> list[dict[str, object]]:
+    """Names, points and numbers of each length curve, as JSON types."""
     return [
         {
             **{name: getattr(curve.rows[0], name) for name in _NAMES},

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from robustbench_wb.report.text_block import TextBlock, printable
 
 
-def markdown(blocks: Sequence[TextBlock]) -> str:
-    """All blocks: titles as headings, tables with their columns' sides, notes as a list. Cells are literal text."""
+def markdown_text(blocks: Sequence[TextBlock]) -> str:
+    """Blocks as Markdown: titles as headings, tables with alignment, notes as lists. Cells are literal text."""
     parts = []
     for level, block in enumerate(blocks):
         lines = [f"{'##' if level else '#'} {_literal(block.title)}", ""] if block.title else []
@@ -25,7 +25,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Without anything that Markdown or HTML would read as markup."""
+    """Text with every character escaped that Markdown or HTML would read as markup."""
     escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`*_[]|#~":
         escaped = escaped.replace(sign, f"\\{sign}")

@@ -1,4 +1,4 @@
-"""How subjects are called beside each other."""
+"""Names of models in a table, with recipe and seed if they vary."""
 
 from collections.abc import Iterable
 
@@ -7,9 +7,9 @@ from robustbench_wb.records.score_row import ScoreRow
 
 
 def model_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
-    """Name of each subject (see :attr:`ScoreRow.subject`): the recipe and the seed are shown where they vary.
+    """Name of each model, by :attr:`ScoreRow.subject`, with its recipe and seed if they vary among the rows.
 
-    Baselines have no recipe.
+    Rows without a recipe, like those of shortcut baselines, do not count as variation.
     """
     members = list(rows)
     recipes = len({row.recipe for row in members if row.recipe}) > 1

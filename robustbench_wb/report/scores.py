@@ -1,9 +1,9 @@
-"""The scores of a run: per task and scale, variants against stressors, split as the width asks."""
+"""Score tables: per panel, models against perturbations, split to fit the terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.analysis.row_order import rank_rows, strength_sort_key
+from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows, strength_sort_key
 from robustbench_wb.records.names import Metric, cell_name
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.grade_notes import grade_notes
@@ -20,43 +20,49 @@ _INTERVAL: Final[dict[Metric, str]] = {
     "perplexity": "[95 % t interval over samples]",
 }
 _ORDER: Final[dict[Metric, str]] = {
-    "accuracy": "accuracy: highest mean over all cells of a table first; one missing, failed or graded F counts as 0",
-    "perplexity": "perplexity: lowest geometric mean over all cells of a table first; a missing or failed one is worst",
+    "accuracy": "mean accuracy over all cells of a table; a missing, failed or F-graded cell counts as 0",
+    "perplexity": "geometric mean perplexity over all cells of a table; a missing or failed cell is worst",
 }
 
 
 def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None) -> list[TextBlock]:
-    """The scores as table data: stressors across where that fits, else one table per ladder.
+    """Score tables with one column per cell if that fits the width, else one table per ladder of strengths.
 
     Args:
-        rows: what to show, in any order.
-        version: number of the table version, for the note below.
-        width: columns to stay within; None never splits a table.
+        rows: rows to show, in any order.
+        version: number of the table version, for the note below the table.
+        width: terminal columns to fit; None never splits a table.
     """
     panels: dict[PanelKey, list[ScoreRow]] = {}
     for row in rows:
         panels.setdefault(row.panel, []).append(row)
     blocks: list[TextBlock] = []
     for panel, members in panels.items():
-        blocks += _panel_blocks(panel, members, version, width)
+        blocks += _panel_blocks(panel, members, version=version, width=width)
     return blocks
 
 
 def leaderboard_blocks(
     rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
 ) -> list[TextBlock]:
-    """Like :func:`score_blocks`, with the best subject of each table first and a note on what that means."""
+    """Score tables with the best model of each table first, and a note on the order.
+
+    Args:
+        rows: rows to show, in any order.
+        version: number of the table version, for the note below the table.
+        width: terminal columns to fit; None never splits a table.
+    """
     order = rank_rows(rows)
     metrics = dict.fromkeys(row.metric for row in order)
-    notes = tuple(f"order by {_ORDER[metric]}" for metric in metrics)
-    return [*score_blocks(order, version, width), *([TextBlock("", (), (), notes)] if notes else [])]
+    notes = tuple(f"order: {_ORDER[metric]}" for metric in metrics)
+    return [*score_blocks(order, version, width), *([TextBlock(notes=notes)] if notes else [])]
 
 
 def score_text(row: ScoreRow) -> str:
-    """``87.2 [84.9, 89.2]`` in percent, ``23.41 [22.10, 24.80]`` for a perplexity; then the grade, where there is one,
-    and ``~`` for what does not beat the best shortcut.
+    """Value with interval, credibility grade, and ``~`` if the model does not beat the best shortcut.
 
-    When samples are missing: ``83.1* (12 errored)``, ``>= 20.05* (2 errored)`` or ``error``.
+    Accuracies in percent, like ``87.2 [84.9, 89.2] B``; perplexities like ``23.41 [22.10, 24.80]``. With missing
+    samples ``83.1* (12 errored)`` or ``>= 20.05* (2 errored)``; ``error`` if no sample was judged.
     """
     if row.status == "error":
         return _value_text(row)
@@ -72,14 +78,14 @@ def _value_text(row: ScoreRow) -> str:
 
 
 def interval_text(row: ScoreRow) -> str:
-    """``[84.9, 89.2]``, the interval of a row that is whole or of accuracies."""
+    """Interval like ``[84.9, 89.2]``, for a row of accuracies or a complete row of perplexities."""
     if row.metric == "accuracy":
         return f"[{_percent(row.low)}, {_percent(row.high)}]"
     return f"[{perplexity_text(row.perplexity_low)}, {perplexity_text(row.perplexity_high)}]"
 
 
 def short_text(row: ScoreRow) -> str:
-    """The value alone: ``87.2``; ``83.1*`` or ``>= 20.05*`` (a bound) with missing samples; ``error``."""
+    """Value alone, like ``87.2``; ``83.1*`` or the bound ``>= 20.05*`` with missing samples; ``error``."""
     if row.status == "error":
         return "error"
     if row.metric == "accuracy":
@@ -96,13 +102,15 @@ def _percent(share: float | None) -> str:
 
 
 def perplexity_text(value: float | None) -> str:
-    """A perplexity with two decimals, fewer from ten thousand on; ``inf`` for an open end."""
+    """Perplexity with two decimals, fewer from ten thousand on; ``inf`` for an open end."""
     if value is None:
         return "inf"
     return f"{value:.2f}" if value < 1e4 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
 
 
-def _panel_blocks(panel: PanelKey, rows: Sequence[ScoreRow], version: int | None, width: int | None) -> list[TextBlock]:
+def _panel_blocks(
+    panel: PanelKey, rows: Sequence[ScoreRow], *, version: int | None, width: int | None
+) -> list[TextBlock]:
     title = panel_title(panel)
     subjects = model_labels(rows)
     trouble = _footnotes(rows, subjects)
@@ -122,40 +130,41 @@ def _panel_blocks(panel: PanelKey, rows: Sequence[ScoreRow], version: int | None
 
 
 def panel_title(panel: PanelKey) -> str:
-    """Task, scale, protocol where it is a special one, and what the numbers are."""
+    """Title with task, scale, protocol unless it is the default, and metric."""
     task, scale, _, _, metric, protocol = panel
     rules = "" if protocol == "sound" else f", protocol {protocol}"
     return f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
 
 
 def suite_title(row: ScoreRow, version: int | None) -> str:
-    """Task, scale and suite of a row, and the version of its table where it has one."""
+    """Title with task, scale, suite and, unless it is None, the table version of a row."""
     table = f", table v{version}" if version is not None else ""
     return f"{row.task}, {row.scale} scale, suite {row.suite} v{row.suite_version}{table}"
 
 
-def cells_in_order(rows: Sequence[ScoreRow]) -> list[tuple[str, str]]:
-    """Stressors in the order given, but the clean one first; strengths ascending."""
+def cells_in_order(rows: Sequence[ScoreRow]) -> list[CellKey]:
+    """Cells by perturbation in the order of the rows, clean first, then by ascending strength."""
     stressors = list(dict.fromkeys(row.stressor for row in rows))
     stressors.sort(key=lambda name: name != "clean")
-    cells = {(row.stressor, row.strength) for row in rows}
-    return sorted(cells, key=lambda cell: (stressors.index(cell[0]), strength_sort_key(cell[1])))
+    cells = {cell_key(row) for row in rows}
+    return sorted(cells, key=lambda cell: (stressors.index(cell.stressor), strength_sort_key(cell.strength)))
 
 
 def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> TextBlock:
-    """Subjects down, one column per stressor and strength."""
+    """Table with a row per model and a column per cell."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = cells_in_order(rows)
-    headings = [cell_name(*cell) for cell in cells]
+    headings = [cell_name(cell.stressor, cell.strength) for cell in cells]
     lines = []
     for subject, label in subjects.items():
         texts = [_text(found.get((subject, *cell))) for cell in cells]
         lines.append((label, *texts))
-    return TextBlock("", (Column("variant"), *(Column(text, "right") for text in headings)), tuple(lines))
+    columns = (Column("model"), *(Column(text, "right") for text in headings))
+    return TextBlock(columns=columns, rows=tuple(lines))
 
 
 def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[TextBlock]:
-    """Strengths across: stressors with the same strengths share a table where that fits."""
+    """Tables with a column per strength; perturbations with equal strengths share a table if it fits."""
     strengths: dict[str, list[str]] = {}
     for stressor, strength in cells_in_order(rows):
         strengths.setdefault(stressor, []).append(strength)
@@ -172,18 +181,18 @@ def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], w
         ]
         lines = [line for line in lines if any(line[2:])]
         steps_across = tuple(Column(step or rows[0].metric, "right") for step in ladder)
-        together = TextBlock("", (Column("stressor"), Column("variant"), *steps_across), tuple(lines))
+        together = TextBlock(columns=(Column("perturbation"), Column("model"), *steps_across), rows=tuple(lines))
         if together.width <= width:
             blocks.append(together)
             continue
         for stressor in stressors:
             own = tuple(line[1:] for line in lines if line[0] == stressor)
-            blocks += _split(TextBlock("", (Column(stressor), *steps_across), own), width)
+            blocks += _split(TextBlock(columns=(Column(stressor), *steps_across), rows=own), width)
     return blocks
 
 
 def _split(table: TextBlock, width: int) -> list[TextBlock]:
-    """Tables of as many columns as fit the width, at least one; the first column stands in each."""
+    """Tables with as many columns as fit the width, at least one; each table repeats the first column."""
     parts: list[TextBlock] = []
     start = 1
     while start < len(table.columns):
@@ -197,7 +206,7 @@ def _split(table: TextBlock, width: int) -> list[TextBlock]:
 
 def _part(table: TextBlock, start: int, end: int) -> TextBlock:
     rows = tuple(row[:1] + row[start:end] for row in table.rows)
-    return TextBlock("", table.columns[:1] + table.columns[start:end], rows)
+    return TextBlock(columns=table.columns[:1] + table.columns[start:end], rows=rows)
 
 
 def _text(row: ScoreRow | None) -> str:
@@ -205,7 +214,12 @@ def _text(row: ScoreRow | None) -> str:
 
 
 def panel_facts(rows: Sequence[ScoreRow], version: int | None) -> str:
-    """The line below a panel: what all its numbers share."""
+    """Note below a panel with the facts that all its numbers share.
+
+    Args:
+        rows: rows of one panel.
+        version: number of the table version; None leaves it out.
+    """
     counts = sorted({row.n for row in rows})
     seeds = sorted({row.seed for row in rows})
     recipes = list(dict.fromkeys(row.recipe for row in rows if row.recipe))
@@ -220,7 +234,7 @@ def panel_facts(rows: Sequence[ScoreRow], version: int | None) -> str:
 
 
 def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) -> list[str]:
-    """One line per distinct trouble, with the cells that have it."""
+    """Notes on failed and incomplete cells, one line per distinct error."""
     failed: dict[tuple[str, str], list[str]] = {}
     notes = []
     for row in rows:
@@ -234,7 +248,7 @@ def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) 
 
 
 def _bounds(row: ScoreRow) -> str:
-    """What is known of the value of an incomplete row."""
+    """Bounds of the value of an incomplete row."""
     if row.metric == "accuracy":
         return f"between {_percent(row.accuracy)} and {_percent(row.accuracy_high)}"
     if row.perplexity is not None:

@@ -1,7 +1,7 @@
-"""Tables as data, and their two renderings: aligned text for pipes, a rich table for terminals."""
+"""Tables as data, with two renderers: aligned plain text for pipes, rich tables for terminals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal
 
 from rich.cells import cell_len
@@ -11,12 +11,12 @@ from rich.text import Text
 
 Align = Literal["left", "right"]
 GAP = 2
-"""Blanks between two columns."""
+"""Number of blanks between two columns."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading and the side on which its cells are flush."""
+    """Table column: heading and alignment."""
 
     heading: str
     align: Align = "left"
@@ -24,29 +24,34 @@ class Column:
 
 @dataclass(frozen=True)
 class TextBlock:
-    """A titled table with notes below. Both renderers draw exactly this."""
+    """Table with an optional title above and notes below."""
 
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    _: KW_ONLY
+    columns: tuple[Column, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    """Cells of each row, one per column."""
     notes: tuple[str, ...] = ()
     styles: dict[str, str] = field(default_factory=dict)
-    """Rich style of a cell by its text; plain text ignores it."""
+    """Rich style of a cell by its text; the plain renderer ignores it."""
 
     @property
     def width(self) -> int:
-        """Columns of a terminal that the plain table takes."""
+        """Width of the plain table in terminal columns."""
         widths = _widths([column.heading for column in self.columns], self.rows)
         return sum(widths) + GAP * (len(widths) - 1)
 
 
 def fit_width(block: TextBlock, width: int | None, dispensable: Sequence[str]) -> TextBlock:
-    """The block without as many of its less important columns as it takes to stay within a width.
+    """Drop less important columns until a block fits a width.
 
     Args:
-        block: with all columns.
-        width: columns of a terminal; None keeps all.
-        dispensable: headings, the least important first. Where leaving all of them out is not enough, it stays wider.
+        block: block with all columns.
+        width: terminal columns; None keeps all.
+        dispensable: headings of droppable columns, least important first.
+
+    Returns:
+        The block; wider than ``width`` if dropping all dispensable columns does not suffice.
     """
     for heading in dispensable:
         if width is None or block.width <= width:
@@ -58,17 +63,17 @@ def fit_width(block: TextBlock, width: int | None, dispensable: Sequence[str]) -
 
 
 def printable(text: str) -> str:
-    """One line without control characters: names and error messages come from outside."""
+    """Text on one line without control characters, because names and error messages come from outside."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[Align] = ()) -> str:
-    """Aligned columns without box characters, for pipes; a line per row, no trailing blanks or newline.
+    """Aligned columns without box characters: a line per row, without trailing blanks or a final newline.
 
     Args:
-        headings: one per column.
-        rows: cells, one per column.
-        align: side per column; missing ones are left.
+        headings: one heading per column.
+        rows: cells of each row, one per column.
+        align: alignment per column; missing columns are left-aligned.
     """
     sides = [*align, *(["left"] * (len(headings) - len(align)))]
     widths = _widths(headings, rows)
@@ -84,7 +89,7 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: S
 
 
 def plain_text(blocks: Sequence[TextBlock]) -> str:
-    """All blocks as text, separated by empty lines; ends with a newline unless there are none."""
+    """Blocks as plain text, separated by empty lines, with a final newline unless there are no blocks."""
     parts = []
     for block in blocks:
         table = plain_table(
@@ -97,8 +102,8 @@ def plain_text(blocks: Sequence[TextBlock]) -> str:
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def rich(blocks: Sequence[TextBlock]) -> Group:
-    """All blocks as one rich renderable. Cells are literal text: brackets are never read as markup."""
+def rich_group(blocks: Sequence[TextBlock]) -> Group:
+    """Blocks as one rich renderable. Cells are literal text, so brackets are never read as markup."""
     parts: list[RichTable | Text] = []
     for number, block in enumerate(blocks):
         if number:

@@ -1,4 +1,4 @@
-"""A verification as text: is all as it must be, and every value that is not."""
+"""Result of verifying a table as text: a headline, then every value that does not match."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,68 +13,65 @@ _COLUMNS: Final = (
     Column("cell"),
     Column("column"),
     Column("written", "right"),
-    Column("found", "right"),
-    Column("how"),
+    Column("expected", "right"),
+    Column("source"),
 )
 _LONGEST: Final = 40
-"""Characters of a value that are shown; JSON has all."""
+"""Displayed characters of a value; JSON has the full value."""
 _WHY: Final = {
-    ExitCode.CREDIBILITY: "a number may not be believed",
+    ExitCode.CREDIBILITY: "a value does not match",
     ExitCode.NOT_COMPARABLE: "a cell cannot be measured again",
     ExitCode.INCOMPLETE: "records are missing",
 }
 
 
 def verify_blocks(found: VerifyResult) -> list[TextBlock]:
-    """The verdict, then every value that is not what it must be, then the cells that were measured again."""
+    """Headline with counts, then values that do not match, missing records, and samples that were measured again."""
     rows = tuple(
         (str(item.number), label(item.row), item.column, _short(item.written), _short(item.found), item.reason)
         for item in found.discrepancies
     )
-    blocks = [TextBlock(verify_headline(found), (), (), tuple(_counts(found)))]
+    blocks = [TextBlock(verify_headline(found), notes=tuple(_counts(found)))]
     if rows:
-        blocks.append(TextBlock("not what it must be", _COLUMNS, rows))
+        blocks.append(TextBlock("values that do not match", columns=_COLUMNS, rows=rows))
     if found.missing:
         lacking = tuple(f"row {item.number}: {label(item.row)}" for item in found.missing)
-        blocks.append(TextBlock("no record in the store", (), (), lacking))
+        blocks.append(TextBlock("no record in the store", notes=lacking))
     if found.reruns:
-        title = f"measured again, drawn by seed {found.seed}"
-        blocks.append(TextBlock(title, (), (), tuple(remeasured_text(item) for item in found.reruns)))
+        title = f"samples measured again, drawn with seed {found.seed}"
+        blocks.append(TextBlock(title, notes=tuple(remeasured_text(item) for item in found.reruns)))
     return blocks
 
 
 def verify_headline(found: VerifyResult) -> str:
-    """``board.csv: failed, a number may not be believed (exit code 5)``."""
+    """Outcome of the verification, like ``board.csv: failed, a value does not match (exit code 5)``."""
     code = found.exit_code
     return f"{found.name}: " + ("verified" if code == ExitCode.OK else f"failed, {_WHY[code]} (exit code {int(code)})")
 
 
 def remeasured_text(item: RemeasuredCells) -> str:
-    """What became of some samples that were measured again."""
+    """One line on the samples of a cell that were measured again."""
     head = f"row {item.number}: {label(item.row)}: samples {', '.join(map(str, item.ids))}: "
     if item.reason:
         return f"{head}cannot be measured again: {item.reason}"
-    parts = [f"{what} of {', '.join(map(str, ids))} is another one" for what, ids in _unlike(item) if ids]
-    return head + ("; ".join(parts) or "the same")
-
-
-def _unlike(item: RemeasuredCells) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return ("the state", item.states), ("the loss", item.losses)
+    sides = (("state", item.states), ("loss", item.losses))
+    parts = [f"different {what} for {', '.join(map(str, ids))}" for what, ids in sides if ids]
+    return head + ("; ".join(parts) or "same states and losses")
 
 
 def _counts(found: VerifyResult) -> Iterator[str]:
     rest = found.rows - found.recomputed - found.unrecorded
     yield f"{found.recomputed} of {found.rows} rows recomputed from their records"
     if found.unrecorded:
-        yield f"{found.unrecorded} rows failed in whole or in part: no record of them is kept, their counts add up"
+        yield f"{found.unrecorded} failed or incomplete rows, which keep no record, recomputed from their own counts"
     if rest:
-        yield f"{rest} rows without a record that can be read"
+        yield f"{rest} rows without a readable record"
     if found.unsealed:
-        yield f"{found.unsealed} rows without checksum: nothing vouches for what is not derivable in them"
+        yield f"{found.unsealed} rows without a checksum: their columns that cannot be recomputed are unprotected"
     if found.sealed_only:
-        yield f"not derivable, known by the checksum alone: {', '.join(found.sealed_only)}"
+        yield f"columns that cannot be recomputed, protected by the checksum only: {', '.join(found.sealed_only)}"
     if found.context:
-        yield f"{found.context} rows were graded, or held against a shortcut, beside other rows than those of the table"
+        yield f"{found.context} rows were graded or compared with a shortcut in a run with other cells than this table"
 
 
 def _short(value: object) -> str:

@@ -9,13 +9,13 @@ from scipy.stats import norm, t
 
 
 class Interval(NamedTuple):
-    """A confidence interval; both ends belong to it."""
+    """Closed confidence interval."""
 
     low: float
     high: float
 
     def within(self, margin: float) -> bool:
-        """True when the whole interval lies inside ``[-margin, margin]``."""
+        """Whether the whole interval lies inside ``[-margin, margin]``."""
         return -margin <= self.low and self.high <= margin
 
 
@@ -24,12 +24,12 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
 
     Args:
         successes: number of successes, 0 to ``n``.
-        n: number of trials; with none, nothing is known and the interval is (0, 1). Neither need be whole: dependent
-            outcomes are worth fewer trials.
-        confidence: coverage aimed at, above 0 and below 1.
+        n: number of trials, at least 0. Both counts may be fractions: dependent outcomes are worth fewer trials.
+        confidence: nominal coverage, above 0 and below 1.
 
     Returns:
-        The interval, inside [0, 1]; low is exactly 0 without successes, high is 1 without failures.
+        Interval inside [0, 1]. Low is exactly 0 without successes, high is exactly 1 without failures; (0, 1) without
+        trials.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -51,16 +51,16 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
 def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -> tuple[float, Interval]:
     """Mean of independent values, like losses or paired differences of losses, and its t interval.
 
-    Student (1908), Biometrika 6, 1-25: mean +- t(n - 1) s / sqrt(n). Exact for normal values; otherwise good once the
+    Student (1908), Biometrika 6, 1-25: mean +- t(n - 1) s / sqrt(n). Exact for normal values, and approximate once the
     mean of n values is close to normal.
 
     Args:
         values: (n,) finite numbers.
-        confidence: coverage aimed at, above 0 and below 1.
+        confidence: nominal coverage, above 0 and below 1.
 
     Returns:
-        The mean (0 without values) and the interval; one value alone tells nothing of the scatter, so that the interval
-        is (-inf, inf).
+        The mean (0 without values) and the interval. With fewer than two values the standard deviation is unknown and
+        the interval is (-inf, inf).
 
     Raises:
         ValueError: ``confidence`` is out of range, or a value is not finite.
@@ -76,27 +76,37 @@ def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -
 
 
 def detectable_distance(low: float, high: float, alpha: float, power: float = 0.8) -> float:
-    """How far from a limit the truth must be for a one-sided test at ``alpha`` to show it with this power.
+    """Minimum detectable distance of the true value from a limit, for a one-sided test at level ``alpha``.
 
-    z(1 - alpha) + z(power) standard errors (Bloom 1995, Evaluation Review 19, 547-556), z(1 - alpha) of which are half
-    of the 1 - 2 alpha interval from ``low`` to ``high``.
+    The distance is z(1 - alpha) + z(power) standard errors (Bloom 1995, Evaluation Review 19, 547-556). The half width
+    of the 1 - 2 alpha interval is z(1 - alpha) standard errors.
+
+    Args:
+        low: low end of the 1 - 2 alpha interval of the estimate.
+        high: high end of that interval.
+        alpha: level of the test.
+        power: probability of rejection at the returned distance.
+
+    Returns:
+        The distance in the unit of the interval.
     """
     return (1 + float(norm.ppf(power) / norm.isf(alpha))) * (high - low) / 2
 
 
 def bootstrap_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95, draws: int = 2000) -> Interval:
-    """Percentile interval of a mean (Efron 1979, Annals of Statistics 7, 1-26): no form of the values is assumed.
+    """Percentile bootstrap interval of a mean, without a distributional assumption.
 
-    Samples are drawn with replacement by a fixed stream of numpy's frozen generator, so that the same values give the
-    same interval. Equal values are drawn together, by multinomial counts: a score has few different ones.
+    Efron (1979), Annals of Statistics 7, 1-26. The seed is fixed and numpy's legacy generator is frozen, so equal
+    values give equal intervals. Equal values are resampled together by multinomial counts, because scores have few
+    distinct values.
 
     Args:
         values: (n,) finite numbers, n >= 1.
-        confidence: coverage aimed at, above 0 and below 1.
-        draws: how many means are drawn.
+        confidence: nominal coverage, above 0 and below 1.
+        draws: number of bootstrap means, at least 1.
 
     Raises:
-        ValueError: there are no values, or an argument is out of range.
+        ValueError: ``values`` is empty or not finite, or an argument is out of range.
     """
     if not len(values) or not np.isfinite(values).all() or not 0 < confidence < 1 or draws < 1:
         raise ValueError(f"bootstrap_interval: {len(values)} finite values, confidence {confidence}, {draws} draws")

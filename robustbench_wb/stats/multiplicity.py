@@ -1,4 +1,4 @@
-"""Corrections for testing many cells at once."""
+"""Multiple-testing corrections."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Correction = Literal["holm", "bh"]
-"""What is kept at alpha: ``holm``, the chance of any false alarm; ``bh``, the share of false ones among all alarms."""
+"""``holm`` controls the family-wise error rate, ``bh`` the false discovery rate."""
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the given order: those at most alpha keep the family-wise error rate at alpha.
+    """Holm-adjusted p-values, in the given order: rejecting at alpha keeps the family-wise error rate at alpha.
 
-    Holm (1979), Scandinavian Journal of Statistics 6, 65-70. Holds whatever the dependence between the tests.
+    Holm (1979), Scandinavian Journal of Statistics 6, 65-70. Valid under any dependence between the tests.
 
     Raises:
         ValueError: a p-value is not between 0 and 1.
@@ -24,10 +24,10 @@ def holm(pvalues: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the given order: those at most alpha keep the false discovery rate at alpha.
+    """Adjusted p-values, in the given order: rejecting at alpha keeps the false discovery rate at alpha.
 
-    Benjamini & Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300. Holds for independent tests and
-    for positively dependent ones (Benjamini & Yekutieli 2001), like those of one subject on the same samples.
+    Benjamini & Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300. Valid for independent tests and
+    for positively dependent ones (Benjamini & Yekutieli 2001), like tests of one model on the same samples.
 
     Raises:
         ValueError: a p-value is not between 0 and 1.
@@ -38,6 +38,7 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
 
 
 CORRECTIONS: Final = {"holm": holm, "bh": benjamini_hochberg}
+"""Functions from p-values to adjusted p-values, by :data:`Correction`."""
 
 
 def _ascending(pvalues: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

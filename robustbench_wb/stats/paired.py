@@ -1,7 +1,7 @@
-"""Paired right-or-wrong outcomes: exact test, score interval, power. Everything is computed for many cells at once.
+"""Paired binary outcomes: exact test, score interval and power, vectorised over cells.
 
-``lost`` are the samples that were right before and are wrong now, ``gained`` the opposite, of ``n`` in all. The others
-say nothing about the difference.
+Of ``n`` samples, ``lost`` were correct before and are wrong now, and ``gained`` were wrong before and are correct now.
+The concordant samples carry no information about the difference.
 """
 
 from math import ceil, sqrt
@@ -13,20 +13,20 @@ from scipy.stats import binom, norm, t
 
 Floats = NDArray[np.float64]
 _STEPS = 44
-"""Of bisection, to 1e-13."""
+"""Number of bisection steps; the result is exact to 1e-13."""
 _TAIL = 1e-10
-"""Numbers of changed samples outside these quantiles are left out of a power; it is off by less than twice that."""
+"""Tail probability of the number of changed samples that sums leave out; a sum is off by less than twice this value."""
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
-    """Exact two-sided p-value of McNemar's test: are losses and gains equally likely?
+    """Exact two-sided p-value of McNemar's test of equally likely losses and gains.
 
-    Given the number of samples that changed side, losses are binomial with probability one half (McNemar
-    1947, Psychometrika 12, 153-157). No change at all gives 1; 0 against 4 gives 0.125.
+    Given the number of changed samples, losses are binomial with probability 1/2 (McNemar 1947, Psychometrika 12,
+    153-157). Without any change p is 1; 0 losses against 4 gains give 0.125.
 
     Args:
         lost: counts of any shape.
-        gained: counts of the same shape.
+        gained: counts of the shape of ``lost``.
 
     Raises:
         ValueError: a count is negative.
@@ -38,55 +38,57 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
     return p
 
 
-def tango_interval(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Ends of Tango's interval of the paired difference (gained - lost) / n.
+def tango_interval(
+    n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Ends of Tango's score interval of the paired difference (gained - lost) / n.
 
     Tango (1998), Statistics in Medicine 17, 891-908: all differences D that a score test does not reject, with the
-    probability of a loss replaced by its maximum-likelihood estimate given D. Its two one-sided tests keep their level
-    at few changes too, which Wald intervals with added counts do not.
+    probability of a loss replaced by its maximum-likelihood estimate given D. The two one-sided tests keep their level
+    even with few changes; Wald intervals with added counts do not.
 
     Args:
-        n: numbers of samples, (k,); they need not be whole (effective numbers).
-        lost: (k,), at least 0.
-        gained: (k,), at least 0; ``lost + gained`` is at most ``n``.
-        confidence: coverage aimed at, above 0 and below 1.
+        n: (k,) numbers of samples; fractions are allowed, for effective sample sizes.
+        lost: (k,) numbers of losses, at least 0.
+        gained: (k,) numbers of gains, at least 0; ``lost + gained`` is at most ``n``.
+        confidence: nominal coverage, above 0 and below 1.
 
     Returns:
-        Low and high ends, (k,) each, as shares from -1 to 1; -1 and 1 without samples.
+        Low and high ends, (k,) each, as shares in [-1, 1]; -1 and 1 without samples.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     total, losses, gains = (np.asarray(value, dtype=np.float64) for value in (n, lost, gained))
     if (np.minimum(losses, gains) < 0).any() or (losses + gains > total * (1 + 1e-12)).any() or not 0 < confidence < 1:
-        raise ValueError(f"score_interval({n!r}, {lost!r}, {gained!r}, {confidence}): arguments out of range")
-    # The high end is the low one of the opposite; both at once.
+        raise ValueError(f"tango_interval({n!r}, {lost!r}, {gained!r}, {confidence}): arguments out of range")
+    # The high end is minus the low end with losses and gains exchanged; both are found in one call.
     one, other = np.concatenate([losses, gains]), np.concatenate([gains, losses])
-    ends = _lower_end(np.concatenate([total, total]), one, other, float(norm.isf((1 - confidence) / 2)))
+    ends = _lower_end(np.concatenate([total, total]), one, other, z=float(norm.isf((1 - confidence) / 2)))
     low, high = np.split(ends, 2)
     return low, -high
 
 
-def _lower_end(n: Floats, lost: Floats, gained: Floats, z: float) -> Floats:
-    """The smallest difference that is not rejected: between -1 and the estimate, by bisection."""
+def _lower_end(n: Floats, lost: Floats, gained: Floats, *, z: float) -> Floats:
+    """Smallest difference that the score test does not reject, (k,), by bisection between -1 and the estimate."""
     outside, inside = -np.ones_like(n), (gained - lost) / np.maximum(n, 1e-300)
     inside = np.where(n > 0, inside, -1.0)
     for _ in range(_STEPS):
         middle = (outside + inside) / 2
-        rejected = gained - lost - n * middle > z * _spread(middle, n, lost, gained)
+        rejected = gained - lost - n * middle > z * _spread(n, lost, gained, difference=middle)
         outside, inside = np.where(rejected, middle, outside), np.where(rejected, inside, middle)
     return inside
 
 
-def _spread(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floats:
-    """Standard deviation of gained - lost, if that is the true difference: eq. 16 and 17 of Tango (1998)."""
-    losing = _losing(difference, n, lost, gained)
+def _spread(n: Floats, lost: Floats, gained: Floats, *, difference: Floats) -> Floats:
+    """Standard deviation of gained - lost under the true share ``difference``, (k,): Tango (1998), eq. 16 and 17."""
+    losing = _losing(n, lost, gained, difference=difference)
     spread: Floats = np.sqrt(np.maximum(n * (2 * losing + difference * (1 - difference)), 0.0))
     return spread
 
 
-def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floats:
-    """Maximum-likelihood probability of a loss, if that is the true difference: eq. 16 of Tango (1998)."""
+def _losing(n: Floats, lost: Floats, gained: Floats, *, difference: Floats) -> Floats:
+    """Maximum-likelihood probability of a loss under the true share ``difference``, (k,): Tango (1998), eq. 16."""
     linear = (2 * n + lost - gained) * difference - lost - gained
     constant = -lost * difference * (1 - difference)
     root = np.sqrt(np.maximum(linear * linear - 8 * n * constant, 0.0))
@@ -94,31 +96,35 @@ def _losing(difference: Floats, n: Floats, lost: Floats, gained: Floats) -> Floa
     return losing
 
 
-def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: float) -> Floats:
-    """One-sided p-value of a drop larger than ``margin``, against one of at most that.
+def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, margin: float) -> Floats:
+    """One-sided p-value of the hypothesis "the true drop is at most ``margin``".
 
-    With a margin below 0: that there is no gain as large as that, as a test of non-inferiority asks.
+    A small p shows a drop larger than the margin; with a negative margin it shows that no gain is as large as
+    ``-margin``.
 
-    The chance of so large a surplus of losses over gains at a true drop of just the margin, summed over the number of
-    changed samples, whose probability is its maximum-likelihood estimate under that drop (an estimated p-value: Lloyd
-    2008, Australian & New Zealand Journal of Statistics 50, 329-345). A margin of 0 needs no estimate: given
-    the changed samples it is McNemar's exact test, one-sided.
+    p is the probability of at least the observed surplus of losses over gains at a true drop equal to the margin,
+    summed over the number of changed samples. The probability of a change is its maximum-likelihood estimate under that
+    drop, so p is an estimated p-value (Lloyd 2008, Australian & New Zealand Journal of Statistics 50, 329-345). With a
+    margin of 0 no estimate is needed: conditional on the changed samples, the test is McNemar's exact test, one-sided.
 
     Args:
-        n: numbers of samples, (k,).
-        lost: counts, (k,). With a margin other than 0 they need not be whole; so the next ones.
-        gained: counts, (k,); ``lost + gained`` is at most ``n``.
+        n: (k,) numbers of samples.
+        lost: (k,) numbers of losses; fractions are allowed unless the margin is 0.
+        gained: (k,) numbers of gains; fractions are allowed unless the margin is 0. ``lost + gained`` is at most ``n``.
         margin: a share, above -1 and below 1.
+
+    Returns:
+        (k,) p-values.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     total, losses, gains = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (n, lost, gained))
     if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not -1 < margin < 1:
-        raise ValueError(f"p_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
+        raise ValueError(f"p_drop_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
     if margin == 0:
         return np.asarray(binom.sf(losses - 1, losses + gains, 0.5))
-    losing = _losing(np.full_like(total, -margin), total, losses, gains)
+    losing = _losing(total, losses, gains, difference=np.full_like(total, -margin))
     changed = np.clip(2 * losing - margin, abs(margin), 1.0)
     first = np.asarray(binom.ppf(_TAIL, total, changed))
     width = int(np.max(binom.isf(_TAIL, total, changed) - first, initial=0)) + 1
@@ -131,25 +137,32 @@ def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, margin: floa
 
 
 def detectable_drop_beyond(
-    n: float, lost: float, gained: float, margin: float, alpha: float = 0.05, wanted: float = 0.8
+    n: float, gained: float, margin: float, *, alpha: float = 0.05, wanted: float = 0.8
 ) -> float | None:
-    """Smallest true drop that :func:`p_beyond` finds at level ``alpha`` with power ``wanted``.
+    """Minimum detectable drop of :func:`p_drop_beyond` at level ``alpha`` and power ``wanted``.
 
-    By the normal approximation of the surplus of losses, with its spread under the drop of the margin that fits best
-    (Tango 1998) for the level and its own for the power, and half a sample for its steps. The share of gains is the
-    observed one.
+    Normal approximation of the surplus of losses with a continuity correction of half a sample. The standard deviation
+    is Tango's (1998) restricted estimate for the level and the unrestricted one for the power. The share of gains is
+    the observed one.
+
+    Args:
+        n: number of samples, above 0.
+        gained: observed number of gains.
+        margin: accepted drop, a share.
+        alpha: one-sided level.
+        wanted: power.
 
     Returns:
-        The drop as a share; None where even the loss of all samples would not be found.
+        The drop as a share; None if even the loss of all samples would not be detected.
     """
 
     certain, likely = (float(norm.isf(share)) for share in (alpha, 1 - wanted))
 
     def missing(drop: float) -> float:
-        """How much the surplus of losses lacks to be found, in samples."""
+        """Losses, in samples, by which the expected surplus at this drop falls short of detection."""
         gains = min(gained / n, (1 - drop) / 2)
         losses, gaining = np.array([n * (gains + drop)]), np.array([n * gains])
-        level = certain * float(_spread(np.array([-margin]), np.array([n]), losses, gaining)[0])
+        level = certain * float(_spread(np.array([n]), losses, gaining, difference=np.array([-margin]))[0])
         own = likely * sqrt(n * max(drop + 2 * gains - drop * drop, 0.0))
         return level + own + 0.5 - n * (drop - margin)
 
@@ -162,14 +175,17 @@ def detectable_drop_beyond(
     return high
 
 
-def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float = 0.05) -> Floats:
-    """Chance that the exact McNemar test at level ``alpha`` finds a drop, by exact summation.
+def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, alpha: float = 0.05) -> Floats:
+    """Power of the exact McNemar test at level ``alpha`` against a drop, by exact summation.
 
     Args:
-        n: numbers of samples, (k,).
-        lost: probabilities that a sample is lost, (k,).
-        gained: probabilities that a sample is gained; ``lost + gained`` is at most 1.
+        n: (k,) numbers of samples.
+        lost: (k,) probabilities that a sample is lost.
+        gained: (k,) probabilities that a sample is gained; ``lost + gained`` is at most 1.
         alpha: two-sided level; only rejections in the direction of a drop count.
+
+    Returns:
+        (k,) probabilities.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -178,12 +194,12 @@ def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float
     changed = losing + gaining
     out = (count < 0) | (losing < 0) | (gaining < 0) | (changed > 1 + 1e-12)
     if out.any() or not 0 < alpha < 1:
-        raise ValueError(f"power({n!r}, {lost!r}, {gained!r}, {alpha}): arguments out of range")
+        raise ValueError(f"mcnemar_power({n!r}, {lost!r}, {gained!r}, {alpha}): arguments out of range")
     changed = np.minimum(changed, 1.0)
     first = np.maximum(binom.ppf(_TAIL, count, changed), 1).astype(np.int64)
     width = int((binom.isf(_TAIL, count, changed) - first).max(initial=0)) + 1
     counts = np.minimum(first[:, None] + np.arange(width), np.maximum(count, 1)[:, None])
-    # Beyond n there is nothing, and the clipped columns repeat it: their weight is 0.
+    # Counts above n are impossible: their columns repeat n and have weight 0.
     weight = binom.pmf(first[:, None] + np.arange(width), count[:, None], changed[:, None])
     share = np.divide(losing, changed, out=np.zeros_like(changed), where=changed > 0)
     found = binom.sf(critical_counts(counts, alpha) - 1, counts, share[:, None])
@@ -192,10 +208,10 @@ def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, alpha: float
 
 
 def critical_counts(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
-    """For so many changed samples: the fewest losses with P(X >= k) <= alpha / 2, X binomial with one half.
+    """Smallest k with P(X >= k) <= alpha / 2 for X ~ Binomial(count, 1/2), for each count; shape of ``counts``.
 
-    The normal quantile is never off by two (a test looks), so that a few exact tails tell; the library's own inverse
-    searches for each of them.
+    The normal quantile is off by less than two, which a test checks, so five exact tails suffice. scipy's inverse
+    searches anew for every count.
     """
     distinct, places = np.unique(counts, return_inverse=True)
     guess = np.floor(distinct / 2 + float(norm.isf(alpha / 2)) * np.sqrt(distinct) / 2).astype(np.int64)
@@ -205,17 +221,17 @@ def critical_counts(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64
 
 
 def detectable_drop(n: ArrayLike, changed: ArrayLike, alpha: float = 0.05, wanted: float = 0.8) -> Floats:
-    """Smallest true drop that the exact McNemar test at level ``alpha`` finds with power ``wanted``.
+    """Minimum detectable drop of the exact McNemar test at level ``alpha`` and power ``wanted``.
 
     Args:
-        n: numbers of samples, (k,).
-        changed: shares of samples that change side in either direction, 0 to 1. A drop larger than that is
-            taken to consist of losses alone.
+        n: (k,) numbers of samples.
+        changed: (k,) shares of samples that change in either direction, in [0, 1]. A drop above this share is taken to
+            consist of losses alone.
         alpha: two-sided level.
-        wanted: power aimed at.
+        wanted: power.
 
     Returns:
-        The drops as shares, to within 1e-4, (k,); NaN where ``n`` is so small that no drop is found.
+        (k,) drops as shares, to within 1e-4; NaN where ``n`` is too small to detect any drop.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -226,7 +242,7 @@ def detectable_drop(n: ArrayLike, changed: ArrayLike, alpha: float = 0.05, wante
 
     def reached(drop: Floats) -> NDArray[np.bool_]:
         either = np.maximum(share, drop)
-        return mcnemar_power(count, (either + drop) / 2, (either - drop) / 2, alpha) >= wanted
+        return mcnemar_power(count, (either + drop) / 2, (either - drop) / 2, alpha=alpha) >= wanted
 
     low, high = np.zeros(len(cells)), np.ones(len(cells))
     hopeless = ~reached(high)
@@ -239,19 +255,19 @@ def detectable_drop(n: ArrayLike, changed: ArrayLike, alpha: float = 0.05, wante
 
 
 def detectable_shift(differences: NDArray[np.floating[Any]], alpha: float = 0.05, wanted: float = 0.8) -> float | None:
-    """Smallest true mean, in absolute value, that a paired test at level ``alpha`` finds with power ``wanted``.
+    """Minimum detectable mean difference of a paired test at level ``alpha`` and power ``wanted``, in absolute value.
 
     Bloom (1995), Evaluation Review 19, 547-556: (t(1 - alpha/2) + t(wanted)) standard errors, with n - 1 degrees of
-    freedom. By the noncentral t, the power of a t-test is within 0.01 of ``wanted`` from n = 10 on, and that of the
-    permutation test is the same in the limit (Hoeffding 1952, Annals of Mathematical Statistics 23, 169-192).
+    freedom. By the noncentral t, the power of a t-test is within 0.01 of ``wanted`` from n = 10 on. The permutation
+    test has the same power asymptotically (Hoeffding 1952, Annals of Mathematical Statistics 23, 169-192).
 
     Args:
-        differences: (n,) paired differences; their scatter is taken for the true one.
+        differences: (n,) paired differences; their sample standard deviation stands for the true one.
         alpha: two-sided level.
-        wanted: power aimed at, at least one half.
+        wanted: power, at least 1/2.
 
     Returns:
-        The shift in the unit of the differences; None when there is no scatter to go by.
+        The mean difference in the unit of the differences; None if the standard deviation is 0 or unknown.
     """
     values = np.asarray(differences, dtype=np.float64)
     error = float(values.std(ddof=1)) / sqrt(values.size) if values.size > 1 else 0.0

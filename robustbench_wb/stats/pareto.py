@@ -1,19 +1,19 @@
-"""Which of several things are beaten in no way: as cheap and as good at once is no other."""
+"""Pareto front of points with a cost and a value."""
 
 from collections.abc import Sequence
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Indices of the points that no other dominates, by ascending cost.
+    """Indices of the non-dominated points, by ascending cost.
 
-    A point dominates another if it costs no more, is worth no less, and differs in one of the two.
+    A point dominates another if its cost is not higher, its value is not lower, and one of the two differs.
 
     Args:
-        costs: (k,), lower is better.
-        values: (k,), higher is better.
+        costs: (k,) numbers, lower is better.
+        values: (k,) numbers, higher is better.
 
     Returns:
-        Indices; equal points are all in, in the order given.
+        Indices; equal points are all included, in the given order.
     """
     order = sorted(range(len(costs)), key=lambda at: (costs[at], -values[at], at))
     front: list[int] = []

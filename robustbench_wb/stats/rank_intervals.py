@@ -1,4 +1,4 @@
-"""How sure the places of an order are: which subjects are certainly better than which, and what follows from that."""
+"""Simultaneous confidence intervals of ranks, from pairwise tests."""
 
 from collections.abc import Sequence
 from string import ascii_lowercase
@@ -16,26 +16,30 @@ Bools = NDArray[np.bool_]
 def significantly_better(
     columns: Sequence[Floats | None], pairs: Sequence[tuple[int, int]], alpha: float = 0.05
 ) -> Bools:
-    """Which subjects have a higher mean than which, beyond chance, all pairs taken together.
+    """Significant differences between the means of several models, at family-wise error rate ``alpha``.
 
-    The samples of two subjects are paired: what they share cancels. Each pair is tested by
-    :func:`~robustbench_wb.stats.resampling.sign_flip_p` of the differences, and Holm's correction keeps the chance of
-    even one false claim at ``alpha``, however the tests depend on each other.
+    The samples of two models are paired. Each pair of models is tested by
+    :func:`~robustbench_wb.stats.resampling.sign_flip_p` on the differences. Holm's correction over all pairs keeps the
+    probability of any false rejection at ``alpha`` under any dependence between the tests.
 
     Args:
-        columns: (n,) of each subject, higher is better; one number per sample, in the same order of samples for both of
-            a pair.
-        pairs: which to test, as places in ``columns``.
+        columns: (n,) scores of each model, one per sample, higher is better; None for a model without scores. Both
+            models of a pair have their samples in the same order.
+        pairs: models to test, as indices of ``columns``.
+        alpha: family-wise error rate.
 
     Returns:
-        (k, k); [a, b] says that a is better than b. What was not tested is False.
+        (k, k) matrix; entry [a, b] is True if model a is significantly better than b. Untested pairs are False.
+
+    Raises:
+        ValueError: a model of a pair has no scores.
     """
     better = np.zeros((len(columns), len(columns)), dtype=np.bool_)
     differences = []
     for first, second in pairs:
         left, right = columns[first], columns[second]
         if left is None or right is None:
-            raise ValueError(f"certainly_better: subjects {first} and {second} have no samples to compare")
+            raise ValueError(f"significantly_better: models {first} and {second} have no samples to compare")
         differences.append(left - right)
     for (first, second), values, p in zip(pairs, differences, holm(sign_flip_p(differences)), strict=True):
         if p <= alpha:
@@ -44,30 +48,30 @@ def significantly_better(
 
 
 def rank_intervals(better: Bools) -> list[tuple[int, int]]:
-    """From one more than the number of subjects that are certainly better, to all but those that are certainly worse.
+    """Rank interval of each model: 1 + number of significantly better models, to k - number of worse ones.
 
-    Where no pair is called wrongly, each true rank lies in its interval, and with ties every rank that the subject may
-    claim; so that all intervals together cover with the confidence of the pairs (Al Mohamad, van Zwet, Goeman &
-    Solari 2017, arXiv 1708.02729; Klein, Wright & Wieczorek 2020, Journal of the Royal Statistical Society C 69,
-    589-606).
+    If no pair is rejected falsely, every interval contains its true rank, and with ties every rank that the model may
+    take. The intervals therefore cover simultaneously at the confidence of the pairwise tests (Al Mohamad, van Zwet,
+    Goeman & Solari 2017, arXiv 1708.02729; Klein, Wright & Wieczorek 2020, Journal of the Royal Statistical Society C
+    69, 589-606).
 
     Args:
-        better: (k, k), see :func:`certainly_better`.
+        better: (k, k), see :func:`significantly_better`.
     """
     above, below = better.sum(axis=0), better.sum(axis=1)
     return [(1 + int(up), len(better) - int(down)) for up, down in zip(above, below, strict=True)]
 
 
 def letter_display(better: Bools) -> list[str]:
-    """A compact letter display: two subjects share a letter exactly if neither is certainly better than the other.
+    """Compact letter display: two models share a letter exactly if neither is significantly better than the other.
 
-    By insertion and absorption (Piepho 2004, Journal of Computational and Graphical Statistics 13, 456-466).
+    Insertion and absorption algorithm (Piepho 2004, Journal of Computational and Graphical Statistics 13, 456-466).
 
     Args:
-        better: (k, k), see :func:`certainly_better`; the subjects in order, for the letters to be in order.
+        better: (k, k), see :func:`significantly_better`; models in rank order give letters in order.
 
     Returns:
-        The letters of each subject, like ``ab``; after ``z`` comes ``a1``.
+        The letters of each model, like ``ab``; after ``z`` comes ``a1``.
     """
     groups: list[frozenset[int]] = [frozenset(range(len(better)))] if len(better) else []
     for first, second in np.argwhere(np.triu(better | better.T)).tolist():
@@ -78,7 +82,7 @@ def letter_display(better: Bools) -> list[str]:
 
 
 def _without(group: frozenset[int], first: int, second: int) -> list[frozenset[int]]:
-    """The group without the one or the other, where it has both."""
+    """Split a group that contains both models into two groups that contain one of them each."""
     return [group - {first}, group - {second}] if {first, second} <= group else [group]
 
 

@@ -1,7 +1,7 @@
-"""Tests and intervals that assume no form of the values: signs flipped, samples drawn again. Counted randomness.
+"""Distribution-free tests and intervals: sign-flip permutation test and BCa bootstrap, with counter-based randomness.
 
-The random words are those of streams named by their use (:mod:`robustbench_wb.streams`). What is found for one column
-of values does not depend on the columns beside it.
+Random words come from Philox streams named by their use (:mod:`robustbench_wb.streams`). The result for one column of
+values does not depend on the other columns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,28 +18,32 @@ from robustbench_wb.streams import philox_stream, scale_to_integers
 Floats = NDArray[np.float64]
 
 FLIPS: Final = 9_999
-"""Random sign patterns of a test; with the observed one, p-values are multiples of 1/10,000."""
+"""Random sign patterns per test; together with the observed pattern, p-values are multiples of 1/10,000."""
 DRAWS: Final = 2_000
-"""Bootstrap samples of an interval."""
+"""Bootstrap samples per interval."""
 _EXACT: Final = 13
-"""Up to so many values that are not 0, all sign patterns are fewer than :data:`FLIPS`, and all are tried."""
+"""Largest number of nonzero values whose sign patterns are all enumerated: 2^13 is below :data:`FLIPS`."""
 _BLOCK: Final = 1 << 21
-"""Numbers held at once while bootstrap samples are drawn."""
+"""Numbers held in memory at once while bootstrap samples are drawn."""
 
 
 def sign_flip_p(columns: Sequence[Floats]) -> list[float]:
     """Two-sided p-value of the paired permutation test, for each column of differences.
 
-    Were old and new exchangeable within every pair, each difference could as well have the other sign: p is the share
-    of sign patterns whose sum is at least as far from 0 as the observed one (Fisher 1935, The Design of Experiments,
-    section 21). Values of 0 say nothing. Up to 13 others all patterns are tried, so that p is exact; for differences
-    of +-1 it is then McNemar's. Beyond, random ones: (1 + as extreme) / (1 + :data:`FLIPS`) (Phipson & Smyth 2010,
-    Statistical Applications in Genetics and Molecular Biology 9, 39). No such p is below 1/10,000, which in a large
-    family could never be significant: when Hoeffding's bound of the exact p, 2 exp(-S^2 / (2 sum d^2)) (1963, Journal
-    of the American Statistical Association 58, 13-30), is below that, p is the bound.
+    Under the null hypothesis the two sides of a pair are exchangeable, so each difference could have either sign. p is
+    the share of sign patterns whose sum is at least as far from 0 as the observed sum (Fisher 1935, The Design of
+    Experiments, section 21). Zeros are left out. Up to 13 nonzero values all patterns are enumerated and p is exact;
+    for differences of +-1 it then equals McNemar's. With more values, random patterns give
+    p = (1 + as extreme) / (1 + :data:`FLIPS`) (Phipson & Smyth 2010, Statistical Applications in Genetics and Molecular
+    Biology 9, 39). Such a p is at least 1/10,000 and could never be significant in a large family. Therefore p is
+    Hoeffding's bound of the exact p, 2 exp(-S^2 / (2 sum d^2)) (1963, Journal of the American Statistical Association
+    58, 13-30), where this bound is below 1/10,000.
 
     Args:
-        columns: (n,) finite differences each; one per independent unit, like the sum over the cells of one sample.
+        columns: (n,) finite differences each, one per independent unit, like the sum over the cells of one sample.
+
+    Returns:
+        One p-value per column.
     """
     values = [column[column != 0] for column in columns]
     found = [_at_once(value) for value in values]
@@ -50,7 +54,7 @@ def sign_flip_p(columns: Sequence[Floats]) -> list[float]:
 
 
 def _at_once(values: Floats) -> float:
-    """The p-value that needs no random patterns; below 0 where there is none."""
+    """p-value without random patterns: exact or Hoeffding's bound; -1 if random patterns are needed."""
     if not len(values):
         return 1.0
     if len(values) <= _EXACT:
@@ -65,7 +69,7 @@ def _all_patterns(values: Floats) -> float:
 
 
 def _as_extreme(kept: Floats, values: Floats) -> NDArray[np.bool_]:
-    """Whether the sums are as far from 0 as the observed one; ``kept`` sums the values whose sign stays."""
+    """Whether each pattern's sum is as far from 0 as the observed sum; ``kept`` holds the sums of unflipped values."""
     total = values.sum()
     extreme: NDArray[np.bool_] = np.abs(2 * kept - total) >= abs(total) - 1e-9 * np.abs(values).sum()
     return extreme
@@ -77,7 +81,7 @@ def _random_patterns(columns: Sequence[Floats]) -> list[float]:
     for index, column in enumerate(columns):
         padded[: len(column), index] = column
     kept, words = np.zeros((FLIPS, len(columns))), _words("sign flips")
-    # 64 values at a time, each with its own words: a longer column beside it changes no sign of a shorter one.
+    # Each block of 64 values has its own words, so a longer column does not change the signs of a shorter one.
     for start in range(0, longest, 64):
         signs = np.unpackbits(next(words).view(np.uint8).reshape(FLIPS, 8), axis=1, bitorder="little")
         part = padded[start : start + 64]
@@ -97,18 +101,18 @@ def _words(label: str) -> Iterator[NDArray[np.uint64]]:
 
 
 def bca_intervals(columns: Sequence[Floats], confidences: Sequence[float]) -> list[list[Interval]]:
-    """Bias-corrected and accelerated bootstrap intervals of means: for each column, one per confidence.
+    """Bias-corrected and accelerated (BCa) bootstrap intervals of means: for each column, one per confidence.
 
     Efron (1987), Journal of the American Statistical Association 82, 171-185: percentiles of :data:`DRAWS` bootstrap
-    means, moved by the bias z0 of their median and by the acceleration a, of a mean the sum of the cubed deviations
-    over 6 times the 3/2 power of the sum of the squared ones.
+    means, corrected by the median bias z0 and the acceleration a = sum(d^3) / (6 sum(d^2)^(3/2)) of the deviations d
+    from the mean.
 
     Args:
         columns: (n,) finite numbers each, one per independent unit.
-        confidences: coverages aimed at, above 0 and below 1.
+        confidences: nominal coverages, above 0 and below 1.
 
     Returns:
-        The intervals; (-inf, inf) for fewer than two values, and the mean alone when there is no scatter.
+        The intervals; (-inf, inf) for fewer than two values, and (mean, mean) if all values are equal.
 
     Raises:
         ValueError: a value is not finite, or a confidence is out of range.
@@ -124,17 +128,17 @@ def bca_intervals(columns: Sequence[Floats], confidences: Sequence[float]) -> li
         if len(column) > 1 and np.ptp(column) > 0:
             lengths.setdefault(len(column), []).append(index)
     for members in lengths.values():
-        # Of the deviations, so that the intervals of -values mirror those of values to the last bit.
+        # Deviations are resampled, so that the intervals of -values mirror those of values to the last bit.
         centred = np.stack([columns[index] - columns[index].mean() for index in members], axis=1)
         drawn = _bootstrap_means(centred)
         for place, index in enumerate(members):
             mean = float(columns[index].mean())
-            found[index] = [_bca(mean, centred[:, place], drawn[:, place], part) for part in confidences]
+            found[index] = [_bca(mean, centred[:, place], drawn[:, place], confidence=part) for part in confidences]
     return found
 
 
-def _bca(mean: float, deviations: Floats, drawn: Floats, confidence: float) -> Interval:
-    # Bootstrap means that equal the observed one count half to either side.
+def _bca(mean: float, deviations: Floats, drawn: Floats, *, confidence: float) -> Interval:
+    # Bootstrap means equal to the observed mean count half to either side.
     bias = float(norm.ppf((np.mean(drawn < 0) + np.mean(drawn <= 0)) / 2))
     speed = float(np.sum(deviations**3)) / (6 * float(np.sum(deviations**2)) ** 1.5)
     ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
@@ -143,7 +147,7 @@ def _bca(mean: float, deviations: Floats, drawn: Floats, confidence: float) -> I
 
 
 def _bootstrap_means(values: Floats) -> Floats:
-    """Means of :data:`DRAWS` samples of the rows with replacement, (DRAWS, k); all columns are drawn together."""
+    """Means of :data:`DRAWS` resamples of the rows with replacement, (DRAWS, k); all columns share the draws."""
     n = len(values)
     source = philox_stream("bootstrap")
     means, rows = np.empty((DRAWS, values.shape[1])), max(1, _BLOCK // n)

@@ -1,4 +1,4 @@
-"""The tests behind a checked sentence: against brute force, by duality, and how often they are wrong."""
+"""Tests of claim sentences: against brute force, by duality of test and interval, and by their error rates."""
 
 from dataclasses import replace
 from math import log
@@ -28,13 +28,13 @@ from tests.store.make import record, row, scored, states, text_row
 
 
 def levels(n: int, margin: float, gaining: float, alphas: tuple[float, ...]) -> list[float]:
-    """Chances that "no worse by more than ``margin``" is said at a true drop of just that, summed over all outcomes."""
+    """Probability of "not worse by more than ``margin``" at a true drop of ``margin``, for each level in ``alphas``."""
     losing = gaining + margin
     changed = np.arange(int(binom.ppf(1e-8, n, losing + gaining)), int(binom.isf(1e-8, n, losing + gaining)) + 1)
     totals, lost = np.array([(int(t), lost) for t in changed for lost in range(int(t) + 1)]).T
     weight = binom.pmf(totals, n, losing + gaining) * binom.pmf(lost, totals, losing / (losing + gaining))
     likely = weight > 1e-9
-    p = p_drop_beyond(np.full(np.count_nonzero(likely), n), (totals - lost)[likely], lost[likely], -margin)
+    p = p_drop_beyond(np.full(np.count_nonzero(likely), n), (totals - lost)[likely], lost[likely], margin=-margin)
     return [float(weight[likely][p <= alpha].sum()) for alpha in alphas]
 
 
@@ -42,7 +42,7 @@ def levels(n: int, margin: float, gaining: float, alphas: tuple[float, ...]) -> 
 @pytest.mark.parametrize("margin", [0.01, 0.02, 0.05])
 @pytest.mark.parametrize("n", [50, 360, 1000])
 def test_non_inferiority_is_said_no_more_often_than_stated(n: int, margin: float) -> None:
-    """Also far in the tail, where Holm's correction of 20 sentences looks."""
+    """The level also holds far in the tail, at the first step of Holm's correction of 20 sentences."""
     alphas = (0.05, 0.01, 0.0025)
     for gaining in (0.0, 0.002, 0.01, 0.03):
         assert (np.array(levels(n, margin, gaining, alphas)) <= alphas).all()
@@ -52,14 +52,14 @@ def test_non_inferiority_is_said_no_more_often_than_stated(n: int, margin: float
 def test_p_of_non_inferiority_is_the_tail_at_the_likeliest_boundary(
     n: int, lost: int, gained: int, margin: float
 ) -> None:
-    """The margin is a loss; seen from the other side it is a gain that is excluded."""
+    """A margin on losses is a margin on gains with the sides exchanged."""
     grid = np.linspace(margin, (1 + margin) / 2, 200_001)[1:-1]
     rest = n - lost - gained
     fit = lost * np.log(grid) + gained * np.log(grid - margin) + rest * np.log(1 + margin - 2 * grid)
     losing = float(grid[np.argmax(fit)])
     # brute(): P(losses - gains >= lost - gained) with the roles exchanged.
     expected = brute(n, gained, lost, -margin, losing - margin)
-    assert p_drop_beyond(n, gained, lost, -margin)[0] == pytest.approx(expected, rel=1e-3)
+    assert p_drop_beyond(n, gained, lost, margin=-margin)[0] == pytest.approx(expected, rel=1e-3)
 
 
 def ledger(claims: list[str], cells: list[tuple[Record, ScoreRow]]) -> ClaimsResult:
@@ -79,7 +79,7 @@ def cells(variant: str, outcomes: list[np.ndarray[tuple[int], np.dtype[np.int64]
 
 
 def drawn(rng: np.random.Generator, n: int, count: int, lost: float, gained: float, shared: float) -> list[Floats]:
-    """What became of n samples (-1 lost, 1 gained) in each cell; with chance ``shared`` it is that of the sample."""
+    """Outcomes of n samples (-1 lost, 1 gained) per cell; with probability ``shared`` the sample's common outcome."""
     base, changes = rng.random(n), []
     for _ in range(count):
         u = np.where(rng.random(n) < shared, base, rng.random(n))
@@ -93,7 +93,7 @@ PAIR = CellDifference(verdict="undecided", metric="accuracy", old=SHOWN, new=SHO
 
 def evidence(changes: list[Floats]) -> SubjectEvidence:
     return cluster_by_sample(
-        0, [PAIR] * len(changes), [PairedOutcomes(np.arange(len(one)), one, one) for one in changes]
+        0, [PAIR] * len(changes), [PairedOutcomes(ids=np.arange(len(one)), worst=one, best=one) for one in changes]
     )
 
 
@@ -101,10 +101,10 @@ def evidence(changes: list[Floats]) -> SubjectEvidence:
 @pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("n", [100, 360])
 def test_a_mean_at_its_limit_is_rarely_called(n: int, shared: float) -> None:
-    """At a true drop of just the margin both alternatives are borderline: 5 % each."""
+    """At a true drop equal to the limit each alternative is called in at most 5 % of the runs."""
     rng = np.random.default_rng(0)
     found = np.array([one_sided_p([evidence(drawn(rng, n, 4, 0.04, 0.02, shared))], -0.02) for _ in range(600)])
-    # Of 600 runs at 5 % more than 45 have a chance of 0.3 %.
+    # More than 45 of 600 runs at a rate of 5 % have a probability of 0.3 %.
     assert np.count_nonzero(found <= 0.05, axis=0).max() <= 45
 
 
@@ -147,23 +147,23 @@ def test_true_sentences_are_found() -> None:
 
 def test_the_level_of_a_cell_is_the_exact_binomial_test() -> None:
     shown = row(record(states(70, 30)))
-    found = accuracy_level([shown], {}, 0.6, 0.05)
+    found = accuracy_level([shown], {}, limit=0.6, alpha=0.05)
     assert found is not None
-    assert found.tails.above == pytest.approx(binomtest(70, 100, 0.6, alternative="greater").pvalue)
-    assert found.tails.below == pytest.approx(binomtest(70, 100, 0.6, alternative="less").pvalue)
+    assert found.p.above == pytest.approx(binomtest(70, 100, 0.6, alternative="greater").pvalue)
+    assert found.p.below == pytest.approx(binomtest(70, 100, 0.6, alternative="less").pvalue)
     assert tuple(found.wide) == pytest.approx(tuple(binomtest(70, 100).proportion_ci(method="wilson")), abs=1e-12)
 
 
 def test_the_level_of_cells_that_agree_is_that_of_one() -> None:
-    """Two cells with the same outcomes know no more than one; independent ones as much as twice the samples."""
+    """Two cells with equal outcomes count as one cell; independent cells count as twice the samples."""
     held = np.array([1] * 70 + [0] * 30)
     same = cells("vit", [held, held])
-    found = accuracy_level([shown for _, shown in same], {made.key: made for made, _ in same}, 0.6, 0.05)
+    found = accuracy_level([shown for _, shown in same], {made.key: made for made, _ in same}, limit=0.6, alpha=0.05)
     assert found is not None
     assert tuple(found.wide) == pytest.approx(tuple(binomtest(70, 100).proportion_ci(method="wilson")), abs=1e-9)
     rng = np.random.default_rng(0)
     many = cells("vit", [(rng.random(4000) < 0.7).astype(np.int64) for _ in range(2)])
-    found = accuracy_level([shown for _, shown in many], {made.key: made for made, _ in many}, 0.6, 0.05)
+    found = accuracy_level([shown for _, shown in many], {made.key: made for made, _ in many}, limit=0.6, alpha=0.05)
     assert found is not None
     assert found.wide.high - found.wide.low == pytest.approx(2 * 1.96 * (0.21 / 8000) ** 0.5, rel=0.05)
 
@@ -171,11 +171,11 @@ def test_the_level_of_cells_that_agree_is_that_of_one() -> None:
 def test_the_level_of_a_perplexity_is_the_t_test() -> None:
     losses = np.random.default_rng(0).gamma(4.0, 0.25, 50)
     made = scored(losses.tolist())
-    found = perplexity_level([text_row(made)], {made.key: made}, 2.5, 0.05)
+    found = perplexity_level([text_row(made)], {made.key: made}, limit=2.5, alpha=0.05)
     assert found is not None
     kept = made.losses.astype(np.float64)
-    assert found.tails.above == pytest.approx(ttest_1samp(kept, log(2.5), alternative="greater").pvalue)
-    assert found.tails.below == pytest.approx(ttest_1samp(kept, log(2.5), alternative="less").pvalue)
+    assert found.p.above == pytest.approx(ttest_1samp(kept, log(2.5), alternative="greater").pvalue)
+    assert found.p.below == pytest.approx(ttest_1samp(kept, log(2.5), alternative="less").pvalue)
 
 
 @given(

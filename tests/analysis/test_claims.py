@@ -1,5 +1,6 @@
-"""One endpoint over all cells of a subject: clustered by sample, for a checkpoint or an architecture."""
+"""Overall differences of a model: clustered by sample, for a checkpoint or an architecture."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from robustbench_wb.analysis.compare.comparison import CellDifference, Compariso
 from robustbench_wb.analysis.compare.overall import (
     ClusteredOutcomes,
     SubjectEvidence,
-    architecture_numbers,
+    estimate_architecture,
     overall_differences,
 )
 from robustbench_wb.records.record import Record, State
@@ -25,19 +26,19 @@ Floats = NDArray[np.float64]
 
 
 def case(differences: Floats) -> ClusteredOutcomes:
-    """Of the differences (cells, samples) of -1, 0 and 1."""
+    """Clustered outcomes of differences (cells, samples) of -1, 0 and 1."""
     lost, gained = float(np.mean(differences < 0)), float(np.mean(differences > 0))
-    return ClusteredOutcomes(differences.mean(axis=0), lost, gained, differences.size)
+    return ClusteredOutcomes(clusters=differences.mean(axis=0), lost=lost, gained=gained, outcomes=differences.size)
 
 
 def interval(found: ClusteredOutcomes, confidence: float = 0.95) -> tuple[float, float]:
     n = found.effective
-    (low,), (high,) = tango_interval([n], [n * found.lost], [n * found.gained], confidence)
+    (low,), (high,) = tango_interval([n], [n * found.lost], [n * found.gained], confidence=confidence)
     return float(low), float(high)
 
 
 def run(outcomes: dict[tuple[str, int], list[int]], weights: str) -> tuple[list[ScoreRow], dict[str, Record]]:
-    """Rows of one subject: the states of each stressor and seed."""
+    """Rows and records of one model, from the states for each stressor and seed."""
     rows, records = [], {}
     for (stressor, seed), made in outcomes.items():
         kept = record(made, signature=f"{stressor};{seed}", weights=f"{weights}{seed}")
@@ -121,7 +122,7 @@ def test_left_out_cells_are_counted_and_failed_ones_are_not_left_out() -> None:
     assert (claim.cells, claim.left_out) == (2, 1)
     failed = [after[0], row(None, 100, "no subject", stressor="b")]
     claim = only(compare_tables(before, failed, {**first, **second}))
-    # Of one cell nothing changed; of the other, anything may have.
+    # One cell is unchanged; the other has no judged samples.
     assert (claim.worst, claim.best, claim.verdict) == (pytest.approx(-0.5), 0, "incomplete")
     assert (claim.unjudged, claim.cells, claim.samples) == (100, 2, 100)
 
@@ -185,11 +186,14 @@ def test_an_unchanged_seed_counts() -> None:
 
 
 def evidence(differences: Floats, metric: str) -> list[SubjectEvidence]:
-    """Of one cell: (seeds, samples)."""
+    """Evidence of each seed from the differences of one cell, (seeds, samples)."""
     ids = np.arange(differences.shape[1])
     stub = cast("CellDifference", type("Stub", (), {"metric": metric}))
     cases = [case(row[None]) for row in differences]
-    return [SubjectEvidence(seed, (stub,), ids, one, one, 1) for seed, one in enumerate(cases)]
+    return [
+        SubjectEvidence(seed=seed, pairs=(stub,), ids=ids, worst=one, best=one, cells=1)
+        for seed, one in enumerate(cases)
+    ]
 
 
 def crossed(rng: np.random.Generator, seeds: int, samples: int, of_seeds: float) -> Floats:
@@ -209,7 +213,7 @@ def bootstrapped(differences: Floats, rng: np.random.Generator, draws: int = 400
 def test_the_error_of_an_architecture_is_that_of_a_bootstrap_over_seeds_and_samples(of_seeds: float) -> None:
     rng = np.random.default_rng(9)
     differences = crossed(rng, 40, 60, of_seeds)
-    wide = architecture_numbers(evidence(differences, "perplexity"), 0.05).wide
+    wide = estimate_architecture(evidence(differences, "perplexity"), 0.05).wide
     expected = np.std(bootstrapped(differences, rng, 4000))
     assert (wide.high - wide.low) / 2 == pytest.approx(t.isf(0.025, 60) * expected, rel=0.08)
 
@@ -221,7 +225,7 @@ def test_few_seeds_give_wide_intervals_and_the_percentiles_of_a_bootstrap_do_not
     inside = naive = 0
     for _ in range(2000):
         differences = crossed(rng, seeds, 100, 0.2)
-        wide = architecture_numbers(evidence(differences, "perplexity"), 0.05).wide
+        wide = estimate_architecture(evidence(differences, "perplexity"), 0.05).wide
         inside += wide.low <= 0 <= wide.high
         low, high = np.quantile(bootstrapped(differences, rng), [0.025, 0.975])
         naive += low <= 0 <= high
@@ -239,14 +243,14 @@ def test_the_interval_of_an_architecture_and_its_p_say_the_same(metric: str) -> 
         drop = rng.choice([0.02, 0.2]) + rng.normal(0, 0.02, 3)
         changes = -(rng.random((3, 100)) < np.maximum(drop, 0)[:, None]).astype(float)
         differences = changes if metric == "accuracy" else crossed(rng, 3, 100, 0.02) - drop[:, None]
-        numbers = architecture_numbers(evidence(differences, metric), 0.05)
+        numbers = estimate_architecture(evidence(differences, metric), 0.05)
         assert (numbers.p <= 0.05) == (not numbers.wide.low <= 0 <= numbers.wide.high)
         found.append(numbers.p <= 0.05)
     assert 0 < sum(found) < 40
 
 
 def test_without_any_change_an_architecture_is_not_certain() -> None:
-    found = architecture_numbers(evidence(np.zeros((3, 100)), "accuracy"), 0.05)
+    found = estimate_architecture(evidence(np.zeros((3, 100)), "accuracy"), 0.05)
     assert (found.worst, found.best, found.p) == (0, 0, 1)
     (low,), (high,) = tango_interval([100], [0], [0])
     assert found.wide == pytest.approx(Interval(float(low), float(high)), rel=0.02)
@@ -254,15 +258,15 @@ def test_without_any_change_an_architecture_is_not_certain() -> None:
 
 def test_seeds_of_other_samples_meet_where_they_can() -> None:
     first, second = evidence(np.zeros((2, 100)), "accuracy")
-    shifted = SubjectEvidence(1, second.pairs, np.arange(50, 150), second.worst, second.best, 1)
+    shifted = replace(second, ids=np.arange(50, 150))
     assert (
-        architecture_numbers([first, shifted], 0.05).wide.high > architecture_numbers([first, second], 0.05).wide.high
+        estimate_architecture([first, shifted], 0.05).wide.high > estimate_architecture([first, second], 0.05).wide.high
     )
     assert overall_differences({}, 0.01, 0.05) == []
 
 
 def test_a_family_of_p_values_would_not_do_as_one() -> None:
-    """Twenty cells of the same 12 lost samples: the smallest p says much, the clustered one what one cell says."""
+    """Twenty cells with the same 12 lost samples: the smallest p is too small, the clustered p is that of one cell."""
     names = [(f"s{k}", 0) for k in range(20)]
     new = {name: [1] * 12 + [0] * 5 + [0] * 383 for name in names}
     old = {name: [0] * 12 + [1] * 5 + [0] * 383 for name in names}

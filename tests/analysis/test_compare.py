@@ -177,7 +177,7 @@ def test_holm_counts_only_cells_that_were_tested() -> None:
     found = compare_tables(olds, news, records).pairs
     assert [pair.verdict for pair in found] == ["worse", "worse", "equivalent", "not comparable", "worse"]
     assert found[0].adjusted_p == pytest.approx(2 * (found[0].p or 0))
-    # Another subject is another family.
+    # Another model is another family.
     assert found[4].adjusted_p == found[4].p
 
 
@@ -213,7 +213,7 @@ def test_one_comparable_cell_is_enough() -> None:
 @pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (0.01, 0.0), (0.01, 0.5), (float("nan"), 0.05)])
 def test_nonsense_is_refused(margin: float, alpha: float) -> None:
     with pytest.raises(ValueError, match="must be"):
-        compare_tables([], [], {}, margin, alpha)
+        compare_tables([], [], {}, margin=margin, alpha=alpha)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""Corruption errors against hand-computed ones, and AlexNet against its published numbers."""
+"""Corruption errors against hand-computed values, and AlexNet's errors against the published means."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_half_of_alexnet_s_errors_are_half_the_mce() -> None:
     (found,) = corruption_errors(rows, {}, alexnet=True)
     assert found.normalised[0].mean == pytest.approx(50)
     assert found.normalised[0].relative_mean == pytest.approx(50)
-    # Another clean error alone: CE stays, relative CE does not.
+    # With another clean error the CE stays and the relative CE changes.
     clean = [one.model_copy(update={"accuracy": 0.436}) if one.stressor == "clean" else one for one in alexnet_run()]
     (found,) = corruption_errors(clean, {}, alexnet=True)
     assert found.normalised[0].mean == pytest.approx(100)
@@ -90,7 +90,7 @@ def test_a_baseline_without_errors_divides_nothing() -> None:
     assert good.normalised[0].ce == {"frost": pytest.approx(100), "fog": None}
     assert bad.normalised[0].ce == {"frost": pytest.approx(400), "fog": None}
     assert (bad.normalised[0].mean, bad.normalised[0].relative_mean) == (None, None)
-    # A reference that is better under a corruption than clean is no scale for what corruption costs.
+    # A reference with a lower error under corruption than clean gives no relative CE.
     better = [row.model_copy(update={"accuracy": 0.1}) if _is(row, "clean", "good") else row for row in rows]
     assert corruption_errors(better, {}, baseline="good")[1].normalised[0].relative["frost"] is None
 
@@ -145,7 +145,7 @@ def test_a_baseline_must_be_one_subject() -> None:
     assert len(found) == 4
     recipes = [*rows, *(one.model_copy(update={"recipe": "trades"}) for one in rows if one.variant == "vit"),
                *(one.model_copy(update={"recipe": "pgd-at"}) for one in rows if one.variant == "crate")]  # fmt: skip
-    with pytest.raises(UsageError, match="has 2 subjects called 'vit'"):
+    with pytest.raises(UsageError, match="has 2 models named 'vit'"):
         corruption_errors(recipes, {}, baseline="vit")
 
 

@@ -1,4 +1,4 @@
-"""Curves against hand-computed ones and brute force; their intervals against the exact distribution."""
+"""Strength curves against hand-computed values and brute force, and their intervals against the exact distribution."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from robustbench_wb.analysis.curves.strength_curves import StrengthCurve, breakdown, strength_curves, trapezoid_weights
+from robustbench_wb.analysis.curves.strength_curves import (
+    StrengthCurve,
+    breakdown_strength,
+    strength_curves,
+    trapezoid_weights,
+)
 from robustbench_wb.stats.intervals import bootstrap_interval, wilson
 from tests.known import known
 from tests.report.curve_sample import FACTS, cell, counted, curve_run, failed
@@ -71,19 +76,19 @@ def test_area_and_breakdown_of_any_ladder(clean: int, ladder: list[tuple[Fractio
 
 def test_weights_add_up_and_a_step_down_is_found() -> None:
     assert trapezoid_weights(np.array([0, 0.1, 0.5])).tolist() == pytest.approx([0.1, 0.5, 0.4])
-    assert breakdown(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.2, 0.9]), 0.6) == pytest.approx(0.25)
+    assert breakdown_strength(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.2, 0.9]), 0.6) == pytest.approx(0.25)
 
 
 def test_a_tie_that_rounding_hides_is_no_breakdown() -> None:
     strengths, accuracies = np.array([0.0, 1.0]), np.array([0.6, 0.35])
-    assert breakdown(strengths, accuracies, float(np.nextafter(0.35, 1))) is None
-    assert breakdown(strengths, accuracies, 0.35 + 1 / 10_000) == pytest.approx(1, abs=1e-3)
+    assert breakdown_strength(strengths, accuracies, float(np.nextafter(0.35, 1))) is None
+    assert breakdown_strength(strengths, accuracies, 0.35 + 1 / 10_000) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(("n", "right"), [(200, 140), (360, 350), (50, 25)])
 def test_the_bootstrap_of_a_proportion_is_binomial(n: int, right: int) -> None:
     low, high = bootstrap_interval(np.array(counted(right, n), float))
-    # Of 2000 draws the 50th smallest: its rank scatters by 7 draws, 0.35 %; here 5 deviations.
+    # The 50th smallest of 2000 draws: its rank has a standard deviation of 7 draws, 0.35 %; here 5 deviations.
     assert binom.cdf(round(low * n) - 1, n, right / n) < 0.025 + 0.0175
     assert binom.cdf(round(low * n), n, right / n) > 0.025 - 0.0175
     assert binom.cdf(round(high * n) - 1, n, right / n) < 0.975 + 0.0175
@@ -95,7 +100,7 @@ def test_the_bootstrap_agrees_with_drawing_samples_one_by_one() -> None:
     draws = np.random.default_rng(1).integers(0, 300, (20_000, 300))
     slow = np.percentile(values[draws].mean(1), [2.5, 97.5])
     deviation = values.std() / np.sqrt(300)
-    # The 2.5 % point of 2000 draws scatters by 0.06 deviations of the mean.
+    # The 2.5 % point of 2000 draws has a standard deviation of 0.06 deviations of the mean.
     assert np.abs(np.array(bootstrap_interval(values)) - slow).max() < 4 * 0.063 * deviation
     assert bootstrap_interval(values) == bootstrap_interval(values[::-1])
     assert bootstrap_interval(np.full(9, 0.25)) == (0.25, 0.25)
@@ -115,7 +120,7 @@ def test_samples_are_drawn_together_for_all_strengths() -> None:
         (curve,) = strength_curves([row for row, _ in made], {record.key: record for _, record in made})
         return known(curve.high) - known(curve.low)
 
-    # A sample that is right at one strength and wrong at the other has the same area whichever it is.
+    # A sample that is correct at one of two strengths has the same area for either strength.
     assert width(1 - right) == 0
     assert width(right) > 0.15
 

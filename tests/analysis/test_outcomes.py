@@ -1,4 +1,4 @@
-"""Unjudged samples: whatever they would have been, the numbers hold."""
+"""Unjudged samples: the bounds hold for every possible outcome."""
 
 from itertools import product
 
@@ -42,7 +42,7 @@ def test_every_completion_lies_between_the_worst_and_the_best_case(cells: list[t
     differences, lows, highs = zip(*ends, strict=True)
     assert (pair.worst, pair.best) == (pytest.approx(min(differences)), pytest.approx(max(differences)))
     assert (pair.low, pair.high) == (pytest.approx(min(lows)), pytest.approx(max(highs)))
-    # Exact where all completions point one way; otherwise no test can tell.
+    # p is exact if all completions have one sign, and 1 otherwise.
     assert pair.p == pytest.approx(max(ps) if min(differences) * max(differences) > 0 else 1.0)
     assert pair.unjudged == sum(max(both) >= State.ERRORED for both in cells)
     assert (pair.difference is None) == (min(differences) != max(differences))

@@ -134,7 +134,7 @@ def only(comparison: Comparison) -> CellDifference:
 
 
 def drifted(n: int, shift: float, scatter: float) -> tuple[Record, Record]:
-    """Two records whose losses differ by exactly ``shift`` on average, with exactly that scatter."""
+    """Two records whose losses differ by exactly ``shift`` on average, with an exact standard deviation."""
     rng = np.random.default_rng(n)
     noise = rng.standard_normal(n)
     noise = (noise - noise.mean()) / noise.std(ddof=1)
@@ -201,7 +201,7 @@ def test_identical_losses_are_equivalent(losses: list[float]) -> None:
     pair = only(compare_tables([same], [same], {}))
     assert (pair.verdict, pair.difference, pair.p, pair.both, pair.metric) == ("equivalent", 0, 1, None, "perplexity")
     pair = only(pair_of(scored(losses), scored(losses, weights="retrained")))
-    # From one sample alone nothing follows, not even that.
+    # A single sample gives no interval, not even for equal losses.
     assert pair.verdict == ("equivalent" if len(losses) > 1 else "undecided")
     assert pair.p == 1
 

@@ -1,4 +1,4 @@
-"""Rankings: who is told apart from whom, what does not matter, and what counts as nothing."""
+"""Rankings: significant differences, invariances, and cells that do not count."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from scipy.stats import norm
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
 from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels, records_for_ranking
 from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, sample_score_interval
-from robustbench_wb.analysis.row_order import mean_accuracy
+from robustbench_wb.analysis.row_order import CellKey, mean_accuracy
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import mean_interval, wilson
@@ -25,7 +25,7 @@ Table = tuple[list[ScoreRow], dict[str, Record]]
 
 
 def subject(variant: str, *robust: Sequence[int], seed: int = 0, cells: Sequence[tuple[str, str]] = CELLS) -> Table:
-    """A subject with these samples (1 robust, 0 not) in each cell."""
+    """Rows and records of a model with these samples (1 robust, 0 not) in each cell."""
     rows, records = [], {}
     for (stressor, strength), outcomes in zip(cells, robust, strict=True):
         made = record([State.BROKEN - int(one) for one in outcomes], signature=f"{variant};{stressor};{strength}")
@@ -40,7 +40,7 @@ def table(*subjects: Table) -> Table:
 
 
 def drawn(variant: str, seed: int, *shares: float, n: int = 400) -> Table:
-    """Cells with such accuracies, of samples that are hard or easy in all of them."""
+    """Cells with these accuracies, for samples that are hard or easy in all of them."""
     ease = np.random.default_rng(99).random(n)
     noise = np.random.default_rng(seed).random((len(shares), n))
     pairs = zip(shares, noise, strict=True)
@@ -145,7 +145,7 @@ def test_without_records_there_is_a_rank_and_no_interval() -> None:
     best, other = only(rows, few).lines
     assert (best.rank_low, best.rank_high, best.group) == (1, 2, "a")
     assert (other.rank, other.rank_low, other.rank_high, other.low, other.group) == (2, None, None, None, "")
-    assert other.reason == "the outcomes of its samples are not at hand: 1 of 3 records are missing"
+    assert other.reason == "1 of 3 records are not in the store"
 
 
 def test_different_samples_are_not_paired() -> None:
@@ -207,7 +207,7 @@ def test_letters_and_intervals_of_any_verdicts(verdicts: list[bool]) -> None:
 
 
 def board(rng: np.random.Generator, truth: Sequence[float], n: int, cells: int = 4) -> list[np.ndarray]:
-    """One simulated panel: subjects of these accuracies on the same samples, easy or hard ones in all cells."""
+    """One simulated panel: models of these accuracies on common samples, which are easy or hard in all cells."""
     ease = rng.normal(size=(n, 1))
     found = []
     for accuracy in truth:
@@ -217,7 +217,7 @@ def board(rng: np.random.Generator, truth: Sequence[float], n: int, cells: int =
 
 
 def covered(better: np.ndarray, truth: Sequence[float]) -> bool:
-    """Whether each rank that a subject may claim (several, when it ties) lies in its interval."""
+    """Whether the interval of each model contains all ranks that it may take; ties allow several."""
     for own, (low, high) in zip(truth, rank_intervals(better), strict=True):
         best = 1 + sum(other > own for other in truth)
         worst = len(truth) - sum(other < own for other in truth)
@@ -234,11 +234,11 @@ def coverage(truth: Sequence[float], n: int, boards: int) -> float:
 
 
 def test_score_intervals_cover_though_the_cells_depend_on_each_other() -> None:
-    truth, rng, counted = (0.5, 0.8, 0.9), np.random.default_rng(23), frozenset(CELLS)
+    truth, rng, counted = (0.5, 0.8, 0.9), np.random.default_rng(23), frozenset(CellKey(*cell) for cell in CELLS)
     hits = []
     for _ in range(1000):
         for accuracy, values in zip(truth, board(rng, truth, 200, 3), strict=True):
-            interval = sample_score_interval(SampleScores(values, None, counted), 3, accuracy=True)
+            interval = sample_score_interval(SampleScores(values=values, counted=counted), 3, accuracy=True)
             assert interval is not None
             hits.append(interval.low <= accuracy <= interval.high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.015)

@@ -1,4 +1,4 @@
-"""How often verdicts are right: simulated runs, judged as `compare` judges them."""
+"""Error rates of verdicts in simulated runs, with the rules of ``compare_tables``."""
 
 from typing import NamedTuple
 
@@ -28,13 +28,13 @@ def drawn(rng: np.random.Generator, n: int, lost: float, gained: float, size: tu
 
 
 def verdicts(n: int, counts: Counts) -> NDArray[np.str_]:
-    """Of (runs, cells): every run is a family."""
+    """Verdicts (runs, cells), with every run as one family."""
     lost, gained = (side.ravel().astype(np.float64) for side in counts)
-    shares = DiscordantShares(np.full(len(lost), float(n)), lost, gained, mcnemar(*counts).ravel())
+    shares = DiscordantShares(n=np.full(len(lost), float(n)), lost=lost, gained=gained, p=mcnemar(*counts).ravel())
     numbers = estimate_shares(shares, shares, ALPHA)
     adjusted = np.concatenate([holm(family) for family in mcnemar(*counts)])
-    findings = [PairedDifference(verdict="undecided", metric="accuracy", **found.fields()) for found in numbers]
-    found = [decide_verdict(one, p, MARGIN, ALPHA) for one, p in zip(findings, adjusted, strict=True)]
+    findings = [found.added_to(PairedDifference(verdict="undecided", metric="accuracy")) for found in numbers]
+    found = [decide_verdict(one, p, margin=MARGIN, alpha=ALPHA) for one, p in zip(findings, adjusted, strict=True)]
     return np.array(found).reshape(counts.lost.shape)
 
 
@@ -73,7 +73,7 @@ def test_fifty_samples_say_undecided() -> None:
     counts = drawn(np.random.default_rng(2), 50, 0.04, 0.01, (2000, 1))
     found = verdicts(50, counts)
     assert (found == "undecided").mean() >= 0.99
-    # Nor can they ever say that nothing changed.
+    # So few samples can never show equivalence either.
     none = Counts(np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64))
     assert verdicts(50, none).item() == "undecided"
 

@@ -1,4 +1,4 @@
-"""Strength curves against brute force over made-up records, and against loops over a real model."""
+"""Budget curves against brute force over synthetic records, and against loops over a real model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ def made(states: Sequence[int], forwards: list[int], **changes: object) -> Recor
 
 
 def fallen(*passes: int, held: int = 0, wrong: int = 0, budget: int = 100) -> Record:
-    """Samples that fell at these passes of the search, and others; each judged by one pass more."""
+    """Record of samples that broke at these passes of the search, and others; each has one verification pass."""
     states = [State.BROKEN] * len(passes) + [State.ROBUST] * held + [State.WRONG] * wrong
     return made(states, [p + 1 for p in passes] + [budget + 1] * held + [0] * wrong)
 
@@ -65,7 +65,7 @@ def test_every_point_is_the_share_that_still_holds(samples: list[tuple[int, int]
 
 def test_what_a_lower_strength_broke_has_no_verdict_of_its_own() -> None:
     lower = made([1, 1, 0, 0, 2], [5, 9, 3, 3, 0])
-    # Broken below: the first without a try here, the second by a search that fell at its 7th pass.
+    # The first sample was broken at the lower strength; the second breaks here at the 7th pass.
     here = made([1, 1, 1, 0, 2], [0, 7, 7, 41, 0])
     curve = budget_curve(here, lower, AttackRuns(runs=1, steps=40))
     assert (curve.budget, curve.points[0].accuracy, curve.points[-1].accuracy) == (40, 0.6, 0.2)
@@ -75,7 +75,7 @@ def test_what_a_lower_strength_broke_has_no_verdict_of_its_own() -> None:
 
 
 def test_steps_and_restarts_are_told_apart() -> None:
-    # Two runs of 10 passes: half of the samples fall late in the first run, one in the second.
+    # Two runs of 10 passes: half of the samples break late in the first run, one in the second.
     one = fallen(8, 9, 10, 10, 15, held=5, budget=20)
     curve = budget_curve(one, built=AttackRuns(runs=2, steps=9))
     assert [point.passes for point in curve.first_run] == [1, 2, 5, 10]
@@ -84,7 +84,7 @@ def test_steps_and_restarts_are_told_apart() -> None:
     assert [point.accuracy for point in curve.by_run] == [0.6, 0.5]
     assert (curve.lost_by_steps, curve.lost_by_budget) == (0.4, 0.1)
     assert budget_curve(one, built=AttackRuns(runs=11, steps=1)).by_run == ()
-    # Runs that end early, for want of classes to aim at: 20 passes cannot hold 4 runs of 9 steps.
+    # Runs end early without further target classes: 20 passes cannot contain 4 runs of 9 steps.
     assert budget_curve(one, built=AttackRuns(runs=4, steps=9)).lost_by_steps is None
     assert len(RUN_SHARES) == len(curve.first_run)
 
@@ -117,7 +117,7 @@ def test_rows_are_joined_to_the_next_lower_strength_of_their_ladder() -> None:
     other = row(record(signature="clean"), stressor="clean", strength="")
     joined = attack_strengths([*rows, other], found, lambda signature: None)
     assert [one.row.strength for one in joined] == list(names)
-    # At 8/255 the second sample was broken below: its 5 passes hold no verdict. The third was judged here.
+    # At 8/255 the second sample was broken below: its 5 passes have no verification. The third was judged here.
     highest = joined[-1].curve
     assert highest is not None
     assert (highest.budget, highest.lost_by_budget) == (5, 2 / 3)

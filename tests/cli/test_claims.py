@@ -107,13 +107,16 @@ def test_undecided_fails_only_when_strict(table: Command) -> None:
     claims = [f"vit-nano is better than crate-nano at {PGD} by more than 9.5 points"]
     out, _ = table(claims=claims)
     assert out.startswith("claims.toml on v1: 1 undecided\n")
-    assert "would be shown: a truth 2.4 points from the limit" in out
+    assert "minimum detectable effect: 2.4 points" in out
     assert "(exit code 1)" in table("--strict", claims=claims, code=1)[0]
 
 
 def test_what_a_sentence_rests_on_is_shown(table: Command) -> None:
     out, _ = table(claims=[f"vit-nano is better than crate-nano at {PGD}"])
-    assert "difference +10.0 [+8.3, +12.0] points, n 1000, p <0.0001, by Holm <0.0001; this checkpoint (seed 0)" in out
+    assert (
+        "difference +10.0 [+8.3, +12.0] points, n 1000, p <0.0001, Holm-adjusted <0.0001; this checkpoint (seed 0)"
+        in out
+    )
     keys = [record(states(800, 200), weights="vit0").key, record(states(700, 300), weights="crate0").key]
     assert f"pgd-linf;eps=8/255;steps=40: {keys[0][:12]} and {keys[1][:12]}" in out
     content = json.loads(table("--json")[0])
@@ -150,11 +153,11 @@ def test_several_seeds_speak_for_the_architecture(command: Command) -> None:
     commit(*made)
     out, _ = command(claims=[f"vit-nano is better than crate-nano at {PGD} by more than 3 points"])
     assert "this architecture, 3 seeds (0, 1, 2)" in out
-    assert "caution: seed 3 of one of the two has no counterpart" in out
+    assert "caution: only one of the two models has seed 3" in out
     claims = ["crate-nano seed 3 is worse than vit-nano seed 0 at pgd-linf"]
     assert verdicts(command, claims) == ["holds"]
     _, err = command(claims=["vit-nano has an accuracy of at least 60 % at clean"], code=2)
-    assert "a level is that of one checkpoint" in err
+    assert "a level is about one checkpoint" in err
 
 
 def test_perplexities(command: Command) -> None:
@@ -179,7 +182,7 @@ def test_perplexities(command: Command) -> None:
     ]
     assert verdicts(command, false, code=1) == ["refuted", "refuted"]
     _, err = command(claims=["rnn-nano is worse than gpt-nano at clean by more than 1 point"], code=2)
-    assert "its cells are of perplexity; give percent" in err
+    assert "the metric of its cells is perplexity; give the limit in percent" in err
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_3_what_may_not_be_compared(change: dict[str, Any], field: str, command:
 def test_3_without_a_common_seed(command: Command) -> None:
     commit(subject("vit", states(99, 1), states(80, 20)), subject("crate", states(99, 1), states(7, 93), seed=1))
     out, _ = command(claims=["crate-nano is worse than vit-nano at clean"], code=3)
-    assert "they have no seed in common: 1 and 0" in out
+    assert "the two models have no seed in common: 1 and 0" in out
 
 
 def test_4_what_is_missing(table: Command) -> None:
@@ -217,7 +220,7 @@ def test_4_what_is_missing(table: Command) -> None:
     assert "there is no vit-nano seed 7" in out
     commit(_weaker()[:1], subject("gpt", states(990, 10), states(700, 300))[:1])
     out, _ = table(claims=["gpt-nano is worse than vit-nano at clean", "vit is better than gpt at all cells"], code=4)
-    assert "only one of the two has pgd-linf@8/255 (seed 0)" in out
+    assert "only one of the two models has pgd-linf@8/255 (seed 0)" in out
 
 
 def test_4_rows_without_records(table: Command) -> None:
@@ -266,7 +269,7 @@ def test_the_context_names_what_is_meant(table: Command) -> None:
     )
     claims = ["vit-nano has an accuracy of at least 90 % at clean"]
     _, err = table(claims=claims, code=2)
-    assert "vit-nano is there with suite adversarial and other; name one" in err
+    assert "vit-nano has rows with suite adversarial and other; name one of them" in err
     assert verdicts(table, claims, context='suite = "adversarial"\nscale = "small"\ntask = "digits"') == ["holds"]
 
 
@@ -274,15 +277,24 @@ def test_the_context_names_what_is_meant(table: Command) -> None:
     ("text", "words"),
     [
         ("claims = ['vit beats crate at clean']", "cannot read 'vit beats crate at clean'; write it like 'vit-nano is"),
-        ("claims = ['vit is not worse than crate at clean']", "does not say by how much"),
+        ("claims = ['vit is not worse than crate at clean']", "has no margin"),
         ("claims = ['vit is worse than crate at clean by more than one point']", "cannot read"),
-        ("claims = ['vit is worse than crate at clean by more than 100 points']", "100 is not from 0 to below 100"),
-        ("claims = ['vit has a perplexity of at most 0.5 at clean']", "no perplexity is below 1"),
-        ("claims = ['vit is worse than crate at clean by more than 1 %']", "its cells are of accuracy; give points"),
+        (
+            "claims = ['vit is worse than crate at clean by more than 100 points']",
+            "100 must be at least 0 and below 100",
+        ),
+        ("claims = ['vit has a perplexity of at most 0.5 at clean']", "a perplexity is at least 1"),
+        (
+            "claims = ['vit is worse than crate at clean by more than 1 %']",
+            "the metric of its cells is accuracy; give the limit in points",
+        ),
         ("claims = ['vit is worse than vit of v9 at clean']", "there is no version 'v9'"),
         ("claims = []", "has no claims"),
         ("sentences = ['x']", "has no claims"),
-        ("claims = ['vit has an accuracy of at least 5 % at clean']\nseed = 3", "nothing else"),
+        (
+            "claims = ['vit has an accuracy of at least 5 % at clean']\nseed = 3",
+            "besides claims, only the texts task, suite and scale are allowed",
+        ),
         ("claims = ", "cannot be read"),
     ],
 )

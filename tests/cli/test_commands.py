@@ -107,7 +107,7 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
         assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
     assert here("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode()
     assert {row["metric"] for row in rows} == {"accuracy"}
-    assert "order by accuracy: highest mean" in here("leaderboard").stdout
+    assert "order: mean accuracy over all cells" in here("leaderboard").stdout
     shown = here("show", "v1")
     assert shown.returncode == 0
     assert "packages" in shown.stdout

@@ -57,9 +57,9 @@ def test_as_text(results: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["curves", "latest", "--baseline", variant(results), "--results", results]) == 0
     shown = capsys.readouterr().out
     assert "digits, smoke scale, suite mine v1, table v1: accuracy by strength" in shown
-    assert "mean corruption error, unnormalised" in shown
+    assert "mean error, unnormalised" in shown
     assert "1 of the 15 common corruptions" in shown
-    assert "no area, no number at clean, 1, 2, 3, 4, 5" in shown
+    assert "no area: no number at clean, 1, 2, 3, 4, 5" in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("mean CE")]
     assert line.split()[-1] == "100.0"
 

@@ -54,7 +54,7 @@ def test_a_verdict_comes_first_and_says_what_it_is_about(command: Command) -> No
         "worse: vit-nano (plain), digits, suite adversarial, small scale: -4.0 [-5.4, -3.0] points"
     )
     assert second.endswith("; this checkpoint (seed 0)")
-    assert "detects" in second
+    assert "MDE" in second
     assert any("pgd-linf@8/255  worse" in line for line in rest)
 
 
@@ -117,7 +117,7 @@ def test_what_differs_is_named_and_may_be_allowed(
     assert "worse" not in shown.split("cells: ")[0]
     allowed = command("a", "b", "--allow", field)
     assert allowed.splitlines()[0] == "a:v1 -> b:v1: worse"
-    assert f"compared although it differs ({field}: {words}): pgd-linf@8/255" in allowed
+    assert f"compared despite differences ({field}: {words}): pgd-linf@8/255" in allowed
     content = json.loads(command("a", "b", "--allow", field, "--json"))
     assert content["allow"] == [field]
     assert [item["field"] for item in content["pairs"][0]["allowed"]] == [field]
@@ -137,7 +137,7 @@ def test_cells_on_one_side_only_are_listed(command: Command) -> None:
     commit("a", states(10, 0), "old", "fgsm-linf")
     commit("b", states(10, 0), "new", "noise-linf")
     shown = command("a", "b", code=3)
-    assert shown.splitlines()[0] == "a:v1 -> b:v1: nothing to compare, no cell stands in both tables"
+    assert shown.splitlines()[0] == "a:v1 -> b:v1: nothing to compare, no cell is in both tables"
     assert "only in the new table: digits vit-nano noise-linf@8/255" in shown
     assert "only in the old table: digits vit-nano fgsm-linf@8/255" in shown
 
@@ -157,7 +157,7 @@ def test_delta_and_correction(command: Command) -> None:
     shown = command("v1", "v2", "--delta", "3", "--correction", "bh")
     assert shown.startswith("v1 -> v2: equivalent")
     assert "90 % interval within 3 points, two one-sided tests at 0.05" in shown
-    assert "adjusted by Benjamini and Hochberg" in shown
+    assert "Benjamini-Hochberg-adjusted" in shown
 
 
 def test_ids_are_named_on_demand(command: Command) -> None:

@@ -111,7 +111,7 @@ def test_variants_of_the_zoo_pass_every_check(variant: str, capsys: pytest.Captu
     assert run_cli(["doctor", variant, "--device", "cpu", "--progress", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{variant}-nano on digits, cpu"
-    assert lines[-1] == "0 failed, 0 warned, 16 checks"
+    assert lines[-1] == "16 checks: 0 failed, 0 with warnings"
     assert not any(line.startswith(("fail:", "warn:")) for line in lines)
 
 
@@ -138,7 +138,7 @@ def test_the_table_fits_the_width_and_ends_with_what_to_do(tmp_path: Path, cache
     *table, fix, last = done.stdout.splitlines()
     assert max(map(len, table)) <= 100
     assert fix.startswith("fail: logits: remove the softmax")
-    assert last == "1 failed, 0 warned, 16 checks"
+    assert last == "16 checks: 1 failed, 0 with warnings"
     assert not (tmp_path / "results").exists()
 
 

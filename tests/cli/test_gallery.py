@@ -1,4 +1,4 @@
-"""Samples that fell, as a stressor made them: real runs, stressed again by the report."""
+"""Adversarial examples in the gallery: real runs whose samples the report perturbs again."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ def measured(**asked: object) -> Gallery:
     harness.run(request)
     contents = report(gallery=True)
     assert report_page(contents).count("<del>") == sum(
-        piece.kind == "gone" for picture in contents.gallery[0].pictures for piece in picture.text
+        piece.kind == "gone" for picture in contents.gallery[0].samples for piece in picture.text
     )
     (found,) = contents.gallery
     return found
@@ -48,14 +48,14 @@ def test_images_are_those_that_broke_the_subject(stressor: str, here: Path) -> N
     record = next(iter(RecordStore("results").find([row.key for row in report().rows if row.broken][-1:]).values()))
     fallen = record.ids[record.states == 1].tolist()
     assert found.title.endswith("@64/255")
-    assert len(found.pictures) == len(fallen) > 3
+    assert len(found.samples) == len(fallen) > 3
     dataset = find_task("digits").load(None)
-    for sample, picture in zip(fallen, found.pictures, strict=True):
+    for sample, picture in zip(fallen, found.samples, strict=True):
         (clean, _), (perturbed, _), (difference, factor) = picture.images
         label = dataset.classes[int(dataset.test.labels[sample])]
         assert picture.name == f"sample {sample}, class {label}"
-        assert picture.fell.startswith("fell: every subject; vit-nano answers ")
-        assert not picture.fell.endswith(f" {label}")
+        assert picture.broken.startswith("broken for all models; vit-nano predicts ")
+        assert not picture.broken.endswith(f" {label}")
         assert np.array_equal(levels(clean), dataset.test.inputs[sample][0])
         moved = levels(perturbed) - levels(clean)
         assert 0 < abs(moved).max() <= 64
@@ -66,8 +66,8 @@ def test_images_are_those_that_broke_the_subject(stressor: str, here: Path) -> N
 def test_texts_are_marked_where_they_changed(here: Path) -> None:
     found = measured(tasks=("sentences",), stressors=("word-swap;rate=1/2",), samples=60)
     dataset = find_task("sentences").load(None)
-    assert len(found.pictures) > 3
-    for picture in found.pictures:
+    assert len(found.samples) > 3
+    for picture in found.samples:
         sample = int(picture.name.split(",")[0].removeprefix("sample "))
         assert "".join(piece.text for piece in picture.text if piece.kind != "new") == dataset.test.texts[sample]
         assert any(piece.kind == "new" for piece in picture.text)
@@ -79,9 +79,9 @@ def test_a_subject_that_is_another_now_is_named_and_its_samples_stay_clean(here:
     harness.run(RunRequest(variants=("model.py:make",), recipe="none", stressors=("fgsm-linf;eps=64/255",), samples=60))
     (here / "model.py").write_text(model.format(", bias=False"))
     (found,) = report(gallery=True).gallery
-    assert "what was made of some cannot be shown" in found.note
+    assert "some perturbed samples are not available" in found.note
     assert "model_code" in found.note
-    assert {len(picture.images) for picture in found.pictures} == {1}
+    assert {len(picture.images) for picture in found.samples} == {1}
 
 
 @given(st.text("ab .é<", max_size=30), st.text("ab .é<", max_size=30))

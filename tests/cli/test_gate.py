@@ -117,11 +117,11 @@ def test_1_however_better_the_other_cells_are(pinned: Command) -> None:
         (("--baseline", "nowhere.parquet"), "cannot be read: No such file"),
         (("--baseline", "v9"), "there is no version 'v9'"),
         (("--baseline", FILE, "--version", "v9"), "there is no version 'v9'"),
-        (("--baseline", FILE, "--margin", "-1"), "--margin = -1.0 is no margin in points"),
+        (("--baseline", FILE, "--margin", "-1"), "--margin = -1.0 is not a margin; give points"),
         (("--baseline", FILE, "--margin", "1", "--config", "a.toml"), "use one of them"),
         (("--baseline", FILE, "--config", "a.toml"), "a.toml cannot be read"),
         (("--baseline", FILE, "--config", "typo.toml"), "did you mean adversarial or"),
-        (("--baseline", FILE, "--config", "text.toml"), "text.toml: default = a lot is no margin"),
+        (("--baseline", FILE, "--config", "text.toml"), "text.toml: default = a lot is not a margin"),
         (("--baseline", FILE, "--junit", "no/folder/x.xml"), "cannot be written"),
         (("--baseline", FILE, "--json", "--markdown", "-"), "cannot both write to standard output"),
     ],
@@ -148,8 +148,8 @@ def test_2_an_edited_baseline(pinned: Command) -> None:
 def test_3_a_stronger_attack_is_no_regression(pinned: Command) -> None:
     commit(cells(300, "new", signature="pgd-linf;eps=8/255;steps=100"))
     out, _ = pinned(*GATE, code=3)
-    assert out.startswith(f"{FILE} -> v2: failed, something else was measured (exit code 3)\n")
-    assert "regressed" not in out.split("not judged")[0].split("regressed: certainly")[0]
+    assert out.startswith(f"{FILE} -> v2: failed, a cell is not comparable (exit code 3)\n")
+    assert "regressed" not in out.split("not tested")[0].split("regressed: drop")[0]
     assert "signature: pgd-linf;eps=8/255;steps=40 and pgd-linf;eps=8/255;steps=100" in out
 
 
@@ -157,7 +157,7 @@ def test_4_a_failed_and_a_missing_cell(pinned: Command) -> None:
     clean, _ = cells(0, "new")
     commit([clean, (None, row(None, 1000, "SubjectError: no logits"))])
     out, _ = pinned(*GATE, code=4)
-    assert out.startswith(f"{FILE} -> v2: failed, cells that failed or are missing (exit code 4)\n")
+    assert out.startswith(f"{FILE} -> v2: failed, cells failed or are missing (exit code 4)\n")
     assert "incomplete (new: SubjectError: no logits): pgd-linf@8/255" in out
     commit([clean], "other")
     out, _ = pinned(*GATE, "--results", "other", code=4)
@@ -172,7 +172,7 @@ def test_4_what_was_not_measured_again(command: Command) -> None:
     command("baseline", "pin", "main")
     commit(cells(2, "new"))
     out, _ = command(*GATE, code=4)
-    assert "incomplete (measured before the subject changed; run its suite again): blur@1" in out
+    assert "incomplete (measured before the model changed; run its suite again): blur@1" in out
     again = record(states(900, 100), weights="new", signature="blur")
     commit([(again, shown.model_copy(update={"weights": "new", "key": again.key}))])
     command(*GATE)
@@ -196,7 +196,7 @@ def test_5_a_number_that_may_not_be_believed(before: Any, after: Any, code: int,
     if before == after:
         commit(cells()[:1])
     out, _ = command("gate", "--baseline", "v1", code=code)
-    assert ("a number that may not be believed (exit code 5)" in out) == (code == 5)
+    assert ("a number is not credible (exit code 5)" in out) == (code == 5)
     assert ("no gradient at 32 of 64" in out) == (code == 5)
 
 
@@ -243,7 +243,7 @@ def test_markdown_and_github(pinned: Command, monkeypatch: pytest.MonkeyPatch) -
     out, err = pinned(*GATE, "--markdown", "-", code=1)
     assert err.count("::error title=robustness%3A regressed::digits small") == 2
     assert "%25" not in err
-    assert "| subject | cell | outcome | old -&gt; new | difference | margin | p | would see |" in out
+    assert "| model | cell | outcome | old -&gt; new | difference | margin | p | MDE |" in out
     assert out in Path("summary.md").read_text()
     pinned(*GATE, "--markdown", "gate.md", code=1)
     assert Path("gate.md").read_text() == out

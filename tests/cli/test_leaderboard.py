@@ -49,7 +49,7 @@ def command(measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_the_terminal_shows_ranks_costs_and_scores(command: Command) -> None:
     code, out, _ = command()
     assert code == 0
-    assert out.index(": ranking") < out.index("What it costs") < out.index("order by accuracy")
+    assert out.index(": ranking") < out.index("Cost\n") < out.index("order: mean accuracy")
     assert "1 [1, 1]  a" in out
     assert "2 [2, 2]  b" in out
     assert "|n:60|seed:0|numerics:cpu;float32;torch-" in out
@@ -94,7 +94,7 @@ def test_the_table_can_be_named_like_a_side_of_diff(command: Command, tmp_path: 
     code, out, _ = command(file, "--results", str(tmp_path / "elsewhere"))
     assert code == 0
     assert "no intervals for" in out
-    assert "2 of 2 records are missing" in out
+    assert "2 of 2 records are not in the store" in out
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,10 @@ def test_5_names_what_is_not_deterministic(command: Command) -> None:
     place(Path("results"), (one, shown))
     place(Path("other"), (record([1] * 30 + [0] * 10, weights="vit"), shown))
     out, _ = command("merge", "other", code=5)
-    assert "not deterministic: digits small adversarial: vit-nano plain seed 0, pgd-linf@8/255: other has other" in out
+    cell = "digits small adversarial: vit-nano plain seed 0, pgd-linf@8/255"
+    assert f"not deterministic: {cell}: other has different" in out
     assert "; samples 0, 1, 2, " in out
-    assert "19 and 10 more; the first stays" in out
+    assert "19 and 10 more; the first record is kept" in out
     content = json.loads(command("merge", "other", "--json", code=5)[0])
     assert content["exit_code"] == 5
     assert content["unsteady"][0]["ids"] == list(range(30))
@@ -60,7 +61,7 @@ def test_3_names_conflicts(command: Command) -> None:
     place(Path("results"), made("vit", weights="old"))
     place(Path("other"), made("vit", weights="new", signature="pgd-linf;eps=8/255;steps=100"))
     out, _ = command("merge", "other", code=3)
-    assert "other measured something else (signature, weights differ); what was there stays; decide" in out
+    assert "other has another measurement (signature, weights differ); the existing row is kept; decide" in out
     out, _ = command("merge", "other", "--prefer", "theirs")
     assert "1 row, now v2" in out
 

@@ -85,17 +85,17 @@ def test_the_gallery_shows_what_fell_for_the_fewest_first(command: Command, digi
     commit(digits.test.digest())
     (found,) = report(gallery=True).gallery
     assert found.title == "digits, small scale: pgd-linf@8/255"
-    assert "3 samples fell for at least one of 2 subjects" in found.note
-    names = [(picture.name, picture.fell) for picture in found.pictures]
+    assert "3 samples are broken for at least one of 2 models" in found.note
+    names = [(picture.name, picture.broken) for picture in found.samples]
     labels = digits.test.labels
     assert names == [
-        (f"sample 3, class {digits.classes[labels[3]]}", "fell: vit-nano"),
-        (f"sample 9, class {digits.classes[labels[9]]}", "fell: crate-nano"),
-        (f"sample 5, class {digits.classes[labels[5]]}", "fell: every subject"),
+        (f"sample 3, class {digits.classes[labels[3]]}", "broken for vit-nano"),
+        (f"sample 9, class {digits.classes[labels[9]]}", "broken for crate-nano"),
+        (f"sample 5, class {digits.classes[labels[5]]}", "broken for all models"),
     ]
-    ((source, what),) = found.pictures[0].images
+    ((source, what),) = found.samples[0].images
     assert what == "clean"
-    assert "what was made of some cannot be shown: no request" in found.note
+    assert "some perturbed samples are not available: no request" in found.note
     kind, _, content = source.partition(",")
     assert kind == "data:image/png;base64"
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
@@ -105,8 +105,8 @@ def test_the_gallery_shows_what_fell_for_the_fewest_first(command: Command, digi
 def test_the_gallery_refuses_other_images_than_were_measured(command: Command) -> None:
     commit("other data")
     (found,) = report(gallery=True).gallery
-    assert found.pictures == ()
-    assert found.note == "the samples at hand are not those that were measured"
+    assert found.samples == ()
+    assert found.note == "the loaded samples differ from the measured samples"
     assert report().gallery == ()
 
 

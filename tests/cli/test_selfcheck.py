@@ -36,7 +36,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command, cac
 def test_a_steady_subject_has_no_floor_and_leaves_nothing_behind(command: Command) -> None:
     threads = torch.get_num_threads()
     out, _ = command("selfcheck", "--variant", "model.py:make", *SMALL, "--save", "noise.json")
-    assert out.startswith("3 runs: no verdict changed in 2 cells, ")
+    assert out.startswith("3 runs: no outcome changed in 2 cells, ")
     noise = read_noise_floor("noise.json")
     assert [(one.batch, one.reversed) for one in noise.settings] == [(None, False), (7, True), (33, False)]
     assert [(one.stressor, one.n, one.flips, one.floor) for one in noise.cells] == [
@@ -107,7 +107,7 @@ def test_a_drop_within_margin_and_floor_is_no_regression(command: Command) -> No
     command(*GATE, code=1)
     floors(0.05)
     out, _ = command(*GATE, "--noise", "noise.json")
-    assert "noise, added to the margin where a regression is looked for: noise.json, " in out
+    assert "noise floors from noise.json for " in out
     content = json.loads(command(*GATE, "--noise", "noise.json", "--json")[0])
     (lost,) = [one for one in content["judgements"] if one["row"] and one["row"]["stressor"] == "pgd-linf"]
     assert (lost["outcome"], lost["floor"]) == ("undecided", 0.05)
@@ -134,15 +134,15 @@ def test_a_project_names_its_noise(command: Command) -> None:
     Path("pyproject.toml").write_text('[tool.robustbench_wb.gate]\nnoise = "noise.json"\n')
     command(*GATE)
     Path("pyproject.toml").write_text("[tool.robustbench_wb.gate]\nnoise = 3\n")
-    assert "is no file" in command(*GATE, code=2)[1]
+    assert "is not a file" in command(*GATE, code=2)[1]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (None, "cannot be read"),
-        ("{", "is no file of `selfcheck --save`"),
-        ("{}", "is no file of `selfcheck --save`"),
+        ("{", "is not a file of `selfcheck --save`"),
+        ("{}", "is not a file of `selfcheck --save`"),
         ('{"schema": 2}', "schema of 'noise.json' is 2"),
         ('{"schema": 1, "cells": []}', "was changed after it was written"),
     ],

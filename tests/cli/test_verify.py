@@ -180,7 +180,7 @@ def test_several_edits_of_a_row_are_all_named(results: str, tmp_path: Path, comm
     }
     assert content["exit_code"] == 5
     shown = command("verify", str(board), "--results", results, code=5)
-    assert shown.startswith(f"{board}: failed, a number may not be believed (exit code 5)\n")
+    assert shown.startswith(f"{board}: failed, a value does not match (exit code 5)\n")
 
 
 def test_numbers_that_carry_a_new_checksum_are_still_held_against_the_record(results: str) -> None:
@@ -263,9 +263,9 @@ def test_a_baseline_is_verified_with_and_without_its_store(results: str, tmp_pat
 
 def test_samples_measured_again_come_out_as_stored(results: str, command: Command) -> None:
     shown = command("verify", "--results", results, "--rerun", "30", "--seed", "5")
-    assert "measured again, drawn by seed 5\n" in shown
+    assert "measured again, drawn with seed 5\n" in shown
     found = verify("latest", results, rerun=30, seed=5)
-    assert shown.count(": the same\n") == len(found.reruns) >= 3
+    assert shown.count(": same states and losses\n") == len(found.reruns) >= 3
     assert sum(len(one.ids) for one in found.reruns) == 30
     assert [one.ids for one in found.reruns] != [one.ids for one in verify("latest", results, rerun=30).reruns]
 
@@ -291,7 +291,7 @@ def test_a_forged_record_is_found_by_measuring_again(results: str, command: Comm
     ]
     shown = command("verify", "--results", results, "--rerun", "1000", code=5)
     assert "pgd-linf@8/255: samples" in shown
-    assert f"the state of {true.ids[wrong][0]}, " in shown
+    assert f"different state for {true.ids[wrong][0]}, " in shown
 
 
 def test_a_subject_that_is_another_one_cannot_be_measured_again(

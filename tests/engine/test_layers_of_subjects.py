@@ -99,8 +99,8 @@ def test_what_is_not_defined_is_a_gap_and_not_a_number(found: SubjectLayers) -> 
     (block,) = layer_blocks(gaps)
     assert block.title.startswith("v on t")
     assert block.notes[1:] == (
-        "entropy: not defined for this subject",
-        "snr_gain: defined for 47 samples in the layer with the fewest",
+        "entropy: not defined for this model",
+        "snr_gain: defined for as few as 47 samples in a layer",
     )
     assert "entropy" not in [row[0] for row in block.rows]
     text = layers_json(gaps)

@@ -1,4 +1,4 @@
-"""A full table, made up: twenty subjects under a hundred cells, with grades, checks, errors and missing samples."""
+"""Synthetic full table: twenty models under a hundred cells, with grades, checks, errors and missing samples."""
 
 from robustbench_wb.records.credibility import CredibilityCheck
 from robustbench_wb.records.score_row import ScoreRow
@@ -9,7 +9,7 @@ STRENGTHS = ("1/255", "2/255", "4/255", "8/255", "16/255", "32/255", "48/255", "
 
 
 def big_table(subjects: int = 20, ladders: int = 11) -> list[ScoreRow]:
-    """A clean cell and ``ladders`` times nine strengths for each subject."""
+    """Rows of each model: a clean cell and nine strengths for each of ``ladders`` attacks."""
     cells = [("clean", ""), *((f"attack-{at}", strength) for at in range(ladders) for strength in STRENGTHS)]
     return [
         _made(f"variant-{number}", *cell, number, at) for number in range(subjects) for at, cell in enumerate(cells)

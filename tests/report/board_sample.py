@@ -1,4 +1,4 @@
-"""A leaderboard with every kind of line: certain and tied places, a cell graded F, one that failed, no records."""
+"""Leaderboard with every kind of line: significant and tied ranks, an F-graded cell, a failed cell, missing records."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ SHARES = {"vit": (0.95, 0.6, 0.2), "crate": (0.85, 0.72, 0.55), "boosting": (0.8
 
 
 def board_run() -> tuple[list[ScoreRow], dict[str, Record]]:
-    """Rows and records; those of ``gone`` are lost."""
+    """Rows and records of a run; the records of the model ``gone`` are missing."""
     ease = np.random.default_rng(5).permutation(500)
     rows, records = [], {}
     for variant, shares in SHARES.items():
@@ -32,7 +32,7 @@ def board_run() -> tuple[list[ScoreRow], dict[str, Record]]:
 
 
 def board() -> tuple[list[ScoreRow], list[PanelRanking]]:
-    """The whole table, with language modelling, and its rankings."""
+    """Table with classification and language modelling, and its rankings."""
     rows, records = board_run()
     text_rows, text_records = text_run()
     every = [*rows, *text_rows]

@@ -1,4 +1,4 @@
-"""A run with ladders: label noise, a backdoor, two corruptions, and a cell that failed."""
+"""Run with ladders of strengths: label noise, a backdoor, two corruptions, and a failed cell."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ FACTS: dict[str, Any] = {"suite": "mine", "classes": 10, "side": 8}
 
 
 def cell(right: list[int], **names: Any) -> tuple[ScoreRow, Record]:
-    """A row and its record; a sample that is 0 in ``right`` is wrong."""
+    """Row and its record; samples are correct where ``right`` is 1."""
     signature = f"{names.get('stressor')};{names.get('strength')};{names.get('variant', 'vit')}"
     made = record([0 if one else 1 for one in right], signature=signature)
     return row(made, **{**FACTS, **names}), made
@@ -25,13 +25,13 @@ def failed(**names: Any) -> ScoreRow:
 
 
 def obeying(made: tuple[ScoreRow, Record], hit: int, aimed: int, **names: Any) -> tuple[ScoreRow, Record]:
-    """The cell with a trigger that ``hit`` of ``aimed`` samples obey."""
+    """Cell with a trigger that succeeds on ``hit`` of ``aimed`` samples."""
     kept = replace(made[1], evidence={"hit": hit, "aimed": aimed})
     return score_rows([measured(kept, **{**FACTS, **names})])[0], kept
 
 
 def counted(number: int, of: int = 10) -> list[int]:
-    """The first ``number`` samples right."""
+    """Outcomes with the first ``number`` samples correct."""
     return [1] * number + [0] * (of - number)
 
 
@@ -55,7 +55,7 @@ def curve_run() -> tuple[list[ScoreRow], dict[str, Record]]:
 
 
 def alexnet_run(**names: Any) -> list[ScoreRow]:
-    """AlexNet's own rows on ImageNet-C, as its authors published them."""
+    """Rows with the published errors of AlexNet on ImageNet-C."""
     from robustbench_wb.analysis.curves.alexnet import CLEAN_ERROR, ERRORS
 
     facts = {"variant": "alexnet", "task": "imagenet", "classes": 1000, "side": 224, **names}

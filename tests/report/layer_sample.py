@@ -1,4 +1,4 @@
-"""Rows as a run with ``--layers`` makes them."""
+"""Sample rows of a run with ``--layers``."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ LAYERS, SAMPLES = 3, 20
 
 
 def tables(number: int) -> LayerPair:
-    """Sparsity is not defined for the second subject; entropy lacks some samples."""
+    """Layer tables with sparsity undefined for the second model, and entropy undefined for some samples."""
     rng = np.random.default_rng(number)
 
     def table(shift: float) -> LayerTable:
@@ -24,7 +24,7 @@ def tables(number: int) -> LayerPair:
 
 
 def looked(rows: list[ScoreRow], pairs: dict[str, LayerPair]) -> list[ScoreRow]:
-    """The rows, as a run with ``--layers`` would have made them."""
+    """Rows with layer columns, like those of a run with ``--layers``."""
     found = []
     for row in rows:
         pair, clean = pairs[row.variant], row.stressor == "clean"

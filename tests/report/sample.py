@@ -1,4 +1,4 @@
-"""One small run and its successor, with every kind of cell: sound, partly errored, failed, changed."""
+"""Small run and its successor, with every kind of cell: complete, partly errored, failed, changed."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ GRADED: Final[dict[tuple[str, str], tuple[Grade, str, float, str]]] = {
 
 
 def graded(made: ScoreRow, grade: Grade, name: str, value: float, reason: str) -> ScoreRow:
-    """The row with two checks, the second of which its grade is owed to."""
+    """Row with two checks, the second of which decides the grade."""
     checks = (
         CredibilityCheck(name="logits", grade="A", value=0, limit=0, samples=64, reason="answers are logits"),
         CredibilityCheck(name=name, grade=grade, value=value, limit=0.01, samples=made.n, reason=reason),
@@ -32,7 +32,7 @@ def graded(made: ScoreRow, grade: Grade, name: str, value: float, reason: str) -
 
 
 def run(lost: int = 0, weights: str = "weights") -> tuple[list[ScoreRow], dict[str, Record]]:
-    """The rows and records of a run; the successor has ``lost`` more broken samples under pgd at 8/255."""
+    """Rows and records of a run; the successor has ``lost`` more broken samples under pgd at 8/255."""
     rows, records = [], {}
     for variant, (wrong, *broken) in BROKEN.items():
         cells = [("clean", "", 0), *(("pgd-linf", s, b) for s, b in zip(STRENGTHS, broken, strict=True))]
@@ -63,7 +63,7 @@ def comparison() -> Comparison:
 
 
 def text_run(drift: float = 0.0, weights: str = "weights") -> tuple[list[ScoreRow], dict[str, Record]]:
-    """A language-modelling run with every kind of cell; the successor's losses under swap are ``drift`` higher."""
+    """Language-modelling run with every kind of cell; the successor's losses under swap are ``drift`` higher."""
     rng = np.random.default_rng(0)
     rows, records = [], {}
     for level, variant in ((3.4, "gpt"), (3.1, "crate")):
@@ -86,7 +86,7 @@ def text_run(drift: float = 0.0, weights: str = "weights") -> tuple[list[ScoreRo
 
 
 def text_comparison() -> Comparison:
-    """Language modelling beside one cell of classification."""
+    """Comparison of language-modelling cells and one classification cell."""
     old, old_records = text_run()
     new, new_records = text_run(0.04, "retrained")
     before, after = record(states(900, 100)), record(states(930, 70), weights="retrained")

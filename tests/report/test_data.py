@@ -18,7 +18,7 @@ ODD = 'comma, "quote"\nnewline; ünïcode'
 
 def test_csv_through_pandas_and_back() -> None:
     rows = [*run()[0], *text_run()[0], row().model_copy(update={"error": ODD})]
-    # As text: whether pandas reads the last bit of a float depends on its version, what was written does not.
+    # Compared as text, because versions of pandas differ in the last bit of a parsed float.
     frame = pd.read_csv(io.StringIO(rows_csv(rows), newline=""), keep_default_na=False, dtype=str)
     assert tuple(frame.columns) == COLUMNS
     assert [ScoreRow.model_validate(entry) for entry in frame.to_dict("records")] == rows

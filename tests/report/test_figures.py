@@ -1,4 +1,4 @@
-"""Where the marks of a figure stand, against a reading of the drawn paths."""
+"""Positions of the marks of a figure, read back from the drawn paths."""
 
 import re
 from itertools import pairwise
@@ -57,7 +57,7 @@ def scale(ticks: tuple[tuple[str, str], ...], log: bool = False) -> tuple[float,
 
 
 def readings(figure: Figure, number: int) -> list[float]:
-    """The values of a series, read off the drawn points by the ticks of the axis."""
+    """Values of a series, read back from the drawn points with the ticks of the axis."""
     offset, width = scale(figure.y_ticks)
     return [(float(y) - offset) / width for one in figure.series if one.number == number for _, y, _ in one.dots]
 
@@ -110,17 +110,17 @@ def test_costs_are_means_over_all_cells_with_nothing_for_what_failed() -> None:
     rows = big_table(3, 1)
     rows[1] = rows[1].model_copy(update={"grade": "F"})
     figures = {figure.title: figure for figure in cost_figures(panel_rows(rows)[0])}
-    assert set(figures) == {"training time", "size", "passes of the stressors"}
+    assert set(figures) == {"training time", "size", "attack passes"}
     panel = panel_rows(rows)[0]
     for subject, number in panel.numbers.items():
         own = [row for row in rows if row.subject == subject]
         mean = sum(100 * (row.accuracy or 0) for row in own if row.grade != "F") / len(own)
         assert readings(figures["size"], number) == pytest.approx([mean], abs=0.05)
     best, middle, last = (one.dots[0] for one in sorted(figures["training time"].series, key=lambda one: one.number))
-    # The F costs the cheapest its first place; the dearest is worse than the next cheaper one, which is the best.
+    # The F grade removes the cheapest model from the front; the most expensive one is worse than a cheaper one.
     assert [text.split(":")[0] for _, _, text in (best, middle, last)] == [f"variant-{at}-nano" for at in (1, 2, 0)]
     assert figures["training time"].front == f"M{last[0]},{last[1]}L{best[0]},{best[1]}"
-    assert figures["passes of the stressors"].front == ""
+    assert figures["attack passes"].front == ""
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
@@ -135,8 +135,8 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> N
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
 def test_labels_neither_touch_nor_leave_the_figure(values: list[float]) -> None:
-    series = [Series(number, (FigurePoint(0, value, ""),)) for number, value in enumerate(values, 1)]
-    figure = draw_figure("", category_axis("", ["a"]), linear_axis("", [0], low=0, high=100), series)
+    series = [Series(number, (FigurePoint(x=0, y=value, text=""),)) for number, value in enumerate(values, 1)]
+    figure = draw_figure("", category_axis("", ["a"]), linear_axis("", [0], low=0, high=100), series=series)
     heights = [float(one.label[1]) - 3 for one in figure.series]
     assert all(figure.top - 0.1 <= height <= figure.bottom + 0.1 for height in heights)
     ordered = sorted(heights)

@@ -1,4 +1,4 @@
-"""The page without a browser: nothing breaks out of its place, nothing is lost, and equal tables give equal bytes."""
+"""The page without a browser: texts are escaped, all numbers are present, and equal tables give equal bytes."""
 
 import csv
 import re
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def everything() -> ReportContents:
-    """A page with every section."""
+    """Contents of a page with every section."""
     rows, records = curve_run()
     seen = big_table(2, 2)
     layers = looked(seen, {row.variant: tables(at % 2) for at, row in enumerate(seen)})
@@ -99,7 +99,7 @@ ANY = st.text(max_size=40) | st.sampled_from(HOSTILE)
 
 
 def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
-    """Of one row that was compared with itself under another key, with these texts wherever a row has one."""
+    """Page of one row compared with itself under another key, with these texts in every text field."""
     check = {"name": reason, "grade": "C", "value": 1.0, "limit": 0.0, "samples": 1, "reason": reason}
     names = {
         "variant": variant,
@@ -112,7 +112,13 @@ def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
     trouble = {"checks": canonical_json([check]), "grade": "C", "status": "incomplete", "not_run": 1}
     made = row(record(states(5, 3))).model_copy(update={**names, **trouble})
     found = compare_tables([made], [made.model_copy(update={"key": "other"})], {})
-    return Page(report_page(ReportContents(error, [made], None, {"command": error, variant: reason}, comparison=found)))
+    return Page(
+        report_page(
+            ReportContents(
+                name=error, rows=[made], version=None, provenance={"command": error, variant: reason}, comparison=found
+            )
+        )
+    )
 
 
 @given(ANY, ANY, ANY, ANY)
@@ -133,7 +139,7 @@ def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -
     assert not [name for name, count in Counter(ids).items() if count > 1]
     links = [value for tag, name, value in found.attributes if name == "href"]
     assert all(link.startswith("#") and link[1:] in ids for link in links)
-    assert {"changes", "curves", "trust", "numbers", "provenance", "reading"} <= {link[1:] for link in links}
+    assert {"changes", "curves", "credibility", "numbers", "provenance", "reading"} <= {link[1:] for link in links}
     named = [value for name in ("aria-labelledby", "aria-describedby") for value in found.values(name)]
     assert set(named) <= set(ids)
 
@@ -163,7 +169,7 @@ def test_headings_landmarks_and_tables_are_named() -> None:
 @pytest.mark.parametrize("table", PUBLISHED, ids=lambda path: path.stem)
 def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
     side = load_table(str(table), "results")
-    text = report_page(ReportContents(side.name, side.rows))
+    text = report_page(ReportContents(name=side.name, rows=side.rows))
     assert len(text.encode()) < LIMIT
     has_all_numbers(text, side.rows)
     lines = csv.DictReader(table.open(newline=""))
@@ -176,13 +182,13 @@ def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
 def test_a_full_table_fits_in_one_page() -> None:
     rows = big_table()
     assert len(rows) == 2000
-    text = report_page(ReportContents("v1", rows, 1))
+    text = report_page(ReportContents(name="v1", rows=rows, version=1))
     assert len(text.encode()) < LIMIT
     has_all_numbers(text, rows)
 
 
 def has_all_numbers(text: str, rows: list[ScoreRow]) -> None:
-    """Every row has a line of its own with all its fields, and a cell of the overview that leads there."""
+    """Every row has a table row with all its fields, and a cell of the overview that links to it."""
     lines = dict(re.findall(r'<tr id="(r\d+)">(.*?)</tr>', text))
     cells = dict(re.findall(r'<td data-v="[^"]*"[^>]*><a href="#(r\d+)">(.*?)</td>', text))
     assert lines.keys() == cells.keys()
@@ -204,7 +210,7 @@ def test_the_same_contents_give_the_same_bytes() -> None:
 
 def test_the_matrix_says_what_the_table_says() -> None:
     rows = [*run()[0], *text_run()[0]]
-    words = Page(report_page(ReportContents("v3", rows, 3))).words
+    words = Page(report_page(ReportContents(name="v3", rows=rows, version=3))).words
     for shown in rows:
         assert (short_text(shown) if shown.status != "ok" else score_text(shown)) in words
     assert words.count("not measured") > 0
@@ -238,7 +244,9 @@ def test_doubts_failures_and_gaps_are_told() -> None:
 @pytest.mark.parametrize("made", [comparison, text_comparison])
 def test_what_changed_has_every_verdict_with_its_counts(made: Any) -> None:
     found = made()
-    words = Page(report_page(ReportContents("v2", [pair.new for pair in found.pairs], 2, comparison=found))).words
+    words = Page(
+        report_page(ReportContents(name="v2", rows=[pair.new for pair in found.pairs], version=2, comparison=found))
+    ).words
     for pair in found.pairs:
         assert pair.verdict in words
         if pair.lost:
@@ -246,6 +254,6 @@ def test_what_changed_has_every_verdict_with_its_counts(made: Any) -> None:
 
 
 def test_an_empty_table_is_a_page_too() -> None:
-    found = Page(report_page(ReportContents("empty.csv", [])))
+    found = Page(report_page(ReportContents(name="empty.csv", rows=[])))
     assert not found.unclosed
     assert "0 numbers" in found.words

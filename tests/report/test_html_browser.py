@@ -1,4 +1,4 @@
-"""The page in a real Chromium: sorting, filtering, links, colours, no request, no complaint."""
+"""The page in Chromium: sorting, filtering, links, colours, no requests, no console messages."""
 
 import re
 import shutil
@@ -78,7 +78,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
-    """A function that opens a page, or contents as one; at the end, none may have complained or asked for anything."""
+    """Function that opens a page from HTML or contents; afterwards no page may have console messages or requests."""
     troubles: list[str] = []
     contexts = []
 
@@ -114,7 +114,7 @@ def numbers(texts: list[str]) -> list[float]:
 
 
 def test_a_heading_sorts_down_then_up_then_as_it_was(opened: Any) -> None:
-    shown = opened(ReportContents("v1", big_table(20, 2)))
+    shown = opened(ReportContents(name="v1", rows=big_table(20, 2)))
     heading = shown.locator(".matrix thead th").nth(8)
     before = first_cells(shown, 8)
     orders = []
@@ -135,7 +135,7 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
     failed = row(None, 1000, "NaN", variant="variant-0", stressor=rows[at].stressor, strength=rows[at].strength)
     gone = next(made for made in rows if made.variant == "variant-1" and made.strength == "4/255")
     rows[at] = failed
-    shown = opened(ReportContents("v1", [made for made in rows if made is not gone]))
+    shown = opened(ReportContents(name="v1", rows=[made for made in rows if made is not gone]))
     headings = [text or "" for text in shown.locator(".matrix thead th").all_text_contents()]
     column = next(index for index, text in enumerate(headings) if "@4/255" in text)
     for _ in range(2):
@@ -146,20 +146,20 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
 
 
 def test_filters_hide_rows_and_columns_and_say_so(opened: Any) -> None:
-    shown = opened(ReportContents("v1", big_table(20, 2)))
-    shown.get_by_role("searchbox", name="subjects").fill("VARIANT-1")
+    shown = opened(ReportContents(name="v1", rows=big_table(20, 2)))
+    shown.get_by_role("searchbox", name="models").fill("VARIANT-1")
     assert len(first_cells(shown, 0)) == 11
-    shown.get_by_role("searchbox", name="stressors").fill("attack-1@8")
+    shown.get_by_role("searchbox", name="perturbations").fill("attack-1@8")
     assert shown.locator(".matrix thead th:visible").count() == 2
     assert shown.locator("output").first.inner_text() == "11 of 20 rows, 1 of 19 columns"
-    shown.get_by_role("searchbox", name="subjects").fill("")
-    shown.get_by_role("searchbox", name="stressors").fill("")
+    shown.get_by_role("searchbox", name="models").fill("")
+    shown.get_by_role("searchbox", name="perturbations").fill("")
     assert len(first_cells(shown, 0)) == 20
     assert shown.locator(".matrix thead th:visible").count() == 20
 
 
 def test_a_number_leads_to_its_own_line_and_opens_what_hides_it(opened: Any) -> None:
-    shown = opened(ReportContents("v1", big_table(3, 2)))
+    shown = opened(ReportContents(name="v1", rows=big_table(3, 2)))
     link = shown.locator(".matrix tbody tr").nth(1).locator("td").nth(4).locator("a")
     target = shown.locator(str(link.get_attribute("href")))
     assert not target.is_visible()
@@ -184,7 +184,7 @@ def test_links_between_sections_work_without_a_mouse(opened: Any) -> None:
 
 
 def test_headings_stay_in_view_and_only_the_table_scrolls_sideways(opened: Any) -> None:
-    shown = opened(ReportContents("v1", big_table(20, 11)))
+    shown = opened(ReportContents(name="v1", rows=big_table(20, 11)))
     scroll = shown.locator(".scroll").first
     corner = shown.locator(".matrix thead th").first
     before = corner.bounding_box()
@@ -242,7 +242,7 @@ def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
 
 
 def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
-    shown = opened(ReportContents("v1", big_table(3, 2)), java_script_enabled=False)
+    shown = opened(ReportContents(name="v1", rows=big_table(3, 2)), java_script_enabled=False)
     assert shown.locator(".matrix td:visible").count() == 3 * 19
     assert shown.locator("th button, .filter").count() == 0
     shown.locator("#numbers summary").first.click()
@@ -251,12 +251,14 @@ def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
 
 def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
     image = GallerySample(
-        "sample 0, class 2", "fell: vit", images=((png_data_url(digits.test.inputs[0]), "clean"),) * 3
+        name="sample 0, class 2", broken="broken for vit", images=((png_data_url(digits.test.inputs[0]), "clean"),) * 3
     )
     text = GallerySample(
-        "sample 1, class good", "fell: vit", text=tuple(text_pieces("a good film", "a <b>god</b> film"))
+        name="sample 1, class good",
+        broken="broken for vit",
+        text=tuple(text_pieces("a good film", "a <b>god</b> film")),
     )
-    shown = opened(ReportContents("v1", big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
+    shown = opened(ReportContents(name="v1", rows=big_table(2, 1), gallery=[Gallery("digits", "one", (image, text))]))
     assert shown.locator(".gallery img").count() == 3
     assert shown.locator(".gallery img").first.evaluate("image => image.naturalWidth") == 8
     assert shown.locator(".gallery img").first.get_attribute("alt") == "sample 0, class 2, clean"
@@ -280,8 +282,10 @@ def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Pa
 
 
 def test_how_long_a_page_takes_to_open(opened: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = {path.stem: ReportContents(path.name, load_table(str(path), "results").rows) for path in PUBLISHED}
-    for name, contents in {**sides, "2,000 rows": ReportContents("v1", big_table())}.items():
+    sides = {
+        path.stem: ReportContents(name=path.name, rows=load_table(str(path), "results").rows) for path in PUBLISHED
+    }
+    for name, contents in {**sides, "2,000 rows": ReportContents(name="v1", rows=big_table())}.items():
         shown = opened(contents)
         took = shown.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
         assert took > 0

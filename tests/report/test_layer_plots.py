@@ -1,4 +1,4 @@
-"""Layers as figures and as a table: the numbers of the rows, with the intervals that scipy gives."""
+"""Layer figures and their table: numbers of the rows, with intervals from scipy."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_drift_is_of_the_cell_in_which_the_subjects_are_worst() -> None:
 def test_a_page_shows_layers_where_there_are_any() -> None:
     rows = big_table(2, 1)
     assert layer_figures(panel_rows(rows)[0]) == []
-    assert "What the layers do" not in report_page(ReportContents("v1", rows))
-    text = report_page(ReportContents("v1", looked(rows, {row.variant: tables(0) for row in rows})))
-    assert "What the layers do to clean inputs" in text
-    assert text.count("Drift of the layers under") >= 1
+    assert "Layer measures" not in report_page(ReportContents(name="v1", rows=rows))
+    text = report_page(ReportContents(name="v1", rows=looked(rows, {row.variant: tables(0) for row in rows})))
+    assert "Layer measures on clean inputs" in text
+    assert text.count("Drift of layer measures under") >= 1

@@ -15,8 +15,8 @@ from robustbench_wb.report.csv import RANKING_COLUMNS, ranking_csv
 from robustbench_wb.report.html.leaderboard import leaderboard_page
 from robustbench_wb.report.json import leaderboard_json, rows_json
 from robustbench_wb.report.leaderboard import ranking_blocks
-from robustbench_wb.report.markdown import markdown
-from robustbench_wb.report.text_block import plain_text, rich
+from robustbench_wb.report.markdown import markdown_text
+from robustbench_wb.report.text_block import plain_text, rich_group
 from tests.report.board_sample import board, board_run
 from tests.report.test_html import ANY, Page
 from tests.report.test_text import GOLDEN, shown
@@ -29,8 +29,8 @@ def rendered(name: str) -> str:
     columns = None if width == "any" else int(width)
     blocks = ranking_blocks(board()[1], columns)
     if how == "markdown":
-        return markdown(blocks)
-    return plain_text(blocks) if how == "plain" else shown(rich(blocks), columns or 1000)
+        return markdown_text(blocks)
+    return plain_text(blocks) if how == "plain" else shown(rich_group(blocks), columns or 1000)
 
 
 @pytest.mark.parametrize("name", NAMES)

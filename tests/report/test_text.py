@@ -15,7 +15,7 @@ from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks, curves_json
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.strength import strength_blocks
-from robustbench_wb.report.text_block import plain_table, plain_text, rich
+from robustbench_wb.report.text_block import plain_table, plain_text, rich_group
 from tests.known import known
 from tests.report.curve_sample import alexnet_run, curve_run
 from tests.report.sample import comparison, run, text_comparison, text_run
@@ -48,7 +48,7 @@ def rendered(name: str) -> str:
         blocks = curves_blocks([], corruption_errors(alexnet_run(), {}, alexnet=True), 3)
     else:
         blocks = comparison_blocks(comparison() if what == "verdicts" else text_comparison(), columns)
-    return plain_text(blocks) if renderer == "plain" else shown(rich(blocks), columns or 1000)
+    return plain_text(blocks) if renderer == "plain" else shown(rich_group(blocks), columns or 1000)
 
 
 NAMES = [
@@ -89,7 +89,7 @@ def test_nothing_is_lost_by_splitting() -> None:
 
 def test_foreign_text_is_shown_literally_and_cannot_steer_the_terminal() -> None:
     for width in (100, 1000):
-        text = shown(rich(score_blocks(run()[0], 3, width)), width)
+        text = shown(rich_group(score_blocks(run()[0], 3, width)), width)
         assert "[bold]no" in text
         assert "\x1b" not in text
 

@@ -49,7 +49,7 @@ def test_score_interval_published(n: int, lost: int, gained: int, low: float, hi
 
 
 def rejected(difference: float, n: int, lost: int, gained: int, z: float) -> bool:
-    """The score test, with the chance of a loss from a numerical maximum of the likelihood."""
+    """Score test with the probability of a loss from a numerical maximum of the likelihood."""
 
     def surprise(losing: float) -> float:
         shares = (losing, losing + difference, 1 - 2 * losing - difference)
@@ -68,7 +68,7 @@ def rejected(difference: float, n: int, lost: int, gained: int, z: float) -> boo
 def test_score_interval_holds_what_a_numerical_score_test_does_not_reject(
     n: int, lost: int, gained: int, confidence: float
 ) -> None:
-    (low,), (high,) = tango_interval([n], [lost], [gained], confidence)
+    (low,), (high,) = tango_interval([n], [lost], [gained], confidence=confidence)
     z = float(norm.isf((1 - confidence) / 2))
     for end, outward in ((low, -1e-4), (high, 1e-4)):
         assert rejected(end + outward, n, lost, gained, z) or abs(end) == 1
@@ -95,7 +95,7 @@ def test_score_interval_without_samples_or_change() -> None:
 
 
 def outcomes(n: int, losing: float, gaining: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """All numbers of lost and gained samples that matter, with their probabilities."""
+    """All likely numbers of lost and gained samples, with their probabilities."""
     changed = losing + gaining
     first, last = int(binom.ppf(1e-12, n, changed)), int(binom.isf(1e-12, n, changed))
     either, gained = np.meshgrid(np.arange(first, last + 1), np.arange(last + 1), indexing="ij")
@@ -108,7 +108,7 @@ def outcomes(n: int, losing: float, gaining: float) -> tuple[NDArray[np.int64], 
 @pytest.mark.parametrize("gains", [0.5, 0.2])
 @pytest.mark.parametrize("changes", [1, 2, 5, 10, 25, 50, 100])
 def test_score_interval_covers_nineteen_times_in_twenty(n: int, changes: int, gains: float) -> None:
-    """By exact summation, not by simulation. With few changes it covers more: nothing is known then."""
+    """Exact summation shows at least nominal coverage; with few changes the interval covers more."""
     if changes > 0.4 * n:
         return
     share = changes / n
@@ -124,10 +124,10 @@ def test_score_interval_covers_nineteen_times_in_twenty(n: int, changes: int, ga
 @pytest.mark.parametrize("n", [200, 500, 1000, 5000])
 @pytest.mark.parametrize("excess", [1.0, 1.2, 2.0, 4.0])
 def test_equivalence_is_wrong_at_most_once_in_twenty(n: int, excess: float) -> None:
-    """At a true drop of just the margin, by exact summation: the 90 % interval lies inside in at most 5 %."""
+    """At a true drop equal to the margin the 90 % interval lies inside in at most 5 %, by exact summation."""
     margin, changed = 0.01, 0.01 * excess
     lost, gained, chance = outcomes(n, (changed + margin) / 2, (changed - margin) / 2 + 1e-15)
-    low, high = tango_interval(np.full(len(lost), n), lost, gained, 0.9)
+    low, high = tango_interval(np.full(len(lost), n), lost, gained, confidence=0.9)
     assert float(chance[(-margin <= low) & (high <= margin)].sum()) <= 0.05
 
 
@@ -208,7 +208,7 @@ def test_detectable_drop_with_5_percent_changed(n: int, points: float) -> None:
 
 def test_detectable_drop_at_the_ends() -> None:
     assert np.isnan(detectable_drop([5, 0], [0.1, 0.0])).all()
-    # Six losses are the fewest that the exact test finds; about eight must be expected to see six in 80 %.
+    # The exact test needs at least six losses; about eight expected losses give six in 80 % of the runs.
     assert 1000 * detectable_drop(1000, 0.0) == pytest.approx([7.9], abs=0.15)
     assert detectable_drop(50, 0.05) > 0.1
     drop = detectable_drop([700, 700], 0.08)

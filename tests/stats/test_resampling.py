@@ -55,7 +55,7 @@ def test_many_outcomes_agree_with_mcnemars_test() -> None:
 def test_far_below_the_resolution_p_is_hoeffdings_bound_of_the_exact_one() -> None:
     (p,) = sign_flip_p([np.repeat([-1.0, 1.0], [90, 10])])
     assert float(mcnemar(90, 10)) < p == pytest.approx(2 * np.exp(-(80**2) / 200))
-    # In a family of 1,000 cells it is still significant; 1/10,000 never could be.
+    # The bound stays significant in a family of 1,000 cells; a p of 1/10,000 could not.
     assert 1000 * p < 0.05
 
 
@@ -75,7 +75,7 @@ def test_nothing_to_flip() -> None:
 
 
 def test_false_alarms_of_skewed_differences() -> None:
-    """Of an exchangeable pair the level is exact, however skewed the losses themselves are."""
+    """The level is exact for exchangeable pairs, even for skewed losses."""
     rng = np.random.default_rng(2)
     draws = rng.exponential(1, (2000, 60)) ** 2 - rng.exponential(1, (2000, 60)) ** 2
     assert np.mean(np.array(sign_flip_p(list(draws))) <= 0.05) <= 0.05 + 2 * (0.05 * 0.95 / 2000) ** 0.5
@@ -98,7 +98,7 @@ def test_bca_follows_the_skew() -> None:
 
 @pytest.mark.slow
 def test_bca_covers_nineteen_times_in_twenty() -> None:
-    """On skewed and on normal differences of 200 units, to within one point and the noise of 2,000 intervals."""
+    """Coverage for skewed and normal differences of 200 units, to within one point and the noise of 2,000 intervals."""
     rng = np.random.default_rng(6)
     skewed, normal = rng.exponential(1, (2000, 200)) - 1, rng.standard_normal((2000, 200))
     for draws in (skewed, normal):

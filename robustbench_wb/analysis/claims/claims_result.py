@@ -1,4 +1,4 @@
-"""What a check of claims says: a verdict per sentence with its evidence. Data only, no rendering."""
+"""Result of checking a claims file: a verdict per sentence with its evidence. Data only."""
 
 from typing import Final, Literal
 
@@ -13,87 +13,93 @@ from robustbench_wb.spec import Spec
 ClaimVerdict = Literal["holds", "refuted", "undecided", "not comparable", "incomplete"]
 
 ALPHA: Final = 0.05
+"""Family-wise error rate of a claims file."""
 _CODES: Final[dict[ClaimVerdict, ExitCode]] = {
     "refuted": ExitCode.REGRESSION,
     "not comparable": ExitCode.NOT_COMPARABLE,
     "incomplete": ExitCode.INCOMPLETE,
 }
-"""The first one that occurs decides."""
+"""Exit code of each failing verdict; the first verdict that occurs decides."""
 
 
 class CitedCell(Spec):
-    """One cell that a sentence rests on."""
+    """Cell that a sentence rests on."""
 
     cell: str
     seed: int
     signature: str
     key: str
-    """Address of the record of the subject."""
+    """Record key of the first model."""
     than_key: str = ""
-    """That of the other; empty for a level."""
+    """Record key of the second model; empty if the sentence compares with a level."""
 
 
 class ClaimEvidence(Spec):
-    """The numbers behind a verdict.
+    """Numbers behind a verdict.
 
-    A comparison has differences, first model minus second: of accuracies as a share, of perplexities as the logarithm
-    of their ratio. A level has the accuracy as a share, or the logarithm of the perplexity.
+    For a comparison they are differences, first model minus second: of accuracies as a share, of perplexities as the
+    logarithm of their ratio. For a level they are an accuracy as a share, or the logarithm of a perplexity.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     worst: float
-    """The estimate, if what was not judged came out badly; else equal to ``best``."""
+    """Estimate if all unjudged samples came out against the first model; equal to ``best`` if there are none."""
     best: float
+    """Estimate if all unjudged samples came out in favour of the first model."""
     low: float | None
-    """Ends of the 95 % interval; None is an open end. So the next ones, of the 90 % interval."""
+    """Low end of the 95 % interval; None is an open end."""
     high: float | None
+    """High end of the 95 % interval; None is an open end."""
     narrow_low: float | None
+    """Low end of the 90 % interval; None is an open end."""
     narrow_high: float | None
+    """High end of the 90 % interval; None is an open end."""
     n: int
-    """Samples; over several cells each is one cluster."""
+    """Number of samples; with several cells each sample is one cluster."""
     p_holds: float
-    """One-sided, of the sentence being true by chance alone: small when it is supported."""
+    """One-sided p-value of the test that supports the sentence; small if it is supported."""
     p_refuted: float
-    """Likewise of its opposite."""
+    """One-sided p-value of the test that rejects the sentence; small if it is rejected."""
 
 
 class CheckedClaim(Spec):
-    """One sentence and what was found."""
+    """Sentence with its verdict and evidence."""
 
     sentence: ClaimSentence
     verdict: ClaimVerdict
     reason: str = ""
-    """One line on a verdict that the numbers do not explain."""
+    """One-line reason for a verdict that does not follow from the numbers."""
     differing: tuple[FieldDifference, ...] = ()
-    """Fields that forbid the comparison."""
+    """Differences of fields that forbid the comparison."""
     metric: Metric = "accuracy"
     evidence: ClaimEvidence | None = None
     adjusted_holds: float | None = None
-    """After Holm's correction for all sentences of the file; so the next one, for all refutations."""
+    """``p_holds`` after Holm's correction over all sentences of the file."""
     adjusted_refuted: float | None = None
+    """``p_refuted`` after Holm's correction over all sentences of the file."""
     reach: float | None = None
-    """Of what is undecided: so far from the limit must the truth be to be shown with 80 % power, before the
-    correction; in the unit of the estimate."""
+    """Minimum detectable effect of an undecided sentence: distance of the true value from the limit that is detected
+    with 80 % power before the correction, in the unit of the estimate."""
     seeds: tuple[int, ...] = ()
     cited: tuple[CitedCell, ...] = ()
     cautions: tuple[str, ...] = ()
-    """Numbers that are likely too high, and what was left out."""
+    """Warnings about numbers that are likely too high, and about cells or seeds that were left out."""
 
 
 class ClaimsResult(Spec):
-    """All sentences of a file, in its order."""
+    """All sentences of a file, in file order."""
 
     file: str
     version: str
     alpha: float = ALPHA
     strict: bool = False
-    """Whether what is undecided fails."""
+    """Whether undecided sentences fail."""
     claims: tuple[CheckedClaim, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """OK when all sentences hold or, unless it is strict, are undecided."""
+        """OK if every sentence holds or, unless ``strict``, is undecided."""
         verdicts = {claim.verdict for claim in self.claims}
         if self.strict and "undecided" in verdicts:
             return ExitCode.REGRESSION

@@ -1,8 +1,8 @@
-"""Are the sentences of a claims file true of a table? Each is tested on the outcomes of its samples."""
+"""Verdicts on the sentences of a claims file, tested on the per-sample outcomes of a table."""
 
 from collections.abc import Mapping, Sequence
 from math import inf, log1p
-from typing import Any, Final
+from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
 from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
@@ -18,127 +18,137 @@ from robustbench_wb.stats.multiplicity import holm
 
 _UNJUDGED: Final = "not all samples were judged"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least")
+"""Relations that are supported by a value above the limit."""
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
-"""Their margin is a loss."""
+"""Relations whose limit is minus the margin."""
 
 
-def records_for_claims(chosen: Sequence[SelectedRows]) -> set[str]:
-    """Keys of the records that :func:`check` looks at."""
-    return {key for one in chosen for key in _needs(one)}
+def records_for_claims(selected: Sequence[SelectedRows]) -> set[str]:
+    """Keys of the records that :func:`decide_claims` needs."""
+    return {key for one in selected for key in _needs(one)}
 
 
 def _needs(one: SelectedRows) -> set[str]:
     if one.sentence.than is not None:
         return set(records_for_comparison(one.other, one.own))
-    enough = len(one.own) == 1 and one.own[0].metric == "accuracy"  # its row has all there is to know
+    enough = len(one.own) == 1 and one.own[0].metric == "accuracy"  # the counts of the row suffice
     return set() if enough else {row.key for row in one.own if row.key}
 
 
 def decide_claims(
-    chosen: Sequence[SelectedRows],
+    selected: Sequence[SelectedRows],
     records: Mapping[str, Record],
     *,
     strict: bool = False,
     file: str = "",
     version: str = "",
 ) -> ClaimsResult:
-    """Judge every sentence.
+    """Test every sentence and decide its verdict.
 
-    It ``holds`` when its opposite is rejected at alpha, and is ``refuted`` when it is rejected itself, by one-sided
-    tests; see :mod:`.tails` and :mod:`.level_tests`.
-    All p-values of the first kind are corrected together by Holm, and all of the second: the chance that any false
-    sentence of the file is said to hold is at most alpha, and so is the chance that any true one is refuted. Neither
-    is ``undecided``, or ``incomplete`` when samples were not judged, which count against both. One cell that may not
-    be compared makes the whole sentence ``not comparable``: what it says of all its cells cannot be known.
+    A sentence ``holds`` if the one-sided test rejects its opposite at alpha, and is ``refuted`` if the test rejects the
+    sentence itself; see :mod:`.one_sided_tests` and :mod:`.level_tests`. Holm's correction is applied to the p-values
+    of all sentences, and separately to those of all opposites. The probability that any false sentence of the file is
+    said to hold is therefore at most alpha, and so is the probability that any true sentence is refuted. All other
+    sentences are ``undecided``, or ``incomplete`` if some samples are unjudged; unjudged samples count against both
+    outcomes. If one cell of a sentence is not comparable, the whole sentence is ``not comparable``.
 
     Args:
-        chosen: the rows of each sentence.
-        records: see :func:`records_of`.
-        strict: whether what is undecided fails.
-        file: of the sentences, as it was named.
-        version: of what they are about, likewise.
+        selected: rows of each sentence.
+        records: records by key, see :func:`records_for_claims`.
+        strict: whether undecided sentences fail.
+        file: name of the claims file, for the result.
+        version: name of the checked table, for the result.
     """
-    found = [_checked(one, records) for one in chosen]
-    tested = [index for index, one in enumerate(found) if one.evidence is not None and not one.reason]
-    evidence = [one.evidence for one in found if one.evidence is not None and not one.reason]
-    holds, refuted = (holm([getattr(one, name) for one in evidence]) for name in ("p_holds", "p_refuted"))
+    checked = [_checked(one, records) for one in selected]
+    tested = [index for index, one in enumerate(checked) if one.evidence is not None and not one.reason]
+    evidence = [one.evidence for one in checked if one.evidence is not None and not one.reason]
+    holds, refuted = holm([one.p_holds for one in evidence]), holm([one.p_refuted for one in evidence])
     for index, for_it, against_it in zip(tested, holds, refuted, strict=True):
-        found[index] = _decided(found[index], for_it, against_it)
-    return ClaimsResult(file=file, version=version, strict=strict, claims=tuple(found))
+        checked[index] = _decided(checked[index], for_it, against_it)
+    return ClaimsResult(file=file, version=version, strict=strict, claims=tuple(checked))
 
 
 def _checked(one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
-    """A sentence with its evidence; ``undecided`` means that it is to be tested."""
-    fields: dict[str, Any] = {
-        "sentence": one.sentence, "seeds": tuple(sorted({row.seed for row in one.own})), "cited": _cited(one),
-        "cautions": (*one.cautions, *_doubts(one)), "metric": one.own[0].metric if one.own else "accuracy",
-    }  # fmt: skip
+    """Sentence with its evidence; ``undecided`` marks a sentence that is still to be tested."""
+    claim = CheckedClaim(
+        sentence=one.sentence,
+        verdict="undecided",
+        seeds=tuple(sorted({row.seed for row in one.own})),
+        cited=_cited(one),
+        cautions=(*one.cautions, *_cautions(one)),
+        metric=one.own[0].metric if one.own else "accuracy",
+    )
     if one.reason:
-        return CheckedClaim(**fields, verdict="incomplete", reason=one.reason)
+        return _incomplete(claim, one.reason)
     absent = _needs(one) - records.keys()
     missing = {row.cell for row in (*one.own, *one.other) if row.key in absent and row.status != "error"}
     if missing:
-        reason = f"the outcomes of the samples are not in the store: {', '.join(sorted(missing))}"
-        return CheckedClaim(**fields, verdict="incomplete", reason=reason)
-    return _level(one, records, fields) if one.sentence.than is None else _difference(one, records, fields)
+        return _incomplete(claim, f"the outcomes of the samples are not in the store: {', '.join(sorted(missing))}")
+    return _level(claim, one, records) if one.sentence.than is None else _difference(claim, one, records)
 
 
-def _level(one: SelectedRows, records: Mapping[str, Record], fields: dict[str, Any]) -> CheckedClaim:
+def _incomplete(claim: CheckedClaim, reason: str) -> CheckedClaim:
+    return claim.model_copy(update={"verdict": "incomplete", "reason": reason})
+
+
+def _not_comparable(claim: CheckedClaim, reason: str) -> CheckedClaim:
+    return claim.model_copy(update={"verdict": "not comparable", "reason": reason})
+
+
+def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     if any(row.status == "error" or (row.status != "ok" and row.metric == "perplexity") for row in one.own):
-        return CheckedClaim(**fields, verdict="incomplete", reason=_UNJUDGED)
-    judged = accuracy_level if one.own[0].metric == "accuracy" else perplexity_level
-    level = judged(one.own, records, one.sentence.limit, ALPHA)
+        return _incomplete(claim, _UNJUDGED)
+    estimate = accuracy_level if one.own[0].metric == "accuracy" else perplexity_level
+    level = estimate(one.own, records, limit=one.sentence.limit, alpha=ALPHA)
     if level is None:
-        return CheckedClaim(**fields, verdict="not comparable", reason="its cells are of different samples")
-    above, below = level.tails
-    if one.sentence.relation == "at most":
-        above, below = below, above
-    return CheckedClaim(**fields, verdict="undecided", evidence=_of_level(level, above, below))
+        return _not_comparable(claim, "its cells were measured on different samples")
+    p = level.p.exchanged if one.sentence.relation == "at most" else level.p
+    return claim.model_copy(update={"evidence": _level_evidence(level, p)})
 
 
-def _of_level(level: LevelEstimate, p_holds: float, p_refuted: float) -> ClaimEvidence:
-    ends = [None if abs(end) == inf else end for end in (*level.wide, *level.narrow)]
-    low, high, narrow_low, narrow_high = ends
+def _level_evidence(level: LevelEstimate, p: OneSidedP) -> ClaimEvidence:
+    low, high, narrow_low, narrow_high = (None if abs(end) == inf else end for end in (*level.wide, *level.narrow))
     return ClaimEvidence(
         worst=level.worst, best=level.best, low=low, high=high, narrow_low=narrow_low, narrow_high=narrow_high,
-        n=level.n, p_holds=p_holds, p_refuted=p_refuted,
+        n=level.n, p_holds=p.above, p_refuted=p.below,
     )  # fmt: skip
 
 
-def _difference(one: SelectedRows, records: Mapping[str, Record], fields: dict[str, Any]) -> CheckedClaim:
+def _difference(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     comparison = compare_tables(one.other, one.own, records, alpha=ALPHA)
     if not comparison.pairs:
         seeds = " and ".join(", ".join(sorted({str(row.seed) for row in rows})) for rows in (one.own, one.other))
-        return CheckedClaim(**fields, verdict="not comparable", reason=f"they have no seed in common: {seeds}")
+        return _not_comparable(claim, f"the two models have no seed in common: {seeds}")
     refused = next((pair for pair in comparison.pairs if pair.differing), None)
     if refused is not None:
-        reason = f"{refused.new.cell}: {refused.reason}"
-        return CheckedClaim(**fields, verdict="not comparable", reason=reason, differing=refused.differing)
-    claim = comparison.claims[0]  # of several seeds, that about the architecture
+        claim = _not_comparable(claim, f"{refused.new.cell}: {refused.reason}")
+        return claim.model_copy(update={"differing": refused.differing})
+    overall = comparison.claims[0]  # with several seeds, the difference of the architecture
     unpaired = next((pair for pair in comparison.pairs if pair.worst is None), None)
-    if unpaired is not None or claim.worst is None:
+    if unpaired is not None or overall.worst is None:
         judged = unpaired is not None and {unpaired.old.status, unpaired.new.status} == {"ok"}
         reason = f"{unpaired.new.cell}: {unpaired.reason}" if unpaired is not None and judged else _UNJUDGED
-        return CheckedClaim(**fields, verdict="incomplete", reason=reason)
-    n = claim.samples or comparison.pairs[0].new.n
+        return _incomplete(claim, reason)
+    n = overall.samples or comparison.pairs[0].new.n
     if all(pair.old.key and pair.old.key == pair.new.key for pair in comparison.pairs):
         true = one.sentence.relation in ("not worse", "not better", "equivalent")
-        evidence = _of_claim(claim, n, OneSidedP(float(not true), float(true)))
-        verdict = "holds" if true else "refuted"
-        return CheckedClaim(**fields, verdict=verdict, reason="the same records on both sides", evidence=evidence)
-    evidence = _of_claim(claim, n, _tails(one, comparison.pairs, records))
-    return CheckedClaim(**fields, verdict="undecided", evidence=evidence)
+        evidence = _difference_evidence(overall, n, OneSidedP(float(not true), float(true)))
+        verdict, reason = "holds" if true else "refuted", "the same records on both sides"
+        return claim.model_copy(update={"verdict": verdict, "reason": reason, "evidence": evidence})
+    evidence = _difference_evidence(overall, n, _p_values(one, comparison.pairs, records))
+    return claim.model_copy(update={"evidence": evidence})
 
 
-def _tails(one: SelectedRows, pairs: Sequence[CellDifference], records: Mapping[str, Record]) -> OneSidedP:
-    """p-values of a sentence and of its opposite. Better is above 0 for accuracies and below 0 for perplexities."""
+def _p_values(one: SelectedRows, pairs: Sequence[CellDifference], records: Mapping[str, Record]) -> OneSidedP:
+    """p-values of a sentence (``above``) and of its opposite (``below``).
+
+    A better model has a positive difference of accuracies and a negative difference of log perplexities."""
     seeds = dict.fromkeys(pair.new.seed for pair in pairs)
     members = []
     for seed in seeds:
         own = [pair for pair in pairs if pair.new.seed == seed]
-        members.append(
-            cluster_by_sample(seed, own, [pair_outcomes(pair.old, pair.new, records, pair.new.n) for pair in own])
-        )
+        outcomes = [pair_outcomes(pair.old, pair.new, records, n=pair.new.n) for pair in own]
+        members.append(cluster_by_sample(seed, own, outcomes))
 
     def better_by(margin: float) -> OneSidedP:
         if pairs[0].metric == "accuracy":
@@ -154,25 +164,26 @@ def _tails(one: SelectedRows, pairs: Sequence[CellDifference], records: Mapping[
     return found if relation in _ABOVE else found.exchanged
 
 
-def _of_claim(claim: OverallDifference, n: int, found: OneSidedP) -> ClaimEvidence:
+def _difference_evidence(overall: OverallDifference, n: int, p: OneSidedP) -> ClaimEvidence:
     return ClaimEvidence(
-        worst=claim.worst or 0.0, best=claim.best or 0.0, low=claim.low, high=claim.high,
-        narrow_low=claim.narrow_low, narrow_high=claim.narrow_high, n=n,
-        p_holds=found.above, p_refuted=found.below,
+        worst=overall.worst or 0.0, best=overall.best or 0.0, low=overall.low, high=overall.high,
+        narrow_low=overall.narrow_low, narrow_high=overall.narrow_high, n=n, p_holds=p.above, p_refuted=p.below,
     )  # fmt: skip
 
 
-def _decided(checked: CheckedClaim, holds: float, refuted: float) -> CheckedClaim:
-    update: dict[str, Any] = {"adjusted_holds": holds, "adjusted_refuted": refuted}
-    evidence = checked.evidence
+def _decided(claim: CheckedClaim, holds: float, refuted: float) -> CheckedClaim:
+    """Sentence with its adjusted p-values and its verdict."""
+    claim = claim.model_copy(update={"adjusted_holds": holds, "adjusted_refuted": refuted})
+    evidence = claim.evidence
     if holds <= ALPHA or refuted <= ALPHA or evidence is None:
-        return checked.model_copy(update={**update, "verdict": "holds" if holds <= ALPHA else "refuted"})
+        return claim.model_copy(update={"verdict": "holds" if holds <= ALPHA else "refuted"})
     if evidence.worst != evidence.best:
-        return checked.model_copy(update={**update, "verdict": "incomplete", "reason": _UNJUDGED})
-    return checked.model_copy(update={**update, "reach": _reach(evidence)})
+        return _incomplete(claim, _UNJUDGED)
+    return claim.model_copy(update={"reach": _reach(evidence)})
 
 
 def _reach(evidence: ClaimEvidence) -> float | None:
+    """Minimum detectable distance from the limit; None if the interval is open."""
     if evidence.narrow_low is None or evidence.narrow_high is None:
         return None
     return detectable_distance(evidence.narrow_low, evidence.narrow_high, ALPHA)
@@ -187,8 +198,8 @@ def _cited(one: SelectedRows) -> tuple[CitedCell, ...]:
     )  # fmt: skip
 
 
-def _doubts(one: SelectedRows) -> list[str]:
-    """Cells of either side that failed, at least in part, and numbers that are upper bounds."""
+def _cautions(one: SelectedRows) -> list[str]:
+    """Warnings about cells of either model that failed, have unjudged samples, or have a grade of C or F."""
     names = [one.sentence.subject.name, one.sentence.than.name if one.sentence.than else ""]
     found: dict[str, list[str]] = {}
     for name, rows in zip(names, (one.own, one.other), strict=True):

@@ -1,4 +1,4 @@
-"""The level of one checkpoint, over one cell or several: accuracy or perplexity, and one-sided p-values of a limit."""
+"""Accuracy or perplexity of one checkpoint over one or several cells, with one-sided p-values against a limit."""
 
 from collections.abc import Mapping, Sequence
 from math import log, sqrt
@@ -18,61 +18,69 @@ Floats = NDArray[np.float64]
 
 
 class LevelEstimate(NamedTuple):
-    """A share of accuracy, or the logarithm of a perplexity."""
+    """Accuracy as a share, or logarithm of a perplexity."""
 
     worst: float
-    """If all that was not judged is broken; else equal to ``best``."""
+    """Estimate if every unjudged sample is broken; equal to ``best`` if all were judged."""
     best: float
+    """Estimate if every unjudged sample is robust."""
     wide: Interval
+    """1 - alpha interval."""
     narrow: Interval
+    """1 - 2 alpha interval."""
     n: int
-    tails: OneSidedP
+    """Number of samples."""
+    p: OneSidedP
 
 
 def accuracy_level(
-    rows: Sequence[ScoreRow], records: Mapping[str, Record], limit: float, alpha: float
+    rows: Sequence[ScoreRow], records: Mapping[str, Record], *, limit: float, alpha: float
 ) -> LevelEstimate | None:
-    """The mean accuracy of some cells. One cell needs no record: its row has all there is to know.
+    """Mean accuracy over some cells, tested against a limit.
 
-    One cell: exact binomial p-values, Wilson's interval. Several: a sample is a cluster, and both are those of the
-    effective number of independent outcomes (Rao & Scott 1992); p is that of the score test, which agrees with the
-    interval.
+    One cell uses the exact binomial test and Wilson's interval, and needs its row only. Several cells are clustered by
+    sample: Wilson's interval and the score test use the effective number of independent outcomes (Rao & Scott 1992).
 
     Args:
-        rows: of one subject.
-        records: of the rows, by key.
-        limit: a share, which the level is above or below.
-        alpha: 1 - ``alpha`` and 1 - 2 ``alpha`` are the confidences of the intervals.
+        rows: cells of one model.
+        records: records of the rows, by key.
+        limit: accuracy to test against, a share.
+        alpha: the intervals have confidence 1 - ``alpha`` and 1 - 2 ``alpha``.
 
     Returns:
-        None when the cells are of different samples.
+        The estimate; None if the cells were measured on different samples.
     """
+    levels = (1 - alpha, 1 - 2 * alpha)
     if len(rows) == 1:
         (row,) = rows
         best = row.n - row.broken - row.wrong
-        wide, narrow = (
-            Interval(wilson(row.robust, row.n, level).low, wilson(best, row.n, level).high)
-            for level in (1 - alpha, 1 - 2 * alpha)
-        )
-        tails = OneSidedP(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
-        return LevelEstimate(row.robust / row.n, best / row.n, wide, narrow, row.n, tails)
+        wide, narrow = (Interval(wilson(row.robust, row.n, one).low, wilson(best, row.n, one).high) for one in levels)
+        p = OneSidedP(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
+        return LevelEstimate(worst=row.robust / row.n, best=best / row.n, wide=wide, narrow=narrow, n=row.n, p=p)
     kept = [records[row.key] for row in rows]
     if not _same_samples(kept):
         return None
     states = np.stack([record.states[np.argsort(record.ids)] for record in kept])
     unknown = (states == State.ERRORED) | (states == State.NOT_RUN)
     down, up = (_case(held) for held in (states == State.ROBUST, (states == State.ROBUST) | unknown))
-    wide, narrow = (Interval(_wilson(down, level).low, _wilson(up, level).high) for level in (1 - alpha, 1 - 2 * alpha))
-    tails = OneSidedP(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
-    return LevelEstimate(down.gained, up.gained, wide, narrow, states.shape[1], tails)
+    wide, narrow = (Interval(_wilson(down, one).low, _wilson(up, one).high) for one in levels)
+    p = OneSidedP(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
+    return LevelEstimate(worst=down.gained, best=up.gained, wide=wide, narrow=narrow, n=states.shape[1], p=p)
 
 
 def perplexity_level(
-    rows: Sequence[ScoreRow], records: Mapping[str, Record], limit: float, alpha: float
+    rows: Sequence[ScoreRow], records: Mapping[str, Record], *, limit: float, alpha: float
 ) -> LevelEstimate | None:
-    """The mean over some cells of the logarithm of the perplexity: t tests of the samples' mean losses.
+    """Mean logarithm of the perplexity over some cells, tested against a limit by t tests of the samples' mean losses.
 
-    Arguments and result as above, but ``limit`` is a perplexity.
+    Args:
+        rows: cells of one model.
+        records: records of the rows, by key.
+        limit: perplexity to test against, at least 1.
+        alpha: the intervals have confidence 1 - ``alpha`` and 1 - 2 ``alpha``.
+
+    Returns:
+        The estimate; None if the cells were measured on different samples.
     """
     kept = [records[row.key] for row in rows]
     if not _same_samples(kept):
@@ -82,7 +90,7 @@ def perplexity_level(
     _, narrow = mean_interval(losses, 1 - 2 * alpha)
     error = float(losses.std(ddof=1)) / sqrt(losses.size) if losses.size > 1 else 0.0
     p = float(t.sf((mean - log(limit)) / error, losses.size - 1)) if error else 0.5
-    return LevelEstimate(mean, mean, wide, narrow, losses.size, OneSidedP(p, 1 - p))
+    return LevelEstimate(worst=mean, best=mean, wide=wide, narrow=narrow, n=losses.size, p=OneSidedP(p, 1 - p))
 
 
 def _same_samples(records: Sequence[Record]) -> bool:
@@ -91,8 +99,8 @@ def _same_samples(records: Sequence[Record]) -> bool:
 
 
 def _case(held: NDArray[np.bool_]) -> ClusteredOutcomes:
-    """(cells, samples) as gains over a subject that is always wrong."""
-    return ClusteredOutcomes(held.mean(axis=0), 0.0, float(held.mean()), held.size)
+    """Outcomes (cells, samples) as gains over a model that is always wrong."""
+    return ClusteredOutcomes(clusters=held.mean(axis=0), lost=0.0, gained=float(held.mean()), outcomes=held.size)
 
 
 def _wilson(case: ClusteredOutcomes, confidence: float) -> Interval:
@@ -100,5 +108,5 @@ def _wilson(case: ClusteredOutcomes, confidence: float) -> Interval:
 
 
 def _score(case: ClusteredOutcomes, limit: float) -> float:
-    """Distance from the limit in standard errors under it."""
+    """Score statistic: distance from the limit in standard errors under the limit."""
     return (case.gained - limit) / sqrt(max(limit * (1 - limit), 1e-300) / case.effective)

@@ -1,4 +1,4 @@
-"""One-sided p-values of a difference against a limit, of one cell or of the mean of several."""
+"""One-sided p-values of a difference against a limit, for one cell or for the mean of several cells."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,27 +9,29 @@ from robustbench_wb.stats.resampling import sign_flip_p
 
 
 class OneSidedP(NamedTuple):
-    """p-values of the two alternatives. What was not judged counts against each of them."""
+    """p-values of the two one-sided alternatives; unjudged samples count against both."""
 
     above: float
+    """p-value of the alternative "above the limit"."""
     below: float
+    """p-value of the alternative "below the limit"."""
 
     @property
     def exchanged(self) -> "OneSidedP":
-        """Of the difference with the opposite sign."""
+        """p-values for the difference with the opposite sign."""
         return OneSidedP(self.below, self.above)
 
 
 def one_sided_p(members: Sequence[SubjectEvidence], limit: float) -> OneSidedP:
-    """Is the mean difference of a subject's cells above or below a limit?
+    """Test whether the mean difference over a model's cells is above or below a limit.
 
-    Accuracies: the estimated p-value of :func:`robustbench_wb.stats.paired.p_drop_beyond`; of the mean of several cells with
-    the effective number of independent outcomes (Rao & Scott 1992), and against 0 the sign-flip test of the samples'
-    sums. Losses: the sign-flip test of the differences less the limit. Several seeds: the level
-    at which the interval over seeds and samples touches the limit.
+    Accuracy of one cell: estimated p-value of :func:`robustbench_wb.stats.paired.p_drop_beyond`. Accuracy of several
+    cells: the same function with the effective number of independent outcomes (Rao & Scott 1992); with a limit of 0,
+    the sign-flip test of the samples' sums. Losses: sign-flip test of the differences minus the limit. Several seeds:
+    level at which the interval over seeds and samples touches the limit.
 
     Args:
-        members: what is known of each seed; not all of them have the same records on both sides.
+        members: evidence of each seed; at least one seed has different records on the two sides.
         limit: a share above -1 and below 1 for accuracy, in nats per token for perplexity.
     """
     if len(members) > 1 and (cases := cross_seeds(members)) is not None:
@@ -40,14 +42,17 @@ def one_sided_p(members: Sequence[SubjectEvidence], limit: float) -> OneSidedP:
     if limit == 0 and evidence.cells > 1:
         return _flipped(evidence, limit)
     worst, best = evidence.worst, evidence.best
-    return OneSidedP(_beyond(worst, worst.gained, worst.lost, limit), _beyond(best, best.lost, best.gained, -limit))
+    return OneSidedP(
+        above=_beyond(worst, lost=worst.gained, gained=worst.lost, margin=limit),
+        below=_beyond(best, lost=best.lost, gained=best.gained, margin=-limit),
+    )
 
 
-def _beyond(case: ClusteredOutcomes, lost: float, gained: float, margin: float) -> float:
+def _beyond(case: ClusteredOutcomes, *, lost: float, gained: float, margin: float) -> float:
     n = round(case.effective)
-    # Of one cell they are whole, and 0 losses must not be a hair more.
+    # With one cell the counts are whole numbers; rounding keeps 0 losses exactly 0.
     losses, gains = (round(n * share, 6) for share in (lost, gained))
-    return float(p_drop_beyond(n, losses, gains, margin)[0])
+    return float(p_drop_beyond(n, losses, gains, margin=margin)[0])
 
 
 def _flipped(evidence: SubjectEvidence, limit: float) -> OneSidedP:
@@ -58,5 +63,6 @@ def _flipped(evidence: SubjectEvidence, limit: float) -> OneSidedP:
 
 
 def _crossed(case: CrossedSeeds, limit: float) -> float:
+    """One-sided p-value of the alternative "above the limit"."""
     half = case.level_at(limit) / 2
     return half if case.mean > limit else 1 - half

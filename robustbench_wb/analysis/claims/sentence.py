@@ -1,12 +1,10 @@
-"""The sentences of a claims file: a small strict grammar, so that what is read is what is tested."""
+"""Sentences of a claims file: a small strict grammar, so that the text a person reads is the text that is tested."""
 
 import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, Literal
-
-from pydantic import ValidationError
+from typing import Final, Literal, NamedTuple, cast
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
@@ -14,7 +12,7 @@ from robustbench_wb.spec import Spec
 
 Relation = Literal["not worse", "better", "worse", "not better", "equivalent", "at least", "at most"]
 Unit = Literal["points", "percent", "perplexity"]
-"""Points or percent of accuracy, percent of perplexity, or a perplexity itself."""
+"""Unit of a limit: points or percent for accuracy, percent for perplexity, or a perplexity itself."""
 
 EXAMPLE: Final = "vit-nano is not worse than crate-nano at pgd-linf eps=8/255 by more than 1 point"
 
@@ -41,18 +39,17 @@ _GRAMMAR: Final = tuple(
 
 
 class NamedModel(Spec):
-    """A subject, as tables print it."""
+    """Model as a sentence names it; None is a part that the sentence leaves out."""
 
     name: str
-    """A variant with or without its size, like ``vit-nano``."""
+    """Variant with or without its size, like ``vit-nano``."""
     recipe: str | None = None
-    """None, and for the seed and the side: it is not named."""
     seed: int | None = None
     side: str | None = None
-    """Where it is, like ``v1`` or a baseline file; None is the version that is checked."""
+    """Table that holds the model, like ``v1`` or a baseline file; None is the table that is checked."""
 
     def covers(self, row: ScoreRow) -> bool:
-        """Whether a row of its side is about it."""
+        """Whether a row of the model's table is about this model."""
         return (
             self.name in (row.variant, f"{row.variant}-{row.size}")
             and self.recipe in (None, row.recipe)
@@ -61,74 +58,83 @@ class NamedModel(Spec):
 
 
 class ClaimSentence(Spec):
-    """What a sentence says: a subject, a relation, cells, and a limit."""
+    """Parsed sentence: a model, a relation, cells and a limit."""
 
     text: str
     subject: NamedModel
+    """First model."""
     relation: Relation
     than: NamedModel | None = None
-    """None: the relation is to a level."""
+    """Second model; None if the sentence compares with a level."""
     cells: tuple[str, ...]
     """Names like ``pgd-linf@8/255`` or ``pgd-linf eps=8/255``, or patterns like ``pgd-*``."""
     limit: float
-    """A share of accuracy, a relative change of perplexity, or a perplexity."""
+    """Share of accuracy, relative change of perplexity, or perplexity, by :attr:`unit`."""
     unit: Unit
 
     def covers(self, cell: str, row: ScoreRow) -> bool:
-        """Whether one of :attr:`cells` names the cell of a row."""
+        """Whether ``cell``, one of :attr:`cells`, names the cell of a row."""
         name, *numbers = cell.split(" ")
         if not fnmatchcase(row.cell, name) and not fnmatchcase(row.stressor, name):
             return False
-        if not row.signature:  # of a subject that could not be built only the strength is known
+        if not row.signature:  # the model could not be built, so only the strength is known
             return all(number.endswith(f"={row.strength}") for number in numbers)
         return set(numbers) <= set(row.signature.split(";"))
 
 
 class ClaimsFile(Spec):
-    """The content of a claims file."""
+    """Content of a claims file."""
 
     file: str
     task: str | None = None
-    """Which rows the sentences are about; None, and for the next two: the results have only one."""
+    """Task of all sentences; None if the results hold only one."""
     suite: str | None = None
+    """Suite of all sentences; None if the results hold only one."""
     scale: str | None = None
+    """Scale of all sentences; None if the results hold only one."""
     claims: tuple[ClaimSentence, ...]
 
     def among(self, rows: list[ScoreRow]) -> list[ScoreRow]:
-        """The rows that the file is about."""
+        """Rows of the file's task, suite and scale."""
         wanted = {"task": self.task, "suite": self.suite, "scale": self.scale}
         return [row for row in rows if all(value in (None, getattr(row, name)) for name, value in wanted.items())]
 
 
+class _Limit(NamedTuple):
+    value: float
+    unit: Unit
+
+
 def parse_sentence(text: str) -> ClaimSentence:
-    """Read one sentence; blanks of any number count as one.
+    """Parse one sentence; any amount of white space counts as one blank.
 
     Raises:
-        UsageError: the grammar has no such sentence, or its number is out of range.
+        UsageError: the sentence does not match the grammar, or its number is out of range.
     """
     words = " ".join(text.split())
     found = next((match for pattern in _GRAMMAR if (match := pattern.fullmatch(words))), None)
     if found is None:
         raise UsageError(f"cannot read {words!r}; write it like {EXAMPLE!r} (docs/claims.md has all forms)")
-    parts: dict[str, Any] = found.groupdict()
-    if parts["relation"].startswith("not ") and parts["number"] is None:
-        raise UsageError(f"{words!r} does not say by how much; end it with, for instance, 'by more than 1 point'")
-    cells = "*" if parts["cells"] == "all cells" else parts["cells"]
+    if found["relation"].startswith("not ") and found["number"] is None:
+        raise UsageError(f"{words!r} has no margin; end it with, for instance, 'by more than 1 point'")
+    cells = "*" if found["cells"] == "all cells" else found["cells"]
+    limit = _limit(found["number"], found["unit"], words)
     return ClaimSentence(
         text=words,
-        subject=_named(parts, "one"),
-        relation=parts["relation"],
-        than=_named(parts, "other") if "other" in parts else None,
+        subject=_named(found, "one"),
+        relation=cast("Relation", found["relation"]),
+        than=_named(found, "other") if "other" in found.re.groupindex else None,
         cells=tuple(part.strip() for part in cells.split(",")),
-        **_limit(parts["number"], parts["unit"], words),
+        limit=limit.value,
+        unit=limit.unit,
     )
 
 
 def read_claims(file: str) -> ClaimsFile:
-    """The sentences of a TOML file: a list ``claims``, and where needed ``task``, ``suite`` and ``scale``.
+    """Read a TOML file with a list ``claims`` and optional texts ``task``, ``suite`` and ``scale``.
 
     Raises:
-        UsageError: the file cannot be read, has anything else, or a sentence cannot be read.
+        UsageError: the file cannot be read, has other entries, or a sentence does not match the grammar.
     """
     try:
         content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
@@ -137,31 +143,34 @@ def read_claims(file: str) -> ClaimsFile:
     texts = content.pop("claims", None)
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise UsageError(f'{file} has no claims; write a list of sentences, like claims = ["{EXAMPLE}"]')
+    names = [content.pop(name, None) for name in ("task", "suite", "scale")]
+    if content or not all(name is None or isinstance(name, str) for name in names):
+        raise UsageError(f"{file}: besides claims, only the texts task, suite and scale are allowed")
+    task, suite, scale = names
     try:
-        return ClaimsFile(file=file, claims=tuple(map(parse_sentence, texts)), **content)
-    except (ValidationError, TypeError) as error:
-        raise UsageError(f"{file}: beside claims there may be the texts task, suite and scale, nothing else") from error
+        claims = tuple(map(parse_sentence, texts))
+        return ClaimsFile(file=file, task=task, suite=suite, scale=scale, claims=claims)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 
-def _named(parts: dict[str, Any], group: str) -> NamedModel:
-    seed = parts[f"{group}_seed"]
+def _named(found: re.Match[str], group: str) -> NamedModel:
+    seed = found[f"{group}_seed"]
     return NamedModel(
-        name=parts[group],
-        recipe=parts[f"{group}_recipe"],
+        name=found[group],
+        recipe=found[f"{group}_recipe"],
         seed=None if seed is None else int(seed),
-        side=parts[f"{group}_side"],
+        side=found[f"{group}_side"],
     )
 
 
-def _limit(number: str | None, unit: str | None, words: str) -> dict[str, Any]:
+def _limit(number: str | None, unit: str | None, words: str) -> _Limit:
     if number is None:
-        return {"limit": 0.0, "unit": "points"}
+        return _Limit(0.0, "points")
     if unit == "perplexity":
         if float(number) < 1:
-            raise UsageError(f"{words!r}: no perplexity is below 1")
-        return {"limit": float(number), "unit": unit}
+            raise UsageError(f"{words!r}: a perplexity is at least 1")
+        return _Limit(float(number), "perplexity")
     if float(number) >= 100:
-        raise UsageError(f"{words!r}: {number} is not from 0 to below 100")
-    return {"limit": float(number) / 100, "unit": "points" if str(unit).startswith("point") else "percent"}
+        raise UsageError(f"{words!r}: {number} must be at least 0 and below 100")
+    return _Limit(float(number) / 100, "points" if str(unit).startswith("point") else "percent")

@@ -1,4 +1,4 @@
-"""Two tables, aligned cell by cell: what stands in both, what in one only, and what may not be compared."""
+"""Alignment of two score tables, cell by cell: common cells, cells of one table only, and incomparable cells."""
 
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
@@ -8,18 +8,18 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
 _ALWAYS_KNOWN: Final = ("metric", "protocol", "scale", "suite_version", "n")
-"""The ones that a row whose subject could not be built has, too."""
+"""Fields of :data:`MUST_AGREE` that every row has, even if its model could not be built."""
 
 MUST_AGREE: Final = (*_ALWAYS_KNOWN, "data", "samples", "signature", "stressor_code", "ladder", "numerics")
-"""Fields that say what was measured. A stronger attack lowers accuracy without any change in the subject:
-when one of these differs, two numbers are not comparable, and that is never called a regression."""
+"""Fields that say what was measured. A stronger attack lowers accuracy without any change in the model. Two numbers
+that differ in one of these fields are not comparable, and the difference is never called a regression."""
 
 ALLOWABLE: Final = tuple(name for name in MUST_AGREE if name != "metric")
-"""Those that may be allowed to differ: an accuracy has no difference from a perplexity."""
+"""Fields of :data:`MUST_AGREE` that a user may allow to differ. An accuracy is never comparable with a perplexity."""
 
 
 class FieldDifference(Spec):
-    """A field that makes two rows not comparable."""
+    """Field in which two rows differ, with both values."""
 
     field: str
     old: str | int
@@ -27,18 +27,18 @@ class FieldDifference(Spec):
 
 
 class CellMatch(NamedTuple):
-    """One cell in two tables."""
+    """One cell that is in both tables."""
 
     old: ScoreRow
     new: ScoreRow
     differing: tuple[FieldDifference, ...]
-    """What forbids to compare them."""
+    """Differences that forbid the comparison."""
     allowed: tuple[FieldDifference, ...]
-    """What would, if it were not allowed."""
+    """Differences that would forbid the comparison, but that the user allows."""
 
 
 class Alignment(NamedTuple):
-    """All cells of two tables, in the order of the new one."""
+    """Matched and unmatched cells of two tables, in the order of the new table."""
 
     matches: list[CellMatch]
     added: list[ScoreRow]
@@ -46,14 +46,14 @@ class Alignment(NamedTuple):
 
 
 def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Collection[str] = ()) -> Alignment:
-    """Match the rows of one slot: suite, task, subject with its seed, stressor, strength.
+    """Match rows with equal slots: suite, task, model with its seed, stressor, strength and scale.
 
-    A row that finds no other of its scale is matched with the one of another scale, if there is exactly one: that is
-    a difference to be named, not two cells that have nothing to do with each other.
+    A row without a counterpart of its scale is matched with the only row of another scale, if there is exactly one. The
+    scales then appear as a difference, rather than as two unrelated cells.
 
     Args:
-        old_rows: the earlier table; of several rows of one slot, the last stands.
-        new_rows: the later table.
+        old_rows: the earlier table; of several rows with one slot, the last is used.
+        new_rows: the later table; of several rows with one slot, the last is used.
         allow: names in :data:`ALLOWABLE` that may differ; ``samples`` includes their number ``n``.
     """
     old, new = ({row.slot: row for row in rows} for rows in (old_rows, new_rows))
@@ -66,9 +66,9 @@ def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Col
             partners[row.slot] = candidates[0]
     matched = {row.slot for row in partners.values()}
     return Alignment(
-        [_match(partners[slot], row, allow) for slot, row in new.items() if slot in partners],
-        [row for slot, row in new.items() if slot not in partners],
-        [row for slot, row in old.items() if slot not in matched],
+        matches=[_match(partners[slot], row, allow) for slot, row in new.items() if slot in partners],
+        added=[row for slot, row in new.items() if slot not in partners],
+        removed=[row for slot, row in old.items() if slot not in matched],
     )
 
 
@@ -89,10 +89,10 @@ def _match(old: ScoreRow, new: ScoreRow, allow: Collection[str]) -> CellMatch:
     ]
     free = {*allow, "n"} if "samples" in allow else set(allow)
     return CellMatch(
-        old,
-        new,
-        tuple(item for item in differing if item.field not in free),
-        tuple(item for item in differing if item.field in free),
+        old=old,
+        new=new,
+        differing=tuple(item for item in differing if item.field not in free),
+        allowed=tuple(item for item in differing if item.field in free),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a comparison of two tables says: a finding per cell, and claims about subjects. Data only, no rendering."""
+"""Result of comparing two tables: a difference per cell and an overall difference per model. Data only."""
 
 from typing import Literal
 
@@ -15,66 +15,73 @@ Verdict = Literal["worse", "better", "equivalent", "undecided", "incomplete", "n
 
 
 class PairedDifference(Spec):
-    """A difference, how sure it is, and the verdict. The numbers are None when the samples were not compared.
+    """Difference with its intervals, p-value and verdict. Numbers are None if the samples were not compared.
 
-    Differences are new minus old: of accuracies, as a share; of mean losses in nats per token, which is the logarithm
-    of the ratio of the perplexities. Better is above 0 for accuracy and below 0 for perplexity.
+    Differences are new minus old. For accuracy they are shares. For perplexity they are differences of mean losses in
+    nats per token, that is, logarithms of the ratio of perplexities. Positive is better for accuracy, negative is
+    better for perplexity.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     verdict: Verdict
     reason: str = ""
-    """One line on a verdict that the numbers do not explain."""
+    """One-line reason for a verdict that does not follow from the numbers."""
     metric: Metric
     difference: float | None = None
-    """None as well when samples were not judged: then it lies between ``worst`` and ``best``."""
+    """Estimate; None if samples are unjudged, and the estimate lies between ``worst`` and ``best``."""
     worst: float | None = None
+    """Estimate if every unjudged sample came out in favour of the old side."""
     best: float | None = None
+    """Estimate if every unjudged sample came out in favour of the new side."""
     low: float | None = None
-    """Ends of the interval of confidence 1 - alpha; with unjudged samples, low that of the worst case and high that of
-    the best. With a difference, None is an open end: one sample alone."""
+    """Low end of the 1 - alpha interval, with unjudged samples that of the worst case. None next to a difference means
+    an open end, which happens with a single sample."""
     high: float | None = None
+    """High end of the 1 - alpha interval, with unjudged samples that of the best case. None like ``low``."""
     narrow_low: float | None = None
-    """Ends of the interval of confidence 1 - 2 alpha. It decides on equivalence, as two one-sided tests at alpha."""
+    """Low end of the 1 - 2 alpha interval, which decides on equivalence as two one-sided tests at alpha."""
     narrow_high: float | None = None
+    """High end of the 1 - 2 alpha interval."""
     p: float | None = None
-    """Two-sided, of this finding alone; with unjudged samples, the largest that is possible."""
+    """Unadjusted two-sided p-value; with unjudged samples, the largest possible one."""
     detectable_drop: float | None = None
-    """Smallest change for the worse, without its sign, that one test at alpha finds with 80 % power, given the samples
-    and the observed share of changed ones or scatter of the differences."""
+    """Minimum detectable effect for the worse, as an absolute value, of one test at alpha with 80 % power. Takes the
+    samples and the observed share of changed samples, or standard deviation of the differences, as given."""
     unjudged: int = 0
-    """Samples (of a claim: outcomes in all its cells) that were not judged on at least one side."""
+    """Samples that were not judged on at least one side; summed over the cells of an overall difference."""
 
 
 class CellDifference(PairedDifference):
-    """One cell in two tables."""
+    """Difference of one cell between two tables."""
 
     old: ScoreRow
     new: ScoreRow
     differing: tuple[FieldDifference, ...] = ()
-    """Fields that forbid the comparison."""
+    """Differences of fields that forbid the comparison."""
     allowed: tuple[FieldDifference, ...] = ()
-    """Fields that would, if they had not been allowed to differ."""
+    """Differences of fields that would forbid the comparison, but that the user allows."""
     n: int | None = None
-    """Samples that were paired."""
+    """Number of paired samples."""
     lost: int | None = None
-    """Samples that were robust in the old table and are not in the new one, judged on both sides. None for perplexity;
-    so are the next."""
+    """Samples judged on both sides that are robust in the old table only; None for perplexity."""
     gained: int | None = None
+    """Samples judged on both sides that are robust in the new table only; None for perplexity."""
     both: int | None = None
+    """Samples that are robust in both tables; None for perplexity."""
     neither: int | None = None
+    """Samples judged on both sides that are robust in neither table; None for perplexity."""
     adjusted_p: float | None = None
-    """After the correction for all tested cells of the family."""
+    """p-value after the correction for all tested cells of the family."""
     lost_ids: tuple[int, ...] = ()
     gained_ids: tuple[int, ...] = ()
 
 
 class OverallDifference(PairedDifference):
-    """One endpoint over all cells of a subject: the mean of the cells' differences, clustered by sample."""
+    """Difference of a model over all its cells: the mean of the cells' differences, clustered by sample."""
 
     unit: Literal["checkpoint", "architecture"]
-    """What it is about: the one model of a seed, or what training by the same recipe with any seed gives."""
+    """``checkpoint``: the one trained model of a seed. ``architecture``: models of one recipe with any seed."""
     task: str
     suite: str
     scale: str
@@ -83,33 +90,36 @@ class OverallDifference(PairedDifference):
     recipe: str
     seeds: tuple[int, ...]
     cells: int
-    """Cells (of each seed) that it is over."""
+    """Number of compared cells, per seed."""
     left_out: int = 0
-    """Cells that stand in both tables and could not be compared."""
+    """Number of cells in both tables that could not be compared."""
     samples: int = 0
-    """Source samples: the clusters."""
+    """Number of source samples, which are the clusters."""
 
 
 class Comparison(Spec):
-    """All pairs in the order of the new table, the claims about its subjects, and what stands in one table only."""
+    """Cells in the order of the new table, overall differences of the models, and cells of one table only."""
 
     old: str = ""
-    """What was compared, as it was named."""
+    """Name of the earlier table, as the user gave it."""
     new: str = ""
+    """Name of the later table, as the user gave it."""
     margin: float
-    """Differences up to this count as none: a share for accuracy, relative for perplexity (0.01: a factor of 1.01)."""
+    """Equivalence margin: a share for accuracy, relative for perplexity (0.01 is a factor of 1.01)."""
     alpha: float
-    """Error rate of each family of cells, of each claim, and of each of the two tests of equivalence."""
+    """Error rate of each family of cells, of each overall difference, and of each one-sided equivalence test."""
     correction: Correction = "holm"
     allow: tuple[str, ...] = ()
     """Fields that were allowed to differ."""
     claims: tuple[OverallDifference, ...]
+    """Overall difference of each model, architectures before their checkpoints."""
     pairs: tuple[CellDifference, ...]
+    """Difference of each cell that is in both tables."""
     added: tuple[ScoreRow, ...]
     removed: tuple[ScoreRow, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """NOT_COMPARABLE when no sample of any cell could be compared, else OK whatever the verdicts."""
+        """NOT_COMPARABLE if no sample of any cell could be compared, else OK for all verdicts."""
         compared = any(pair.n is not None and pair.n > pair.unjudged for pair in self.pairs)
         return ExitCode.OK if compared else ExitCode.NOT_COMPARABLE

@@ -1,7 +1,6 @@
-"""What became of the samples of one cell between two records, and how much of that is not known."""
+"""Sample-by-sample pairing of two records of one cell, with bounds for unjudged samples."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,39 +10,44 @@ from robustbench_wb.records.record import Record, State
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PairedOutcomes:
-    """The samples of one cell, paired by id.
+    """Samples of one cell, paired by id.
 
-    A sample that was not judged on one side could have come out either way, so that a difference lies between two
-    cases: in the worst one it was right before, or is wrong now. Where all were judged they are the same array.
+    A sample that was not judged on one side could have come out either way, so a difference lies between two bounds. In
+    the worst case such a sample was correct before, or is wrong now.
     """
 
     ids: NDArray[np.int64]
-    """(n,) ascending. Samples that neither record names have numbers below 0."""
+    """(n,) sample ids, ascending. Samples that neither record names have negative ids."""
     worst: Floats
-    """(n,) new minus old. Accuracy: -1 lost, 0, 1 gained. Perplexity: of the losses, in nats per token."""
+    """(n,) new minus old in the worst case. Accuracy: -1 lost, 0 unchanged, 1 gained. Perplexity: difference of the
+    losses in nats per token."""
     best: Floats
+    """(n,) new minus old in the best case; the array ``worst`` itself if all samples were judged."""
     unjudged: int = 0
     """Samples that were not judged on at least one side."""
     both: int | None = None
-    """Samples robust on both sides; None for perplexity. So the next one."""
+    """Samples robust on both sides; None for perplexity."""
     neither: int | None = None
+    """Samples judged on both sides and robust on neither; None for perplexity."""
     lost_ids: tuple[int, ...] = ()
-    """Judged on both sides and robust on the old one only."""
+    """Samples judged on both sides and robust on the old side only."""
     gained_ids: tuple[int, ...] = ()
+    """Samples judged on both sides and robust on the new side only."""
 
 
 def accuracy_outcomes(old: Record | None, new: Record | None, n: int | None) -> PairedOutcomes | None:
-    """Pair two records of right or wrong outcomes.
+    """Pair two records of correct or wrong outcomes.
 
     Args:
-        old: the earlier record; None: the cell failed, and no sample was judged.
-        new: the later record.
-        n: samples asked for, on both sides the same ones. None: they may differ, and what both have is compared.
+        old: the earlier record; None if the cell failed and no sample was judged.
+        new: the later record; None if the cell failed and no sample was judged.
+        n: number of requested samples, the same on both sides. None if the samples may differ; the common ones are
+            then compared.
 
     Returns:
-        The pairs; None when the records together name more than ``n`` samples, or have none in common.
+        The pairs; None if the records together name more than ``n`` samples, or have no sample in common.
     """
     (old_ids, old_states), (new_ids, new_states) = _states(old), _states(new)
     if not np.array_equal(old_ids, new_ids):
@@ -69,27 +73,37 @@ def _paired(ids: NDArray[np.int64], old_states: NDArray[np.int8], new_states: ND
     worst = now.astype(np.float64) - (was | old_open)
     lost, gained = ids[was & ~now & judged], ids[~was & now & judged]
     return PairedOutcomes(
-        ids,
-        worst,
-        (now | new_open).astype(np.float64) - was if unjudged else worst,
-        unjudged,
-        int(np.count_nonzero(was & now)),
-        int(np.count_nonzero(judged & ~was & ~now)),
-        tuple(lost.tolist()),
-        tuple(gained.tolist()),
+        ids=ids,
+        worst=worst,
+        best=(now | new_open).astype(np.float64) - was if unjudged else worst,
+        unjudged=unjudged,
+        both=int(np.count_nonzero(was & now)),
+        neither=int(np.count_nonzero(judged & ~was & ~now)),
+        lost_ids=tuple(lost.tolist()),
+        gained_ids=tuple(gained.tolist()),
     )
 
 
 def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedOutcomes | None:
-    """Pair the losses of two complete records of language modelling; arguments and result as above."""
+    """Pair the losses of two complete records of language modelling.
+
+    Args:
+        old: the earlier record.
+        new: the later record.
+        n: number of requested samples, the same on both sides; None to compare the common ones.
+
+    Returns:
+        The pairs; None if the records have no sample in common, or not exactly ``n``.
+    """
     ids, old_at, new_at = np.intersect1d(old.ids, new.ids, assume_unique=True, return_indices=True)
     if not len(ids) or (n is not None and len(ids) != n):
         return None
     differences = new.token_losses[new_at] - old.token_losses[old_at]
-    return PairedOutcomes(ids.astype(np.int64), differences, differences)
+    return PairedOutcomes(ids=ids.astype(np.int64), worst=differences, best=differences)
 
 
 def _states(record: Record | None) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Ids in ascending order and their states; empty without a record."""
     if record is None:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
     ids = record.ids.astype(np.int64)
@@ -100,13 +114,14 @@ def _states(record: Record | None) -> tuple[NDArray[np.int64], NDArray[np.int8]]
 
 
 def _spread(ids: NDArray[np.int64], states: NDArray[np.int8], onto: NDArray[np.int64]) -> NDArray[np.int8]:
-    """The states of the samples ``onto``; those that are not among ``ids`` were not run."""
+    """States of the samples ``onto``; samples that are not in ``ids`` were not run."""
     found = np.full(len(onto), State.NOT_RUN, dtype=np.int8)
     known = np.isin(onto, ids, assume_unique=True)
     found[known] = states[np.searchsorted(ids, onto[known])]
     return found
 
 
-def _open(states: NDArray[Any]) -> NDArray[np.bool_]:
+def _open(states: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Whether each sample is unjudged."""
     opened: NDArray[np.bool_] = (states == State.ERRORED) | (states == State.NOT_RUN)
     return opened

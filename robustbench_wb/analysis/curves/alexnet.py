@@ -1,13 +1,13 @@
 """Top-1 errors of AlexNet under the corruptions of ImageNet-C (1000 classes, the published JPEG files at 224 pixels).
 
-From the table in the README of github.com/hendrycks/robustness at commit 76d9393. They are a scale for ImageNet-C, and
-not for other data, calibrations or numbers of classes.
+The values come from the README of github.com/hendrycks/robustness at commit 76d9393. They normalise ImageNet-C errors
+only, not errors on other data, calibrations or numbers of classes.
 """
 
 from typing import Final
 
 CLEAN_ERROR: Final = 0.435
-"""On the clean validation images: 56.5 % top-1 accuracy (Hendrycks & Dietterich 2019, table 1)."""
+"""Error on the clean validation images: 56.5 % top-1 accuracy (Hendrycks & Dietterich 2019, table 1)."""
 
 ERRORS: Final[dict[str, tuple[float, ...]]] = {
     "gaussian-noise": (0.69528, 0.82542, 0.93554, 0.98138, 0.99452),
@@ -30,7 +30,7 @@ ERRORS: Final[dict[str, tuple[float, ...]]] = {
     "spatter": (0.47196, 0.62194, 0.75052, 0.84132, 0.90182),
     "saturate": (0.59342, 0.65514, 0.51174, 0.70834, 0.82260),
 }
-"""By corruption, severities 1 to 5."""
+"""Errors by corruption, at severities 1 to 5."""
 
 COMMON: Final = tuple(ERRORS)[:15]
-"""The 15 that are in the means; the other four were set apart for choosing settings."""
+"""The 15 common corruptions that enter means; the other four are reserved for choosing hyperparameters."""

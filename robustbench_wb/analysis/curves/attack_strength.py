@@ -1,7 +1,7 @@
-"""How much of a robust accuracy is owed to the attack's budget: the accuracy at every cost, read from one record.
+"""Robust accuracy as a function of the attack's budget, read from one record.
 
-A record says for each sample how many forward passes were spent on it, and a broken sample leaves the search at its
-first error: its count says when it fell. Every smaller budget has thus been measured along with the full one.
+A record holds the number of forward passes of each sample. The search stops at the first misclassification, so the
+count of a broken sample says after how many passes it broke. One record therefore contains every smaller budget.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,80 +17,85 @@ from robustbench_wb.spec import Spec
 from robustbench_wb.stats.intervals import wilson
 
 SHARES: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Shares of the budget at which a curve is read."""
+"""Shares of the budget at which a curve is evaluated."""
 RUN_SHARES: Final = (0.1, 0.2, 0.5, 1.0)
-"""Shares of one run's passes."""
+"""Shares of the passes of the first run at which a curve is evaluated."""
 RUN_COUNTS: Final = (1, 2, 5, 10, 20, 50, 100)
-"""Numbers of runs, as far as there are so many; all of them come last."""
+"""Numbers of runs at which a curve is evaluated, up to the number of the attack, which is added at the end."""
 PLATEAU_SHARE: Final = 0.01
-"""Largest share of samples that may fall in a second half (Carlini et al. 2019: more effort must not matter; ours)."""
+"""Largest share of samples that may break in the second half of the effort on a plateau.
+
+Carlini et al. (2019) ask that more effort must not matter; the threshold is ours."""
 NEVER_BROKEN: Final = np.iinfo(np.int64).max
-"""The pass at which a sample fell that did not."""
-FEW: Final = 1
-"""One sample more is chance."""
+"""Stands for the breaking pass of a sample that stays robust."""
+TOLERATED_SAMPLES: Final = 1
+"""Samples beyond :data:`PLATEAU_SHARE` that are attributed to chance."""
 
 
 class AttackRuns(Spec):
-    """How an attack is built: runs of equal length, one after the other."""
+    """Structure of an attack: consecutive runs of equal length."""
 
     runs: int
-    """Per sample, restarts and losses together."""
+    """Runs per sample: restarts times losses."""
     steps: int
-    """Of one run."""
+    """Steps of one run."""
 
 
 class BudgetPoint(Spec):
-    """Robust accuracy at one cost."""
+    """Robust accuracy after some number of forward passes."""
 
     passes: int
-    """Forward passes of the search per sample; the independent verdict is not among them."""
+    """Forward passes of the search per sample, without the final verification pass."""
     accuracy: float
-    """Share of all samples that are right when clean and have not fallen by then."""
+    """Share of all samples that are correct when clean and not broken after these passes."""
     low: float
+    """Low end of the 95 % Wilson interval."""
     high: float
-    """Ends of the 95 % Wilson interval."""
+    """High end of the 95 % Wilson interval."""
 
 
 class BudgetCurve(Spec):
-    """One row against its cost."""
+    """Robust accuracy of one row as a function of the attack's cost."""
 
     budget: int
-    """Forward passes of a sample that holds to the end; where none does, the most that were needed."""
+    """Forward passes of a sample that stays robust; if there is none, the largest number of passes of any sample."""
     points: tuple[BudgetPoint, ...]
-    """At :data:`SHARES` of the budget. The first is before any pass of this cell: what a lower strength broke has
-    fallen by then."""
+    """Accuracies at :data:`SHARES` of the budget. The first point is before any pass of this cell; samples that a lower
+    strength broke count as broken there."""
     first_run: tuple[BudgetPoint, ...] = ()
-    """At :data:`RUN_SHARES` of the passes of the first run. Empty where runs are not known to be of equal length."""
+    """Accuracies at :data:`RUN_SHARES` of the first run. Empty if the attack is not known to have runs of equal
+    length."""
     runs: tuple[int, ...] = ()
-    """The numbers of runs that :attr:`by_run` stands for."""
+    """Numbers of runs of the points in :attr:`by_run`."""
     by_run: tuple[BudgetPoint, ...] = ()
+    """Accuracies after the numbers of runs in :attr:`runs`."""
     lost_by_steps: float | None = None
-    """Share of samples that fell in the second half of the first run; None like an empty :attr:`first_run`."""
+    """Share of samples that broke in the second half of the first run; None if :attr:`first_run` is empty."""
     lost_by_budget: float
-    """Share of samples that fell in the second half of the whole budget: that of the runs, if there are several."""
+    """Share of samples that broke in the second half of the whole budget."""
     plateau: bool
-    """Whether nothing is left, or both shares are at most :data:`FLAT`, give or take one sample."""
+    """Whether no sample stays robust, or both shares are at most :data:`PLATEAU_SHARE` plus one sample."""
 
 
 class AttackStrength(Spec):
-    """A row of a table with its curve."""
+    """Row of a table with its budget curve."""
 
     row: ScoreRow
     curve: BudgetCurve | None
-    """None where the record is not in the store: outcomes with errors are not kept."""
+    """Budget curve; None if the record is not in the store, because records with errored samples are not kept."""
 
 
 def budget_curve(record: Record, lower: Record | None = None, built: AttackRuns | None = None) -> BudgetCurve:
-    """The curve of one record of an adversary.
+    """Budget curve of one record of an attack.
 
-    Errored samples were never robust. A sample that fell at a lower strength and was not tried at this one has fallen
-    before the first pass.
+    Errored samples count as never robust. Samples that a lower strength broke, and that were not attacked at this
+    strength, count as broken before the first pass.
 
     Args:
-        record: the row's own.
-        lower: that of the next lower strength of its ladder: what fell there was not judged again, so that its passes
-            hold no verdict. Without it such a sample is taken to have fallen one pass too early.
-        built: the runs of the attack, where it has such.
+        record: record of the row.
+        lower: record of the next lower strength of the ladder. Samples broken there get no verification pass at this
+            strength. Without this record such a sample is taken to have broken one pass too early.
+        built: structure of the attack, if it consists of runs.
     """
     spent = _spent(record, lower)
     fell = _falls(record.states, spent)
@@ -115,12 +120,12 @@ def budget_curve(record: Record, lower: Record | None = None, built: AttackRuns 
 def attack_strengths(
     rows: Iterable[ScoreRow], records: Mapping[str, Record], built: Callable[[str], AttackRuns | None]
 ) -> list[AttackStrength]:
-    """The curves of graded rows, ladder by ladder and ascending.
+    """Budget curves of graded rows, ladder by ladder, strengths ascending.
 
     Args:
-        rows: of any subjects and tables; those without a grade are left out.
-        records: by key.
-        built: the runs of the attack of a signature.
+        rows: rows of any models and tables; rows without a grade are left out.
+        records: records by key.
+        built: function from a signature to the structure of the attack; None if it does not consist of runs.
     """
     found = []
     for members in strength_ladders(row for row in rows if row.grade):
@@ -134,7 +139,7 @@ def attack_strengths(
 
 
 def strength_ladders(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
-    """Rows that differ in strength alone, each group ascending; groups in the order of their first row."""
+    """Rows grouped by everything but strength, strengths ascending, groups in the order of their first row."""
     groups: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
         groups.setdefault((row.panel, row.subject, without_strength(row)), []).append(row)
@@ -142,17 +147,19 @@ def strength_ladders(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
 
 
 def without_strength(row: ScoreRow) -> str:
-    """The signature without the radius."""
+    """Signature of a row without its perturbation radius ``eps``."""
     return ";".join(part for part in row.signature.split(";") if part != f"eps={row.strength}")
 
 
 def _lower(other: ScoreRow, row: ScoreRow) -> bool:
-    """Whether the row has what fell at the other's strength from there."""
+    """Whether ``other`` is a lower strength whose broken samples the row has taken over."""
     return other.strength in row.ladder.split() and strength_sort_key(other.strength) < strength_sort_key(row.strength)
 
 
 def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
-    """Forward passes of the search on each sample: all but the verdict, which those broken below did not get."""
+    """Forward passes of the search on each sample, (n,): all passes but the verification pass.
+
+    Samples broken at the lower strength have no verification pass."""
     judged = record.forwards > 0
     if lower is not None and np.array_equal(lower.ids, record.ids):
         judged &= lower.states != State.BROKEN
@@ -161,7 +168,7 @@ def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
 
 
 def _falls(states: NDArray[np.int8], spent: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The pass at which each sample fell: -1 for what was never robust, :data:`HELD` for what is to the end."""
+    """Pass at which each sample broke, (n,): -1 if it was never robust, :data:`NEVER_BROKEN` if it stays robust."""
     never = np.isin(states, (State.WRONG, State.ERRORED, State.NOT_RUN))
     found: NDArray[np.int64] = np.where(states == State.BROKEN, spent, np.where(never, -1, NEVER_BROKEN))
     return found
@@ -178,7 +185,7 @@ def _lost(fell: NDArray[np.int64], first: int, last: int) -> float:
 
 
 def _flat(share: float, n: int) -> bool:
-    return share - FEW / max(n, 1) <= PLATEAU_SHARE
+    return share - TOLERATED_SAMPLES / max(n, 1) <= PLATEAU_SHARE
 
 
 def _some(runs: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Errors under the common corruptions: as they are, and beside those of a reference (Hendrycks & Dietterich 2019)."""
+"""Errors under the common corruptions, unnormalised and relative to a reference (Hendrycks & Dietterich 2019)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -15,72 +15,76 @@ from robustbench_wb.stats.intervals import bootstrap_interval
 
 SEVERITIES: Final = ("1", "2", "3", "4", "5")
 STORED: Final = "stored-"
-"""What the name of a corruption begins with whose images were read from a published folder."""
+"""Prefix of corruptions whose images were read from published files."""
 
 
 class ReferenceErrors(NamedTuple):
-    """Errors that others are measured by."""
+    """Errors of a reference model, by which other errors are divided."""
 
     name: str
     clean: float
     errors: Mapping[str, Sequence[float]]
-    """By corruption, and by severity."""
+    """Errors by corruption, one per severity."""
     needed: tuple[str, ...]
-    """The corruptions that a mean over them must have."""
+    """Corruptions that a mean must cover."""
 
 
-ALEXNET: Final = ReferenceErrors("AlexNet", CLEAN_ERROR, ERRORS, COMMON)
+ALEXNET: Final = ReferenceErrors(name="AlexNet", clean=CLEAN_ERROR, errors=ERRORS, needed=COMMON)
+"""Published errors of AlexNet on ImageNet-C."""
 
 
 class RelativeErrors(Spec):
-    """Errors as shares of a reference's. Everything is in percent; None where the reference's sum is not above 0."""
+    """Errors relative to those of a reference, in percent; None where the reference's sum is not above 0."""
 
     reference: str
     ce: dict[str, float | None]
-    """CE_c = sum_s E_sc / sum_s R_sc, of each corruption that both have."""
+    """Corruption error CE_c = sum_s E_sc / sum_s R_sc, for each corruption that both models have."""
     relative: dict[str, float | None]
-    """Relative CE_c = sum_s (E_sc - E_clean) / sum_s (R_sc - R_clean)."""
+    """Relative CE_c = sum_s (E_sc - E_clean) / sum_s (R_sc - R_clean), for each corruption that both models have."""
     mean: float | None
-    """Mean of the CE of common corruptions: mCE if the reference is AlexNet. None where one of them is None, or AlexNet
-    is the reference and one of the 15 is lacking."""
+    """Mean CE over common corruptions, which is the mCE if the reference is AlexNet. None if one of the CEs is None, or
+    if the reference is AlexNet and one of the 15 corruptions is missing."""
     relative_mean: float | None
+    """Mean relative CE over common corruptions; None like ``mean``."""
 
 
 class CorruptionErrors(Spec):
-    """One subject in one panel."""
+    """Errors of one model in one panel."""
 
     clean: ScoreRow
     stored: bool
-    """Whether the images were published files, and not made on the fly: another benchmark, though much alike."""
+    """Whether the images are published files, rather than corrupted on the fly: a similar, but different benchmark."""
     errors: dict[str, tuple[float, ...]]
-    """Error at each severity, 1 to 5; corruptions of which one is missing or failed are left out."""
+    """Errors at severities 1 to 5, by corruption; corruptions with a missing or failed severity are left out."""
     mean: float
-    """Mean over severities and common corruptions (:attr:`common`), not normalised."""
+    """Mean error over severities and common corruptions (:attr:`common`), unnormalised."""
     low: float | None
+    """Low end of the 95 % percentile bootstrap interval of ``mean`` over test samples; None if a record is missing."""
     high: float | None
-    """Ends of its 95 % percentile bootstrap interval over test samples; None where a record is not in the store."""
+    """High end of the 95 % percentile bootstrap interval over test samples; None if a record is missing."""
     normalised: tuple[RelativeErrors, ...] = ()
+    """Errors relative to each requested reference."""
 
     @property
     def common(self) -> tuple[str, ...]:
-        """Those of the 15 that were measured. The other four are for choosing settings and are in no mean."""
+        """Measured corruptions among the 15 common ones, which enter means."""
         return tuple(name for name in COMMON if name in self.errors)
 
 
 def corruption_errors(
     rows: Sequence[ScoreRow], records: Mapping[str, Record], baseline: str | None = None, alexnet: bool = False
 ) -> list[CorruptionErrors]:
-    """The errors of every subject and panel that has a common corruption at all five severities, and a clean row.
+    """Errors of every model and panel with a clean row and a common corruption at all five severities.
 
     Args:
-        rows: of any subjects and stressors.
-        records: by key; those that are lacking cost intervals, no more.
-        baseline: a variant, with or without its size, whose errors in the same panel are a reference.
-        alexnet: whether AlexNet's are one.
+        rows: rows of any models and perturbations.
+        records: records by key; a missing record only costs the interval.
+        baseline: variant, with or without its size, whose errors in the same panel serve as a reference.
+        alexnet: whether the published errors of AlexNet serve as a reference.
 
     Raises:
-        UsageError: there is no such baseline; or AlexNet is asked for, and the rows are not of ImageNet's 1000 classes
-            under the corruptions of ImageNet-C.
+        UsageError: the baseline is not in the rows; or AlexNet is requested and the rows are not about ImageNet's 1000
+            classes under the corruptions of ImageNet-C.
     """
     cleans = {(row.panel, row.subject): row for row in rows if row.stressor == CLEAN and row.status != "error"}
     groups: dict[tuple[PanelKey, tuple[str, ...], bool], list[ScoreRow]] = {}
@@ -94,12 +98,12 @@ def corruption_errors(
             pairs.append((members, measured))
     every = [found for _, found in pairs]
     if (baseline is not None or alexnet) and not every:
-        raise UsageError("no subject has a common corruption at severities 1 to 5, so there is nothing to normalise")
+        raise UsageError("no model has a common corruption at severities 1 to 5, so there is nothing to normalise")
     result = []
     for members, found in pairs:
         references = [_baseline(baseline, found, every)] if baseline is not None else []
         if alexnet:
-            _refuse_others(members)
+            _require_imagenet_c(members)
             references.append(ALEXNET)
         normalised = tuple(_normalised(found, reference) for reference in references)
         result.append(found.model_copy(update={"normalised": normalised}))
@@ -107,7 +111,7 @@ def corruption_errors(
 
 
 def _corruption(row: ScoreRow) -> str:
-    """Which one it is: published folders write ``gaussian_noise``."""
+    """Name of the corruption of a row in :data:`ERRORS`; published folders write ``gaussian_noise``."""
     return row.stressor.removeprefix(STORED).replace("_", "-")
 
 
@@ -116,7 +120,7 @@ def _is_stored(row: ScoreRow) -> bool:
 
 
 def _errors(clean: ScoreRow, rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> CorruptionErrors | None:
-    """Errors of one subject; None without a common corruption that is whole."""
+    """Errors of one model; None without a common corruption at all severities."""
     ladders: dict[str, dict[str, ScoreRow]] = {}
     for row in rows:
         ladders.setdefault(_corruption(row), {})[row.strength] = row
@@ -142,35 +146,38 @@ def _error(row: ScoreRow) -> float:
 
 
 def _baseline(name: str, subject: CorruptionErrors, every: Sequence[CorruptionErrors]) -> ReferenceErrors:
-    """The errors of a variant in the same panel, by the same recipe and seed if there are several."""
-    beside = [one for one in every if (one.clean.panel, one.stored) == (subject.clean.panel, subject.stored)]
-    found = [one for one in beside if name in (one.clean.variant, f"{one.clean.variant}-{one.clean.size}")]
+    """Errors of a variant in the panel of ``subject``; of several models, the one with equal recipe and seed.
+
+    Raises:
+        UsageError: no model fits, or several do.
+    """
+    peers = [one for one in every if (one.clean.panel, one.stored) == (subject.clean.panel, subject.stored)]
+    found = [one for one in peers if name in (one.clean.variant, f"{one.clean.variant}-{one.clean.size}")]
     alike = [one for one in found if one.clean.subject[2:] == subject.clean.subject[2:]]
     chosen = alike if len(alike) == 1 else found
     if len(chosen) != 1:
-        have = ", ".join(dict.fromkeys(one.clean.variant for one in beside))
-        what = f"{len(found)} subjects called {name!r}" if found else f"no baseline {name!r}"
+        have = ", ".join(dict.fromkeys(one.clean.variant for one in peers))
+        what = f"{len(found)} models named {name!r}" if found else f"no baseline {name!r}"
         raise UsageError(f"task {subject.clean.task!r} has {what} with all severities of a corruption; it has: {have}")
     errors = chosen[0].errors
-    return ReferenceErrors(name, _error(chosen[0].clean), errors, tuple(c for c in subject.common if c in errors))
+    needed = tuple(corruption for corruption in subject.common if corruption in errors)
+    return ReferenceErrors(name=name, clean=_error(chosen[0].clean), errors=errors, needed=needed)
 
 
-def _refuse_others(rows: Sequence[ScoreRow]) -> None:
-    """AlexNet's errors are of ImageNet's 1000 classes under ImageNet-C alone.
+def _require_imagenet_c(rows: Sequence[ScoreRow]) -> None:
+    """Reject rows that AlexNet's errors do not apply to.
 
     Raises:
-        UsageError: a row is of something else.
+        UsageError: a row is not about ImageNet's 1000 classes under the corruptions of ImageNet-C.
     """
     for row in rows:
         if row.classes != 1000:
-            raise UsageError(
-                f"AlexNet's errors are those of ImageNet's 1000 classes; task {row.task!r} has {row.classes}"
-            )
+            raise UsageError(f"AlexNet's errors are for ImageNet's 1000 classes; task {row.task!r} has {row.classes}")
         calibrations = [part for part in row.signature.split(";") if part.startswith("calibration=")]
         meant = calibrations == ["calibration=224"] if calibrations else row.side >= 120
         if not meant:
             raise UsageError(
-                f"AlexNet's errors are of the corruptions of ImageNet-C (calibration=224); {row.stressor} of task "
+                f"AlexNet's errors are for the corruptions of ImageNet-C (calibration=224); {row.stressor} of task "
                 f"{row.task!r} has {calibrations[0] if calibrations else f'images of {row.side} pixels'}"
             )
 
@@ -180,8 +187,8 @@ def _normalised(subject: CorruptionErrors, reference: ReferenceErrors) -> Relati
     for name in (name for name in subject.errors if name in reference.errors):
         own, others = subject.errors[name], reference.errors[name]
         ce[name] = _percent(sum(own), sum(others))
-        above = (sum(own) - len(own) * _error(subject.clean), sum(others) - len(others) * reference.clean)
-        relative[name] = _percent(*above)
+        rise = sum(own) - len(own) * _error(subject.clean)
+        relative[name] = _percent(rise, sum(others) - len(others) * reference.clean)
     means = (_mean(ce, reference.needed), _mean(relative, reference.needed))
     return RelativeErrors(reference=reference.name, ce=ce, relative=relative, mean=means[0], relative_mean=means[1])
 
@@ -191,6 +198,6 @@ def _percent(part: float, whole: float) -> float | None:
 
 
 def _mean(values: Mapping[str, float | None], needed: Sequence[str]) -> float | None:
-    """Mean of the values that are needed; None where one is not there."""
+    """Mean of the needed values; None if one is missing."""
     found = [value for name in needed if (value := values.get(name)) is not None]
     return float(np.mean(found)) if needed and len(found) == len(needed) else None

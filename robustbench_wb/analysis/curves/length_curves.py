@@ -1,4 +1,4 @@
-"""Accuracy against length: a curve that never rises, and how long inputs may be before half of the skill is lost."""
+"""Accuracy as a function of input length: isotonic fit and effective length."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -13,36 +13,41 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
 DRAWS: Final = 1000
-"""Bootstrap draws of the samples."""
+"""Number of bootstrap resamples of the test samples."""
 
 
 class LengthCurve(Spec):
-    """One subject on inputs of several lengths."""
+    """Accuracy of one model on inputs of several lengths."""
 
     rows: tuple[ScoreRow, ...]
-    """Ascending; none failed."""
+    """Rows by ascending length; none failed."""
     fitted: tuple[float, ...]
-    """Accuracies after isotonic regression: the closest ones, in least squares, that never rise with length."""
+    """Accuracies after isotonic regression: the least-squares fit that never rises with length."""
     threshold: float
-    """Halfway between the fitted accuracy at the shortest length and that of guessing, 1 / classes."""
+    """Accuracy halfway between the fitted accuracy at the shortest length and chance, 1 / classes."""
     effective: float
-    """Longest length at which the fitted accuracy is at the threshold still, straight lines in log length between; at
-    most the longest one measured."""
+    """Effective length: the longest length at which the fitted accuracy is at least the threshold, with linear
+    interpolation in log length; at most the longest measured length."""
     low: float | None = None
+    """Low end of the 95 % percentile bootstrap interval over test samples; None if a record is missing."""
     high: float | None = None
-    """Ends of its 95 % percentile bootstrap interval over test samples; None where a record is lacking."""
+    """High end of the 95 % percentile bootstrap interval over test samples; None if a record is missing."""
 
     @property
     def open(self) -> bool:
-        """Whether it is at least that long: the accuracy never comes down to the threshold."""
+        """Whether ``effective`` is only a lower bound, because the accuracy never falls below the threshold."""
         return self.effective >= float(self.rows[-1].strength)
 
 
 def length_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[LengthCurve]:
-    """A curve for every subject and stressor of length, in the order of their first rows.
+    """Length curve of every model and length stressor, in the order of their first rows.
 
-    Left out are ladders with a failed row or of one length alone, and those that are nowhere better than guessing: the
-    low end of the interval at the shortest length is not above 1 / classes.
+    Models are left out if a row failed, if only one length was measured, or if they do not beat chance: the low end of
+    the interval at the shortest length is not above 1 / classes.
+
+    Args:
+        rows: rows of any models and stressors.
+        records: records by key; a missing record only costs the interval.
     """
     ladders: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
@@ -58,12 +63,15 @@ def length_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> li
 
 
 def effective_length(lengths: Sequence[int], accuracies: NDArray[np.float64], guess: float) -> float:
-    """Longest length at which an accuracy keeps half of what the first one is above guessing.
+    """Longest length at which the accuracy keeps half of its first value's margin over chance.
 
     Args:
         lengths: (k,) ascending.
         accuracies: (k,) never rising.
-        guess: accuracy of guessing.
+        guess: accuracy of chance.
+
+    Returns:
+        The length, by linear interpolation in log length; at most the last one.
     """
     threshold = (accuracies[0] + guess) / 2
     below = np.flatnonzero(accuracies < threshold)
@@ -79,7 +87,7 @@ def effective_length(lengths: Sequence[int], accuracies: NDArray[np.float64], gu
 def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> LengthCurve:
     lengths, guess = [int(row.strength) for row in rows], 1 / rows[0].classes
     fitted = _fit(np.array([row.accuracy for row in rows], np.float64))
-    low, high = _interval(rows, records, lengths, guess) or (None, None)
+    low, high = _interval(rows, records, lengths=lengths, guess=guess) or (None, None)
     return LengthCurve(
         rows=tuple(rows),
         fitted=tuple(fitted.tolist()),
@@ -91,15 +99,15 @@ def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> LengthCur
 
 
 def _fit(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Isotonic regression (Barlow et al. 1972); all rows have as many samples, so their weights are equal."""
+    """Isotonic regression (Barlow et al. 1972), (k,); weights are equal because all rows have equally many samples."""
     found: NDArray[np.float64] = isotonic_regression(accuracies, increasing=False).x
     return found
 
 
 def _interval(
-    rows: Sequence[ScoreRow], records: Mapping[str, Record], lengths: Sequence[int], guess: float
+    rows: Sequence[ScoreRow], records: Mapping[str, Record], *, lengths: Sequence[int], guess: float
 ) -> tuple[float, float] | None:
-    """Samples are drawn whole, with what became of them at every length."""
+    """Bootstrap interval of the effective length: each sample is drawn with its outcomes at all lengths."""
     found = aligned_records(rows, records)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Accuracy against strength: the area under the curve, the strength at which it breaks down; how a trigger fares."""
+"""Accuracy as a function of strength: area under the curve, breakdown strength, and trigger success rates."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -14,63 +14,67 @@ from robustbench_wb.stats.intervals import bootstrap_interval, wilson
 from robustbench_wb.stressors.catalogue import STRESSORS
 
 CLEAN = "clean"
-"""The stressor whose row stands at strength 0."""
+"""Name of the stressor that leaves inputs unperturbed; its row is the point at strength 0."""
 
 _TIE = 1e-9
-"""Accuracies that differ by less are equal: they are counts over samples, and the rest is rounding."""
+"""Accuracies that differ by less are equal: accuracies are counts over samples, and the rest is rounding."""
 
 
 class TriggerSuccess(Spec):
-    """How often a planted trigger is obeyed by samples of other classes."""
+    """Success rate of a planted trigger at one strength."""
 
     strength: str
     share: float
+    """Share of samples of other classes that the trigger turns into its target class."""
     low: float | None
+    """Low end of the 95 % Wilson interval; None if the record is not in the store."""
     high: float | None
-    """Ends of the 95 % Wilson interval; None where the record is not in the store."""
+    """High end of the 95 % Wilson interval; None if the record is not in the store."""
 
 
 class StrengthCurve(Spec):
-    """One subject under one stressor, strength by strength."""
+    """Accuracy of one model under one perturbation, by strength."""
 
     rows: tuple[ScoreRow, ...]
-    """Ascending; the first is the clean one, unless the ladder has a strength 0 of its own."""
+    """Rows by ascending strength. The first is the clean row, unless the ladder itself has a strength 0."""
     strengths: tuple[float, ...]
-    """Of each row."""
+    """Strength of each row."""
     area: float | None = None
-    """Area under the accuracies over the largest strength, in [0, 1]: the mean accuracy if all strengths up to that one
-    are alike likely. None where a row is missing or failed."""
+    """Area under the accuracies divided by the largest strength, in [0, 1]: the mean accuracy under a uniform
+    distribution of strengths. None if a row is missing or failed."""
     low: float | None = None
+    """Low end of the 95 % percentile bootstrap interval of the area over test samples; None if a record is missing.
+    Variation between trainings is not included."""
     high: float | None = None
-    """Ends of its 95 % percentile bootstrap interval over test samples; None where a record is not in the store. What
-    another training would give is not in it."""
+    """High end of the 95 % percentile bootstrap interval over test samples; None if a record is missing."""
     threshold: float | None = None
-    """Accuracy halfway between the clean one and that of guessing, 1 / classes. None where that is not known, a row
-    failed, or the clean one is no better than guessing."""
+    """Accuracy halfway between the clean accuracy and chance, 1 / classes. None if the number of classes is unknown, a
+    row failed, or the clean accuracy does not exceed chance."""
     breakdown: float | None = None
-    """Smallest strength at which the accuracy, linear between the rows, is down at the threshold; None: it never is."""
+    """Smallest strength at which the linearly interpolated accuracy falls to the threshold; None if it never does."""
     success: tuple[TriggerSuccess, ...] = ()
+    """Success rates of a planted trigger; empty for other perturbations."""
 
     @property
     def stressor(self) -> str:
-        """What all rows but the clean one share."""
+        """Name of the perturbation."""
         return self.rows[-1].stressor
 
     @property
     def failed(self) -> tuple[ScoreRow, ...]:
-        """The rows without a number."""
+        """Rows without a number."""
         return tuple(row for row in self.rows if row.status == "error")
 
 
 def strength_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[StrengthCurve]:
-    """A curve for every ladder of accuracies, in the order of their first rows.
+    """Strength curve of every ladder of accuracies, in the order of their first rows.
 
-    A ladder is what one subject has under one stressor in one panel, where the strengths are numbers. Samples that are
-    missing count as wrong, as in every accuracy.
+    A ladder is the rows of one model under one perturbation in one panel, if the strengths are numbers. Missing samples
+    count as wrong, as in every accuracy.
 
     Args:
-        rows: of any subjects and stressors.
-        records: by key; those that are lacking cost intervals, no more.
+        rows: rows of any models and perturbations.
+        records: records by key; a missing record only costs the interval.
     """
     cleans: dict[tuple[object, ...], ScoreRow] = {}
     ladders: dict[tuple[object, ...], list[ScoreRow]] = {}
@@ -87,7 +91,7 @@ def strength_curves(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> 
 
 
 def is_length_row(row: ScoreRow) -> bool:
-    """Whether the strength of a row is a length, which need not lower accuracy (see ``length_curves``)."""
+    """Whether the strength of a row is an input length, which need not lower accuracy (see ``length_curves``)."""
     name = row.signature.split(";")[0]
     return name in STRESSORS and STRESSORS.get(name).axis == "length"
 
@@ -107,35 +111,37 @@ def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> StrengthC
         "low": ends.low if ends else None,
         "high": ends.high if ends else None,
         "threshold": threshold,
-        "breakdown": None if threshold is None else breakdown(strengths, accuracies, threshold),
+        "breakdown": None if threshold is None else breakdown_strength(strengths, accuracies, threshold),
     }
     return curve.model_copy(update=numbers)
 
 
 def trapezoid_weights(strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each value counts in the area under straight lines between them, over the largest strength.
+    """Weights of the trapezoidal rule over the strengths, divided by the largest strength.
 
     Args:
-        strengths: (k,) ascending, from 0 to more than 0.
+        strengths: (k,) ascending, from 0 to a value above 0.
 
     Returns:
-        (k,) weights; they add up to 1.
+        (k,) weights that sum to 1.
     """
     steps = np.diff(strengths) / (2 * strengths[-1])
     weights: NDArray[np.float64] = np.append(steps, 0) + np.append(0, steps)
     return weights
 
 
-def breakdown(strengths: NDArray[np.float64], accuracies: NDArray[np.float64], threshold: float) -> float | None:
-    """The smallest strength at which straight lines between the accuracies come down to the threshold and below.
+def breakdown_strength(
+    strengths: NDArray[np.float64], accuracies: NDArray[np.float64], threshold: float
+) -> float | None:
+    """Smallest strength at which the linearly interpolated accuracy falls to the threshold.
 
     Args:
         strengths: (k,) ascending.
         accuracies: (k,), the first above the threshold.
-        threshold: an accuracy.
+        threshold: accuracy of the breakdown.
 
     Returns:
-        The strength; None where no accuracy is below the threshold.
+        The strength; None if no accuracy is below the threshold.
     """
     below = np.flatnonzero(accuracies < threshold - _TIE)
     if not len(below):
@@ -146,14 +152,14 @@ def breakdown(strengths: NDArray[np.float64], accuracies: NDArray[np.float64], t
 
 
 def aligned_records(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[Record] | None:
-    """The records of the rows, if all are there and hold the same samples."""
+    """Records of the rows; None unless all are present and hold the same samples."""
     found = [records[row.key] for row in rows if row.key in records]
     whole = len(found) == len(list(rows)) and all(np.array_equal(record.ids, found[0].ids) for record in found)
     return found if whole and len(found[0].ids) else None
 
 
 def _correct(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> NDArray[np.float64] | None:
-    """1 where a sample is right, (n, rows): the same samples in every column."""
+    """Whether each sample is robust in each row, (n, rows) of 0 and 1; None without aligned records."""
     found = aligned_records(rows, records)
     return None if found is None else np.stack([record.states == State.ROBUST for record in found], 1).astype(float)
 

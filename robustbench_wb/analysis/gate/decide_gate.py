@@ -1,4 +1,4 @@
-"""Is a version good enough to go on with? Every cell and subject of a baseline is judged against a margin."""
+"""Gate decisions: every cell and model of a version is compared with a baseline and tested against a margin."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf, log1p
@@ -20,11 +20,11 @@ from robustbench_wb.stats.paired import detectable_drop_beyond, p_drop_beyond
 from robustbench_wb.stats.resampling import sign_flip_p
 
 _POWER: Final = 0.8
-_STALE: Final = "measured before the subject changed; run its suite again"
+_STALE: Final = "measured before the model changed; run its suite again"
 
 
 def records_for_gate(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow], new: Sequence[ScoreRow]) -> set[str]:
-    """Keys of the records without which :func:`judge` cannot decide."""
+    """Keys of the records that :func:`decide_gate` needs."""
     return {*records_for_comparison(old, new), *records_for_comparison(pinned, new)}
 
 
@@ -32,43 +32,44 @@ def decide_gate(
     old: Sequence[ScoreRow],
     pinned: Sequence[ScoreRow],
     new: Sequence[ScoreRow],
+    *,
     records: Mapping[str, Record],
     margins: Margins,
-    *,
     strict: bool = False,
     baseline: str = "",
     version: str = "",
     noise: NoiseFloor | None = None,
 ) -> GateResult:
-    """Judge a version against a baseline and, for slow drift, against the ancestor that the baseline descends from.
+    """Decide on a version against a baseline and, to catch slow drift, against the baseline's pinned ancestor.
 
-    A cell is ``regressed`` when its drop is certainly larger than the margin: one-sided p at most alpha, by
-    :func:`robustbench_wb.stats.paired.p_drop_beyond` or the sign-flip test of the losses less the margin, corrected by
-    Holm for its family (the cells of one subject in one suite, or as the suite declares). It is ``passed`` when a
-    drop as large as the margin is excluded: the 1 - 2 alpha interval lies above it, a test of non-inferiority at
-    alpha. Neither is ``undecided``. What was not judged counts in its favour for the first and against it for the
-    second; what stays open is ``incomplete``. A subject's mean over its cells is judged alike, by both ends of
-    that interval of its claim, uncorrected. With ``noise``, "certainly larger than the margin" is "than the margin and
-    the floor of the cell" (for a subject the mean of its cells' floors); what passes is not changed.
+    A cell has ``regressed`` if its drop is significantly larger than the margin: the one-sided p-value is at most alpha
+    after Holm's correction for the family (the cells of one model in one suite, or as the suite declares). The test is
+    :func:`robustbench_wb.stats.paired.p_drop_beyond`, or for losses the sign-flip test of the differences minus the
+    margin. A cell has ``passed`` if a drop as large as the margin is excluded: no value of the 1 - 2 alpha interval is
+    a larger drop, a non-inferiority test at alpha. All other cells are ``undecided``. Unjudged samples count in favour
+    of the version in the first test and against it in the second; a cell that they leave open is ``incomplete``.
+    The mean over the cells of a model is decided by both ends of the 1 - 2 alpha interval of its overall difference,
+    without correction. With ``noise``, a regression must exceed the sum of the margin and the noise floor of the cell
+    (for a model, the mean of its cells' floors). The noise floor does not change which cells pass.
 
     Args:
-        old: the rows of the baseline.
-        pinned: those of its pinned ancestor; empty when it is that itself.
-        new: the rows of the version.
-        records: of all; see :func:`records_of`.
-        margins: how large a drop is accepted.
-        strict: whether what is undecided closes the gate.
-        baseline: what was compared, as it was named.
-        version: likewise.
-        noise: how far cells move by themselves.
+        old: rows of the baseline.
+        pinned: rows of the baseline's pinned ancestor; empty if the baseline is pinned itself.
+        new: rows of the version.
+        records: records of all rows by key, see :func:`records_for_gate`.
+        margins: accepted drops.
+        strict: whether undecided cells close the gate.
+        baseline: name of the baseline, for the result.
+        version: name of the version, for the result.
+        noise: noise floors of the cells.
 
     Raises:
-        UsageError: a margin is given for a suite that there is not.
+        UsageError: a margin is given for an unknown suite.
     """
-    margins.check(row.suite for row in (*old, *new))
-    found = _against("baseline", old, new, records, margins, noise)
-    drifted = _against("pinned ancestor", pinned, new, records, margins, noise)
-    judgements = [*found, *drifted, *_doubts(old, new, margins)]
+    margins.require_known_suites(row.suite for row in (*old, *new))
+    found = _against("baseline", old, new, records=records, margins=margins, noise=noise)
+    drifted = _against("pinned ancestor", pinned, new, records=records, margins=margins, noise=noise)
+    decisions = [*found, *drifted, *_doubtful(old, new, margins)]
     slots = {row.slot for row in old} | {
         item.found.new.slot for item in found if isinstance(item.found, CellDifference)
     }
@@ -77,7 +78,7 @@ def decide_gate(
         version=version,
         margins=margins,
         strict=strict,
-        judgements=tuple(judgements),
+        judgements=tuple(decisions),
         added=tuple(row for row in new if row.slot not in slots),
     )
 
@@ -86,17 +87,19 @@ def _against(
     against: Against,
     old: Sequence[ScoreRow],
     new: Sequence[ScoreRow],
+    *,
     records: Mapping[str, Record],
     margins: Margins,
     noise: NoiseFloor | None,
 ) -> list[GateDecision]:
-    """Subjects, then cells, suite by suite: each has its own margin."""
-    found, moved = [], _moved(old, new)
+    """Decisions on models, then on cells, suite by suite, because each suite has its own margin."""
+    found, changed = [], _changed_models(old, new)
     for suite in dict.fromkeys(row.suite for row in old):
         before, after = ([row for row in rows if row.suite == suite] for rows in (old, new))
         margin = margins.share(suite)
-        comparison = compare_tables(before, after, records, margin, ALPHA)
-        found += _subjects(against, comparison, noise) + _cells(against, comparison, records, moved, noise)
+        comparison = compare_tables(before, after, records, margin=margin, alpha=ALPHA)
+        found += _models(against, comparison, noise)
+        found += _cells(against, comparison, records=records, changed=changed, noise=noise)
         reason = "the version lacks this cell of the baseline"
         found += [
             GateDecision(against=against, outcome="missing", reason=reason, row=row, margin=margin)
@@ -105,57 +108,59 @@ def _against(
     return found
 
 
-def _moved(old: Iterable[ScoreRow], new: Iterable[ScoreRow]) -> set[tuple[str, ...]]:
-    """Subjects that are other ones in at least one cell: where they still have the same record, it is of the old one.
+def _changed_models(old: Iterable[ScoreRow], new: Iterable[ScoreRow]) -> set[tuple[str, ...]]:
+    """Models whose weights or code differ in at least one cell.
 
-    A version keeps the rows of suites that its run left out.
+    A version keeps the rows of suites that its run left out. If such a row of a changed model still has the old record,
+    that record is about the old model.
     """
     before = {row.slot: row for row in old}
     both = [(before[row.slot], row) for row in new if row.slot in before]
     return {
-        _tested(row)
+        _model_key(row)
         for was, row in both
         if was.key and row.key and (was.weights, was.model_code) != (row.weights, row.model_code)
     }
 
 
-def _tested(row: ScoreRow) -> tuple[str, ...]:
+def _model_key(row: ScoreRow) -> tuple[str, ...]:
     return (row.task, row.scale, *row.subject)
 
 
-def _subjects(against: Against, comparison: Comparison, noise: NoiseFloor | None) -> list[GateDecision]:
-    """Of those of which several cells were compared: one cell speaks for itself."""
-    judged = []
-    for claim in comparison.claims:
-        if claim.worst is None or claim.cells < 2:
+def _models(against: Against, comparison: Comparison, noise: NoiseFloor | None) -> list[GateDecision]:
+    """Decisions on models with several compared cells; a single cell has its own decision."""
+    decisions = []
+    for overall in comparison.claims:
+        if overall.worst is None or overall.cells < 2:
             continue
-        limit, above, below = _ends(claim, comparison.margin)
-        floor = mean_floor(noise, _rows_of(claim, comparison))
+        limit, above, below = _drop_interval(overall, comparison.margin)
+        floor = mean_floor(noise, _rows_of(overall, comparison))
         outcome: GateOutcome = "passed" if above <= limit else "regressed" if below > limit + floor else "undecided"
-        if claim.unjudged and outcome == "undecided":
-            continue  # its cells say why
-        judged.append(_judgement(against, outcome, claim, comparison.margin, floor=floor))
-    return judged
+        if overall.unjudged and outcome == "undecided":
+            continue  # the decisions on its cells name the reason
+        decisions.append(_decision(against, outcome, overall, margin=comparison.margin, floor=floor))
+    return decisions
 
 
-def _rows_of(claim: OverallDifference, comparison: Comparison) -> list[ScoreRow]:
-    """The cells that a claim is the mean of."""
+def _rows_of(overall: OverallDifference, comparison: Comparison) -> list[ScoreRow]:
+    """Rows of the cells that an overall difference is the mean of."""
     names = ("task", "suite", "scale", "variant", "size", "recipe")
-    rows = [pair.new for pair in comparison.pairs if not pair.differing and pair.new.seed in claim.seeds]
-    return [row for row in rows if all(getattr(row, name) == getattr(claim, name) for name in names)]
+    rows = [pair.new for pair in comparison.pairs if not pair.differing and pair.new.seed in overall.seeds]
+    return [row for row in rows if all(getattr(row, name) == getattr(overall, name) for name in names)]
 
 
 def _cells(
     against: Against,
     comparison: Comparison,
+    *,
     records: Mapping[str, Record],
-    moved: Collection[tuple[str, ...]],
+    changed: Collection[tuple[str, ...]],
     noise: NoiseFloor | None,
 ) -> list[GateDecision]:
     pairs = comparison.pairs
     tested = [index for index, pair in enumerate(pairs) if pair.p is not None and pair.old.key != pair.new.key]
     floors = [mean_floor(noise, (pair.new,)) for pair in pairs]
-    ps = {index: _p_value(pairs[index], comparison.margin, floors[index], records) for index in tested}
+    ps = {index: _p_value(pairs[index], records, margin=comparison.margin, floor=floors[index]) for index in tested}
     families: dict[tuple[object, ...], list[int]] = {}
     for index in tested:
         row = pairs[index].new
@@ -163,55 +168,64 @@ def _cells(
     adjusted: dict[int, float] = {}
     for members in families.values():
         adjusted |= zip(members, holm([ps[index] for index in members]), strict=True)
-    judged = []
+    decisions = []
     for index, pair in enumerate(pairs):
-        outcome = _cell(pair, comparison.margin, adjusted.get(index))
-        if pair.old.key == pair.new.key and _tested(pair.new) in moved:
+        outcome = _outcome(pair, comparison.margin, adjusted.get(index))
+        if pair.old.key == pair.new.key and _model_key(pair.new) in changed:
             outcome, pair = "incomplete", pair.model_copy(update={"reason": _STALE})
-        tests = ps.get(index), adjusted.get(index), floors[index]
-        judged.append(_judgement(against, outcome, pair, comparison.margin, *tests))
-    return judged
+        decision = _decision(
+            against,
+            outcome,
+            pair,
+            margin=comparison.margin,
+            floor=floors[index],
+            p=ps.get(index),
+            adjusted_p=adjusted.get(index),
+        )
+        decisions.append(decision)
+    return decisions
 
 
-def _cell(pair: CellDifference, margin: float, adjusted_p: float | None) -> GateOutcome:
+def _outcome(pair: CellDifference, margin: float, adjusted_p: float | None) -> GateOutcome:
     if pair.differing:
         return "not comparable"
     if adjusted_p is not None and adjusted_p <= ALPHA:
         return "regressed"
     if pair.verdict == "incomplete" or {pair.old.status, pair.new.status} != {"ok"}:
         return "incomplete"
-    limit, above, _ = _ends(pair, margin)
+    limit, above, _ = _drop_interval(pair, margin)
     return "passed" if above <= limit else "undecided"
 
 
-def _p_value(pair: CellDifference, margin: float, floor: float, records: Mapping[str, Record]) -> float:
-    """One-sided p of a drop beyond the margin and the floor, if what was not judged had come out well."""
-    outcomes = pair_outcomes(pair.old, pair.new, records, pair.new.n)
+def _p_value(pair: CellDifference, records: Mapping[str, Record], *, margin: float, floor: float) -> float:
+    """One-sided p-value of a drop beyond margin and floor, with every unjudged sample in favour of the version."""
+    outcomes = pair_outcomes(pair.old, pair.new, records, n=pair.new.n)
     if outcomes is None or (pair.metric == "accuracy" and margin + floor >= 1):
         return 1.0
     if pair.metric == "accuracy":
         lost, gained = (int(np.count_nonzero(outcomes.best == side)) for side in (-1, 1))
-        return float(p_drop_beyond(len(outcomes.ids), lost, gained, margin + floor)[0])
+        return float(p_drop_beyond(len(outcomes.ids), lost, gained, margin=margin + floor)[0])
     excess = outcomes.best - log1p(margin) - floor
     half = sign_flip_p([excess])[0] / 2
     return half if excess.sum() > 0 else 1 - half
 
 
-def _ends(found: PairedDifference, margin: float) -> tuple[float, float, float]:
-    """The limit of a drop, then the ends of the 1 - 2 alpha interval of the drop: the largest, the smallest."""
+def _drop_interval(found: PairedDifference, margin: float) -> tuple[float, float, float]:
+    """Limit of a drop, then the largest and the smallest drop in the 1 - 2 alpha interval."""
     low = -inf if found.narrow_low is None else found.narrow_low
     high = inf if found.narrow_high is None else found.narrow_high
     return (margin, -low, -high) if found.metric == "accuracy" else (log1p(margin), high, low)
 
 
-def _judgement(
+def _decision(
     against: Against,
     outcome: GateOutcome,
     found: CellDifference | OverallDifference,
+    *,
     margin: float,
+    floor: float,
     p: float | None = None,
     adjusted_p: float | None = None,
-    floor: float = 0.0,
 ) -> GateDecision:
     reason = "" if outcome == "passed" else found.reason or _why(outcome, found)
     return GateDecision(
@@ -230,26 +244,27 @@ def _judgement(
 
 def _why(outcome: GateOutcome, found: PairedDifference) -> str:
     if outcome == "regressed":
-        return "the drop is certainly larger than the margin"
+        return "the drop is significantly larger than the margin"
     return "not all samples were judged" if outcome == "incomplete" else "a drop beyond the margin is not excluded"
 
 
 def _smallest(found: CellDifference | OverallDifference, margin: float, floor: float) -> float | None:
-    """Of a perplexity, as a relative rise.
+    """Minimum detectable drop beyond margin and floor: a share of accuracy, or a relative rise of perplexity.
 
-    But for a cell of accuracies it is the limit and :func:`robustbench_wb.stats.intervals.detectable_distance`.
+    A cell of accuracies uses :func:`robustbench_wb.stats.paired.detectable_drop_beyond`. Means over cells and
+    perplexities use the limit plus :func:`robustbench_wb.stats.intervals.detectable_distance`.
     """
-    if isinstance(found, CellDifference) and found.n and found.lost is not None and found.gained is not None:
-        return detectable_drop_beyond(found.n, found.lost, found.gained, min(margin + floor, 1.0), ALPHA, _POWER)
-    limit, largest, smallest = _ends(found, margin)
+    if isinstance(found, CellDifference) and found.n and found.gained is not None:
+        return detectable_drop_beyond(found.n, found.gained, min(margin + floor, 1.0), alpha=ALPHA, wanted=_POWER)
+    limit, largest, smallest = _drop_interval(found, margin)
     if largest - smallest == inf:
         return None
-    limit = limit + floor + detectable_distance(smallest, largest, ALPHA, _POWER)
+    limit = limit + floor + detectable_distance(smallest, largest, ALPHA, power=_POWER)
     return limit if found.metric == "accuracy" else float(np.expm1(limit))
 
 
-def _doubts(old: Iterable[ScoreRow], new: Iterable[ScoreRow], margins: Margins) -> list[GateDecision]:
-    """Cells whose number may not be believed, or less than before."""
+def _doubtful(old: Iterable[ScoreRow], new: Iterable[ScoreRow], margins: Margins) -> list[GateDecision]:
+    """Decisions on cells with credibility grade F, or with a lower grade than in the baseline."""
     before = {row.slot: row for row in old}
     found = []
     for row in new:

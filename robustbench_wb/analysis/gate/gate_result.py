@@ -1,4 +1,4 @@
-"""What a gate says: a judgement per cell and subject, and whether it is open. Data only, no rendering."""
+"""Result of a gate: a decision per cell and model, and the exit code. Data only."""
 
 from typing import Final, Literal
 
@@ -20,54 +20,54 @@ _CODES: Final[dict[GateOutcome, ExitCode]] = {
     "incomplete": ExitCode.INCOMPLETE,
     "missing": ExitCode.INCOMPLETE,
 }
-"""The first one that occurs decides: what is known to be bad comes before what could not be judged."""
+"""Exit code of each failing outcome. The first outcome that occurs decides: known regressions come first."""
 
 
 class GateDecision(Spec):
-    """What is said of one cell, or of one subject over all its cells."""
+    """Decision on one cell, or on one model over all its cells."""
 
     against: Against
     outcome: GateOutcome
     reason: str
-    """One line; empty when it passed."""
+    """One-line reason; empty if the cell or model passed."""
     row: ScoreRow | None = None
-    """The cell, as the judged version has it (missing: as the baseline has it); None for a subject."""
+    """Row of the version, or of the baseline if the version lacks the cell; None for a model."""
     margin: float
-    """A share of accuracy, or a relative rise of perplexity."""
+    """Accepted drop: a share of accuracy, or a relative rise of perplexity."""
     found: CellDifference | OverallDifference | None = None
-    """The comparison behind it. A claim is about a subject."""
+    """Compared difference: of a cell, or overall for a model."""
     p: float | None = None
-    """One-sided, of a drop beyond the margin; None where it was not tested."""
+    """One-sided p-value of a drop beyond the margin; None if it was not tested."""
     adjusted_p: float | None = None
-    """After Holm's correction for the cells of the family."""
+    """p-value after Holm's correction for the cells of the family."""
     floor: float = 0.0
-    """Noise of the measurement, as ``margin`` (of perplexity: a logarithm): a regression must be beyond both."""
+    """Noise floor, a share of accuracy or nats of a loss; a regression must exceed margin plus floor."""
     smallest: float | None = None
-    """Of what is undecided: the smallest drop that would have been found with 80 % power (as ``margin``)."""
+    """Minimum detectable drop of an undecided decision at 80 % power, in the unit of ``margin``."""
 
 
 class GateResult(Spec):
-    """All judgements on a version."""
+    """All decisions on a version."""
 
     baseline: str
     version: str
     margins: Margins
     alpha: float = ALPHA
     strict: bool = False
-    """Whether what is undecided fails."""
+    """Whether undecided cells and models close the gate."""
     judgements: tuple[GateDecision, ...]
     noise: str = ""
-    """The file that the floors are from; empty without one."""
+    """File with the noise floors; empty without one."""
     added: tuple[ScoreRow, ...] = ()
-    """Cells that the baseline has not."""
+    """Cells that are not in the baseline."""
 
-    def failing(self, judgement: GateDecision) -> bool:
-        """Whether this alone would close the gate."""
-        return judgement.outcome in _CODES or (self.strict and judgement.outcome == "undecided")
+    def failing(self, decision: GateDecision) -> bool:
+        """Whether this decision alone closes the gate."""
+        return decision.outcome in _CODES or (self.strict and decision.outcome == "undecided")
 
     @property
     def unproven(self) -> list[GateDecision]:
-        """What of a subject, or of its only cell, is undecided: not shown to be worse, nor to be no worse."""
+        """Undecided models, and undecided cells of models with a single cell: shown neither worse nor non-inferior."""
         groups = [item for item in self.judgements if isinstance(item.found, OverallDifference)]
         several = {(item.against, *_group(item.found)) for item in groups if isinstance(item.found, OverallDifference)}
         alone = [
@@ -79,8 +79,8 @@ class GateResult(Spec):
 
     @property
     def exit_code(self) -> ExitCode:
-        """OK when the gate is open; else what closed it."""
-        outcomes = {judgement.outcome for judgement in self.judgements}
+        """OK if the gate is open, else the code of the first failing outcome in the order of severity."""
+        outcomes = {decision.outcome for decision in self.judgements}
         codes = [code for outcome, code in _CODES.items() if outcome in outcomes]
         undecided = ExitCode.REGRESSION if self.strict and "undecided" in outcomes else ExitCode.OK
         return codes[0] if codes else undecided

@@ -1,4 +1,4 @@
-"""What a leaderboard says: a ranking per panel, a line per subject. Data only, no rendering."""
+"""Result of a leaderboard: a ranking per panel, a line per model. Data only."""
 
 from pydantic import ConfigDict
 
@@ -8,7 +8,7 @@ from robustbench_wb.stressors.protocol import ProtocolName
 
 
 class RankedModel(Spec):
-    """One subject of one panel."""
+    """Rank, score and costs of one model in one panel."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -17,49 +17,55 @@ class RankedModel(Spec):
     recipe: str
     seed: int
     rank: int
-    """1 is the best; subjects of equal scores share the rank of the first."""
+    """Rank by score, from 1; models of equal scores share the best of their ranks."""
     rank_low: int | None = None
-    """Ends of the rank's interval, which covers together with those of all others of the panel with 95 % confidence.
-    None when the outcomes of the samples are not known; see ``reason``. So the next three."""
+    """Low end of the rank interval. The intervals of all models of the panel cover simultaneously at 95 % confidence.
+    None if the per-sample outcomes are unknown, see ``reason``."""
     rank_high: int | None = None
+    """High end of the rank interval; None like ``rank_low``."""
     group: str = ""
-    """Letters: subjects that share one are not told apart."""
+    """Letters of a compact letter display: models that share a letter do not differ significantly. Empty if the
+    per-sample outcomes are unknown."""
     score: float | None
-    """Mean accuracy, 0 to 1, or geometric mean perplexity, over all cells of the panel. A cell that is lacking, failed
-    or graded F counts as accuracy 0; with one, there is no mean perplexity, and the score is None."""
+    """Mean accuracy in [0, 1], or geometric mean perplexity, over all cells of the panel. A missing, failed or F-graded
+    cell counts as accuracy 0; a model that lacks a perplexity has no score."""
     low: float | None = None
-    """Ends of the 95 % interval of ``score``."""
+    """Low end of the 95 % interval of ``score``."""
     high: float | None = None
+    """High end of the 95 % interval of ``score``; None next to a low end is an open end."""
     worst_cell: str = ""
-    """Where the subject is at its worst, like ``pgd-linf@8/255``; empty where no cell has a value."""
+    """Cell with the lowest accuracy or highest perplexity, like ``pgd-linf@8/255``; empty if no cell has a value."""
     worst: float | None = None
-    """Accuracy or perplexity there; of one that does not count, 0 or None."""
+    """Accuracy or perplexity in the worst cell; 0 or None if that cell does not count."""
     clean: float | None = None
-    """The same under the clean stressor; None without such a cell."""
+    """Accuracy or perplexity on unperturbed inputs; None without such a cell."""
     grade: str = ""
-    """The worst of all cells; empty where none has one."""
+    """Lowest credibility grade of all cells; empty if no cell has one."""
     counted: int
-    """Cells that count with their own value."""
+    """Number of cells that count with their own value."""
     cells: int
-    """Those of the panel."""
+    """Number of cells of the panel."""
     n: tuple[int, ...]
-    """Samples asked for, all different numbers."""
+    """Distinct numbers of requested samples."""
     parameters: int
+    """Trainable scalars."""
     flops: int
-    """Of one answer. 0 is not known; so the peak of memory."""
+    """Floating-point operations of one forward pass of one sample; 0 if unknown."""
     train_seconds: float
     forwards: float
-    """Passes per sample, mean over the cells that were measured; so the next one."""
+    """Forward passes per sample, mean over the measured cells."""
     backwards: float
+    """Input gradients per sample, mean over the measured cells."""
     peak_memory: int
+    """Peak bytes of one forward pass and input gradient of one sample; 0 if unknown."""
     signature: str
-    """What the score is of, to be cited with it."""
+    """Everything the score depends on, to be cited with it."""
     reason: str = ""
-    """Why there are no intervals."""
+    """Reason for missing intervals."""
 
 
 class PanelRanking(Spec):
-    """One panel."""
+    """Ranking of the models of one panel."""
 
     task: str
     scale: str
@@ -68,6 +74,6 @@ class PanelRanking(Spec):
     metric: Metric
     protocol: ProtocolName
     tests: int
-    """Pairs of subjects that were tested, and corrected for."""
+    """Number of tested pairs of models, which is the number that Holm's correction uses."""
     lines: tuple[RankedModel, ...]
-    """The best first; equal scores by name."""
+    """Models, best first; equal scores by name."""

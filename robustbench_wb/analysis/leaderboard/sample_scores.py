@@ -1,58 +1,69 @@
-"""What the samples of one subject amount to over all cells of its panel: one number per sample, a cluster."""
+"""Per-sample scores of one model over all cells of its panel: one number, or cluster, per sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isinf
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.overall import ClusteredOutcomes
-from robustbench_wb.analysis.row_order import counts_in_score
+from robustbench_wb.analysis.row_order import CellKey, cell_key, counts_in_score
 from robustbench_wb.analysis.score import perplexity_of
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import Interval, mean_interval, wilson
 
 Floats = NDArray[np.float64]
-CellKey = tuple[str, str]
-"""Stressor and strength."""
 
 
-@dataclass(frozen=True, eq=False)
+class SampleOrigin(NamedTuple):
+    """Identity of the evaluated samples; models are paired by sample only if it is equal."""
+
+    data: str
+    """Digest of the data."""
+    samples: str
+    """Digest of the sample ids."""
+    n: int
+    """Number of requested samples."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SampleScores:
-    """The samples of one subject in one panel."""
+    """Per-sample scores of one model in one panel."""
 
-    values: Floats | None
-    """(n,) by ascending sample id; their mean is the score: the accuracy, or the mean loss over the cells that count.
-    None where they are not known."""
-    origin: tuple[str, str, int] | None
-    """Digests of the data and of the ids, and how many these are; None where no cell counts, and all values are 0."""
+    values: Floats | None = None
+    """(n,) scores by ascending sample id, whose mean is the score of the model: accuracy, or mean loss over the cells
+    that count. None if they are unknown."""
+    origin: SampleOrigin | None = None
+    """Origin of the samples; None if the values are unknown."""
     counted: frozenset[CellKey]
+    """Cells that count with their own value."""
     reason: str = ""
-    """Why there are no values."""
+    """Reason for unknown values."""
 
 
 def sample_scores(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Record]) -> SampleScores:
-    """Cluster the cells of one subject by sample.
+    """Average the cells of one model by sample.
 
     Args:
-        rows: of one subject and panel.
-        cells: how many the panel has. Those that do not count are accuracies of 0 for every sample.
-        records: by key.
+        rows: rows of one model and panel.
+        cells: number of cells of the panel; cells that do not count are accuracies of 0 for every sample.
+        records: records by key.
     """
     counting = [row for row in rows if counts_in_score(row)]
-    keys = frozenset((row.stressor, row.strength) for row in counting)
+    keys = frozenset(cell_key(row) for row in counting)
     if not counting:
-        return SampleScores(None, None, keys, "no cell counts")
-    origins = sorted({(row.data, row.samples, row.n) for row in counting})
+        return SampleScores(counted=keys, reason="no cell counts")
+    origins = sorted({SampleOrigin(data=row.data, samples=row.samples, n=row.n) for row in counting})
     found = [records.get(row.key) for row in counting]
     known = [record for record in found if record is not None]
     if len(origins) > 1:
-        return SampleScores(None, None, keys, "its cells were measured on different samples")
+        return SampleScores(counted=keys, reason="its cells were measured on different samples")
     if len(known) < len(counting):
-        lacking = f"{len(counting) - len(known)} of {len(counting)} records"
-        return SampleScores(None, None, keys, f"the outcomes of its samples are not at hand: {lacking} are missing")
+        missing = len(counting) - len(known)
+        return SampleScores(counted=keys, reason=f"{missing} of {len(counting)} records are not in the store")
     if counting[0].metric == "accuracy":
         weight = 1 / cells
         parts = [(record.states == State.ROBUST).astype(np.float64) for record in known]
@@ -60,27 +71,36 @@ def sample_scores(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Re
         weight = 1 / len(counting)
         parts = [record.token_losses for record in known]
     ids = np.unique(np.concatenate([record.ids for record in known]))
-    values = np.zeros(max(len(ids), counting[0].n))  # who is named by no record was not run
+    values = np.zeros(max(len(ids), counting[0].n))  # samples that no record names were not run and score 0
     for record, part in zip(known, parts, strict=True):
         values[np.searchsorted(ids, record.ids)] += weight * part
-    return SampleScores(values, origins[0], keys)
+    return SampleScores(values=values, origin=origins[0], counted=keys)
 
 
-def sample_score_interval(found: SampleScores, cells: int, accuracy: bool) -> Interval | None:
-    """95 % interval of the score; an open end of a perplexity is infinite. None where the samples are not known.
+def sample_score_interval(scores: SampleScores, cells: int, *, accuracy: bool) -> Interval | None:
+    """95 % interval of the score.
 
-    Of accuracies Wilson's, with as many trials as independent outcomes would have the variance that the clusters have
-    (Rao & Scott 1992, see :class:`.overall.ClusteredOutcomes`): for one cell that of its row.
-    Of perplexities exp of the t interval over the samples.
+    Accuracy: Wilson's interval with the effective number of independent outcomes of the clusters (Rao & Scott 1992, see
+    :class:`.overall.ClusteredOutcomes`); for a single cell it is the interval of the row. Perplexity: exp of the t
+    interval over the samples.
+
+    Args:
+        scores: per-sample scores of the model.
+        cells: number of cells of the panel.
+        accuracy: whether the metric is accuracy, else perplexity.
+
+    Returns:
+        The interval, with an infinite end if a perplexity is unbounded; None if the per-sample scores are unknown.
     """
-    if found.values is None:
+    if scores.values is None:
         return None
     if not accuracy:
-        _, (low, high) = mean_interval(found.values)
+        _, (low, high) = mean_interval(scores.values)
         return Interval(perplexity_of(low), inf if isinf(high) else perplexity_of(high))
-    share = len(found.counted) / cells
-    values = found.values / share
+    share = len(scores.counted) / cells
+    values = scores.values / share
     mean = min(float(values.mean()), 1.0)
-    trials = ClusteredOutcomes(values, 0.0, mean, len(values) * len(found.counted)).effective
+    outcomes = len(values) * len(scores.counted)
+    trials = ClusteredOutcomes(clusters=values, lost=0.0, gained=mean, outcomes=outcomes).effective
     low, high = wilson(min(mean * trials, trials), trials)
     return Interval(share * low, share * high)

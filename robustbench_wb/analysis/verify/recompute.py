@@ -1,4 +1,4 @@
-"""What the columns of a row must be, from its record and from the other rows of its table."""
+"""Recomputation of the columns of a row from its record and from the other rows of its table."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from robustbench_wb.analysis.score import (
+    Columns,
     accuracy_columns,
     credibility_columns,
     identity_columns,
@@ -22,59 +23,72 @@ from robustbench_wb.records.names import Metric
 from robustbench_wb.records.record import SCHEMA_VERSION, Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 
-Columns = dict[str, Any]
 Describe = Callable[[str], Mapping[str, str]]
-"""The columns that a stressor's signature decides; a ``HarnessError`` where there is no such stressor any more."""
+"""Function from a stressor's signature to the columns that follow from it. Raises ``HarnessError`` for a stressor that
+no longer exists."""
 Regrade = Callable[[Sequence[Record]], Mapping[str, Credibility]]
-"""The grades of the records of one subject by key."""
+"""Function from the records of one model to their credibility, by record key."""
 
 TRAINED = "contaminates training"
-"""What ``Describe`` names beside the columns where the share ``realised`` is of the training split."""
+"""Extra name in the result of :data:`Describe` for stressors whose column ``realised`` is about the training split."""
 _COSTS = ("forwards", "backwards", "wobble", "seconds")
 
 
 def possible_keys(row: ScoreRow) -> list[str]:
-    """Keys that a row's record may have: the one written, and those of what the row says was measured."""
+    """Keys that the record of a row may have: the written key, and the keys of :func:`possible_identities`."""
     own = [row.key] if row.key else []
     return list(dict.fromkeys([*own, *(identity.key for identity in possible_identities(row))]))
 
 
 def possible_identities(row: ScoreRow) -> list[Identity]:
-    """What the row says was measured, in every version of the schema; none where there was no subject."""
+    """Identities of the measurement by the columns of a row, one per schema version, newest first.
+
+    Empty if the model of the row could not be built."""
     if not row.signature:
         return []
-    names = ("signature", "stressor_code", "data", "samples", "weights", "model_code", "numerics", "seed")
-    fields = {name: getattr(row, name) for name in names}
-    versions = range(SCHEMA_VERSION, 0, -1)
-    return [Identity(**fields, ladder=tuple(row.ladder.split()), schema_version=version) for version in versions]
+    return [
+        Identity(
+            signature=row.signature,
+            stressor_code=row.stressor_code,
+            data=row.data,
+            samples=row.samples,
+            weights=row.weights,
+            model_code=row.model_code,
+            numerics=row.numerics,
+            seed=row.seed,
+            ladder=tuple(row.ladder.split()),
+            schema_version=version,
+        )
+        for version in range(SCHEMA_VERSION, 0, -1)
+    ]
 
 
 def best_record(row: ScoreRow, records: Mapping[str, Record]) -> Record | None:
-    """The record that fits a row best: its key, or what it says was measured, may have been edited."""
+    """Record that matches a row best, because the key or the identity columns of the row may have been edited."""
     found = [records[key] for key in possible_keys(row) if key in records]
     return min(found, key=lambda record: len(differing_columns(row, identity_columns(record.identity))), default=None)
 
 
-def differing_columns(row: ScoreRow, columns: Mapping[str, Any]) -> list[str]:
-    """Those of the columns that have another value in the row."""
+def differing_columns(row: ScoreRow, columns: Mapping[str, object]) -> list[str]:
+    """Names of the columns that have another value in the row."""
     return [name for name, value in columns.items() if not same_value(getattr(row, name), value)]
 
 
 def same_value(written: object, found: object) -> bool:
-    """Equal, numbers to 1e-9 of their size: the functions of another release of scipy round differently."""
+    """Whether two values are equal; floats to a relative 1e-9, because releases of scipy round differently."""
     if isinstance(written, float) and isinstance(found, int | float):
         return bool(np.isclose(written, found, rtol=1e-9, atol=1e-12))
     return written == found
 
 
-def own_columns(row: ScoreRow, record: Record | None, partial: bool, describe: Describe) -> Columns:
-    """What follows from the record of a row; without one, what follows from its counts.
+def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe: Describe) -> Columns:
+    """Columns that follow from the record of a row or, without a record, from the counts of the row.
 
     Args:
-        row: what is looked at.
-        record: its own.
-        partial: whether that is of a baseline file, which keeps no costs.
-        describe: see above.
+        row: the row to verify.
+        record: record of the row, if there is one.
+        partial: whether the record comes from a baseline file, which keeps no costs.
+        describe: see :data:`Describe`.
     """
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
@@ -93,7 +107,7 @@ def _json(text: str, read: Callable[[Any], Columns]) -> Columns:
 
 
 def _from_counts(row: ScoreRow) -> Columns:
-    """Of a row without a record: its numbers follow from its counts, and its key from what was measured."""
+    """Columns of a row without a record: numbers that follow from its counts, and the key of its identity."""
     judged = row.n - row.errored - row.not_run
     columns: Columns = {"status": status_of(judged, row.n, row.error)}
     if row.metric == "accuracy":
@@ -110,10 +124,10 @@ def _from_record(row: ScoreRow, record: Record, describe: Describe) -> Columns:
     metric: Metric = "perplexity" if (record.states == State.SCORED).any() else "accuracy"
     judged = np.isin(record.states, (State.ROBUST, State.BROKEN, State.WRONG, State.SCORED)).any()
     metric = metric if judged else row.metric
-    # What went wrong is kept nowhere; where nothing did, there is nothing to tell.
+    # Records do not keep error messages; without an errored or missing sample, the message must be empty.
     error = row.error if record.count(State.ERRORED) + record.count(State.NOT_RUN) else ""
     columns: Columns = {
-        **record_columns(record, metric, len(record.ids), error),
+        **record_columns(record, metric, len(record.ids), error=error),
         **identity_columns(record.identity),
         "metric": metric,
         "error": error,
@@ -121,14 +135,23 @@ def _from_record(row: ScoreRow, record: Record, describe: Describe) -> Columns:
     try:
         named = dict(describe(record.identity.signature))
     except HarnessError:
-        named = {TRAINED: ""}  # of a stressor that there is not any more
+        named = {TRAINED: ""}  # the stressor no longer exists
     if TRAINED in named:
         del named[TRAINED], columns["realised"]
     return {**columns, **named}
 
 
-def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], regrade: Regrade) -> list[dict[str, Any]]:
-    """What follows for each row from all rows of the table: its grade, and the shortcut beside it."""
+def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], regrade: Regrade) -> list[Columns]:
+    """Columns of each row that follow from all rows of the table: credibility grade and best shortcut.
+
+    Args:
+        rows: all rows of the table.
+        records: record of each row; None leaves the row out.
+        regrade: see :data:`Regrade`.
+
+    Returns:
+        Columns of each row; empty for rows without a record.
+    """
     grades: dict[int, Credibility | None] = {}
     subjects: dict[tuple[object, ...], list[int]] = {}
     for index, row in enumerate(rows):
@@ -141,13 +164,13 @@ def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], re
             continue
         grades |= {index: found.get(getattr(records[index], "key", "")) for index in members}
     shortcuts = compare_with_shortcuts([_measured(row, record) for row, record in zip(rows, records, strict=True)])
-    none = dict.fromkeys(("shortcut_accuracy", "shortcut_p"))
+    without: Columns = {"shortcut": "", "shortcut_accuracy": None, "shortcut_p": None}
     columns: list[Columns] = []
-    for index, beside in enumerate(shortcuts):
+    for index, shortcut in enumerate(shortcuts):
         if records[index] is None:
             columns.append({})
             continue
-        known: Columns = {"shortcut": "", **none} if beside is None else beside.model_dump()
+        known: Columns = dict(without) if shortcut is None else shortcut.model_dump()
         if index in grades:
             grade = grades[index]
             known |= {"grade": "", "checks": ""} if grade is None else credibility_columns(grade)
@@ -156,7 +179,29 @@ def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], re
 
 
 def _measured(row: ScoreRow, record: Record | None) -> Measurement:
-    cell = Cell(**{name: getattr(row, name) for name in Cell.model_fields})
+    cell = Cell(
+        suite=row.suite,
+        suite_version=row.suite_version,
+        scale=row.scale,
+        task=row.task,
+        variant=row.variant,
+        size=row.size,
+        recipe=row.recipe,
+        stressor=row.stressor,
+        strength=row.strength,
+        seed=row.seed,
+        metric=row.metric,
+        protocol=row.protocol,
+        classes=row.classes,
+        side=row.side,
+        family=row.family,
+    )
     card = SubjectCard(parameters=row.parameters, weights=row.weights, train_seconds=row.train_seconds, trained=False)
-    identity = record.identity if record else None
-    return Measurement(cell=cell, identity=identity, subject=card, record=record, reused=True, samples=row.n)
+    return Measurement(
+        cell=cell,
+        identity=record.identity if record else None,
+        subject=card,
+        record=record,
+        reused=True,
+        samples=row.n,
+    )

@@ -1,76 +1,82 @@
-"""What looking through a table found, as data."""
+"""Result of verifying a table: values that do not match, missing records, and remeasured samples. Data only."""
 
-from typing import Any, Final
+from typing import Final
 
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
 EXIT_ORDER: Final = (ExitCode.CREDIBILITY, ExitCode.NOT_COMPARABLE, ExitCode.INCOMPLETE)
-"""Of several, the first: what is known to be wrong comes before what could not be looked at."""
+"""Exit codes by severity; the first that applies is returned."""
 
 
 class Discrepancy(Spec):
-    """One value that is not what it must be."""
+    """Value in a table that does not match its sources."""
 
     number: int
-    """Of the row, from 1."""
+    """Row number, from 1."""
     row: ScoreRow
     column: str
-    """``record`` where that of the row is damaged, ``checksum`` where nothing tells which column it was."""
-    written: Any
-    """The value that the row holds."""
-    found: Any
-    """The value that it must be; None also where nothing tells."""
+    """Name of the column; ``record`` if the record of the row is damaged, ``cell`` if the cell has several rows,
+    ``checksum`` if the edited column cannot be identified."""
+    written: object
+    """Value in the row."""
+    found: object
+    """Value that the row must have; None also if it is unknown."""
     reason: str
+    """How the true value is known, or why it is not."""
 
 
 class MissingRecord(Spec):
-    """A row that says that all is well, without a record that would show it."""
+    """Row with status ``ok`` whose record is not in the store."""
 
     number: int
+    """Row number, from 1."""
     row: ScoreRow
 
 
 class RemeasuredCells(Spec):
-    """Some samples of a cell, measured again."""
+    """Samples of a cell that were measured again."""
 
     number: int
+    """Row number, from 1."""
     row: ScoreRow
     ids: tuple[int, ...]
-    """The samples that were drawn, by their row in the split."""
+    """Ids of the drawn samples: their row numbers in the split."""
     states: tuple[int, ...] = ()
-    """Of these, the ids whose state came out differently."""
+    """Ids of samples with another state."""
     losses: tuple[int, ...] = ()
-    """Those whose state is the same, but whose loss is not."""
+    """Ids of samples with an equal state and another loss."""
     reason: str = ""
-    """Why it could not be measured again, with the field that differs; empty when it was."""
+    """Reason for not measuring again, with the field that differs; empty if the samples were measured."""
 
 
 class VerifyResult(Spec):
-    """All that was looked at, and what was found."""
+    """Number of verified rows, and all findings."""
 
     name: str
+    """Name of the table."""
     rows: int
     recomputed: int
     """Rows whose numbers were recomputed from their record."""
     unrecorded: int
-    """Rows that failed in whole or in part, of which no record is kept: their own counts were recomputed."""
+    """Failed or incomplete rows, which keep no record; their numbers were recomputed from their own counts."""
     unsealed: int
     """Rows without a checksum."""
     sealed_only: tuple[str, ...]
-    """Columns that nothing but the checksum vouches for, in some rows at least."""
+    """Columns that only the checksum protects, in at least some rows."""
     context: int
-    """Intact rows whose grade or shortcut comes out differently beside the other rows of the table."""
+    """Intact rows whose grade or shortcut differs when recomputed from the rows of this table."""
     discrepancies: tuple[Discrepancy, ...]
     missing: tuple[MissingRecord, ...]
     seed: int | None = None
-    """That the samples of the reruns were drawn by; None: none were asked for."""
+    """Seed that drew the samples to measure again; None if none were requested."""
     reruns: tuple[RemeasuredCells, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """5 for what may not be believed, 3 for what cannot be measured again, 4 for missing records."""
+        """CREDIBILITY for wrong values, NOT_COMPARABLE for cells that cannot be measured again, INCOMPLETE for missing
+        records, else OK."""
         found = {
             ExitCode.CREDIBILITY: bool(self.discrepancies)
             or any(rerun.states or rerun.losses for rerun in self.reruns),

@@ -1,1 +1,1 @@
-"""A table, and what changed against an earlier one, as one HTML file that needs nothing else."""
+"""HTML report of a score table, optionally compared with an earlier table, as one self-contained file."""

@@ -1,4 +1,4 @@
-"""Axes of figures: the range that holds some values, and round numbers on it."""
+"""Axes of figures: ranges that contain the values, with ticks at round numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,23 @@ from typing import Final
 
 _ROUND: Final = (1, 2, 5, 10)
 _INTERVALS: Final = 5
-"""Ticks are at least such a part of the range apart."""
+"""Maximal number of tick intervals, up to rounding of the ends."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One axis of a figure."""
+    """Axis of a figure."""
 
     label: str
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
-    """Values and what is written there."""
+    """Values of the ticks, with their labels."""
     log: bool = False
+    """Whether the axis is logarithmic."""
 
     def share(self, value: float) -> float:
-        """Where a value stands between the ends, in [0, 1]; what lies beyond them stands at them."""
+        """Position of a value between the ends, in [0, 1]; values outside the range are clipped."""
         low, high, at = (log10(number) if self.log else number for number in (self.low, self.high, self._inside(value)))
         return (at - low) / (high - low)
 
@@ -31,13 +32,13 @@ class Axis:
 
 
 def linear_axis(label: str, values: Sequence[float], low: float | None = None, high: float | None = None) -> Axis:
-    """From a round number below the values (or ``low``) to one above (or ``high``).
+    """Linear axis between round numbers that contain the values.
 
     Args:
-        label: what it shows, with the unit.
-        values: at least one.
-        low: a fixed end.
-        high: another.
+        label: label of the axis, with the unit.
+        values: values to contain, at least one.
+        low: fixed low end; None takes the smallest value.
+        high: fixed high end; None takes the largest value.
     """
     least = min(values) if low is None else low
     most = max(values) if high is None else high
@@ -45,31 +46,37 @@ def linear_axis(label: str, values: Sequence[float], low: float | None = None, h
     first, last = floor(least / step + 1e-9), ceil(most / step - 1e-9)
     last = max(last, first + 1)
     ticks = tuple((step * at, f"{step * at:.6g}") for at in range(first, last + 1))
-    return Axis(label, ticks[0][0], ticks[-1][0], ticks)
+    return Axis(label=label, low=ticks[0][0], high=ticks[-1][0], ticks=ticks)
 
 
 def logarithmic_axis(label: str, values: Sequence[float]) -> Axis:
-    """Through values above 0, with a tick at 1, 2 and 5 of every power of ten, or at powers alone."""
+    """Logarithmic axis with ticks at 1, 2 and 5 times every power of ten, or at powers of ten only if there are many.
+
+    Args:
+        label: label of the axis, with the unit.
+        values: values to contain, at least one, all above 0.
+    """
     least, most = min(values), max(values)
     powers = range(floor(log10(least) - 1e-9), ceil(log10(most) + 1e-9) + 1)
     fine = [factor * 10.0**power for power in powers for factor in _ROUND[:-1]]
     low = max((value for value in fine if value <= least), default=fine[0])
     high = min((value for value in fine if value >= most and value > low), default=fine[-1])
-    category_axis = [value for value in fine if low <= value <= high]
-    if len(category_axis) > _INTERVALS + 1:
-        category_axis = [10.0**power for power in powers if low <= 10.0**power <= high] or category_axis[
-            :: len(category_axis) - 1
-        ]
-    return Axis(label, low, high, tuple((value, f"{value:g}") for value in category_axis), log=True)
+    values_of_ticks = [value for value in fine if low <= value <= high]
+    if len(values_of_ticks) > _INTERVALS + 1:
+        whole = [10.0**power for power in powers if low <= 10.0**power <= high]
+        values_of_ticks = whole or values_of_ticks[:: len(values_of_ticks) - 1]
+    ticks = tuple((value, f"{value:g}") for value in values_of_ticks)
+    return Axis(label=label, low=low, high=high, ticks=ticks, log=True)
 
 
 def category_axis(label: str, names: Sequence[str]) -> Axis:
-    """Names at 0, 1, 2, ..., with half a step at either end."""
-    return Axis(label, -0.5, len(names) - 0.5, tuple((float(at), name) for at, name in enumerate(names)))
+    """Axis with categories at 0, 1, 2, ... and half a step of space at either end."""
+    ticks = tuple((float(at), name) for at, name in enumerate(names))
+    return Axis(label=label, low=-0.5, high=len(names) - 0.5, ticks=ticks)
 
 
 def _step(width: float) -> float:
-    """A round number, the smallest that is at least such a part of the width."""
+    """Smallest round step that divides the width into at most :data:`_INTERVALS` intervals."""
     least = width / _INTERVALS
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in _ROUND if factor * power >= least * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""What speaks against the numbers: checks that cost a row its A or B, cells that failed, samples not judged."""
+"""Credibility tables of a page: checks with C or F, failed cells, and cells with unjudged samples."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,38 +9,44 @@ from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.scores import interval_text, short_text
 from robustbench_wb.report.text_block import Column, TextBlock
 
-_NAMES = (Column("task"), Column("subject"), Column("cell"))
+_NAMES = (Column("task"), Column("model"), Column("cell"))
 
 
 def credibility_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
-    """Three tables: doubtful numbers, failed cells, incomplete ones; one without a line says so in its notes."""
+    """Tables of doubtful numbers, failed cells and incomplete cells; an empty table has the note "none"."""
     rows = [(panel, row) for panel in panels for row in panel.rows]
     doubtful = [line for panel, row in rows if row.status != "error" for line in _doubts(panel, row)]
     failed = [(*_name(panel, row), row.error) for panel, row in rows if row.status == "error"]
     incomplete = [_incomplete(panel, row) for panel, row in rows if row.status == "incomplete"]
     checks = (Column("grade"), Column("check"), Column("reason"))
     figures = (Column("value", "right"), Column("limit", "right"), Column("samples", "right"))
-    judged = (Column("number"), Column("not judged", "right"), Column("of", "right"), Column("why"))
-    graded = (GRADE_MEANING,) if any(row.grade for _, row in rows) else ("no row is graded: nobody looked for errors",)
+    judged = (Column("value"), Column("not judged", "right"), Column("of", "right"), Column("reason"))
+    graded = (GRADE_MEANING,) if any(row.grade for _, row in rows) else ("no row has a credibility grade",)
     return [
-        _block("Doubtful numbers: every check that allows C or F at best", (*checks, *figures), doubtful, graded),
-        _block("Cells that failed", (Column("error"),), failed),
-        _block("Cells with samples that were not judged", judged, incomplete),
+        _block("Doubtful numbers: all checks with grade C or F", (*checks, *figures), doubtful, notes=graded),
+        _block("Failed cells", (Column("error"),), failed),
+        _block("Cells with unjudged samples", judged, incomplete),
     ]
 
 
 def doubts_text(row: ScoreRow) -> str:
-    """Every check of a row below A, with its reason."""
+    """All checks of a row with a grade below A, with their reasons."""
     return "; ".join(
         f"{check.grade} {check.name}: {check.reason}" for check in read_checks(row.checks) if check.grade != "A"
     )
 
 
 def _block(
-    title: str, columns: tuple[Column, ...], lines: Iterable[tuple[str, ...]], notes: tuple[str, ...] = ()
+    title: str, columns: tuple[Column, ...], lines: Iterable[tuple[str, ...]], *, notes: tuple[str, ...] = ()
 ) -> TextBlock:
     rows = tuple(lines)
-    return TextBlock(title, (*_NAMES, *columns), rows, notes if rows else (*notes, "none"), {"F": "red", "C": "yellow"})
+    return TextBlock(
+        title,
+        columns=(*_NAMES, *columns),
+        rows=rows,
+        notes=notes if rows else (*notes, "none"),
+        styles={"F": "red", "C": "yellow"},
+    )
 
 
 def _name(panel: PanelRows, row: ScoreRow) -> tuple[str, str, str]:

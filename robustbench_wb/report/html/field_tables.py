@@ -1,51 +1,55 @@
-"""Every field of every row in full precision: what all cells of a subject share once, the rest in a table."""
+"""All fields of all rows in full precision: fields common to a model's cells once, the others in a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from robustbench_wb.analysis.row_order import cell_key
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.credibility_tables import doubts_text
 from robustbench_wb.report.html.panel import PanelRows
 
 OMITTED_FIELDS: Final = ("checks", "layers")
-"""Long JSON: of the checks those below A are told as doubts, the measures of single layers are drawn."""
+"""Fields with long JSON, left out: checks below A appear as doubts instead, and layer measures as figures."""
 _ALWAYS: Final = {
     "accuracy": ("accuracy", "low", "high", "n", "grade", "signature", "key"),
     "perplexity": ("perplexity", "perplexity_low", "perplexity_high", "n", "grade", "signature", "key"),
 }
-"""Fields that are columns even where all cells agree."""
+"""Fields that are always columns, even if all cells have one value."""
 
 
 @dataclass(frozen=True)
 class FieldTableRow:
-    """One row of the table."""
+    """Varying fields of one cell."""
 
     anchor: str
+    """URL fragment of the row."""
     label: str
+    """Name of the cell."""
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FieldTable:
-    """One subject of one panel."""
+    """Fields of one model in one panel."""
 
     title: str
     shared: tuple[tuple[str, str], ...]
-    """Fields and values; what is empty everywhere is left out."""
+    """Names and values of the fields that all cells share; empty fields are left out."""
     columns: tuple[str, ...]
+    """Names of the varying fields."""
     lines: tuple[FieldTableRow, ...]
 
 
 def field_tables(panel: PanelRows) -> list[FieldTable]:
-    """All rows of a panel, subject by subject."""
+    """Fields of all rows of a panel, one table per model."""
     return [
-        _subject(panel, label, [row for row in panel.rows if row.subject == subject])
-        for subject, label in panel.labels.items()
+        _field_table(panel, label, [row for row in panel.rows if row.subject == model])
+        for model, label in panel.labels.items()
     ]
 
 
-def _subject(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> FieldTable:
+def _field_table(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> FieldTable:
     texts = [_texts(row) for row in rows]
     first = texts[0]
     varying = {name for name in first if any(one[name] != first[name] for one in texts)}
@@ -54,17 +58,18 @@ def _subject(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> FieldTab
     shared = tuple((name, text) for name, text in first.items() if name not in columns and text)
     lines = tuple(
         FieldTableRow(
-            anchor=panel.anchors[row.subject, (row.stressor, row.strength)],
+            anchor=panel.anchors[row.subject, cell_key(row)],
             label=row.cell,
             values=tuple(text[name] for name in columns),
         )
         for row, text in zip(rows, texts, strict=True)
     )
-    return FieldTable(f"{label}, {rows[0].task}, {rows[0].scale} scale", shared, columns, lines)
+    title = f"{label}, {rows[0].task}, {rows[0].scale} scale"
+    return FieldTable(title=title, shared=shared, columns=columns, lines=lines)
 
 
 def _texts(row: ScoreRow) -> dict[str, str]:
-    """The fields as they can be read back, with the doubts."""
+    """Fields of a row as text in full precision, with its doubts."""
     fields = {name: getattr(row, name) for name in ScoreRow.model_fields if name not in OMITTED_FIELDS}
     plain = {name: "" if value is None else str(value) for name, value in fields.items()}
     return {**plain, "doubts": doubts_text(row)}

@@ -1,4 +1,4 @@
-"""Figures as numbers: where every mark of a plot stands in its SVG. The template draws them and escapes their texts."""
+"""Figures as data: positions of all marks in the SVG. The template draws the marks and escapes their texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,70 +10,70 @@ WIDTH: Final = 330
 HEIGHT: Final = 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 26, 10, 40
 COLOURS: Final = 8
-"""Colours there are; a ninth subject has the first one again, with another dash."""
+"""Number of colours; a ninth model has the first colour again, with another dash."""
 DASHES: Final = 3
+"""Number of dash patterns."""
 _LETTER: Final = 5.5
-"""Width of a letter, in units of the SVG."""
+"""Approximate width of a letter, in SVG units."""
 _APART: Final = 10.0
-"""Least distance of two labels, in units of the SVG."""
+"""Minimal distance between two labels, in SVG units."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FigurePoint:
-    """A value with the ends of its intervals, and what a pointer that rests on it is told."""
+    """Point of a figure, with its tooltip and intervals."""
 
     x: float
     y: float
     text: str
+    """Tooltip."""
     x_ends: tuple[float, float] | None = None
+    """Ends of the interval across."""
     y_ends: tuple[float, float] | None = None
+    """Ends of the interval upward."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one subject."""
+    """Points of one model."""
 
     number: int
-    """That of the subject, from 1: its colour, its dash and what is written beside it."""
+    """Number of the model, from 1, which gives its colour, dash pattern and label."""
     points: tuple[FigurePoint, ...]
 
-    @property
-    def look(self) -> str:
-        """Classes of the style sheet."""
-        return series_style(self.number)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DrawnSeries:
-    """A series in units of the SVG."""
+    """Series in SVG units."""
 
     number: int
-    series_style: str
+    style: str
+    """Classes of the style sheet."""
     line: str
-    """Path through the points; empty where they are not joined."""
+    """Path through the points; empty if they are not joined."""
     whiskers: str
     """Path of all intervals."""
     dots: tuple[tuple[str, str, str], ...]
-    """x, y and text of each point."""
+    """x, y and tooltip of each point."""
     label: tuple[str, str]
-    """Where the number stands."""
+    """Position of the number of the model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """Everything that the template needs."""
+    """Figure as the template draws it."""
 
     title: str
-    """Also the name that a screen reader says."""
+    """Title, which is also the name for screen readers."""
     x_label: str
     y_label: str
     x_ticks: tuple[tuple[str, str], ...]
     y_ticks: tuple[tuple[str, str], ...]
     series: tuple[DrawnSeries, ...]
     front: str = ""
-    """Path through the points that none beats in both directions."""
+    """Path through the Pareto front; empty without one."""
     slanted: bool = False
-    """Whether the names below the axis would run into each other if they stood upright."""
+    """Whether the tick labels are slanted, because they would overlap otherwise."""
     left: int = _LEFT
     right: int = WIDTH - _RIGHT
     top: int = _TOP
@@ -83,29 +83,35 @@ class Figure:
 
 
 def series_style(number: int) -> str:
-    """Colour and dash of the subject with this number, as classes of the style sheet."""
+    """Colour and dash pattern of the model with this number, as classes of the style sheet."""
     return f"c{(number - 1) % COLOURS} d{(number - 1) // COLOURS % DASHES}"
 
 
 def draw_figure(
-    title: str, x: Axis, y: Axis, series: Sequence[Series], joined: bool = False, front: Sequence[FigurePoint] = ()
+    title: str,
+    x: Axis,
+    y: Axis,
+    *,
+    series: Sequence[Series],
+    joined: bool = False,
+    front: Sequence[FigurePoint] = (),
 ) -> Figure:
-    """Place every mark.
+    """Compute the positions of all marks of a figure.
 
     Args:
-        title: what is shown.
-        x: the axis across.
-        y: the axis up.
-        series: one per subject; those without a point are left out.
-        joined: whether a line runs through the points of each, from one step across to the next.
-        front: points that another line runs through.
+        title: title of the figure.
+        x: horizontal axis.
+        y: vertical axis.
+        series: one series per model; series without points are left out.
+        joined: whether to join the points of each series that are at most one step apart.
+        front: points of the Pareto front, which are joined by a dotted line.
     """
     shown = [one for one in series if one.points]
     labels = _spread([(_x(x, one.points[-1].x), _y(y, one.points[-1].y)) for one in shown])
     drawn = tuple(
         DrawnSeries(
             number=one.number,
-            look=one.look,
+            style=series_style(one.number),
             line=_path(x, y, one.points, gaps=True) if joined and len(one.points) > 1 else "",
             whiskers="".join(_whiskers(x, y, point) for point in one.points),
             dots=tuple((_unit(_x(x, point.x)), _unit(_y(y, point.y)), point.text) for point in one.points),
@@ -134,12 +140,12 @@ def _y(axis: Axis, value: float) -> float:
 
 
 def _unit(value: float) -> str:
-    """One decimal, and none where it is 0."""
+    """Number with one decimal, which is left out if it is 0."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def _path(x: Axis, y: Axis, points: Sequence[FigurePoint], gaps: bool = False) -> str:
-    """Straight lines from point to point; with ``gaps`` none between those that are more than one step apart."""
+    """Path of straight lines from point to point; with ``gaps``, not between points more than one step apart."""
     path = ""
     for at, point in enumerate(points):
         apart = not at or (gaps and point.x - points[at - 1].x > 1)
@@ -158,8 +164,9 @@ def _whiskers(x: Axis, y: Axis, point: FigurePoint) -> str:
 
 
 def _spread(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where labels stand that belong at these places: of those side by side, each is pushed below the one above it, and
-    up again where the last would leave the figure. Their order stays; where there is no room they come closer."""
+    """Positions of labels, moved apart vertically where they would overlap.
+
+    The order of the labels stays. Labels stay inside the figure, and come closer if there is not enough space."""
     groups: list[list[int]] = []
     for at in sorted(range(len(places)), key=lambda at: (places[at][0], at)):
         if not groups or places[at][0] - places[groups[-1][0]][0] > 2 * _LETTER:
@@ -175,7 +182,7 @@ def _spread(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
-    """Ascending heights inside the figure, pushed apart."""
+    """Ascending heights, moved apart and kept inside the figure."""
     top, bottom = float(_TOP), float(HEIGHT - _BOTTOM)
     gap = min(_APART, (bottom - top) / max(len(heights) - 1, 1))
     found: list[float] = []

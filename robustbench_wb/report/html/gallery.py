@@ -1,4 +1,4 @@
-"""The samples that fell: as the task holds them, as the stressor made them, and what is between."""
+"""Gallery of adversarial examples: clean sample, perturbed sample and their difference."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from functools import cached_property
 from io import BytesIO
 from re import findall
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,74 +22,76 @@ from robustbench_wb.report.html.panel import PanelRows, panel_rows
 from robustbench_wb.tasks.task import Dataset
 
 SHOWN: Final = 24
-"""Samples of one gallery."""
+"""Maximal number of samples in one gallery."""
 SIDE: Final = 128
-"""Larger images are made smaller, in pixels."""
+"""Side in pixels to which larger images are reduced."""
 _VECTORS: Final = "embedding-"
-"""Names of stressors that move word vectors and leave the text."""
+"""Prefix of attacks that perturb word vectors and leave the text unchanged."""
 
 
 @dataclass(frozen=True)
 class TextPiece:
-    """Part of a text."""
+    """Part of a text that the perturbation kept (``same``), removed (``gone``) or added (``new``)."""
 
     kind: Literal["same", "gone", "new"]
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GallerySample:
-    """One sample."""
+    """One adversarial example."""
 
     name: str
-    """Its number in the split and its class."""
-    fell: str
-    """The subjects that lost it, and what the first of them answered."""
+    """Number in the split, and class."""
+    broken: str
+    """Models for which the sample is broken, and the prediction of the first of them."""
     images: tuple[tuple[str, str], ...] = ()
-    """Data URLs with what they show."""
+    """Data URLs of the images, with their captions."""
     text: tuple[TextPiece, ...] = ()
+    """Pieces of the text; empty for an image."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The samples that fell in one cell."""
+    """Adversarial examples of one cell."""
 
     title: str
     note: str
-    pictures: tuple[GallerySample, ...] = ()
+    samples: tuple[GallerySample, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GalleryCell:
-    """The cell of a panel that is shown, with its task."""
+    """Cell of a panel that a gallery shows."""
 
     panel: PanelRows
     rows: Sequence[ScoreRow]
+    """Rows of the cell, one per model."""
     records: Sequence[Record]
-    """Of the rows."""
+    """Record of each row."""
     dataset: Dataset
 
     @cached_property
-    def fallen(self) -> list[BrokenSample]:
-        """All samples that fell for one of the subjects."""
+    def broken(self) -> list[BrokenSample]:
+        """All samples that are broken for at least one model."""
         return broken_samples(self.records)
 
     @property
     def title(self) -> str:
-        """Task, scale and cell."""
+        """Title with task, scale and cell."""
         return f"{self.rows[0].task}, {self.rows[0].scale} scale: {self.rows[0].cell}"
 
     @property
     def shown(self) -> Sequence[BrokenSample]:
-        """Those that there is room for."""
-        return self.fallen[:SHOWN]
+        """The first :data:`SHOWN` broken samples."""
+        return self.broken[:SHOWN]
 
     @property
     def wanted(self) -> list[SampleSelection]:
-        """What has to be stressed again: each sample for the first subject that it fell for."""
+        """Samples to perturb again: each sample for the first model that it is broken for."""
         ids: dict[int, list[int]] = {}
-        for flip in self.shown:
-            ids.setdefault(flip.subjects[0], []).append(flip.sample)
+        for one in self.shown:
+            ids.setdefault(one.models[0], []).append(one.sample)
         return [
             SampleSelection(self.rows[at].slot, self.records[at], np.array(sorted(found), np.int32))
             for at, found in sorted(ids.items())
@@ -99,12 +101,12 @@ class GalleryCell:
 def gallery_cells(
     rows: Iterable[ScoreRow], records: Mapping[str, Record], load: Callable[[str], Dataset | str]
 ) -> list[GalleryCell | Gallery]:
-    """The cell to be shown of every panel of images or texts that lost some; or why none can be.
+    """Cell to show for every panel of images or texts with broken samples, or an empty gallery with the reason.
 
     Args:
-        rows: of one table.
-        records: by key; a row without one is not looked at.
-        load: the dataset of a task by the name that rows have, or a sentence on why it cannot be had.
+        rows: rows of one table.
+        records: records by key; rows without a record are ignored.
+        load: function from the name of a task to its dataset, or to a sentence on why it cannot be loaded.
     """
     found: list[GalleryCell | Gallery] = []
     for panel in panel_rows(rows):
@@ -115,67 +117,73 @@ def gallery_cells(
         if isinstance(dataset, str):
             found.append(Gallery(title, dataset))
         elif {row.data for row in members} - {dataset.digest, dataset.worded_digest}:
-            found.append(Gallery(title, "the samples at hand are not those that were measured"))
+            found.append(Gallery(title, "the loaded samples differ from the measured samples"))
         elif members[0].side or dataset.test.texts:
             own = [records[row.key] for row in members]
-            found.append(GalleryCell(panel, members, own, dataset))
+            found.append(GalleryCell(panel=panel, rows=members, records=own, dataset=dataset))
     return found
 
 
-def make_gallery(choice: GalleryCell, sight: PerturbedSamples) -> Gallery:
-    """The samples of a cell, with what could be seen of them."""
-    found, rows = choice.fallen, choice.rows
-    note = f"{len(found)} samples fell for at least one of {len(rows)} subjects"
-    note += f"; shown are {len(choice.shown)}, those first that fell for the fewest"
-    lacking = dict.fromkeys(sight.refused[one.slot] for one in choice.wanted if one.slot in sight.refused)
-    note += "".join(f"; what was made of some cannot be shown: {reason}" for reason in lacking)
-    return Gallery(choice.title, note, tuple(_picture(choice, flip, sight.samples) for flip in choice.shown))
+def make_gallery(cell: GalleryCell, perturbed: PerturbedSamples) -> Gallery:
+    """Gallery of the broken samples of a cell.
+
+    Args:
+        cell: the cell to show.
+        perturbed: perturbed samples that could be made again, and the reasons for the others.
+    """
+    note = f"{len(cell.broken)} samples are broken for at least one of {len(cell.rows)} models"
+    note += f"; {len(cell.shown)} are shown, those broken for the fewest models first"
+    lacking = dict.fromkeys(perturbed.refused[one.slot] for one in cell.wanted if one.slot in perturbed.refused)
+    note += "".join(f"; some perturbed samples are not available: {reason}" for reason in lacking)
+    return Gallery(cell.title, note, tuple(_sample(cell, one, perturbed.samples) for one in cell.shown))
 
 
 def _strongest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
-    """The rows of the cell of the lowest mean accuracy among those where a sample fell."""
+    """Rows of the cell with the lowest mean accuracy, among the cells with broken samples."""
     cells: dict[str, list[ScoreRow]] = {}
     for row in rows:
         if not row.stressor.startswith(_VECTORS):
             cells.setdefault(row.cell, []).append(row)
-    fallen = [members for members in cells.values() if any(row.broken for row in members)]
-    return min(fallen, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
+    broken = [members for members in cells.values() if any(row.broken for row in members)]
+    return min(broken, key=lambda members: sum(row.accuracy or 0.0 for row in members) / len(members), default=[])
 
 
-def _picture(
-    choice: GalleryCell, flip: BrokenSample, samples: Mapping[Slot, Mapping[int, PerturbedSample]]
+def _sample(
+    cell: GalleryCell, one: BrokenSample, samples: Mapping[Slot, Mapping[int, PerturbedSample]]
 ) -> GallerySample:
-    names, dataset = [choice.panel.labels[row.subject] for row in choice.rows], choice.dataset
-    first = choice.rows[flip.subjects[0]]
-    seen = samples.get(first.slot, {}).get(flip.sample)
-    fell = "every subject" if len(flip.subjects) == len(names) else ", ".join(names[at] for at in flip.subjects)
-    answer = "" if seen is None else f"; {names[flip.subjects[0]]} answers {dataset.classes[seen.answer]}"
-    name = f"sample {flip.sample}, class {dataset.classes[int(dataset.test.labels[flip.sample])]}"
+    names, dataset = [cell.panel.labels[row.subject] for row in cell.rows], cell.dataset
+    first = cell.rows[one.models[0]]
+    perturbed = samples.get(first.slot, {}).get(one.sample)
+    models = "all models" if len(one.models) == len(names) else ", ".join(names[at] for at in one.models)
+    broken = f"broken for {models}"
+    if perturbed is not None:
+        broken += f"; {names[one.models[0]]} predicts {dataset.classes[perturbed.answer]}"
+    name = f"sample {one.sample}, class {dataset.classes[int(dataset.test.labels[one.sample])]}"
     if first.side:
-        return GallerySample(name, f"fell: {fell}{answer}", images=_images(dataset.test.inputs[flip.sample], seen))
-    text = dataset.test.texts[flip.sample]
-    new = text if seen is None or seen.text is None else seen.text
-    return GallerySample(name, f"fell: {fell}{answer}", text=tuple(text_pieces(text, new)))
+        return GallerySample(name=name, broken=broken, images=_images(dataset.test.inputs[one.sample], perturbed))
+    text = dataset.test.texts[one.sample]
+    new = text if perturbed is None or perturbed.text is None else perturbed.text
+    return GallerySample(name=name, broken=broken, text=tuple(text_pieces(text, new)))
 
 
-def _images(clean: NDArray[Any], seen: PerturbedSample | None) -> tuple[tuple[str, str], ...]:
-    """Clean, perturbed, and the difference around grey, made as large as it fits."""
-    if seen is None:
+def _images(clean: NDArray[np.uint8], perturbed: PerturbedSample | None) -> tuple[tuple[str, str], ...]:
+    """Clean image, perturbed image, and their difference around grey, scaled to the full range."""
+    if perturbed is None:
         return ((png_data_url(clean), "clean"),)
-    levels = seen.inputs * 255.0
+    levels = perturbed.inputs * 255.0
     difference = levels - clean
     factor = 127.5 / max(float(np.abs(difference).max()), 1.0)
     around = np.rint(127.5 + factor * difference).clip(0, 255).astype(np.uint8)
-    perturbed = np.rint(levels).clip(0, 255).astype(np.uint8)
+    image = np.rint(levels).clip(0, 255).astype(np.uint8)
     return (
         (png_data_url(clean), "clean"),
-        (png_data_url(perturbed), "perturbed"),
+        (png_data_url(image), "perturbed"),
         (png_data_url(around), f"difference x {factor:.3g}"),
     )
 
 
 def text_pieces(old: str, new: str) -> list[TextPiece]:
-    """A text as what stayed, went and came: words, marks and blanks are compared."""
+    """Difference of two texts by words, punctuation marks and blanks."""
     before, after = (findall(r"\s+|\w+|[^\w\s]", text) for text in (old, new))
     found = []
     for kind, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
@@ -187,8 +195,8 @@ def text_pieces(old: str, new: str) -> list[TextPiece]:
     return found
 
 
-def png_data_url(image: NDArray[Any]) -> str:
-    """An image, uint8 (C, H, W) with one or three channels, as a data URL."""
+def png_data_url(image: NDArray[np.uint8]) -> str:
+    """Image, uint8 (C, H, W) with one or three channels, as a PNG data URL."""
     pixels = np.asarray(image)
     picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1).copy())
     if max(picture.size) > SIDE:

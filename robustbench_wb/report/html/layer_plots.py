@@ -1,69 +1,80 @@
-"""What the layers do, as figures: every measure against depth, and how far a stressor moves it."""
+"""Figures of layer measures against depth, on clean inputs and as drift under a perturbation."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from scipy.special import stdtrit
 
 from robustbench_wb.analysis.curves.strength_curves import CLEAN
+from robustbench_wb.analysis.row_order import CellKey
 from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.report.html.axes import Axis, category_axis, linear_axis
 from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw_figure
-from robustbench_wb.report.html.panel import CellKey, PanelRows
+from robustbench_wb.report.html.panel import PanelRows
 from robustbench_wb.report.text_block import Column, TextBlock
 
-LayerMean = tuple[float, float, float]
-"""A mean over samples, and its 95 % interval."""
-ReadLayers = Callable[[Mapping[str, Any], str], list[LayerMean | None]]
-"""The layers of one measure, of a row's JSON; None where nothing is defined."""
 
-_NOTE: Final = "mean over the samples that the cell tried [95 % t interval]; formulas: docs/layers.md"
+class LayerMean(NamedTuple):
+    """Mean of a measure over samples, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+ReadLayers = Callable[[Mapping[str, Any], str], list[LayerMean | None]]
+"""Function from the layers JSON of a row and the name of a measure to the means per layer; None if undefined."""
+
+_NOTE: Final = "mean over the perturbed samples of the cell [95 % t interval]; formulas: docs/layers.md"
 
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """What the layers do under one cell."""
+    """Layer measures of a panel in one cell."""
 
     title: str
     figures: list[Figure]
-    """One per measure."""
+    """One figure per measure."""
     table: TextBlock
-    """The same numbers."""
+    """Numbers of the figures."""
 
 
 def layer_figures(panel: PanelRows) -> list[LayerFigures]:
-    """Clean, and the drift of the cell in which the subjects are worst; nothing where a run did not look at layers."""
+    """Layer measures on clean inputs, and their drift in the cell with the lowest mean accuracy.
+
+    Empty if the run did not measure layers."""
     cells = {cell: found for cell in panel.cells if (found := _layers(panel, cell))}
     parts = [
-        _part(panel, "What the layers do to clean inputs", _clean, found)
+        _part(panel, "Layer measures on clean inputs", read=_clean, found=found)
         for cell, found in cells.items()
-        if cell[0] == CLEAN
+        if cell.stressor == CLEAN
     ]
-    worst = min((cell for cell in cells if cell[0] != CLEAN), key=lambda cell: _mean(panel, cell), default=None)
+    worst = min((cell for cell in cells if cell.stressor != CLEAN), key=lambda cell: _mean(panel, cell), default=None)
     if worst is not None:
-        title = f"Drift of the layers under {cell_name(*worst)}: stressed minus clean, same samples"
-        parts.append(_part(panel, title, _drift, cells[worst]))
+        name = cell_name(worst.stressor, worst.strength)
+        title = f"Drift of layer measures under {name}: perturbed minus clean, paired samples"
+        parts.append(_part(panel, title, read=_drift, found=cells[worst]))
     return [part for part in parts if part.figures]
 
 
 def _layers(panel: PanelRows, cell: CellKey) -> dict[int, dict[str, Any]]:
-    """What the cell says of the layers, by the number of the subject."""
-    rows = {number: panel.found.get((subject, cell)) for subject, number in panel.numbers.items()}
+    """Parsed layers JSON of each model in a cell, by the number of the model."""
+    rows = {number: panel.by_cell.get((model, cell)) for model, number in panel.numbers.items()}
     return {number: json.loads(row.layers) for number, row in rows.items() if row is not None and row.layers}
 
 
 def _mean(panel: PanelRows, cell: CellKey) -> float:
-    """Of the accuracies of a cell; of perplexities, with the other sign."""
-    rows = [row for subject in panel.labels if (row := panel.found.get((subject, cell))) is not None]
+    """Mean accuracy of the models in a cell, or minus their mean perplexity."""
+    rows = [row for model in panel.labels if (row := panel.by_cell.get((model, cell))) is not None]
     known = [row.accuracy if row.accuracy is not None else -(row.perplexity or 0.0) for row in rows]
     return sum(known) / len(known)
 
 
-def _part(panel: PanelRows, title: str, read: ReadLayers, found: Mapping[int, Mapping[str, Any]]) -> LayerFigures:
+def _part(panel: PanelRows, title: str, *, read: ReadLayers, found: Mapping[int, Mapping[str, Any]]) -> LayerFigures:
     figures, lines = [], []
     for name, meaning in MEASURES.items():
         layers = {number: read(content, name) for number, content in found.items()}
@@ -72,27 +83,26 @@ def _part(panel: PanelRows, title: str, read: ReadLayers, found: Mapping[int, Ma
             figures.append(_figure(panel, f"{name}: {meaning}", known))
             lines += _lines(panel, name, known)
     columns = (Column("measure"), Column("layer", "right"), *(Column(name, "right") for name in panel.labels.values()))
-    return LayerFigures(title, figures, TextBlock(title, columns, tuple(lines), (_NOTE,)))
+    return LayerFigures(title, figures, TextBlock(title, columns=columns, rows=tuple(lines), notes=(_NOTE,)))
 
 
 def _figure(panel: PanelRows, title: str, layers: Mapping[int, list[LayerMean | None]]) -> Figure:
     names = dict(zip(panel.numbers.values(), panel.labels.values(), strict=True))
     series = [Series(number, _points(names[number], own)) for number, own in layers.items()]
     ends = [end for own in layers.values() for layer in own if layer is not None for end in layer]
-    return draw_figure(
-        title, _depth(max(map(len, layers.values()))), linear_axis("mean over samples", ends), series, joined=True
-    )
+    depth = _depth(max(map(len, layers.values())))
+    return draw_figure(title, depth, linear_axis("mean over samples", ends), series=series, joined=True)
 
 
 def _lines(panel: PanelRows, name: str, layers: Mapping[int, list[LayerMean | None]]) -> list[tuple[str, ...]]:
-    """A line per layer, with every subject's number in it."""
+    """Table rows of a measure: one row per layer, with a column per model."""
     depth = max(map(len, layers.values()))
     padded = [[*layers.get(number, ()), *[None] * depth][:depth] for number in panel.numbers.values()]
     return [(name, str(at + 1), *(_text(own[at]) for own in padded)) for at in range(depth)]
 
 
 def _text(layer: LayerMean | None) -> str:
-    return "" if layer is None else f"{layer[0]:.4g} [{layer[1]:.4g}, {layer[2]:.4g}]"
+    return "" if layer is None else f"{layer.mean:.4g} [{layer.low:.4g}, {layer.high:.4g}]"
 
 
 def _depth(layers: int) -> Axis:
@@ -101,26 +111,24 @@ def _depth(layers: int) -> Axis:
 
 def _points(name: str, layers: list[LayerMean | None]) -> tuple[FigurePoint, ...]:
     return tuple(
-        FigurePoint(
-            at, layer[0], f"{name}, layer {at + 1}: {layer[0]:.4g} [{layer[1]:.4g}, {layer[2]:.4g}]", y_ends=layer[1:]
-        )
+        FigurePoint(x=at, y=layer.mean, text=f"{name}, layer {at + 1}: {_text(layer)}", y_ends=(layer.low, layer.high))
         for at, layer in enumerate(layers)
         if layer is not None
     )
 
 
 def _clean(content: Mapping[str, Any], name: str) -> list[LayerMean | None]:
-    """Student's t interval of the mean over the samples for which the measure is defined."""
+    """Means per layer with Student's t intervals, over the samples for which the measure is defined."""
     own = content["measures"].get(name, {"mean": [], "std": [], "defined": []})
     found: list[LayerMean | None] = []
     for mean, std, defined in zip(own["mean"], own["std"], own["defined"], strict=True):
         reach = None if std is None else float(stdtrit(defined - 1, 0.975)) * std / sqrt(defined)
-        found.append(None if mean is None or reach is None else (mean, mean - reach, mean + reach))
+        found.append(None if mean is None or reach is None else LayerMean(mean, mean - reach, mean + reach))
     return found
 
 
 def _drift(content: Mapping[str, Any], name: str) -> list[LayerMean | None]:
-    """As the row has it, paired."""
+    """Mean paired drift per layer, with the intervals of the row."""
     own = content["drift"].get(name, {"mean": [], "low": [], "high": []})
     layers = zip(own["mean"], own["low"], own["high"], strict=True)
-    return [None if None in layer else layer for layer in layers]
+    return [None if None in layer else LayerMean(*layer) for layer in layers]

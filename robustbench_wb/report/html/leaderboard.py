@@ -1,4 +1,4 @@
-"""The leaderboard as a page of its own: per panel the ranking, the costs and the scores."""
+"""Leaderboard as an HTML page: for each panel the ranking, the costs and the scores."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from robustbench_wb.report.scores import leaderboard_blocks
 def leaderboard_page(
     name: str, rows: Sequence[ScoreRow], rankings: Sequence[PanelRanking], version: int | None = None
 ) -> str:
-    """One HTML document that loads nothing, see :func:`robustbench_wb.report.html.template.render`.
+    """Self-contained HTML document, see :func:`robustbench_wb.report.html.template.render`.
 
     Args:
-        name: of the table, like ``v3`` or ``board.csv``.
-        rows: of the table.
-        rankings: of the same rows.
+        name: name of the table, like ``v3`` or ``board.csv``.
+        rows: rows of the table.
+        rankings: rankings of these rows.
         version: number of the table version, for the notes.
     """
     panels = [
         {"anchor": f"panel-{number}", "title": ranking_title(ranking), "blocks": ranking_blocks([ranking])}
         for number, ranking in enumerate(rankings, 1)
     ]
-    return render("board.html", name=name, panels=panels, scores=leaderboard_blocks(rows, version))
+    return render("leaderboard.html", name=name, panels=panels, scores=leaderboard_blocks(rows, version))

@@ -1,8 +1,7 @@
-"""The page: every part of it handed to the template, which escapes all texts."""
+"""HTML report page: collects all parts for the template, which escapes all texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from robustbench_wb.analysis.compare.comparison import Comparison
 from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors
@@ -13,36 +12,51 @@ from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks
 from robustbench_wb.report.details import details_blocks
 from robustbench_wb.report.html.credibility_tables import credibility_blocks
-from robustbench_wb.report.html.field_tables import OMITTED_FIELDS, field_tables
+from robustbench_wb.report.html.field_tables import OMITTED_FIELDS, FieldTable, field_tables
+from robustbench_wb.report.html.figure import Figure
 from robustbench_wb.report.html.gallery import Gallery
-from robustbench_wb.report.html.layer_plots import layer_figures
+from robustbench_wb.report.html.layer_plots import LayerFigures, layer_figures
 from robustbench_wb.report.html.panel import PanelRows, panel_rows
 from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatter_figures
-from robustbench_wb.report.html.score_matrix import score_matrix
+from robustbench_wb.report.html.score_matrix import ScoreMatrix, score_matrix
 from robustbench_wb.report.html.template import render
 from robustbench_wb.report.lengths import lengths_blocks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportContents:
-    """What a page is about."""
+    """Contents of a report page."""
 
     name: str
-    """Of the table, like ``v3`` or ``board.csv``."""
+    """Name of the table, like ``v3`` or ``board.csv``."""
     rows: Sequence[ScoreRow]
     version: int | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Of the version, as JSON types; empty for a file."""
+    """Number of the table version; None for a file."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    """Provenance of the table version as JSON types; empty for a file."""
     curves: Sequence[StrengthCurve] = ()
     lengths: Sequence[LengthCurve] = ()
     errors: Sequence[CorruptionErrors] = ()
     comparison: Comparison | None = None
-    """With an earlier table."""
+    """Comparison with an earlier table; None without one."""
     gallery: Sequence[Gallery] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class PanelPart:
+    """Parts of the page about one panel."""
+
+    anchor: str
+    title: str
+    matrix: ScoreMatrix
+    figures: Sequence[tuple[str, Sequence[Figure]]]
+    """Titled groups of figures."""
+    layers: Sequence[LayerFigures]
+    numbers: Sequence[FieldTable]
+
+
 def report_page(contents: ReportContents) -> str:
-    """The whole report as one HTML document, see :func:`robustbench_wb.report.html.template.render`."""
+    """Self-contained HTML report, see :func:`robustbench_wb.report.html.template.render`."""
     found = panel_rows(contents.rows)
     return render(
         "page.html",
@@ -52,24 +66,26 @@ def report_page(contents: ReportContents) -> str:
             *curves_blocks(contents.curves, contents.errors, contents.version),
             *lengths_blocks(contents.lengths, contents.version),
         ],
-        trust=credibility_blocks(found),
+        credibility=credibility_blocks(found),
         changes=[] if contents.comparison is None else comparison_blocks(contents.comparison),
         provenance=details_blocks(contents.name, contents.provenance) if contents.provenance else [],
         left_out=OMITTED_FIELDS,
     )
 
 
-def _panel(own: PanelRows, version: int | None) -> dict[str, Any]:
+def _panel(own: PanelRows, version: int | None) -> PanelPart:
+    value = "Accuracy" if own.metric == "accuracy" else "Perplexity"
     figures = (
-        ("Number against strength", curve_figures(own)),
-        ("Clean against stressed, at the strength where the subjects are furthest apart", scatter_figures(own)),
-        ("What it costs", cost_figures(own)),
+        (f"{value} against perturbation strength", curve_figures(own)),
+        (f"{value} under perturbation against clean {own.metric}, at the strength that separates the models most",
+         scatter_figures(own)),
+        ("Cost", cost_figures(own)),
+    )  # fmt: skip
+    return PanelPart(
+        anchor=own.anchor,
+        title=own.title,
+        matrix=score_matrix(own, version),
+        figures=[(title, shown) for title, shown in figures if shown],
+        layers=layer_figures(own),
+        numbers=field_tables(own),
     )
-    return {
-        "anchor": own.anchor,
-        "title": own.title,
-        "matrix": score_matrix(own, version),
-        "figures": [(title, shown) for title, shown in figures if shown],
-        "layers": layer_figures(own),
-        "numbers": field_tables(own),
-    }

@@ -1,83 +1,83 @@
-"""The rows that stand in one table, with what every part of the page calls them."""
+"""Rows of one panel, with the labels, numbers and anchors that all parts of the page share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
-from robustbench_wb.analysis.row_order import rank_rows
+from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import cells_in_order, panel_title
 
 ModelKey = tuple[str, ...]
-CellKey = tuple[str, str]
-"""Stressor and strength."""
+"""Variant, size, recipe and seed, see :attr:`ScoreRow.subject`."""
 
 
 @dataclass(frozen=True)
 class PlottedValue:
-    """A value as it is shown, percent or perplexity, and its interval. An open end is infinite."""
+    """Accuracy in percent or perplexity, with its interval; an open end is infinite."""
 
     value: float
     low: float
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PanelRows:
-    """One panel of the page."""
+    """Rows of one panel of the page."""
 
     anchor: str
-    """Fragment that links lead to."""
+    """URL fragment of the panel."""
     rows: tuple[ScoreRow, ...]
-    """The best subject first."""
+    """Rows, best model first."""
     labels: Mapping[ModelKey, str]
-    """Name of each subject, in that order."""
+    """Name of each model, best first."""
     anchors: Mapping[tuple[ModelKey, CellKey], str]
-    """Fragment of each row's own line."""
+    """URL fragment of each row."""
 
     @property
     def metric(self) -> str:
-        """``accuracy`` or ``perplexity``."""
+        """Metric of the panel: ``accuracy`` or ``perplexity``."""
         return self.rows[0].metric
 
     @property
     def title(self) -> str:
-        """Task, scale and unit, with the suite."""
+        """Title with task, scale, metric and suite."""
         return f"{panel_title(self.rows[0].panel)}, suite {self.rows[0].suite} v{self.rows[0].suite_version}"
 
     @cached_property
     def numbers(self) -> dict[ModelKey, int]:
-        """Place of each subject, from 1."""
+        """Rank of each model, from 1."""
         return {subject: number for number, subject in enumerate(self.labels, 1)}
 
     @cached_property
     def cells(self) -> list[CellKey]:
-        """Clean first, strengths ascending."""
+        """Cells of the panel, clean first, strengths ascending."""
         return cells_in_order(self.rows)
 
     @cached_property
-    def found(self) -> dict[tuple[ModelKey, CellKey], ScoreRow]:
-        """The row of a subject and cell."""
-        return {(row.subject, (row.stressor, row.strength)): row for row in self.rows}
+    def by_cell(self) -> dict[tuple[ModelKey, CellKey], ScoreRow]:
+        """Row of each model and cell."""
+        return {(row.subject, cell_key(row)): row for row in self.rows}
 
 
 def panel_rows(rows: Iterable[ScoreRow]) -> list[PanelRows]:
-    """The panels of a table, in the order of their first rows. Of two rows of one slot the last stands."""
+    """Panels of a table, in the order of their first rows; of several rows with one slot, the last is used."""
     members: dict[PanelKey, list[ScoreRow]] = {}
     for row in rank_rows({(row.panel, row.slot): row for row in rows}.values()):
         members.setdefault(row.panel, []).append(row)
     found, line = [], 0
     for number, own in enumerate(members.values(), 1):
-        anchors = {(row.subject, (row.stressor, row.strength)): f"r{line + at}" for at, row in enumerate(own, 1)}
-        found.append(PanelRows(f"panel-{number}", tuple(own), model_labels(own), anchors))
+        anchors = {(row.subject, cell_key(row)): f"r{line + at}" for at, row in enumerate(own, 1)}
+        panel = PanelRows(anchor=f"panel-{number}", rows=tuple(own), labels=model_labels(own), anchors=anchors)
+        found.append(panel)
         line += len(own)
     return found
 
 
 def plotted_value(row: ScoreRow | None) -> PlottedValue | None:
-    """What a figure shows of a row; None where there is none, it failed, or only a bound is known."""
+    """Value of a row for a figure; None without a row, for a failed row, and if only a bound is known."""
     if row is None or row.status == "error":
         return None
     if row.accuracy is not None:

@@ -1,9 +1,10 @@
-"""The overview: subjects down, stressors across, every number with its interval, its samples and its grade."""
+"""Overview table of a panel: a row per model, a column per cell, numbers with interval, samples and grade."""
 
 from dataclasses import dataclass
 from math import log
 from typing import Final
 
+from robustbench_wb.analysis.row_order import CellKey
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grade_notes import GRADE_MEANING
 from robustbench_wb.report.html.figure import series_style
@@ -12,59 +13,69 @@ from robustbench_wb.report.scores import interval_text, panel_facts, short_text
 from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
 
 SHADES: Final = 10
-"""The darkest shade of a cell; 0 is none."""
+"""Number of the darkest shade of a cell; 0 is unshaded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixCell:
-    """One cell of the matrix. Without a row all is empty."""
+    """Cell of the overview; all texts are empty if the cell was not measured."""
 
     text: str = ""
     interval: str = ""
     n: str = ""
     grade: str = ""
     note: str = ""
-    """``~`` for what does not beat a shortcut, or how many samples were not judged."""
+    """``~`` if the model does not beat a shortcut, or the number of unjudged samples."""
     anchor: str = ""
+    """URL fragment of the row."""
     sort: str = ""
-    """The number that the column is sorted by; empty for what comes last whichever way."""
+    """Number that the column is sorted by; an empty text comes last in both directions."""
     shade: int | None = None
+    """Shade from 0 to :data:`SHADES`, darker is better; None without a value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixRow:
-    """One subject."""
+    """Model of the overview."""
 
     number: int
-    series_style: str
+    """Rank of the model, from 1."""
+    style: str
+    """Classes of the style sheet for the colour and dash pattern."""
     label: str
     entries: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True)
 class ScoreMatrix:
-    """One panel."""
+    """Overview table of one panel."""
 
-    headings: tuple[tuple[str, str], ...]
-    """Stressor and strength of each column."""
+    headings: tuple[CellKey, ...]
+    """Cell of each column."""
     lines: tuple[MatrixRow, ...]
     notes: tuple[str, ...]
 
 
 def score_matrix(panel: PanelRows, version: int | None = None) -> ScoreMatrix:
-    """The matrix of a panel; ``version`` is that of the table, for the note below."""
-    readings = [found for row in panel.rows if (found := plotted_value(row)) is not None]
+    """Overview table of a panel.
+
+    Args:
+        panel: rows of the panel.
+        version: number of the table version, for the notes.
+    """
+    values = [found for row in panel.rows if (found := plotted_value(row)) is not None]
     lines = []
-    for subject, label in panel.labels.items():
+    for model, label in panel.labels.items():
         entries = tuple(
-            _entry(panel.found.get((subject, cell)), panel.anchors.get((subject, cell), ""), readings)
+            _entry(panel.by_cell.get((model, cell)), panel.anchors.get((model, cell), ""), values)
             for cell in panel.cells
         )
-        lines.append(MatrixRow(panel.numbers[subject], series_style(panel.numbers[subject]), label, entries))
+        number = panel.numbers[model]
+        lines.append(MatrixRow(number=number, style=series_style(number), label=label, entries=entries))
     return ScoreMatrix(tuple(panel.cells), tuple(lines), _notes(panel, version))
 
 
-def _entry(row: ScoreRow | None, anchor: str, readings: list[PlottedValue]) -> MatrixCell:
+def _entry(row: ScoreRow | None, anchor: str, values: list[PlottedValue]) -> MatrixCell:
     if row is None:
         return MatrixCell()
     own = plotted_value(row)
@@ -78,23 +89,23 @@ def _entry(row: ScoreRow | None, anchor: str, readings: list[PlottedValue]) -> M
         note="" if failed else f"{missing} not judged" if missing else shortcut_mark(row),
         anchor=anchor,
         sort="" if own is None else repr(own.value),
-        shade=None if own is None else _shade(row, own, readings),
+        shade=None if own is None else _shade(row, own, values),
     )
 
 
-def _shade(row: ScoreRow, own: PlottedValue, readings: list[PlottedValue]) -> int:
-    """The darker the better: accuracies on a scale from 0 to 100, perplexities by their logarithm within the panel."""
+def _shade(row: ScoreRow, own: PlottedValue, values: list[PlottedValue]) -> int:
+    """Shade of a cell, darker is better: accuracies from 0 to 100 %, perplexities by logarithm within the panel."""
     if row.metric == "accuracy":
         return round(own.value / 100 * SHADES)
-    logs = [log(found.value) for found in readings]
+    logs = [log(found.value) for found in values]
     width = max(logs) - min(logs)
     return round((max(logs) - log(own.value)) / width * SHADES) if width else SHADES
 
 
 def _notes(panel: PanelRows, version: int | None) -> tuple[str, ...]:
     darker = "the higher the accuracy" if panel.metric == "accuracy" else "the lower the perplexity"
-    notes = [panel_facts(panel.rows, version), f"the darker a cell, {darker}; best subject first"]
+    notes = [panel_facts(panel.rows, version), f"the darker a cell, {darker}; best model first"]
     if any(row.status == "incomplete" for row in panel.rows):
-        notes.append("*: not all samples were judged; those that were not count as broken")
+        notes.append("*: not all samples were judged; unjudged samples count as broken")
     graded = [GRADE_MEANING] if any(row.grade for row in panel.rows) else []
     return (*notes, *graded, *shortcut_notes(panel.rows, panel.labels))

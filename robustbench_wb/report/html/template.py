@@ -1,11 +1,11 @@
-"""From a template and its values to a document that loads nothing."""
+"""Rendering of HTML templates to self-contained documents."""
 
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,14 +13,14 @@ from markupsafe import Markup
 from robustbench_wb.report.text_block import printable
 
 FOLDED: Final = 100
-"""A table of more rows is closed until it is asked for: what is not laid out costs no time."""
+"""Number of rows above which a table is collapsed, because hidden tables cost no layout time."""
 
 
-def render(template: str, /, **values: Any) -> str:
-    """The document of a template; the same values give the same bytes.
+def render(template: str, /, **values: object) -> str:
+    """Document of a template; equal values give equal bytes.
 
-    Its content security policy allows its own style and script by their digests, and images inside the file: neither a
-    text of the table nor an extension of the page can load or run anything.
+    The content security policy allows the page's own style and script by their digests, and images inside the file.
+    Text of the table can therefore neither load nor run anything.
     """
     source = files("robustbench_wb.report.html") / "templates"
     style, script = ((source / part).read_text(encoding="utf-8") for part in ("style.css", "script.js"))
@@ -51,7 +51,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Texts come from outside: one line, no control characters. What is markup already is our own."""
+    """Value for the template: texts come from outside and are reduced to one printable line; markup is our own."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -5,7 +5,7 @@
     return "v" in cell.dataset ? cell.dataset.v : cell.textContent.trim();
   };
 
-  // What is empty comes last in both directions; numbers by size when all there are numbers, else text.
+  // Empty cells come last in both directions. A column of numbers is sorted by size, any other column as text.
   const sorted = (rows, column, sign) => {
     const keyed = rows.map((row) => [value(row, column), row]);
     const filled = keyed.filter(([key]) => key !== "");
@@ -47,7 +47,7 @@
     return [label, input];
   };
 
-  // Rows by their first cell in a matrix, by any cell elsewhere; columns of a matrix by their heading.
+  // In the overview, rows are filtered by their first cell and columns by their heading; elsewhere rows by any cell.
   const makeFilterable = (table) => {
     const form = document.createElement("form");
     const status = document.createElement("output");
@@ -55,7 +55,7 @@
     const headings = [...table.tHead.rows[0].cells].slice(1);
     const rows = [...table.tBodies[0].rows];
     const titles = headings.map((heading) => heading.textContent.trim().toLowerCase());
-    let texts = null; // read when first asked for: a page may have thousands of rows
+    let texts = null; // computed on first use, because a page may have thousands of rows
     const update = () => {
       texts ??= rows.map((row) => (matrix ? row.cells[0] : row).textContent.trim().toLowerCase());
       const wanted = rowInput.value.trim().toLowerCase();
@@ -70,8 +70,8 @@
       const count = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
       status.textContent = matrix ? `${count}, ${shown.filter(Boolean).length} of ${shown.length} columns` : count;
     };
-    const [rowLabel, rowInput] = field(matrix ? "subjects" : "rows", update);
-    const [columnLabel, columnInput] = matrix ? field("stressors", update) : [null, null];
+    const [rowLabel, rowInput] = field(matrix ? "models" : "rows", update);
+    const [columnLabel, columnInput] = matrix ? field("perturbations", update) : [null, null];
     form.className = "filter";
     form.setAttribute("role", "search");
     form.setAttribute("aria-label", table.caption.textContent);

@@ -17,11 +17,11 @@ def shifted(states: list[int], first: int) -> Record:
 
 
 @given(st.lists(st.tuples(STATES, st.integers(0, 4)), max_size=4))
-def test_flips_are_the_broken_samples_of_each_record(cells: list[tuple[list[int], int]]) -> None:
+def test_broken_samples_are_those_of_each_record(cells: list[tuple[list[int], int]]) -> None:
     records = [shifted(*cell) for cell in cells]
     broken = set()
     for at, one in enumerate(records):
         broken |= {(int(one.ids[place]), at) for place in range(len(one.ids)) if one.states[place] == State.BROKEN}
     found = broken_samples(records)
-    assert {(flip.sample, at) for flip in found for at in flip.subjects} == broken
-    assert [(len(flip.subjects), flip.sample) for flip in found] == sorted((len(f.subjects), f.sample) for f in found)
+    assert {(one.sample, at) for one in found for at in one.models} == broken
+    assert [(len(one.models), one.sample) for one in found] == sorted((len(one.models), one.sample) for one in found)
