@@ -1,121 +1,133 @@
-"""Native PGD against torchattacks, foolbox and ART: same model, same samples, same settings, one run, as ratios.
+"""Speed of native PGD against torchattacks, foolbox and ART: same model, same samples, same settings, one run.
 
     python benchmarks/attacks.py [--task fashion-mnist --data-dir DIR --scale small --samples 1000]
     python benchmarks/attacks.py --side 32 --size 96x4x4 --epochs 30
 
-For a plainly and an adversarially trained model: one attack at radii where the model ends at a known accuracy, a curve
-of 8 radii, and what the native engine costs beyond the passes through the model. The libraries take turns, so that a
-drift of the machine's speed hits all of them; seconds are the smallest of the turns. A ratio above 1 means that the
-native engine is faster. Robust accuracies are printed beside the times, the lowest and the highest of the turns, each
-with its own random start: a faster attack that breaks less would be no gain.
+Models of standard and of adversarial training are attacked at single radii of a given robust accuracy, and along a
+curve of 8 radii. The overhead of the native engine beyond its passes through the model is printed as well. The
+libraries take turns, so that a drift of the machine's speed affects all of them; the shortest time counts. A ratio
+above 1 means that the native engine is faster. The range of robust accuracies over the turns, each with another random
+start, is printed beside the times: a faster attack that breaks fewer samples would be no gain.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import torch
-from overhead import Recorder, profile, replay
-from peers import ATTACKS, Attack, Setting, native
-from subjects import Bench, Choice, prepare
+from overhead import QueryRecorder, profile, replay
+from peers import ATTACKS, Attack, PgdSetting, native
+from subjects import AttackedModel, ModelChoice, prepare
 
 GRID = [Fraction(level, 255) for level in (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128)]
-"""Radii among which the interesting ones are looked for."""
-RUNGS = 8
+"""Radii among which those of the target accuracies are chosen."""
+CURVE_POINTS = 8
+"""Number of radii of a curve."""
 TARGETS = {"standard": (0.6, 0.0), "pgd-at": (0.6, 0.25, 0.0)}
-"""At about which robust accuracies each model is attacked."""
+"""Robust accuracies at which a model of each training recipe is attacked, approximately."""
 
 
 @dataclass
-class Turns:
-    """What the turns of one attack took and left."""
+class AttackTimings:
+    """Seconds and robust accuracies of all turns of one attack."""
 
     seconds: list[float] = field(default_factory=list)
+    """Seconds of each turn."""
     robust: list[list[float]] = field(default_factory=list)
-    """Per turn, at each radius."""
+    """Robust accuracy of each turn at each radius."""
 
-    def span(self, rung: int) -> str:
-        """The lowest and the highest accuracy at a radius."""
-        shares = [turn[rung] for turn in self.robust]
+    def accuracy_range(self, radius: int) -> str:
+        """Lowest and highest robust accuracy at the radius of a given index."""
+        shares = [turn[radius] for turn in self.robust]
         return f"{min(shares):.3f}-{max(shares):.3f}"
 
 
-def take_turns(attacks: dict[str, Attack], bench: Bench, settings: Sequence[Setting], repeats: int) -> dict[str, Turns]:
-    """Run every attack ``repeats`` times, each turn from another random start."""
-    turns = {name: Turns() for name in attacks}
+def time_attacks(
+    attacks: dict[str, Attack], attacked: AttackedModel, settings: Sequence[PgdSetting], *, repeats: int
+) -> dict[str, AttackTimings]:
+    """Run the attacks in turns, ``repeats`` times each, every time from another random start."""
+    timings = {name: AttackTimings() for name in attacks}
     for seed in range(repeats):
         for name, attack in attacks.items():
             started = time.perf_counter()
-            found = attack(settings, seed)
-            turns[name].seconds.append(time.perf_counter() - started)
-            turns[name].robust.append([bench.robust(images) for images in found])
-    return turns
+            perturbed = attack(settings, seed)
+            timings[name].seconds.append(time.perf_counter() - started)
+            timings[name].robust.append([attacked.robust_accuracy(images) for images in perturbed])
+    return timings
 
 
-def show(title: str, turns: dict[str, Turns]) -> None:
-    """One line per attack; accuracies are in the order of the radii."""
-    print(f"\n{title}\n\n| attack | seconds | ratio | robust |\n|---|---|---|---|")
-    base = min(turns["native"].seconds)
-    for name, of in turns.items():
-        robust = " ".join(of.span(rung) for rung in range(len(of.robust[0])))
-        print(f"| {name} | {min(of.seconds):.2f} | {min(of.seconds) / base:.2f} | {robust} |", flush=True)
+def print_timings(title: str, timings: dict[str, AttackTimings]) -> None:
+    """Print one line per attack, with accuracies in the order of the radii."""
+    print(f"\n{title}\n\n| attack | seconds | ratio | robust accuracy |\n|---|---|---|---|")
+    base = min(timings["native"].seconds)
+    for name, timing in timings.items():
+        robust = " ".join(timing.accuracy_range(radius) for radius in range(len(timing.robust[0])))
+        seconds = min(timing.seconds)
+        print(f"| {name} | {seconds:.2f} | {seconds / base:.2f} | {robust} |", flush=True)
 
 
-def levels(eps: Fraction) -> str:
+def pixel_levels(eps: Fraction) -> str:
     """A radius in levels of 8-bit pixels."""
     return f"{float(eps * 255):g}/255"
 
 
-def landmarks(attack: Attack, bench: Bench, setting: Callable[[Fraction], Setting]) -> dict[Fraction, float]:
-    """The robust accuracy at every radius of the grid."""
+def grid_accuracies(
+    attack: Attack, attacked: AttackedModel, setting: Callable[[Fraction], PgdSetting]
+) -> dict[Fraction, float]:
+    """Robust accuracy at every radius of :data:`GRID`."""
     settings = [setting(eps) for eps in GRID]
-    return {one.eps: bench.robust(images) for one, images in zip(settings, attack(settings, 0), strict=True)}
+    perturbed = attack(settings, 0)
+    return {one.eps: attacked.robust_accuracy(images) for one, images in zip(settings, perturbed, strict=True)}
 
 
-def nearest(robust: dict[Fraction, float], target: float) -> Fraction:
-    """The smallest radius whose accuracy is nearest to the target."""
+def nearest_radius(robust: dict[Fraction, float], target: float) -> Fraction:
+    """The smallest radius whose robust accuracy is nearest to the target."""
     return min(robust, key=lambda eps: (abs(robust[eps] - target), eps))
 
 
-def overhead(bench: Bench, settings: Sequence[Setting], repeats: int) -> None:
-    """Seconds of the native attack over those of its passes, replayed on the bare model; and its gradients."""
-    recorder = Recorder(bench.model)
-    native(replace(bench, model=recorder))(settings, 0)
-    whole, model = [], []
+def print_overhead(attacked: AttackedModel, settings: Sequence[PgdSetting], *, repeats: int) -> None:
+    """Print the seconds of the native attack over the seconds of its passes alone, and its number of gradients."""
+    recorder = QueryRecorder(attacked.model)
+    native(replace(attacked, model=recorder))(settings, 0)
+    attack_seconds, model_seconds = [], []
     for _ in range(repeats):
         started = time.perf_counter()
-        native(bench)(settings, 0)
+        native(attacked)(settings, 0)
         between = time.perf_counter()
-        replay(bench.model, recorder.calls)
-        whole.append(between - started)
-        model.append(time.perf_counter() - between)
+        replay(attacked.model, recorder.calls)
+        attack_seconds.append(between - started)
+        model_seconds.append(time.perf_counter() - between)
+    whole, model = min(attack_seconds), min(model_seconds)
     sizes = [len(images) for images, _ in recorder.calls]
-    gradients = sum(len(images) for images, gradient in recorder.calls if gradient) / len(bench.ids)
+    gradients = sum(len(images) for images, gradient in recorder.calls if gradient) / len(attacked.ids)
     print(
-        f"\nnative: {min(whole):.2f} s, its passes alone {min(model):.2f} s: overhead {min(whole) / min(model):.3f}; "
-        f"{gradients:.1f} gradients a sample, a library {sum(setting.steps for setting in settings)}; "
-        f"{len(sizes)} passes of {sum(sizes) / len(sizes):.0f} samples",
+        f"\nnative: {whole:.2f} s, its passes alone {model:.2f} s: overhead {whole / model:.3f}; "
+        f"{gradients:.1f} gradients per sample, a library takes {sum(setting.steps for setting in settings)}; "
+        f"{len(sizes)} passes of {sum(sizes) / len(sizes):.0f} samples on average",
         flush=True,
     )
 
 
-def measure(bench: Bench, targets: Sequence[float], options: argparse.Namespace) -> None:
-    """All tables of one model."""
-    attacks = {name: make(bench) for name, make in ATTACKS.items()}
-    robust = landmarks(attacks["native"], bench, lambda eps: Setting(options.norm, eps, 40))
-    for eps in sorted({nearest(robust, target) for target in targets}):
-        setting = Setting(options.norm, eps, 40)
-        show(f"PGD-40 {options.norm} {levels(eps)}", take_turns(attacks, bench, [setting], options.repeats))
-        overhead(bench, [setting], options.repeats)
+def measure(attacked: AttackedModel, targets: Sequence[float], options: argparse.Namespace) -> None:
+    """Print all tables of one model."""
+    attacks = {name: make(attacked) for name, make in ATTACKS.items()}
+    robust = grid_accuracies(attacks["native"], attacked, lambda eps: PgdSetting(norm=options.norm, eps=eps, steps=40))
+    for eps in sorted({nearest_radius(robust, target) for target in targets}):
+        settings = [PgdSetting(norm=options.norm, eps=eps, steps=40)]
+        timings = time_attacks(attacks, attacked, settings, repeats=options.repeats)
+        print_timings(f"PGD-40 {options.norm} {pixel_levels(eps)}", timings)
+        print_overhead(attacked, settings, repeats=options.repeats)
         if options.profile:
-            profile(attacks["native"], [setting])
-    end = nearest(robust, 0.0)
-    ladder = [Setting(options.norm, end * rung / RUNGS, 20) for rung in range(1, RUNGS + 1)]
-    title = f"Curve of PGD-20 {options.norm} at {', '.join(levels(setting.eps) for setting in ladder)}"
-    show(title, take_turns(attacks, bench, ladder, options.repeats))
-    overhead(bench, ladder, options.repeats)
+            profile(attacks["native"], settings)
+    end = nearest_radius(robust, 0.0)
+    curve = [
+        PgdSetting(norm=options.norm, eps=end * point / CURVE_POINTS, steps=20) for point in range(1, CURVE_POINTS + 1)
+    ]
+    title = f"Curve of PGD-20 {options.norm} at {', '.join(pixel_levels(setting.eps) for setting in curve)}"
+    print_timings(title, time_attacks(attacks, attacked, curve, repeats=options.repeats))
+    print_overhead(attacked, curve, repeats=options.repeats)
 
 
 def parse() -> argparse.Namespace:
@@ -123,12 +135,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", default="digits")
     parser.add_argument("--data-dir")
     parser.add_argument("--variant", default="vit")
-    parser.add_argument("--size", default="nano", help="a size of the variant, or WIDTHxDEPTHxHEADS")
-    parser.add_argument("--side", type=int, help="enlarge the images to this many pixels a side")
+    parser.add_argument("--size", default="nano", help="size of the variant, or WIDTHxDEPTHxHEADS")
+    parser.add_argument("--side", type=int, help="enlarge the images to this height and width in pixels")
     parser.add_argument("--recipe", action="append", choices=list(TARGETS), help="may be repeated; default: both")
-    parser.add_argument("--scale", default="smoke", choices=["smoke", "small", "full"], help="of the recipe")
-    parser.add_argument("--epochs", type=int, help="of training, instead of the recipe's")
-    parser.add_argument("--samples", type=int, help="of the test split; default: all")
+    parser.add_argument("--scale", default="smoke", choices=["smoke", "small", "full"], help="scale of the recipe")
+    parser.add_argument("--epochs", type=int, help="training epochs, instead of the recipe's")
+    parser.add_argument("--samples", type=int, help="number of test samples; default: all")
     parser.add_argument("--norm", default="linf", choices=["linf", "l2"])
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
@@ -140,13 +152,24 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    choice = Choice(**{part.name: getattr(options, part.name) for part in fields(Choice)})
+    choice = ModelChoice(
+        task=options.task,
+        variant=options.variant,
+        size=options.size,
+        scale=options.scale,
+        samples=options.samples,
+        side=options.side,
+        epochs=options.epochs,
+        data_dir=options.data_dir,
+        batch=options.batch,
+    )
     print(f"torch {torch.__version__}, {options.threads} threads, batch {options.batch}, {options.repeats} turns")
     for recipe in options.recipe or TARGETS:
-        bench = prepare(choice, recipe)
-        shape = "x".join(str(side) for side in bench.images.shape[1:])
-        print(f"\n## {choice.variant} {choice.size}, {recipe}, on {choice.task}: {len(bench.ids)} samples of {shape}")
-        measure(bench, TARGETS[recipe], options)
+        attacked = prepare(choice, recipe)
+        shape = "x".join(str(side) for side in attacked.images.shape[1:])
+        samples = f"{len(attacked.ids)} samples of {shape}"
+        print(f"\n## {choice.variant} {choice.size}, {recipe}, on {choice.task}: {samples}")
+        measure(attacked, TARGETS[recipe], options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The package imagecorruptions, made to run beside today's numpy, scipy, scikit-image and setuptools.
+"""The package imagecorruptions, patched to run with current releases of numpy, scipy, scikit-image and setuptools.
 
-Its release 1.1.2 asks for names that these have removed. Each is put back as what it was, and nothing else is changed.
+Release 1.1.2 uses names that these packages have removed. Each name is restored, and nothing else is changed.
 """
 
 import sys
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from robustbench_wb.analysis.curves.alexnet import COMMON, ERRORS
 
 Peer = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
-"""From one image (H, W, 3) and a severity to the corrupted image."""
+"""Function from one image (H, W, 3) and a severity in 1..5 to the corrupted image."""
 
 VALIDATION = tuple(name for name in ERRORS if name not in COMMON)
-"""The four that are in no mean."""
+"""The four corruptions for tuning, which are in no mean corruption error."""
 
 
-def peers() -> dict[str, Peer]:
-    """Every corruption of the library."""
-    _put_back()
+def peer_corruptions() -> dict[str, Peer]:
+    """All corruptions of the library, by name."""
+    _restore_removed_names()
     from imagecorruptions import corrupt
 
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="imagecorruptions")  # a spatter without a drop
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="imagecorruptions")  # spatter without any drop
 
     def peer(name: str) -> Peer:
         def run(image: NDArray[np.uint8], severity: int) -> NDArray[np.uint8]:
@@ -40,7 +40,7 @@ def peers() -> dict[str, Peer]:
     return {name: peer(name) for name in COMMON + VALIDATION}
 
 
-def _put_back() -> None:
+def _restore_removed_names() -> None:
     import scipy.ndimage
     import skimage.filters
 

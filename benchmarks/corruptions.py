@@ -1,14 +1,14 @@
-"""Native corruptions against imagecorruptions: same images, same constants, one thread each, one run, as ratios.
+"""Speed of native corruptions against imagecorruptions: same images, same constants, one thread, one run.
 
     python benchmarks/corruptions.py [--side 32] [--side 224] [--only glass-blur]
 
-Images are tiles of two photographs. The library takes them one by one, as it is made to; this harness in the batches
-that it also uses in a run. Both have the ImageNet-C constants, which are the only ones of the library. The two take
-turns, so that a drift of the machine's speed hits both; a speed is the best of the turns, and that of a corruption the
-harmonic mean of severities 1, 3 and 5. What is built once (tables of noise) is built before. The last lines are the
-whole suite: images a second through the 15 of the mean corruption error, one after the other.
+Images are tiles of two photographs. The library takes one image at a time, which is its only way; the native
+corruptions take the batches of a run. Both use the constants of ImageNet-C, the only ones of the library. The two take
+turns, so that a drift of the machine's speed affects both. The shortest time counts, and the speed of a corruption is
+the harmonic mean over severities 1, 3 and 5. Tables of noise are built before the measurement. The last line of a table
+is the whole suite: images per second through the 15 corruptions of the mean corruption error, one after the other.
 
-The library does something else in elastic-transform (no affine part) and pixelate (enlarges by the nearest pixel).
+The library differs in elastic-transform (no affine part) and pixelate (enlarges by the nearest pixel).
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from corruption_peers import VALIDATION, Peer, peers
+from corruption_peers import VALIDATION, Peer, peer_corruptions
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
@@ -29,18 +29,21 @@ from robustbench_wb.stressors.model_free import CHUNK_VALUES
 SEVERITIES = (1, 3, 5)
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Of one corruption: seconds for an image, the mean over severities."""
+@dataclass(frozen=True, kw_only=True)
+class CorruptionTimes:
+    """Seconds per image of one corruption, means over severities."""
 
     name: str
     fidelity: str
+    """Closeness of the native corruption to the reference implementation: E, D or A, see docs/corruption.md."""
     native: float
+    """Seconds per image of the native corruption."""
     peer: float
+    """Seconds per image of imagecorruptions."""
 
 
-def pictures(side: int) -> Tensor:
-    """As many images as a run perturbs at once: uint8 (B, 3, side, side)."""
+def photograph_tiles(side: int) -> Tensor:
+    """As many images as a run perturbs at once, uint8 (B, 3, side, side)."""
     found = []
     for photograph in load_sample_images().images:
         picture = torch.tensor(photograph).permute(2, 0, 1)
@@ -50,10 +53,10 @@ def pictures(side: int) -> Tensor:
 
 
 def native(name: str, severity: int, images: Tensor) -> Callable[[], int]:
-    """Corrupts a batch; gives the number of images."""
+    """Function that corrupts a batch, and returns the number of images."""
     corruption = parse_stressor(f"{name};severity={severity};calibration=224")
     if not isinstance(corruption, Corruption):
-        raise TypeError(f"{name} is no corruption")
+        raise TypeError(f"{name} is not a corruption")
     ids = torch.arange(len(images))
 
     def run() -> int:
@@ -64,7 +67,7 @@ def native(name: str, severity: int, images: Tensor) -> Callable[[], int]:
 
 
 def one_by_one(peer: Peer, severity: int, images: Tensor) -> Callable[[], int]:
-    """Corrupts the next image."""
+    """Function that corrupts the next image, and returns 1."""
     arrays, turn = images.permute(0, 2, 3, 1).contiguous().numpy(), iter(range(10**9))
 
     def run() -> int:
@@ -74,53 +77,61 @@ def one_by_one(peer: Peer, severity: int, images: Tensor) -> Callable[[], int]:
     return run
 
 
-def seconds(run: Callable[[], int], least: float) -> float:
-    """For one image; runs for at least that long."""
+def seconds_per_image(run: Callable[[], int], minimum: float) -> float:
+    """Seconds per image of a function that corrupts images, called for at least ``minimum`` seconds."""
     count, started = 0, time.perf_counter()
-    while (taken := time.perf_counter() - started) < least or not count:
+    while (taken := time.perf_counter() - started) < minimum or not count:
         count += run()
     return taken / count
 
 
-def measure(name: str, peer: Peer, images: Tensor, options: argparse.Namespace) -> Speed:
-    """Both take turns."""
+def measure(name: str, peer: Peer, *, images: Tensor, options: argparse.Namespace) -> CorruptionTimes:
+    """Time one corruption of this package and of the library, in turns."""
     means = []
     for severity in SEVERITIES:
         runs = native(name, severity, images), one_by_one(peer, severity, images)
         for run in runs:
             run()
-        turns = [[seconds(run, options.seconds) for run in runs] for _ in range(options.repeats)]
-        means.append([min(turn[who] for turn in turns) for who in (0, 1)])
-    ours, theirs = (sum(mean[who] for mean in means) / len(means) for who in (0, 1))
+        turns = [[seconds_per_image(run, options.seconds) for run in runs] for _ in range(options.repeats)]
+        means.append([min(turn[which] for turn in turns) for which in (0, 1)])
+    ours, theirs = (sum(mean[which] for mean in means) / len(means) for which in (0, 1))
     kind = STRESSORS.get(name)
-    return Speed(name, kind.fidelity if issubclass(kind, Corruption) else "", ours, theirs)
+    fidelity = kind.fidelity if issubclass(kind, Corruption) else ""
+    return CorruptionTimes(name=name, fidelity=fidelity, native=ours, peer=theirs)
 
 
-def row(name: str, fidelity: str, ours: float, theirs: float) -> str:
-    speeds = (f"{1 / one:,.0f}" if one < 0.1 else f"{1 / one:.2g}" for one in (ours, theirs))
-    return f"| {name} | {fidelity} | {' | '.join(speeds)} | {theirs / ours:.1f} |"
+def table_row(times: CorruptionTimes) -> str:
+    """Line of the table: images per second of both, and their ratio."""
+    speeds = (f"{1 / one:,.0f}" if one < 0.1 else f"{1 / one:.2g}" for one in (times.native, times.peer))
+    return f"| {times.name} | {times.fidelity} | {' | '.join(speeds)} | {times.peer / times.native:.1f} |"
 
 
-def show(side: int, names: Sequence[str], library: dict[str, Peer], options: argparse.Namespace) -> None:
-    """One table."""
-    images = pictures(side)
-    print(f"\n## {side} pixels, batches of {len(images)}: images a second\n")
-    print("| corruption | class | native | imagecorruptions | ratio |\n|---|---|---|---|---|")
-    speeds = []
+def print_table(side: int, names: Sequence[str], *, library: dict[str, Peer], options: argparse.Namespace) -> None:
+    """Measure corruptions on images of ``side`` x ``side`` pixels, and print one table."""
+    images = photograph_tiles(side)
+    print(f"\n## {side} pixels, batches of {len(images)}: images per second\n")
+    print("| corruption | fidelity | native | imagecorruptions | ratio |\n|---|---|---|---|---|")
+    measured = []
     for name in names:
-        speeds.append(measure(name, library[name], images, options))
-        print(row(name, speeds[-1].fidelity, speeds[-1].native, speeds[-1].peer), flush=True)
-    suite = [speed for speed in speeds if speed.name in COMMON]
+        measured.append(measure(name, library[name], images=images, options=options))
+        print(table_row(measured[-1]), flush=True)
+    suite = [times for times in measured if times.name in COMMON]
     if suite:
-        ours, theirs = sum(speed.native for speed in suite), sum(speed.peer for speed in suite)
-        print(row(f"{len(suite)} of the 15 in a row", "", ours, theirs))
+        name = f"{len(suite)} of the 15, one after the other"
+        ours, theirs = sum(times.native for times in suite), sum(times.peer for times in suite)
+        print(table_row(CorruptionTimes(name=name, fidelity="", native=ours, peer=theirs)))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, action="append", help="of the images, 32 or more; may be repeated")
+    parser.add_argument(
+        "--side",
+        type=int,
+        action="append",
+        help="height and width of the images in pixels, 32 or more; may be repeated",
+    )
     parser.add_argument("--only", action="append", choices=COMMON + VALIDATION, help="may be repeated; default: all 19")
-    parser.add_argument("--seconds", type=float, default=0.3, help="that a turn lasts at least")
+    parser.add_argument("--seconds", type=float, default=0.3, help="shortest duration of a turn")
     parser.add_argument("--repeats", type=int, default=3)
     return parser.parse_args()
 
@@ -133,9 +144,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     names = options.only or COMMON + VALIDATION
     print(f"torch {torch.__version__}, one thread, {options.repeats} turns of {options.seconds} s")
-    library = peers()
+    library = peer_corruptions()
     for side in options.side or (32, 224):
-        show(side, names, library, options)
+        print_table(side, names, library=library, options=options)
 
 
 if __name__ == "__main__":

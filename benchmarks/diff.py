@@ -1,9 +1,9 @@
-"""How long ``diff`` takes beyond its imports: two results folders, made through the store's own functions.
+"""Time that ``diff`` takes beyond its imports, on two results folders made by the store's own functions.
 
     python benchmarks/diff.py [--cells 100] [--samples 10000] [--turns 3] [--profile]
 
-The new folder is another checkpoint: 3 % of the samples of every cell are lost, 2 % gained. Each turn reads both tables
-and all records, checks their digests, compares, and renders the text and the JSON. A time is the best of the turns.
+The new folder stands for another checkpoint: in every cell 3 % of the samples are lost and 2 % gained. Each turn reads
+both tables and all records, checks their digests, compares, and renders text and JSON. The shortest time counts.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.run import diff
@@ -24,11 +25,14 @@ from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 
-LOST, GAINED = 0.03, 0.02
+LOST = 0.03
+"""Share of the samples that are robust in the old folder and broken in the new one."""
+GAINED = 0.02
+"""Share of the samples that are broken in the old folder and robust in the new one."""
 
 
-def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weights: str) -> Measurement:
-    """A finished cell with these outcomes."""
+def measured(cell: int, states: NDArray[np.int8], weights: str) -> Measurement:
+    """A finished cell whose samples have the given states, (N,)."""
     n = len(states)
     identity = Identity(
         signature=f"pgd-linf;eps={cell}/255", ladder=(), stressor_code="code", data="data", samples="samples",
@@ -48,8 +52,8 @@ def measured(cell: int, states: np.ndarray[tuple[int], np.dtype[np.int8]], weigh
     return Measurement(cell=names, identity=identity, subject=card, record=record, reused=False, samples=n)
 
 
-def make(folder: Path, cells: int, samples: int) -> tuple[str, str]:
-    """Two results folders of one version each."""
+def make_results(folder: Path, cells: int, samples: int) -> tuple[str, str]:
+    """Make two results folders of one version each, and return their paths."""
     rng = np.random.default_rng(0)
     places = {"old": str(folder / "old"), "new": str(folder / "new")}
     runs: dict[str, list[Measurement]] = {"old": [], "new": []}
@@ -70,8 +74,8 @@ def make(folder: Path, cells: int, samples: int) -> tuple[str, str]:
     return places["old"], places["new"]
 
 
-def turn(old: str, new: str) -> tuple[float, float]:
-    """Seconds until there is a comparison, and until it is rendered."""
+def time_diff(old: str, new: str) -> tuple[float, float]:
+    """Seconds until the comparison is computed, and until it is rendered."""
     start = time.perf_counter()
     comparison = diff(old, new, new)
     compared = time.perf_counter() - start
@@ -85,16 +89,18 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--profile", action="store_true", help="print where the time of one turn goes")
+    parser.add_argument("--profile", action="store_true", help="print the functions that take most of the time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        old, new = make(Path(folder), options.cells, options.samples)
-        compared, rendered = (min(times) for times in zip(*(turn(old, new) for _ in range(options.turns)), strict=True))
+        old, new = make_results(Path(folder), options.cells, options.samples)
+        compared, rendered = (
+            min(times) for times in zip(*(time_diff(old, new) for _ in range(options.turns)), strict=True)
+        )
         size = f"{options.cells} cells x {options.samples} samples"
         print(f"{size}: compared in {compared:.2f} s, with text and JSON {rendered:.2f} s")
         if options.profile:
             with cProfile.Profile() as profile:
-                turn(old, new)
+                time_diff(old, new)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(35)
 
 

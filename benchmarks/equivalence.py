@@ -1,12 +1,12 @@
-"""Which code digests of two versions of this repository stand for code that does the same?
+"""Find the code digests of two versions of this repository that stand for code with the same results.
 
-    python benchmarks/equivalence.py --old ../another-checkout            # prints what it finds
+    python benchmarks/equivalence.py --old ../another-checkout            # prints the equivalent digests
     python benchmarks/equivalence.py --old ../another-checkout --write    # and writes the list in the package
 
 Both versions run the same golden cells, each in a process of its own: every variant is trained for a few steps on
 images, texts and language, and every stressor runs on a trained model. A pair of digests is listed when every cell
 that involves the pair has the same states, losses, passes, evidence, perturbed samples and weights, bit for bit. At the
-end the new version explains, with the new list, what it would reuse of the old results: it must be every cell.
+end the new version explains which old cells it would reuse with the new list: all cells with equal outcomes.
 
 The script uses nothing of either version but the command line, the records in the results folder, the names in the
 registries, and three public names that are looked up in the source wherever they are defined: ``code_digest``,
@@ -115,19 +115,19 @@ class Run:
 
 @dataclass(kw_only=True)
 class Golden:
-    """What a version did in its runs."""
+    """Outcomes, record keys and code digests of all runs of one version."""
 
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Run -> what was measured -> digest of the outcome."""
+    """Digest of the outcome of each measured cell, by name of the run and identity of the cell."""
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Run -> what was measured -> key of the record."""
+    """Key of the record of each measured cell, by name of the run and identity of the cell."""
     digests: dict[str, list[str]] = field(default_factory=dict)
-    """Run -> code digests that were asked for, in order, each once."""
+    """Distinct code digests that each run computed, in order, by name of the run."""
     commit: str = ""
 
 
 def runs(variants: Iterable[str]) -> list[Run]:
-    """All commands. The first of each task measures what the others reuse."""
+    """All commands. The first command of each task trains and measures what the others reuse."""
     found = [Run("vit digits", "digits"), Run("bert sentences", "sentences", "bert")]
     found += [Run("untrained", "digits", recipe="none")]
     found += [Run(name, "digits", recipe=name) for name in ("golden-pgd-at", "golden-trades")]
@@ -144,11 +144,11 @@ def runs(variants: Iterable[str]) -> list[Run]:
     return list(first.values())
 
 
-# In a version: its own process, with its own package on the path.
+# The functions below run in a process of one version, with the package of that version on the path.
 
 
 def defining(pattern: str) -> ModuleType:
-    """The module of the package whose source has a line that begins with ``pattern``."""
+    """Import the module of the package whose source has a line that begins with ``pattern``."""
     spec = find_spec("robustbench_wb")
     root = Path(str(spec.origin if spec is not None else "")).parent
     for path in sorted(root.rglob("*.py")):
@@ -158,15 +158,17 @@ def defining(pattern: str) -> ModuleType:
 
 
 def golden(task: str, scale: str) -> Any:
-    """A recipe of three optimiser steps."""
+    """Standard training recipe with three optimiser steps."""
     return _short("standard", task, scale)
 
 
 def golden_pgd_at(task: str, scale: str) -> Any:
+    """PGD adversarial training recipe with three optimiser steps."""
     return _short("pgd-at", task, scale)
 
 
 def golden_trades(task: str, scale: str) -> Any:
+    """TRADES recipe with three optimiser steps."""
     return _short("trades", task, scale)
 
 
@@ -176,7 +178,7 @@ def _short(name: str, task: str, scale: str) -> Any:
 
 
 def typed(*words: str) -> tuple[int, str]:
-    """A command of the command line in this process: exit code and standard output."""
+    """Run a command of the command line in this process, and return its exit code and standard output."""
     out, code = io.StringIO(), 0
     sys.argv = ["robustbench-wb", *words]
     with redirect_stdout(out), redirect_stderr(io.StringIO()):
@@ -188,19 +190,21 @@ def typed(*words: str) -> tuple[int, str]:
 
 
 def listed_runs() -> list[Run]:
+    """All commands, with the variants of this version."""
     return runs(entry["name"] for entry in json.loads(typed("list", "variants", "--json")[1])["variants"])
 
 
 def add_recipes() -> None:
+    """Register the short training recipes."""
     recipes = defining("RECIPES").RECIPES
     for name in ("golden", "golden-pgd-at", "golden-trades"):
         recipes.add(name, f"__main__:{name.replace('-', '_')}", "a few steps")
 
 
 def measure(folder: Path, listing: Path | None) -> None:
-    """Run everything; what was done goes to ``golden.json`` in the folder.
+    """Run all commands, and write outcomes, keys and digests to ``golden.json`` in the folder.
 
-    A version is asked for its digests as it reports them, the new one with the list that is to be continued.
+    The new version computes its digests with the list of equivalences that is to be continued, ``listing``.
     """
     if listing is not None:
         defining("def earliest").LISTED = listing  # type: ignore[attr-defined]
@@ -230,7 +234,7 @@ def measure(folder: Path, listing: Path | None) -> None:
 
 
 def read(results: Path) -> dict[str, tuple[str, str]]:
-    """Key -> what was measured, and a digest of the outcome, of every record."""
+    """Identity of the measured cell and digest of the outcome of every record, by the key of the record."""
     from deltalake import DeltaTable
 
     if not (results / "records").is_dir():
@@ -246,14 +250,15 @@ def read(results: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def check(folder: Path, listing: Path, names: Sequence[str], unequal: Sequence[str]) -> None:
-    """Say which old cells this version would not reuse with a list of equivalences, and which it wrongly would.
+def check(folder: Path, listing: Path, *, names: Sequence[str], unequal: Sequence[str]) -> None:
+    """Print the old cells that this version does not reuse with a list of equivalences, or that it reuses wrongly.
 
     Args:
-        folder: what the old version measured.
-        listing: the list.
-        names: the runs to look at.
-        unequal: keys of old records whose outcomes the new version does not repeat.
+        folder: folder of the old version's results.
+        listing: file of the list of equivalences.
+        names: names of the runs to check.
+        unequal: keys of old records whose outcomes the new version does not repeat. If there are any, only wrong reuse
+            is reported.
     """
     defining("def earliest").LISTED = listing  # type: ignore[attr-defined]
     add_recipes()
@@ -268,14 +273,15 @@ def check(folder: Path, listing: Path, names: Sequence[str], unequal: Sequence[s
                 if cell["outcome"] != "reused" and not unequal:
                     lost.append([run.name, cell["outcome"], cell["reason"], cell["changes"]])
                 elif cell["outcome"] == "reused" and cell["key"] in unequal:
-                    lost.append([run.name, "unequal, and yet reused", cell["key"]])
+                    lost.append([run.name, "reused in spite of an unequal outcome", cell["key"]])
     print(json.dumps(lost))
 
 
-# Between two versions.
+# The functions below compare two versions.
 
 
 def start(tree: Path, folder: Path, *words: str) -> "subprocess.Popen[str]":
+    """Start this script in a process of the version in ``tree``, with a cache of its own in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     cache = {"RBWB_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
     command = [sys.executable, str(Path(__file__).resolve()), *words]
@@ -283,6 +289,7 @@ def start(tree: Path, folder: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def load(tree: Path, folder: Path) -> Golden:
+    """Read what :func:`measure` wrote for the version in ``tree``, and add its commit."""
     found = Golden(**json.loads((folder / "golden.json").read_text()))
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tree, capture_output=True, text=True, check=False)
     found.commit = asked.stdout.strip()
@@ -290,7 +297,7 @@ def load(tree: Path, folder: Path) -> Golden:
 
 
 def membership(golden: Golden, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Code digest -> the runs that asked for it, in the order in which digests were first asked for."""
+    """Names of the runs that computed each code digest, in the order in which digests were first computed."""
     found: dict[str, list[str]] = {}
     for name in names:
         for digest in golden.digests[name]:
@@ -299,9 +306,10 @@ def membership(golden: Golden, names: Sequence[str]) -> dict[str, tuple[str, ...
 
 
 def pair_up(old: Golden, new: Golden, names: Sequence[str]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Digests of both versions that stand for one piece of code: those asked for in just the same runs.
+    """Pair digests of both versions that stand for the same code, each with its runs.
 
-    What is left, where files were split or merged, is paired where a run has just one of each version left.
+    Digests that the same runs computed are paired in order. Where files were split or merged, the remaining digests are
+    paired if a run has exactly one of each version left.
     """
     before, after = membership(old, names), membership(new, names)
     groups: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
@@ -327,10 +335,11 @@ def pair_up(old: Golden, new: Golden, names: Sequence[str]) -> list[tuple[str, s
 def proven(
     pairs: Sequence[tuple[str, str, tuple[str, ...]]], failed: set[str]
 ) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Pairs that no run with unequal outcomes (``failed``) speaks against.
+    """Keep the pairs that are not contradicted by a run with unequal outcomes (``failed``).
 
-    What only runs of stressors ask for must come out equal in all of them. Models, training and data are judged by the
-    runs without a stressor: one that failed is put down to a pair that has no other such runs, if it has one.
+    A pair that only runs of stressors use needs equal outcomes in all of them. Pairs of models, training and data need
+    equal outcomes in their runs without a stressor. A failed run without a stressor counts only against pairs of which
+    all such runs failed, if there are any.
     """
     plain = {pair: {name for name in pair[2] if ";" not in name} for pair in pairs}
     blamed = [pair for pair in pairs if plain[pair] and plain[pair] <= failed]
@@ -345,7 +354,7 @@ def proven(
 def entries(
     old: Golden, new: Golden, listed: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """The list with what is new in it; the runs that came out equal; what is to be said."""
+    """The list with the new pairs, the names of the runs with equal outcomes, and messages."""
     common = [name for name in old.digests if name in new.digests]
     measured = [name for name in common if old.outcomes[name] and new.outcomes[name]]
     failed = {name for name in measured if old.outcomes[name] != new.outcomes[name]}
@@ -374,14 +383,19 @@ def entries(
 
 
 def kind_of(where: Sequence[str]) -> str:
-    """What a digest is of, by the runs that asked for it."""
+    """Kind of code that a digest stands for, by the names of the runs that computed the digest."""
     if all(";" in name for name in where):
         return "stressor"
     variants = {name.partition(" ")[0] for name in where if name.partition(" ")[2] in ("digits", "sentences")}
     return "model" if len(variants) == 1 else "shared" if variants else "other"
 
 
-def compare(old_tree: Path, folder: Path, listing: Path, write: bool, fresh: bool) -> int:
+def compare(old_tree: Path, folder: Path, *, listing: Path, write: bool, fresh: bool) -> int:
+    """Compare this version with an old one, and print the equivalences.
+
+    Returns:
+        Number of cells that the list would reuse wrongly: 0 is success. The list is written only then.
+    """
     listed = [] if fresh else json.loads(listing.read_text())["equivalences"]
     folder.mkdir(parents=True, exist_ok=True)
     trial = folder / "equivalences.json"
@@ -402,9 +416,11 @@ def compare(old_tree: Path, folder: Path, listing: Path, write: bool, fresh: boo
         for what, outcome in old.outcomes[name].items()
         if name not in equal and new.outcomes.get(name, {}).get(what) != outcome
     ]
-    # What stands for equal code must lead to every old record, and what does not to none.
-    lost = checked(folder, trial, equal, [])
-    wrong = checked(folder, trial, [name for name, _ in unequal], [key for _, key in unequal]) if unequal else []
+    # Equal code must find every old record; code with other outcomes must find none.
+    lost = checked(folder, trial, names=equal, unequal=[])
+    wrong: list[Any] = []
+    if unequal:
+        wrong = checked(folder, trial, names=[name for name, _ in unequal], unequal=[key for _, key in unequal])
     print("\n".join([*said, *(f"would be measured again: {item}" for item in lost), *map(str, wrong)]))
     print(f"{len(found) - len(listed)} new pairs, {len(equal)} runs with equal outcomes, {len(lost)} cells not reused")
     if wrong:
@@ -414,8 +430,8 @@ def compare(old_tree: Path, folder: Path, listing: Path, write: bool, fresh: boo
     return len(wrong)
 
 
-def checked(folder: Path, listing: Path, names: Sequence[str], unequal: Sequence[str]) -> list[Any]:
-    """What :func:`check` says, in a process of the new version that has the old results and cache."""
+def checked(folder: Path, listing: Path, *, names: Sequence[str], unequal: Sequence[str]) -> list[Any]:
+    """Cells that :func:`check` prints, in a process of the new version with the old results and cache."""
     (folder / "check.json").write_text(json.dumps([list(names), list(unequal)]))
     process = start(HERE, folder / "old", "--check", str(folder / "old"), str(listing), str(folder / "check.json"))
     said: list[Any] = json.loads(process.communicate()[0])
@@ -423,17 +439,18 @@ def checked(folder: Path, listing: Path, names: Sequence[str], unequal: Sequence
 
 
 def written(found: Sequence[Mapping[str, Any]]) -> str:
+    """JSON text of a list of equivalences, one per line."""
     lines = ",\n".join("  " + json.dumps(entry, sort_keys=True) for entry in found)
     return f'{{"equivalences": [\n{lines}\n]}}\n'
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--old", type=Path, help="another checkout of this repository, left as it is")
+    parser.add_argument("--old", type=Path, help="another checkout of this repository; it is not changed")
     parser.add_argument("--write", action="store_true", help="write the list in the package")
-    parser.add_argument("--fresh", action="store_true", help="begin with an empty list instead of the one there is")
+    parser.add_argument("--fresh", action="store_true", help="begin with an empty list instead of the existing one")
     parser.add_argument(
-        "--keep", type=Path, help="a folder for what both versions measure; the old one is measured once"
+        "--keep", type=Path, help="folder for the results of both versions; the old one is measured once"
     )
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--list", type=Path, help=argparse.SUPPRESS)
@@ -443,7 +460,8 @@ def main() -> int:
         measure(asked.measure, asked.list)
         return 0
     if asked.check is not None:
-        check(asked.check[0], asked.check[1], *json.loads(asked.check[2].read_text()))
+        names, unequal = json.loads(asked.check[2].read_text())
+        check(asked.check[0], asked.check[1], names=names, unequal=unequal)
         return 0
     if asked.old is None:
         parser.error("--old is needed")
@@ -451,7 +469,7 @@ def main() -> int:
     listing = Path(str(defining("def earliest").LISTED))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.keep or Path(temporary)).resolve()
-        return compare(asked.old.resolve(), folder, listing, asked.write, asked.fresh)
+        return compare(asked.old.resolve(), folder, listing=listing, write=asked.write, fresh=asked.fresh)
 
 
 if __name__ == "__main__":

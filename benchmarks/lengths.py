@@ -1,12 +1,13 @@
-"""Memory and time of long sequences: every variant at its smallest size, each in a fresh process of one thread.
+"""Memory and time of long sequences: every variant at its smallest size, each in a new process of one thread.
 
     python benchmarks/lengths.py --csv lengths.csv [--svg lengths.svg] [--variant NAME]...
     python benchmarks/lengths.py --read lengths.csv --svg lengths.svg
 
 Memory is the peak of the whole process, torch included, over training steps (forward, backward, AdamW) on 4 texts of
-4,096 tokens: two with texts of unequal lengths, then two without padding. Time is of one forward pass of one text, the
-least of a few, in seconds of processor time, which a busy machine disturbs less than wall time. The exponent of the
-power law ``seconds = c * tokens^e`` is fitted to the logarithms; its standard error says how far it is from one.
+4,096 tokens: two steps on texts of unequal lengths, then two without padding. Time is the shortest of repeated forward
+passes of one text, in seconds of processor time, which a busy machine disturbs less than wall time. The exponent e of
+the power law ``seconds = c * tokens^e`` is fitted to the logarithms; its standard error is that of the linear
+regression.
 """
 
 import argparse
@@ -38,33 +39,37 @@ BATCH = 4
 SHAPE = TextShape(vocabulary=261, length=LENGTHS[-1], classes=10)
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one variant takes; memory in megabytes of 2^20 bytes."""
+@dataclass(frozen=True, kw_only=True)
+class LengthCost:
+    """Memory and time of one variant."""
 
     variant: str
     size: str
     peak_mb: float
+    """Peak memory of the process in units of 2^20 bytes."""
     step_seconds: float
+    """Seconds of the fastest training step."""
     seconds: tuple[float, ...]
-    """Of a forward pass, at each of ``LENGTHS``."""
+    """Seconds of the fastest forward pass at each of ``LENGTHS``."""
     exponent: float
+    """Exponent of the power law of seconds over tokens."""
     standard_error: float
+    """Standard error of the exponent."""
 
 
-def smallest(name: str) -> str:
-    """The size of a variant with the fewest numbers in the stream."""
+def smallest_size(name: str) -> str:
+    """Name of the size of a variant with the smallest product of width and depth."""
     sizes = VARIANTS.get(name).sizes
     return min(sizes, key=lambda size: sizes[size].width * sizes[size].depth)
 
 
-def make(name: str) -> nn.Module:
-    """The variant, for texts."""
-    return build(VARIANTS.get(name), smallest(name), SHAPE, seed=0)
+def make_model(name: str) -> nn.Module:
+    """Build a variant for texts, at its smallest size."""
+    return build(VARIANTS.get(name), smallest_size(name), SHAPE, seed=0)
 
 
 def texts(batch: int, tokens: int, padded: bool) -> Tensor:
-    """Token ids (batch, tokens); ``padded``: the first row is full, each later one a fourth shorter."""
+    """Random token ids (batch, tokens). If ``padded``, each row is a fourth shorter than the row before."""
     ids = torch.randint(1, SHAPE.vocabulary, (batch, tokens), generator=torch.Generator().manual_seed(tokens))
     for row in range(1, batch if padded else 0):
         ids[row, int(tokens * 0.75**row) :] = PAD
@@ -72,16 +77,16 @@ def texts(batch: int, tokens: int, padded: bool) -> Tensor:
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
-    """What one call takes."""
+    """Processor time of one call in seconds."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held at once.
+    """Peak memory of this process in units of 2^20 bytes.
 
-    On Linux by the kernel's own mark: ``ru_maxrss`` is never below what the parent held when it started the process.
+    Linux reports it as VmHWM; ``ru_maxrss`` is there at least the memory of the parent when it started the process.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -89,9 +94,9 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def train(name: str, tokens: int = LENGTHS[-1], steps: int = 2) -> float:
-    """So many steps with padding, and as many without; the least seconds of one."""
-    model, labels = make(name), torch.arange(BATCH) % SHAPE.classes
+def train_seconds(name: str, tokens: int = LENGTHS[-1], steps: int = 2) -> float:
+    """Seconds of the fastest training step, among ``steps`` with padding and as many without."""
+    model, labels = make_model(name), torch.arange(BATCH) % SHAPE.classes
     optimiser = torch.optim.AdamW(model.parameters())
 
     def step(ids: Tensor) -> None:
@@ -104,26 +109,34 @@ def train(name: str, tokens: int = LENGTHS[-1], steps: int = 2) -> float:
 
 
 @torch.no_grad()
-def forward(name: str, repeats: int) -> tuple[float, ...]:
-    """The least seconds of a pass, at each length."""
-    model = make(name).eval()
+def forward_seconds(name: str, repeats: int) -> tuple[float, ...]:
+    """Seconds of the fastest of ``repeats`` forward passes, at each of ``LENGTHS``."""
+    model = make_model(name).eval()
     model(texts(1, LENGTHS[0], False))
     inputs = [texts(1, tokens, False) for tokens in LENGTHS]
     return tuple(min(processor_seconds(lambda ids=ids: model(ids)) for _ in range(repeats)) for ids in inputs)  # type: ignore[misc]
 
 
-def measure(name: str, repeats: int) -> Row:
-    """A row, in a process that has done nothing else."""
+def measure(name: str, repeats: int) -> LengthCost:
+    """Measure one variant. The process must have done nothing else, since its peak memory is measured."""
     torch.set_num_threads(1)
-    step = train(name)
+    step = train_seconds(name)
     peak = peak_mb()
-    seconds = forward(name, repeats)
+    seconds = forward_seconds(name, repeats)
     fit = linregress(torch.tensor(LENGTHS).log(), torch.tensor(seconds).log())
-    return Row(name, smallest(name), peak, step, seconds, float(fit.slope), float(fit.stderr))
+    return LengthCost(
+        variant=name,
+        size=smallest_size(name),
+        peak_mb=peak,
+        step_seconds=step,
+        seconds=seconds,
+        exponent=float(fit.slope),
+        standard_error=float(fit.stderr),
+    )
 
 
-def show(rows: list[Row]) -> None:
-    """The table on the terminal."""
+def print_table(rows: list[LengthCost]) -> None:
+    """Print the table in the terminal."""
     table = Table(title=f"torch {torch.__version__}, one thread; step: {BATCH} x {LENGTHS[-1]} tokens")
     for heading in ("variant", "size", "peak MB", "step s", *(f"s at {n}" for n in LENGTHS), "exponent"):
         table.add_column(heading, justify="left" if heading in ("variant", "size") else "right")
@@ -134,8 +147,8 @@ def show(rows: list[Row]) -> None:
     Console(width=150).print(table)
 
 
-def write(rows: list[Row], path: Path) -> None:
-    """The table as CSV, a column per length."""
+def write_csv(rows: list[LengthCost], path: Path) -> None:
+    """Write the table as CSV, with one column of seconds per length."""
     with path.open("w", newline="") as file:
         lines = [asdict(row) for row in rows]
         for line in lines:
@@ -145,38 +158,40 @@ def write(rows: list[Row], path: Path) -> None:
         writer.writerows(lines)
 
 
-def read(path: Path) -> list[Row]:
-    """What :func:`write` wrote."""
+def read_csv(path: Path) -> list[LengthCost]:
+    """Read a table that :func:`write_csv` wrote."""
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
     names = [f"seconds_{n}" for n in LENGTHS]
-    numbers = ("peak_mb", "step_seconds", "exponent", "standard_error")
     return [
-        Row(
+        LengthCost(
             variant=line["variant"],
             size=line["size"],
             seconds=tuple(float(line[name]) for name in names),
-            **{name: float(line[name]) for name in numbers},
+            peak_mb=float(line["peak_mb"]),
+            step_seconds=float(line["step_seconds"]),
+            exponent=float(line["exponent"]),
+            standard_error=float(line["standard_error"]),
         )
         for line in lines
     ]
 
 
-def draw(rows: list[Row], path: Path) -> None:
-    """Seconds against tokens, both logarithmic, with the slope of a square beside them; named at the right end."""
+def draw(rows: list[LengthCost], path: Path) -> None:
+    """Draw seconds over tokens on logarithmic axes, with a dashed line of quadratic growth, and a legend."""
     figure = Figure(figsize=(8, 9), layout="constrained")
     axes = figure.subplots()
     axes.set_prop_cycle(cycler(linestyle=["-", ":", "-."]) * rcParams["axes.prop_cycle"])
     lines = [axes.loglog(LENGTHS, row.seconds, marker=".", linewidth=1)[0] for row in rows]
-    square = [0.002 * (n / LENGTHS[0]) ** 2 for n in LENGTHS]
-    axes.loglog(LENGTHS, square, color="grey", linestyle="--")
+    quadratic = [0.002 * (n / LENGTHS[0]) ** 2 for n in LENGTHS]
+    axes.loglog(LENGTHS, quadratic, color="grey", linestyle="--")
     order = sorted(range(len(rows)), key=lambda at: -rows[at].seconds[-1])
     labels = [f"{rows[at].variant} {rows[at].exponent:.2f}" for at in order]
     handles = [lines[at] for at in order]
     axes.legend(
         handles, labels, title="variant, exponent", fontsize="xx-small", loc="center left", bbox_to_anchor=(1, 0.5)
     )
-    axes.set(xlabel="tokens", ylabel="seconds of a forward pass of one text, one thread; dashed: a square")
+    axes.set(xlabel="tokens", ylabel="seconds of a forward pass of one text, one thread; dashed: quadratic")
     axes.set_xticks(LENGTHS, [f"{n:,}" for n in LENGTHS])
     axes.minorticks_off()
     figure.savefig(path, metadata={"Date": None})
@@ -184,22 +199,22 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path, help="where to write the table")
-    parser.add_argument("--svg", type=Path, help="where to draw seconds against tokens")
-    parser.add_argument("--read", type=Path, help="a table measured before; nothing is measured then")
+    parser.add_argument("--csv", type=Path, help="file to write the table to")
+    parser.add_argument("--svg", type=Path, help="file to draw seconds over tokens to")
+    parser.add_argument("--read", type=Path, help="read this table instead of measuring")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--variant", action="append", help="a registered name; may be repeated; default: all")
+    parser.add_argument("--variant", action="append", help="name of a variant; may be repeated; default: all")
     options = parser.parse_args()
-    rows = read(options.read) if options.read else []
+    rows = read_csv(options.read) if options.read else []
     for name in [] if options.read else options.variant or VARIANTS.names():
-        with multiprocessing.get_context("spawn").Pool(1) as fresh:
-            rows.append(fresh.apply(measure, (name, options.repeats)))
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            rows.append(process.apply(measure, (name, options.repeats)))
         print(
             f"{name}: {rows[-1].peak_mb:.0f} MB, a step in {rows[-1].step_seconds:.1f} s", file=sys.stderr, flush=True
         )
-    show(rows)
+    print_table(rows)
     if options.csv:
-        write(rows, options.csv)
+        write_csv(rows, options.csv)
     if options.svg:
         draw(rows, options.svg)
 

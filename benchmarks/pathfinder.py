@@ -1,10 +1,10 @@
-"""How fast Pathfinder images are made, how many are rejected, and what the markers alone and the pixels alone tell.
+"""Speed of generating Pathfinder images, share of rejected images, and accuracy of shortcuts.
 
     python benchmarks/pathfinder.py [--count 10000] [--processes N] [--seed 0] [--shortcuts]
 
-``--shortcuts`` adds two scores that need no following of curves, on the images that were made (five sixths to learn
-from, one sixth to test): gradient boosting on the places of the two markers and all distances, and logistic regression
-on the pixels. ``raw`` is the first one for images whose markers have not been balanced by twins. 50 % is chance.
+``--shortcuts`` adds the accuracy of two classifiers that follow no curve, trained on five sixths of the images and
+tested on one sixth: gradient boosting on the places of the two markers and all distances, and logistic regression on
+the pixels. ``raw`` is the first classifier on images whose markers are not balanced by twins. Chance is 50 %.
 """
 
 import argparse
@@ -26,9 +26,10 @@ PRESETS = {"easy": EASY, "intermediate": INTERMEDIATE, "hard": HARD, "path-x": P
 
 
 def marker_features(markers: NDArray[np.int16], parameters: PathfinderParameters) -> NDArray[np.float64]:
-    """Distance between the markers, their distances from the centre and the sides, and their places, by raster order.
+    """Distances between the two markers, to the centre and to the sides, and their places in raster order.
 
-    Shape (N, 12), in pixels.
+    Returns:
+        Features in pixels, (N, 12).
     """
     places = markers / parameters.antialias
     order = np.lexsort((places[..., 1], places[..., 0]), axis=1)
@@ -40,24 +41,26 @@ def marker_features(markers: NDArray[np.int16], parameters: PathfinderParameters
     return np.column_stack([np.hypot(*apart.T), abs(apart).max(1), radii, places.reshape(-1, 4), sides])
 
 
-def markers_score(markers: NDArray[np.int16], labels: NDArray[np.int64], parameters: PathfinderParameters) -> float:
-    """Accuracy of gradient boosting that sees the two markers alone."""
+def marker_accuracy(markers: NDArray[np.int16], labels: NDArray[np.int64], parameters: PathfinderParameters) -> float:
+    """Test accuracy of gradient boosting on the places of the two markers."""
     cut = len(labels) * 5 // 6
     features = marker_features(markers, parameters)
     model = HistGradientBoostingClassifier(max_depth=4, learning_rate=0.05, max_iter=150, random_state=0)
     return float(model.fit(features[:cut], labels[:cut]).score(features[cut:], labels[cut:]))
 
 
-def pixels_score(made: PathfinderImages) -> float:
-    """Accuracy of logistic regression on the pixels in [0, 1]."""
+def pixel_accuracy(made: PathfinderImages) -> float:
+    """Test accuracy of logistic regression on the pixels in [0, 1]."""
     cut = len(made.labels) * 5 // 6
     pixels = made.images.reshape(len(made.images), -1) / 255
     model = LogisticRegression(max_iter=2000)
     return float(model.fit(pixels[:cut], made.labels[:cut]).score(pixels[cut:], made.labels[cut:]))
 
 
-def raw(count: int, parameters: PathfinderParameters, seed: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Markers and labels of images that need no twin."""
+def unbalanced_markers(
+    count: int, parameters: PathfinderParameters, seed: int
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Markers (N, 2, 2) and labels (N,) of images without twins."""
     words = RandomStream(seed, "raw")
     parts: list[NDArray[np.int64]] = []
     while sum(map(len, parts)) < count:
@@ -74,12 +77,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shortcuts", action="store_true")
+    parser.add_argument("--shortcuts", action="store_true", help="add the accuracy of shortcuts")
     parser.add_argument("--preset", action="append", choices=PRESETS, help="may be repeated; default: all")
     options = parser.parse_args()
     print(f"{options.count:,} images, {options.processes} processes, numpy {np.__version__}")
     extra = " markers alone | markers, raw | pixels |" if options.shortcuts else ""
-    print(f"| images | side | seconds | images/s | placed of tried | paired of placed |{extra}")
+    print(f"| images | side | seconds | images/s | placed / tried | paired / placed |{extra}")
     print(f"|---|---|---|---|---|---|{'---|---|---|' if options.shortcuts else ''}")
     for name in options.preset or PRESETS:
         parameters = PRESETS[name]
@@ -92,9 +95,10 @@ def main() -> None:
         line = f"| {name} | {parameters.window} | {took:.1f} | {options.count / took:.0f} "
         line += f"| {tally.placed / tally.tried:.1%} | {tally.paired / tally.placed:.1%} |"
         if options.shortcuts:
-            own = markers_score(made.markers, made.labels, parameters)
-            plain = markers_score(*raw(options.count, parameters, options.seed), parameters)
-            line += f" {own:.2%} | {plain:.2%} | {pixels_score(made):.2%} |"
+            own = marker_accuracy(made.markers, made.labels, parameters)
+            markers, labels = unbalanced_markers(options.count, parameters, options.seed)
+            raw = marker_accuracy(markers, labels, parameters)
+            line += f" {own:.2%} | {raw:.2%} | {pixel_accuracy(made):.2%} |"
         print(line, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Projected gradient descent as the native engine and as other libraries run it, behind one signature.
+"""Projected gradient descent of the native engine and of other libraries, behind one signature.
 
-Every one gets the same model, samples, batch size and numbers: cross-entropy, one uniform random start, one step
-length. Each is built once, outside the time that is measured, and called in the way its documentation shows.
+All libraries get the same model, samples, batch size and parameters: cross-entropy, one uniform random start, one step
+length. Each attack is built once, outside the measured time, and called as its documentation shows.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,95 +11,95 @@ from typing import Any
 
 import numpy as np
 import torch
-from subjects import Bench
+from subjects import AttackedModel
 from torch import Tensor
 
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Projected gradient descent at one radius."""
+@dataclass(frozen=True, kw_only=True)
+class PgdSetting:
+    """Parameters of projected gradient descent at one radius."""
 
     norm: str
     """``linf`` or ``l2``."""
     eps: Fraction
+    """Radius in units of the pixel range."""
     steps: int
     step: Fraction = Fraction(1, 4)
     """Step length as a share of eps."""
 
 
-Attack = Callable[[Sequence[Setting], int], list[Tensor]]
-"""From ascending radii and a seed to the images found at each."""
+Attack = Callable[[Sequence[PgdSetting], int], list[Tensor]]
+"""Function from settings of ascending radii and a seed to the perturbed images (N, C, H, W) at each radius."""
 
 
-def native(bench: Bench) -> Attack:
-    """This harness: several radii are one sweep."""
+def native(attacked: AttackedModel) -> Attack:
+    """Attack of this package. Several radii are one sweep."""
 
-    def run(settings: Sequence[Setting], seed: int) -> list[Tensor]:
+    def run(settings: Sequence[PgdSetting], seed: int) -> list[Tensor]:
         rungs = [
             parse_stressor(f"pgd-{one.norm};eps={one.eps};steps={one.steps};step={one.step};loss=ce")
             for one in settings
         ]
-        job = SampleBatch(bench.model, bench.images, bench.labels, bench.ids, seed, bench.batch)
+        job = attacked.sample_batch(seed)
         found = rungs[0].sweep(job, rungs) if len(rungs) > 1 else [rungs[0].apply(job)]
-        return [stressed.inputs for stressed in found]
+        return [perturbed.inputs for perturbed in found]
 
     return run
 
 
-def _radius_by_radius(bench: Bench, perturb: Callable[[Setting, Tensor, Tensor], Tensor]) -> Attack:
-    """A library that knows one radius and one batch at a time."""
+def _radius_by_radius(attacked: AttackedModel, perturb: Callable[[PgdSetting, Tensor, Tensor], Tensor]) -> Attack:
+    """Attack of a library that takes one radius and one batch at a time."""
 
-    def run(settings: Sequence[Setting], seed: int) -> list[Tensor]:
+    def run(settings: Sequence[PgdSetting], seed: int) -> list[Tensor]:
         torch.manual_seed(seed)
         np.random.seed(seed)
-        starts = range(0, len(bench.ids), bench.batch)
-        batches = [(bench.images[at : at + bench.batch], bench.labels[at : at + bench.batch]) for at in starts]
-        return [torch.cat([perturb(setting, *batch) for batch in batches]) for setting in settings]
+        batches = list(zip(attacked.images.split(attacked.batch), attacked.labels.split(attacked.batch), strict=True))
+        return [torch.cat([perturb(setting, images, labels) for images, labels in batches]) for setting in settings]
 
     return run
 
 
-def torchattacks(bench: Bench) -> Attack:
-    """https://adversarial-attacks-pytorch.readthedocs.io"""
+def torchattacks(attacked: AttackedModel) -> Attack:
+    """Attack of torchattacks, https://adversarial-attacks-pytorch.readthedocs.io."""
     import torchattacks as library
 
-    def perturb(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
+    def perturb(setting: PgdSetting, images: Tensor, labels: Tensor) -> Tensor:
         kind = {"linf": library.PGD, "l2": library.PGDL2}[setting.norm]
         eps, step = float(setting.eps), float(setting.eps * setting.step)
-        found: Tensor = kind(bench.model, eps=eps, alpha=step, steps=setting.steps, random_start=True)(images, labels)
+        attack = kind(attacked.model, eps=eps, alpha=step, steps=setting.steps, random_start=True)
+        found: Tensor = attack(images, labels)
         return found
 
-    return _radius_by_radius(bench, perturb)
+    return _radius_by_radius(attacked, perturb)
 
 
-def foolbox(bench: Bench) -> Attack:
-    """https://foolbox.readthedocs.io"""
+def foolbox(attacked: AttackedModel) -> Attack:
+    """Attack of foolbox, https://foolbox.readthedocs.io."""
     import foolbox as library
 
-    model = library.PyTorchModel(bench.model, bounds=(0, 1), device="cpu")
+    model = library.PyTorchModel(attacked.model, bounds=(0, 1), device="cpu")
 
-    def perturb(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
+    def perturb(setting: PgdSetting, images: Tensor, labels: Tensor) -> Tensor:
         kind = {"linf": library.attacks.LinfPGD, "l2": library.attacks.L2PGD}[setting.norm]
         attack = kind(rel_stepsize=float(setting.step), steps=setting.steps, random_start=True)
         found: Tensor = attack(model, images, labels, epsilons=float(setting.eps))[1]
         return found
 
-    return _radius_by_radius(bench, perturb)
+    return _radius_by_radius(attacked, perturb)
 
 
-def art(bench: Bench) -> Attack:
-    """https://adversarial-robustness-toolbox.readthedocs.io"""
+def art(attacked: AttackedModel) -> Attack:
+    """Attack of the Adversarial Robustness Toolbox, https://adversarial-robustness-toolbox.readthedocs.io."""
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
     from art.estimators.classification import PyTorchClassifier
 
-    shape, classes = tuple(bench.images.shape[1:]), int(bench.model(bench.images[:1]).shape[1])
+    shape, classes = tuple(attacked.images.shape[1:]), int(attacked.model(attacked.images[:1]).shape[1])
     loss: Any = torch.nn.CrossEntropyLoss()
-    model = PyTorchClassifier(bench.model, loss, shape, classes, clip_values=(0.0, 1.0), device_type="cpu")
+    model = PyTorchClassifier(attacked.model, loss, shape, classes, clip_values=(0.0, 1.0), device_type="cpu")
 
-    def perturb(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
+    def perturb(setting: PgdSetting, images: Tensor, labels: Tensor) -> Tensor:
         attack = ProjectedGradientDescentPyTorch(
             model,
             norm={"linf": np.inf, "l2": 2}[setting.norm],
@@ -107,17 +107,18 @@ def art(bench: Bench) -> Attack:
             eps_step=float(setting.eps * setting.step),
             max_iter=setting.steps,
             num_random_init=1,
-            batch_size=bench.batch,
+            batch_size=attacked.batch,
             verbose=False,
         )
         return torch.from_numpy(attack.generate(images.numpy(), labels.numpy()))
 
-    return _radius_by_radius(bench, perturb)
+    return _radius_by_radius(attacked, perturb)
 
 
-ATTACKS: dict[str, Callable[[Bench], Attack]] = {
+ATTACKS: dict[str, Callable[[AttackedModel], Attack]] = {
     "native": native,
     "torchattacks": torchattacks,
     "foolbox": foolbox,
     "ART": art,
 }
+"""Attacks on a given model, by the name of the library."""

@@ -1,8 +1,8 @@
-"""Would a search in bfloat16 be faster? Input gradients of whole models in float32 and under autocast, as ratios.
+"""Speed of input gradients in bfloat16 autocast against float32, for whole models.
 
     python benchmarks/precision.py [--device cuda]
 
-The search runs in float32 where the ratio is below 1. A verdict is always in float32.
+A ratio above 1 means that bfloat16 is faster. Attacks of this package always run in float32.
 """
 
 import argparse
@@ -23,20 +23,20 @@ MODELS = (
 )
 
 
-def gradient(model: nn.Module, images: torch.Tensor, brief: bool) -> None:
-    """One input gradient, the model in bfloat16 autocast where ``brief``."""
+def take_gradient(model: nn.Module, images: torch.Tensor, half_precision: bool) -> None:
+    """Compute one input gradient; if ``half_precision``, with the model in bfloat16 autocast."""
     inputs = images.clone().requires_grad_(True)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=brief):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=half_precision):
         logits = model(inputs)
     torch.autograd.grad(logits.float().logsumexp(1).sum(), inputs)
 
 
-def seconds(model: nn.Module, images: torch.Tensor, brief: bool, repeats: int) -> float:
-    """The smallest time of some repeats after a first one that does not count."""
+def gradient_seconds(model: nn.Module, images: torch.Tensor, *, half_precision: bool, repeats: int) -> float:
+    """Seconds of the fastest of ``repeats`` input gradients, after one that warms up."""
     times = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
-        gradient(model, images, brief)
+        take_gradient(model, images, half_precision)
         if images.is_cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
@@ -52,17 +52,16 @@ def main() -> None:
     print("| model | tokens | float32 ms | bfloat16 ms | ratio |\n|---|---|---|---|---|")
     for name, size, shape in MODELS:
         variant = VARIANTS.get(name).model_copy(update={"sizes": {"size": size}})
-        half, deviation = [0.5] * shape.channels, [0.2] * shape.channels
+        mean, std = [0.5] * shape.channels, [0.2] * shape.channels
         model = (
-            build(variant, "size", shape, mean=half, std=deviation, seed=0)
-            .to(options.device)
-            .eval()
-            .requires_grad_(False)
+            build(variant, "size", shape, mean=mean, std=std, seed=0).to(options.device).eval().requires_grad_(False)
         )
         images = torch.rand(options.batch, shape.channels, shape.height, shape.width, device=options.device)
-        whole, brief = (seconds(model, images, lower, options.repeats) for lower in (False, True))
+        whole, half = (
+            gradient_seconds(model, images, half_precision=lower, repeats=options.repeats) for lower in (False, True)
+        )
         label = f"{name} width {size.width}, depth {size.depth}"
-        row = (label, shape.patches + 1, f"{1e3 * whole:.1f}", f"{1e3 * brief:.1f}", f"{whole / brief:.2f}")
+        row = (label, shape.patches + 1, f"{1e3 * whole:.1f}", f"{1e3 * half:.1f}", f"{whole / half:.2f}")
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What the attack benchmarks attack: a variant trained by a recipe on a task, and the samples that it gets right."""
+"""Models of the attack benchmarks: a variant trained by a recipe on a task, and its correctly classified samples."""
 
 from dataclasses import dataclass, replace
 
@@ -13,47 +13,63 @@ from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.progress import SilentProgress
-from robustbench_wb.stressors.stressor import predict
+from robustbench_wb.stressors.stressor import SampleBatch, predict
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Dataset, Split, default_patch, image_shape
 from robustbench_wb.training.recipe import Scale, find_recipe
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which model is attacked, and on what."""
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Choice of a model to attack, its training and its task."""
 
     task: str
     variant: str
     size: str
-    """A size of the variant, or ``WIDTHxDEPTHxHEADS``."""
+    """Size of the variant, or ``WIDTHxDEPTHxHEADS``."""
     scale: Scale
+    """Scale of the training recipe."""
     samples: int | None
+    """Number of test samples; None: all."""
     side: int | None
-    """Images are enlarged to this many pixels a side; None: as they are."""
+    """Height and width in pixels to which images are enlarged; None: no change."""
     epochs: int | None
-    """Of training; None: the recipe's."""
+    """Number of training epochs; None: as in the recipe."""
     data_dir: str | None
     batch: int
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttackedModel:
     """A trained model and the samples that it classifies correctly."""
 
     model: nn.Module
     images: Tensor
+    """Images, float32 (N, C, H, W) in [0, 1]."""
     labels: Tensor
+    """True classes, int64 (N,)."""
     ids: Tensor
+    """Row numbers in the test split, int64 (N,)."""
     batch: int
+    """Number of samples in one forward pass."""
 
-    def robust(self, images: Tensor) -> float:
-        """Share of the samples that are still right."""
-        return float((predict(self.model, images, self.batch).argmax(1) == self.labels).float().mean())
+    def sample_batch(self, seed: int) -> SampleBatch:
+        """The samples as stressors of this package take them."""
+        return SampleBatch(
+            model=self.model, inputs=self.images, labels=self.labels, ids=self.ids, seed=seed, batch=self.batch
+        )
+
+    def is_correct(self, images: Tensor) -> Tensor:
+        """Whether perturbed versions of the samples, (N, C, H, W), are still classified correctly, bool (N,)."""
+        return predict(self.model, images, self.batch).argmax(1) == self.labels
+
+    def robust_accuracy(self, images: Tensor) -> float:
+        """Share of the samples whose perturbed versions, (N, C, H, W), are still classified correctly."""
+        return float(self.is_correct(images).float().mean())
 
 
-def prepare(choice: Choice, recipe: str) -> Bench:
-    """Train (or find) the model and take the first test samples, those that are right."""
+def prepare(choice: ModelChoice, recipe: str) -> AttackedModel:
+    """Train the model or find it in the cache, and keep the test samples that it classifies correctly."""
     dataset = _enlarged(find_task(choice.task).load(choice.data_dir), choice.side)
     variant = _sized(VARIANTS.get(choice.variant), choice.size)
     numbers = find_recipe(recipe, choice.task if choice.side is None else dataset.label, choice.scale)
@@ -71,11 +87,11 @@ def prepare(choice: Choice, recipe: str) -> Bench:
     images = to_inputs(dataset.test.inputs[: choice.samples], device)
     labels = torch.tensor(dataset.test.labels[: choice.samples])
     right = torch.nonzero(predict(model, images, choice.batch).argmax(1) == labels)[:, 0]
-    return Bench(model, images[right], labels[right], right, choice.batch)
+    return AttackedModel(model=model, images=images[right], labels=labels[right], ids=right, batch=choice.batch)
 
 
 def _sized(variant: Variant, size: str) -> Variant:
-    """The variant, with the size asked for among its own."""
+    """The variant, with ``size`` added to its sizes if it has the form ``WIDTHxDEPTHxHEADS``."""
     if size in variant.sizes or size.count("x") != 2:
         return variant
     width, depth, heads = (int(number) for number in size.split("x"))
@@ -83,7 +99,7 @@ def _sized(variant: Variant, size: str) -> Variant:
 
 
 def _enlarged(dataset: Dataset, side: int | None) -> Dataset:
-    """The same images, bilinearly brought to ``side`` x ``side``."""
+    """The dataset with images enlarged to ``side`` x ``side`` pixels by bilinear interpolation; None: no change."""
     if side is None:
         return dataset
     train, test = (_enlarged_split(part, side) for part in (dataset.train, dataset.test))

@@ -1,10 +1,11 @@
-"""Forward and backward time of every variant against ``vit`` of the same width, depth and heads, as ratios.
+"""Forward and backward time of every variant, relative to ``vit`` of the same width, depth and heads.
 
     python benchmarks/variants.py [--width 192] [--depth 4] [--heads 3] [--batch 16] [--repeats 30] [--variant NAME]...
 
-``vit`` and the variant take turns, so that a drift of the machine's speed hits both; each turn gives one ratio, and the
-median of them is printed with their quartiles. 50 tokens are 7 x 7 patches and a class token, 197 are 14 x 14 and one.
-One pass is what training does: logits, cross-entropy, gradients of all weights.
+``vit`` and the variant take turns, so that a drift of the machine's speed affects both. Each turn gives one ratio; the
+median and the quartiles of the ratios are printed. 50 tokens are 7 x 7 patches and a class token, 197 are 14 x 14
+patches and a class token. One pass is a training step without the optimiser: logits, cross-entropy, gradients of all
+weights.
 """
 
 import argparse
@@ -29,61 +30,73 @@ SIDES = (7, 14)
 CLASSES = 10
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """One cell of the table: a variant at a number of tokens."""
+@dataclass(frozen=True, kw_only=True)
+class VariantTime:
+    """Time of a variant at a number of tokens."""
 
     variant: str
     tokens: int
     parameters: int
     milliseconds: float
+    """Median time of one forward and backward pass."""
     ratio: float
+    """Median time relative to ``vit``."""
     low: float
+    """Lower quartile of the ratios."""
     high: float
+    """Upper quartile of the ratios."""
 
 
-def make(name: str, size: Size, side: int) -> nn.Module:
-    """The variant at the size asked for, whatever sizes it is published at."""
+def make_model(name: str, size: Size, side: int) -> nn.Module:
+    """Build a variant of a given size for images of ``side`` x ``side`` patches."""
     shape = ImageShape(channels=3, height=side * PATCH, width=side * PATCH, classes=CLASSES, patch=PATCH)
     variant = VARIANTS.get(name).model_copy(update={"sizes": {"same": size}})
     return build(variant, "same", shape, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
 
 
-def seconds(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+def pass_seconds(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Wall time of one forward and backward pass."""
     started = time.perf_counter()
     torch.autograd.grad(functional.cross_entropy(model(images), labels), list(model.parameters()))
     return time.perf_counter() - started
 
 
-def compare(name: str, size: Size, side: int, batch: int, repeats: int) -> Ratio:
-    """Ratios of ``repeats`` turns, each the mean of the variant's neighbours against the variant."""
+def compare(name: str, size: Size, *, side: int, batch: int, repeats: int) -> VariantTime:
+    """Time a variant in ``repeats`` turns, each relative to the mean of the passes of ``vit`` before and after."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, side * PATCH, side * PATCH, generator=generator)
     labels = torch.randint(CLASSES, (batch,), generator=generator)
-    base, model = make(BASE, size, side), make(name, size, side)
+    base, model = make_model(BASE, size, side), make_model(name, size, side)
     for warm in (base, model):
-        seconds(warm, images, labels)
-        seconds(warm, images, labels)
+        pass_seconds(warm, images, labels)
+        pass_seconds(warm, images, labels)
     taken, ratios = [], []
-    before = seconds(base, images, labels)
+    before = pass_seconds(base, images, labels)
     for _ in range(repeats):
-        own = seconds(model, images, labels)
-        after = seconds(base, images, labels)
+        own = pass_seconds(model, images, labels)
+        after = pass_seconds(base, images, labels)
         taken.append(own)
         ratios.append(2 * own / (before + after))
         before = after
     low, _, high = statistics.quantiles(ratios, n=4)
     count = sum(parameter.numel() for parameter in model.parameters())
-    return Ratio(name, side**2 + 1, count, 1000 * statistics.median(taken), statistics.median(ratios), low, high)
+    return VariantTime(
+        variant=name,
+        tokens=side**2 + 1,
+        parameters=count,
+        milliseconds=1000 * statistics.median(taken),
+        ratio=statistics.median(ratios),
+        low=low,
+        high=high,
+    )
 
 
-def measure(options: argparse.Namespace) -> Iterator[Ratio]:
-    """All cells, variant by variant."""
+def measure(options: argparse.Namespace) -> Iterator[VariantTime]:
+    """Measure every variant at every number of tokens."""
     size = Size(width=options.width, depth=options.depth, heads=options.heads)
     for name in options.variant or VARIANTS.names():
         for side in SIDES:
-            yield compare(name, size, side, options.batch, options.repeats)
+            yield compare(name, size, side=side, batch=options.batch, repeats=options.repeats)
 
 
 def main() -> None:
@@ -93,8 +106,8 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--variant", action="append", help="a registered name; may be repeated; default: all")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
+    parser.add_argument("--variant", action="append", help="name of a variant; may be repeated; default: all")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of the table")
     options = parser.parse_args()
     if not options.json:
         print(f"width {options.width}, depth {options.depth}, {options.heads} heads, batch {options.batch}")

@@ -1,7 +1,7 @@
-"""What a subject costs whoever runs it: floating-point operations of an answer, and bytes of an input gradient.
+"""Cost of running a model: floating-point operations per forward pass, and peak memory per input gradient.
 
-Both are counted on the CPU, whatever the device of the run, for one sample: a grey image, or a text of the longest
-length. They are properties of the architecture, the same on every machine with the same release of PyTorch.
+Both are counted on the CPU, whatever the device of the run, for one sample: a grey image, or a text of the largest
+length. They are properties of the architecture, equal on all machines with the same release of PyTorch.
 """
 
 import gc
@@ -27,22 +27,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Footprint:
-    """Costs that do not depend on what is measured; 0 where a subject cannot be asked so."""
+    """Cost of one sample of a model. Both numbers are 0 if the model raised."""
 
     flops: int = 0
     """Floating-point operations of one forward pass of one sample: 2 per multiply-add of matrix products,
-    convolutions and attention. What is done number by number (norms, activations, softmax, sums) is not counted."""
+    convolutions and attention. Elementwise operations and reductions (norms, activations, softmax) are not counted."""
     peak_memory: int = 0
-    """Bytes of all tensors that are alive at once at the peak of one forward pass and the input gradient of one sample,
-    weights included. Scratch space inside an operator, and what an allocator holds in reserve, are not in it."""
+    """Peak bytes of all tensors that exist at the same time in one forward pass and the input gradient of one sample,
+    weights included. Scratch space inside an operator and reserves of an allocator are not included."""
 
 
-def footprint(model: nn.Module, shape: Shape) -> Footprint:
-    """Measure a model on the CPU. Its modes and torch's generator are put back; a model that raises has no footprint.
+def measure_footprint(model: nn.Module, shape: Shape) -> Footprint:
+    """Measure the cost of a model on the CPU. Training modes and torch's random generator are restored afterwards.
 
     Args:
-        model: on the CPU; with its weights or without.
-        shape: of the inputs that it takes.
+        model: model on the CPU, trained or not.
+        shape: shape of the inputs that the model takes.
+
+    Returns:
+        The cost, or zeros if the model raised.
     """
     sample = _sample(shape)
     modes = [(module, module.training) for module in model.modules()]
@@ -50,8 +53,8 @@ def footprint(model: nn.Module, shape: Shape) -> Footprint:
     try:
         with as_measurement_error("footprint"), torch.random.fork_rng(devices=[]):
             model.eval().requires_grad_(False)
-            return Footprint(forward_flops(model, sample), gradient_bytes(model, sample))
-    except HarnessError:  # the run itself will say what is wrong with the model
+            return Footprint(flops=forward_flops(model, sample), peak_memory=gradient_bytes(model, sample))
+    except HarnessError:  # the run reports what is wrong with the model
         _log.debug("no footprint", exc_info=True)
         return Footprint()
     finally:
@@ -62,7 +65,7 @@ def footprint(model: nn.Module, shape: Shape) -> Footprint:
 
 
 def forward_flops(model: nn.Module, inputs: Tensor) -> int:
-    """Floating-point operations of one forward pass, as defined by :class:`Footprint`."""
+    """Floating-point operations of one forward pass of a batch, counted as in :attr:`Footprint.flops`."""
     tally = _Flops()
     with torch.no_grad(), tally:
         model(inputs)
@@ -70,9 +73,9 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
 
 
 def gradient_bytes(model: nn.Module, inputs: Tensor) -> int:
-    """Bytes alive at the peak of one pass forward and back, as defined by :class:`Footprint`.
+    """Peak bytes of one forward pass and input gradient of a batch, counted as in :attr:`Footprint.peak_memory`.
 
-    Where the input has no gradient, as token ids, the forward pass alone.
+    Inputs without a gradient, such as token ids, are measured in the forward pass alone.
     """
     tally = _Alive((*model.parameters(), *model.buffers(), inputs))
     with _no_garbage_collection(), tally:
@@ -81,19 +84,19 @@ def gradient_bytes(model: nn.Module, inputs: Tensor) -> int:
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of PyTorch
-    """Sees every operator that runs."""
+    """Dispatch mode that is called for every operator that runs."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """False: to hide a mode from the compiler PyTorch imports all of it, which takes seconds. Nothing here is
-        compiled."""
+        """Always false: to hide a mode from its compiler, PyTorch imports the whole compiler, which takes seconds.
+        No code here is compiled."""
         return False
 
 
 class _Flops(_Mode):
-    """Adds up what PyTorch's formulas say of the operators. Its own counter would do, but takes seconds to start."""
+    """Sum of PyTorch's formulas for the operators that run. PyTorch's own counter does this too, but starts slowly."""
 
-    # PyTorch has no formula for the fused attention of CPUs; it is that of all others.
+    # PyTorch has no formula for the fused attention of CPUs; the one for other devices holds.
     _FORMULAS: Final = {**flop_registry, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
 
     def __init__(self) -> None:
@@ -111,7 +114,7 @@ class _Flops(_Mode):
 
 
 class _Alive(_Mode):
-    """Adds up the storages that operators make, until they are freed."""
+    """Sum of the bytes of all storages that operators create and that are not freed yet, and its peak."""
 
     def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of PyTorch
@@ -145,7 +148,7 @@ class _Alive(_Mode):
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """What reference cycles hold is freed at times that depend on all the rest of the process: here, never."""
+    """Switch garbage collection off: when it frees reference cycles depends on the rest of the process."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -156,6 +159,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _sample(shape: Shape) -> Tensor:
+    """A batch of one: a grey image, or a text of the largest length."""
     if isinstance(shape, ImageShape):
         return torch.full((1, shape.channels, shape.height, shape.width), 0.5)
     return torch.full((1, shape.documents * shape.length), shape.vocabulary - 1)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from robustbench_wb.engine.cost_forecast import costs, plan_seconds
-from robustbench_wb.engine.credibility.grade import GradedCell, grade
+from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
@@ -68,7 +68,7 @@ def _graded(number: int, context: TaskContext, writer: ResultWriter) -> Iterator
         graded = [_attack(cell, rungs) for cell in cells]
         attacks = [attack for attack in graded if attack is not None]
         for cell, attack in zip(cells, graded, strict=True):
-            yield cell if attack is None else replace(cell, credibility=grade(attack, attacks, evidence))
+            yield cell if attack is None else replace(cell, credibility=grade_cell(attack, attacks, evidence))
 
 
 def _attack(cell: Measurement, rungs: Mapping[str, Stressor]) -> GradedCell | None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from robustbench_wb import rng
 from robustbench_wb.engine.device import numerics
-from robustbench_wb.engine.footprint import footprint
+from robustbench_wb.engine.footprint import measure_footprint
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
@@ -87,7 +87,7 @@ def obtain_subject(request: SubjectRequest) -> Subject:
         return model
 
     blank = make()
-    parameters, cost = sum(p.numel() for p in blank.parameters()), footprint(blank, shape)
+    parameters, cost = sum(p.numel() for p in blank.parameters()), measure_footprint(blank, shape)
     card = SubjectCard(
         parameters=parameters,
         weights=trained.weights,

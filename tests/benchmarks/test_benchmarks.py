@@ -1,4 +1,4 @@
-"""The benchmarks are no part of the package; that they start at all is checked here."""
+"""Benchmarks are not part of the package. Each must at least print its help."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, tuple[object, str]]:
-    """How each script left and what it printed: one process for all, which import the same libraries."""
+    """Exit code and output of each script. One process runs all, since they import the same libraries."""
     scripts = [str(BENCHMARKS / script) for script in SCRIPTS]
     done = subprocess.run([sys.executable, "-c", TYPED, *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""How benchmarks/equivalence.py tells which digests of two versions belong together, and which are proven."""
+"""Pairing and proof of digests of two versions by benchmarks/equivalence.py."""
 
 import importlib.util
 import sys
@@ -45,20 +45,20 @@ def found(script: ModuleType, *changed: str, **new: list[str]) -> tuple[set[tupl
     return {(entry["old"], entry["new"]) for entry in listed}, said
 
 
-def test_pairs_are_what_the_same_runs_asked_for(script: ModuleType) -> None:
+def test_digests_of_the_same_runs_are_paired(script: ModuleType) -> None:
     pairs, said = found(script)
     assert pairs == {("m", "M"), ("c", "C"), ("p", "P"), ("s", "S"), ("f", "F")}
     assert said == []
 
 
-def test_a_run_with_another_outcome_lists_nothing_of_its_own(script: ModuleType) -> None:
+def test_a_run_with_another_outcome_lists_no_digest_of_its_own(script: ModuleType) -> None:
     pairs, said = found(script, "fog;x", "pgd;x")
     assert pairs == {("m", "M"), ("c", "C")}  # the model is judged by the run without a stressor
     assert said[:2] == ["unequal outcomes: pgd;x", "unequal outcomes: fog;x"]
     assert {line[:15] for line in said[2:]} == {"not listed: p a", "not listed: s a", "not listed: f a"}
 
 
-def test_a_model_that_moved_is_not_listed_and_what_it_shares_with_others_is(script: ModuleType) -> None:
+def test_a_model_with_other_outcomes_is_not_listed_but_shared_code_is(script: ModuleType) -> None:
     more = {"crate digits": ["n", "t", "c"]}
     old = script.Golden(outcomes={**outcomes(), "crate digits": {"cell": "1"}}, digests={**OLD, **more})
     for moved, pairs in (("1", {("m", "M"), ("n", "N"), ("c", "C")}), ("2", {("m", "M"), ("c", "C")})):
@@ -69,11 +69,11 @@ def test_a_model_that_moved_is_not_listed_and_what_it_shares_with_others_is(scri
         assert listed & {("m", "M"), ("n", "N"), ("c", "C")} == pairs
 
 
-def test_nothing_is_listed_where_all_moved(script: ModuleType) -> None:
+def test_no_pair_is_listed_if_all_outcomes_differ(script: ModuleType) -> None:
     assert found(script, *OLD)[0] == set()
 
 
-def test_what_is_listed_is_kept_and_not_listed_twice(script: ModuleType) -> None:
+def test_listed_pairs_are_kept_and_not_listed_twice(script: ModuleType) -> None:
     old, new = script.Golden(outcomes=outcomes(), digests=OLD), script.Golden(outcomes=outcomes(), digests=NEW)
     listed = [{"old": "f", "new": "F"}, {"old": "x", "new": "y"}]
     entries, equal, _ = script.entries(old, new, listed)

@@ -1,4 +1,4 @@
-"""Classic mistakes of models, each a file of its own: what the doctor must name, and the words of its advice."""
+"""Common mistakes of models, each in a class of its own, with the check that must report it and words of the fix."""
 
 HEAD = """
 import torch
@@ -22,7 +22,7 @@ NEAREST = """
 from sklearn.datasets import load_digits
 
 class Nearest(nn.Module):
-    '''Nearest mean of a class, of pixels that are first put through FEED: it needs no training.'''
+    '''Nearest-mean classifier of pixels converted by the method feed. It needs no training.'''
     def __init__(self, shape):
         super().__init__()
         bunch = load_digits()
@@ -34,7 +34,7 @@ class Nearest(nn.Module):
         return -(x.flatten(1)[:, None] - self.means).square().sum(-1) / self.means.var().detach()
 """
 
-# What is planted: the body of a class, then the check that must speak, its verdict, and words of its advice.
+# By name: the body of a class, the check that must report the mistake, its verdict, and words of the fix.
 MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "softmax": (
         "class Model(Good):\n def forward(self, x): return super().forward(x).softmax(1)",

@@ -1,10 +1,11 @@
-"""``doctor`` through the public door: each classic mistake is planted in a file of its own, and must be named."""
+"""The ``doctor`` command: each common mistake is planted in a model of its own, and must be reported."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from robustbench_wb.engine import batch as batch_module
 from robustbench_wb.engine.batch import kept_bytes
 from robustbench_wb.engine.cost_forecast import passes
 from robustbench_wb.engine.doctor import cost
-from robustbench_wb.engine.doctor.cost import Speed
+from robustbench_wb.engine.doctor.cost import PassTimes
 from robustbench_wb.engine.doctor.diagnose import examine
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel
-from robustbench_wb.engine.doctor.forecast import forecast
+from robustbench_wb.engine.doctor.forecast import forecast_cost
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
@@ -39,7 +40,7 @@ Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
-    """Run the command on a file of this body; the exit code, and what it found."""
+    """Function that runs the command on a file with a given body, and returns the exit code and the JSON output."""
 
     def run(name: str, body: str, *options: str) -> tuple[int, dict[str, Any]]:
         path = tmp_path / f"{name}.py"
@@ -58,7 +59,7 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_planted_mistake_is_named_with_its_fix(name: str, doctor: Doctor) -> None:
+def test_a_planted_mistake_is_reported_with_its_fix(name: str, doctor: Doctor) -> None:
     body, check, verdict, words = MISTAKES[name]
     code, found = doctor(name, body)
     finding = next(finding for finding in found["findings"] if finding["check"] == check)
@@ -71,7 +72,7 @@ def test_a_planted_mistake_is_named_with_its_fix(name: str, doctor: Doctor) -> N
 
 
 def test_each_planted_mistake_is_a_class_of_its_own() -> None:
-    """A mistake that a correct model also shows would prove nothing: the checks above all pass below."""
+    """Each mistake is planted once, and each check has a mistake to find. Correct models pass all checks below."""
     assert len({body for body, *_ in MISTAKES.values()}) == len(MISTAKES)
     assert {check for _, check, *_ in MISTAKES.values()} >= {
         "answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "gradient",
@@ -83,13 +84,13 @@ def test_each_planted_mistake_is_a_class_of_its_own() -> None:
     "body",
     [
         "class Model(Good): pass",
-        # The right conversion inside, and normalisation by a layer.
+        # The right conversion inside the model, and normalisation by a layer.
         "class Model(Nearest):\n def feed(self, x): return x * 255\n"
         " def forward(self, x): return super().forward(x * 255)",
         "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.first = nn.BatchNorm2d(1)\n"
         " def normalise(self, x): return self.first(x)",
         "class Model(Good):\n pretrained_cfg = {'label_names': list('0123456789')}",
-        # Pixels as they are, to a layer with weights: they classify them well, so that is what they were trained on.
+        # Pixels without normalisation, which the first layer classifies well: the weights were trained on them.
         "class Model(nn.Module):\n def __init__(self, shape):\n  super().__init__()\n"
         "  means, self.map = Nearest(shape).means.detach(), nn.Linear(64, 10)\n"
         "  self.map.weight.data, self.map.bias.data = 2 * means, -means.square().sum(1)\n"
@@ -107,7 +108,7 @@ def test_a_correct_model_passes_every_check(body: str, doctor: Doctor) -> None:
 
 
 @pytest.mark.parametrize("variant", ["vit", "crate"])
-def test_variants_of_the_zoo_pass_every_check(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registered_variants_pass_every_check(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["doctor", variant, "--device", "cpu", "--progress", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{variant}-nano on digits, cpu"
@@ -115,19 +116,19 @@ def test_variants_of_the_zoo_pass_every_check(variant: str, capsys: pytest.Captu
     assert not any(line.startswith(("fail:", "warn:")) for line in lines)
 
 
-def test_help_says_what_the_exit_codes_mean() -> None:
+def test_help_explains_the_exit_codes() -> None:
     script = "import sys; from robustbench_wb.cli.app import run_cli; run_cli(['doctor', '--help'])\n"
     script += "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
-    assert "The exit code is 0 when no check failed (warnings are allowed), else 4." in words
+    assert "The exit code is 0 when no check failed (warnings are allowed), otherwise 4." in words
     for word in ("Examples", "--batch", "--suite", "--checkpoint", "--json"):
         assert word in words
 
 
 @pytest.mark.slow(6)
-def test_the_table_fits_the_width_and_ends_with_what_to_do(tmp_path: Path, cache: str) -> None:
+def test_the_table_fits_the_width_and_ends_with_the_fixes(tmp_path: Path, cache: str) -> None:
     (tmp_path / "soft.py").write_text(f"{HEAD}\ndef make(shape): return nn.Sequential(Good(shape), nn.Softmax(1))\n")
     done = subprocess.run(
         [sys.executable, "-m", "robustbench_wb", "doctor", "soft.py:make", "--device", "cpu"],
@@ -164,7 +165,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
     assert told.err.count("\n") == 1
 
 
-def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> None:
+def test_the_checkpoint_is_examined(tmp_path: Path, doctor: Doctor) -> None:
     from safetensors.torch import save_file
 
     body = "class Model(Good): pass"
@@ -184,7 +185,7 @@ def test_a_checkpoint_is_what_is_examined(tmp_path: Path, doctor: Doctor) -> Non
 
 
 def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None:
-    """Against the record of a run whose samples are never broken, so that nothing leaves early."""
+    """Compared with a run in which no sample is ever broken, so that every sample spends the whole budget."""
     (tmp_path / "sure.py").write_text(
         "import torch\nfrom torch import nn\n"
         "class Sure(nn.Module):\n"
@@ -205,18 +206,18 @@ def test_the_forecast_counts_the_passes_that_a_run_makes(tmp_path: Path) -> None
         spent = (round(row.forwards * 12 / tried, 6), round(row.backwards * 12 / tried, 6))
         assert spent == passes(Ladder((parse_stressor(signature),)))
     job = PreparedRun(request, SilentProgress())
-    found = forecast(job.plan, job.datasets[0], Speed(forward=2.0, backward=3.0, training=5.0))
+    found = forecast_cost(job.plan, job.datasets[0], PassTimes(forward=2.0, backward=3.0, training=5.0))
     assert (found.cells, found.samples, found.train_samples) == (4, 12, 0)
     assert found.forwards == 12 * (2 + 25 + 3 + 11)
     assert found.backwards == 12 * (20 + 1)
     assert found.seconds == 2 * found.forwards + 3 * found.backwards
     trained = PreparedRun(request.model_copy(update={"recipe": "standard", "stressors": ()}), SilentProgress())
-    found = forecast(trained.plan, trained.datasets[0], Speed(0.0, 0.0, 1.0))
+    found = forecast_cost(trained.plan, trained.datasets[0], PassTimes(forward=0.0, backward=0.0, training=1.0))
     assert found.train_samples == found.seconds == 30 * 1437
 
 
 class Counting(nn.Module):
-    """Counts the images that it is shown, and those whose gradient it is asked for."""
+    """Model that counts the images of its forward passes and of its gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,11 +236,11 @@ class Counting(nn.Module):
 
 @pytest.mark.parametrize("recipe", ["pgd-at", "trades"])
 def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> None:
-    """Against a model that counts: images seen, and gradients that came back to it."""
+    """Compared with a model that counts the images of its forward passes and gradients."""
     request = RunRequest(variants=("vit",), recipe=recipe, samples=1, stressors=("clean",), device="cpu")
     job = PreparedRun(request, SilentProgress())
     whole = job.plan.tasks[0].subjects[0].recipe
-    found = forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 0.0))
+    found = forecast_cost(job.plan, job.datasets[0], PassTimes(forward=1.0, backward=1.0, training=0.0))
     model = Counting()
     short, split = whole.model_copy(update={"epochs": 1}), job.datasets[0].train
     data = TrainingData(torch.tensor(split.inputs[:64]), torch.tensor(split.labels[:64]))
@@ -254,7 +255,7 @@ def test_the_forecast_counts_the_passes_of_adversarial_training(recipe: str) -> 
         snapshot=lambda p: None,
     )
     each = whole.epochs * len(split)
-    # One forward and one gradient are those of plain training; the clean cell of one sample looks twice.
+    # One forward pass and one gradient are those of plain training; the clean cell of one sample takes two passes.
     assert found.forwards == each * (model.forwards // 64 - 1) + 2
     assert found.backwards == each * (model.backwards // 64 - 1)
     assert found.train_samples == each
@@ -265,11 +266,13 @@ def test_stressors_of_unknown_cost_are_named() -> None:
     job = PreparedRun(
         RunRequest(variants=("vit",), stressors=("torchattacks:PGD;eps=8/255",), device="cpu"), SilentProgress()
     )
-    assert forecast(job.plan, job.datasets[0], Speed(1.0, 1.0, 1.0)).uncounted == ("torchattacks",)
+    assert forecast_cost(job.plan, job.datasets[0], PassTimes(forward=1.0, backward=1.0, training=1.0)).uncounted == (
+        "torchattacks",
+    )
 
 
 class _Gpu:
-    """The memory of a device of 1,000 bytes on which one sample takes ``each``."""
+    """Memory of a device of 1,000 bytes on which one sample takes ``each`` bytes."""
 
     def __init__(self, each: int, raises_at: int = 1 << 30) -> None:
         self.each, self.raises_at, self.batch, self.largest = each, raises_at, 0, 0
@@ -294,11 +297,7 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 77 + gpu.each * gpu.batch)
     model = nn.Module()
     model.forward = gpu.forward
-    shape = ImageShape(channels=1, height=2, width=2, classes=4, patch=2)
-    patient = ExaminedModel(
-        model, shape, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64), ("a", "b", "c", "d")
-    )
-    found, measured = batch_module.batch_by_trial(patient.model, patient.few)
+    found, measured = batch_module.batch_by_trial(model, torch.rand(3, 1, 2, 2))
     assert (found, gpu.largest) == (safe, tried)
     assert f"at batch {safe}" in measured
 
@@ -306,20 +305,26 @@ def test_on_a_gpu_the_batch_is_doubled_until_half_of_the_free_memory(
 def test_a_batch_that_does_not_fit_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = ImageShape(channels=1, height=2, width=2, classes=3, patch=2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(False)
-    patient = ExaminedModel(model, shape, torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64), ("a", "b", "c"))
-    # 5 floats kept, doubled: 40 bytes per sample; 16 samples are 640 bytes of the 700 that half of 1,400 are.
+    examined = ExaminedModel(
+        model=model,
+        shape=shape,
+        inputs=torch.rand(8, 1, 2, 2),
+        labels=torch.zeros(8, dtype=torch.int64),
+        classes=("a", "b", "c"),
+    )
+    # Autograd keeps 5 floats, doubled 40 bytes, per sample. 16 samples take 640 bytes; half of 1,400 bytes are free.
     monkeypatch.setattr(batch_module, "free_bytes", lambda: 1400)
-    assert cost.memory(patient, 16).verdict == "ok"
-    found = cost.memory(patient, 17)
+    assert cost.check_memory(examined, 16).verdict == "ok"
+    found = cost.check_memory(examined, 17)
     assert found.verdict == "warn"
     assert "40 B per sample" in found.measured
     assert found.fix.startswith("use --batch-size 16")
     monkeypatch.setattr(batch_module, "free_bytes", lambda: None)
-    assert cost.memory(patient, 16).verdict == "skipped"
+    assert cost.check_memory(examined, 16).verdict == "skipped"
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
+def test_text_models_are_examined_by_the_checks_that_apply(causal: bool) -> None:
     shape = TextShape(vocabulary=11, length=6, classes=11 if causal else 3, causal=causal)
     variant = VARIANTS.get("vit" if causal else "bert").model_copy(
         update={"sizes": {"toy": Size(width=8, depth=1, heads=2)}}
@@ -328,17 +333,16 @@ def test_models_of_texts_are_examined_as_far_as_it_goes(causal: bool) -> None:
     tokens = torch.randint(1, 11, (40, 6), generator=torch.Generator().manual_seed(0))
     tokens[1, 3:] = 0
     labels = torch.arange(40) % shape.classes
-    findings = {
-        f.check: f for f in examine(ExaminedModel(model, shape, tokens, labels, ("a", "b", "c")), lambda count: None)
-    }
+    examined = ExaminedModel(model=model, shape=shape, inputs=tokens, labels=labels, classes=("a", "b", "c"))
+    findings = {finding.check: finding for finding in examine(examined, lambda count: None)}
     assert {finding.verdict for finding in findings.values()} == {"ok", "skipped"}, findings
     ok = {"answers", "dtype", "finite", "logits", "eval mode", "determinism", "batch invariance", "head"}
     assert {name for name, finding in findings.items() if finding.verdict == "ok"} == ok
-    broken = ExaminedModel(nn.Sequential(model, nn.Softmax(-1)), shape, tokens, labels, ("a", "b", "c"))
+    broken = replace(examined, model=nn.Sequential(model, nn.Softmax(-1)))
     assert {f.check for f in examine(broken, lambda count: None) if f.verdict == "fail"} == {"logits"}
 
 
-def test_kept_bytes_are_those_of_the_activations() -> None:
-    """x W^T then tanh: for the input gradient autograd keeps the output of tanh alone, W being left out."""
+def test_kept_bytes_are_the_bytes_of_the_activations() -> None:
+    """For the input gradient of tanh(x W^T), autograd keeps the output of tanh. W is not counted."""
     model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Tanh()).requires_grad_(False)
     assert kept_bytes(model, torch.rand(7, 6)) == 7 * 5 * 4

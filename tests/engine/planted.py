@@ -1,4 +1,4 @@
-"""Planted fake defences, attacked through the front door."""
+"""Attacks on planted fake defences by the public API."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Attack = Callable[..., list[ScoreRow]]
 def attacker(
     folder: Path, source: str, weights: dict[str, Tensor], stressors: tuple[str, ...], **fields: object
 ) -> Attack:
-    """A function that attacks a class of a source with weights, and gives the rows after the clean one."""
+    """Function that attacks a class of a source with given weights, and returns all rows but the clean one."""
     (folder / "defences.py").write_text(source)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "weights.safetensors")
 
@@ -38,5 +38,5 @@ def attacker(
 
 
 def failed(row: ScoreRow) -> dict[str, str]:
-    """Grades of the checks that did not pass, by name."""
+    """Grades of the checks that do not allow an A, by the name of the check."""
     return {check["name"]: check["grade"] for check in json.loads(row.checks) if check["grade"] != "A"}

@@ -1,4 +1,4 @@
-"""Planted fake defences are seen through, honest models are not accused: whole runs through the front door."""
+"""Whole runs on planted fake defences, which must be graded down, and on honest models, which must not."""
 
 import json
 from collections.abc import Callable
@@ -29,11 +29,11 @@ class Dead(torch.autograd.Function):
 
 
 class Defended(nn.Module):
-    """A plainly trained vit, the same in every class below."""
+    """A vit after standard training, with the same weights in every class below."""
 
     def __init__(self, shape):
         super().__init__()
-        self.inner = build(VARIANTS.get("vit"), "nano", shape, [0.5], [0.5], 0)
+        self.inner = build(VARIANTS.get("vit"), "nano", shape, mean=[0.5], std=[0.5], seed=0)
 
     def forward(self, images):
         return self.inner(images)
@@ -77,7 +77,7 @@ STRESSORS = ("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf
 
 @pytest.fixture(scope="module")
 def run(trained: Callable[[str], nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Attack:
-    """A function that attacks a class of the file above with the weights of the trained vit inside."""
+    """Function that attacks a class of the source above, with the weights of the trained vit."""
     weights = {f"inner.{name}": tensor for name, tensor in trained("vit").state_dict().items()}
     return attacker(tmp_path_factory.mktemp("defences"), DEFENCES, weights, STRESSORS, epsilons=(BALL,))
 
@@ -92,25 +92,25 @@ def run(trained: Callable[[str], nn.Module], tmp_path_factory: pytest.TempPathFa
         ("Probabilities", "CF", {"logits"}),
     ],
 )
-def test_a_fake_defence_is_named_in_every_row(defence: str, grades: str, reasons: set[str], run: Attack) -> None:
+def test_a_fake_defence_is_reported_in_every_row(defence: str, grades: str, reasons: set[str], run: Attack) -> None:
     for row in run(defence):
         assert row.status == "ok"
         assert row.grade in grades
         assert reasons <= failed(row).keys(), failed(row)
 
 
-def test_a_random_defence_is_averaged_and_named(run: Attack) -> None:
+def test_a_random_defence_is_averaged_and_reported(run: Attack) -> None:
     (row,) = run("Noisy", samples=24, stressors=("pgd-linf;steps=5",))
     assert row.status == "ok"
     assert row.grade == "C"
     assert failed(row)["deterministic"] == "C"
-    assert row.forwards > 20 * 5  # twenty passes make one answer
+    assert row.forwards > 20 * 5  # the mean of twenty passes is one output
 
 
 def test_an_honest_model_gets_an_a(run: Attack) -> None:
     noise, fgsm, pgd, quick = run("Defended")
     assert quick.grade == "A", failed(quick)
-    # The number of a weaker attack is too high, and its row says by how much.
+    # The accuracy under a weaker attack is too high, and its row states by how much.
     assert [row.grade for row in (noise, fgsm, pgd)] == ["C", "C", "B"]
     assert [set(failed(row)) for row in (noise, fgsm, pgd)] == [{"strongest"}] * 3
     assert [row.accuracy for row in (noise, fgsm, pgd, quick)] == sorted(
@@ -132,13 +132,13 @@ def test_an_adversarially_trained_model_gets_an_a(tmp_path_factory: pytest.TempP
     assert (clean.accuracy or 0) - (quick.accuracy or 0) < 0.4
 
 
-def test_grades_are_found_again_with_the_records(run: Attack) -> None:
-    first, again = run("Scaled"), run("Scaled")
-    assert [(row.key, row.grade, row.checks) for row in first] == [(row.key, row.grade, row.checks) for row in again]
+def test_reused_records_have_the_same_grades(run: Attack) -> None:
+    first, second = run("Scaled"), run("Scaled")
+    assert [(row.key, row.grade, row.checks) for row in first] == [(row.key, row.grade, row.checks) for row in second]
 
 
-def test_a_weak_attack_beside_a_strong_one_is_graded_by_the_gap(run: Attack) -> None:
+def test_a_weak_attack_is_graded_by_the_gap_to_a_strong_one(run: Attack) -> None:
     noise, pgd = run("Defended", stressors=("noise-linf;draws=1", "pgd-linf;steps=20"))
     assert (noise.grade, pgd.grade) == ("C", "B")
-    assert "leaves" in json.loads(noise.checks)[-1]["reason"]
+    assert "points stronger" in json.loads(noise.checks)[-1]["reason"]
     assert "no ensemble" in json.loads(pgd.checks)[-1]["reason"]

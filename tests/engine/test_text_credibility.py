@@ -1,4 +1,4 @@
-"""Planted fake defences of a text classifier are seen through, an honest one is not accused: through the front door."""
+"""Whole runs on text classifiers with planted fake defences, which must be graded down, and on an honest one."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ class Dead(torch.autograd.Function):
 
 
 class Honest(nn.Module):
-    """The mean of the word vectors, then a linear map."""
+    """Linear classifier on the mean of the word vectors."""
 
     def __init__(self, shape):
         super().__init__()
@@ -86,7 +86,7 @@ STRESSORS = (
 
 @pytest.fixture(scope="module")
 def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
-    """A function that attacks a class of the file above with the weights of the honest one."""
+    """Function that attacks a class of the source above, with the weights of the honest model."""
     folder: Path = tmp_path_factory.mktemp("text-defences")
     honest = folder / "honest.py"
     honest.write_text(DEFENCES)
@@ -108,14 +108,14 @@ def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
         ("Noisy", "C", {"deterministic"}),
     ],
 )
-def test_a_fake_defence_is_named_in_every_row(defence: str, grade: str, reasons: set[str], run: Attack) -> None:
+def test_a_fake_defence_is_reported_in_every_row(defence: str, grade: str, reasons: set[str], run: Attack) -> None:
     for row in run(defence):
         assert row.status == "ok", row.error
         assert row.grade == grade, failed(row)
         assert reasons <= failed(row).keys(), failed(row)
 
 
-def test_an_honest_model_loses_nothing_but_the_ensemble(run: Attack) -> None:
+def test_an_honest_model_is_graded_down_only_for_want_of_an_ensemble(run: Attack) -> None:
     fgsm, pgd, hotflip, flip, words = run("Honest")
     for row in (pgd, hotflip, words):
         assert set(failed(row)) == {"strongest"}, failed(row)

@@ -1,4 +1,4 @@
-"""docs/credibility.md says what the code does: every check, its limit, and the grade that it costs."""
+"""The page docs/credibility.md agrees with the code: every check, its limit, and the grade beyond the limit."""
 
 import ast
 from pathlib import Path
@@ -18,14 +18,16 @@ ROWS = {
 
 
 def written() -> list[tuple[str, float, str | None]]:
-    """Name, limit and worst grade of every check that the code makes; None where it depends."""
+    """Name, limit and grade beyond the limit of every check in the code; None where the grade depends on the value."""
     tree = ast.parse(Path(grade.__file__).read_text(encoding="utf-8"))
     calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_check"]
     found = []
     for call in sorted(calls, key=lambda call: call.lineno):
-        name, _, limit, _, worse, _ = call.args
-        value = eval(ast.unparse(limit), vars(grade))
-        found.append((ast.literal_eval(name), value, str(worse.value) if isinstance(worse, ast.Constant) else None))
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        limit, worse = eval(ast.unparse(keywords["limit"]), vars(grade)), keywords["worse"]
+        found.append(
+            (ast.literal_eval(call.args[0]), limit, str(worse.value) if isinstance(worse, ast.Constant) else None)
+        )
     return found
 
 
@@ -48,7 +50,7 @@ def test_limits_and_grades(name: str, limit: float, worse: str | None) -> None:
 def test_every_other_limit_stands_in_its_row() -> None:
     assert f"beyond {percent(grade.GAP_C)} C" in ROWS["strongest"][2]
     assert f"last {percent(grade.LATE_SHARE)} of" in ROWS["converged"][0]
-    assert grade.FEW == strength.TOLERATED_SAMPLES == 1
+    assert grade.TOLERATED_SAMPLES == strength.TOLERATED_SAMPLES == 1
     assert f"at most {percent(strength.PLATEAU_SHARE)} of the samples, plus one sample" in " ".join(PAGE.split())
     limits = {value for name, value in vars(grade).items() if name.isupper() and isinstance(value, float)}
     assert {percent(value) for value in limits} <= {percent(value) for _, value, _ in written()} | {"10 %", "5 %"}

@@ -1,1 +1,1 @@
-"""How far a robustness number may be believed: a probe of the subject, checks of the attack, and a grade."""
+"""Credibility of a robustness number: a probe of the model, checks of each attack, and a grade."""

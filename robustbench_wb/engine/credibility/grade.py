@@ -1,7 +1,8 @@
-"""The checks of a row and their limits. Every limit is written here, and nowhere else.
+"""Grades of attack results: the credibility checks and their limits. Every limit is written here, and nowhere else.
 
-The checks follow Carlini et al. 2019 (arXiv 1902.06705), the flags of AutoAttack (Croce & Hein 2020) and the indicators
-of attack failure (Pintor et al. 2022); limits that are ours are marked so.
+The checks follow Carlini et al. 2019 (arXiv 1902.06705), the flags of AutoAttack (Croce & Hein 2020, arXiv 2003.01690)
+and the indicators of attack failure (Pintor et al. 2022, arXiv 2106.09947). Limits that are this package's own are
+marked "ours".
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,20 +16,26 @@ from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Gr
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.stressors.stressor import AttackKind, Stressor
 
-BLIND = 0.01
-"""Largest share of samples without a gradient (ours; AutoAttack and the indicators allow none)."""
+VANISHED = 0.01
+"""Largest share of samples whose gradient vanishes (ours; AutoAttack and the indicators allow none)."""
 LARGE_BALL = 0.05
-"""Largest share of samples that may hold where everything is allowed (ours; the indicators allow none)."""
+"""Largest share of samples that stay correct in a ball of all inputs (ours; the indicators allow none)."""
 BLACK_BOX = 0.02
-"""Largest share of samples that only the black box breaks (ours; AutoAttack: 0.002 of the test set)."""
-LATE, LATE_SHARE = 0.01, 0.1
-"""Largest share of samples that may fall in the last tenth of the budget (ours)."""
+"""Largest share of samples that only a black-box attack breaks (ours; AutoAttack: 0.002 of the test set)."""
+LATE = 0.01
+"""Largest share of samples that may break late in the budget (ours)."""
+LATE_SHARE = 0.1
+"""Share of the budget, at its end, in which a sample breaks late (ours)."""
+CHANGED = 0.005
+"""Largest share of samples whose outcome changes in the verification pass (ours)."""
 DISORDER = 0.01
-"""Largest share of samples that a weaker attack breaks and this one does not (Carlini et al.: none; ours)."""
-GAP_B, GAP_C = 0.01, 0.05
-"""How much lower the strongest attack at this strength may be (ours)."""
-FEW = 1
-"""One sample more than a share allows is chance."""
+"""Largest share of samples that a weaker attack breaks and this one does not (ours; Carlini et al. allow none)."""
+GAP_B = 0.01
+"""Largest difference of accuracy to the strongest attack at the same strength for an A (ours)."""
+GAP_C = 0.05
+"""Largest difference of accuracy to the strongest attack at the same strength for a B (ours)."""
+TOLERATED_SAMPLES = 1
+"""Number of samples beyond a limit that is taken for chance."""
 
 WEAKER: Final[Mapping[AttackKind, frozenset[AttackKind]]] = {
     "control": frozenset(),
@@ -37,47 +44,54 @@ WEAKER: Final[Mapping[AttackKind, frozenset[AttackKind]]] = {
     "white-box": frozenset({"control", "single-step"}),
     "ensemble": frozenset({"control", "single-step", "white-box"}),
 }
-"""What each must be at least as strong as."""
+"""Kinds of attacks that each kind must be at least as strong as."""
 
 
 @dataclass(frozen=True, eq=False)
 class GradedCell:
-    """One row: the stressor and what it did."""
+    """A cell to be graded: an attack and its result."""
 
     stressor: Stressor
     record: Record
 
     @property
     def tried(self) -> NDArray[np.bool_]:
-        """Samples that were right when clean."""
+        """Samples that are correctly classified without a perturbation, bool (N,)."""
         tried: NDArray[np.bool_] = self.record.states != State.WRONG
         return tried
 
     @property
     def broken(self) -> NDArray[np.bool_]:
-        """Samples that fell here or at a lower strength."""
+        """Samples that are broken at this or a lower strength, bool (N,)."""
         broken: NDArray[np.bool_] = self.record.states == State.BROKEN
         return broken
 
     @property
     def accuracy(self) -> float:
-        """Robust accuracy; what errored counts as broken."""
+        """Robust accuracy in [0, 1]; samples that errored count as broken."""
         return self.record.count(State.ROBUST) / max(len(self.record.states), 1)
 
 
-def grade(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, float]) -> Credibility:
-    """Grade one row, knowing all rows of its subject (itself among them) and the evidence of the probe (or none)."""
-    beside = [
+def grade_cell(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, float]) -> Credibility:
+    """Grade the result of one attack.
+
+    Args:
+        row: the attack to grade.
+        rows: all attacks on the same model, ``row`` included. Those with the same threat model are compared with it.
+        probe: evidence of the model's probe; empty if there is none, which allows grade B at best.
+    """
+    same_threat = [
         other
         for other in rows
         if other is not row and other.stressor.threat == row.stressor.threat and other.stressor.kind is not None
     ]
-    checks = [*_of_subject(probe), _errors(row), _verdicts(row), _gradients(row), _spent(row), _converged(row)]
-    checks += [_order(row, beside), _strongest(row, beside)]
+    checks = [*_probe_checks(probe), _errors(row), _outcomes(row), _attack_gradient(row), _budget(row), _converged(row)]
+    checks += [_order(row, same_threat), _strongest(row, same_threat)]
     return combine(tuple(check for check in checks if check is not None))
 
 
-def _check(name: str, value: float, limit: float, samples: int, worse: Grade, reason: str) -> CredibilityCheck:
+def _check(name: str, value: float, *, limit: float, samples: int, worse: Grade, reason: str) -> CredibilityCheck:
+    """Check of a value. It allows an A up to the limit, and the grade ``worse`` beyond."""
     return CredibilityCheck(
         name=name,
         grade="A" if value <= limit else worse,
@@ -88,94 +102,109 @@ def _check(name: str, value: float, limit: float, samples: int, worse: Grade, re
     )
 
 
-def _of_subject(probe: Mapping[str, float]) -> list[CredibilityCheck]:
-    """What the probe has found; without one, a row is graded B at best."""
+def _probe_checks(probe: Mapping[str, float]) -> list[CredibilityCheck]:
+    """Checks of the model itself, from the evidence of its probe. Without a probe, a cell is graded B at best."""
     n = int(probe.get("probed", 0))
     if not n:
-        return [_check("probe", 1, 0, 0, "B", "the subject was not examined for what blinds attacks")]
-    random, probabilities, sloped = probe["random"] > 0, probe["probabilities"] > 0, probe["slope_wrong"] > 0
-    blind_ce, blind, far, black = (
+        reason = "the model was not probed: a gradient that misleads attacks would not be noticed"
+        return [_check("probe", 1, limit=0, samples=0, worse="B", reason=reason)]
+    random, probabilities, wrong_slope = probe["random"] > 0, probe["probabilities"] > 0, probe["slope_wrong"] > 0
+    vanished_ce, vanished_margin, held, black_box_only = (
         int(probe[name]) for name in ("blind_ce", "blind_margin", "large_ball_held", "black_box_only")
     )
-    repeat = (
-        "differ from pass to pass: what is judged are means over passes" if random else "are the same in every pass"
+    passes = (
+        "differ between forward passes: means over passes are evaluated" if random else "are the same in every pass"
     )
     kind = "probabilities: a second softmax flattens the gradient" if probabilities else "logits"
-    slope = "is not the derivative of what is computed" if sloped else "agrees with central differences"
+    slope = "is not the derivative of the forward pass" if wrong_slope else "agrees with central differences"
+    beyond = (black_box_only - TOLERATED_SAMPLES) / n
+    vanishes = "the gradient of the {} vanishes on {} of {} samples".format
+    ce, margin = vanishes("cross-entropy", vanished_ce, n), vanishes("margin", vanished_margin, n)
+    large = f"{held} of {n} samples stay correct in a ball of all inputs"
+    black = f"{black_box_only} of {n} samples are broken by a black-box attack only"
+    slopes = int(probe["slopes"])
     return [
-        _check("deterministic", random, 0, n, "C", f"answers {repeat}"),
-        _check("logits", probabilities, 0, n, "C", f"answers are {kind}"),
-        _check("cross-entropy", blind_ce / n, BLIND, n, "C", f"no gradient of the cross-entropy at {blind_ce} of {n}"),
-        _check("gradient", blind / n, BLIND, n, "F", f"no gradient of the margin at {blind} of {n}"),
-        _check("slope", sloped, 0, int(probe["slopes"]), "F", f"the gradient {slope}"),
-        _check("large ball", far / n, LARGE_BALL, n, "F", f"{far} of {n} hold where everything is allowed"),
-        _check("black box", (black - FEW) / n, BLACK_BOX, n, "F", f"{black} of {n} fall without gradients only"),
+        _check("deterministic", random, limit=0, samples=n, worse="C", reason=f"outputs {passes}"),
+        _check("logits", probabilities, limit=0, samples=n, worse="C", reason=f"outputs are {kind}"),
+        _check("cross-entropy", vanished_ce / n, limit=VANISHED, samples=n, worse="C", reason=ce),
+        _check("gradient", vanished_margin / n, limit=VANISHED, samples=n, worse="F", reason=margin),
+        _check("slope", wrong_slope, limit=0, samples=slopes, worse="F", reason=f"the gradient {slope}"),
+        _check("large ball", held / n, limit=LARGE_BALL, samples=n, worse="F", reason=large),
+        _check("black box", beyond, limit=BLACK_BOX, samples=n, worse="F", reason=black),
     ]
 
 
 def _errors(row: GradedCell) -> CredibilityCheck:
+    """Check that every sample was evaluated."""
     errors, n = row.record.count(State.ERRORED), len(row.record.states)
-    return _check("errors", errors, 0, n, "C", f"{errors} of {n} samples could not be judged")
+    reason = f"{errors} of {n} samples could not be evaluated"
+    return _check("errors", errors, limit=0, samples=n, worse="C", reason=reason)
 
 
-def _verdicts(row: GradedCell) -> CredibilityCheck:
-    n, wobble = int(row.tried.sum()), row.record.wobble
-    reason = f"{wobble} of {n} verdicts changed in the second pass"
-    return _check("verdicts", max(0, wobble - FEW) / max(n, 1), 0.005, n, "C", reason)
+def _outcomes(row: GradedCell) -> CredibilityCheck:
+    """Check that an independent second pass, in other batches, confirms the outcomes of the search."""
+    n, changed = int(row.tried.sum()), row.record.wobble
+    value = max(0, changed - TOLERATED_SAMPLES) / max(n, 1)
+    reason = f"{changed} of {n} outcomes changed in the verification pass"
+    return _check("verdicts", value, limit=CHANGED, samples=n, worse="C", reason=reason)
 
 
-def _gradients(row: GradedCell) -> CredibilityCheck | None:
-    """Of the attack's own gradients, on every sample that it tried."""
+def _attack_gradient(row: GradedCell) -> CredibilityCheck | None:
+    """Check of the gradients that the attack itself used on every sample; None for an attack that reports none."""
     evidence = row.record.evidence
-    asked = int(evidence.get("gradients", 0))
-    if not asked:
+    n = int(evidence.get("gradients", 0))
+    if not n:
         return None
-    blind = evidence["zero_gradients"] + evidence["tiny_gradients"]
-    return _check(
-        "attack gradient", blind / asked, BLIND, asked, "C", f"{blind:.0f} of {asked} samples met no gradient"
-    )
+    vanished = evidence["zero_gradients"] + evidence["tiny_gradients"]
+    reason = f"the attack's gradient vanishes on {vanished:.0f} of {n} samples"
+    return _check("attack gradient", vanished / n, limit=VANISHED, samples=n, worse="C", reason=reason)
 
 
-def _spent(row: GradedCell) -> CredibilityCheck | None:
+def _budget(row: GradedCell) -> CredibilityCheck | None:
+    """Check that robust samples were attacked with the whole budget; None for an attack that does not report it."""
     evidence = row.record.evidence
     if "held" not in evidence:
         return None
     held, full = int(evidence["held"]), int(evidence["held_to_the_end"])
-    return _check("budget", held - full, 0, held, "F", f"{full} of {held} samples that held were attacked to the end")
+    reason = f"{full} of {held} robust samples were attacked with the whole budget"
+    return _check("budget", held - full, limit=0, samples=held, worse="F", reason=reason)
 
 
 def _converged(row: GradedCell) -> CredibilityCheck | None:
-    """Whether samples were still falling when the budget ended; of attacks whose passes are their effort."""
+    """Check that few samples break late in the budget; None for attacks whose effort is not their number of passes."""
     if row.stressor.kind not in ("white-box", "ensemble") or row.stressor.passes is None:
         return None
-    passes, fell, n = row.record.forwards, row.broken & (row.record.forwards > 0), int(row.tried.sum())
+    passes, broken, n = row.record.forwards, row.broken & (row.record.forwards > 0), int(row.tried.sum())
     budget = int(passes.max(initial=0))
-    late = int((fell & (passes > (1 - LATE_SHARE) * budget)).sum())
-    reason = f"{late} of {n} samples fell in the last tenth of {budget} passes"
-    return _check("converged", (late - FEW) / max(n, 1), LATE, n, "C", reason)
+    late = int((broken & (passes > (1 - LATE_SHARE) * budget)).sum())
+    value = (late - TOLERATED_SAMPLES) / max(n, 1)
+    reason = f"{late} of {n} samples broke in the last {100 * LATE_SHARE:g} % of {budget} forward passes"
+    reason = f"not converged: {reason}" if value > LATE else reason
+    return _check("converged", value, limit=LATE, samples=n, worse="C", reason=reason)
 
 
-def _order(row: GradedCell, beside: Sequence[GradedCell]) -> CredibilityCheck | None:
-    """No weaker attack may break what this one does not."""
+def _order(row: GradedCell, same_threat: Sequence[GradedCell]) -> CredibilityCheck | None:
+    """Check that no weaker attack breaks what this one does not; None if there is no weaker attack."""
     below = WEAKER[row.stressor.kind] if row.stressor.kind is not None else frozenset()
-    weaker = [other for other in beside if other.stressor.kind in below]
+    weaker = [other for other in same_threat if other.stressor.kind in below]
     if not weaker:
         return None
     n = int(row.tried.sum())
     worst = max(weaker, key=lambda other: int((other.broken & ~row.broken).sum()))
     missed = int((worst.broken & ~row.broken).sum())
     reason = f"{worst.stressor.name} breaks {missed} of {n} samples that {row.stressor.name} does not"
-    return _check("order", max(0, missed - FEW) / max(n, 1), DISORDER, n, "C", reason)
+    value = max(0, missed - TOLERATED_SAMPLES) / max(n, 1)
+    return _check("order", value, limit=DISORDER, samples=n, worse="C", reason=reason)
 
 
-def _strongest(row: GradedCell, beside: Sequence[GradedCell]) -> CredibilityCheck:
-    """The gap to the strongest attack in the same ball; an ensemble must have been tried for an A."""
+def _strongest(row: GradedCell, same_threat: Sequence[GradedCell]) -> CredibilityCheck:
+    """Check of the difference to the strongest attack in the same ball. An A requires an ensemble in that ball."""
     n = len(row.record.states)
-    best = min([row, *beside], key=lambda outcome: outcome.accuracy)
+    best = min([row, *same_threat], key=lambda cell: cell.accuracy)
     gap = row.accuracy - best.accuracy
-    if gap <= GAP_C and not any(outcome.stressor.kind == "ensemble" for outcome in (row, *beside)):
-        return _check("strongest", 1, 0, n, "B", "no ensemble was run in this ball")
-    reason = (
-        f"{best.stressor.name} leaves {100 * gap:.1f} points less" if gap > 0 else "nothing in this ball is stronger"
-    )
-    return _check("strongest", gap, GAP_B, n, "C" if gap > GAP_C else "B", reason)
+    if gap <= GAP_C and not any(cell.stressor.kind == "ensemble" for cell in (row, *same_threat)):
+        return _check("strongest", 1, limit=0, samples=n, worse="B", reason="no ensemble attack was run in this ball")
+    stronger = f"{best.stressor.name} is {100 * gap:.1f} points stronger: read this accuracy as an upper bound"
+    reason = stronger if gap > 0 else "no attack in this ball is stronger"
+    worse: Grade = "C" if gap > GAP_C else "B"
+    return _check("strongest", gap, limit=GAP_B, samples=n, worse=worse, reason=reason)

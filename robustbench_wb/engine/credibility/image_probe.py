@@ -1,11 +1,11 @@
-"""The probe of a subject of images: PGD against the square attack."""
+"""Probe of an image model: PGD against the Square attack."""
 
 from fractions import Fraction
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from robustbench_wb.engine.credibility.probe import Probe, flags
+from robustbench_wb.engine.credibility.probe import Probe, broken_flags
 from robustbench_wb.engine.doctor.gradient_checks import inside_box
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack_losses import Loss
@@ -16,32 +16,32 @@ from robustbench_wb.stressors.stressor import SampleBatch
 
 
 class ProbePgd(PgdLinf):
-    """PGD from the image itself."""
+    """PGD that starts at the unperturbed image."""
 
     name: ClassVar[str] = "pgd-straight-linf"
 
     def begin(self, batch: ActiveRows, seed: int) -> None:
-        """At the image."""
+        """Start at the unperturbed images."""
         batch.x = batch.originals
 
 
 class ImageProbe(Probe):
-    """In pixels, radii in units of their range."""
+    """Probe of an image model. Radii are in units of the pixel range."""
 
     name: ClassVar[str] = "credibility-probe"
 
-    attack = PgdLinf
-    straight = ProbePgd
-    large = Fraction(1)
+    random_start = PgdLinf
+    clean_start = ProbePgd
+    large_radius = Fraction(1)
 
-    def black_box(self, job: SampleBatch) -> int:
-        """The square attack."""
-        return int(flags(SquareLinf(eps=self.eps, queries=self.queries).apply(job).broken, job).sum())
+    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+        """Number of samples that the Square attack breaks."""
+        return int(broken_flags(SquareLinf(eps=self.eps, queries=self.queries).apply(job).broken, job).sum())
 
-    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
-        """In the pixels."""
+    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+        """Gradient of each sample's loss with respect to its pixels, (N, C, H, W)."""
         return value_and_gradient(job.model, job.inputs, lambda logits: loss(logits, job.labels)).gradient
 
-    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
-        """The model, at images inside the box."""
+    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+        """The model, and the images shrunk to the inside of the box [0, 1]."""
         return job.model, inside_box(job.inputs)

@@ -1,4 +1,4 @@
-"""The examination of a subject that all its rows share: is there anything that would blind an attack?"""
+"""Probe of a model that grades all its cells: does its gradient mislead attacks?"""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,98 +17,99 @@ from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
 from robustbench_wb.stressors.attacks.model_queries import TINY
 from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
 
-SLOPES = 8
-"""Samples whose gradient is compared with differences."""
+SLOPE_SAMPLES = 8
+"""Number of samples whose gradient is compared with central differences."""
 
 
 class Probe(Stressor):
-    """Looks at the samples of a job. Perturbs nothing: its outcome is its evidence.
+    """Stressor that perturbs nothing and gathers evidence on whether attacks on the model can fail.
 
-    In a ball that holds everything, an attack by gradients must succeed; in the ball of radius ``eps``, what held
-    against gradients must hold against a black box.
+    In a ball of all inputs, a gradient attack must succeed. In the ball of radius ``eps``, a black-box attack must not
+    break what a gradient attack does not break.
     """
 
-    attack: ClassVar[Callable[..., Stressor]]
-    """PGD in Linf, from a random start; takes ``eps``, ``steps`` and ``step``."""
-    straight: ClassVar[Callable[..., Stressor]]
-    """The same from the sample itself: in a ball that holds everything, a random start would succeed by itself."""
-    large: ClassVar[Fraction]
-    """Linf radius of a ball that holds everything."""
+    random_start: ClassVar[Callable[..., Stressor]]
+    """PGD in Linf from a random start. Takes ``eps``, ``steps`` and ``step``."""
+    clean_start: ClassVar[Callable[..., Stressor]]
+    """PGD in Linf from the unperturbed sample. In a ball of all inputs, a random start alone would succeed."""
+    large_radius: ClassVar[Fraction]
+    """Linf radius of a ball of all inputs."""
 
     eps: Exact = Field(gt=0)
-    """Linf radius in which the black box and the gradient compete."""
+    """Linf radius in which gradient and black-box attack are compared."""
     looked_at: int = Field(default=64, ge=1)
-    """Samples: the first that are right when clean. Whoever makes the job sees to it."""
+    """Number of probed samples: the first that are correct when clean. The caller selects them."""
     steps: int = Field(default=40, ge=1)
-    """Of PGD, in the large ball as in the other."""
+    """Steps of PGD, in both balls."""
     queries: int = Field(default=300, ge=1)
-    """Of the black box."""
+    """Queries of the black-box attack."""
 
     def adversarial(self) -> bool:
-        """Whether it is given samples that are right when clean, and no others."""
+        """Always true: the probe takes only samples that are correct when clean."""
         return True
 
     def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Examine; the inputs come back as they are."""
+        """Probe the model on the samples, and return them unperturbed, with the evidence."""
         count = len(job.ids)
         none = np.zeros(count, np.int32)
-        evidence = self._examine(replace(job, advance=lambda done: None)) if count else {}
+        evidence = self._evidence(replace(job, advance=lambda done: None)) if count else {}
         job.advance(count)
         return PerturbedBatch(job.inputs, none, none.copy(), evidence=evidence)
 
-    def _examine(self, job: SampleBatch) -> dict[str, float]:
-        logits = predict(job.model, job.inputs, job.batch, job.draws)
+    def _evidence(self, job: SampleBatch) -> dict[str, float]:
+        """Numbers of samples and flags (0 or 1), by the names that records store."""
+        logits = predict(job.model, job.inputs, job.batch, draws=job.draws)
         far, near = (
-            kind(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
-            for kind, eps in ((self.straight, self.large), (self.attack, self.eps))
+            attack(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
+            for attack, eps in ((self.clean_start, self.large_radius), (self.random_start, self.eps))
         )
-        held = ~flags(near.broken, job)
+        held = ~broken_flags(near.broken, job)
         return {
             "probed": len(job.ids),
             "random": float(job.draws > 1),
             "probabilities": float(_are_probabilities(logits)),
-            "large_ball_held": int((~flags(far.broken, job)).sum()),
-            "black_box_only": self.black_box(job.rows(held)) if held.any() else 0,
+            "large_ball_held": int((~broken_flags(far.broken, job)).sum()),
+            "black_box_only": self.count_broken_by_black_box(job.rows(held)) if held.any() else 0,
             **{
-                f"blind_{name}": int((self.gradient(job, LOSSES[name]).abs().flatten(1).amax(1) < TINY).sum())
+                f"blind_{name}": int((self.loss_gradient(job, LOSSES[name]).abs().flatten(1).amax(1) < TINY).sum())
                 for name in ("ce", "margin")
             },
-            **_slope(job, *self.sloped(job.rows(np.arange(len(job.ids)) < SLOPES))),
+            **self._slope_evidence(job),
+        }
+
+    def _slope_evidence(self, job: SampleBatch) -> dict[str, float]:
+        """Compare the gradient of the first samples with central differences, as the doctor does.
+
+        A randomised model computes another function in every pass, so there is nothing to compare.
+        """
+        if job.draws > 1:
+            return {"slopes": 0.0, "slope_wrong": 0.0}
+        model, inputs = self.differentiable(job.rows(np.arange(len(job.ids)) < SLOPE_SAMPLES))
+        error, _, tolerance = slope_error(model, inputs)
+        return {
+            "slopes": 0.0 if error is None else len(inputs),
+            "slope_wrong": float(error is not None and error > tolerance),
         }
 
     @abstractmethod
-    def black_box(self, job: SampleBatch) -> int:
-        """How many samples fall in that ball without gradients."""
+    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+        """Number of samples that an attack without gradients breaks in the ball of radius ``eps``."""
 
     @abstractmethod
-    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
-        """Of each sample's own loss, at the sample, (N, ...)."""
+    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+        """Gradient of each sample's loss at the unperturbed sample, (N, ...)."""
 
     @abstractmethod
-    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
-        """What is differentiated: a function of continuous inputs, and the inputs."""
+    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+        """The model as a function of continuous inputs, and the inputs (N, ...)."""
 
 
-def flags(broken: NDArray[np.bool_] | None, job: SampleBatch) -> NDArray[np.bool_]:
-    """What a search has broken, bool (N,)."""
+def broken_flags(broken: NDArray[np.bool_] | None, job: SampleBatch) -> NDArray[np.bool_]:
+    """Samples that an attack broke, bool (N,); all False for an attack that does not say."""
     return np.zeros(len(job.ids), np.bool_) if broken is None else broken
 
 
 def _are_probabilities(logits: Tensor) -> bool:
-    """Whether all rows are within 1e-5 of probabilities (the rule of AutoAttack's own check)."""
+    """Whether all rows are probabilities within 1e-5 (the rule of AutoAttack's own check)."""
     sums = (logits.sum(1) - 1).abs().max()
     return bool(logits.min() > -1e-5) and bool(logits.max() < 1 + 1e-5) and float(sums) < 1e-5
-
-
-def _slope(job: SampleBatch, model: nn.Module, inputs: Tensor) -> dict[str, float]:
-    """Whether the gradient is the derivative of what is computed, as the doctor finds it out.
-
-    What a random model computes is another function in every pass: there is nothing to compare.
-    """
-    if job.draws > 1:
-        return {"slopes": 0.0, "slope_wrong": 0.0}
-    error, _, tolerance = slope_error(model, inputs)
-    return {
-        "slopes": 0.0 if error is None else len(inputs),
-        "slope_wrong": float(error is not None and error > tolerance),
-    }

@@ -1,4 +1,4 @@
-"""Which probe the subject of a list of ladders needs."""
+"""Choice of the probe for the models of a task."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,17 +11,19 @@ from robustbench_wb.norms import LINF
 from robustbench_wb.stressors.attacks.attack import BallBoundedStressor
 from robustbench_wb.stressors.text_attacks.embedding import EmbeddingAttack
 
-PIXELS, WORDS = Fraction(8, 255), Fraction(1, 4)
-"""Linf radii of the probes of images and of words, where no ladder is in that norm."""
+IMAGE_RADIUS = Fraction(8, 255)
+"""Linf radius of the image probe, in units of the pixel range, if no ladder is in Linf."""
+WORD_RADIUS = Fraction(1, 4)
+"""Linf radius of the word probe, in standard deviations of the embedding table, if no ladder is in Linf."""
 
 
 def choose_probe(ladders: Sequence[Ladder]) -> Probe | None:
-    """The probe, at the middle radius of the first ladder in Linf; None without graded attacks."""
+    """Choose the probe, at the middle radius of the first ladder in Linf; None without graded attacks."""
     middle = [ladder.rungs[len(ladder.rungs) // 2] for ladder in ladders]
     balls = [rung for rung in middle if isinstance(rung, BallBoundedStressor)]
     if balls:
-        return ImageProbe(eps=next((rung.eps for rung in balls if rung.norm is LINF), PIXELS))
+        return ImageProbe(eps=next((rung.eps for rung in balls if rung.norm is LINF), IMAGE_RADIUS))
     if not any(rung.kind is not None for rung in middle):
         return None
     words = [rung.eps for rung in middle if isinstance(rung, EmbeddingAttack) and rung.norm is LINF]
-    return WordProbe(eps=next(iter(words), WORDS))
+    return WordProbe(eps=next(iter(words), WORD_RADIUS))

@@ -1,4 +1,4 @@
-"""The probe of a subject of tokens: PGD on word vectors against a black box in the same balls."""
+"""Probe of a model of tokens: PGD on word vectors against a black-box attack in the same balls."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -17,56 +17,57 @@ from robustbench_wb.stressors.text_attacks.embedding import EmbeddingPgdLinf
 
 
 class ProbeEmbeddingPgd(EmbeddingPgdLinf):
-    """PGD from the words themselves."""
+    """PGD on word vectors that starts at the unperturbed words."""
 
     name: ClassVar[str] = "embedding-pgd-straight-linf"
 
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
-        """The words."""
+        """Start at the unperturbed words."""
         return words
 
 
-class FromVectors(nn.Module):
-    """A model as a function of its word vectors (B, L, d), for fixed token ids (B, L)."""
+class WordVectorModel(nn.Module):
+    """A model as a function of word vectors (B, L, d), for fixed token ids (B, L)."""
 
     def __init__(self, model: nn.Module, tokens: Tensor) -> None:
         super().__init__()
         self.model, self.tokens = model, tokens
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Logits (B, classes)."""
+        """Compute logits (B, classes) from word vectors (B, L, d)."""
         return WordEmbeddings(self.model).logits(self.tokens, vectors)
 
 
 class WordProbe(Probe):
-    """In word vectors, radii in standard deviations of their table."""
+    """Probe of a model of tokens. Radii are in standard deviations of the word-embedding table."""
 
     name: ClassVar[str] = "credibility-word-probe"
     modality: ClassVar[Modality] = "labelled"
 
-    attack = EmbeddingPgdLinf
-    straight = ProbeEmbeddingPgd
-    large = Fraction(8)
-    """In deviations: around a word it holds nearly every other word."""
+    random_start = EmbeddingPgdLinf
+    clean_start = ProbeEmbeddingPgd
+    large_radius = Fraction(8)
+    """Radius in standard deviations of a ball that holds nearly every other word."""
 
-    def black_box(self, job: SampleBatch) -> int:
-        """The walk from word to word."""
+    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+        """Number of samples that a random search over word vectors breaks."""
         return int(word_walk(job, float(self.eps), self.queries).sum())
 
-    def gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
-        """In the word vectors."""
+    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+        """Gradient of each sample's loss with respect to its word vectors, (N, L, d)."""
         table = WordEmbeddings(job.model)
         vectors = table.vectors(job.inputs)
         found = torch.zeros_like(vectors)
         for part, tokens in batches(job.inputs, job.batch):
             width = tokens.shape[1]
-            found[part, :width] = table.gradient(tokens, vectors[part, :width], _of(loss, job.labels[part]))[1]
+            found[part, :width] = table.gradient(tokens, vectors[part, :width], _loss_of(loss, job.labels[part]))[1]
         return found
 
-    def sloped(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
-        """The model behind its table."""
-        return FromVectors(job.model, job.inputs), WordEmbeddings(job.model).vectors(job.inputs)
+    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+        """The model as a function of word vectors, and the vectors (N, L, d) of the samples."""
+        return WordVectorModel(job.model, job.inputs), WordEmbeddings(job.model).vectors(job.inputs)
 
 
-def _of(loss: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:
+def _loss_of(loss: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:
+    """Loss as a function of the logits alone, for fixed labels."""
     return lambda logits: loss(logits, labels)

@@ -1,4 +1,4 @@
-"""A black box in the balls of word vectors, for the probe: it needs answers only, and so cannot be blinded."""
+"""Black-box attack in balls of word vectors. It uses logits only, so a misleading gradient cannot stop it."""
 
 import torch
 from torch import Tensor
@@ -15,10 +15,18 @@ from robustbench_wb.stressors.unit_choice import MASK_63_BITS
 
 @torch.no_grad()
 def word_walk(job: SampleBatch, eps: float, queries: int) -> Tensor:
-    """Which samples fall, bool (N,): one word at a time goes to the corner of its ball nearest to another word.
+    """Attack by random search: move one word at a time to the corner of its ball that is nearest to another word.
 
-    A random search in the manner of the square attack (Andriushchenko et al. 2020): word and goal are drawn, and the
-    step is kept if the margin loss has grown. ``eps`` is a Linf radius in standard deviations of the table.
+    The search follows the Square attack (Andriushchenko et al. 2020, arXiv 1912.00049): a word and a goal are drawn,
+    and the step is kept if the margin loss grows.
+
+    Args:
+        job: samples to attack.
+        eps: Linf radius of the balls in standard deviations of the word-embedding table.
+        queries: largest number of forward passes per sample.
+
+    Returns:
+        Whether each sample is broken, bool (N,).
     """
     table, ids = WordEmbeddings(job.model), token_ids_of(job)
     real = ids.ordinary(job.inputs)
@@ -26,7 +34,7 @@ def word_walk(job: SampleBatch, eps: float, queries: int) -> Tensor:
     goals = word_vectors(table, ids, job.inputs.device)
     clean = table.vectors(job.inputs)
     best, count = clean.clone(), real.sum(1)
-    places = real.int().argsort(stable=True, dim=1, descending=True)  # columns of the words, in front
+    places = real.int().argsort(stable=True, dim=1, descending=True)  # columns of the words come first
     height = torch.full(job.ids.shape, -torch.inf, device=job.inputs.device)
     broken = torch.zeros_like(height, dtype=torch.bool)
     for query in range(queries):

@@ -1,1 +1,1 @@
-"""Before any hour is spent: does a subject obey the rules that every suite relies on, and what will a suite cost?"""
+"""Examination of a model before a long run: whether it meets what every suite assumes, and what a suite will cost."""

@@ -1,4 +1,4 @@
-"""What one sample costs: seconds of a forward and a backward pass, bytes of memory, and the batch that fits."""
+"""Cost of one sample: seconds of a forward and a backward pass, bytes of memory, and the largest batch that fits."""
 
 from dataclasses import dataclass
 
@@ -10,53 +10,52 @@ from robustbench_wb.engine.doctor.examined_model import ExaminedModel
 from robustbench_wb.engine.timing import timed, train_pass
 from robustbench_wb.errors import as_measurement_error
 
-TIMED = 64
-"""Largest batch that is timed on a CPU, where a larger one is no faster."""
+MAX_TIMED_BATCH = 64
+"""Largest batch that is timed on a CPU, where a larger batch is no faster per sample."""
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Seconds per sample."""
+class PassTimes:
+    """Seconds per sample of the passes that a run consists of."""
 
     forward: float
+    """Seconds of a forward pass."""
     backward: float
-    """Of an input gradient, beyond the forward pass."""
+    """Seconds of an input gradient, beyond its forward pass."""
     training: float
-    """Of a training step without the optimiser."""
+    """Seconds of a training step without the optimiser."""
 
 
-def memory(patient: ExaminedModel, batch: int) -> DoctorFinding:
-    """The largest batch whose input gradient fits into half of the free memory; does the wanted one?"""
-    if not patient.images:
-        return DoctorFinding(
-            check="memory", verdict="skipped", measured="no gradient of token ids is taken, so little is kept"
-        )
-    safe, measured = safe_batch(patient.model, patient.few)
+def check_memory(examined: ExaminedModel, batch: int) -> DoctorFinding:
+    """Find the largest batch whose input gradient fits into half of the free memory, and compare ``batch`` with it."""
+    if not examined.is_image:
+        return DoctorFinding(check="memory", verdict="skipped", measured="token ids have no input gradient to store")
+    safe, measured = safe_batch(examined.model, examined.first_inputs)
     if safe is None:
         return DoctorFinding(check="memory", verdict="skipped", measured=measured)
     measured = f"{measured}; largest safe batch {safe}{' or more' if safe == LIMIT else ''}"
     if batch <= safe:
         return DoctorFinding(check="memory", verdict="ok", measured=measured)
-    fix = f"use --batch-size {max(safe, 1)}: results do not depend on it"
-    return DoctorFinding(check="memory", verdict="warn", measured=f"{measured}, wanted {batch}", fix=fix)
+    fix = f"use --batch-size {max(safe, 1)}: results do not depend on the batch size"
+    return DoctorFinding(check="memory", verdict="warn", measured=f"{measured}, requested {batch}", fix=fix)
 
 
-def speed(patient: ExaminedModel, batch: int) -> Speed:
-    """Seconds per sample at ``batch``, on a CPU at most :data:`TIMED`: the best of a few repeats.
+def time_passes(examined: ExaminedModel, batch: int) -> PassTimes:
+    """Seconds per sample in batches of ``batch`` (on a CPU of at most :data:`MAX_TIMED_BATCH`), the best of repeats.
 
     Raises:
         MeasurementError: the model raised.
     """
-    count = batch if patient.device.type == "cuda" else min(batch, TIMED)
-    inputs = tiled(patient.few, count)
-    model = patient.model
+    count = batch if examined.device.type == "cuda" else min(batch, MAX_TIMED_BATCH)
+    inputs = tiled(examined.first_inputs, count)
+    model = examined.model
 
     def forward() -> None:
         with torch.no_grad():
             model(inputs)
 
     with as_measurement_error("the model"):
-        plain = timed(forward, patient.device) / count
-        whole = timed(lambda: input_gradient(model, inputs), patient.device) / count if patient.images else plain
-        training = timed(lambda: train_pass(model, inputs), patient.device) / count
-    return Speed(plain, max(whole - plain, 0.0), training)
+        plain = timed(forward, examined.device) / count
+        whole = timed(lambda: input_gradient(model, inputs), examined.device) / count if examined.is_image else plain
+        training = timed(lambda: train_pass(model, inputs), examined.device) / count
+    return PassTimes(forward=plain, backward=max(whole - plain, 0.0), training=training)

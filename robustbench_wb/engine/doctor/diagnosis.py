@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Results of an examination: one finding per check, and the forecast cost of a suite."""
 
 from typing import Literal
 
@@ -8,45 +8,48 @@ Verdict = Literal["ok", "warn", "fail", "skipped"]
 
 
 class DoctorFinding(Spec):
-    """The answer of one check."""
+    """Result of one check."""
 
     check: str
     verdict: Verdict
-    """``fail``: numbers measured on this subject would be wrong; ``warn``: they may be; ``skipped``: not applicable."""
+    """``fail``: numbers measured on this model would be wrong; ``warn``: they may be; ``skipped``: not applicable."""
     measured: str
-    """What was looked at, with its numbers."""
+    """What was measured, with its values."""
     fix: str = ""
-    """What to do, in one sentence; empty when there is nothing to do."""
+    """What to change, in one sentence; empty if no change is needed."""
 
 
 class Forecast(Spec):
-    """What a suite will cost at most; samples that break early cost less."""
+    """Largest cost of a suite on one model: that of a run in which no sample is broken. Broken samples cost less."""
 
     suite: str
     scale: str
     samples: int
+    """Evaluated samples per cell."""
     cells: int
     forwards: int
-    """Forward passes, in samples."""
+    """Forward passes, counted per sample."""
     backwards: int
-    """Input gradients, in samples."""
+    """Input gradients, counted per sample."""
     train_samples: int
-    """Samples of training, counted once per epoch; 0 when nothing is trained."""
+    """Training samples, counted once per epoch; 0 if the model is not trained."""
     seconds: float
     uncounted: tuple[str, ...] = ()
-    """Stressors whose cost is not known beforehand."""
+    """Names of stressors that do not report their cost in advance; it is not included."""
 
 
 class Diagnosis(Spec):
-    """All that the doctor found."""
+    """All findings on one model, and what the requested suite will cost on it."""
 
     subject: str
     size: str
     task: str
     device: str
     parameters: int
+    """Number of parameters; 0 if the model cannot be built."""
     findings: tuple[DoctorFinding, ...]
     forecast: Forecast | None
+    """Cost of the suite; None if the model cannot be timed."""
 
     @property
     def healthy(self) -> bool:

@@ -1,14 +1,14 @@
-"""How long a suite will take on a subject, at most: passes of the plan times measured seconds per pass."""
+"""Forecast of the longest time that a suite takes on a model: passes of the plan times measured seconds per pass."""
 
 from robustbench_wb.engine.cost_forecast import evaluated, inner_passes, passes, trained_samples
-from robustbench_wb.engine.doctor.cost import Speed
+from robustbench_wb.engine.doctor.cost import PassTimes
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding, Forecast
 from robustbench_wb.engine.plan import Plan
 from robustbench_wb.tasks.task import Dataset
 
 
-def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
-    """The cost of the plan's first subject on its first task."""
+def forecast_cost(plan: Plan, dataset: Dataset, times: PassTimes) -> Forecast:
+    """Cost of training and evaluating the first model of a plan on its first task."""
     task = plan.tasks[0]
     samples = evaluated(plan, dataset)
     known = [cost for cost in map(passes, task.ladders) if cost is not None]
@@ -17,7 +17,7 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
     inner = inner_passes(subject.recipe)
     forwards = samples * sum(cost[0] for cost in known) + trained * inner[0]
     backwards = samples * sum(cost[1] for cost in known) + trained * inner[1]
-    seconds = forwards * speed.forward + backwards * speed.backward + trained * speed.training
+    seconds = forwards * times.forward + backwards * times.backward + trained * times.training
     return Forecast(
         suite=plan.suite,
         scale=plan.scale,
@@ -31,14 +31,14 @@ def forecast(plan: Plan, dataset: Dataset, speed: Speed) -> Forecast:
     )
 
 
-def time_finding(speed: Speed, found: Forecast) -> DoctorFinding:
-    """The forecast as a line."""
-    unknown = f", not counting {', '.join(found.uncounted)}" if found.uncounted else ""
-    training = f", {found.train_samples:,} samples of training" if found.train_samples else ""
+def time_finding(times: PassTimes, cost: Forecast) -> DoctorFinding:
+    """Finding that states the measured pass times and the forecast; its verdict is always ``ok``."""
+    unknown = f", not counting {', '.join(cost.uncounted)}" if cost.uncounted else ""
+    training = f", {cost.train_samples:,} training samples" if cost.train_samples else ""
     measured = (
-        f"{1e3 * speed.forward:.3g} ms forward, {1e3 * speed.backward:.3g} ms backward per sample; "
-        f"suite {found.suite} at {found.scale} scale: {found.cells} cells, {found.forwards:,} forwards, "
-        f"{found.backwards:,} backwards{training}: at most about {_duration(found.seconds)}{unknown}"
+        f"{1e3 * times.forward:.3g} ms forward, {1e3 * times.backward:.3g} ms backward per sample; "
+        f"suite {cost.suite} at {cost.scale} scale: {cost.cells} cells, {cost.forwards:,} forward passes, "
+        f"{cost.backwards:,} input gradients{training}: at most about {_duration(cost.seconds)}{unknown}"
     )
     return DoctorFinding(check="time", verdict="ok", measured=measured)
 

@@ -1,38 +1,55 @@
-"""Checks that the gradient of the answer reaches the input, and that it is the derivative of what is computed."""
+"""Checks that the gradient of the logits reaches the input, and that it is the derivative of the forward pass."""
 
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
-from robustbench_wb.engine.doctor.examined_model import ExaminedModel, spread
+from robustbench_wb.engine.doctor.examined_model import ExaminedModel, logit_spread
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 
 NAME = "gradient"
 DIRECTIONS = 4
-STEP, TOLERANCE = 1e-6, 0.01
-"""Step of the central difference and largest median error in float64, as a share of the typical slope."""
-STEP_32, TOLERANCE_32 = 1e-2, 0.1
-"""The same in float32, for models that cannot be converted."""
-MOVED = 1e-6
-"""Share of the spread by which logits must move for an input to matter."""
+"""Number of random directions in which central differences are taken, per sample."""
+STEP = 1e-6
+"""Step length of central differences in float64, in L2."""
+TOLERANCE = 0.01
+"""Largest median error in float64, relative to the typical slope."""
+STEP_32 = 1e-2
+"""Step length of central differences in float32, for models that cannot be converted to float64."""
+TOLERANCE_32 = 0.1
+"""Largest median error in float32, relative to the typical slope."""
+MIN_CHANGE = 1e-6
+"""Change of a logit, relative to :func:`logit_spread`, from which on the logits depend on the input."""
 
 
-def gradient(patient: ExaminedModel) -> DoctorFinding:
-    """The gradient of a fixed combination of the logits is there, is finite and is not zero."""
-    if not patient.images:
+class SlopeError(NamedTuple):
+    """Disagreement between gradient and central differences."""
+
+    error: float | None
+    """Median error relative to the typical slope; None if there is no gradient, or the gradient is not finite or 0."""
+    dtype: str
+    """Number format of the comparison: ``float64`` or ``float32``."""
+    tolerance: float
+    """Largest error that rounding explains in that format."""
+
+
+def check_gradient(examined: ExaminedModel) -> DoctorFinding:
+    """Check that the input gradient of a fixed combination of the logits exists, is finite and is not zero."""
+    if not examined.is_image:
         return DoctorFinding(check=NAME, verdict="skipped", measured="token ids have no gradient")
-    inputs = patient.few.clone().requires_grad_(True)
-    logits = _forward(patient.model, inputs)
+    inputs = examined.first_inputs.clone().requires_grad_(True)
+    logits = _forward(examined.model, inputs)
     if not logits.requires_grad:
-        return DoctorFinding(check=NAME, verdict="fail", measured="the logits know no gradient", fix=_cut(patient))
-    found = _input_gradient(logits, _weights(logits), inputs)
+        measured = "the logits have no gradient"
+        return DoctorFinding(check=NAME, verdict="fail", measured=measured, fix=_fix_for_missing_gradient(examined))
+    found = _input_gradient(logits, _logit_weights(logits), inputs)
     if found is None:
-        return DoctorFinding(
-            check=NAME, verdict="fail", measured="no path leads from the logits to the input", fix=_cut(patient)
-        )
+        measured = "no gradient path leads from the logits to the input"
+        return DoctorFinding(check=NAME, verdict="fail", measured=measured, fix=_fix_for_missing_gradient(examined))
     if not bool(torch.isfinite(found).all()):
         share = float((~torch.isfinite(found)).flatten(1).any(1).float().mean())
         return DoctorFinding(
@@ -42,28 +59,29 @@ def gradient(patient: ExaminedModel) -> DoctorFinding:
             fix="guard roots, norms, logarithms and divisions where they meet zero: their slope is infinite there",
         )
     lengths = found.double().flatten(1).norm(dim=1)
-    dead = float((lengths == 0).float().mean())
+    zero = float((lengths == 0).float().mean())
     measured = (
-        f"length {float(lengths.min()):.2g} to {float(lengths.max()):.2g} in the input, zero for {dead:.0%} of samples"
+        f"L2 norm of the input gradient {float(lengths.min()):.2g} to {float(lengths.max()):.2g}, "
+        f"zero for {zero:.0%} of the samples"
     )
-    if dead == 0:
+    if zero == 0:
         return DoctorFinding(check=NAME, verdict="ok", measured=measured)
-    if not _matters(patient):
+    if not _depends_on_input(examined):
         fix = "let the logits depend on the input: they are the same for images that differ"
     else:
-        fix = "replace argmax, round, sign, casts to integer and hard thresholds by something that has a slope"
+        fix = "replace argmax, round, sign, casts to integer and hard thresholds by functions that have a slope"
     return DoctorFinding(check=NAME, verdict="fail", measured=measured, fix=fix)
 
 
-def slope(patient: ExaminedModel) -> DoctorFinding:
-    """The gradient agrees with central differences along random directions, in float64 where the model can."""
+def check_finite_differences(examined: ExaminedModel) -> DoctorFinding:
+    """Check that the gradient agrees with central differences in random directions, in float64 where possible."""
     name = "finite differences"
-    if not patient.images:
+    if not examined.is_image:
         return DoctorFinding(check=name, verdict="skipped", measured="token ids have no gradient")
-    error, kind, tolerance = slope_error(patient.model, inside_box(patient.few))
+    error, dtype, tolerance = slope_error(examined.model, inside_box(examined.first_inputs))
     if error is None:
         return DoctorFinding(check=name, verdict="skipped", measured="there is no gradient to compare")
-    measured = f"median error {error:.1e} of the typical slope ({kind})"
+    measured = f"median error {error:.1e} of the typical slope ({dtype})"
     if error <= tolerance:
         return DoctorFinding(check=name, verdict="ok", measured=measured)
     fix = "let backward be the derivative of forward: no straight-through rounding, detached branch or custom backward"
@@ -71,16 +89,12 @@ def slope(patient: ExaminedModel) -> DoctorFinding:
 
 
 def inside_box(images: Tensor) -> Tensor:
-    """Images without black and white: on the edge of the box [0, 1] a model that clips has two slopes."""
+    """Images in [0, 1], shrunk to [0.1, 0.9]: a model that clips has no unique slope at black and white pixels."""
     return 0.1 + 0.8 * images
 
 
-def slope_error(model: nn.Module, inputs: Tensor) -> tuple[float | None, str, float]:
-    """How far the gradient of inputs (B, ...) is from central differences along random directions.
-
-    Returns:
-        The median error as a share of the typical slope (None: there is no gradient), the number format in which it was
-        found, and the largest error that rounding explains there.
+def slope_error(model: nn.Module, inputs: Tensor) -> SlopeError:
+    """Compare the gradient at inputs (B, ...) with central differences in random directions.
 
     Raises:
         MeasurementError: the model raised.
@@ -88,20 +102,24 @@ def slope_error(model: nn.Module, inputs: Tensor) -> tuple[float | None, str, fl
     try:
         with as_measurement_error("float64"):
             error = _median_error(deepcopy(model).double(), inputs.double(), STEP)
-    except MeasurementError:  # not every model can be converted; it is then asked in its own number format
+    except MeasurementError:  # not every model can be converted; it is then compared in its own number format
         error = None
     if error is not None and error <= TOLERANCE:
-        return error, "float64", TOLERANCE
-    # A cast inside to float32 makes tiny steps noise, which must not be taken for a wrong gradient.
+        return SlopeError(error=error, dtype="float64", tolerance=TOLERANCE)
+    # A cast to float32 inside the model rounds away tiny steps, which is not a wrong gradient.
     coarse = _median_error(model, inputs, STEP_32)
-    return coarse, "float32", TOLERANCE_32
+    return SlopeError(error=coarse, dtype="float32", tolerance=TOLERANCE_32)
 
 
 def _median_error(model: nn.Module, start: Tensor, step: float) -> float | None:
-    """|difference quotient - slope| over the slope that a random direction has on average; median over samples."""
+    """Median of |difference quotient - slope| / typical slope over samples and directions; None without a gradient.
+
+    The typical slope is the root mean square of the slope over all directions: the L2 norm of the gradient over the
+    root of its number of values.
+    """
     inputs = start.clone().requires_grad_(True)
     logits = _forward(model, inputs)
-    weights = _weights(logits)
+    weights = _logit_weights(logits)
     if not logits.requires_grad:
         return None
     found = _input_gradient(logits, weights, inputs)
@@ -126,42 +144,47 @@ def _median_error(model: nn.Module, start: Tensor, step: float) -> float | None:
 
 
 def _forward(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits of the inputs, with a gradient graph if the inputs require one."""
     with torch.enable_grad() if inputs.requires_grad else torch.no_grad():
-        return ExaminedModel.attempt(lambda: model(inputs))
+        return ExaminedModel.guarded(lambda: model(inputs))
 
 
 def _input_gradient(logits: Tensor, weights: Tensor, inputs: Tensor) -> Tensor | None:
-    """None when no path leads to the inputs."""
+    """Gradient of the weighted sum of the logits, in the shape of the inputs; None if no path leads to the inputs."""
     found: tuple[Tensor | None, ...] = torch.autograd.grad((logits * weights).sum(), inputs, allow_unused=True)
     return found[0]
 
 
-def _weights(logits: Tensor) -> Tensor:
-    """Fixed numbers, one per class, whose sum is zero: a combination that no shift of all logits moves."""
+def _logit_weights(logits: Tensor) -> Tensor:
+    """Fixed weights (classes,) that sum to zero, so that adding a constant to all logits changes nothing."""
     ids = torch.arange(logits.shape[1], device=logits.device)
     drawn = rng.normal(ids, (1,), 0, "doctor-weights")[:, 0].double()
     return drawn - drawn.mean()
 
 
-def _matters(patient: ExaminedModel) -> bool:
-    logits = patient.ask(patient.few)
-    other = patient.ask(1 - patient.few)
-    return float((logits - other).abs().max()) > MOVED * spread(logits)
+def _depends_on_input(examined: ExaminedModel) -> bool:
+    """Whether the logits of images and of their negatives differ."""
+    logits = examined.logits(examined.first_inputs)
+    negatives = examined.logits(1 - examined.first_inputs)
+    return float((logits - negatives).abs().max()) > MIN_CHANGE * logit_spread(logits)
 
 
-def _cut(patient: ExaminedModel) -> str:
-    """Where the gradient is lost: the parameters, asked for theirs, tell inside from outside."""
-    parameters = list(patient.model.parameters())
+def _fix_for_missing_gradient(examined: ExaminedModel) -> str:
+    """Advice on where the gradient is lost: before the layers with weights if the weights have a gradient, else after.
+
+    Weights are frozen again afterwards.
+    """
+    parameters = list(examined.model.parameters())
     frozen = [parameter.requires_grad for parameter in parameters]
     try:
         for parameter in parameters:
             parameter.requires_grad_(parameter.is_floating_point())
-        known = _forward(patient.model, patient.few.clone().requires_grad_(True)).requires_grad
+        reached = _forward(examined.model, examined.first_inputs.clone().requires_grad_(True)).requires_grad
     except MeasurementError:
-        known = False
+        reached = False
     finally:
         for parameter, before in zip(parameters, frozen, strict=True):
             parameter.requires_grad_(before)
-    if known:
+    if reached:
         return "keep the input in the graph: no .detach(), .data, numpy, PIL or cast to integer in its preprocessing"
     return "remove torch.no_grad(), inference_mode, .detach() or argmax from forward: attacks need its gradient"
