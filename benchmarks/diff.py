@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.score import score_rows
-from robustbench_wb.api.run import diff
+from robustbench_wb.api.compare import compare
 from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.json import comparison_json
@@ -77,7 +77,7 @@ def make_results(folder: Path, cells: int, samples: int) -> tuple[str, str]:
 def time_diff(old: str, new: str) -> tuple[float, float]:
     """Seconds until the comparison is computed, and until it is rendered."""
     start = time.perf_counter()
-    comparison = diff(old, new, new)
+    comparison = compare(old, new, new)
     compared = time.perf_counter() - start
     plain_text(comparison_blocks(comparison, 100))
     comparison_json(comparison, ids=True)

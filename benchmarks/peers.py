@@ -55,7 +55,9 @@ def _radius_by_radius(attacked: AttackedModel, perturb: Callable[[PgdSetting, Te
     def run(settings: Sequence[PgdSetting], seed: int) -> list[Tensor]:
         torch.manual_seed(seed)
         np.random.seed(seed)
-        batches = list(zip(attacked.images.split(attacked.batch), attacked.labels.split(attacked.batch), strict=True))
+        batches = list(
+            zip(torch.split(attacked.images, attacked.batch), torch.split(attacked.labels, attacked.batch), strict=True)
+        )
         return [torch.cat([perturb(setting, images, labels) for images, labels in batches]) for setting in settings]
 
     return run

@@ -32,7 +32,14 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """A request that cannot be carried out as written: a wrong option, name or file."""
+    """Request that cannot be carried out as written: a wrong parameter, name or file.
+
+    ``parameters`` are the names of the Python parameters in the message; the command line shows them as options.
+    """
+
+    def __init__(self, message: str, *parameters: str) -> None:
+        super().__init__(message)
+        self.parameters = parameters
 
 
 class UnknownNameError(UsageError):

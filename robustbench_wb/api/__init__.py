@@ -1,1 +1,1 @@
-"""Python API: one function per verb, keyword arguments in, typed frozen results out."""
+"""Python API: one function per verb, in a module of the same name; keyword arguments in, typed frozen results out."""

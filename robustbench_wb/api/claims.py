@@ -1,4 +1,4 @@
-"""The check of claims as plain Python: what the command does, without parsing and printing."""
+"""``claims``: test sentences about robustness on stored outcomes. Needs no torch."""
 
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
 from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
@@ -7,14 +7,14 @@ from robustbench_wb.analysis.claims.sentence import read_claims
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 
 
-def check_claims(file: str, version: str = "latest", results: str = "results", *, strict: bool = False) -> ClaimsResult:
-    """Check every sentence of a file.
+def claims(file: str, version: str = "latest", results: str = "results", *, strict: bool = False) -> ClaimsResult:
+    """Test every sentence of a file, corrected together.
 
     Args:
         file: TOML; see :func:`robustbench_wb.analysis.claims.sentence.read_claims`.
         version: table that the sentences are about; see :func:`robustbench_wb.store.loaded_table.load_table`.
-        results: where versions without a place are, and the records of files.
-        strict: whether what is undecided fails.
+        results: folder or Delta URL of versions without a place, and of the records of files.
+        strict: whether an undecided sentence fails the check.
 
     Raises:
         UsageError: the file or a sentence cannot be read, or could mean several things.

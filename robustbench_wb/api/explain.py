@@ -1,34 +1,58 @@
-"""``explain`` as plain Python: what the command does, without parsing and printing."""
+"""``explain``: why each cell of a request would be reused or measured."""
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Unpack
 
 from robustbench_wb.analysis.explanation import Explanation, RequestedCell, explain_cells
+from robustbench_wb.api.request import RequestFields, make_request
 from robustbench_wb.engine.planned_cells import planned_cells
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.task_context import task_contexts
 from robustbench_wb.errors import StoreError, UsageError
+from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainResult:
+    """What a run would do with each cell of a request."""
+
+    cells: tuple[Explanation, ...]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per cell."""
+        return to_frame({**names(found.cell), **columns(found, ("cell",))} for found in self.cells)
+
 
 def explain(
-    request: RunRequest, results: str = "results", pattern: str = "", progress: Progress | None = None
-) -> list[Explanation]:
-    """Why each cell of a request would be reused or measured; nothing is trained, measured or written.
+    request: RunRequest | None = None,
+    results: str = "results",
+    *,
+    pattern: str = "",
+    progress: Progress | None = None,
+    **fields: Unpack[RequestFields],
+) -> ExplainResult:
+    """Say of each cell of a request whether its record would be reused, and why not; nothing is trained or written.
 
     Args:
-        request: as for a run.
-        results: where the results live; there need not be any.
-        pattern: cells whose label it matches, ``*`` standing for anything; empty: all. See :attr:`Cell.label`.
+        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        results: folder or Delta URL where results live; it need not exist.
+        pattern: only cells whose label matches, where ``*`` stands for anything; empty: all. See :attr:`Cell.label`.
         progress: told what takes time.
+        **fields: see :class:`robustbench_wb.RunRequest`.
 
     Raises:
-        UsageError: the request or the data cannot be used, or no cell of it is called so.
+        UsageError: the request or the data cannot be used, or no cell matches.
     """
-    job = PreparedRun(request, progress or SilentProgress(), may_train=False)
+    job = PreparedRun(make_request(request, fields), progress or SilentProgress(), may_train=False)
     planned = [
         RequestedCell(cell=found.cell, identity=found.identity, reason=found.reason)
         for context in task_contexts(job)
@@ -42,7 +66,8 @@ def explain(
     known, damaged = store.examine(sorted(keys))
     stored = {*known, *damaged}
     # Versions are read only to say what changed.
-    return explain_cells(planned, stored, {} if keys <= stored else _versions(results))
+    versions = {} if keys <= stored else _versions(results)
+    return ExplainResult(cells=tuple(explain_cells(planned, stored, versions)))
 
 
 def _versions(results: str) -> dict[int, list[ScoreRow]]:

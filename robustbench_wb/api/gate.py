@@ -1,4 +1,4 @@
-"""Baselines and the gate as plain Python: what the commands do, without parsing and printing."""
+"""``gate`` and the baselines that it needs. Needs no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,47 +25,60 @@ def gate(
     strict: bool = False,
     noise: str | None = None,
 ) -> GateResult:
-    """Judge a version against a baseline.
+    """Decide whether a version lost more than the margin since a baseline.
 
     Args:
         baseline: a baseline file or any other table; see :func:`robustbench_wb.store.loaded_table.load_table`.
-        version: what is judged, named likewise.
-        results: where versions without a place are.
-        margin: of every suite, in points of accuracy and percent of perplexity.
-        config: a TOML file with margins per suite; None is ``pyproject.toml`` here, if there is one.
-        strict: whether what is undecided closes the gate.
-        noise: a file of ``selfcheck --save``; None is the one that the margins' file names, if it does.
+        version: the table to decide on, named likewise.
+        results: folder or Delta URL of versions without a place.
+        margin: largest accepted drop in every suite: points of accuracy, percent of perplexity.
+        config: TOML file with margins per suite; None: ``pyproject.toml`` in the current folder, if there is one.
+        strict: whether an undecided difference closes the gate.
+        noise: file of ``selfcheck --save``; None: the one that ``config`` names, if any.
 
     Raises:
-        StoreError: a side cannot be read, or a baseline file was changed.
-        UsageError: a margin is out of its range, given twice, or for a suite that there is not.
+        StoreError: a table cannot be read, or a baseline file was changed.
+        UsageError: a margin is out of its range, given twice, or for an unknown suite.
     """
     if margin is not None and config is not None:
-        raise UsageError("--margin and --config both give margins; use one of them")
-    margins = Margins(default=parse_margin(margin, "--margin")) if margin is not None else read_margins(config)
+        raise UsageError("margin and config both give margins; use one of them", "margin", "config")
+    margins = Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
     before, after = load_table(baseline, results), load_table(version, results)
     records = find_records((before, after), records_for_gate(before.rows, before.pinned, after.rows), results)
-    names = {"baseline": before.name, "version": after.name}
     file = noise if noise is not None else margins.noise
     floors = None if file is None else read_noise_floor(file)
     judged = decide_gate(
-        before.rows, before.pinned, after.rows, records=records, margins=margins, strict=strict, noise=floors, **names
+        old=before.rows,
+        pinned=before.pinned,
+        new=after.rows,
+        records=records,
+        margins=margins,
+        strict=strict,
+        baseline=before.name,
+        version=after.name,
+        noise=floors,
     )
     return judged.model_copy(update={"noise": file or ""})
 
 
 def pin(name: str, version: str = "latest", results: str = "results", *, to: str | None = None) -> Path:
-    """Write a version as a new baseline, which descends from nothing; return its file.
+    """Write a version as a new baseline without ancestors; return its file.
+
+    Args:
+        name: name of the baseline.
+        version: the version to pin.
+        results: folder or Delta URL where results live.
+        to: file of the baseline; None: the usual place.
 
     Raises:
         StoreError: there is no such version, or the file cannot be written.
-        UsageError: the baseline exists already, or cannot be named so.
+        UsageError: the baseline exists already, or the name is not allowed.
         MeasurementError: a cell failed.
     """
     path = baseline_path(name, to)
     if path.exists():
         raise UsageError(f"{path} exists; `baseline promote {name}` succeeds it, or remove it to begin a new chain")
-    write_baseline(path, _of_version(name, version, results, None))
+    write_baseline(path, _of_version(name, version, results, parent=None))
     return path
 
 
@@ -78,20 +91,31 @@ def promote(
     config: str | None = None,
     to: str | None = None,
 ) -> tuple[GateResult, Path | None]:
-    """Let a version succeed the baseline, if it is shown to be no worse than that and than the pinned ancestor.
+    """Replace the baseline by a version that is shown to be no worse than it and than the pinned ancestor.
 
-    The gate must be open, and no subject's mean over its cells may be undecided: that it is not shown to be worse is
-    not enough.
+    The gate must be open, and no model's mean over its cells may be undecided: an undecided difference is no proof.
+
+    Args:
+        name: name of the baseline.
+        version: the version to promote.
+        results: folder or Delta URL of versions without a place.
+        margin: see :func:`gate`.
+        config: see :func:`gate`.
+        to: file of the baseline; None: the usual place.
 
     Returns:
-        What was judged, and the file; None when it was refused and is as it was. Arguments and errors as above.
+        The result of the gate, and the file; None for the file if the version was refused.
+
+    Raises:
+        StoreError: a table cannot be read, or the file cannot be written.
+        UsageError: the baseline is this version already, or as for :func:`gate`.
     """
     path = baseline_path(name, to)
     judged = gate(str(path), version, results, margin=margin, config=config)
     if judged.exit_code or judged.unproven:
         return judged, None
     parent = read_baseline(path)
-    successor = _of_version(name, version, results, parent)
+    successor = _of_version(name, version, results, parent=parent)
     if list(successor.rows) == list(parent.rows):
         raise UsageError(f"{path} is {parent.header.source} already, and {judged.version} has the same rows")
     write_baseline(path, successor)
@@ -99,18 +123,20 @@ def promote(
 
 
 def history(name: str, to: str | None = None) -> Baseline:
-    """The baseline with its chain of ancestors.
+    """Read a baseline with its chain of ancestors.
 
     Raises:
-        StoreError: there is none, or it was changed.
+        StoreError: there is no such baseline, or its file was changed.
     """
     return read_baseline(baseline_path(name, to))
 
 
-def _of_version(name: str, version: str, results: str, parent: Baseline | None) -> Baseline:
+def _of_version(name: str, version: str, results: str, *, parent: Baseline | None) -> Baseline:
     table = ScoreTable(results)
     number = table.version(version)
     rows: Sequence[ScoreRow] = table.rows(number)
     info = table.info(number)
     records = RecordStore(results).find([row.key for row in rows if row.key])
-    return make_baseline(name, f"v{number}", rows, records, info.provenance, parent)
+    return make_baseline(
+        name=name, source=f"v{number}", rows=rows, records=records, provenance=info.provenance, parent=parent
+    )

@@ -1,4 +1,4 @@
-"""What a report is made of, gathered from the store."""
+"""``report``: everything that the HTML page of one table shows."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.length_curves import length_curves
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
-from robustbench_wb.api.compare import compare_sides
+from robustbench_wb.api.compare import compare_loaded
 from robustbench_wb.engine.perturbed_samples import remake_samples
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.progress import Progress, SilentProgress
@@ -29,16 +29,16 @@ def report(
     data_dir: str | None = None,
     progress: Progress | None = None,
 ) -> ReportContents:
-    """Everything that a page shows of one table.
+    """Gather everything that the HTML page of one table shows; ``report(...).html()`` is the page.
 
     Args:
         version: a version, ``PLACE:VERSION``, a results folder, or a file of ``leaderboard``; see
             :func:`robustbench_wb.store.loaded_table.load_table`.
-        results: where versions without a place, and the records of files, are.
+        results: folder or Delta URL of versions without a place, and of the records of files.
         against: an earlier table, named likewise, to compare with.
-        gallery: whether to show samples that fell. Their tasks are loaded, from ``data_dir`` where they are there, and
-            the samples are stressed again: subjects come from the cache, or are trained again.
-        data_dir: a local mirror in hub layout.
+        gallery: whether to show broken samples. Their tasks are loaded, if possible from ``data_dir``, and the samples
+            are perturbed again by models from the cache or trained again.
+        data_dir: local mirror in hub layout.
         progress: told what is measured again.
 
     Raises:
@@ -54,8 +54,8 @@ def report(
         curves=strength_curves(side.rows, records),
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
-        comparison=None if against is None else compare_sides(load_table(against, results), side, results),
-        gallery=_gallery(side, records, data_dir, progress or SilentProgress()) if gallery else (),
+        comparison=None if against is None else compare_loaded(load_table(against, results), side, results),
+        gallery=_gallery(side, records, data_dir=data_dir, progress=progress or SilentProgress()) if gallery else (),
     )
 
 
@@ -67,9 +67,9 @@ def _provenance(side: LoadedTable) -> dict[str, object]:
 
 
 def _gallery(
-    side: LoadedTable, records: Mapping[str, Record], data_dir: str | None, progress: Progress
+    side: LoadedTable, records: Mapping[str, Record], *, data_dir: str | None, progress: Progress
 ) -> list[Gallery]:
-    """Samples that fell, stressed again: what a stressor made of them is not kept."""
+    """Broken samples, perturbed again: perturbed inputs are not stored."""
 
     @cache
     def load(label: str) -> Dataset | str:

@@ -1,4 +1,4 @@
-"""``verify`` as plain Python: what the command does, without parsing and printing."""
+"""``verify``: recompute a table from stored outcomes, and measure some samples again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -25,8 +25,8 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
 
 LOSS_TOLERANCE: Final = 1e-3
-"""How far the loss of a sample may differ, in nats or of its size: batches of another size round differently, and an
-attack goes on from what was rounded."""
+"""Largest accepted difference of a sample's loss, in nats or relative: other batch sizes round differently, and an
+attack continues from rounded values."""
 
 
 def verify(
@@ -37,9 +37,9 @@ def verify(
     Args:
         side: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of ``leaderboard``; see
             :func:`robustbench_wb.store.loaded_table.load_table`.
-        results: where versions without a place, and the records of files, are.
-        rerun: samples that are drawn over all cells with a record, to be measured again.
-        seed: of that drawing.
+        results: folder or Delta URL of versions without a place, and of the records of files.
+        rerun: number of samples, drawn over all cells with a record, that are measured again.
+        seed: seed of the draw.
         progress: told what is measured again.
 
     Raises:
@@ -47,7 +47,7 @@ def verify(
         UsageError: ``rerun`` or ``seed`` is below 0.
     """
     if rerun < 0 or seed < 0:
-        raise UsageError("--rerun and --seed are 0 or more")
+        raise UsageError("rerun and seed are 0 or more", "rerun", "seed")
     table = load_table(side, results)
     keys = records_for_verify(table.rows)
     records: dict[str, Record] = {}
@@ -73,17 +73,17 @@ def verify(
     if rerun == 0:
         return verification
     requests = find_run_requests(table)
-    drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], rerun, seed)
+    drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], count=rerun, seed=seed)
     outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 
 
 def draw(
-    rows: Sequence[ScoreRow], records: Sequence[Record | None], count: int, seed: int
+    rows: Sequence[ScoreRow], records: Sequence[Record | None], *, count: int, seed: int
 ) -> list[tuple[int, SampleSelection]]:
-    """So many samples, all cells' samples being equally likely, each at most once; by the index of their row.
+    """Draw ``count`` samples uniformly from all cells, each at most once; return them by the index of their row.
 
-    All of them where there are fewer. Of two rows of one cell, the first counts.
+    All samples are drawn if there are fewer. If two rows have one cell, the first counts.
     """
     known = {row.slot: index for index, row in reversed(list(enumerate(rows))) if records[index] is not None}
     members = [(index, record) for index in sorted(known.values()) if (record := records[index]) is not None]
@@ -117,7 +117,7 @@ def _describe(signature: str) -> dict[str, str]:
 
 
 def _others(side: LoadedTable) -> list[ScoreRow]:
-    """Rows of every version where the side's records are, its own version left out; none where there is no table."""
+    """Rows of all other versions where the records of a table are; empty if there is no table."""
     table = ScoreTable(side.location)
     rows: list[ScoreRow] = []
     try:

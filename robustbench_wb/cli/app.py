@@ -18,6 +18,7 @@ from robustbench_wb.cli.layers import layers_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.merge import merge_command
+from robustbench_wb.cli.option_names import with_options
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.selfcheck import selfcheck_command
@@ -88,7 +89,7 @@ def run_cli(arguments: list[str]) -> int:
         code = app(arguments, prog_name="robustbench-wb", standalone_mode=False)
     except HarnessError as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
-        console.tell(f"error: {error}")
+        console.tell(f"error: {with_options(error)}")
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.tell(INTERRUPTED)

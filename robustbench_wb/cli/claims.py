@@ -45,7 +45,7 @@ def check_command(
 
       robustbench-wb claims check claims.toml --version results/published/adversarial-digits-smoke.csv
     """
-    from robustbench_wb.api.claims import check_claims
+    from robustbench_wb.api.claims import claims
     from robustbench_wb.report.claims import claims_blocks
     from robustbench_wb.report.json import claims_json
     from robustbench_wb.report.junit import claims_junit
@@ -53,7 +53,7 @@ def check_command(
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")
-    ledger = check_claims(file, version, results, strict=strict)
+    ledger = claims(file, version, results, strict=strict)
     if junit is not None:
         console.save(junit, claims_junit(ledger))
     if markdown is not None and markdown != "-":

@@ -28,11 +28,12 @@ def curves_command(
 
       robustbench-wb curves v3 --baseline vit --json
     """
-    from robustbench_wb.api.compare import curves
+    from robustbench_wb.api.curves import curves
     from robustbench_wb.report.curves import curves_blocks, curves_json
     from robustbench_wb.report.lengths import lengths_blocks
 
-    found, number = curves(version, results, baseline, reference is not None)
+    found = curves(version, results, baseline=baseline, alexnet=reference is not None)
+    number = found.version
     console.present(
         lambda: [*curves_blocks(found.strengths, found.errors, number), *lengths_blocks(found.lengths, number)],
         lambda: curves_json(found.strengths, found.errors, number, lengths=found.lengths),

@@ -49,12 +49,12 @@ def diff_command(
 
       robustbench-wb diff baseline.csv HEAD --json
     """
-    from robustbench_wb.api.compare import diff
+    from robustbench_wb.api.compare import compare
     from robustbench_wb.report.comparison import comparison_blocks
     from robustbench_wb.report.csv import comparison_csv
     from robustbench_wb.report.json import comparison_json
 
-    comparison = diff(old, new, results, delta=delta, allow=allow or (), correction=correction)
+    comparison = compare(old, new, results, delta=delta, allow=allow or (), correction=correction)
     if csv == "-":
         console.show(comparison_csv(comparison, ids))
     elif csv is not None:

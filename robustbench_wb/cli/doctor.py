@@ -42,11 +42,11 @@ def doctor_command(
     if len(request.tasks or ()) > 1:
         raise UsageError("doctor examines a model on one --task")
     request = request.model_copy(update={"variants": (model,)})
-    from robustbench_wb.api.run import doctor
+    from robustbench_wb.api.doctor import doctor
     from robustbench_wb.report.details import details_json
     from robustbench_wb.report.doctor import diagnosis_blocks
 
     with console.progress_view(progress) as view:
-        diagnosis = doctor(request, view)
+        diagnosis = doctor(request, progress=view)
     console.present(lambda: diagnosis_blocks(diagnosis, console.width()), lambda: details_json(diagnosis), as_json)
     raise typer.Exit(ExitCode.OK if diagnosis.healthy else ExitCode.INCOMPLETE)

@@ -38,5 +38,5 @@ def explain_command(
     from robustbench_wb.report.json import explain_json
 
     with console.progress_view(progress) as view:
-        found = explain(request, results, cell, view)
+        found = list(explain(request, results, pattern=cell, progress=view).cells)
     console.present(lambda: explain_blocks(found), lambda: explain_json(found), as_json)

@@ -32,9 +32,9 @@ def layers_command(
     if len(request.tasks or ()) > 1:
         raise UsageError("layers are measured on one --task")
     request = request.model_copy(update={"suite": "clean", "variants": (variant,)})
-    from robustbench_wb.api.run import layers
+    from robustbench_wb.api.layers import layers
     from robustbench_wb.report.layers import layer_blocks, layers_json
 
     with console.progress_view(progress) as view:
-        found = layers(request, view)
+        found = layers(request, progress=view)
     console.present(lambda: layer_blocks(found), lambda: layers_json(found), as_json)

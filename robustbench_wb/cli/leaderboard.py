@@ -8,7 +8,7 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
 
 if TYPE_CHECKING:  # the command line starts without what its commands need
-    from robustbench_wb.api.leaderboard import Board
+    from robustbench_wb.api.leaderboard import Leaderboard
 
 
 def _export(name: str, what: str) -> Any:
@@ -60,7 +60,7 @@ def leaderboard_command(
         _show(board, as_json)
 
 
-def _write(board: "Board", name: str, file: str) -> None:
+def _write(board: "Leaderboard", name: str, file: str) -> None:
     from robustbench_wb.report.csv import ranking_csv, rows_csv
     from robustbench_wb.report.html.leaderboard import leaderboard_page
     from robustbench_wb.report.leaderboard import ranking_blocks
@@ -81,7 +81,7 @@ def _write(board: "Board", name: str, file: str) -> None:
         console.tell(f"{what} of {board.name} written to {file}")
 
 
-def _show(board: "Board", as_json: bool) -> None:
+def _show(board: "Leaderboard", as_json: bool) -> None:
     from robustbench_wb.report.json import leaderboard_json
     from robustbench_wb.report.leaderboard import ranking_blocks
     from robustbench_wb.report.scores import leaderboard_blocks

@@ -2,12 +2,11 @@
 
 import shlex
 import sys
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.errors import UsageError
 
 
 def merge_command(
@@ -35,16 +34,12 @@ def merge_command(
 
       robustbench-wb merge s3://bucket/nightly --prefer theirs
     """
+    from robustbench_wb.api.merge import merge
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.merge import merge_blocks
     from robustbench_wb.spec import to_json_types
-    from robustbench_wb.store.merge import Prefer, merge_results
 
-    if prefer not in (None, "mine", "theirs"):
-        raise UsageError(f"--prefer {prefer}: use mine or theirs")
-    merged = merge_results(
-        others, results, cast("Prefer | None", prefer), shlex.join(["robustbench-wb", *sys.argv[1:]])
-    )
+    merged = merge(others, results, prefer=prefer, command=shlex.join(["robustbench-wb", *sys.argv[1:]]))
     content = {**to_json_types(merged), "exit_code": int(merged.exit_code)}
     console.present(lambda: merge_blocks(merged), lambda: value_json(content), as_json)
     raise typer.Exit(merged.exit_code)

@@ -7,13 +7,11 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
-from pydantic import ValidationError
 
+from robustbench_wb.api.request import validated
+from robustbench_wb.cli.option_names import option_name
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.errors import UsageError
 
-NAMES = {"tasks": "task", "variants": "variant", "stressors": "stressor", "epsilons": "epsilon", "batch": "batch_size"}
-"""Options whose name is not the field's: a repeatable option is named in the singular."""
 METAVARS = {
     "tasks": "NAME",
     "variants": "NAME",
@@ -40,7 +38,7 @@ def takes_request(*fields: str, **defaults: object) -> Callable[[Command], Comma
     """
 
     def decorate(command: Command) -> Command:
-        options = {NAMES.get(name, name): name for name in RunRequest.model_fields if name in fields}
+        options = {_parameter(name): name for name in RunRequest.model_fields if name in fields}
 
         @wraps(command)
         def with_request(**given: object) -> None:
@@ -58,24 +56,19 @@ def takes_request(*fields: str, **defaults: object) -> Callable[[Command], Comma
     return decorate
 
 
-def option_name(field: str) -> str:
-    """Option of the command line for a field of a request, like ``--batch-size`` for ``batch``."""
-    return f"--{NAMES.get(field, field).replace('_', '-')}"
-
-
 def make_request(**given: object) -> RunRequest:
     """Request from the values of options; a value that is None or empty takes the default of the request.
 
     Raises:
-        UsageError: a value is out of range; the message names the option.
+        UsageError: a value is out of range; the message names the parameter.
     """
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    try:
-        return RunRequest.model_validate({name: value for name, value in values.items() if value not in (None, ())})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = option_name(str(problem["loc"][0]))
-        raise UsageError(f"{name} {problem['input']}: {problem['msg'].lower()}") from None
+    return validated({name: value for name, value in values.items() if value not in (None, ())})
+
+
+def _parameter(name: str) -> str:
+    """Name of the option's parameter: the option ``--batch-size`` is ``batch_size``."""
+    return option_name(name).removeprefix("--").replace("-", "_")
 
 
 def _option(option: str, name: str, defaults: dict[str, object]) -> inspect.Parameter:

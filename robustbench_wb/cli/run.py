@@ -34,8 +34,8 @@ def run_command(
     from robustbench_wb.report.scores import score_blocks
 
     with console.progress_view(progress) as view:
-        report = run(request, results, view, shlex.join(["robustbench-wb", *sys.argv[1:]]))
-    rows, version = report.rows, report.version
+        report = run(request, results, progress=view, command=shlex.join(["robustbench-wb", *sys.argv[1:]]))
+    rows, version = list(report.rows), report.version
     console.present(lambda: score_blocks(rows, version, console.width()), lambda: rows_json(rows, version), as_json)
     console.tell(
         f"v{report.version} in {results}: {report.measured} cells measured, {report.reused} reused, "

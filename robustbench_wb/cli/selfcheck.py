@@ -39,12 +39,12 @@ def selfcheck_command(
       robustbench-wb selfcheck --variant vit --retrain --json
     """
     console.set_log_level(log_level)
-    from robustbench_wb.api.run import selfcheck
+    from robustbench_wb.api.selfcheck import selfcheck
     from robustbench_wb.report.json import noise_floor_json
     from robustbench_wb.report.selfcheck import selfcheck_blocks
 
     with console.progress_view(progress) as view:
-        noise = selfcheck(request, times, view, retrain=retrain)
+        noise = selfcheck(request, times=times, retrain=retrain, progress=view)
     if save is not None:
         console.save(save, noise_floor_json(noise))
         console.tell(f"{len(noise.cells)} cells written to {save}")

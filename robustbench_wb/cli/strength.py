@@ -28,8 +28,9 @@ def strength_command(
     """
     if len(stressor or ()) > 1:
         raise UsageError("strength takes one --stressor; leave it out for all attacks")
-    from robustbench_wb.api.run import strength
+    from robustbench_wb.api.strength import strength
     from robustbench_wb.report.strength import strength_blocks, strength_json
 
-    number, found = strength(model, stressor[0] if stressor else None, version, results)
-    console.present(lambda: strength_blocks(found, number), lambda: strength_json(found, number), as_json)
+    found = strength(model, stressor=stressor[0] if stressor else None, version=version, results=results)
+    rows, number = list(found.rows), found.version
+    console.present(lambda: strength_blocks(rows, number), lambda: strength_json(rows, number), as_json)

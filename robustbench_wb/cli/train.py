@@ -7,7 +7,6 @@ import typer
 from robustbench_wb.cli import console, options
 from robustbench_wb.cli.request import takes_request
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.errors import ExitCode
 
 
 @takes_request("suite", "tasks", "variants", "size", "recipe", "scale", "samples", "seed", "data_dir", "device")
@@ -27,10 +26,11 @@ def train_command(
       robustbench-wb train --task fashion-mnist --scale small
     """
     console.set_log_level(log_level)
-    from robustbench_wb.api.run import train
+    from robustbench_wb.api.train import train
     from robustbench_wb.report.details import details_json, trained_models_blocks
 
     with console.progress_view(progress) as view:
-        subjects = [asdict(subject) for subject in train(request, view)]
+        trained = train(request, progress=view)
+    subjects = [asdict(subject) for subject in trained.subjects]
     console.present(lambda: trained_models_blocks(subjects), lambda: details_json(subjects), as_json)
-    raise typer.Exit(ExitCode.INCOMPLETE if any(subject["error"] for subject in subjects) else ExitCode.OK)
+    raise typer.Exit(trained.exit_code)

@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device {name!r} cannot be used ({reason}); try --device auto or --device cpu") from error
+        raise UsageError(f"device {name!r} cannot be used ({reason}); try 'auto' or 'cpu'", "device") from error
     return device
 
 

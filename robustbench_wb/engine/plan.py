@@ -103,7 +103,8 @@ def make_plan(request: RunRequest) -> Plan:
     every = settings.variants or suite.variants
     variants = _distinct("variant", every if request.variants is None else request.variants)
     if request.checkpoint is not None and len(variants) != 1:
-        raise UsageError("--checkpoint holds the weights of one model; name exactly one --variant with it")
+        message = "checkpoint holds the weights of one model; variants must name exactly one with it"
+        raise UsageError(message, "checkpoint", "variants")
     return Plan(
         # Rows of a changed suite never replace those of the suite.
         suite=f"{suite.name}-custom" if custom else suite.name,
@@ -144,9 +145,10 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
         checkpoint, recipe_name = Path(request.checkpoint), "checkpoint"
         if not checkpoint.is_file():
             raise CheckpointError(f"checkpoint {checkpoint} does not exist")
-    if is_external(name):
+    if name in request.models or is_external(name):
         # Given weights are put into the model as they are, so that it may have a new head until then.
-        factory = load_factory(name, trained=recipe.epochs > 0 or checkpoint is not None)
+        trained = recipe.epochs > 0 or checkpoint is not None
+        factory = request.models.get(name) or load_factory(name, trained=trained)
         return SubjectPlan(
             name=name, source=factory, size="", recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
         )

@@ -1,9 +1,11 @@
 """Request of a run, as one frozen value. Importing this module imports no torch."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
+from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
 
@@ -50,3 +52,15 @@ class RunRequest(Spec):
     """Number of processes that evaluate in parallel; never changes a result."""
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""
+    _models: Mapping[str, Factory] = PrivateAttr(default_factory=dict)
+
+    @property
+    def models(self) -> Mapping[str, Factory]:
+        """Models in memory by the name of their variant; they are not written with the request."""
+        return self._models
+
+    def with_models(self, models: Mapping[str, Factory]) -> "RunRequest":
+        """Return a copy of the request in which the variants of these names are models in memory."""
+        copy = self.model_copy()
+        copy._models = dict(models)
+        return copy

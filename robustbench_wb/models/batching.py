@@ -13,8 +13,11 @@ Rows = slice | Tensor
 
 
 def to_inputs(array: NDArray[np.generic], device: torch.device | str) -> Tensor:
-    """Model inputs on ``device``: uint8 images (0 to 255) become float32 in [0, 1], token ids become int64."""
+    """Model inputs on ``device``: uint8 images (0 to 255) or float images in [0, 1] become float32 in [0, 1], token ids
+    become int64."""
     whole = torch.tensor(array).to(device)  # a copy: the array may be mapped from a file
+    if whole.is_floating_point():
+        return whole.float()
     return whole.float() / 255 if array.dtype == np.uint8 else whole.long()
 
 

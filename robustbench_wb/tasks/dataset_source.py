@@ -67,7 +67,9 @@ def _mirror_folder(source: str, root: str | None, config: str | None) -> Path | 
         return None
     base = Path(root).expanduser()
     if not base.is_dir():
-        raise DataError(f"data folder {root} does not exist; --data-dir / RBWB_DATA_DIR names a mirror in hub layout")
+        raise DataError(
+            f"data folder {root} does not exist; data_dir / RBWB_DATA_DIR names a mirror in hub layout", "data_dir"
+        )
     names = [source, source.split("/")[-1], *([config] if config else [])]
     for folder in (base / name for name in names):
         if any(folder.rglob("*.parquet")) or any(folder.rglob("*.arrow")):
@@ -153,8 +155,9 @@ def _reach(hub_id: str, mirror: str | None, config: str | None) -> "DatasetDict"
         where = f"{mirror} has no folder for it" if mirror else "no local mirror was given"
         raise DataError(
             f"dataset {hub_id!r} cannot be reached: {where} and the hub did not answer ({silence}); "
-            "connect to the network, give a folder in hub layout with --data-dir or RBWB_DATA_DIR, or use the embedded "
-            "task: --task digits"
+            "connect to the network, give a folder in hub layout with data_dir or RBWB_DATA_DIR, or use the embedded "
+            "task digits",
+            "data_dir",
         ) from error
 
 

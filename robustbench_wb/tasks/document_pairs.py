@@ -99,8 +99,9 @@ class PublishedPairsTask:
         path = Path(data_dir or os.environ.get("RBWB_DATA_DIR") or ".") / _AAN / _AAN_FILE.format(part)
         if not path.is_file():
             raise DataError(
-                f"{self.name} needs {_AAN}/{_AAN_FILE.format(part)} in the folder of --data-dir: the texts cannot be "
-                "redistributed; the task retrieval has pairs of another corpus"
+                f"{self.name} needs {_AAN}/{_AAN_FILE.format(part)} in the folder of data_dir: the texts cannot be "
+                "redistributed; the task retrieval has pairs of another corpus",
+                "data_dir",
             )
         labels, first, second = [], [], []
         csv.field_size_limit(1 << 30)

@@ -43,7 +43,7 @@ def command(typed: Callable[..., tuple[str, str]]) -> Command:
 
 
 def outcomes(request: RunRequest, results: str) -> list[str]:
-    return [item.outcome for item in explain(request, results)]
+    return [item.outcome for item in explain(request, results).cells]
 
 
 def test_what_was_run_is_reused(results: str) -> None:
@@ -67,8 +67,8 @@ def test_a_new_cell_is_new_and_the_others_are_reused(results: str) -> None:
 def test_the_fields_that_changed_are_named_with_both_values(
     update: dict[str, Any], fields: set[str], results: str
 ) -> None:
-    last = explain(REQUEST.model_copy(update=update), results)[-1]
-    before = explain(REQUEST, results)[-1]
+    last = explain(REQUEST.model_copy(update=update), results).cells[-1]
+    before = explain(REQUEST, results).cells[-1]
     assert (last.outcome, last.version) == ("changed", 1)
     assert {change.field for change in last.changes} == fields
     assert all(change.old != change.new for change in last.changes)
@@ -78,7 +78,7 @@ def test_the_fields_that_changed_are_named_with_both_values(
 def test_edited_code_and_another_device_are_named(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustbench_wb.engine.task_context.numerics", lambda device: "abacus")
     monkeypatch.setattr("robustbench_wb.stressors.attacks.ball_noise.NoiseLinf.code", lambda self: "edited")
-    clean, first, _ = explain(REQUEST, results)
+    clean, first, _ = explain(REQUEST, results).cells
     assert {change.field: change.new for change in clean.changes} == {"numerics": "abacus"}
     assert {change.field: change.new for change in first.changes} == {"numerics": "abacus", "stressor_code": "edited"}
 
@@ -105,7 +105,7 @@ def test_a_record_that_is_gone_was_not_kept(tmp_path: Path, results: str) -> Non
 
 def test_a_subject_that_is_not_trained_stays_so(results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
-    found = explain(REQUEST.model_copy(update={"recipe": "standard"}), results)
+    found = explain(REQUEST.model_copy(update={"recipe": "standard"}), results).cells
     assert {(item.outcome, item.key, item.reason) for item in found} == {("unknown", "", "not trained yet")}
     assert not list(tmp_path.glob("cache/checkpoints/*"))
 
@@ -122,6 +122,6 @@ def test_the_command(results: str, command: Command) -> None:
 
 def test_contaminated_training_has_a_subject_of_its_own(results: str, tmp_path: Path) -> None:
     tainted = REQUEST.model_copy(update={"stressors": ("label-noise;rate=1/10",), "epsilons": ()})
-    clean, noisy = explain(tainted, results)
+    clean, noisy = explain(tainted, results).cells
     assert (clean.outcome, noisy.outcome) == ("reused", "unknown")
     assert "needs a subject that is trained" in noisy.reason

@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from robustbench_wb.api import run as harness
+from robustbench_wb.api.strength import strength
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 
@@ -25,7 +26,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], n
 
 
 def test_pgd_3_has_no_plateau_and_apgd_50_has(results: str) -> None:
-    version, found = harness.strength("vit-nano", results=results)
+    result = strength("vit-nano", results=results)
+    version, found = result.version, result.rows
     assert version == 1
     verdicts = {(one.row.stressor, one.row.strength): one.curve.plateau for one in found if one.curve is not None}
     assert verdicts == {

@@ -307,12 +307,12 @@ def test_every_sample_is_drawn_at_most_once_and_ids_not_rows_are_named() -> None
     made = [record([0] * 5, seed=seed) for seed in range(3)]
     rows = [row(one, seed=seed) for seed, one in enumerate(made)]
     records = {one.key: one for one in made}
-    drawn = draw(rows, [best_record(one, records) for one in rows], 12, 0)
+    drawn = draw(rows, [best_record(one, records) for one in rows], count=12, seed=0)
     counts = [len(one.ids) for _, one in drawn]
     assert sum(counts) == 12
     assert all(len(set(one.ids.tolist())) == len(one.ids) for _, one in drawn)
-    assert sum(len(one.ids) for _, one in draw(rows, [*made], 100, 0)) == 15
-    assert draw(rows, [None] * 3, 5, 0) == []
+    assert sum(len(one.ids) for _, one in draw(rows, [*made], count=100, seed=0)) == 15
+    assert draw(rows, [None] * 3, count=5, seed=0) == []
 
 
 @pytest.mark.parametrize("arguments", [("--rerun", "-1"), ("--seed", "-1")])

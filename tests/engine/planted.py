@@ -32,7 +32,7 @@ def attacker(
                 **fields,
             }
         )
-        return harness.run(request, str(folder / "results")).rows[1:]
+        return list(harness.run(request, str(folder / "results")).rows[1:])
 
     return attack
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_wb.api import run as harness
-from robustbench_wb.api.run import RunReport
+from robustbench_wb.api.run import RunResult
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode
@@ -51,7 +51,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def first(own: str, results: str) -> RunReport:
+def first(own: str, results: str) -> RunResult:
     """Label noise at three rates."""
     return harness.run(request(own, NOISE, epsilons=RATES), results)
 
@@ -62,7 +62,7 @@ def file_of(weights: str) -> Path:
     return next(file for file in files if (found := load_checkpoint(file)) and found[1].weights == weights)
 
 
-def test_every_rate_is_a_subject_of_its_own(first: RunReport) -> None:
+def test_every_rate_is_a_subject_of_its_own(first: RunResult) -> None:
     assert first.exit_code == ExitCode.OK
     clean, none, some, most = first.rows
     assert [row.strength for row in first.rows] == ["", *RATES]
@@ -76,7 +76,7 @@ def test_every_rate_is_a_subject_of_its_own(first: RunReport) -> None:
     assert clean.realised is None
 
 
-def test_all_is_found_again_and_another_seed_is_trained(first: RunReport, own: str, results: str) -> None:
+def test_all_is_found_again_and_another_seed_is_trained(first: RunResult, own: str, results: str) -> None:
     again = harness.run(request(own, NOISE, epsilons=RATES), results)
     assert (again.trained, again.measured, again.reused) == (0, 0, 4)
     assert [row.key for row in again.rows] == [row.key for row in first.rows]
@@ -85,7 +85,7 @@ def test_all_is_found_again_and_another_seed_is_trained(first: RunReport, own: s
     assert other.rows[1].weights != first.rows[2].weights
 
 
-def test_it_was_trained_on_the_contaminated_split(first: RunReport, digits: Dataset) -> None:
+def test_it_was_trained_on_the_contaminated_split(first: RunResult, digits: Dataset) -> None:
     for row, rate in zip(first.rows[1:], RATES, strict=True):
         found = load_checkpoint(file_of(row.weights))
         assert found is not None
@@ -93,7 +93,7 @@ def test_it_was_trained_on_the_contaminated_split(first: RunReport, digits: Data
         assert found[1].identity["data"] == train.digest()
 
 
-def test_a_backdoor_is_trained_once_and_obeyed(first: RunReport, own: str, results: str) -> None:
+def test_a_backdoor_is_trained_once_and_obeyed(first: RunResult, own: str, results: str) -> None:
     planted = [f"{name};rate=1/10;target=3" for name in ("backdoor", "backdoor-clean")]
     report = harness.run(request(own, *planted), results)
     clean, stamped, plain = report.rows
@@ -110,7 +110,7 @@ def test_a_backdoor_is_trained_once_and_obeyed(first: RunReport, own: str, resul
 
 @pytest.mark.parametrize("given", ["--recipe", "--checkpoint"])
 def test_given_weights_cannot_be_contaminated(
-    given: str, first: RunReport, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: str, first: RunResult, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = {"--recipe": "none", "--checkpoint": str(file_of(first.rows[0].weights))}[given]
     command = ["run", "--variant", own, "--stressor", NOISE, "--epsilon", "1/5", "--epsilon", "2/5", given, weights]
@@ -122,7 +122,7 @@ def test_given_weights_cannot_be_contaminated(
     assert [(row.status, row.error) for row in rows] == [("ok", ""), ("error", reason), ("error", reason)]
 
 
-def test_what_a_task_cannot_have_is_an_error_row(first: RunReport, own: str, tmp_path: Path) -> None:
+def test_what_a_task_cannot_have_is_an_error_row(first: RunResult, own: str, tmp_path: Path) -> None:
     asked = request(own, "backdoor;rate=1/10;size=9", "human-labels", NOISE, data_dir=str(tmp_path / "none"))
     report = harness.run(asked, str(tmp_path / "r"))
     assert [row.status for row in report.rows] == ["ok", "error", "error", "ok"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_wb.api import run as harness
+from robustbench_wb.api.layers import layers as layers_of
 from robustbench_wb.engine import layers as engine_layers
 from robustbench_wb.engine.layers import SubjectLayers
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -27,7 +27,7 @@ def request(**changes: object) -> RunRequest:
 
 @pytest.fixture(scope="module")
 def found() -> SubjectLayers:
-    return harness.layers(request(stressors=(FGSM,)))
+    return layers_of(request(stressors=(FGSM,)))
 
 
 def test_clean_layers_are_those_of_all_samples(found: SubjectLayers) -> None:
@@ -56,7 +56,7 @@ def test_an_attack_is_given_the_samples_that_are_right(found: SubjectLayers) -> 
 @pytest.mark.parametrize("shard", [7, 1 << 28])
 def test_shards_and_batches_change_nothing(shard: int, found: SubjectLayers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustbench_wb.engine.task_samples.BATCH_BYTES", shard)
-    again = harness.layers(request(stressors=(FGSM,), batch=11))
+    again = layers_of(request(stressors=(FGSM,), batch=11))
     for before, after in ((found.clean, again.clean), (found.stressed[0].stressed, again.stressed[0].stressed)):
         assert before.ids.tolist() == after.ids.tolist()
         for name in MEASURES:
@@ -65,7 +65,7 @@ def test_shards_and_batches_change_nothing(shard: int, found: SubjectLayers, mon
 
 def test_a_missing_file_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        harness.layers(request(variants=("nowhere.py:make",)))
+        layers_of(request(variants=("nowhere.py:make",)))
 
 
 def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(FgsmLinf, "apply", wild)
     with pytest.raises(MeasurementError, match="left the pixel range"):
-        harness.layers(request(stressors=(FGSM,)))
+        layers_of(request(stressors=(FGSM,)))
 
 
 def test_an_attack_with_nothing_to_try_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_an_attack_with_nothing_to_try_says_so(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(engine_layers, "predict", backwards)
     with pytest.raises(UsageError, match="nothing to try"):
-        harness.layers(request(stressors=(FGSM,)))
+        layers_of(request(stressors=(FGSM,)))
 
 
 def test_what_is_not_defined_is_a_gap_and_not_a_number(found: SubjectLayers) -> None:

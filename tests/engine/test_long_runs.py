@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def rows(place: str) -> list[ScoreRow]:
-    return harness.run(request(tasks=("listops-64", "planted-64")), place).rows
+    return list(harness.run(request(tasks=("listops-64", "planted-64")), place).rows)
 
 
 @pytest.mark.slow(20)

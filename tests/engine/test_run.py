@@ -1,7 +1,7 @@
 """Whole runs through the front door, on the embedded task and models small enough to measure in moments."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from robustbench_wb import equivalences, source
 from robustbench_wb.api import run as harness
+from robustbench_wb.api.compare import compare
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, ExitCode, UsageError
 from robustbench_wb.records.record import State
@@ -75,7 +76,7 @@ def request(variant: str, **changes: object) -> RunRequest:
     return RunRequest.model_validate({**fields, **changes})
 
 
-def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
+def numbers(rows: Sequence[ScoreRow]) -> list[dict[str, object]]:
     """Rows without what may differ between two equal runs: times."""
     return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
 
@@ -188,7 +189,7 @@ def test_one_line_of_attack_code_measures_that_attack_again(
     again = harness.run(request(model()), results)
     assert (again.measured, again.reused) == (1, 2)
     assert again.rows[1].key != first.rows[1].key
-    comparison = harness.diff("v1", "v2", results)
+    comparison = compare("v1", "v2", results)
     assert comparison.exit_code == ExitCode.OK  # the clean cells can be compared
     refused = [pair for pair in comparison.pairs if pair.verdict == "not comparable"]
     assert [[item.field for item in pair.differing] for pair in refused] == [["stressor_code"]]
@@ -321,7 +322,7 @@ def test_a_changed_model_shows_in_the_diff(model: Callable[..., str], tmp_path: 
     changed = model("make", "images.flatten(1) - 0.3", "images.flatten(1) * (images.flatten(1) > 0.8)")
     source.forget()
     harness.run(request(changed), results)
-    comparison = harness.diff("v1", "v2", results)
+    comparison = compare("v1", "v2", results)
     assert comparison.exit_code == ExitCode.OK
     assert any(pair.lost or pair.gained for pair in comparison.pairs)
     for pair in comparison.pairs:

@@ -1,6 +1,7 @@
 """``run --layers``: layers beside records, for cells that are measured and for cells that are reused."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def request(**changes: object) -> RunRequest:
     return RunRequest.model_validate({**fields, **changes})
 
 
-def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
+def numbers(rows: Sequence[ScoreRow]) -> list[dict[str, object]]:
     return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
 
 

@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Callable[..., list[ScoreRow]]:
             "samples": 90,
             "device": "cpu",
         }
-        return harness.run(RunRequest.model_validate({**fields, **changes}), str(tmp_path / results)).rows
+        return list(harness.run(RunRequest.model_validate({**fields, **changes}), str(tmp_path / results)).rows)
 
     return measure
 

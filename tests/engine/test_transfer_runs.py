@@ -20,7 +20,6 @@ from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
-from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
@@ -166,7 +165,7 @@ def test_a_constant_surrogate_transfers_nothing(model: Callable[..., str], tmp_p
 def test_strengths_are_a_ladder(model: Callable[..., str], tmp_path: Path) -> None:
     own, other = model(), model("other.py", scale="2.0")
     ladder = ("8/255", "48/255", "24/255")
-    rows: list[ScoreRow] = harness.run(request(own, sources=(other,), epsilons=ladder), str(tmp_path / "r")).rows
+    rows = list(harness.run(request(own, sources=(other,), epsilons=ladder), str(tmp_path / "r")).rows)
     accuracies = [known(row.accuracy) for row in rows]
     assert accuracies == sorted(accuracies, reverse=True)
     assert [row.strength for row in rows[1:]] == ["8/255", "8/85", "16/85"]

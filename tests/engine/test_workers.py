@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def request(model: str, *factories: str, **changes: object) -> RunRequest:
     return RunRequest.model_validate({**fields, **changes})
 
 
-def numbers(rows: list[ScoreRow]) -> list[dict[str, object]]:
+def numbers(rows: Sequence[ScoreRow]) -> list[dict[str, object]]:
     return [row.model_dump(exclude={"seconds", "train_seconds", "checksum"}) for row in rows]
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from robustbench_wb.api import run as harness
+from robustbench_wb.api.train import train as train_models
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import RegistryError, SubjectError, UnknownNameError, UsageError
@@ -405,7 +406,7 @@ def test_training_that_starts_from_other_weights_is_another_training(
     (tmp_path / "model.py").write_text(STARTS.replace("PLACE", repr(str(start))))
 
     def train() -> SubjectCard:
-        (subject,) = harness.train(RunRequest(variants=(f"{tmp_path / 'model.py'}:make",), device="cpu"))
+        (subject,) = train_models(RunRequest(variants=(f"{tmp_path / 'model.py'}:make",), device="cpu")).subjects
         assert subject.card is not None, subject.error
         return subject.card
 

@@ -167,4 +167,4 @@ def test_public_names_of_the_door_exist() -> None:
     for name in robustbench_wb.__all__:
         assert getattr(robustbench_wb, name) is not None
     with pytest.raises(AttributeError):
-        _ = robustbench_wb.no_such_name
+        _ = robustbench_wb.no_such_name  # type: ignore[attr-defined]

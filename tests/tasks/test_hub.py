@@ -302,7 +302,7 @@ def test_files_that_are_no_parquet(tmp_path: Path) -> None:
 def test_a_data_folder_that_does_not_exist(tmp_path: Path) -> None:
     message = refused(tmp_path / "nowhere", "fashion-mnist")
     assert "does not exist" in message
-    assert "--data-dir" in message
+    assert "data_dir" in message
 
 
 def test_no_network_and_no_mirror(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_no_network_and_no_mirror(tmp_path: Path) -> None:
         assert result.stderr == ""
         (message,) = result.stdout.splitlines()
         assert "'zalando-datasets/fashion_mnist' cannot be reached" in message
-        for part in (where, "--data-dir", "--task digits", "refused"):
+        for part in (where, "data_dir", "embedded task digits", "refused"):
             assert part in message
 
 

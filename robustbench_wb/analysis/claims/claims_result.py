@@ -1,14 +1,18 @@
 """Result of checking a claims file: a verdict per sentence with its evidence. Data only."""
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ConfigDict
 
 from robustbench_wb.analysis.claims.sentence import ClaimSentence
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.records.names import Metric
 from robustbench_wb.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ClaimVerdict = Literal["holds", "refuted", "undecided", "not comparable", "incomplete"]
 
@@ -104,3 +108,15 @@ class ClaimsResult(Spec):
         if self.strict and "undecided" in verdicts:
             return ExitCode.REGRESSION
         return next((code for verdict, code in _CODES.items() if verdict in verdicts), ExitCode.OK)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per sentence."""
+        left_out = ("sentence", "evidence", "differing", "cited")
+        return to_frame(
+            {
+                "sentence": claim.sentence.text,
+                **columns(claim, left_out),
+                **({} if claim.evidence is None else columns(claim.evidence)),
+            }
+            for claim in self.claims
+        )

@@ -1,15 +1,19 @@
 """Result of comparing two tables: a difference per cell and an overall difference per model. Data only."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict
 
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 from robustbench_wb.stats.multiplicity import Correction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["worse", "better", "equivalent", "undecided", "incomplete", "not comparable"]
 
@@ -123,3 +127,8 @@ class Comparison(Spec):
         """NOT_COMPARABLE if no sample of any cell could be compared, else OK for all verdicts."""
         compared = any(pair.n is not None and pair.n > pair.unjudged for pair in self.pairs)
         return ExitCode.OK if compared else ExitCode.NOT_COMPARABLE
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per cell that is in both tables."""
+        left_out = ("old", "new", "differing", "allowed")
+        return to_frame({**names(pair.new), **columns(pair, left_out)} for pair in self.pairs)

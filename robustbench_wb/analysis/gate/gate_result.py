@@ -1,12 +1,16 @@
 """Result of a gate: a decision per cell and model, and the exit code. Data only."""
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.gate.margins import Margins
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GateOutcome = Literal["passed", "undecided", "regressed", "doubtful", "not comparable", "incomplete", "missing"]
 Against = Literal["baseline", "pinned ancestor"]
@@ -84,6 +88,12 @@ class GateResult(Spec):
         codes = [code for outcome, code in _CODES.items() if outcome in outcomes]
         undecided = ExitCode.REGRESSION if self.strict and "undecided" in outcomes else ExitCode.OK
         return codes[0] if codes else undecided
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per decision; those on a model over all its cells name no stressor."""
+        return to_frame(
+            {**names(item.row or item.found), **columns(item, ("row", "found"))} for item in self.judgements
+        )
 
 
 def _group(named: OverallDifference | ScoreRow) -> tuple[str, ...]:

@@ -80,5 +80,6 @@ def parse_margin(value: object, where: str) -> float:
         UsageError: the value is not a number of at least 0 and below 100; the message begins with ``where``.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or not 0 <= value < 100:
-        raise UsageError(f"{where} = {value} is not a margin; give points of at least 0 and below 100")
+        parameter = [where] if where.isidentifier() else []
+        raise UsageError(f"{where} = {value} is not a margin; give points of at least 0 and below 100", *parameter)
     return float(value)

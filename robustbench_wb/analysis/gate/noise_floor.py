@@ -4,18 +4,22 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 
 from robustbench_wb.errors import ExitCode, UsageError
+from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.records.names import Metric, Slot, slot
 from robustbench_wb.records.record import Measurement, Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.records.selfcheck_run import SelfcheckRun, SelfcheckSetting
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION: Final = 1
 """Schema number of the noise file. A gate reads the file back, so every change of the format raises the number."""
@@ -86,6 +90,10 @@ class NoiseFloor(Spec):
         """OK if every run measured every cell, no state changed, and retraining gave the same weights."""
         steady = all(not cell.error and not cell.floor and len(cell.weights) == 1 for cell in self.cells)
         return ExitCode.OK if steady else ExitCode.INCOMPLETE
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per cell."""
+        return to_frame(columns(cell) for cell in self.cells)
 
 
 def noise_floor_of(runs: Sequence[SelfcheckRun], retrained: bool = False) -> NoiseFloor:

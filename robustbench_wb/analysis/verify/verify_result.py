@@ -1,10 +1,14 @@
 """Result of verifying a table: values that do not match, missing records, and remeasured samples. Data only."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from robustbench_wb.errors import ExitCode
+from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXIT_ORDER: Final = (ExitCode.CREDIBILITY, ExitCode.NOT_COMPARABLE, ExitCode.INCOMPLETE)
 """Exit codes by severity; the first that applies is returned."""
@@ -84,3 +88,7 @@ class VerifyResult(Spec):
             ExitCode.INCOMPLETE: bool(self.missing),
         }
         return next((code for code in EXIT_ORDER if found[code]), ExitCode.OK)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per discrepancy."""
+        return to_frame({**names(item.row), **columns(item, ("row",))} for item in self.discrepancies)

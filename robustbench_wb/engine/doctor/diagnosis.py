@@ -1,8 +1,12 @@
 """Results of an examination: one finding per check, and the forecast cost of a suite."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["ok", "warn", "fail", "skipped"]
 
@@ -55,3 +59,7 @@ class Diagnosis(Spec):
     def healthy(self) -> bool:
         """Whether no check failed."""
         return all(finding.verdict != "fail" for finding in self.findings)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per check."""
+        return to_frame(columns(finding) for finding in self.findings)

@@ -23,6 +23,8 @@ class Factory:
     make: Callable[[Shape], object] = field(repr=False, compare=False)
     tokenizer: Callable[[], Tokenizer] | None = field(default=None, repr=False, compare=False)
     """Loads the model's own tokenizer; None for models without one."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """Notes for the user, one line each."""
 
     def __call__(self, shape: Shape) -> "nn.Module":
         """Build the model for inputs and classes of ``shape``.

@@ -41,6 +41,10 @@ class ReportContents:
     """Comparison with an earlier table; None without one."""
     gallery: Sequence[Gallery] = ()
 
+    def html(self) -> str:
+        """The whole report as one HTML document that loads nothing."""
+        return report_page(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PanelPart:

@@ -46,7 +46,7 @@ def arrays(tmp_path: Path, split: Split) -> Path:
 def run(folder: Path, results: Path, *severities: int, recipe: str = "none") -> list[ScoreRow]:
     stressors = tuple(f"stored;corruption=invert;folder={folder};severity={severity}" for severity in severities)
     request = RunRequest(variants=("vit",), recipe=recipe, stressors=stressors, device="cpu")
-    return harness.run(request, str(results)).rows
+    return list(harness.run(request, str(results)).rows)
 
 
 def test_each_severity_is_its_own_part_of_the_array(arrays: Path, split: Split, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""``build``: an untrained model of a registered variant, in memory."""
+
+from collections.abc import Sequence
+
+from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.models.build import build as build_variant
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.shape import ImageShape, Shape
+
+
+def build(
+    variant: str,
+    *,
+    shape: Shape,
+    size: str = "nano",
+    mean: Sequence[float] | float = 0.0,
+    std: Sequence[float] | float = 1.0,
+    seed: int = 0,
+) -> Transformer:
+    """Build an untrained model on the CPU in float32, as a module in training mode.
+
+    Args:
+        variant: a registered name, like ``crate``; ``robustbench-wb list variants`` prints them.
+        shape: inputs and classes, as :class:`robustbench_wb.ImageShape` or :class:`robustbench_wb.TextShape`.
+        size: a size of the variant, like ``tiny``.
+        mean: images in [0, 1] are normalised inside the model, ``(x - mean) / std``; one number per channel, or one
+            for all. Not used for texts.
+        std: see ``mean``.
+        seed: seed of the weights; no global generator moves.
+
+    Raises:
+        UnknownNameError: there is no such variant or size.
+        UsageError: the patch does not divide the image, or the normalisation does not fit.
+    """
+    channels = shape.channels if isinstance(shape, ImageShape) else 0
+    means, deviations = _per_channel(mean, channels), _per_channel(std, channels)
+    return build_variant(VARIANTS.get(variant), size, shape, mean=means, std=deviations, seed=seed)
+
+
+def _per_channel(value: Sequence[float] | float, channels: int) -> list[float]:
+    return [float(value)] * channels if isinstance(value, int | float) else list(value)

@@ -1,0 +1,26 @@
+"""``doctor``: examine a model before hours are spent on it."""
+
+from typing import Unpack
+
+from robustbench_wb.api.request import RequestFields, make_request
+from robustbench_wb.engine.doctor.diagnose import diagnose
+from robustbench_wb.engine.doctor.diagnosis import Diagnosis
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.progress import Progress, SilentProgress
+
+
+def doctor(
+    request: RunRequest | None = None, *, progress: Progress | None = None, **fields: Unpack[RequestFields]
+) -> Diagnosis:
+    """Examine the first model of a request on its first task; train nothing, write nothing.
+
+    Args:
+        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        progress: told what is done.
+        **fields: see :class:`robustbench_wb.RunRequest`.
+
+    Raises:
+        UsageError: the request or the data cannot be used.
+    """
+    return diagnose(PreparedRun(make_request(request, fields), progress or SilentProgress()))

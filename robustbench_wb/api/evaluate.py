@@ -1,0 +1,165 @@
+"""``evaluate``: the robustness of a model in memory on samples in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from robustbench_wb.analysis.score import score_rows
+from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
+from robustbench_wb.api.evaluation_model import image_task, pad_token_kept, text_task
+from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes
+from robustbench_wb.api.evaluation_stressors import Stressors, default_stressors, parse_stressors
+from robustbench_wb.engine.batch import BatchSizes
+from robustbench_wb.engine.device import choose_device
+from robustbench_wb.engine.in_memory import InMemoryCell, InMemoryModel
+from robustbench_wb.engine.task_samples import TaskSamples
+from robustbench_wb.engine.torch_state import own_state
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.batching import to_inputs
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.wrapped import Logits, borrowed, count_classes, device_of
+from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.records.record import Cell, Measurement, State, SubjectCard
+
+
+def evaluate(
+    model: nn.Module | Logits,
+    inputs: Array | Sequence[str],
+    labels: Labels,
+    *,
+    stressors: Stressors | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    transform: Logits | None = None,
+    tokenizer: AnyTokenizer | None = None,
+    length: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str | torch.device | None = None,
+    keep_images: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate a model under attacks and corruptions. Nothing is trained or written; all state is put back.
+
+    Args:
+        model: module or function from a batch to logits (B, classes). A batch holds images in [0, 1] or, with
+            ``tokenizer``, token ids int64 (B, L), padded with 0 on the right.
+        inputs: images (N, C, H, W), uint8 levels 0..255 or float in [0, 1]; or texts.
+        labels: class numbers, integers from 0, (N,).
+        stressors: attacks and corruptions, as values or signatures; ``clean`` is always evaluated. None: those of the
+            suite ``adversarial`` at 8/255; for texts, of ``adversarial-text`` at their lowest strength.
+        mean: with ``std``, ``(x - mean) / std`` inside the model; one number per channel, or one for all.
+        std: see ``mean``.
+        transform: other differentiable preprocessing inside the model. Radii stay those of pixels in [0, 1].
+        tokenizer: of transformers, of this package, or a function from a text to its token ids.
+        length: most tokens of one text, perturbed or not; None: those of the longest given text.
+        seed: seed of all noise.
+        batch_size: samples per forward pass, never changes a result; None: as many as are fast and fit.
+        device: None: where the model is.
+        keep_images: keep the perturbed images. Perturbed texts are always kept.
+        progress: told what is measured.
+
+    Raises:
+        UsageError: an argument cannot be used; the message names it.
+        SubjectError: the model raises, or does not return logits (N, classes).
+    """
+    run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
+    if tokenizer is not None and not (mean is None and std is None and transform is None):
+        raise UsageError("mean, std and transform are for images, not texts", "mean", "std", "transform")
+    with pad_token_kept(model):
+        if tokenizer is None:
+            subject, samples = image_task(model, inputs, labels, mean=mean, std=std, transform=transform)
+        else:
+            subject, samples = text_task(model, inputs, labels, tokenizer=tokenizer, length=length)
+        return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """How samples are measured; see :func:`evaluate`."""
+
+    seed: int
+    batch_size: int | None
+    device: str | torch.device | None
+    keep_images: bool
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 63:
+            raise UsageError(f"seed is from 0 to 2^63 - 1, not {self.seed}", "seed")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more, not {self.batch_size}", "batch_size")
+
+
+def _evaluate(
+    model: Logits,
+    subject: nn.Module,
+    samples: TaskSamples,
+    *,
+    stressors: Stressors | None,
+    transform: Logits | None,
+    run: _Settings,
+) -> Evaluation:
+    """Measure ``subject``, which is ``model`` behind its preprocessing, and put everything back."""
+    image = isinstance(samples.shape, ImageShape)
+    chosen = None if stressors is None else parse_stressors(stressors, image=image)
+    device = device_of(model) if run.device is None else choose_device(str(run.device))
+    with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):
+        subject.eval()
+        classes = count_classes(subject, to_inputs(samples.inputs[:2], device))
+        check_classes(samples.labels, classes)
+        cells = InMemoryModel(
+            model=subject,
+            samples=samples,
+            seed=run.seed,
+            device=device,
+            batch=BatchSizes(run.batch_size, device).of(subject, samples.inputs),
+            progress=run.progress or SilentProgress(),
+            keep_images=run.keep_images,
+        ).cells(default_stressors(subject, image=image) if chosen is None else chosen)
+    name = str(getattr(model, "__name__", type(model).__name__))
+    rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)
+    return Evaluation(model=name, classes=classes, n=len(samples), seed=run.seed, device=str(device), rows=rows)
+
+
+def _row(cell: InMemoryCell, samples: TaskSamples, *, model: str, classes: int) -> EvaluationRow:
+    stressor, record, shape = cell.stressor, cell.record, samples.shape
+    named = Cell(
+        suite="",
+        suite_version=0,
+        scale="",
+        task="",
+        variant=model,
+        size="",
+        recipe="",
+        stressor=stressor.label,
+        strength=stressor.strength,
+        seed=cell.identity.seed,
+        protocol=stressor.protocol,
+        classes=classes,
+        side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
+    )
+    card = SubjectCard(parameters=0, weights="", train_seconds=0.0, trained=False)
+    measurement = Measurement(
+        cell=named,
+        identity=cell.identity,
+        subject=card,
+        record=record,
+        reused=False,
+        samples=len(samples),
+        error=cell.error,
+        credibility=cell.credibility,
+    )
+    (row,) = score_rows([measurement])
+    count = len(samples)
+    return evaluation_row(
+        row,
+        checks=() if cell.credibility is None else cell.credibility.checks,
+        states=np.full(count, State.NOT_RUN, np.int8) if record is None else record.states,
+        losses=np.full(count, np.nan, np.float32) if record is None else record.losses,
+        images=cell.perturbed.images,
+        texts=None if cell.perturbed.texts is None else tuple(cell.perturbed.texts),
+    )

@@ -1,0 +1,181 @@
+"""What ``evaluate`` returns: one row per stressor, with interval, grade and the outcome of every sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_wb.frames import columns, to_frame
+from robustbench_wb.records.credibility import GRADES, CredibilityCheck
+from robustbench_wb.records.names import cell_name
+from robustbench_wb.records.record import State
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.text_block import Column, TextBlock, plain_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_GRADES = (
+    "robust accuracies are upper bounds; grades: A nothing speaks against the number, B a small doubt, "
+    "C likely too high, F says nothing about robustness",
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluationRow:
+    """Outcome of one stressor. Arrays have one entry per sample, in the order given."""
+
+    stressor: str
+    """Name without numbers, like ``pgd-linf``."""
+    strength: str
+    """Exact text, like ``8/255``; empty for a stressor without strength."""
+    signature: str
+    """Name and all numbers, like ``pgd-linf;eps=8/255;steps=20;step=1/8;restarts=1;loss=both``."""
+    seed: int
+    n: int
+    """Number of samples."""
+    accuracy: float
+    """Share of samples classified correctly under the stressor; samples that could not be judged count as broken."""
+    low: float
+    """Low end of the 95 % Wilson interval."""
+    high: float
+    """High end of the 95 % Wilson interval; samples that could not be judged count as correct here."""
+    grade: str
+    """Credibility, A (best), B, C or F; empty for stressors that are not adversarial."""
+    checks: tuple[CredibilityCheck, ...]
+    """Checks behind the grade."""
+    robust: int
+    broken: int
+    """Samples that are correct when clean and wrong under the stressor."""
+    wrong: int
+    """Samples that are wrong when clean, and still wrong."""
+    errored: int
+    """Samples that could not be judged."""
+    error: str
+    """One line; empty if all samples were judged."""
+    forwards: float
+    """Forward passes, mean per sample."""
+    backwards: float
+    """Input gradients, mean per sample."""
+    seconds: float
+    states: NDArray[np.int8]
+    """Values of :class:`robustbench_wb.State`; ``NOT_RUN`` throughout if the evaluation failed."""
+    losses: NDArray[np.float32]
+    """Cross-entropy in nats at the perturbed input; NaN where not judged."""
+    images: NDArray[np.float32] | None
+    """Perturbed images (N, C, H, W) in [0, 1]; None unless ``keep_images``. Samples that were not tried are clean."""
+    texts: tuple[str, ...] | None
+    """Perturbed texts; None for images."""
+
+    @property
+    def name(self) -> str:
+        """``pgd-linf@8/255``; without a strength the bare name."""
+        return cell_name(self.stressor, self.strength)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the grade is no better than it is, worst first; empty for an A."""
+        doubts = [check for check in self.checks if check.grade != "A"]
+        return tuple(check.reason for check in sorted(doubts, key=lambda check: -GRADES.index(check.grade)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """Outcomes of several stressors on one model and the same samples. Printing it shows a table."""
+
+    model: str
+    """Class or function of the model."""
+    classes: int
+    """Number of logits."""
+    n: int
+    """Number of samples."""
+    seed: int
+    device: str
+    rows: tuple[EvaluationRow, ...]
+    """The clean row first."""
+
+    def __iter__(self) -> Iterator[EvaluationRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> EvaluationRow:
+        """The first row of that name (``pgd-linf``), name with strength (``pgd-linf@8/255``) or signature.
+
+        Raises:
+            KeyError: there is none; the message lists the names.
+        """
+        for row in self.rows:
+            if name in (row.stressor, row.name, row.signature):
+                return row
+        raise KeyError(f"no row {name!r}; there are: {', '.join(row.name for row in self.rows)}")
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per stressor; without states, losses and perturbed inputs."""
+        return to_frame(columns(row, ("states", "losses", "images", "texts", "checks")) for row in self.rows)
+
+    def samples_to_pandas(self) -> "pd.DataFrame":
+        """A data frame with one row per sample and one column of state names per stressor."""
+        names = {int(state): state.name.lower() for state in State}
+        states = {row.signature: [names[state] for state in row.states.tolist()] for row in self.rows}
+        return to_frame({signature: found[sample] for signature, found in states.items()} for sample in range(self.n))
+
+    def __str__(self) -> str:
+        graded = any(row.grade for row in self.rows)
+        headings = (Column("stressor"), Column("accuracy", "right"), Column("interval"))
+        columns = (*headings, Column("grade"), Column("doubt")) if graded else (*headings, Column(""))
+        lines = tuple(
+            (
+                row.name,
+                f"{100 * row.accuracy:.1f}",
+                f"[{100 * row.low:.1f}, {100 * row.high:.1f}]",
+                *((row.grade,) if graded else ()),
+                _why(row),
+            )
+            for row in self.rows
+        )
+        notes = (f"{self.model}: n = {self.n}; seed {self.seed}; [95 % Wilson interval]", *(_GRADES if graded else ()))
+        return plain_text([TextBlock(title="", columns=columns, rows=lines, notes=notes)]).rstrip()
+
+
+def _why(row: EvaluationRow) -> str:
+    return f"failed: {row.error}" if row.error else next(iter(row.reasons), "")
+
+
+def evaluation_row(
+    row: ScoreRow,
+    *,
+    checks: tuple[CredibilityCheck, ...],
+    states: NDArray[np.int8],
+    losses: NDArray[np.float32],
+    images: NDArray[np.float32] | None,
+    texts: tuple[str, ...] | None,
+) -> EvaluationRow:
+    """The row of a score table as a row of an evaluation."""
+    return EvaluationRow(
+        stressor=row.stressor,
+        strength=row.strength,
+        signature=row.signature,
+        seed=row.seed,
+        n=row.n,
+        accuracy=row.accuracy or 0.0,
+        low=row.low or 0.0,
+        high=1.0 if row.high is None else row.high,
+        grade=row.grade,
+        checks=checks,
+        robust=row.robust,
+        broken=row.broken,
+        wrong=row.wrong,
+        errored=row.errored,
+        error=row.error,
+        forwards=row.forwards,
+        backwards=row.backwards,
+        seconds=row.seconds,
+        states=states,
+        losses=losses,
+        images=images,
+        texts=texts,
+    )

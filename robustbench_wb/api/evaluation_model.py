@@ -1,0 +1,110 @@
+"""The model given to ``evaluate``, with its preprocessing inside."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from robustbench_wb.api.evaluation_samples import (
+    AnyTokenizer,
+    Labels,
+    as_tokenizer,
+    check_images,
+    check_labels,
+    check_texts,
+    image_samples,
+    text_samples,
+)
+from robustbench_wb.engine.task_samples import TaskSamples
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
+from robustbench_wb.models.wrapped import Logits, WrappedModel, normalise
+
+
+def image_task(
+    model: Logits,
+    inputs: object,
+    labels: Labels,
+    *,
+    mean: Sequence[float] | float | None,
+    std: Sequence[float] | float | None,
+    transform: Logits | None,
+) -> tuple[nn.Module, TaskSamples]:
+    """The model behind its preprocessing, and the images; see :func:`robustbench_wb.evaluate`.
+
+    Raises:
+        UsageError: an argument cannot be used.
+    """
+    _check_callable(model)
+    images = check_images(inputs)
+    samples = image_samples(images, check_labels(labels, len(images)))
+    return _image_model(model, mean=mean, std=std, transform=transform, channels=images.shape[1]), samples
+
+
+def text_task(
+    model: Logits, inputs: object, labels: Labels, *, tokenizer: AnyTokenizer, length: int | None
+) -> tuple[nn.Module, TaskSamples]:
+    """The model as a function of token ids padded with 0, and the texts; see :func:`robustbench_wb.evaluate`.
+
+    Raises:
+        UsageError: an argument cannot be used.
+    """
+    _check_callable(model)
+    if length is not None and length < 1:
+        raise UsageError(f"length is 1 or more, not {length}", "length")
+    texts = check_texts(inputs)
+    known = as_tokenizer(tokenizer, texts, _positions(model))
+    numbers = check_labels(labels, len(texts))
+    return _text_model(model, known), text_samples(texts, numbers, tokenizer=known, length=length)
+
+
+def _check_callable(model: object) -> None:
+    if not callable(model) or isinstance(model, type):
+        raise UsageError(f"model: {model!r} is no module and no function", "model")
+
+
+def _image_model(
+    model: Logits,
+    *,
+    mean: Sequence[float] | float | None,
+    std: Sequence[float] | float | None,
+    transform: Logits | None,
+    channels: int,
+) -> nn.Module:
+    if transform is not None and not (mean is None and std is None):
+        raise UsageError("transform and mean both preprocess; pass one of them", "transform", "mean")
+    if (mean is None) != (std is None):
+        raise UsageError("mean and std go together; one is missing", "mean", "std")
+    before = normalise(mean, std, channels) if mean is not None and std is not None else transform
+    return WrappedModel(model, before)
+
+
+def _text_model(model: Logits, tokenizer: object) -> nn.Module:
+    if not isinstance(tokenizer, ModelTokenizer):
+        return model if isinstance(model, nn.Module) else WrappedModel(model, None)
+    if isinstance(model, nn.Module) and hasattr(model, "config"):
+        return TextModel(model, tokenizer, fresh_head=False)
+    if tokenizer.pad != 0:
+        raise UsageError(
+            f"tokenizer: pads with id {tokenizer.pad}; pass a model of transformers, or a tokenizer that pads with 0",
+            "tokenizer",
+        )
+    return WrappedModel(model, None)
+
+
+def _positions(model: Logits) -> int | None:
+    """How many tokens a model of transformers has places for; None: it does not say."""
+    found = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return found if isinstance(found, int) else None
+
+
+@contextmanager
+def pad_token_kept(model: Logits) -> Iterator[None]:
+    """Put the padding id of a model of transformers back: a model without one is lent the tokenizer's."""
+    config = getattr(model, "config", None)
+    before = getattr(config, "pad_token_id", None)
+    try:
+        yield
+    finally:
+        if config is not None and getattr(config, "pad_token_id", None) != before:
+            config.pad_token_id = before

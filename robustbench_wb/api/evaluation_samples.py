@@ -1,0 +1,221 @@
+"""Checks of the images, texts and labels given to ``evaluate``: each problem is one line that names the parameter."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustbench_wb.engine.task_samples import TaskSamples
+from robustbench_wb.errors import SubjectError, UsageError, first_line
+from robustbench_wb.models.providers.text_model import LibraryTokenizer, ModelTokenizer
+from robustbench_wb.models.shape import PAD, ImageShape, TextShape
+from robustbench_wb.models.tokenizer import Span, Tokenizer
+from robustbench_wb.tasks.lexicon import Lexicon
+from robustbench_wb.tasks.task import Split
+
+Array = Tensor | NDArray[np.generic]
+Labels = Array | Sequence[int]
+TokenIds = Callable[[str], Sequence[int]]
+"""A function from one text to its token ids, all above 0."""
+
+
+class TransformersTokenizer(Protocol):
+    """The part of a tokenizer of transformers that tells it from other functions."""
+
+    @property
+    def all_special_ids(self) -> Sequence[int]:
+        """Ids of special tokens."""
+        ...
+
+    def __call__(self, text: list[str]) -> object:
+        """Token ids of texts."""
+        ...
+
+
+AnyTokenizer = Tokenizer | TransformersTokenizer | TokenIds
+
+
+def check_images(inputs: object) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Images as an array: uint8 levels 0..255 or float32 in [0, 1], (N, C, H, W).
+
+    Raises:
+        UsageError: another layout, type or range, pixels that are not finite, or no image at all.
+    """
+    if isinstance(inputs, Tensor):
+        whole = inputs.detach().cpu()
+        images = np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy())
+    else:
+        images = np.asarray(inputs)
+    shape = images.shape
+    if images.ndim != 4:
+        raise UsageError(f"inputs: images have shape (N, C, H, W), these have {shape}", "inputs")
+    if 0 in shape:
+        raise UsageError(f"inputs: there is no image in an array of shape {shape}", "inputs")
+    if shape[1] not in (1, 3) and shape[3] in (1, 3, 4):
+        raise UsageError(f"inputs: shape {shape} looks like (N, H, W, C); pass images as (N, C, H, W)", "inputs")
+    if images.dtype == np.uint8:
+        if images.max() == 1:
+            raise UsageError(
+                "inputs: uint8 images have levels 0..255, these only 0 and 1; pass them as float", "inputs"
+            )
+        return cast("NDArray[np.uint8]", images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise UsageError(f"inputs: images are uint8 (0..255) or float in [0, 1], these are {images.dtype}", "inputs")
+    found = images.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise UsageError("inputs: some pixels are not finite (NaN or infinity)", "inputs")
+    low, high = float(found.min()), float(found.max())
+    if low < 0 or high > 1:
+        advice = "divide by 255, or pass uint8" if low >= 0 else "pass mean and std instead of normalising before"
+        raise UsageError(f"inputs: float images lie in [0, 1], these in [{low:.4g}, {high:.4g}]; {advice}", "inputs")
+    return found
+
+
+def check_labels(labels: Labels, count: int) -> NDArray[np.int64]:
+    """Labels as int64 (N,), none below 0.
+
+    Raises:
+        UsageError: they are no whole numbers, one-hot rows, or not one per sample.
+    """
+    found = np.asarray(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels)
+    if found.ndim != 1:
+        raise UsageError(f"labels: one class number per sample, shape (N,), not {found.shape}", "labels")
+    if len(found) != count:
+        raise UsageError(f"labels: there are {len(found)} for {count} inputs", "labels")
+    if not np.issubdtype(found.dtype, np.integer):
+        raise UsageError(f"labels: class numbers are integers from 0, these are {found.dtype}", "labels")
+    if int(found.min()) < 0:
+        raise UsageError(f"labels: class numbers start at 0, the lowest is {found.min()}", "labels")
+    return found.astype(np.int64)
+
+
+def check_classes(labels: NDArray[np.int64], classes: int) -> None:
+    """Refuse labels that the model has no logit for.
+
+    Raises:
+        UsageError: a label is not below the number of classes.
+    """
+    if int(labels.max()) >= classes:
+        raise UsageError(
+            f"labels: the model has classes 0..{classes - 1}, the highest label is {labels.max()}", "labels"
+        )
+
+
+def image_samples(images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]) -> TaskSamples:
+    """Samples to measure; their ids are 0..N-1."""
+    _, channels, height, width = images.shape
+    # Nothing asks an image in memory for a patch size; the shape must have one.
+    shape = ImageShape(channels=channels, height=height, width=width, classes=1 + int(labels.max()), patch=1)
+    levels = images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)
+    ids = np.arange(len(labels), dtype=np.int32)
+    return TaskSamples(ids=ids, inputs=images, labels=labels, split=Split(inputs=levels, labels=labels), shape=shape)
+
+
+def check_texts(inputs: object) -> list[str]:
+    """Texts as a list.
+
+    Raises:
+        UsageError: they are no sequence of strings, or there is none.
+    """
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence | np.ndarray):
+        raise UsageError("inputs: with a tokenizer, pass a list of texts", "inputs")
+    texts = list(inputs)
+    if not texts:
+        raise UsageError("inputs: there is no text", "inputs")
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise UsageError(f"inputs: with a tokenizer, all inputs are texts; one is {type(wrong).__name__}", "inputs")
+    return texts
+
+
+def text_samples(
+    texts: list[str], labels: NDArray[np.int64], *, tokenizer: Tokenizer, length: int | None
+) -> TaskSamples:
+    """Samples to measure, tokenized; their ids are 0..N-1. Words that attacks may insert come from these texts.
+
+    Args:
+        texts: N texts.
+        labels: int64 (N,).
+        tokenizer: makes token ids of texts, also of perturbed ones.
+        length: most tokens of one text; None: as many as the longest has.
+    """
+    longest = 2 * max(len(text.encode()) for text in texts) + 16  # more tokens than bytes is rare, twice unheard of
+    try:
+        tokens = tokenizer.encode(texts, longest if length is None else length)
+    except Exception as error:
+        raise UsageError(f"tokenizer: raised {type(error).__name__}: {first_line(error)}", "tokenizer") from error
+    width = max(1, int((tokens != PAD).sum(1).max())) if length is None else length
+    vocabulary = max(2, tokenizer.vocabulary)
+    return TaskSamples(
+        ids=np.arange(len(labels), dtype=np.int32),
+        inputs=tokens[:, :width].astype(np.int32),
+        labels=labels,
+        texts=texts,
+        tokenizer=tokenizer,
+        lexicon=Lexicon(texts),
+        split=Split(inputs=tokens[:, :width], labels=labels, texts=texts),
+        shape=TextShape(vocabulary=vocabulary, length=width, classes=1 + int(labels.max())),
+    )
+
+
+class FunctionTokenizer:
+    """A tokenizer made of a function from one text to its token ids; where the tokens stand is not known."""
+
+    special = frozenset({PAD})
+    mask: int | None = None
+    unknown: int | None = None
+
+    def __init__(self, function: TokenIds, texts: Sequence[str]) -> None:
+        self._function = function
+        self.vocabulary = 1 + max(max(self._ids(text), default=PAD) for text in texts)
+
+    def _ids(self, text: str) -> list[int]:
+        ids = [int(token) for token in self._function(text)]
+        if min(ids, default=1) <= PAD:
+            raise UsageError("tokenizer: token ids are above 0, which stands for padding", "tokenizer")
+        return ids
+
+    def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int32]:
+        """Texts to ids, int32 (N, length), cut at the end, padded with 0 on the right."""
+        rows = np.full((len(texts), length), PAD, np.int32)
+        for row, text in zip(rows, texts, strict=True):
+            ids = self._ids(text)[:length]
+            row[: len(ids)] = ids
+        return rows
+
+    def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
+        """Never known.
+
+        Raises:
+            SubjectError: always.
+        """
+        raise SubjectError("a function as tokenizer does not say where tokens stand; pass a tokenizer of transformers")
+
+
+def as_tokenizer(tokenizer: AnyTokenizer, texts: Sequence[str], positions: int | None) -> Tokenizer:
+    """The rule of this package for any tokenizer.
+
+    Args:
+        tokenizer: one of this package, one of transformers, or a function from a text to its token ids.
+        texts: texts that show which ids a function gives.
+        positions: how many tokens the model has places for; None: not known.
+
+    Raises:
+        UsageError: it is something else, or does not work on the texts.
+    """
+    if hasattr(tokenizer, "spans") and hasattr(tokenizer, "encode"):
+        return cast("Tokenizer", tokenizer)
+    if not callable(tokenizer):
+        kind = type(tokenizer).__name__
+        raise UsageError(f"tokenizer: a {kind} is no tokenizer of transformers and no function of a text", "tokenizer")
+    if hasattr(tokenizer, "all_special_ids"):
+        return ModelTokenizer(cast("LibraryTokenizer", tokenizer), positions)
+    try:
+        return FunctionTokenizer(tokenizer, texts)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"tokenizer: raised {type(error).__name__}: {first_line(error)}", "tokenizer") from error

@@ -1,0 +1,82 @@
+"""Stressors of ``evaluate``: read from signatures, or the default ones."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from robustbench_wb.errors import SubjectError, UsageError
+from robustbench_wb.models.word_embeddings import WordEmbeddings
+from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
+from robustbench_wb.stressors.clean import Clean
+from robustbench_wb.stressors.stressor import Modality, Stressor
+from robustbench_wb.stressors.training_contamination import TrainingContamination
+from robustbench_wb.suites.suite import find_suite
+
+Stressors = Sequence[Stressor | str] | Stressor | str
+
+IMAGE_STRENGTH = "8/255"
+"""Strength of the default attacks on images."""
+TEXT_STRESSORS = ("embedding-pgd-linf", "hotflip", "word-substitution", "character-edits", "random-swap")
+"""Default attacks on texts, each at the lowest strength of the suite ``adversarial-text``."""
+
+
+def default_stressors(model: nn.Module, *, image: bool) -> list[Stressor]:
+    """Stressors of ``evaluate`` when none are given; ``clean`` is the first.
+
+    Attacks on word vectors are left out for models that name no table of them.
+    """
+    suite = find_suite("adversarial" if image else "adversarial-text")
+    found: list[Stressor] = [Clean()]
+    for line in suite.stressors:
+        strengths = suite.strengths_for(line, "") or ()
+        name = line.use.partition(";")[0]
+        if image and IMAGE_STRENGTH in strengths:
+            found.append(_at(line.use, IMAGE_STRENGTH))
+        elif name in TEXT_STRESSORS and not image and (_has_word_table(model) or name not in TEXT_STRESSORS[:2]):
+            found.append(_at(line.use, strengths[0]))
+    return found
+
+
+def _read(signature: str) -> Stressor:
+    try:
+        return parse_stressor(signature)
+    except UsageError as error:
+        raise UsageError(f"stressors: {error}", "stressors") from error
+
+
+def _at(signature: str, strength: str) -> Stressor:
+    return parse_stressor(f"{signature};{strength_axis(signature.partition(';')[0])}={strength}")
+
+
+def _has_word_table(model: nn.Module) -> bool:
+    try:
+        WordEmbeddings(model)
+    except SubjectError:
+        return False
+    return True
+
+
+def parse_stressors(stressors: Stressors, *, image: bool) -> list[Stressor]:
+    """The stressors as values, each once, behind ``clean``.
+
+    Raises:
+        UsageError: a signature cannot be read, or a stressor cannot perturb such inputs or needs training.
+    """
+    given = [stressors] if isinstance(stressors, str | Stressor) else stressors
+    found: dict[str, Stressor] = {"clean": Clean()}
+    for one in given:
+        if not isinstance(one, str | Stressor):
+            kind = type(one).__name__
+            raise UsageError(f"stressors: a {kind} is neither a stressor nor a signature", "stressors")
+        stressor = _read(one) if isinstance(one, str) else one
+        perturbs: tuple[Modality, ...] = ("image", "any") if image else ("text", "labelled", "tokens", "any")
+        if stressor.modality not in perturbs:
+            raise UsageError(
+                f"stressors: {stressor.name} does not perturb {'images' if image else 'texts with labels'}", "stressors"
+            )
+        if isinstance(stressor, TrainingContamination):
+            raise UsageError(f"stressors: {stressor.name} contaminates training data; use run", "stressors")
+        if stressor.surrogate is not None:
+            raise UsageError(f"stressors: {stressor.name} needs a second model; use run", "stressors")
+        found[stressor.signature] = stressor
+    return list(found.values())

@@ -1,0 +1,100 @@
+"""Requests from keyword arguments: each verb takes a request, or the fields of one."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from pydantic import ValidationError
+
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import UsageError
+from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.external import is_external
+from robustbench_wb.training.recipe import Scale
+
+if TYPE_CHECKING:  # making a request imports no torch
+    from torch import nn
+
+    from robustbench_wb.stressors.stressor import Stressor
+
+_log = logging.getLogger(__name__)
+
+
+class RequestFields(TypedDict, total=False):
+    """Fields of a :class:`robustbench_wb.RunRequest` as keyword arguments; a single name may stand for a sequence."""
+
+    suite: str
+    tasks: "str | Sequence[str] | None"
+    variants: "str | Sequence[str] | Mapping[str, nn.Module] | None"
+    """Names or references; or modules in memory by a name of one's own, which are evaluated as they are."""
+    size: str | None
+    recipe: str
+    scale: Scale
+    samples: int | None
+    split: Literal["test", "validation"]
+    stressors: "str | Stressor | Sequence[str | Stressor]"
+    epsilons: "str | Sequence[str]"
+    checkpoint: str | None
+    seed: int
+    data_dir: str | None
+    device: str
+    batch: int | None
+    workers: int
+    layers: bool
+
+
+def make_request(request: RunRequest | None, fields: RequestFields) -> RunRequest:
+    """The request, or one made of keyword arguments.
+
+    Raises:
+        UsageError: both or neither are given, or a value is out of range; the message names the parameter.
+    """
+    if request is not None:
+        if fields:
+            raise UsageError(f"request and {next(iter(fields))} are both given; a request has all fields", "request")
+        return request
+    given = {name: _tuple(name, value) for name, value in fields.items()}
+    models = given.pop("variants") if isinstance(given.get("variants"), Mapping) else {}
+    if not isinstance(models, Mapping) or not models:
+        return validated(given)
+    for name in ("recipe", "checkpoint", "size"):
+        if given.get(name) not in (None, "none"):
+            raise UsageError(f"{name}: a module in memory is evaluated as it is; leave {name} out", name)
+    if given.get("workers", 1) != 1:
+        raise UsageError("workers: a module in memory is measured by one process", "workers")
+    for name in models:
+        if name in VARIANTS or is_external(name):
+            raise UsageError(f"variants: {name!r} is a registered model; give the module another name", "variants")
+    return _with_models(validated({**given, "variants": tuple(models), "recipe": "none"}), models)
+
+
+def validated(fields: Mapping[str, object]) -> RunRequest:
+    """A request of these fields.
+
+    Raises:
+        UsageError: a value is out of range or unknown; the message names the parameter.
+    """
+    try:
+        return RunRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        raise UsageError(f"{name} {problem['input']}: {problem['msg'].lower()}", name) from None
+
+
+def _with_models(request: RunRequest, models: Mapping[str, "nn.Module"]) -> RunRequest:
+    from robustbench_wb.models.providers.live import live_factory
+
+    found = [live_factory(name, module) for name, module in models.items()]
+    for one in found:
+        for note in one.notes:
+            _log.warning("%s", note)
+    return request.with_models({one.reference: one for one in found})
+
+
+def _tuple(name: str, value: object) -> object:
+    """A field as the request takes it: single names become tuples, stressors their signatures."""
+    if name not in ("tasks", "variants", "stressors", "epsilons") or value is None or isinstance(value, Mapping):
+        return value
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return tuple(str(getattr(one, "signature", one)) for one in several)

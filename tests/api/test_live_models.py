@@ -1,0 +1,201 @@
+"""Modules in memory as models of a run: measured as they are, and reused when nothing changed."""
+
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb import RunResult, UsageError, build, doctor, evaluate, explain, run
+from robustbench_wb.models.module_digest import UndigestedError, module_digest
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.tasks.digits import DIGITS
+
+STRESSORS = ("noise-linf;eps=16/255", "pgd-linf;eps=16/255;steps=3")
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    """A small model of library parts for the digits task."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.GELU(), nn.Linear(16, 10))
+
+
+def measured(models: dict[str, nn.Module], place: Path) -> RunResult:
+    return run(variants=models, results=str(place), tasks="digits", samples=40, stressors=STRESSORS, device="cpu")
+
+
+def test_a_module_is_measured_as_it_is_and_reused(tmp_path: Path) -> None:
+    model = network().train()
+    first = measured({"mine": model}, tmp_path)
+    assert {row.variant for row in first.rows} == {"mine"}
+    assert {row.recipe for row in first.rows} == {"none"}
+    assert (first.measured, first.reused, first.trained, first.notes) == (3, 0, 0, ())
+    assert model.training
+    again = measured({"renamed": network()}, tmp_path)
+    assert (again.measured, again.reused) == (0, 3), "the identity is that of weights and code, not of the name"
+    other = measured({"mine": network(seed=1)}, tmp_path)
+    assert (other.measured, other.reused) == (3, 0)
+    assert list(first.to_pandas()["variant"]) == ["mine"] * 3
+    assert "pgd-linf" in str(first)
+
+
+def test_it_agrees_with_evaluate(tmp_path: Path) -> None:
+    model = network()
+    result = run(
+        variants={"mine": model},
+        results=str(tmp_path),
+        tasks="digits",
+        samples=10_000,
+        stressors=STRESSORS,
+        device="cpu",
+    )
+    data = DIGITS.load(None)
+    found = evaluate(model, data.test.inputs, data.test.labels, stressors=STRESSORS)
+    records = RecordStore(str(tmp_path)).find([row.key for row in result.rows])
+    for row, own in zip(result.rows, found, strict=True):
+        np.testing.assert_array_equal(records[row.key].states, own.states)
+        assert row.grade == own.grade
+
+
+def test_a_registered_variant_in_memory_is_reused(tmp_path: Path) -> None:
+    shape = DIGITS.load(None).shape
+    for expected in (0, 3):
+        result = measured({"built": build("crate", shape=shape, mean=0.5, std=0.5)}, tmp_path)
+        assert (result.reused, result.notes) == (expected, ())
+
+
+class Scaled(nn.Module):
+    """A model with numbers that are no parameters."""
+
+    def __init__(self, scale: float, activation: Callable[[Tensor], Tensor] = torch.relu) -> None:
+        super().__init__()
+        self.net, self.scale, self.activation = network(), scale, activation
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(self.activation(images * self.scale))
+        return logits
+
+
+def test_attributes_count() -> None:
+    assert module_digest(Scaled(1.0)) == module_digest(Scaled(1.0))
+    assert module_digest(Scaled(1.0)) != module_digest(Scaled(0.5))
+    assert module_digest(Scaled(1.0)) != module_digest(Scaled(1.0, torch.tanh))
+    assert module_digest(Scaled(1.0)) != module_digest(Scaled(1.0, nn.functional.gelu))
+    assert module_digest(nn.Conv2d(1, 2, 3)) != module_digest(nn.Conv2d(1, 2, 3, stride=2))
+    assert module_digest(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) != module_digest(
+        nn.Sequential(nn.Linear(2, 2), nn.GELU())
+    )
+
+
+def hooked() -> nn.Module:
+    model = network()
+    model.register_forward_hook(lambda module, given, answer: answer * 2)
+    return model
+
+
+def local() -> nn.Module:
+    class Local(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images
+
+    return Local()
+
+
+UNDIGESTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "hooks": (hooked, "the model has hooks"),
+    "lambda": (lambda: Scaled(1.0, lambda x: x), "lambda"),
+    "local class": (local, "defined inside a function"),
+    "an object": (lambda: Scaled(object()), "scale is a object, which has no plain value"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", UNDIGESTED)
+def test_what_has_no_identity_is_named(name: str) -> None:
+    make, words = UNDIGESTED[name]
+    with pytest.raises(UndigestedError, match=words):
+        module_digest(make())
+
+
+def test_a_module_without_identity_is_measured_anew_and_the_output_says_so(tmp_path: Path) -> None:
+    model = Scaled(1.0, lambda images: images)
+    for _ in range(2):
+        result = measured({"mine": model}, tmp_path)
+        assert (result.measured, result.reused) == (3, 0)
+        (note,) = result.notes
+        assert note.startswith("mine: measured anew in every run, because ")
+        assert note in str(result)
+
+
+PROGRAM = """
+from torch import nn
+
+class Mine(nn.Module):
+    def forward(self, images):
+        return images.flatten(1) * FACTOR
+"""
+
+
+def imported(place: Path, factor: str) -> nn.Module:
+    """A model of a file of one's own, imported from its folder."""
+    place.mkdir()
+    (place / "mine.py").write_text(PROGRAM.replace("FACTOR", factor))
+    spec = spec_from_file_location("mine", place / "mine.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["mine"] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model: nn.Module = module.Mine()
+    return model
+
+
+def test_the_source_of_a_class_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
+    digests = [module_digest(imported(tmp_path / str(number), factor)) for number, factor in enumerate("112")]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_class_of_a_notebook_has_no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook is a module without a file."""
+    notebook = ModuleType("notebook")
+    monkeypatch.setitem(sys.modules, "notebook", notebook)
+    exec(PROGRAM.replace("FACTOR", "1"), notebook.__dict__)
+    with pytest.raises(UndigestedError, match=r"Mine has no source file \(a notebook or an interactive session\)"):
+        module_digest(notebook.Mine())
+
+
+def test_doctor_and_explain_take_modules(tmp_path: Path) -> None:
+    diagnosis = doctor(variants={"mine": network()}, tasks="digits", device="cpu")
+    assert diagnosis.subject == "mine"
+    assert {"check", "verdict"} <= set(diagnosis.to_pandas())
+    fields = {"stressors": STRESSORS, "samples": 40}
+    found = explain(results=str(tmp_path), variants={"mine": network()}, tasks="digits", device="cpu", **fields)  # type: ignore[arg-type]
+    assert [cell.outcome for cell in found.cells] == ["new"] * 3
+    measured({"mine": network()}, tmp_path)
+    found = explain(results=str(tmp_path), variants={"mine": network()}, tasks="digits", device="cpu", **fields)  # type: ignore[arg-type]
+    assert list(found.to_pandas()["outcome"]) == ["reused"] * 3
+
+
+MISTAKES: dict[str, tuple[dict[str, object], str, str]] = {
+    "a registered name": ({"variants": {"vit": network()}}, "variants", "registered model; give the module another"),
+    "no module": ({"variants": {"mine": len}}, "variants", "a model in memory is a torch.nn.Module"),
+    "a recipe": ({"variants": {"mine": network()}, "recipe": "standard"}, "recipe", "evaluated as it is"),
+    "weights": ({"variants": {"mine": network()}, "checkpoint": "x"}, "checkpoint", "evaluated as it is"),
+    "workers": ({"variants": {"mine": network()}, "workers": 2}, "workers", "one process"),
+    "out of range": ({"samples": 0}, "samples", "samples 0: input should be greater"),
+    "unknown": ({"sample": 1}, "sample", "sample 1: extra inputs"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_names_the_parameter(name: str, tmp_path: Path) -> None:
+    fields, parameter, words = MISTAKES[name]
+    with pytest.raises(UsageError, match=words) as caught:
+        run(results=str(tmp_path), **fields)  # type: ignore[arg-type]
+    assert caught.value.parameters == (parameter,)
+    assert list(tmp_path.iterdir()) == []
