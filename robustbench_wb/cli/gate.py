@@ -71,13 +71,13 @@ def gate_command(
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")
     judged = gate(baseline, version, results, margin=margin, config=config, strict=strict, noise=noise)
-    _write(judged, junit, markdown, as_json)
+    _write(judged, junit=junit, markdown=markdown, as_json=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         _annotate(judged)
     raise typer.Exit(judged.exit_code)
 
 
-def _write(judged: "GateResult", junit: str | None, markdown: str | None, as_json: bool) -> None:
+def _write(judged: "GateResult", *, junit: str | None, markdown: str | None, as_json: bool) -> None:
     from robustbench_wb.report.gate import gate_blocks
     from robustbench_wb.report.json import gate_json
     from robustbench_wb.report.junit import gate_junit

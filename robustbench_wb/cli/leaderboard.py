@@ -73,7 +73,8 @@ def _write(board: "Leaderboard", name: str, file: str) -> None:
     elif name == "--markdown":
         text, what = markdown_text(ranking_blocks(board.rankings)), f"{len(board.rankings)} rankings"
     else:
-        text, what = leaderboard_page(board.name, board.rows, board.rankings, board.version), f"{len(board.rows)} rows"
+        text = leaderboard_page(board.name, board.rows, board.rankings, version=board.version)
+        what = f"{len(board.rows)} rows"
     if file == "-":
         console.show(text)
     else:

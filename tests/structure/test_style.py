@@ -95,16 +95,20 @@ def test_no_starred_tuple_hides_an_argument_list() -> None:
     assert not hidden, "\n".join(hidden)
 
 
+def positional_fields(node: ast.ClassDef) -> list[ast.AnnAssign]:
+    """Fields of a data class that its constructor takes by position, unless all are keyword-only."""
+    fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+    names = [ast.unparse(item.annotation) for item in fields]
+    before = fields[: names.index("KW_ONLY")] if "KW_ONLY" in names else fields
+    return [item for item in before if not re.search(r"ClassVar|init=False", ast.unparse(item))]
+
+
 def test_data_classes_of_more_than_three_fields_are_built_by_keyword() -> None:
     positional = []
     for module, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                fields = [
-                    item
-                    for item in node.body
-                    if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)
-                ]
+                fields = positional_fields(node)
                 for decorator in node.decorator_list:
                     text = ast.unparse(decorator)
                     if text.startswith("dataclass") and len(fields) > MOST_POSITIONAL and "kw_only=True" not in text:

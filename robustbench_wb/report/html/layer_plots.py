@@ -131,4 +131,4 @@ def _drift(content: Mapping[str, Any], name: str) -> list[LayerMean | None]:
     """Mean paired drift per layer, with the intervals of the row."""
     own = content["drift"].get(name, {"mean": [], "low": [], "high": []})
     layers = zip(own["mean"], own["low"], own["high"], strict=True)
-    return [None if None in layer else LayerMean(*layer) for layer in layers]
+    return [None if None in layer else LayerMean._make(layer) for layer in layers]
