@@ -81,6 +81,12 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Documentation site with the API reference; a broken link or a missing name is an error."""
+    run(session, "-m", "mkdocs", "build", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed against other libraries, side by side in one run. Not a gate."""
     run(session, "benchmarks/attacks.py", *session.posargs)
