@@ -81,7 +81,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.slow(12)
 def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) -> None:
-    first = cli("run", *SMALL)
+    first = cli("run", *SMALL, RBWB_CACHE_DIR=str(tmp_path / "cache"))  # where nothing is trained yet
     assert first.returncode == 0, first.stderr
     assert "pgd-linf" in first.stdout
     assert "v1 in results: 2 cells measured, 0 reused, 1 subjects trained" in first.stderr
@@ -302,7 +302,8 @@ def test_list_and_show_in_json(cli: Run, here: Run) -> None:
         assert here("show", name).returncode == 0
 
 
-def test_train_keeps_checkpoints(here: Run) -> None:
+def test_train_keeps_checkpoints(here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
     first = json.loads(here("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
     again = json.loads(here("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)
     assert first[0]["card"]["trained"] is True
