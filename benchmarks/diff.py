@@ -69,7 +69,7 @@ def make_results(folder: Path, cells: int, samples: int) -> tuple[str, str]:
         for one in run:
             if one.record is not None:
                 store.append(one.record)
-        store.tidy()
+        store.compact()
         ScoreTable(places[side]).commit(score_rows(run), {})
     return places["old"], places["new"]
 

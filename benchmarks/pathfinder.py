@@ -67,7 +67,7 @@ def unbalanced_markers(
         parts.append(grow_long(BlockedPixels.empty(cached_paddle_tables(parameters), 1024), words)[1])
     long = np.concatenate(parts)[:count]
     every, labels = np.arange(count), np.arange(count) % 2
-    which = words.below(2, count)
+    which = words.integers(2, count)
     ends = long[every, np.where(labels == 1, which, 1 - which), -1]
     return np.stack([long[every, which, 0], ends], axis=1).astype(np.int16), labels
 

@@ -42,8 +42,8 @@ def native(attacked: AttackedModel) -> Attack:
             parse_stressor(f"pgd-{one.norm};eps={one.eps};steps={one.steps};step={one.step};loss=ce")
             for one in settings
         ]
-        job = attacked.sample_batch(seed)
-        found = rungs[0].sweep(job, rungs) if len(rungs) > 1 else [rungs[0].apply(job)]
+        batch, access = attacked.sample_batch(seed), attacked.access
+        found = rungs[0].sweep(batch, access, rungs) if len(rungs) > 1 else [rungs[0].apply(batch, access)]
         return [perturbed.inputs for perturbed in found]
 
     return run

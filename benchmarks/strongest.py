@@ -35,7 +35,7 @@ DEFAULT = {"standard": "4/255", "pgd-at": "8/255"}
 
 def perturbed(attacked: AttackedModel, signature: str) -> Tensor:
     """Images (N, C, H, W) perturbed by the stressor of a signature: one of this package or of torchattacks."""
-    return parse_stressor(signature).apply(attacked.sample_batch(0)).inputs
+    return parse_stressor(signature).apply(attacked.sample_batch(0), attacked.access).inputs
 
 
 def original_autoattack() -> Callable[[AttackedModel, str, Fraction], Tensor] | None:

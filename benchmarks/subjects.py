@@ -13,7 +13,8 @@ from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.progress import SilentProgress
-from robustbench_wb.stressors.stressor import SampleBatch, predict
+from robustbench_wb.stressors.model_access import ModelAccess, predict
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Dataset, Split, default_patch, image_shape
 from robustbench_wb.training.recipe import Scale, find_recipe
@@ -53,15 +54,18 @@ class AttackedModel:
     batch: int
     """Number of samples in one forward pass."""
 
+    @property
+    def access(self) -> ModelAccess:
+        """The model as stressors of this package take it."""
+        return ModelAccess(model=self.model, batch_size=self.batch)
+
     def sample_batch(self, seed: int) -> SampleBatch:
         """The samples as stressors of this package take them."""
-        return SampleBatch(
-            model=self.model, inputs=self.images, labels=self.labels, ids=self.ids, seed=seed, batch=self.batch
-        )
+        return SampleBatch(inputs=self.images, labels=self.labels, ids=self.ids, seed=seed)
 
     def is_correct(self, images: Tensor) -> Tensor:
         """Whether perturbed versions of the samples, (N, C, H, W), are still classified correctly, bool (N,)."""
-        return predict(self.model, images, self.batch).argmax(1) == self.labels
+        return self.access.predict(images).argmax(1) == self.labels
 
     def robust_accuracy(self, images: Tensor) -> float:
         """Share of the samples whose perturbed versions, (N, C, H, W), are still classified correctly."""

@@ -26,11 +26,11 @@ class Norm(Protocol):
         """Nearest perturbation, in Euclidean distance, whose norm is at most ``radius``."""
         ...
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest_direction(self, gradient: Tensor) -> Tensor:
         """Unit-norm direction in which the linearised loss rises fastest; zero where the gradient is zero."""
         ...
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
+    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """One uniform draw from the unit ball for each sample id, shape (B, *shape)."""
         ...
 
@@ -53,11 +53,11 @@ class Linf:
         """Clamp every value to [-radius, radius]."""
         return torch.clamp(delta, -radius, radius)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest_direction(self, gradient: Tensor) -> Tensor:
         """Sign of the gradient."""
         return gradient.sign()
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
+    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """Independent uniform values in [-1, 1), shape (B, *shape)."""
         return 2 * rng.uniform(ids, shape, seed=seed, label=label, step=step) - 1
 
@@ -76,14 +76,14 @@ class L2:
         length = _length(delta).view(-1, 1, 1, 1).clamp(min=1e-12)
         return delta * torch.clamp(radius / length, max=1.0)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest_direction(self, gradient: Tensor) -> Tensor:
         """Normalised gradient, divided by its largest value first because tiny gradients underflow when squared."""
         scaled = gradient / gradient.abs().flatten(1).amax(1).clamp(min=1e-38).view(-1, 1, 1, 1)
         return scaled / _length(scaled).clamp(min=1e-12).view(-1, 1, 1, 1)
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
+    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """Uniform draw from the ball: a normalised Gaussian direction times u^(1/d) with uniform u (Muller 1959)."""
-        direction = self.steepest(rng.normal(ids, shape, seed=seed, label=label, step=step))
+        direction = self.steepest_direction(rng.normal(ids, shape, seed=seed, label=label, step=step))
         count = direction[0].numel() if len(direction) else 1
         radius = rng.uniform(ids, (1,), seed=seed, label=f"{label}/radius", step=step) ** (1.0 / count)
         return direction * radius.view(-1, 1, 1, 1)
@@ -93,7 +93,7 @@ class L1:
     """Sum of the absolute changes."""
 
     name = "l1"
-    share = 0.05
+    moved_share = 0.05
     """Share of the values that a step changes. The exact steepest step changes a single value, which is slow."""
 
     def distance(self, delta: Tensor) -> Tensor:
@@ -112,15 +112,15 @@ class L1:
         kept = (size - torch.where(inside, 0.0, threshold)).clamp(min=0)
         return delta.sign() * kept.view_as(delta)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest_direction(self, gradient: Tensor) -> Tensor:
         """Equal steps on the values with the largest absolute gradients (Tramer & Boneh 2019)."""
         size = gradient.abs().flatten(1)
-        count = max(1, round(self.share * size.shape[1]))
+        count = max(1, round(self.moved_share * size.shape[1]))
         least = size.topk(count, dim=1).values[:, -1:]
         direction = torch.where(size >= least, gradient.flatten(1).sign(), 0.0).view_as(gradient)
         return direction / self.distance(direction).clamp(min=1).view(-1, 1, 1, 1)
 
-    def inside(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
+    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
         """Uniform draw from the ball: d signed exponential draws divided by the sum of d + 1 (Barthe et al. 2005)."""
         count = math.prod(shape)
         drawn = -torch.log1p(-rng.uniform(ids, (count + 1,), seed=seed, label=label, step=step))

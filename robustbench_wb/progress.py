@@ -17,11 +17,11 @@ AT_ONCE = 0.1
 class JobProgress(Protocol):
     """Receiver of the progress of a whole job, while the job runs."""
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         """Report that ``work`` units of the planned work have been done."""
         ...
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         """Report that ``work`` units of the planned work are not needed: cached, or planned too high."""
         ...
 
@@ -41,10 +41,10 @@ class Progress(Protocol):
 class HiddenJobProgress:
     """Progress of a job that is not shown."""
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         """Ignore the report."""
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         """Ignore the report."""
 
 
@@ -70,13 +70,13 @@ class JobTrackingProgress:
         self._left = 0.0
 
     @contextmanager
-    def piece(self, work: float) -> Iterator[None]:
+    def planned_work(self, work: float) -> Iterator[None]:
         """Count the stages in the block as ``work`` units. What they leave undone is reported as not needed."""
         self._left = work
         try:
             yield
         finally:
-            self._whole.spared(self._left)
+            self._whole.add_skipped(self._left)
             self._left = 0.0
 
     @contextmanager
@@ -89,7 +89,7 @@ class JobTrackingProgress:
                 show(count)
                 work = min(share * count, self._left)
                 self._left -= work
-                (self._whole.spared if first.found() else self._whole.did)(work)
+                (self._whole.add_skipped if first.came_at_once() else self._whole.add_done)(work)
 
             yield advance
 
@@ -105,7 +105,7 @@ class FirstReport:
     def __init__(self) -> None:
         self._limit: float | None = time.monotonic() + AT_ONCE
 
-    def found(self) -> bool:
+    def came_at_once(self) -> bool:
         """Whether the current report is the first and came at once; called at every report."""
         limit, self._limit = self._limit, None
         return limit is not None and time.monotonic() < limit
@@ -119,7 +119,7 @@ class TimeForecast:
         self._started = time.monotonic()
 
     @property
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Remaining seconds; None before any work was done."""
         if self.done <= 0:
             return None

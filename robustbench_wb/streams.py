@@ -35,10 +35,10 @@ class RandomStream:
     def __init__(self, seed: int, stream: str, part: int = 0) -> None:
         self._source = philox_stream(seed, stream, part)
 
-    def below(self, limit: int | Ints, size: int) -> Ints:
+    def integers(self, limit: int | Ints, size: int) -> Ints:
         """Draw uniform integers from 0 to ``limit`` - 1, int64 (size,); ``limit`` is one number or one per draw."""
         return scale_to_integers(limit, self._source.random_raw(size))
 
-    def order(self, size: int) -> Ints:
+    def permutation(self, size: int) -> Ints:
         """Draw a random permutation of ``range(size)``, int64 (size,)."""
         return np.argsort(self._source.random_raw(size), kind="stable")

@@ -40,7 +40,7 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
     """
     cells = list(measured)
     shortcuts = compare_with_shortcuts(cells)
-    return [_row(cell, shortcut).sealed() for cell, shortcut in zip(cells, shortcuts, strict=True)]
+    return [_row(cell, shortcut).with_checksum() for cell, shortcut in zip(cells, shortcuts, strict=True)]
 
 
 def record_columns(record: Record | None, metric: Metric, samples: int, *, error: str = "") -> Columns:

@@ -13,6 +13,7 @@ from robustbench_wb.errors import SubjectError, UsageError, first_line
 from robustbench_wb.models.providers.text_model import LibraryTokenizer, ModelTokenizer
 from robustbench_wb.models.shape import PAD, ImageShape, TextShape
 from robustbench_wb.models.tokenizer import Span, Tokenizer
+from robustbench_wb.stressors.sample_batch import TextSide
 from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Split
 
@@ -153,9 +154,7 @@ def text_samples(
         ids=np.arange(len(labels), dtype=np.int32),
         inputs=tokens[:, :width].astype(np.int32),
         labels=labels,
-        texts=texts,
-        tokenizer=tokenizer,
-        lexicon=Lexicon(texts),
+        text=TextSide(tokenizer=tokenizer, texts=texts, lexicon=Lexicon(texts)),
         split=Split(inputs=tokens[:, :width], labels=labels, texts=texts),
         shape=TextShape(vocabulary=vocabulary, length=width, classes=1 + int(labels.max())),
     )

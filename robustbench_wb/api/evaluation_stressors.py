@@ -9,7 +9,6 @@ from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.stressor import Modality, Stressor
-from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.suites.suite import find_suite
 
 Stressors = Sequence[Stressor | str] | Stressor | str
@@ -74,7 +73,7 @@ def parse_stressors(stressors: Stressors, *, image: bool) -> list[Stressor]:
             raise UsageError(
                 f"stressors: {stressor.name} does not perturb {'images' if image else 'texts with labels'}", "stressors"
             )
-        if isinstance(stressor, TrainingContamination):
+        if stressor.retrains:
             raise UsageError(f"stressors: {stressor.name} contaminates training data; use run", "stressors")
         if stressor.surrogate is not None:
             raise UsageError(f"stressors: {stressor.name} needs a second model; use run", "stressors")

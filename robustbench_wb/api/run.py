@@ -87,7 +87,7 @@ def run(
     cells = measure_all(job, store)
     rows = score_rows(cells)
     version = ScoreTable(results).commit(rows, _provenance(job, wanted, command))
-    store.tidy()
+    store.compact()
     return RunResult(
         rows=tuple(rows),
         version=version,

@@ -22,7 +22,6 @@ from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.training_contamination import TrainingContamination
 
 LOSS_TOLERANCE: Final = 1e-3
 """Largest accepted difference of a sample's loss, in nats or relative: other batch sizes round differently, and an
@@ -113,7 +112,7 @@ def _compared(
 def _describe(signature: str) -> dict[str, str]:
     stressor = parse_stressor(signature)
     columns = {"stressor": stressor.label, "strength": stressor.strength, "protocol": stressor.protocol}
-    return {**columns, TRAINED: ""} if isinstance(stressor, TrainingContamination) else columns
+    return {**columns, TRAINED: ""} if stressor.retrains else columns
 
 
 def _others(side: LoadedTable) -> list[ScoreRow]:

@@ -134,7 +134,7 @@ class _Bars:
             stage = _Stage(total)
 
             def advance(count: int) -> None:
-                stage.did(count)
+                stage.add_done(count)
                 draw(f"{stage.count}/{total} {unit}", stage.count / max(1, total), stage.pace)
 
             yield advance
@@ -161,7 +161,7 @@ class _Lines:
         stage, due = _Stage(total), _due()
 
         def advance(count: int) -> None:
-            stage.did(count)
+            stage.add_done(count)
             if stage.pace.done and due():
                 tell(f"{label}: {stage.count}/{total} {unit}, {_left(stage.pace)}")
 
@@ -184,8 +184,8 @@ class _Stage:
     def __init__(self, total: int) -> None:
         self.count, self.pace, self._first = 0, TimeForecast(total), FirstReport()
 
-    def did(self, count: int) -> None:
-        if self._first.found():
+    def add_done(self, count: int) -> None:
+        if self._first.came_at_once():
             self.pace.total -= count
         else:
             self.pace.done += count
@@ -198,11 +198,11 @@ class _Whole:
     def __init__(self, work: float, draw: Callable[[TimeForecast], None]) -> None:
         self.pace, self._draw = TimeForecast(work), draw
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         self.pace.done += work
         self._draw(self.pace)
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         self.pace.total -= work
         self._draw(self.pace)
 
@@ -231,5 +231,5 @@ def _percent(pace: TimeForecast) -> str:
 
 
 def _left(pace: TimeForecast) -> str:
-    seconds = pace.left
+    seconds = pace.seconds_left
     return "" if seconds is None else f"about {seconds:.0f} s left"

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
 
 LIMIT = 4096
 """Largest batch that is tried."""
@@ -45,23 +45,22 @@ class BatchSize:
         """Batch of two models that run in turns: the smaller size, and the larger number of passes."""
         return BatchSize(min(self.size, other.size), max(self.draws, other.draws))
 
-    def fit(self, job: SampleBatch, work: Callable[[SampleBatch], T]) -> T:
-        """Do the work on a batch; when memory runs out, do it again in batches of half the size.
+    def fit(self, access: ModelAccess, work: Callable[[ModelAccess], T]) -> T:
+        """Do the work with access to the model; when memory runs out, do it again in batches of half the size.
 
         Raises:
             MemoryError, RuntimeError: memory ran out with one sample, or whatever else the work raises.
         """
         while True:
             try:
-                return work(replace(job, batch=min(job.batch, self.size)))
+                return work(replace(access, batch_size=min(access.batch_size, self.size)))
             except (MemoryError, RuntimeError) as error:
                 if self.size == 1 or not _out_of_memory(error):
                     raise
             # Outside the handler: the exception would keep the tensors that filled the memory alive.
             self.size //= 2
             _log.warning("memory ran out: going on with batches of %d", self.size)
-            if job.inputs.is_cuda:
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # nothing happens without CUDA
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -15,14 +15,16 @@ from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.measure import BatchObserver, LadderStep, measure
 from robustbench_wb.engine.plan import Ladder
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.record import Identity, Record, State
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 
 
 class PerturbedInputs:
@@ -33,9 +35,11 @@ class PerturbedInputs:
         wanted = images and isinstance(samples.shape, ImageShape)
         self.images: NDArray[np.float32] | None = to_inputs(samples.inputs, "cpu").numpy() if wanted else None
         """float32 (N, C, H, W) in [0, 1]."""
-        self.texts: list[str] | None = list(samples.texts) if samples.texts else None
+        self.texts: list[str] | None = (
+            list(samples.text.texts) if samples.text is not None and samples.text.texts else None
+        )
 
-    def __call__(self, batch: SampleBatch, perturbed: PerturbedBatch) -> float:
+    def __call__(self, batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> float:
         """Keep one batch; return the seconds that it took. Sample ids are row numbers."""
         started = time.perf_counter()
         rows = batch.ids.cpu().numpy()
@@ -138,7 +142,7 @@ class InMemoryModel:
         with as_measurement_error(stressor.name), stage as advance:
             (record,) = measure(
                 LadderStep(rungs=(stressor,), identities=(self._identity(stressor),)),
-                ModelAccess(model=self.model, batch=self.batch, device=self.device),
+                MeasuredModel(model=self.model, batch=self.batch, device=self.device),
                 self.samples,
                 before=before,
                 advance=advance,

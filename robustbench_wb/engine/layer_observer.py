@@ -16,7 +16,8 @@ from robustbench_wb.layers.table import MEASURES, LayerTable, join_tables
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import digest
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
 LAYER_BATCH = 64
 """Largest batch: attention matrices are written out, and noise is drawn in float64."""
@@ -30,15 +31,17 @@ class LayerObserver:
     parts: list[LayerTable] = field(default_factory=list)
     failed: bool = False
 
-    def __call__(self, job: SampleBatch, stressed: PerturbedBatch) -> float:
+    def __call__(self, batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> float:
         """Measure the layers of a batch; return the seconds that it took."""
         started = time.perf_counter()
-        if isinstance(job.model, Transformer) and not self.failed:
-            batch = min(job.batch, LAYER_BATCH)
+        if isinstance(access.model, Transformer) and not self.failed:
+            size = min(access.batch_size, LAYER_BATCH)
             try:
                 with as_measurement_error("layers"):
-                    refuse_vectors(stressed)
-                    self.parts.append(measure_layers(job.model, stressed.inputs, job.ids, seed=job.seed, batch=batch))
+                    refuse_vectors(perturbed)
+                    self.parts.append(
+                        measure_layers(access.model, perturbed.inputs, batch.ids, seed=batch.seed, batch=size)
+                    )
             except MeasurementError as error:
                 _log.warning("%s", error)
                 self.failed = True
@@ -50,13 +53,13 @@ class LayerObserver:
         return join_tables(self.parts) if self.parts and not self.failed else None
 
 
-def refuse_vectors(stressed: PerturbedBatch) -> None:
+def refuse_vectors(perturbed: PerturbedBatch) -> None:
     """Refuse perturbed word vectors: layers are measured from token ids.
 
     Raises:
         MeasurementError: word vectors were perturbed.
     """
-    if stressed.vectors is not None:
+    if perturbed.vectors is not None:
         raise MeasurementError("layers are not measured under perturbed word vectors, which have no token ids")
 
 

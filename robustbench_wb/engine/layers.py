@@ -12,16 +12,17 @@ from robustbench_wb.engine.batch import BatchSize, BatchSizes
 from robustbench_wb.engine.layer_observer import LAYER_BATCH, refuse_vectors
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.surrogates import Surrogates
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, choose_samples, sample_batches
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, choose_samples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.measure_layers import measure_layers
 from robustbench_wb.layers.table import LayerTable, join_tables
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.external import Factory
-from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.clean import Clean
-from robustbench_wb.stressors.stressor import SampleBatch, Stressor, predict
+from robustbench_wb.stressors.model_access import predict
+from robustbench_wb.stressors.sample_batch import SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 
 _NO_LAYERS = "has no layers that the harness could look into; name a registered variant"
 
@@ -113,8 +114,8 @@ class _LayerMeasurer:
             return np.arange(len(self.samples))
         correct = []
         with as_measurement_error("clean"):
-            for job in self._batches(np.arange(len(self.samples))):
-                correct += (predict(self.model, job.inputs, job.batch).argmax(1) == job.labels).tolist()
+            for batch in self._batches(self._measured(), np.arange(len(self.samples))):
+                correct += (predict(self.model, batch.inputs, self.batch.size).argmax(1) == batch.labels).tolist()
         if not any(correct):
             raise UsageError("no sample is classified correctly when clean, so an attack has nothing to try")
         return np.flatnonzero(correct)
@@ -122,22 +123,26 @@ class _LayerMeasurer:
     def table(self, stressor: Stressor, rows: NDArray[np.int64]) -> LayerTable:
         """Layers of some samples under a stressor."""
         parts, surrogate = [], self.surrogates.of(stressor)
-        beside = None if surrogate is None else surrogate.model
+        measured = self._measured(None if surrogate is None else surrogate.model)
         # Each sample is perturbed, then measured.
         with self.run.progress.stage(f"layers {stressor.signature}", 2 * len(rows), "steps") as advance:
-            for job in self._batches(rows, advance, beside):
+            access, size = measured.access(advance), min(self.batch.size, LAYER_BATCH)
+            for batch in self._batches(measured, rows):
                 with as_measurement_error(stressor.signature):
-                    stressed = stressor.apply(job)
-                    stressor.verify(job, stressed)
-                    refuse_vectors(stressed)
-                    some, batch = stressed.inputs, min(job.batch, LAYER_BATCH)
-                    parts.append(measure_layers(self.model, some, job.ids, seed=job.seed, batch=batch, advance=advance))
+                    perturbed = stressor.apply(batch, access)
+                    stressor.verify(batch, perturbed, access)
+                    refuse_vectors(perturbed)
+                    parts.append(
+                        measure_layers(
+                            self.model, perturbed.inputs, batch.ids, seed=batch.seed, batch=size, advance=advance
+                        )
+                    )
         return join_tables(parts)
 
-    def _batches(
-        self, rows: NDArray[np.int64], advance: Advance = lambda count: None, surrogate: nn.Module | None = None
-    ) -> Iterator[SampleBatch]:
+    def _measured(self, surrogate: nn.Module | None = None) -> MeasuredModel:
+        return MeasuredModel(model=self.model, batch=self.batch, device=self.run.device, surrogate=surrogate)
+
+    def _batches(self, measured: MeasuredModel, rows: NDArray[np.int64]) -> Iterator[SampleBatch]:
         """Some samples, in batches that fit into memory."""
-        access = ModelAccess(model=self.model, batch=self.batch, device=self.run.device, surrogate=surrogate)
-        for _, job in sample_batches(access, self.samples, rows, seed=self.run.plan.seed, advance=advance):
-            yield job
+        for _, batch in sample_batches(measured, self.samples, rows, seed=self.run.plan.seed):
+            yield batch

@@ -12,16 +12,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, sample_batches
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.progress import Advance
 from robustbench_wb.records.record import Identity, Record, State
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, batched_logits, predict
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.training.language_loss import next_token_losses
 
-BatchObserver = Callable[[SampleBatch, PerturbedBatch], float]
+BatchObserver = Callable[[SampleBatch, PerturbedBatch, ModelAccess], float]
 """Called with each batch that a cell perturbs; returns the seconds that it took, which are not the cell's."""
 
 
@@ -49,18 +51,18 @@ class _Tally:
         self.wobble, self.looked = 0, 0.0
         self.evidence: Counter[str] = Counter()
 
-    def inherit(self, lower: "_Tally", rows: NDArray[np.int64], stressed: PerturbedBatch) -> None:
+    def inherit(self, lower: "_Tally", rows: NDArray[np.int64], perturbed: PerturbedBatch) -> None:
         """Copy the outcome of rows that a lower strength broke: the same inputs break them here. Costs are counted."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
-        self.forwards[rows], self.backwards[rows] = stressed.forwards, stressed.backwards
+        self.forwards[rows], self.backwards[rows] = perturbed.forwards, perturbed.backwards
 
-    def add(self, rows: NDArray[np.int64], stressed: PerturbedBatch, verdict: "_Verdict") -> None:
+    def add(self, rows: NDArray[np.int64], perturbed: PerturbedBatch, verdict: "_Verdict") -> None:
         """Enter the outcome of some rows."""
         judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         self.losses[rows] = verdict.losses
-        self.forwards[rows] = stressed.forwards + verdict.passes
-        self.backwards[rows] = stressed.backwards
+        self.forwards[rows] = perturbed.forwards + verdict.passes
+        self.backwards[rows] = perturbed.backwards
         self.wobble += verdict.wobble
         self.evidence.update(verdict.evidence)
 
@@ -81,7 +83,7 @@ class _Tally:
 
 def measure(
     step: LadderStep,
-    access: ModelAccess,
+    model: MeasuredModel,
     samples: TaskSamples,
     *,
     before: NDArray[np.int8] | None,
@@ -92,7 +94,7 @@ def measure(
 
     Args:
         step: stressor at one strength, or at all strengths that it answers at once.
-        access: the model, and how it is asked.
+        model: the model and its batch size.
         samples: samples to evaluate, (N,).
         before: state of every sample when the first cell begins, int8 (N,). Only samples still ``ROBUST`` (or
             ``SCORED``) are tried, and, by a stressor that is not adversarial, ``WRONG`` ones too; all others keep their
@@ -112,23 +114,24 @@ def measure(
     alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _open(rungs[0])))
     tallies = [_Tally(identity, samples, before) for identity in step.identities]
     advance(count - len(alive))
-    for rows, job in sample_batches(access, samples, alive, seed=seed, advance=advance, rungs=len(rungs)):
+    for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs)):
+        access = model.access(advance)
         with as_measurement_error(rungs[0].signature):
-            found = access.batch.fit(job, partial(_perturb, rungs))
-            for level, (stressor, stressed) in enumerate(zip(rungs, found, strict=True)):
+            found = model.batch.fit(access, partial(_perturb, rungs, batch))
+            for level, (stressor, perturbed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
                     still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
-                    tallies[level].inherit(tallies[level - 1], rows[~still], stressed.rows(~still))
-                part, tried = job.rows(still), stressed.rows(still)
+                    tallies[level].inherit(tallies[level - 1], rows[~still], perturbed.select(~still))
+                part, tried = batch.select(still), perturbed.select(still)
                 tallies[level].evidence.update(tried.evidence)
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
-                stressor.verify(part, tried)
-                verdict = access.batch.fit(part, partial(_verdict, stressed=tried, language=samples.language))
+                stressor.verify(part, tried, access)
+                verdict = model.batch.fit(access, partial(_verdict, part, tried))
                 tallies[level].add(rows[still], tried, verdict)
                 if observers:
-                    tallies[level].looked += observers[level](part, tried)
+                    tallies[level].looked += observers[level](part, tried, access)
     seconds = time.perf_counter() - started - sum(tally.looked for tally in tallies)
     passes = [1 + int(tally.forwards.sum()) + int(tally.backwards.sum()) for tally in tallies]
     return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
@@ -140,12 +143,13 @@ def _open(stressor: Stressor) -> tuple[State, ...]:
     return tried if stressor.adversarial() else (*tried, State.WRONG)
 
 
-def _perturb(rungs: Sequence[Stressor], job: SampleBatch) -> list[PerturbedBatch]:
-    return [rungs[0].apply(job)] if len(rungs) == 1 else rungs[0].sweep(job, rungs)
+def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess) -> list[PerturbedBatch]:
+    first = rungs[0]
+    return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
 
 
-def _verdict(job: SampleBatch, stressed: PerturbedBatch, language: bool) -> "_Verdict":
-    return _score(job, stressed) if language else _judge(job, stressed)
+def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> "_Verdict":
+    return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,33 +166,33 @@ class _Verdict:
     """Counts that add up over batches."""
 
 
-def _judge(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
+def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> _Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than the search; count disagreements.
 
     The outcome is that of this second pass alone. A stressor that does not look at predictions gets a first pass here,
     so that outcomes which rounding changes are counted for every cell.
     """
     passes = 1
-    if stressed.broken is None:
-        first = _wrong(_logits(job, stressed.inputs, stressed.vectors), job.labels)
+    if perturbed.broken is None:
+        first = _wrong(_logits(access, perturbed.inputs, perturbed.vectors), batch.labels)
         passes = 2
     else:
-        first = torch.from_numpy(stressed.broken).to(job.labels.device)
-    vectors = None if stressed.vectors is None else stressed.vectors.flip(0)
-    logits = _logits(job, stressed.inputs.flip(0), vectors).flip(0)
-    wrong = _wrong(logits, job.labels)
-    losses = F.cross_entropy(logits, job.labels, reduction="none")
+        first = torch.from_numpy(perturbed.broken).to(batch.labels.device)
+    vectors = None if perturbed.vectors is None else perturbed.vectors.flip(0)
+    logits = _logits(access, perturbed.inputs.flip(0), vectors).flip(0)
+    wrong = _wrong(logits, batch.labels)
+    losses = F.cross_entropy(logits, batch.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
-    if stressed.failed is not None:
+    if perturbed.failed is not None:
         # A sample whose search failed may still be judged broken, but never robust.
-        finite &= wrong | ~torch.from_numpy(stressed.failed).to(finite.device)
+        finite &= wrong | ~torch.from_numpy(perturbed.failed).to(finite.device)
     return _Verdict(
         correct=(~wrong).cpu().numpy(),
         finite=finite.cpu().numpy(),
         losses=losses.cpu().numpy(),
         wobble=int(((first != wrong) & finite).sum()),
         passes=passes,
-        evidence={} if stressed.target is None else _obedience(logits, job.labels, stressed.target),
+        evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
     )
 
 
@@ -198,22 +202,22 @@ def _obedience(logits: Tensor, labels: Tensor, target: int) -> dict[str, float]:
     return {"aimed": int(others.sum()), "hit": int((others & (logits.argmax(1) == target)).sum())}
 
 
-def _logits(job: SampleBatch, inputs: Tensor, vectors: Tensor | None) -> Tensor:
+def _logits(access: ModelAccess, inputs: Tensor, vectors: Tensor | None) -> Tensor:
     """Logits (N, classes) of the inputs, or of perturbed word vectors in their place."""
     if vectors is None:
-        return predict(job.model, inputs, job.batch, draws=job.draws)
-    table = WordEmbeddings(job.model)
-    return batched_logits(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs, job.batch)
+        return access.predict(inputs)
+    table = WordEmbeddings(access.model)
+    return access.batched_logits(lambda rows, part: table.logits(part, vectors[rows, : part.shape[1]]), inputs)
 
 
 @torch.no_grad()
-def _score(job: SampleBatch, stressed: PerturbedBatch) -> _Verdict:
+def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> _Verdict:
     """Compute the loss of every sample of a language model; the logits of a batch are too large to keep."""
-    losses = torch.full((len(job.ids),), torch.nan, device=job.labels.device)
-    counted = stressed.counted
-    for rows, tokens in batches(stressed.inputs, job.batch):
+    losses = torch.full((len(batch.ids),), torch.nan, device=batch.labels.device)
+    counted = perturbed.counted
+    for rows, tokens in batches(perturbed.inputs, access.batch_size):
         some = None if counted is None else counted[rows][:, 1:]
-        losses[rows] = next_token_losses(job.model(tokens).float(), tokens, some)
+        losses[rows] = next_token_losses(access.model(tokens).float(), tokens, some)
     finite = torch.isfinite(losses).cpu().numpy()
     evidence: dict[str, float] = {}
     if counted is not None:

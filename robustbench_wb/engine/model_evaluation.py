@@ -92,7 +92,7 @@ class ModelEvaluation:
             # The forecast does not count the probe.
             work = 0.0 if probe else ladder_seconds(Ladder(step.rungs), len(session.samples), context.cost(self.plan))
             try:
-                with context.progress.piece(work):
+                with context.progress.planned_work(work):
                     results = find_or_measure(session, step, before=before, layers=layers)
             except MeasurementError as error:
                 if probe:

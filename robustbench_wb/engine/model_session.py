@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.task_context import TaskContext
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, choose_samples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, choose_samples
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.records.record import Record
@@ -26,7 +26,7 @@ class ModelSession:
     known: Mapping[str, Record]
     """Stored records of the model, by key."""
 
-    def access(self, stressor: Stressor) -> ModelAccess:
+    def access(self, stressor: Stressor) -> MeasuredModel:
         """The model with the surrogate that a stressor needs, and a batch that suits both.
 
         Raises:
@@ -36,9 +36,9 @@ class ModelSession:
         batch = batches.of(self.subject.model, self.samples.inputs)
         surrogate = self.context.surrogates.of(stressor)
         if surrogate is None:
-            return ModelAccess(model=self.subject.model, batch=batch, device=device)
+            return MeasuredModel(model=self.subject.model, batch=batch, device=device)
         beside = batch.beside(batches.of(surrogate.model, self.samples.inputs))
-        return ModelAccess(model=self.subject.model, batch=beside, device=device, surrogate=surrogate.model)
+        return MeasuredModel(model=self.subject.model, batch=beside, device=device, surrogate=surrogate.model)
 
     @property
     def has_layers(self) -> bool:
@@ -62,7 +62,7 @@ class ModelSession:
             MeasurementError: it cannot be built or trained, or the stressor cannot contaminate the task.
         """
         context = self.context
-        with as_measurement_error(stressor.name), context.progress.piece(context.training_seconds(self.plan)):
+        with as_measurement_error(stressor.name), context.progress.planned_work(context.training_seconds(self.plan)):
             subject = context.run.retrain(self.plan, context.dataset, stressor=stressor, progress=context.progress)
         return replace(self, subject=subject).with_known((Ladder((stressor,)),))
 
@@ -73,7 +73,7 @@ def open_session(context: TaskContext, plan: SubjectPlan) -> ModelSession:
     Raises:
         MeasurementError: the model cannot be built or trained.
     """
-    with as_measurement_error(plan.name), context.progress.piece(context.training_seconds(plan)):
+    with as_measurement_error(plan.name), context.progress.planned_work(context.training_seconds(plan)):
         subject = context.surrogates.subject(plan)
     samples = context.samples
     if subject.dataset is not context.dataset:

@@ -18,12 +18,13 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from robustbench_wb.engine.batch import BatchSize
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples, sample_batches
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
-from robustbench_wb.progress import Progress
+from robustbench_wb.progress import Advance, Progress
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
-from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array, write_json
 
 KIND = "perturbed"
@@ -56,16 +57,16 @@ class CachedPerturbation(ModelFreeStressor):
         """Signature of the wrapped stressor, which messages name."""
         return self._of.signature
 
-    def make(self, job: SampleBatch) -> PerturbedData:
-        """Select the cached rows of the job's samples."""
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
+        """Select the cached rows of the batch's samples."""
         order = np.argsort(self._ids, kind="stable")
-        rows = order[np.searchsorted(self._ids, job.ids.cpu().numpy(), sorter=order)]
-        job.advance(len(rows))
-        return self._made.rows(rows)
+        rows = order[np.searchsorted(self._ids, batch.ids.cpu().numpy(), sorter=order)]
+        advance(len(rows))
+        return self._made.select(rows)
 
-    def finish(self, job: SampleBatch, made: PerturbedData) -> PerturbedBatch:
+    def finish(self, batch: SampleBatch, made: PerturbedData) -> PerturbedBatch:
         """Make the perturbed batch as the wrapped stressor does."""
-        return self._of.finish(job, made)
+        return self._of.finish(batch, made)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,13 +103,14 @@ class PerturbedCache:
         return CachedPerturbation.of(stressor, made, self.samples.ids), content
 
     def _key(self, stressor: ModelFreeStressor) -> dict[str, object]:
+        text = self.samples.text
         return {
             "format": _FORMAT,
             "signature": stressor.signature,
             "code": stressor.code(),
             "data": self.data,
             "samples": self.samples.ids.tolist(),
-            "words": self.samples.lexicon.words if stressor.modality == "text" else (),
+            "words": text.lexicon.words if text is not None and stressor.modality == "text" else (),
             "tokens": self._tokens() if stressor.modality == "tokens" else "",
             "seed": self.seed,
             "device": self.device.type,
@@ -127,10 +129,10 @@ class PerturbedCache:
         def make(path: Path | None) -> None:
             pages = open_memmap(path, "w+", np.uint8, images.shape) if path and images is not None else None
             with self.progress.stage(label, count, "samples") as advance:
-                access = ModelAccess(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
+                nothing = MeasuredModel(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
                 every = np.arange(count)
-                for rows, job in sample_batches(access, self.samples, every, seed=self.seed, advance=advance):
-                    made = stressor.make(job)
+                for rows, batch in sample_batches(nothing, self.samples, every, seed=self.seed):
+                    made = stressor.make(batch, advance)
                     if pages is not None and made.inputs is not None:
                         pages[rows] = made.inputs  # together they may be larger than memory
                         pages.flush()

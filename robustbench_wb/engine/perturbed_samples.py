@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
+from robustbench_wb.engine.measure import BatchObserver
 from robustbench_wb.engine.remeasure import remeasure
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
 
 def remake_samples(
@@ -22,13 +24,21 @@ def remake_samples(
     """
     samples: dict[Slot, dict[int, PerturbedSample]] = {one.slot: {} for one in wanted}
 
-    def watch(slot: Slot, job: SampleBatch, stressed: PerturbedBatch) -> None:
-        if stressed.vectors is not None:
-            return
-        answers = predict(job.model, stressed.inputs, job.batch, draws=job.draws).argmax(1).tolist()
-        texts: Sequence[str | None] = stressed.texts or [None] * len(answers)
-        for sample, image, text, answer in zip(job.ids.tolist(), stressed.inputs, texts, answers, strict=True):
-            samples[slot][sample] = PerturbedSample(image.cpu().numpy(), text, answer)
+    def watch(slot: Slot) -> BatchObserver:
+        def keep(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> float:
+            if perturbed.vectors is None:
+                samples[slot] |= _labelled(batch, perturbed, access)
+            return 0.0
+
+        return keep
 
     outcomes = remeasure(requests, wanted, progress, watch=watch)
     return PerturbedSamples(samples, outcomes.refused)
+
+
+def _labelled(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> dict[int, PerturbedSample]:
+    """Perturbed samples of a batch with the model's predictions, by sample id."""
+    answers = access.predict(perturbed.inputs).argmax(1).tolist()
+    texts: Sequence[str | None] = perturbed.texts or [None] * len(answers)
+    rows = zip(batch.ids.tolist(), perturbed.inputs, texts, answers, strict=True)
+    return {sample: PerturbedSample(image.cpu().numpy(), text, answer) for sample, image, text, answer in rows}

@@ -19,10 +19,11 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import SampleSelection
 from robustbench_wb.records.record import Record, differing_fields
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
-SampleObserver = Callable[[Slot, SampleBatch, PerturbedBatch], None]
-"""Called with the samples of a cell, and with what its stressor makes of them."""
+SlotObserver = Callable[[Slot], BatchObserver]
+"""Called with the slot of a cell; returns the observer of the batches that the cell perturbs."""
 
 NO_REQUEST = "no request of a version that is kept names this cell"
 
@@ -41,7 +42,7 @@ def remeasure(
     requests: Iterable[RunRequest],
     wanted: Sequence[SampleSelection],
     progress: Progress,
-    watch: SampleObserver | None = None,
+    watch: SlotObserver | None = None,
 ) -> Remeasured:
     """Measure the wanted samples of each cell by the first of the requests that holds a cell of the same identity.
 
@@ -76,7 +77,7 @@ def _remeasure_model(
     *,
     open_: dict[Slot, SampleSelection],
     found: Remeasured,
-    watch: SampleObserver | None,
+    watch: SlotObserver | None,
 ) -> None:
     """Measure the open cells of one model again, and close those that succeed."""
     for planned in list(planned_cells(context, plan, lambda cell: cell.slot in open_)):
@@ -96,22 +97,17 @@ def _remeasure_model(
 
 
 def _remeasure_cell(
-    context: TaskContext, planned: PlannedCell, *, ids: NDArray[np.int32], watch: SampleObserver | None
+    context: TaskContext, planned: PlannedCell, *, ids: NDArray[np.int32], watch: SlotObserver | None
 ) -> Record:
     """The record of some samples of a cell; the clean cell and lower strengths are measured first."""
     session = open_session(context, planned.plan)
-    samples = session.samples.rows(np.searchsorted(session.samples.ids, ids))
-
-    def observe(job: SampleBatch, stressed: PerturbedBatch) -> float:
-        if watch is not None:
-            watch(planned.cell.slot, job, stressed)
-        return 0.0
+    samples = session.samples.select(np.searchsorted(session.samples.ids, ids))
 
     (clean,) = _measured(session, context.steps(session.subject, context.task.ladders[0]), samples=samples)
     if clean.identity == planned.identity:
         return clean
     tested, steps = ladder_steps(session, planned.ladder)
-    observers = [_observers(step, planned, observe) if watch is not None else () for step in steps]
+    observers = [() if watch is None else _observers(step, planned, watch(planned.cell.slot)) for step in steps]
     for record in _measured(tested, steps, samples=samples, before=clean.states, observers=observers):
         if record.identity == planned.identity:
             return record
@@ -145,7 +141,7 @@ def _observers(step: LadderStep, planned: PlannedCell, observe: BatchObserver) -
     return [observe if at <= last else _ignore for at in range(len(step.rungs))]
 
 
-def _ignore(job: SampleBatch, stressed: PerturbedBatch) -> float:
+def _ignore(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> float:
     return 0.0
 
 

@@ -89,7 +89,7 @@ class TaskContext:
             signature=stressor.signature,
             ladder=ladder,
             stressor_code=self.surrogates.code(stressor),
-            data=self.dataset.worded_digest if words else self.dataset.digest,
+            data=self.dataset.digest_with_lexicon if words else self.dataset.digest,
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,

@@ -1,7 +1,7 @@
 """The evaluated samples of a task: which they are, and how they reach a model in batches that fit into memory."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,9 @@ from robustbench_wb import rng
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import Shape
-from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.progress import Advance
-from robustbench_wb.stressors.stressor import SampleBatch
-from robustbench_wb.tasks.lexicon import Lexicon
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.tasks.task import Dataset, Split
 
 BATCH_BYTES = 1 << 28
@@ -35,28 +34,28 @@ class TaskSamples:
     labels: NDArray[np.int64]
     language: bool = False
     """Whether the task is language modelling: samples then have a loss, and no right or wrong."""
-    texts: Sequence[str] = ()
-    """The texts that the token ids stand for; empty for images and in language modelling."""
-    tokenizer: Tokenizer | None = None
-    """Tokenizer that made the token ids; None for images."""
-    lexicon: Lexicon = field(default_factory=lambda: Lexicon(()))
-    """The words of the task's training texts."""
+    text: TextSide | None = None
+    """Texts and tokenizer of the samples; None for images, and for token ids without a tokenizer."""
     split: Split | None = None
     """The whole split from which these samples are chosen."""
     shape: Shape | None = None
     """Input shape and number of classes that the task asks of a model."""
-    sizes: NDArray[np.int32] | None = None
-    """Tokens of each text before it was cut to the length of the inputs; None where texts were not counted."""
+    token_counts: NDArray[np.int32] | None = None
+    """Tokens of each sample before truncation, (N,); None where they were not counted."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, rows: NDArray[np.int64]) -> "TaskSamples":
+    def select(self, rows: NDArray[np.int64]) -> "TaskSamples":
         """Select the samples in some rows. A sample's result does not depend on which others are selected."""
-        texts = [self.texts[row] for row in rows] if self.texts else ()
-        sizes = None if self.sizes is None else self.sizes[rows]
-        some = replace(self, ids=self.ids[rows], inputs=self.inputs[rows], labels=self.labels[rows])
-        return replace(some, texts=texts, sizes=sizes)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            text=None if self.text is None else self.text.select(rows),
+            token_counts=None if self.token_counts is None else self.token_counts[rows],
+        )
 
 
 def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
@@ -69,68 +68,66 @@ def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
     if count is not None and count < total:
         chosen = rng.permutation(total, 0, "evaluated-samples")[:count]
         ids = torch.sort(chosen).values.numpy().astype(np.int32)
-    test = dataset.test
+    test, text = dataset.test, None
+    if dataset.tokenizer is not None:
+        text = TextSide(tokenizer=dataset.tokenizer, texts=test.texts, lexicon=dataset.lexicon)
+        text = text.select(ids.astype(np.int64))
     return TaskSamples(
         ids=ids,
         inputs=np.asarray(test.inputs[ids]),
         labels=test.labels[ids],
         language=dataset.shape.causal,
-        texts=[test.texts[row] for row in ids.tolist()] if test.texts else (),
-        tokenizer=dataset.tokenizer,
-        lexicon=dataset.lexicon,
+        text=text,
         split=test,
         shape=dataset.shape,
-        sizes=None if test.sizes is None else test.sizes[ids],
+        token_counts=None if test.token_counts is None else test.token_counts[ids],
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ModelAccess:
-    """A model on its device, the model whose adversarial examples it is given (if any), and the batch for both."""
+class MeasuredModel:
+    """A model on its device, the surrogate of a transfer attack (if any), and a batch size that suits both."""
 
     model: nn.Module
-    """Eval mode, parameters frozen."""
+    """Model in eval mode with frozen parameters."""
     batch: BatchSize
+    """Batch size, which shrinks when memory runs out."""
     device: torch.device
     surrogate: nn.Module | None = None
     """The model that a transfer attack runs on; None for all other stressors."""
 
+    def access(self, advance: Advance = lambda count: None) -> ModelAccess:
+        """Access for a stressor, at the current batch size."""
+        return ModelAccess(
+            model=self.model,
+            batch_size=self.batch.size,
+            draws=self.batch.draws,
+            surrogate=self.surrogate,
+            advance=advance,
+        )
+
 
 def sample_batches(
-    access: ModelAccess,
-    samples: TaskSamples,
-    rows: NDArray[np.int64],
-    *,
-    seed: int,
-    advance: Advance = lambda count: None,
-    rungs: int = 1,
+    model: MeasuredModel, samples: TaskSamples, rows: NDArray[np.int64], *, seed: int, rungs: int = 1
 ) -> Iterator[tuple[NDArray[np.int64], SampleBatch]]:
     """Yield batches of some rows of the samples that fit into memory, each with the rows that it holds.
 
     A batch is smaller by the number of ``rungs`` that are perturbed at once: each keeps an input per sample.
     """
     numbers = int(np.prod(samples.inputs.shape[1:])) * (VECTOR if samples.inputs.dtype.kind == "i" else 1)
-    size = max(access.batch.size, BATCH_BYTES // (4 * rungs * numbers))
+    size = max(model.batch.size, BATCH_BYTES // (4 * rungs * numbers))
     for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        yield (
-            some,
-            SampleBatch(
-                model=access.model,
-                inputs=to_inputs(samples.inputs[some], access.device),
-                labels=torch.from_numpy(samples.labels[some]).to(access.device),
-                ids=torch.from_numpy(samples.ids[some].astype(np.int64)).to(access.device),
-                seed=seed,
-                batch=access.batch.size,
-                advance=advance,
-                texts=[samples.texts[row] for row in some] if samples.texts else (),
-                tokenizer=samples.tokenizer,
-                lexicon=samples.lexicon,
-                draws=access.batch.draws,
-                surrogate=access.surrogate,
-                language=samples.language,
-                split=samples.split,
-                shape=samples.shape,
-                sizes=None if samples.sizes is None else samples.sizes[some],
-            ),
+        chosen = rows[start : start + size]
+        some = samples.select(chosen)
+        batch = SampleBatch(
+            inputs=to_inputs(some.inputs, model.device),
+            labels=torch.from_numpy(some.labels).to(model.device),
+            ids=torch.from_numpy(some.ids.astype(np.int64)).to(model.device),
+            seed=seed,
+            text=some.text,
+            token_counts=some.token_counts,
+            language=some.language,
+            split=some.split,
+            shape=some.shape,
         )
+        yield chosen, batch

@@ -99,10 +99,10 @@ class ProcessExecutor:
         while pending:
             done, pending = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
             with sums.get_lock():
-                did, spared = sums[0], sums[1]
+                spent, skipped = sums[0], sums[1]
                 sums[:] = [0.0, 0.0]
-            self._whole.did(did)
-            self._whole.spared(spared)
+            self._whole.add_done(spent)
+            self._whole.add_skipped(skipped)
             yield from done
 
 
@@ -112,11 +112,11 @@ class _RemoteWhole:
     def __init__(self, sums: "SynchronizedArray[float]") -> None:
         self._sums, self.reports = sums, False
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         """Add to the work that was done."""
         self._add(0, work)
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         """Add to the work that need not be done."""
         self._add(1, work)
 

@@ -22,29 +22,29 @@ class PositionTable(nn.Module):
     """Learned positions, initialised from N(0, std), for ``tokens`` tokens of dimension ``width``.
 
     They are added to the stream or stored in the context, as the attention mechanism requires. A separate table has no
-    row for the ``unplaced`` leading tokens (that row would never be trained). It passes a layer norm without
+    row for the ``prefix_tokens`` leading tokens (that row would never be trained). It passes a layer norm without
     parameters, so that it has the scale of the content.
     """
 
     def __init__(
-        self, *, tokens: int, width: int, norm_eps: float, position: PositionMode, unplaced: int, std: float
+        self, *, tokens: int, width: int, norm_eps: float, position: PositionMode, prefix_tokens: int, std: float
     ) -> None:
         super().__init__()
-        self.norm_eps, self.position, self.unplaced = norm_eps, position, unplaced
-        rows = {"added": tokens, "separate": tokens - unplaced, "none": 0}[position]
+        self.norm_eps, self.position, self.prefix_tokens = norm_eps, position, prefix_tokens
+        rows = {"added": tokens, "separate": tokens - prefix_tokens, "none": 0}[position]
         self.table = nn.Parameter(torch.empty(rows, width).normal_(std=std)) if rows else None
 
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Return the stream (B, N, d), with positions where they are added; ``context`` is completed in place."""
         count = tokens.shape[1]
-        context.unplaced = self.unplaced
+        context.prefix_tokens = self.prefix_tokens
         if self.table is None:
             return tokens
         if self.position == "added":
             return tokens + self.table[:count]
-        table = self.table[: count - self.unplaced]
+        table = self.table[: count - self.prefix_tokens]
         table = functional.layer_norm(table, table.shape[-1:], eps=self.norm_eps)
-        context.positions = functional.pad(table, (0, 0, self.unplaced, 0))
+        context.positions = functional.pad(table, (0, 0, self.prefix_tokens, 0))
         return tokens
 
 
@@ -67,7 +67,7 @@ class PatchEmbedding(Embedding):
             width=width,
             norm_eps=norm_eps,
             position=position,
-            unplaced=1,
+            prefix_tokens=1,
             std=self.start_std,
         )
         rows, columns = torch.arange(shape.height // shape.patch), torch.arange(shape.width // shape.patch)
@@ -116,7 +116,7 @@ class TokenEmbedding(Embedding):
         self, shape: TextShape, *, width: int, norm_eps: float, position: PositionMode, norm: bool = False
     ) -> None:
         super().__init__(shape, width=width, norm_eps=norm_eps, position=position)
-        self.causal, self.unplaced = shape.causal, shape.unplaced
+        self.causal, self.prefix_tokens = shape.causal, shape.prefix_tokens
         self.words = nn.Embedding(shape.vocabulary, width)
         nn.init.normal_(self.words.weight, std=0.02)
         self.positions = PositionTable(
@@ -124,7 +124,7 @@ class TokenEmbedding(Embedding):
             width=width,
             norm_eps=norm_eps,
             position=position,
-            unplaced=shape.unplaced,
+            prefix_tokens=shape.prefix_tokens,
             std=0.02,
         )
         self.norm = nn.LayerNorm(width, eps=1e-12) if norm else None
@@ -134,7 +134,7 @@ class TokenEmbedding(Embedding):
         index = torch.arange(inputs.shape[1], device=inputs.device, dtype=torch.float32)
         keep = inputs != PAD
         context = Context(
-            coordinates=(index - self.unplaced).clamp(min=0)[:, None],
+            coordinates=(index - self.prefix_tokens).clamp(min=0)[:, None],
             keep=keep if not bool(keep.all()) else None,
             causal=self.causal,
             words=self.words.weight,

@@ -63,7 +63,7 @@ class TextShape(Spec):
     documents: Literal[1, 2] = 1
 
     @property
-    def unplaced(self) -> int:
+    def prefix_tokens(self) -> int:
         """Number of leading tokens (the class token) that are not part of the text and have no position in it."""
         return 0 if self.causal else 1
 

@@ -37,7 +37,7 @@ class Context:
             (the class token) have a row of zeros.
         coordinates: token coordinates (N, axes): the index in a text, or row and column of the patch in an image.
             Rows of tokens without a position are zeros, to be ignored.
-        unplaced: number of leading tokens without a position (the class token).
+        prefix_tokens: number of leading tokens without a position (the class token).
         keep: bool (B, N), True for real tokens, False for padding; None when all tokens are real. The output at a real
             token must not depend on padding.
         causal: whether a token attends only to itself and to earlier tokens.
@@ -50,7 +50,7 @@ class Context:
 
     positions: Tensor | None = None
     coordinates: Tensor | None = None
-    unplaced: int = 0
+    prefix_tokens: int = 0
     keep: Tensor | None = None
     causal: bool = False
     words: Tensor | None = None

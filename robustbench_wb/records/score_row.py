@@ -175,7 +175,7 @@ class ScoreRow(Spec):
     peak_memory: int = Field(default=0, ge=0)
     """Peak memory in bytes of a forward pass and input gradient of one sample, weights included; 0 if unknown."""
     checksum: str = ""
-    """SHA-256 of all other columns, see :attr:`fingerprint`; empty in rows of an earlier release."""
+    """SHA-256 of all other columns, see :attr:`computed_checksum`; empty in rows of an earlier release."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod
@@ -195,16 +195,16 @@ class ScoreRow(Spec):
         return self
 
     @property
-    def fingerprint(self) -> str:
+    def computed_checksum(self) -> str:
         """SHA-256 (hex) of the canonical JSON of all columns but ``checksum`` that differ from their default.
 
         Columns that a later release adds have a default, and so do not change an earlier checksum.
         """
         return digest(self.model_dump(exclude={"checksum"}, exclude_defaults=True))
 
-    def sealed(self) -> Self:
+    def with_checksum(self) -> Self:
         """Return a copy of the row with its checksum."""
-        return self.model_copy(update={"checksum": self.fingerprint})
+        return self.model_copy(update={"checksum": self.computed_checksum})
 
     @property
     def slot(self) -> Slot:

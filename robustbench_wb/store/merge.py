@@ -116,7 +116,7 @@ def merge_results(places: Sequence[str], location: str, prefer: Prefer | None = 
         unsteady += found
     changed, conflicts = _add_rows({row.slot: row for row in mine}, dict(zip(places, theirs, strict=True)), prefer)
     version = table.commit(changed, _provenance(sources, command)) if changed else None
-    store.tidy()
+    store.compact()
     return MergeResult(
         sources=tuple(sources), version=version, records=added, rows=len(changed),
         unsteady=tuple(unsteady), conflicts=tuple(conflicts),

@@ -146,7 +146,7 @@ class RecordStore:
                 commit_properties=_PATIENT,
             )
 
-    def tidy(self) -> bool:
+    def compact(self) -> bool:
         """Merge many small files into a few, at the end of a run. Every earlier version stays readable.
 
         Returns:

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.progress import Advance
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Modality, Stressor
 
 CHUNK_VALUES = 1 << 21
 """Pixel values perturbed at once. Cannot change a result."""
@@ -32,7 +35,7 @@ class PerturbedData:
     counted: NDArray[np.bool_] | None = None
     """Language modelling only: bool (N, L), the tokens whose prediction is scored; None: all tokens."""
 
-    def rows(self, rows: NDArray[np.int64]) -> "PerturbedData":
+    def select(self, rows: NDArray[np.int64]) -> "PerturbedData":
         """Perturbed samples at the given rows."""
         return PerturbedData(
             inputs=None if self.inputs is None else self.inputs[rows],
@@ -42,26 +45,26 @@ class PerturbedData:
             counted=None if self.counted is None else self.counted[rows],
         )
 
-    def stressed(self, job: SampleBatch) -> PerturbedBatch:
+    def to_batch(self, batch: SampleBatch) -> PerturbedBatch:
         """Perturbed batch with these samples: tensors on the device of the original batch, with counts as evidence."""
-        none = np.zeros(len(job.ids), np.int32)
+        none = np.zeros(len(batch.ids), np.int32)
         evidence = {"changed": int(self.changed.sum()), "units": int(self.units.sum())}
         return PerturbedBatch(
-            self._inputs(job),
-            none,
-            none.copy(),
+            inputs=self._inputs(batch),
+            forwards=none,
+            backwards=none.copy(),
             texts=self.texts,
             evidence=evidence if evidence["units"] else {},
-            counted=None if self.counted is None else torch.from_numpy(self.counted).to(job.inputs.device),
+            counted=None if self.counted is None else torch.from_numpy(self.counted).to(batch.inputs.device),
         )
 
-    def _inputs(self, job: SampleBatch) -> Tensor:
+    def _inputs(self, batch: SampleBatch) -> Tensor:
         if self.inputs is None:
-            if self.texts is None or job.tokenizer is None:
+            if self.texts is None or batch.text is None:
                 raise TypeError("neither inputs nor texts with a tokenizer")
-            tokens = job.tokenizer.encode(self.texts, job.inputs.shape[1])
-            return torch.from_numpy(tokens.astype(np.int64)).to(job.inputs.device)
-        found = torch.from_numpy(np.ascontiguousarray(self.inputs)).to(job.inputs.device)
+            tokens = batch.text.tokenizer.encode(self.texts, batch.inputs.shape[1])
+            return torch.from_numpy(tokens.astype(np.int64)).to(batch.inputs.device)
+        found = torch.from_numpy(np.ascontiguousarray(self.inputs)).to(batch.inputs.device)
         return found.float() / 255 if found.dtype == torch.uint8 else found.long()
 
 
@@ -69,16 +72,16 @@ class ModelFreeStressor(Stressor):
     """Base of stressors that use inputs, sample ids and the seed only."""
 
     @abstractmethod
-    def make(self, job: SampleBatch) -> PerturbedData:
-        """Perturb every sample of the batch without querying its model."""
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
+        """Perturb every sample of the batch; call ``advance`` with the number of samples that are finished."""
 
-    def finish(self, job: SampleBatch, made: PerturbedData) -> PerturbedBatch:
+    def finish(self, batch: SampleBatch, made: PerturbedData) -> PerturbedBatch:
         """Perturbed batch made from the perturbed samples, with all evidence about them."""
-        return made.stressed(job)
+        return made.to_batch(batch)
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
-        """Perturb the batch."""
-        return self.finish(job, self.make(job))
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
+        """Perturb the batch without querying the model."""
+        return self.finish(batch, self.make(batch, access.advance))
 
 
 class ModelFreeImageStressor(ModelFreeStressor):
@@ -98,20 +101,20 @@ class ModelFreeImageStressor(ModelFreeStressor):
         none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         return none, none
 
-    def make(self, job: SampleBatch) -> PerturbedData:
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Perturb the batch in chunks of a fixed size."""
-        size = max(1, CHUNK_VALUES // max(1, job.inputs[0].numel())) if len(job.inputs) else 1
+        size = max(1, CHUNK_VALUES // max(1, batch.inputs[0].numel())) if len(batch.inputs) else 1
         parts, counts = [], []
-        chunks = zip(torch.split(job.inputs, size), torch.split(job.ids, size), strict=True)
-        for images, ids in chunks if len(job.ids) else ():  # torch.split of an empty tensor yields one empty chunk
+        chunks = zip(torch.split(batch.inputs, size), torch.split(batch.ids, size), strict=True)
+        for images, ids in chunks if len(batch.ids) else ():  # torch.split of an empty tensor yields one empty chunk
             levels = (images * 255).round().to(torch.uint8)
             if levels.device.type == "mps":  # MPS has no float64
                 levels, ids = levels.cpu(), ids.cpu()
-            perturbed = self.perturb(levels, ids, job.seed)
+            perturbed = self.perturb(levels, ids, batch.seed)
             counts.append(torch.stack(self.count(levels, perturbed)).cpu())
             parts.append(perturbed.cpu())
-            job.advance(len(ids))
-        whole = torch.cat(parts).numpy() if parts else np.zeros(tuple(job.inputs.shape), np.uint8)
+            advance(len(ids))
+        whole = torch.cat(parts).numpy() if parts else np.zeros(tuple(batch.inputs.shape), np.uint8)
         changed, units = torch.cat(counts, 1).numpy() if counts else np.zeros((2, 0), np.int64)
         return PerturbedData(inputs=whole, changed=changed, units=units)
 
@@ -125,13 +128,13 @@ class ModelFreeTextStressor(ModelFreeStressor):
     def perturb(self, text: str, sample: int, seed: int) -> tuple[str, int, int]:
         """Perturb one text; returns the new text, the number of perturbed units and the number of units."""
 
-    def make(self, job: SampleBatch) -> PerturbedData:
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Perturb the texts of the batch one by one."""
         found = []
-        for number, (text, sample) in enumerate(zip(job.texts, job.ids.tolist(), strict=True), 1):
-            found.append(self.perturb(text, sample, job.seed))
+        for number, (text, sample) in enumerate(zip(batch.texts, batch.ids.tolist(), strict=True), 1):
+            found.append(self.perturb(text, sample, batch.seed))
             if number % CHUNK_TEXTS == 0:
-                job.advance(CHUNK_TEXTS)
-        job.advance(len(job.texts) % CHUNK_TEXTS)
+                advance(CHUNK_TEXTS)
+        advance(len(batch.texts) % CHUNK_TEXTS)
         counts = np.array([row[1:] for row in found], np.int64).reshape(len(found), 2)
         return PerturbedData(texts=[row[0] for row in found], changed=counts[:, 0], units=counts[:, 1])

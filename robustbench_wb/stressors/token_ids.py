@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD, ImageShape
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL, UNKNOWN
 
 
@@ -25,21 +25,21 @@ class TokenIds:
         return ~torch.isin(tokens, torch.tensor(sorted(self.special | {PAD}), device=tokens.device))
 
 
-def token_ids_of(job: SampleBatch) -> TokenIds:
+def token_ids_of(batch: SampleBatch) -> TokenIds:
     """Token ids of the inputs of a batch.
 
     Raises:
         MeasurementError: the inputs are images.
     """
-    if job.tokenizer is not None:
-        tokenizer = job.tokenizer
+    if batch.text is not None:
+        tokenizer = batch.text.tokenizer
         return TokenIds(
             special=tokenizer.special,
             vocabulary=tokenizer.vocabulary,
             mask=tokenizer.mask,
             unknown=tokenizer.unknown,
         )
-    if job.shape is None or isinstance(job.shape, ImageShape):
+    if batch.shape is None or isinstance(batch.shape, ImageShape):
         raise MeasurementError("images have no token ids")
     special = frozenset(range(len(SPECIAL)))
-    return TokenIds(special=special, vocabulary=job.shape.vocabulary, mask=MASK, unknown=UNKNOWN)
+    return TokenIds(special=special, vocabulary=batch.shape.vocabulary, mask=MASK, unknown=UNKNOWN)

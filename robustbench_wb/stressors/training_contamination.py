@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from robustbench_wb.stressors.clean import Clean
-from robustbench_wb.stressors.stressor import Modality, PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Modality, Stressor
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -29,6 +31,7 @@ class TrainingContamination(Stressor):
     """
 
     modality: ClassVar[Modality] = "any"
+    retrains: ClassVar[bool] = True
 
     @abstractmethod
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
@@ -40,6 +43,6 @@ class TrainingContamination(Stressor):
             MeasurementError: the task cannot be contaminated in this way.
         """
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Return the inputs of the batch unchanged."""
-        return Clean().apply(job)
+        return Clean().apply(batch, access)

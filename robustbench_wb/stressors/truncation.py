@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 
 SPECIAL_TOKENS_PER_TEXT = 2
 """Tokens of an empty text: [CLS] and [SEP]."""
 
 
-def truncation_counts(job: SampleBatch, length: int) -> Mapping[str, float]:
+def truncation_counts(batch: SampleBatch, length: int) -> Mapping[str, float]:
     """Number of texts, of texts with more than ``length`` tokens, and of empty texts; empty if the inputs are not
     texts."""
-    if job.sizes is None:
+    counts = batch.token_counts
+    if counts is None:
         return {}
-    cut, empty = int((job.sizes > length).sum()), int((job.sizes <= SPECIAL_TOKENS_PER_TEXT).sum())
-    return {"texts": len(job.sizes), "cut": cut, "empty": empty}
+    cut, empty = int((counts > length).sum()), int((counts <= SPECIAL_TOKENS_PER_TEXT).sum())
+    return {"texts": len(counts), "cut": cut, "empty": empty}

@@ -58,9 +58,9 @@ class ReviewPairsTask:
             name=self.name,
             length=self.length,
             pool="mean",
-            train=train.part(slice(rest)),
+            train=train.select_rows(slice(rest)),
             test=test,
-            validation=train.part(slice(rest, None)),
+            validation=train.select_rows(slice(rest, None)),
         )
 
     def _split(self, texts: list[str]) -> Split:
@@ -75,7 +75,7 @@ class ReviewPairsTask:
         partner = dict(zip(apart.tolist(), np.roll(apart, 1).tolist(), strict=True))
         second = [halves[partner.get(row, row)][1] for row in order.tolist()]
         inputs, sizes = pair_rows([halves[row][0] for row in order.tolist()], second, self.length)
-        return Split(inputs=inputs, labels=labels, sizes=sizes)
+        return Split(inputs=inputs, labels=labels, token_counts=sizes)
 
 
 class PublishedPairsTask:
@@ -113,7 +113,7 @@ class PublishedPairsTask:
                 first.append(row[3])
                 second.append(row[4])
         inputs, sizes = pair_rows(first, second, self.length)
-        return Split(inputs=inputs, labels=np.array(labels, np.int64), sizes=sizes)
+        return Split(inputs=inputs, labels=np.array(labels, np.int64), token_counts=sizes)
 
 
 def _dataset(name: str, length: int, pool: Pool, train: Split, test: Split, validation: Split) -> Dataset:

@@ -28,8 +28,8 @@ class GreyPixelsTask:
         images = CIFAR10.load(data_dir)
         rest = round(len(images.train) * (1 - VALIDATION))
         parts = {
-            "train": images.train.part(slice(rest)),
-            "validation": images.train.part(slice(rest, None)),
+            "train": images.train.select_rows(slice(rest)),
+            "validation": images.train.select_rows(slice(rest, None)),
             "test": images.test,
         }
         found = {name: self._sequences(part) for name, part in parts.items()}

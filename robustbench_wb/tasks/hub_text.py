@@ -32,13 +32,13 @@ class TextFacts(Spec):
     text: str = "text"
     """Name of the text column; the label column is ``label``."""
     encoding: Encoding
-    language: bool = False
+    language_modelling: bool = False
     """Whether the task is to predict the next token instead of a label."""
     held_out: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training texts held out for validation."""
     pool: Pool | None = None
     """Pooling before the classifier: the class token or the mean; None leaves it to the variant."""
-    room: int = Field(default=0, ge=0)
+    longest_input: int = Field(default=0, ge=0)
     """Longest input in tokens that a model must accept, where it exceeds the length of training texts."""
     shortcuts: tuple[str, ...] = ()
     """Names of the shortcut baselines evaluated on the task (:mod:`robustbench_wb.training.shortcuts`)."""
@@ -74,7 +74,7 @@ class TextTask:
             if "train" not in train or test is None:
                 names = sorted(splits)
                 raise DataError(f"{self.name} has splits {names}; a task needs 'train' and 'test' (or 'validation')")
-            classes = () if facts.language else tuple(_feature(train["train"], "label", self.name).names)
+            classes = () if facts.language_modelling else tuple(_feature(train["train"], "label", self.name).names)
             corpus = Corpus(
                 classes=classes,
                 train=self._rows(train["train"], len(classes)),
@@ -84,16 +84,16 @@ class TextTask:
 
         identity = digest([identity, facts.held_out]) if facts.held_out else identity
         dataset = encoded_dataset(
-            label, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language
+            label, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language_modelling
         )
-        asked = {"pool": facts.pool, "length": max(facts.room, facts.encoding.length)}
+        asked = {"pool": facts.pool, "length": max(facts.longest_input, facts.encoding.length)}
         return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
 
     def _rows(self, rows: "HubRows", classes: int) -> tuple[list[str], NDArray[np.int64]]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
         _feature(rows, column, self.name)
         texts = [str(text or "") for text in rows[column]]
-        if self.facts.language:
+        if self.facts.language_modelling:
             return [text for text in texts if text.strip()], np.zeros(0, np.int64)
         labels = np.array(rows["label"], np.int64)
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
@@ -167,13 +167,13 @@ WIKITEXT = TextTask(
         source="Salesforce/wikitext",
         config="wikitext-2-v1",
         encoding=_words(vocabulary=8_000, length=128),
-        language=True,
+        language_modelling=True,
         substitute="stanfordnlp/imdb",
     )
 )
 
 
-def _reviews_as_bytes(name: str, length: int, room: int) -> TextTask:
+def _reviews_as_bytes(name: str, length: int, longest_input: int) -> TextTask:
     """Make a task of film reviews as byte sequences, with a validation split and mean pooling over unpadded tokens.
 
     Tay et al. 2021 (arXiv 2011.04006) validate on the test split and pool the class token; ``lra-text`` keeps that.
@@ -184,15 +184,15 @@ def _reviews_as_bytes(name: str, length: int, room: int) -> TextTask:
         "encoding": Encoding(kind="bytes", length=length),
         "held_out": 0.1,
         "pool": "mean",
-        "room": room,
+        "longest_input": longest_input,
         "shortcuts": ("majority", "bag-of-tokens"),
     }
     return TextTask(IMDB.facts.model_copy(update=facts))
 
 
-TEXT_BYTES = _reviews_as_bytes("text-bytes", length=4096, room=8192)
-TEXT_BYTES_1K = _reviews_as_bytes("text-bytes-1k", length=1024, room=4096)
-TEXT_BYTES_256 = _reviews_as_bytes("text-bytes-256", length=256, room=1024)
+TEXT_BYTES = _reviews_as_bytes("text-bytes", length=4096, longest_input=8192)
+TEXT_BYTES_1K = _reviews_as_bytes("text-bytes-1k", length=1024, longest_input=4096)
+TEXT_BYTES_256 = _reviews_as_bytes("text-bytes-256", length=256, longest_input=1024)
 LRA_TEXT = TextTask(
     TEXT_BYTES.facts.model_copy(
         update={
@@ -200,7 +200,7 @@ LRA_TEXT = TextTask(
             "encoding": Encoding(kind="bytes", length=4000),
             "held_out": 0.0,
             "pool": "cls",
-            "room": 0,
+            "longest_input": 0,
         }
     )
 )

@@ -42,9 +42,9 @@ class FactLayout:
 
     length: Tensor
     """Number of tokens, including [CLS] and the query."""
-    place: Tensor
+    position: Tensor
     """Position of the fact in the sequence, at least 2."""
-    rivals: Tensor
+    distractors: Tensor
     """Number of facts of other keys (distractors)."""
 
 
@@ -68,13 +68,13 @@ def plant_facts(ids: Tensor, labels: Tensor, planting: FactLayout, width: int, s
     facts = rng.words(ids, 2 * slots, seed=seed, label=f"{stream} rivals")
     others = (keys + 1 + rng.bounded_integers(KEYS - 1, facts[:, ::2])) % KEYS
     at = HEAD + torch.arange(slots)
-    own, outside = at == planting.place[:, None], at >= planting.length[:, None]
+    own, outside = at == planting.position[:, None], at >= planting.length[:, None]
     order = rng.words(ids, slots, seed=seed, label=f"{stream} places").masked_fill(
         own | outside, torch.iinfo(torch.int64).max
     )
     rank = torch.argsort(torch.argsort(order, dim=1, stable=True), dim=1)
     row = torch.where(
-        rank < planting.rivals[:, None], FACT + others * VALUES + rng.bounded_integers(VALUES, facts[:, 1::2]), row
+        rank < planting.distractors[:, None], FACT + others * VALUES + rng.bounded_integers(VALUES, facts[:, 1::2]), row
     )
     row = torch.where(own, FACT + keys * VALUES + labels[:, None], row).masked_fill(outside, PAD)
     return torch.cat([torch.full_like(keys, CLS), QUERY + keys, row], dim=1)

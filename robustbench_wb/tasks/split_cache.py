@@ -40,8 +40,8 @@ def _write(folder: Path, splits: Mapping[str, Split]) -> _Card:
     for name, split in splits.items():
         write_array(folder / f"{name}-inputs.npy", split.inputs)
         write_array(folder / f"{name}-labels.npy", split.labels)
-        if split.sizes is not None:
-            write_array(folder / f"{name}-sizes.npy", split.sizes)
+        if split.token_counts is not None:
+            write_array(folder / f"{name}-sizes.npy", split.token_counts)
     return {"splits": list(splits)}
 
 
@@ -54,4 +54,4 @@ def _split(folder: Path, name: str) -> Split:
     sizes = folder / f"{name}-sizes.npy"
     if len(inputs) != len(labels):
         raise ValueError(f"{name} has {len(inputs)} inputs and {len(labels)} labels")
-    return Split(inputs=inputs, labels=labels, sizes=np.load(sizes) if sizes.is_file() else None)
+    return Split(inputs=inputs, labels=labels, token_counts=np.load(sizes) if sizes.is_file() else None)

@@ -33,16 +33,16 @@ class Split:
     """Labels (N,), 0 to classes - 1; zeros in language modelling, where the tokens themselves are the targets."""
     texts: Sequence[str] = ()
     """The N texts that were tokenized; empty for images and in language modelling."""
-    sizes: NDArray[np.int32] | None = None
+    token_counts: NDArray[np.int32] | None = None
     """Number of tokens (N,) of each text before it was cut to L; None where inputs are never cut."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, rows: slice) -> "Split":
+    def select_rows(self, rows: slice) -> "Split":
         """Return the samples ``rows`` as a split."""
-        sizes = None if self.sizes is None else self.sizes[rows]
-        return Split(inputs=self.inputs[rows], labels=self.labels[rows], texts=self.texts[rows], sizes=sizes)
+        counts = None if self.token_counts is None else self.token_counts[rows]
+        return Split(inputs=self.inputs[rows], labels=self.labels[rows], texts=self.texts[rows], token_counts=counts)
 
     def digest(self) -> str:
         """SHA-256 (hex) over shape and bytes of inputs, labels and texts. One changed pixel or letter changes it."""
@@ -116,7 +116,7 @@ class Dataset:
         return self.test.digest()
 
     @cached_property
-    def worded_digest(self) -> str:
+    def digest_with_lexicon(self) -> str:
         """Digest of the test split and the lexicon, for stressors that draw words from the training texts."""
         return digest([self.digest, self.lexicon.words])
 

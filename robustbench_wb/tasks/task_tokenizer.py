@@ -141,7 +141,7 @@ class TaskTokenizer:
         names = (self._tokenizer.id_to_token(index) or "" for index in range(self.vocabulary))
         return tuple(b"" if name in SPECIAL else bytes(letters[letter] for letter in name) for name in names)
 
-    def within(self, text: str) -> list[int]:
+    def encode_part(self, text: str) -> list[int]:
         """Encode a part of a text, without special ids and without a space in front."""
         return next(_ids(self._within, [text]))
 

@@ -122,4 +122,4 @@ def _read_split(folder: Path, name: str) -> Split:
     texts = json.loads((folder / f"{name}-texts.json").read_text(encoding="utf-8"))
     if tokens.ndim != 2 or len(tokens) != len(labels) or len(texts) not in (0, len(labels)):
         raise ValueError(f"{name} has tokens {tokens.shape}, labels {labels.shape} and {len(texts)} texts")
-    return Split(inputs=tokens, labels=labels, texts=texts, sizes=sizes if len(sizes) else None)
+    return Split(inputs=tokens, labels=labels, texts=texts, token_counts=sizes if len(sizes) else None)

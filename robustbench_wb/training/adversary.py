@@ -83,7 +83,7 @@ def adversarial_examples(
 
     shape = tuple(images.shape[1:])
     if adversary.method == "pgd":
-        start = radius * norm.inside(ids, shape, seed=seed, label="train-adversary", step=epoch)
+        start = radius * norm.uniform_in_ball(ids, shape, seed=seed, label="train-adversary", step=epoch)
     else:
         start = START * rng.normal(ids, shape, seed=seed, label="train-adversary", step=epoch)
     current = project(images + start)
@@ -92,7 +92,7 @@ def adversarial_examples(
         for _ in range(adversary.steps):
             current.requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss(current), current, allow_unused=True, materialize_grads=True)
-            current = project(current.detach() + float(adversary.step) * radius * norm.steepest(gradient))
+            current = project(current.detach() + float(adversary.step) * radius * norm.steepest_direction(gradient))
     return current
 
 

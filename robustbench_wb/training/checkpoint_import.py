@@ -150,7 +150,7 @@ def _with_constants(
             raise UsageError(f"variant {recipe.name!r} has no {_WORDS[name]}")
         if value <= 0:
             raise UsageError(f"{_WORDS[name]} must be above zero, not {value}")
-    for name in family.asked:
+    for name in family.required_constants:
         if name not in said:
             raise UsageError(
                 f"checkpoints of {recipe.name} do not store {_WORDS[name]}, and published ones differ in it; "

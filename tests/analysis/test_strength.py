@@ -26,9 +26,9 @@ from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.attack_losses import LOSSES
 from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 from tests.store.make import record, row
+from tests.stressors.attacked_batch import attacked_batch
 
 SAMPLES = st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 2, 3]), st.integers(0, 60)), min_size=1, max_size=40)
 
@@ -133,23 +133,23 @@ def test_a_curve_of_pgd_is_the_accuracy_after_each_step_of_a_written_out_loop(
     with torch.no_grad():
         right = model(images).argmax(1) == labels
     ids = torch.arange(n)[right]
-    job = SampleBatch(model, images[right], labels[right], ids, 0, 16)
+    batch = attacked_batch(model, inputs=images[right], labels=labels[right], ids=ids, seed=0, batch_size=16)
     attack = parse_stressor(f"pgd-linf;eps=32/255;steps={steps};loss=ce")
     assert isinstance(attack, Attack)
-    stressed = attack.apply(job)
+    perturbed = attack.apply(batch, batch.access)
     states: NDArray[np.int8] = np.full(n, State.WRONG, np.int8)
     forwards = np.zeros(n, np.int32)
-    assert stressed.broken is not None
-    states[ids] = np.where(stressed.broken, State.BROKEN, State.ROBUST)
-    forwards[ids] = stressed.forwards + 1
-    eps, x = 32 / 255, job.inputs
-    x = (x + eps * LINF.inside(ids, tuple(x.shape[1:]), 0, attack.stream, torch.zeros_like(ids))).clamp(0, 1)
+    assert perturbed.broken is not None
+    states[ids] = np.where(perturbed.broken, State.BROKEN, State.ROBUST)
+    forwards[ids] = perturbed.forwards + 1
+    eps, x = 32 / 255, batch.inputs
+    x = (x + eps * LINF.uniform_in_ball(ids, tuple(x.shape[1:]), 0, attack.stream, torch.zeros_like(ids))).clamp(0, 1)
     holds, accuracy = torch.ones(len(ids), dtype=torch.bool), [int(right.sum()) / n]
     for _ in range(steps + 1):
-        answer = value_and_gradient(model, x, lambda logits: LOSSES["ce"](logits, job.labels))
-        holds &= answer.logits.argmax(1) == job.labels
+        answer = value_and_gradient(model, x, lambda logits: LOSSES["ce"](logits, batch.labels))
+        holds &= answer.logits.argmax(1) == batch.labels
         accuracy.append(int(holds.sum()) / n)
-        x = (job.inputs + (x + eps / 8 * answer.gradient.sign() - job.inputs).clamp(-eps, eps)).clamp(0, 1)
+        x = (batch.inputs + (x + eps / 8 * answer.gradient.sign() - batch.inputs).clamp(-eps, eps)).clamp(0, 1)
     curve = budget_curve(replace(record(states.tolist()), forwards=forwards), None, AttackRuns(runs=1, steps=steps))
     assert curve.budget == steps + 1
     assert [point.accuracy for point in curve.points] == [accuracy[point.passes] for point in curve.points]

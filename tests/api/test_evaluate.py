@@ -14,7 +14,9 @@ from robustbench_wb.api.run import run
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.attacks.pgd import FgsmLinf
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.digits import DIGITS
 
 
@@ -218,7 +220,7 @@ class Broken(Stressor):
 
     name = "broken"
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         raise ValueError("no luck today")
 
 

@@ -186,7 +186,7 @@ def test_several_edits_of_a_row_are_all_named(results: str, tmp_path: Path, comm
 def test_numbers_that_carry_a_new_checksum_are_still_held_against_the_record(results: str) -> None:
     """Whoever edits a number can also make the checksum; only the records know better."""
     rows = ScoreTable(results).rows()
-    better = rows[2].model_copy(update={"robust": rows[2].robust + 1, "accuracy": 1.0}).sealed()
+    better = rows[2].model_copy(update={"robust": rows[2].robust + 1, "accuracy": 1.0}).with_checksum()
     ScoreTable(results).commit([better], {})
     found = verify("latest", results)
     assert places(found) == [(3, "accuracy"), (3, "robust")]
@@ -282,7 +282,7 @@ def test_a_forged_record_is_found_by_measuring_again(results: str, command: Comm
     RecordStore(results).append(forged)
     ones = {"robust": 40, "broken": 0, "wrong": 0, "accuracy": 1.0, "accuracy_high": 1.0}
     ends = {"high": 1.0, "low": row(record([0] * 40)).low, "checks": "", "grade": ""}
-    ScoreTable(results).commit([target.model_copy(update={**ones, **ends}).sealed()], {})
+    ScoreTable(results).commit([target.model_copy(update={**ones, **ends}).with_checksum()], {})
     assert verify("latest", results).exit_code == 0
     found = verify("latest", results, rerun=1000)
     wrong = np.flatnonzero(true.states != 0)

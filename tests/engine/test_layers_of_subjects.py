@@ -15,7 +15,8 @@ from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.progress import SilentProgress
 from robustbench_wb.report.layers import layer_blocks, layers_json
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
+from robustbench_wb.stressors.model_access import ModelAccess, predict
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
 FGSM = "fgsm-linf;eps=8/255"
 
@@ -71,9 +72,9 @@ def test_a_missing_file_is_one_clear_line() -> None:
 def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from robustbench_wb.stressors.attacks.pgd import FgsmLinf
 
-    def wild(self: FgsmLinf, job: SampleBatch) -> PerturbedBatch:
-        none = np.zeros(len(job.ids), np.int32)
-        return PerturbedBatch(job.inputs + 1.0, none, none)
+    def wild(self: FgsmLinf, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
+        none = np.zeros(len(batch.ids), np.int32)
+        return PerturbedBatch(inputs=batch.inputs + 1.0, forwards=none, backwards=none)
 
     monkeypatch.setattr(FgsmLinf, "apply", wild)
     with pytest.raises(MeasurementError, match="left the pixel range"):

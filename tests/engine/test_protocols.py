@@ -14,7 +14,7 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
 from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.records.record import State
@@ -48,16 +48,16 @@ def planted() -> nn.Module:
 def test_states_follow_the_true_label_though_the_own_one_is_attacked() -> None:
     levels = np.array([130, 250, 130, 250, 120, 30, 0], np.uint8).reshape(-1, 1, 1, 1)  # the boundary is at 127.5
     samples = TaskSamples(ids=np.arange(7, dtype=np.int32), inputs=levels, labels=np.array([0, 0, 1, 1, 0, 0, 0]))
-    access = ModelAccess(model=planted(), batch=BatchSize(3), device=torch.device("cpu"))
+    model = MeasuredModel(model=planted(), batch=BatchSize(3), device=torch.device("cpu"))
 
     def step(signature: str) -> LadderStep:
         return LadderStep(rungs=(parse_stressor(signature),), identities=(identity(signature=signature),))
 
-    (clean,) = measure(step("clean"), access, samples, before=None, advance=lambda count: None)
+    (clean,) = measure(step("clean"), model, samples, before=None, advance=lambda count: None)
     right, wrong = State.ROBUST, State.WRONG
     assert clean.states.tolist() == [right, right, wrong, wrong, wrong, wrong, State.ERRORED]
     attack = step("published-fgsm-linf;eps=1/10")
-    (found,) = measure(attack, access, samples, before=clean.states, advance=lambda count: None)
+    (found,) = measure(attack, model, samples, before=clean.states, advance=lambda count: None)
     # Near the boundary both the right and the wrong change sides; far from it nothing happens.
     assert found.states.tolist() == [State.BROKEN, right, right, wrong, right, wrong, State.ERRORED]
     assert found.wobble == 0

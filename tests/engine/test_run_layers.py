@@ -95,7 +95,7 @@ def test_a_reused_record_gets_its_layers_too(tmp_path: Path, monkeypatch: pytest
     fresh = harness.run(request(), str(tmp_path / "other"))
     assert numbers(fresh.rows) == numbers(late.rows)
 
-    def never(self: FgsmLinf, job: object) -> None:
+    def never(self: FgsmLinf, batch: object, access: object) -> None:
         raise AssertionError("attacked again")
 
     monkeypatch.setattr(FgsmLinf, "apply", never)
@@ -152,5 +152,5 @@ def test_somebody_else_s_model_has_no_layers_and_is_not_attacked_twice(
     report = harness.run(request(variants=(f"{path}:make",)), results)
     assert [own(row) for row in report.rows] == [NO_LAYERS] * 3
     assert {row.status for row in report.rows} == {"ok"}
-    monkeypatch.setattr(FgsmLinf, "apply", lambda self, job: 1 / 0)
+    monkeypatch.setattr(FgsmLinf, "apply", lambda self, batch, access: 1 / 0)
     assert harness.run(request(variants=(f"{path}:make",)), results).reused == 3

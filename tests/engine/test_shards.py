@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.shard import CellPart, ResultWriter, Shard, join
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.records.record import Measurement, Record, State
@@ -145,12 +145,12 @@ class Row(nn.Module):
 def test_measuring_parts_is_measuring_the_whole() -> None:
     levels = np.linspace(60, 195, SAMPLES).astype(np.uint8).repeat(4).reshape(SAMPLES, 1, 2, 2)
     samples = TaskSamples(ids=np.arange(SAMPLES, dtype=np.int32), inputs=levels, labels=np.arange(SAMPLES) % 2)
-    access = ModelAccess(model=Row(), batch=BatchSize(3), device=torch.device("cpu"))
+    model = MeasuredModel(model=Row(), batch=BatchSize(3), device=torch.device("cpu"))
 
     def made(signature: str, rows: NDArray[np.int64], before: NDArray[np.int8] | None) -> Record:
         step = LadderStep(rungs=(parse_stressor(signature),), identities=(identity(signature=signature),))
-        some, states = samples.rows(rows), None if before is None else before[rows]
-        (found,) = measure(step, access, some, before=states, advance=lambda count: None)
+        some, states = samples.select(rows), None if before is None else before[rows]
+        (found,) = measure(step, model, some, before=states, advance=lambda count: None)
         return found
 
     every = np.arange(SAMPLES)

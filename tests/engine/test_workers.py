@@ -152,12 +152,12 @@ class Recorded(SilentProgress):
         self.planned = work
         yield self
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         self.told += work
         if work > 0:
             self.events.append("work")
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         self.told += work
 
 

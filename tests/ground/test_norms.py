@@ -44,7 +44,7 @@ def test_projection_is_the_nearest_point_of_the_ball(norm: Norm) -> None:
 def test_steepest_step_maximises_the_linear_gain(norm: Norm) -> None:
     generator = torch.Generator().manual_seed(2)
     gradient = torch.randn(1, 1, 3, 3, generator=generator)
-    step = norm.steepest(gradient)
+    step = norm.steepest_direction(gradient)
     assert float(norm.distance(step)) == pytest.approx(1.0, abs=1e-6)
     gain = float((step * gradient).sum())
     others = torch.randn(2000, 1, 3, 3, generator=generator)
@@ -56,13 +56,13 @@ def test_steepest_step_maximises_the_linear_gain(norm: Norm) -> None:
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e8])
 def test_tiny_and_huge_gradients_give_unit_steps(norm: Norm, scale: float) -> None:
     gradient = scale * torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(3))
-    assert torch.allclose(norm.distance(norm.steepest(gradient)), torch.ones(4), atol=1e-5)
-    assert float(norm.steepest(torch.zeros(1, 1, 3, 3)).abs().max()) == 0.0
+    assert torch.allclose(norm.distance(norm.steepest_direction(gradient)), torch.ones(4), atol=1e-5)
+    assert float(norm.steepest_direction(torch.zeros(1, 1, 3, 3)).abs().max()) == 0.0
 
 
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
 def test_starts_fill_the_ball_uniformly(norm: Norm) -> None:
-    draws = norm.inside(torch.arange(4000), (1, 1, 3), seed=0, label="test", step=0)
+    draws = norm.uniform_in_ball(torch.arange(4000), (1, 1, 3), seed=0, label="test", step=0)
     distance = norm.distance(draws).numpy()
     assert distance.max() <= 1 + 1e-6
     # The volume inside radius r of a ball in three dimensions is r^3 in every norm.

@@ -29,17 +29,17 @@ class Total:
     def __init__(self) -> None:
         self.done = self.found = 0.0
 
-    def did(self, work: float) -> None:
+    def add_done(self, work: float) -> None:
         self.done += work
 
-    def spared(self, work: float) -> None:
+    def add_skipped(self, work: float) -> None:
         self.found += work
 
 
 def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> None:
     total = Total()
     tied = JobTrackingProgress(SilentProgress(), total)
-    with tied.piece(100.0), tied.stage("train", 4, "steps") as advance:
+    with tied.planned_work(100.0), tied.stage("train", 4, "steps") as advance:
         advance(1)  # at once, as after resuming from a snapshot
         clock.now = 10.0
         advance(2)
@@ -50,7 +50,7 @@ def test_stages_advance_the_whole_by_their_share_of_its_work(clock: Clock) -> No
 def test_what_follows_the_first_report_was_done_however_soon(clock: Clock) -> None:
     total = Total()
     tied = JobTrackingProgress(SilentProgress(), total)
-    with tied.piece(100.0), tied.stage("noise", 4, "samples") as advance:
+    with tied.planned_work(100.0), tied.stage("noise", 4, "samples") as advance:
         advance(0)
         clock.now = 0.02
         advance(4)
@@ -59,7 +59,7 @@ def test_what_follows_the_first_report_was_done_however_soon(clock: Clock) -> No
 
 def test_a_piece_without_a_stage_was_found(clock: Clock) -> None:
     total = Total()
-    with JobTrackingProgress(SilentProgress(), total).piece(7.0):
+    with JobTrackingProgress(SilentProgress(), total).planned_work(7.0):
         pass
     assert (total.done, total.found) == (0.0, 7.0)
 
@@ -74,11 +74,11 @@ def test_a_stage_outside_of_any_piece_does_not_move_the_whole(clock: Clock) -> N
 
 def test_the_pace_forecasts_what_is_left(clock: Clock) -> None:
     pace = TimeForecast(200.0)
-    assert pace.left is None
+    assert pace.seconds_left is None
     clock.now, pace.done = 30.0, 50.0
-    assert pace.left == pytest.approx(90.0)
+    assert pace.seconds_left == pytest.approx(90.0)
     pace.total -= 100.0  # half of the work was cached
-    assert pace.left == pytest.approx(30.0)
+    assert pace.seconds_left == pytest.approx(30.0)
 
 
 def test_lines_leave_out_what_a_resumed_stage_begins_with(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,9 +87,9 @@ def test_lines_leave_out_what_a_resumed_stage_begins_with(clock: Clock, capsys: 
             advance(40)
             clock.now = 20.0
             advance(20)
-        whole.spared(400.0)
+        whole.add_skipped(400.0)
         clock.now = 40.0
-        whole.did(300.0)
+        whole.add_done(300.0)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["train: 60/100 steps, about 40 s left", "suite: 50 % done, about 40 s left"]
 
@@ -99,7 +99,7 @@ def test_bars_show_the_same(clock: Clock, capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setenv("COLUMNS", "150")
     with console.progress_view("bar") as view, view.overall("suite", 10.0) as whole:
         clock.now = 5.0
-        whole.did(5.0)
+        whole.add_done(5.0)
         vars(view)["bars"].refresh()
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
     assert "50 %" in shown

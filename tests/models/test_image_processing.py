@@ -158,7 +158,7 @@ def context(cls: bool, axes: int, look: str = "", shift: float = 0.0, dtype: tor
     return Context(
         positions=table,
         coordinates=torch.cat([nowhere, where]),
-        unplaced=int(cls),
+        prefix_tokens=int(cls),
         keep=keep if look == "padding" else None,
         causal=look == "causal",
     )
@@ -168,7 +168,7 @@ def written(attention: SoftmaxAttention, reference: Callable[..., float], x: Ten
     """What the mechanism must return for one sample (N, d), with loops; the second sample's padding if any."""
     assert ctx.coordinates is not None
     assert ctx.positions is not None
-    where = [None if n < ctx.unplaced else ctx.coordinates[n].tolist() for n in range(len(x))]
+    where = [None if n < ctx.prefix_tokens else ctx.coordinates[n].tolist() for n in range(len(x))]
     q, k, v = (x @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=-1)
     out = torch.zeros(len(x), H * P, dtype=torch.float64)
     for h in range(H):

@@ -275,15 +275,15 @@ def test_some_rows_of_the_subsets_are_rows_of_all() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("unplaced", [0, 1, 2])
-def test_the_factors_of_tupe_hold_its_reset(unplaced: int) -> None:
+@pytest.mark.parametrize("prefix_tokens", [0, 1, 2])
+def test_the_factors_of_tupe_hold_its_reset(prefix_tokens: int) -> None:
     attention = TupeAttention(LayerConfig(layer=0, depth=1, width=H * P, heads=H, dim_head=P, norm_eps=1e-6)).double()
     assert attention.reset is not None
     attention.reset.copy_(randn(2, H))
     positions = randn(N, H * P, seed=1)
-    positions[:unplaced] = 0
-    q, k = attention.factors(Context(positions=positions, unplaced=unplaced))
-    whole = attention.position_logits(Context(positions=positions, unplaced=unplaced))
+    positions[:prefix_tokens] = 0
+    q, k = attention.factors(Context(positions=positions, prefix_tokens=prefix_tokens))
+    whole = attention.position_logits(Context(positions=positions, prefix_tokens=prefix_tokens))
     assert (q @ k.mT - whole).abs().max() < 1e-12
 
 

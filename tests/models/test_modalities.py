@@ -94,7 +94,7 @@ def test_tokens_that_move_with_their_places_move_the_answer_and_no_more(name: st
     moved = Context(
         positions=None if context.positions is None else context.positions[order],
         coordinates=None if context.coordinates is None else context.coordinates[order],
-        unplaced=context.unplaced,
+        prefix_tokens=context.prefix_tokens,
         keep=None if context.keep is None else context.keep[:, order],
     )
     want = made.backbone(x, context)[:, order]

@@ -111,6 +111,6 @@ def test_positions_are_added_or_kept_apart(kind: type[PatchEmbedding], toy_shape
     assert context.positions is not None
     assert (context.positions[0] == 0).all()
     assert torch.allclose(context.positions[1:].mean(dim=1), torch.zeros(6), atol=1e-5)
-    assert context.unplaced == 1
+    assert context.prefix_tokens == 1
     assert context.coordinates[1:].tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     assert context.carry is not apart(images)[1].carry  # fresh in every forward pass

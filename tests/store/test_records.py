@@ -40,7 +40,7 @@ def test_a_record_comes_back_as_it_was_with_its_number_formats(tmp_path: Path) -
 def test_an_empty_record_and_an_empty_store(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path / "nothing here"))
     assert store.find(["a"]) == {}
-    assert not store.tidy()
+    assert not store.compact()
     made = record([])
     store.append(made)
     assert same(store.find([made.key])[made.key], made)
@@ -63,11 +63,11 @@ def test_the_first_of_two_records_with_one_key_wins_even_after_tidying(tmp_path:
         store.append(made)
     assert same(store.find([first.key])[first.key], first)
     before = DeltaTable(store.uri).version()
-    assert store.tidy()
+    assert store.compact()
     assert same(RecordStore(str(tmp_path)).find([first.key])[first.key], first)
     assert len(DeltaTable(store.uri).file_uris()) == 1
     assert DeltaTable(store.uri, version=before).to_pyarrow_table().num_rows == 71
-    assert not store.tidy()
+    assert not store.compact()
 
 
 def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_concurrent_writers_lose_no_record_not_even_the_first(tmp_path: Path) ->
     workers = [start("append", tmp_path, str(100 * number), "25") for number in range(3)]
     store = RecordStore(str(tmp_path))
     while any(worker.poll() is None for worker in workers):
-        store.tidy()
+        store.compact()
     for worker in workers:
         worker.communicate()
     assert [worker.returncode for worker in workers] == [0, 0, 0]

@@ -18,9 +18,10 @@ from robustbench_wb.stressors.attacks.attack_losses import LOSSES, cross_entropy
 from robustbench_wb.stressors.attacks.model_queries import LossAndGradient, ModelQueries, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.sample_batch import PerturbedBatch
 from robustbench_wb.tasks.task import Dataset
 from tests.known import known
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, perturb
 
 Trained = Callable[[str], nn.Module]
 ATTACKS = [
@@ -45,7 +46,7 @@ ATTACKS = [
 
 
 @pytest.fixture(scope="module")
-def job(trained: Trained, digits: Dataset) -> Callable[..., SampleBatch]:
+def make_batch(trained: Trained, digits: Dataset) -> Callable[..., AttackedBatch]:
     """Factory for batches of correctly classified digits."""
     model = trained("vit")
     images = torch.tensor(digits.test.inputs).float() / 255
@@ -53,17 +54,11 @@ def job(trained: Trained, digits: Dataset) -> Callable[..., SampleBatch]:
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:120, 0]
 
-    def make(batch: int = 256, order: Tensor | None = None, **changes: object) -> SampleBatch:
+    def make(batch_size: int = 256, order: Tensor | None = None, seed: int = 0) -> AttackedBatch:
         rows = right if order is None else right[order]
-        fields = {
-            "model": model,
-            "inputs": images[rows],
-            "labels": labels[rows],
-            "ids": rows,
-            "seed": 0,
-            "batch": batch,
-        }
-        return SampleBatch(**{**fields, **changes})  # type: ignore[arg-type]
+        return attacked_batch(
+            model, inputs=images[rows], labels=labels[rows], ids=rows, seed=seed, batch_size=batch_size
+        )
 
     return make
 
@@ -72,75 +67,75 @@ def ask(model: nn.Module, images: Tensor, labels: Tensor, loss: str = "ce") -> L
     return value_and_gradient(model, images, lambda logits: LOSSES[loss](logits, labels))
 
 
-def robust(stressed: PerturbedBatch, job: SampleBatch) -> Tensor:
+def robust(perturbed: PerturbedBatch, batch: AttackedBatch) -> Tensor:
     with torch.no_grad():
-        return job.model(stressed.inputs).argmax(1) == job.labels
+        return batch.access.model(perturbed.inputs).argmax(1) == batch.labels
 
 
 @pytest.fixture(scope="module")
-def searched(job: Callable[..., SampleBatch]) -> Callable[[str], PerturbedBatch]:
-    """A function that gives what an attack makes of the whole job; each attack searches once."""
+def searched(make_batch: Callable[..., AttackedBatch]) -> Callable[[str], PerturbedBatch]:
+    """A function that gives what an attack makes of the whole batch; each attack searches once."""
 
     @cache
     def search(signature: str) -> PerturbedBatch:
-        return parse_stressor(signature).apply(job())
+        return perturb(parse_stressor(signature), make_batch())
 
     return search
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
 def test_images_stay_in_ball_and_box_and_some_break(
-    signature: str, job: Callable[..., SampleBatch], searched: Callable[[str], PerturbedBatch]
+    signature: str, make_batch: Callable[..., AttackedBatch], searched: Callable[[str], PerturbedBatch]
 ) -> None:
     attack = parse_stressor(signature)
     assert isinstance(attack, Attack)
-    work, stressed = job(), searched(signature)
-    assert stressed.inputs.min() >= 0
-    assert stressed.inputs.max() <= 1
-    assert float(attack.norm.distance(stressed.inputs - work.inputs).max()) <= attack.radius + 10 * TOLERANCE
-    attack.check(work.inputs, stressed.inputs)
-    assert 0 < int(robust(stressed, work).sum()) < len(work.ids)
+    work, perturbed = make_batch(), searched(signature)
+    assert perturbed.inputs.min() >= 0
+    assert perturbed.inputs.max() <= 1
+    assert float(attack.norm.distance(perturbed.inputs - work.inputs).max()) <= attack.radius + 10 * TOLERANCE
+    attack.check(work.inputs, perturbed.inputs)
+    assert 0 < int(robust(perturbed, work).sum()) < len(work.ids)
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
 def test_batch_size_and_order_change_no_outcome(
-    signature: str, job: Callable[..., SampleBatch], searched: Callable[[str], PerturbedBatch]
+    signature: str, make_batch: Callable[..., AttackedBatch], searched: Callable[[str], PerturbedBatch]
 ) -> None:
     attack, expected = parse_stressor(signature), known(searched(signature).broken)
     first = torch.arange(60)
     shuffled = torch.randperm(60, generator=torch.Generator().manual_seed(0))
-    for batch, order in ((13, first), (32, first), (1, first[:8]), (32, shuffled)):
-        found = attack.apply(job(batch=batch, order=order)).broken
+    for batch_size, order in ((13, first), (32, first), (1, first[:8]), (32, shuffled)):
+        found = perturb(attack, make_batch(batch_size=batch_size, order=order)).broken
         np.testing.assert_array_equal(found, expected[order.numpy()])
 
 
 @pytest.mark.parametrize("signature", ATTACKS)
 def test_what_the_search_believes_is_what_the_model_says(
-    signature: str, job: Callable[..., SampleBatch], searched: Callable[[str], PerturbedBatch]
+    signature: str, make_batch: Callable[..., AttackedBatch], searched: Callable[[str], PerturbedBatch]
 ) -> None:
-    stressed = searched(signature)
-    np.testing.assert_array_equal(stressed.broken, ~robust(stressed, job()).numpy())
+    perturbed = searched(signature)
+    np.testing.assert_array_equal(perturbed.broken, ~robust(perturbed, make_batch()).numpy())
 
 
-def test_fgsm_is_one_signed_step(job: Callable[..., SampleBatch]) -> None:
-    work = job()
+def test_fgsm_is_one_signed_step(make_batch: Callable[..., AttackedBatch]) -> None:
+    work = make_batch()
     inputs = work.inputs.clone().requires_grad_(True)
-    F.cross_entropy(work.model(inputs), work.labels, reduction="sum").backward()
+    F.cross_entropy(work.access.model(inputs), work.labels, reduction="sum").backward()
     assert inputs.grad is not None
     expected = (work.inputs + 16 / 255 * inputs.grad.sign()).clamp(0, 1)
-    found = parse_stressor("fgsm-linf;eps=16/255").apply(work)
+    found = parse_stressor("fgsm-linf;eps=16/255").apply(work, work.access)
     # Signs of gradients near zero may differ between two kernels; every other value must agree.
     assert float((found.inputs - expected).abs().gt(1e-6).float().mean()) < 1e-3
 
 
-def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., SampleBatch]) -> None:
-    work = job()
+def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[..., AttackedBatch]) -> None:
+    work = make_batch()
     attack = parse_stressor("pgd-linf;eps=16/255;steps=10;step=1/4")
     assert isinstance(attack, Attack)
-    stressed = attack.apply(work)
+    perturbed = attack.apply(work, work.access)
     eps, broken, passes = 16 / 255, [], []
     noise = [
-        attack.norm.inside(work.ids, tuple(work.inputs.shape[1:]), seed=0, label=attack.stream, step=run)
+        attack.norm.uniform_in_ball(work.ids, tuple(work.inputs.shape[1:]), seed=0, label=attack.stream, step=run)
         for run in (0, 1)
     ]
     for row in range(40):
@@ -149,7 +144,7 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Sampl
         for run, loss in enumerate(("margin", "ce")):
             current = (clean + eps * noise[run][row]).clamp(0, 1)
             for step in range(11):
-                answer = ask(work.model, current, label, loss=loss)
+                answer = ask(work.access.model, current, label, loss=loss)
                 spent += 1
                 wrong = int(answer.logits.argmax(1)) != int(label)
                 if wrong or step == 10:
@@ -159,52 +154,54 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(job: Callable[..., Sampl
                 break
         broken.append(wrong)
         passes.append(spent)
-    np.testing.assert_array_equal(known(stressed.broken)[:40], broken)
-    np.testing.assert_array_equal(stressed.forwards[:40], passes)
+    np.testing.assert_array_equal(known(perturbed.broken)[:40], broken)
+    np.testing.assert_array_equal(perturbed.forwards[:40], passes)
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
-def test_more_effort_never_helps_the_subject(weaker: str, stronger: str, job: Callable[..., SampleBatch]) -> None:
+def test_more_effort_never_helps_the_subject(
+    weaker: str, stronger: str, make_batch: Callable[..., AttackedBatch]
+) -> None:
     assert (
-        known(parse_stressor(stronger).apply(job()).broken).sum()
-        >= known(parse_stressor(weaker).apply(job()).broken).sum()
+        known(perturb(parse_stressor(stronger), make_batch()).broken).sum()
+        >= known(perturb(parse_stressor(weaker), make_batch()).broken).sum()
     )
 
 
-def test_each_restart_only_adds_broken_samples(job: Callable[..., SampleBatch]) -> None:
+def test_each_restart_only_adds_broken_samples(make_batch: Callable[..., AttackedBatch]) -> None:
     # The random stream depends on all parameters, so attacks with different numbers of runs start elsewhere. Within one
     # attack the first success ends the sample, which the counters show.
-    stressed = parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce").apply(job())
-    held = ~known(stressed.broken)
-    assert set(stressed.forwards[held]) == {15}
-    assert set(stressed.backwards[held]) == {12}
-    assert stressed.forwards[stressed.broken].max() <= 15
+    perturbed = perturb(parse_stressor("pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce"), make_batch())
+    held = ~known(perturbed.broken)
+    assert set(perturbed.forwards[held]) == {15}
+    assert set(perturbed.backwards[held]) == {12}
+    assert perturbed.forwards[perturbed.broken].max() <= 15
 
 
-def test_a_huge_ball_breaks_everything(job: Callable[..., SampleBatch]) -> None:
-    assert known(parse_stressor("pgd-linf;eps=1;steps=40").apply(job()).broken).all()
+def test_a_huge_ball_breaks_everything(make_batch: Callable[..., AttackedBatch]) -> None:
+    assert known(perturb(parse_stressor("pgd-linf;eps=1;steps=40"), make_batch()).broken).all()
 
 
-def test_seeds_differ_and_repeat(job: Callable[..., SampleBatch]) -> None:
+def test_seeds_differ_and_repeat(make_batch: Callable[..., AttackedBatch]) -> None:
     attack = parse_stressor("pgd-linf;eps=8/255;steps=1")
-    first, again, other = (attack.apply(job(seed=seed)).inputs for seed in (0, 0, 1))
+    first, again, other = (perturb(attack, make_batch(seed=seed)).inputs for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_no_samples_no_work(job: Callable[..., SampleBatch]) -> None:
-    empty = job(order=torch.empty(0, dtype=torch.int64))
+def test_no_samples_no_work(make_batch: Callable[..., AttackedBatch]) -> None:
+    empty = make_batch(order=torch.empty(0, dtype=torch.int64))
     for signature in ATTACKS:
-        stressed = parse_stressor(signature).apply(empty)
-        assert stressed.inputs.shape == (0, 1, 8, 8)
+        perturbed = parse_stressor(signature).apply(empty, empty.access)
+        assert perturbed.inputs.shape == (0, 1, 8, 8)
     rungs = [parse_stressor(f"pgd-linf;eps={level}/255") for level in (4, 8)]
-    assert [len(stressed.inputs) for stressed in rungs[0].sweep(empty, rungs)] == [0, 0]
+    assert [len(perturbed.inputs) for perturbed in rungs[0].sweep(empty, empty.access, rungs)] == [0, 0]
 
 
-def test_active_set_spends_less_than_the_full_budget(job: Callable[..., SampleBatch]) -> None:
-    stressed = parse_stressor("pgd-linf;eps=64/255;steps=40").apply(job())
-    assert known(stressed.broken).mean() > 0.9
-    assert stressed.backwards.mean() < 20
+def test_active_set_spends_less_than_the_full_budget(make_batch: Callable[..., AttackedBatch]) -> None:
+    perturbed = perturb(parse_stressor("pgd-linf;eps=64/255;steps=40"), make_batch())
+    assert known(perturbed.broken).mean() > 0.9
+    assert perturbed.backwards.mean() < 20
 
 
 def test_gradient_agrees_with_finite_differences(trained: Trained, digits: Dataset) -> None:
@@ -236,11 +233,11 @@ class Watched(PgdLinf):
         self.begun.append(deepcopy(batch))
 
 
-def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[..., SampleBatch]) -> None:
-    work = job()
+def test_a_later_radius_begins_where_the_last_one_came_nearest(make_batch: Callable[..., AttackedBatch]) -> None:
+    work = make_batch()
     rungs = [Watched(eps=f"{level}/255", steps=5) for level in (4, 8, 12, 16)]
     Watched.begun.clear()
-    found = rungs[0].sweep(work, rungs)
+    found = rungs[0].sweep(work, work.access, rungs)
     trials: dict[int, list[tuple[int, Tensor, bool]]] = {}
     for batch in Watched.begun:
         for i, rung, run, start, warm in zip(batch.index, batch.rung, batch.run, batch.x, batch.warm, strict=True):
@@ -270,13 +267,15 @@ def test_a_later_radius_begins_where_the_last_one_came_nearest(job: Callable[...
         pytest.param("pgd-l2;steps=10", marks=pytest.mark.slow(4)),
     ],
 )
-def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(attack: str, job: Callable[..., SampleBatch]) -> None:
+def test_a_sweep_leaves_no_more_than_its_radii_one_by_one(
+    attack: str, make_batch: Callable[..., AttackedBatch]
+) -> None:
     name, _, numbers = attack.partition(";")
     eps = ("1/8", "1/4", "1/2", "1") if "l2" in name else ("4/255", "8/255", "16/255", "32/255")
     rungs = [parse_stressor(f"{name};eps={one};{numbers}".rstrip(";")) for one in eps]
-    work = job()
-    swept = [int((~stressed.broken).sum()) for stressed in rungs[0].sweep(work, rungs)]  # type: ignore[operator]
-    alone = [int((~rung.apply(work).broken).sum()) for rung in rungs]  # type: ignore[operator]
+    work = make_batch()
+    swept = [int((~perturbed.broken).sum()) for perturbed in rungs[0].sweep(work, work.access, rungs)]  # type: ignore[operator]
+    alone = [int((~rung.apply(work, work.access).broken).sum()) for rung in rungs]  # type: ignore[operator]
     assert swept == sorted(swept, reverse=True)
     # Starts differ, and with them samples close to the decision boundary: 2 of 120 either way.
     assert all(ours <= theirs + 2 for ours, theirs in zip(swept, alone, strict=True)), (swept, alone)
@@ -298,8 +297,10 @@ class Silent(nn.Module):
 
 def test_a_model_without_gradient_is_not_broken_by_accident() -> None:
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    work = SampleBatch(Constant(), images, torch.zeros(6, dtype=torch.int64), torch.arange(6), 0, 4)
-    assert not known(parse_stressor("pgd-linf;eps=16/255;steps=5").apply(work).broken).any()
+    work = attacked_batch(
+        Constant(), inputs=images, labels=torch.zeros(6, dtype=torch.int64), ids=torch.arange(6), seed=0, batch_size=4
+    )
+    assert not known(parse_stressor("pgd-linf;eps=16/255;steps=5").apply(work, work.access).broken).any()
 
 
 class Escaping(Attack):
@@ -315,12 +316,12 @@ class Escaping(Attack):
         oracle.gradient(batch, cross_entropy)
 
 
-def test_an_attack_that_leaves_its_ball_is_refused(job: Callable[..., SampleBatch]) -> None:
-    work = job()
+def test_an_attack_that_leaves_its_ball_is_refused(make_batch: Callable[..., AttackedBatch]) -> None:
+    work = make_batch()
     attack = Escaping(eps="8/255")
-    stressed = attack.apply(work)
+    perturbed = attack.apply(work, work.access)
     with pytest.raises(MeasurementError, match="left its linf ball"):
-        attack.check(work.inputs, stressed.inputs)
+        attack.check(work.inputs, perturbed.inputs)
     with pytest.raises(MeasurementError, match="pixel range"):
         attack.check(work.inputs, work.inputs + 1.5)
     with pytest.raises(MeasurementError, match="not finite"):

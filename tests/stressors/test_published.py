@@ -15,9 +15,9 @@ from robustbench_wb.models.providers.image_model import ImageModel, Preprocessin
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.stressors.attacks.published import PublishedAttack, PublishedFgsm, SelfLabelledBatch
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 from tests.known import parts
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, perturb
 
 Trained = Callable[[str], nn.Module]
 SMALL_SPSA = "published-spsa;eps=1/10;steps=3;samples=4"
@@ -45,14 +45,16 @@ def planted(inner: nn.Module) -> ImageModel:
     )
 
 
-def job_of(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> SampleBatch:
-    return SampleBatch(model, images, labels, torch.arange(len(images)), 0, batch)
+def batch_of(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 256) -> AttackedBatch:
+    return attacked_batch(
+        model, inputs=images, labels=labels, ids=torch.arange(len(images)), seed=0, batch_size=batch_size
+    )
 
 
-def digits_job(model: nn.Module, digits: Dataset, count: int, batch: int = 256) -> SampleBatch:
+def digits_batch(model: nn.Module, digits: Dataset, count: int, batch_size: int = 256) -> AttackedBatch:
     dtype = next(model.parameters()).dtype
     images = torch.tensor(digits.test.inputs[:count]).to(dtype) / 255
-    return job_of(model, images, torch.tensor(digits.test.labels[:count]), batch=batch)
+    return batch_of(model, images, torch.tensor(digits.test.labels[:count]), batch_size=batch_size)
 
 
 @pytest.fixture
@@ -77,17 +79,17 @@ def slope(network: nn.Module, z: Tensor, label: Tensor) -> Tensor:
     return z.grad
 
 
-def own_start(job: SampleBatch, row: int, signature: str, eps: float) -> Tensor:
-    uniform = rng.uniform(job.ids[row : row + 1], tuple(job.inputs.shape[1:]), seed=0, label=signature)
+def own_start(batch: AttackedBatch, row: int, signature: str, eps: float) -> Tensor:
+    uniform = rng.uniform(batch.ids[row : row + 1], tuple(batch.inputs.shape[1:]), seed=0, label=signature)
     return eps * (2 * uniform - 1).double()
 
 
 def test_fgsm_is_one_step_on_the_normalised_image(precise: nn.Module, digits: Dataset) -> None:
-    job = digits_job(precise, digits, 60)
-    found = parse_stressor("published-fgsm-linf;eps=6/255").apply(job)
+    batch = digits_batch(precise, digits, 60)
+    found = parse_stressor("published-fgsm-linf;eps=6/255").apply(batch, batch.access)
     network, mean, std = behind(precise)
     for row in range(60):
-        z = (job.inputs[row : row + 1] - mean) / std
+        z = (batch.inputs[row : row + 1] - mean) / std
         expected = z + 6 / 255 * slope(network, z, network(z).argmax(1)).sign()
         torch.testing.assert_close(found.inputs[row : row + 1], expected * std + mean, rtol=0, atol=1e-6)
     assert set(found.forwards) == {2}
@@ -95,14 +97,14 @@ def test_fgsm_is_one_step_on_the_normalised_image(precise: nn.Module, digits: Da
 
 
 def test_pgd_is_twenty_steps_of_three_twentieths(precise: nn.Module, digits: Dataset) -> None:
-    job = digits_job(precise, digits, 20)
+    batch = digits_batch(precise, digits, 20)
     attack = parse_stressor("published-pgd-linf;eps=6/255")
-    found = attack.apply(job)
+    found = attack.apply(batch, batch.access)
     eps, (network, mean, std) = 6 / 255, behind(precise)
     for row in range(20):
-        z = (job.inputs[row : row + 1] - mean) / std
+        z = (batch.inputs[row : row + 1] - mean) / std
         label = network(z).argmax(1)
-        current = z + own_start(job, row, attack.signature, eps=eps)
+        current = z + own_start(batch, row, attack.signature, eps=eps)
         for _ in range(20):
             current = z + (current + 0.15 * eps * slope(network, current, label).sign() - z).clamp(-eps, eps)
         torch.testing.assert_close(found.inputs[row : row + 1], current * std + mean, rtol=0, atol=1e-6)
@@ -111,17 +113,17 @@ def test_pgd_is_twenty_steps_of_three_twentieths(precise: nn.Module, digits: Dat
 
 
 def test_spsa_is_adam_on_the_slope_at_the_wrong_place(precise: nn.Module, digits: Dataset) -> None:
-    job = digits_job(precise, digits, 6)
+    batch = digits_batch(precise, digits, 6)
     attack = parse_stressor(SMALL_SPSA)
-    found = attack.apply(job)
+    found = attack.apply(batch, batch.access)
     eps, (network, mean, std) = 0.1, behind(precise)
     for row in range(6):
-        z = (job.inputs[row : row + 1] - mean) / std
+        z = (batch.inputs[row : row + 1] - mean) / std
         label = int(network(z).argmax(1))
-        moved, first, second = own_start(job, row, attack.signature, eps=eps), torch.zeros(()), torch.zeros(())
+        moved, first, second = own_start(batch, row, attack.signature, eps=eps), torch.zeros(()), torch.zeros(())
         for step in range(1, 4):
             uniform = rng.uniform(
-                job.ids[row : row + 1], (4, 1, 8, 8), seed=0, label=f"{attack.signature}/probes", step=step - 1
+                batch.ids[row : row + 1], (4, 1, 8, 8), seed=0, label=f"{attack.signature}/probes", step=step - 1
             )
             gradient = torch.zeros_like(z)
             for direction in torch.where(uniform[0] < 0.5, -1.0, 1.0).double():
@@ -139,8 +141,9 @@ def test_spsa_is_adam_on_the_slope_at_the_wrong_place(precise: nn.Module, digits
 def test_every_probe_of_spsa_lies_around_twice_the_image() -> None:
     inner = Watched(torch.tensor([1.0, -2.0, 3.0, 0.5]))
     images = torch.tensor([[[[0.2, 0.4], [0.6, 0.8]]]])
-    parse_stressor("published-spsa;eps=1;steps=3;samples=5;learning_rate=1/2").apply(
-        job_of(planted(inner), images, torch.tensor([0]))
+    perturb(
+        parse_stressor("published-spsa;eps=1;steps=3;samples=5;learning_rate=1/2"),
+        batch_of(planted(inner), images, torch.tensor([0])),
     )
     z = (images - MEAN[0]) / STD[0]
     own, *probes = inner.seen
@@ -161,8 +164,11 @@ class Turning(Watched):
 def test_where_the_slope_turns_spsa_walks_away_from_the_error_that_pgd_finds() -> None:
     model = planted(Turning(torch.ones(4)))
     images = torch.full((5, 1, 2, 2), 0.25 * STD[0] + MEAN[0])
-    job = job_of(model, images, torch.zeros(5, dtype=torch.int64))
-    pgd, spsa = (parse_stressor(f"published-{use};eps=3/10").apply(job) for use in ("pgd-linf", "spsa;samples=16"))
+    batch = batch_of(model, images, torch.zeros(5, dtype=torch.int64))
+    pgd, spsa = (
+        parse_stressor(f"published-{use};eps=3/10").apply(batch, batch.access)
+        for use in ("pgd-linf", "spsa;samples=16")
+    )
     assert (model(pgd.inputs).argmax(1) == 1).all()
     assert (model(spsa.inputs)[:, 0] > 0).all()
     assert (spsa.inputs.flatten(1).sum(1) > images.flatten(1).sum(1)).all()
@@ -170,17 +176,18 @@ def test_where_the_slope_turns_spsa_walks_away_from_the_error_that_pgd_finds() -
 
 def test_spsa_hardly_moves_accuracy_where_pgd_does(trained: Trained, digits: Dataset) -> None:
     model = trained("vit")
-    job = digits_job(model, digits, 60)
+    batch = digits_batch(model, digits, 60)
 
     def right(images: Tensor) -> int:
         with torch.no_grad():
-            return int((model(images).argmax(1) == job.labels).sum())
+            return int((model(images).argmax(1) == batch.labels).sum())
 
     pgd, spsa = (
-        parse_stressor(f"published-{use};eps=1/10").apply(job) for use in ("pgd-linf", "spsa;steps=15;samples=8")
+        parse_stressor(f"published-{use};eps=1/10").apply(batch, batch.access)
+        for use in ("pgd-linf", "spsa;steps=15;samples=8")
     )
-    assert right(pgd.inputs) <= right(job.inputs) - 6
-    assert right(spsa.inputs) >= right(job.inputs) - 2
+    assert right(pgd.inputs) <= right(batch.inputs) - 6
+    assert right(spsa.inputs) >= right(batch.inputs) - 2
 
 
 def test_own_labels_are_attacked_and_true_ones_ignored() -> None:
@@ -191,16 +198,18 @@ def test_own_labels_are_attacked_and_true_ones_ignored() -> None:
     assert 0 < int(class_0.sum()) < 40
     away = torch.where(class_0, -1.0, 1.0) * weights.sign().view(1, 2, 2)
     for labels in (torch.zeros(40, dtype=torch.int64), torch.ones(40, dtype=torch.int64)):
-        found = parse_stressor("published-fgsm-linf;eps=1/4").apply(job_of(planted(Watched(weights)), images, labels))
+        found = perturb(
+            parse_stressor("published-fgsm-linf;eps=1/4"), batch_of(planted(Watched(weights)), images, labels)
+        )
         torch.testing.assert_close(found.inputs, images + away * STD[0] / 4)
 
 
 @pytest.mark.parametrize("name", ["published-fgsm-linf", "published-pgd-linf", "published-spsa;steps=9;samples=4"])
 def test_the_ball_is_in_normalised_units_and_there_is_no_box(name: str, trained: Trained, digits: Dataset) -> None:
     model = trained("vit")
-    job = digits_job(model, digits, 40)
-    found = parse_stressor(f"{name};eps=6/255").apply(job)
-    reach = float((found.inputs - job.inputs).abs().max())
+    batch = digits_batch(model, digits, 40)
+    found = parse_stressor(f"{name};eps=6/255").apply(batch, batch.access)
+    reach = float((found.inputs - batch.inputs).abs().max())
     assert reach == pytest.approx(6 / 255 * float(parts(model).std), rel=1e-4)
     assert reach < 0.5 * 6 / 255
     assert float(found.inputs.min()) == pytest.approx(-reach, rel=1e-4)
@@ -208,11 +217,11 @@ def test_the_ball_is_in_normalised_units_and_there_is_no_box(name: str, trained:
 
 
 @pytest.mark.parametrize("name", ["published-fgsm-linf", "published-pgd-linf", "published-spsa;steps=3;samples=4"])
-@pytest.mark.parametrize("batch", [1, 7, 64])
-def test_batches_change_nothing_but_rounding(name: str, batch: int, precise: nn.Module, digits: Dataset) -> None:
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batches_change_nothing_but_rounding(name: str, batch_size: int, precise: nn.Module, digits: Dataset) -> None:
     attack = parse_stressor(f"{name};eps=6/255")
-    expected = attack.apply(digits_job(precise, digits, 15))
-    found = attack.apply(digits_job(precise, digits, 15, batch=batch))
+    expected = perturb(attack, digits_batch(precise, digits, 15))
+    found = perturb(attack, digits_batch(precise, digits, 15, batch_size=batch_size))
     torch.testing.assert_close(found.inputs, expected.inputs, rtol=0, atol=1e-6)
 
 
@@ -224,9 +233,9 @@ class Escaping(PublishedFgsm):
 
 
 def test_an_attack_that_leaves_its_ball_is_refused() -> None:
-    job = job_of(planted(Watched(torch.ones(4))), torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
+    batch = batch_of(planted(Watched(torch.ones(4))), torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(MeasurementError, match="published-fgsm-linf;eps=1/4 left its ball"):
-        Escaping(eps="1/4").apply(job)
+        Escaping(eps="1/4").apply(batch, batch.access)
 
 
 class Brittle(Watched):
@@ -240,8 +249,8 @@ class Brittle(Watched):
 @pytest.mark.parametrize("name", ["published-fgsm-linf", "published-pgd-linf"])
 def test_a_gradient_that_is_not_finite_is_a_failed_search(name: str) -> None:
     images = torch.tensor([[0.1, 0.5, 0.5, 0.5], [0.9, 0.5, 0.5, 0.5]]).view(2, 1, 2, 2)
-    job = job_of(planted(Brittle(torch.ones(4))), images, torch.zeros(2, dtype=torch.int64))
-    found = parse_stressor(f"{name};eps=1/100").apply(job)
+    batch = batch_of(planted(Brittle(torch.ones(4))), images, torch.zeros(2, dtype=torch.int64))
+    found = parse_stressor(f"{name};eps=1/100").apply(batch, batch.access)
     assert found.failed is not None
     np.testing.assert_array_equal(found.failed, [True, False])
     torch.testing.assert_close(found.inputs[0], images[0])
@@ -252,11 +261,11 @@ def test_without_a_known_normalisation_there_is_one_clear_line(digits: Dataset) 
     attack = parse_stressor("published-pgd-linf;eps=1/255")
     foreign = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(MeasurementError, match="the normalisation inside Sequential is unknown") as caught:
-        attack.apply(digits_job(foreign, digits, 2))
+        perturb(attack, digits_batch(foreign, digits, 2))
     assert "\n" not in str(caught.value)
     images = torch.rand(2, 1, 4, 4)
     with pytest.raises(MeasurementError, match="images of 1 x 4 x 4 to 1 x 2 x 2"):
-        attack.apply(job_of(planted(Watched(torch.ones(4))), images, torch.zeros(2, dtype=torch.int64)))
+        perturb(attack, batch_of(planted(Watched(torch.ones(4))), images, torch.zeros(2, dtype=torch.int64)))
 
 
 def test_what_the_protocol_says_of_itself() -> None:

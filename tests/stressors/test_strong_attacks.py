@@ -23,48 +23,55 @@ from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 from robustbench_wb.stressors.attacks.spsa import Spsa
 from robustbench_wb.stressors.attacks.square import SquareAttack, bump, dipole
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.tasks.task import Dataset
 from tests.known import known, parts
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, perturb
 
 Trained = Callable[[str], nn.Module]
 
 
-def job_of(model: nn.Module, images: Tensor, batch: int = 128, count: int | None = None) -> SampleBatch:
+def batch_of(model: nn.Module, images: Tensor, batch_size: int = 128, count: int | None = None) -> AttackedBatch:
     """A batch of images with the labels that the model predicts."""
     with torch.no_grad():
         labels = model(images).argmax(1)
-    return SampleBatch(model, images[:count], labels[:count], torch.arange(len(images))[:count], 0, batch)
+    return attacked_batch(
+        model,
+        inputs=images[:count],
+        labels=labels[:count],
+        ids=torch.arange(len(images))[:count],
+        seed=0,
+        batch_size=batch_size,
+    )
 
 
-def digits_job(model: nn.Module, digits: Dataset, count: int = 120) -> SampleBatch:
+def digits_batch(model: nn.Module, digits: Dataset, count: int = 120) -> AttackedBatch:
     """The first digits that the model classifies correctly."""
     images, labels = torch.tensor(digits.test.inputs).float() / 255, torch.tensor(digits.test.labels)
     with torch.no_grad():
         right = torch.nonzero(model(images).argmax(1) == labels)[:count, 0]
-    return SampleBatch(model, images[right], labels[right], right, 0, 128)
+    return attacked_batch(model, inputs=images[right], labels=labels[right], ids=right, seed=0, batch_size=128)
 
 
-def rows_of(attack: Attack, job: SampleBatch, run: int = 0) -> ActiveRows:
+def rows_of(attack: Attack, batch: AttackedBatch, run: int = 0) -> ActiveRows:
     """All samples of a batch at the start of a run."""
-    index = torch.arange(len(job.ids))
-    radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=job.inputs.dtype)
+    index = torch.arange(len(batch.ids))
+    radius = torch.full((len(index), 1, 1, 1), attack.radius, dtype=batch.inputs.dtype)
     zero = torch.zeros_like(index)
     cold = torch.zeros_like(index, dtype=torch.bool)
-    batch = ActiveRows(
+    active = ActiveRows(
         index=index,
-        ids=job.ids,
-        labels=job.labels,
-        originals=job.inputs,
+        ids=batch.ids,
+        labels=batch.labels,
+        originals=batch.inputs,
         radius=radius,
         rung=zero,
         run=zero + run,
         step=zero,
-        x=job.inputs.clone(),
+        x=batch.inputs.clone(),
         warm=cold,
     )
-    attack.begin(batch, job.seed)
-    return batch
+    attack.begin(active, batch.seed)
+    return active
 
 
 def smooth(classes: int = 5) -> nn.Module:
@@ -123,7 +130,7 @@ def apgd_by_hand(attack: Attack, clean: Tensor, start: Tensor, loss: Callable[[T
                 eta /= 2
                 x, slope, fs[k] = at_best, slope_best, top
                 xs[k] = x
-        z = project(x + eta * attack.norm.steepest(slope))
+        z = project(x + eta * attack.norm.steepest_direction(slope))
         xs.append(z if k == 0 else project(x + 0.75 * (z - x) + 0.25 * (x - xs[k - 1])))
     return xs
 
@@ -134,22 +141,22 @@ def apgd_by_hand(attack: Attack, clean: Tensor, start: Tensor, loss: Callable[[T
 )
 def test_apgd_takes_the_steps_of_algorithm_1(signature: str) -> None:
     model = smooth()
-    job = job_of(model, torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)).double())
+    batch = batch_of(model, torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)).double())
     attack = parse_stressor(signature)
     assert isinstance(attack, Attack)
     run = 2 if "apgd-t" in signature else 0
-    batch, oracle, found = rows_of(attack, job, run), ModelQueries(job, 1), []
-    late = rows_of(attack, job, run)
-    starts = batch.x
+    active, oracle, found = rows_of(attack, batch, run), ModelQueries(batch, batch.access, 1), []
+    late = rows_of(attack, batch, run)
+    starts = active.x
     for step in range(attack.iterations):
-        attack.move(batch, oracle)
-        batch.step = batch.step + 1
-        found.append(batch.x[:6])
+        attack.move(active, oracle)
+        active.step = active.step + 1
+        found.append(active.x[:6])
         if step == 3:  # copies of the samples, three steps behind: rows are independent
-            batch = batch.join(late)
+            active = active.join(late)
     for row in range(6):
-        label = job.labels[row : row + 1]
-        clean = job.inputs[row : row + 1]
+        label = batch.labels[row : row + 1]
+        clean = batch.inputs[row : row + 1]
         target = model(clean)[0].argsort(descending=True)[run + 1 : run + 2]
 
         def loss(x: Tensor, label: Tensor = label, target: Tensor = target) -> Tensor:
@@ -163,7 +170,7 @@ def test_apgd_takes_the_steps_of_algorithm_1(signature: str) -> None:
             # The written-out loop replaces an iterate that is abandoned for the best one at a checkpoint.
             if step + 1 not in shares(attack.iterations):
                 torch.testing.assert_close(found[step][row], expected[step + 1][0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(batch.x[6:], found[attack.iterations - 5], atol=1e-5, rtol=0)
+    torch.testing.assert_close(active.x[6:], found[attack.iterations - 5], atol=1e-5, rtol=0)
 
 
 def test_checkpoints_are_those_of_the_paper() -> None:
@@ -190,9 +197,12 @@ def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, dig
 
     Both vary by two or three samples from seed to seed: with one seed each, the test would compare the seeds.
     """
-    job, seeds = digits_job(trained("vit"), digits), range(4)
-    held = np.array([(~known(parse_stressor(ours).apply(replace(job, seed=seed)).broken)).sum() for seed in seeds])
-    library = [(~known(parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(job).broken)).sum() for seed in seeds]
+    batch, seeds = digits_batch(trained("vit"), digits), range(4)
+    held = np.array([(~known(perturb(parse_stressor(ours), replace(batch, seed=seed)).broken)).sum() for seed in seeds])
+    library = [
+        (~known(parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(batch, batch.access).broken)).sum()
+        for seed in seeds
+    ]
     assert 0 < held.min() <= held.max() < 120
     above = held - library
     assert above.mean() <= 1 + 2 * above.std(ddof=1) / len(seeds) ** 0.5, (held, library)
@@ -207,11 +217,11 @@ def test_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, dig
     ],
 )
 def test_square_is_as_strong_as_the_librarys(ours: str, theirs: str, trained: Trained, digits: Dataset) -> None:
-    job = digits_job(trained("vit"), digits, 80)
+    batch = digits_batch(trained("vit"), digits, 80)
     # The library moves one square for a whole batch: its result varies by ten samples from seed to seed.
-    held = [int((~known(parse_stressor(ours).apply(replace(job, seed=seed)).broken)).sum()) for seed in range(2)]
-    libraries = [parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(job) for seed in range(2)]
-    library = [int((~known(stressed.broken)).sum()) for stressed in libraries]
+    held = [int((~known(perturb(parse_stressor(ours), replace(batch, seed=seed)).broken)).sum()) for seed in range(2)]
+    libraries = [parse_stressor(f"torchattacks:{theirs};seed={seed}").apply(batch, batch.access) for seed in range(2)]
+    library = [int((~known(perturbed.broken)).sum()) for perturbed in libraries]
     assert 0 < sum(held) < 2 * 80
     assert sum(held) <= sum(library) + 2 * 4
 
@@ -220,26 +230,33 @@ def test_square_is_as_strong_as_the_librarys(ours: str, theirs: str, trained: Tr
 def test_fab_finds_the_distance_to_the_planes_of_a_linear_model(name: str, order: int) -> None:
     model, images = linear()
     weight, bias = model[1].weight, model[1].bias  # type: ignore[index]
-    job = job_of(model, images)
+    batch = batch_of(model, images)
     logits = images.flatten(1) @ weight.T + bias
-    planes = weight[job.labels][:, None] - weight[None]
-    gaps = logits.gather(1, job.labels[:, None]) - logits
+    planes = weight[batch.labels][:, None] - weight[None]
+    gaps = logits.gather(1, batch.labels[:, None]) - logits
     distance = (gaps / planes.norm(p=order, dim=2)).nan_to_num(torch.inf).amin(1)
     for row in range(len(images)):
-        alone = SampleBatch(model, images[row : row + 1], job.labels[row : row + 1], job.ids[:1], 0, 4)
+        alone = attacked_batch(
+            model,
+            inputs=images[row : row + 1],
+            labels=batch.labels[row : row + 1],
+            ids=batch.ids[:1],
+            seed=0,
+            batch_size=4,
+        )
         for factor, breaks in ((0.999, False), (1.001, True)):
             radius = f"{factor * float(distance[row]):.9f}"
-            found = parse_stressor(f"fab-{name};eps={radius};steps=12;targets=3").apply(alone)
+            found = parse_stressor(f"fab-{name};eps={radius};steps=12;targets=3").apply(alone, alone.access)
             assert bool(known(found.broken)[0]) is breaks
     attack = parse_stressor(f"fab-{name};eps=1/100000;steps=12;targets=3")
     assert isinstance(attack, Fab)
     nearest = torch.full((10,), torch.inf)
     for run in range(3):
-        batch, oracle = rows_of(attack, job, run), ModelQueries(job, 1)
+        active, oracle = rows_of(attack, batch, run), ModelQueries(batch, batch.access, 1)
         for _ in range(12):
-            attack.move(batch, oracle)
-            batch.step = batch.step + 1
-        nearest = torch.minimum(nearest, batch.memory["distance"])
+            attack.move(active, oracle)
+            active.step = active.step + 1
+        nearest = torch.minimum(nearest, active.memory["distance"])
         assert not oracle.broken.any()  # misclassified images outside the ball are no errors
     torch.testing.assert_close(nearest, distance, atol=1e-3, rtol=0)
 
@@ -296,18 +313,25 @@ def test_squares_shrink_by_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None
     attack = parse_stressor("square-linf;eps=1/10;queries=1000")
     assert isinstance(attack, SquareAttack)
     images = torch.rand(1, 1, 32, 32)
-    job = SampleBatch(nn.Flatten(), images.expand(14, -1, -1, -1), torch.zeros(14).long(), torch.arange(14), 0, 14)
-    batch = rows_of(attack, job)
-    batch.step = torch.tensor([0, 1, 2, 5, 6, 20, 21, 100, 101, 200, 201, 401, 601, 999])
+    batch = attacked_batch(
+        nn.Flatten(),
+        inputs=images.expand(14, -1, -1, -1),
+        labels=torch.zeros(14).long(),
+        ids=torch.arange(14),
+        seed=0,
+        batch_size=14,
+    )
+    active = rows_of(attack, batch)
+    active.step = torch.tensor([0, 1, 2, 5, 6, 20, 21, 100, 101, 200, 201, 401, 601, 999])
     shares = [0.8 / 2**halved for halved in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)]
     asked: list[int] = []
 
-    def change(attack: SquareAttack, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
+    def change(attack: SquareAttack, active: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         asked.extend(sides.tolist())
-        return batch.x
+        return active.x
 
     monkeypatch.setattr(type(attack), "change", change)
-    attack.move(batch, ModelQueries(job, 1))
+    attack.move(active, ModelQueries(batch, batch.access, 1))
     assert asked == [max(1, round((share * 1024) ** 0.5)) for share in shares]
 
 
@@ -328,7 +352,10 @@ def test_every_square_has_its_form(name: str) -> None:
     model, clean = Recorder(), torch.full((3, 2, 12, 12), 0.5)
     attack = parse_stressor(f"square-{name};eps=1/5;queries=60")
     assert isinstance(attack, SquareAttack)
-    stressed = attack.apply(SampleBatch(model, clean, torch.zeros(3).long(), torch.arange(3), 0, 3))
+    perturbed = perturb(
+        attack,
+        attacked_batch(model, inputs=clean, labels=torch.zeros(3).long(), ids=torch.arange(3), seed=0, batch_size=3),
+    )
     assert len(model.asked) == 60
     deltas = [asked - clean for asked in model.asked]
     best = deltas[0]
@@ -342,9 +369,9 @@ def test_every_square_has_its_form(name: str) -> None:
             torch.testing.assert_close(attack.norm.distance(delta), torch.full((3,), 0.2))
         higher = delta[:, 0, 0, 0] > best[:, 0, 0, 0]
         best = torch.where(higher.view(-1, 1, 1, 1), delta, best)
-    torch.testing.assert_close(stressed.inputs, clean + best)
-    assert set(stressed.forwards) == {60}
-    assert set(stressed.backwards) == {0}
+    torch.testing.assert_close(perturbed.inputs, clean + best)
+    assert set(perturbed.forwards) == {60}
+    assert set(perturbed.backwards) == {0}
 
 
 class Quantised(nn.Module):
@@ -361,73 +388,73 @@ class Quantised(nn.Module):
 
 
 def test_square_and_spsa_need_no_gradients(trained: Trained, digits: Dataset) -> None:
-    job = digits_job(Quantised(trained("vit")), digits, 60)
-    blind = known(parse_stressor("noise-linf;eps=24/255;draws=2").apply(job).broken).sum()
-    white = known(parse_stressor("pgd-linf;eps=24/255;steps=5").apply(job).broken).sum()
+    batch = digits_batch(Quantised(trained("vit")), digits, 60)
+    blind = known(parse_stressor("noise-linf;eps=24/255;draws=2").apply(batch, batch.access).broken).sum()
+    white = known(parse_stressor("pgd-linf;eps=24/255;steps=5").apply(batch, batch.access).broken).sum()
     for signature in (
         "square-linf;eps=24/255;queries=60",
         "spsa-linf;eps=24/255;steps=5;samples=16;delta=1/20;rate=1/25",
     ):
-        stressed = parse_stressor(signature).apply(job)
-        assert known(stressed.broken).sum() > max(white, blind) + 5
-        assert not stressed.backwards.any()
+        perturbed = parse_stressor(signature).apply(batch, batch.access)
+        assert known(perturbed.broken).sum() > max(white, blind) + 5
+        assert not perturbed.backwards.any()
 
 
 def test_spsa_estimates_the_gradient() -> None:
     model, images = linear(classes=2)
-    job = job_of(model, images, batch=7)
+    batch = batch_of(model, images, batch_size=7)
     attack = parse_stressor("spsa-linf;eps=1/5;samples=400;steps=1")
     assert isinstance(attack, Spsa)
-    oracle, batch = ModelQueries(job, 1), rows_of(attack, job)
-    found = attack.estimate(batch, oracle).flatten(1)
+    oracle, active = ModelQueries(batch, batch.access, 1), rows_of(attack, batch)
+    found = attack.estimate(active, oracle).flatten(1)
     weight = model[1].weight  # type: ignore[index]
-    expected = weight[1 - job.labels] - weight[job.labels]
+    expected = weight[1 - batch.labels] - weight[batch.labels]
     assert float(torch.cosine_similarity(found, expected).min()) > 0.95
     assert set(oracle.forwards.flatten().tolist()) == {800}
-    one = parse_stressor("spsa-linf;eps=1/100;samples=5;steps=3").apply(job_of(model, images, batch=64))
+    one = perturb(parse_stressor("spsa-linf;eps=1/100;samples=5;steps=3"), batch_of(model, images, batch_size=64))
     assert set(one.forwards[~known(one.broken)]) == {3 * (2 * 5 + 1)}
 
 
 def test_noise_is_a_loop_over_draws(trained: Trained, digits: Dataset) -> None:
-    job = digits_job(trained("vit"), digits)
+    batch = digits_batch(trained("vit"), digits)
     attack = parse_stressor("noise-linf;eps=48/255;draws=4")
     assert isinstance(attack, Attack)
-    stressed = attack.apply(job)
+    perturbed = attack.apply(batch, batch.access)
     wrong = torch.zeros(120, dtype=torch.bool)
     for draw in range(4):
-        noise = attack.norm.inside(job.ids, (1, 8, 8), seed=0, label=attack.stream, step=draw)
+        noise = attack.norm.uniform_in_ball(batch.ids, (1, 8, 8), seed=0, label=attack.stream, step=draw)
         with torch.no_grad():
-            wrong |= job.model((job.inputs + 48 / 255 * noise).clamp(0, 1)).argmax(1) != job.labels
+            wrong |= batch.access.model((batch.inputs + 48 / 255 * noise).clamp(0, 1)).argmax(1) != batch.labels
     assert 0 < int(wrong.sum()) < 120
-    np.testing.assert_array_equal(stressed.broken, wrong.numpy())
-    assert set(stressed.forwards[~known(stressed.broken)]) == {4}
+    np.testing.assert_array_equal(perturbed.broken, wrong.numpy())
+    assert set(perturbed.forwards[~known(perturbed.broken)]) == {4}
 
 
 @pytest.mark.parametrize("signature", ["apgd-t-linf;eps=1;steps=3;targets=9", "fab-l2;eps=1;steps=3;targets=9"])
 def test_targets_end_with_the_classes(signature: str) -> None:
     model, images = linear(classes=4)
-    job = job_of(model, images)
+    batch = batch_of(model, images)
     attack = parse_stressor(signature).at("1/100000")
-    stressed = attack.apply(job)
-    assert not known(stressed.broken).any()
+    perturbed = attack.apply(batch, batch.access)
+    assert not known(perturbed.broken).any()
     # Three targets of three steps each; the other six runs end with their first.
-    assert set(stressed.backwards) == {3 * 3 + 6}
+    assert set(perturbed.backwards) == {3 * 3 + 6}
 
 
 @pytest.mark.parametrize(
     "signature", ["apgd-linf;eps=1;steps=5", "fab-linf;eps=1;steps=3;targets=2", "square-l2;eps=1;queries=15"]
 )
 def test_a_ladder_is_climbed_in_one_search(signature: str, trained: Trained, digits: Dataset) -> None:
-    job = digits_job(trained("vit"), digits, 40)
+    batch = digits_batch(trained("vit"), digits, 40)
     rungs = [parse_stressor(signature).at(eps) for eps in ("1/64", "1/16", "1/8", "1/2")]
     before = np.zeros(40, bool)
-    for rung, stressed in zip(rungs, rungs[0].sweep(job, rungs), strict=True):
-        rung.check(job.inputs, stressed.inputs)
+    for rung, perturbed in zip(rungs, rungs[0].sweep(batch, batch.access, rungs), strict=True):
+        rung.check(batch.inputs, perturbed.inputs)
         with torch.no_grad():
-            wrong = (job.model(stressed.inputs).argmax(1) != job.labels).numpy()
-        np.testing.assert_array_equal(stressed.broken, wrong)
-        assert (stressed.broken >= before).all()
-        before = known(stressed.broken)
+            wrong = (batch.access.model(perturbed.inputs).argmax(1) != batch.labels).numpy()
+        np.testing.assert_array_equal(perturbed.broken, wrong)
+        assert (perturbed.broken >= before).all()
+        before = known(perturbed.broken)
     assert before.any()
 
 
@@ -440,8 +467,15 @@ class Silent(nn.Module):
 
 @pytest.mark.parametrize("name", ["apgd-linf", "apgd-t-l2", "fab-linf", "square-l2", "spsa-linf", "noise-l2"])
 def test_what_cannot_be_searched_is_neither_broken_nor_robust(name: str) -> None:
-    job = SampleBatch(Silent(), torch.full((3, 1, 6, 6), 0.5), torch.zeros(3).long(), torch.arange(3), 0, 2)
-    stressed = parse_stressor(f"{name};eps=1/10").apply(job)
-    assert known(stressed.failed).all()
-    assert not known(stressed.broken).any()
-    assert stressed.forwards.max() <= 300
+    batch = attacked_batch(
+        Silent(),
+        inputs=torch.full((3, 1, 6, 6), 0.5),
+        labels=torch.zeros(3).long(),
+        ids=torch.arange(3),
+        seed=0,
+        batch_size=2,
+    )
+    perturbed = parse_stressor(f"{name};eps=1/10").apply(batch, batch.access)
+    assert known(perturbed.failed).all()
+    assert not known(perturbed.broken).any()
+    assert perturbed.forwards.max() <= 300

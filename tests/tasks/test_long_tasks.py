@@ -70,8 +70,10 @@ def test_halves_of_reviews(mirror: str) -> None:
         assert first.startswith("review")
         assert second.endswith(second.split()[-1])
         assert (first.split()[1] == second.split()[-1]) == bool(label)
-    assert dataset.test.sizes is not None
-    assert sorted(dataset.test.sizes.tolist())[-1] > 128  # a review of 300 letters without spaces has no second half
+    assert dataset.test.token_counts is not None
+    assert (
+        sorted(dataset.test.token_counts.tolist())[-1] > 128
+    )  # a review of 300 letters without spaces has no second half
 
 
 def test_a_share_is_held_out_and_what_is_cut_is_known(mirror: str) -> None:
@@ -81,8 +83,8 @@ def test_a_share_is_held_out_and_what_is_cut_is_known(mirror: str) -> None:
     assert dataset.validation is not None
     assert (len(dataset.train), len(dataset.validation)) == (36, 4)
     assert not set(dataset.train.texts) & set(dataset.validation.texts)
-    assert dataset.test.sizes is not None
-    assert dataset.test.sizes[:2].tolist() == [2, 302]
+    assert dataset.test.token_counts is not None
+    assert dataset.test.token_counts[:2].tolist() == [2, 302]
     assert dataset.test.inputs[0, :3].tolist() == [CLS, SEP, PAD]
     assert dataset.on_validation().label == "text-bytes-256-validation"
     whole = find_task("lra-text").load(mirror)

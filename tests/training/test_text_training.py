@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustbench_wb.models.batching import batches, text_lengths, to_inputs, trim_padding
-from robustbench_wb.stressors.stressor import predict
+from robustbench_wb.stressors.model_access import predict
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL

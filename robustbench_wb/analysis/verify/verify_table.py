@@ -91,7 +91,7 @@ class _Verification:
         whole = [None if part else record for record, part in zip(self.records, partial, strict=True)]
         self.from_table = table_columns(rows, whole, sources.regrade)
         self.cells = Counter(row.slot for row in rows)
-        self.intact = [row.checksum == row.fingerprint for row in rows]
+        self.intact = [row.checksum == row.computed_checksum for row in rows]
 
     @cached_property
     def others(self) -> list[ScoreRow]:
@@ -165,7 +165,7 @@ class _Verification:
                 for name in ScoreRow.model_fields
                 if getattr(row, name) != getattr(whole, name)
             ]
-        return [*wrong, _Edit("checksum", row.fingerprint, UNKNOWN + ", ".join(self._sealed(index)))]
+        return [*wrong, _Edit("checksum", row.computed_checksum, UNKNOWN + ", ".join(self._sealed(index)))]
 
     def _how(self, index: int, column: str) -> str:
         """Source of the value that a column must have."""
@@ -181,13 +181,13 @@ class _Verification:
         trials = [row.model_copy(update=update) for update in ({**from_table, **own}, own, {})]
         every = [*trials, *(other.model_copy(update={"checksum": row.checksum}) for other in self.others)]
         for trial in every:
-            if trial.fingerprint == row.checksum:
+            if trial.computed_checksum == row.checksum:
                 return trial
         for name in self._sealed(index):
             for value in dict.fromkeys(getattr(other, name) for other in self.others):
                 for trial in trials:
                     single = trial.model_copy(update={name: value})
-                    if single.fingerprint == row.checksum:
+                    if single.computed_checksum == row.checksum:
                         return single
         return next((other for other in self.others if _equal_but_checksum(row, other)), None)
 
@@ -215,4 +215,4 @@ def _range(rows: Sequence[ScoreRow]) -> range:
 
 
 def _equal_but_checksum(row: ScoreRow, other: ScoreRow) -> bool:
-    return row.fingerprint == other.fingerprint == other.checksum
+    return row.computed_checksum == other.computed_checksum == other.checksum

@@ -12,7 +12,8 @@ from robustbench_wb.stressors.attacks.attack_losses import Loss
 from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
 from robustbench_wb.stressors.attacks.square import SquareLinf
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import SampleBatch
 
 
 class ProbePgd(PgdLinf):
@@ -34,14 +35,16 @@ class ImageProbe(Probe):
     clean_start = ProbePgd
     large_radius = Fraction(1)
 
-    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+    def count_broken_by_black_box(self, batch: SampleBatch, access: ModelAccess) -> int:
         """Number of samples that the Square attack breaks."""
-        return int(broken_flags(SquareLinf(eps=self.eps, queries=self.queries).apply(job).broken, job).sum())
+        return int(
+            broken_flags(SquareLinf(eps=self.eps, queries=self.queries).apply(batch, access).broken, batch).sum()
+        )
 
-    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+    def loss_gradient(self, batch: SampleBatch, access: ModelAccess, loss: Loss) -> Tensor:
         """Gradient of each sample's loss with respect to its pixels, (N, C, H, W)."""
-        return value_and_gradient(job.model, job.inputs, lambda logits: loss(logits, job.labels)).gradient
+        return value_and_gradient(access.model, batch.inputs, lambda logits: loss(logits, batch.labels)).gradient
 
-    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+    def differentiable(self, batch: SampleBatch, access: ModelAccess) -> tuple[nn.Module, Tensor]:
         """The model, and the images shrunk to the inside of the box [0, 1]."""
-        return job.model, inside_box(job.inputs)
+        return access.model, inside_box(batch.inputs)

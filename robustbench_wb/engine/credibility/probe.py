@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -15,7 +14,9 @@ from robustbench_wb.engine.doctor.gradient_checks import slope_error
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
 from robustbench_wb.stressors.attacks.model_queries import TINY
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 
 SLOPE_SAMPLES = 8
 """Number of samples whose gradient is compared with central differences."""
@@ -48,43 +49,45 @@ class Probe(Stressor):
         """Always true: the probe takes only samples that are correct when clean."""
         return True
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Probe the model on the samples, and return them unperturbed, with the evidence."""
-        count = len(job.ids)
+        count = len(batch.ids)
         none = np.zeros(count, np.int32)
-        evidence = self._evidence(replace(job, advance=lambda done: None)) if count else {}
-        job.advance(count)
-        return PerturbedBatch(job.inputs, none, none.copy(), evidence=evidence)
+        evidence = self._evidence(batch, access.silent()) if count else {}
+        access.advance(count)
+        return PerturbedBatch(inputs=batch.inputs, forwards=none, backwards=none.copy(), evidence=evidence)
 
-    def _evidence(self, job: SampleBatch) -> dict[str, float]:
+    def _evidence(self, batch: SampleBatch, access: ModelAccess) -> dict[str, float]:
         """Numbers of samples and flags (0 or 1), by the names that records store."""
-        logits = predict(job.model, job.inputs, job.batch, draws=job.draws)
+        logits = access.predict(batch.inputs)
         far, near = (
-            attack(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(job)
+            attack(eps=eps, steps=self.steps, step=Fraction(1, 8)).apply(batch, access)
             for attack, eps in ((self.clean_start, self.large_radius), (self.random_start, self.eps))
         )
-        held = ~broken_flags(near.broken, job)
+        held = ~broken_flags(near.broken, batch)
         return {
-            "probed": len(job.ids),
-            "random": float(job.draws > 1),
+            "probed": len(batch.ids),
+            "random": float(access.draws > 1),
             "probabilities": float(_are_probabilities(logits)),
-            "large_ball_held": int((~broken_flags(far.broken, job)).sum()),
-            "black_box_only": self.count_broken_by_black_box(job.rows(held)) if held.any() else 0,
+            "large_ball_held": int((~broken_flags(far.broken, batch)).sum()),
+            "black_box_only": self.count_broken_by_black_box(batch.select(held), access) if held.any() else 0,
             **{
-                f"blind_{name}": int((self.loss_gradient(job, LOSSES[name]).abs().flatten(1).amax(1) < TINY).sum())
+                f"blind_{name}": int(
+                    (self.loss_gradient(batch, access, LOSSES[name]).abs().flatten(1).amax(1) < TINY).sum()
+                )
                 for name in ("ce", "margin")
             },
-            **self._slope_evidence(job),
+            **self._slope_evidence(batch, access),
         }
 
-    def _slope_evidence(self, job: SampleBatch) -> dict[str, float]:
+    def _slope_evidence(self, batch: SampleBatch, access: ModelAccess) -> dict[str, float]:
         """Compare the gradient of the first samples with central differences, as the doctor does.
 
         A randomised model computes another function in every pass, so there is nothing to compare.
         """
-        if job.draws > 1:
+        if access.draws > 1:
             return {"slopes": 0.0, "slope_wrong": 0.0}
-        model, inputs = self.differentiable(job.rows(np.arange(len(job.ids)) < SLOPE_SAMPLES))
+        model, inputs = self.differentiable(batch.select(np.arange(len(batch.ids)) < SLOPE_SAMPLES), access)
         error, _, tolerance = slope_error(model, inputs)
         return {
             "slopes": 0.0 if error is None else len(inputs),
@@ -92,21 +95,21 @@ class Probe(Stressor):
         }
 
     @abstractmethod
-    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+    def count_broken_by_black_box(self, batch: SampleBatch, access: ModelAccess) -> int:
         """Number of samples that an attack without gradients breaks in the ball of radius ``eps``."""
 
     @abstractmethod
-    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+    def loss_gradient(self, batch: SampleBatch, access: ModelAccess, loss: Loss) -> Tensor:
         """Gradient of each sample's loss at the unperturbed sample, (N, ...)."""
 
     @abstractmethod
-    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+    def differentiable(self, batch: SampleBatch, access: ModelAccess) -> tuple[nn.Module, Tensor]:
         """The model as a function of continuous inputs, and the inputs (N, ...)."""
 
 
-def broken_flags(broken: NDArray[np.bool_] | None, job: SampleBatch) -> NDArray[np.bool_]:
+def broken_flags(broken: NDArray[np.bool_] | None, batch: SampleBatch) -> NDArray[np.bool_]:
     """Samples that an attack broke, bool (N,); all False for an attack that does not say."""
-    return np.zeros(len(job.ids), np.bool_) if broken is None else broken
+    return np.zeros(len(batch.ids), np.bool_) if broken is None else broken
 
 
 def _are_probabilities(logits: Tensor) -> bool:

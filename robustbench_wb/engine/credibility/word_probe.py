@@ -12,7 +12,9 @@ from robustbench_wb.engine.credibility.word_walk import word_walk
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.attacks.attack_losses import Loss
-from robustbench_wb.stressors.stressor import Modality, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import SampleBatch
+from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.text_attacks.embedding import EmbeddingPgdLinf
 
 
@@ -49,23 +51,23 @@ class WordProbe(Probe):
     large_radius = Fraction(8)
     """Radius in standard deviations of a ball that holds nearly every other word."""
 
-    def count_broken_by_black_box(self, job: SampleBatch) -> int:
+    def count_broken_by_black_box(self, batch: SampleBatch, access: ModelAccess) -> int:
         """Number of samples that a random search over word vectors breaks."""
-        return int(word_walk(job, float(self.eps), self.queries).sum())
+        return int(word_walk(batch, access, eps=float(self.eps), queries=self.queries).sum())
 
-    def loss_gradient(self, job: SampleBatch, loss: Loss) -> Tensor:
+    def loss_gradient(self, batch: SampleBatch, access: ModelAccess, loss: Loss) -> Tensor:
         """Gradient of each sample's loss with respect to its word vectors, (N, L, d)."""
-        table = WordEmbeddings(job.model)
-        vectors = table.vectors(job.inputs)
+        table = WordEmbeddings(access.model)
+        vectors = table.vectors(batch.inputs)
         found = torch.zeros_like(vectors)
-        for part, tokens in batches(job.inputs, job.batch):
+        for part, tokens in batches(batch.inputs, access.batch_size):
             width = tokens.shape[1]
-            found[part, :width] = table.gradient(tokens, vectors[part, :width], _loss_of(loss, job.labels[part]))[1]
+            found[part, :width] = table.gradient(tokens, vectors[part, :width], _loss_of(loss, batch.labels[part]))[1]
         return found
 
-    def differentiable(self, job: SampleBatch) -> tuple[nn.Module, Tensor]:
+    def differentiable(self, batch: SampleBatch, access: ModelAccess) -> tuple[nn.Module, Tensor]:
         """The model as a function of word vectors, and the vectors (N, L, d) of the samples."""
-        return WordVectorModel(job.model, job.inputs), WordEmbeddings(job.model).vectors(job.inputs)
+        return WordVectorModel(access.model, batch.inputs), WordEmbeddings(access.model).vectors(batch.inputs)
 
 
 def _loss_of(loss: Loss, labels: Tensor) -> Callable[[Tensor], Tensor]:

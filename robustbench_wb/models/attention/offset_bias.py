@@ -14,14 +14,14 @@ from robustbench_wb.models.sockets import Context
 
 
 def token_coordinates(context: Context) -> Tensor:
-    """Return the coordinates (M, axes) of the tokens that have a position: all but the leading ``context.unplaced``.
+    """Return the coordinates (M, axes) of the tokens that have a position: all but the ``context.prefix_tokens``.
 
     Raises:
         UsageError: the context holds no coordinates.
     """
     if context.coordinates is None:
         raise UsageError("this attention needs an embedding that provides token coordinates")
-    return context.coordinates[context.unplaced :]
+    return context.coordinates[context.prefix_tokens :]
 
 
 class OffsetBiasAttention(SoftmaxAttention):
@@ -54,16 +54,16 @@ class OffsetBiasAttention(SoftmaxAttention):
             UsageError: the context holds no coordinates.
         """
         where = token_coordinates(context)
-        tokens = len(where) + context.unplaced
+        tokens = len(where) + context.prefix_tokens
         if by_rows(tokens, where.device, context):
-            return RowBias(partial(self._rows, where, context.unplaced), (self.learned,))
+            return RowBias(partial(self._rows, where, context.prefix_tokens), (self.learned,))
         if self.pairs_name not in context.carry:
             context.carry[self.pairs_name] = self.pairs(where[:, None] - where[None, :])
         logits = self.logits(context.carry[self.pairs_name], self.learned)
-        return functional.pad(logits, (context.unplaced, 0, context.unplaced, 0))[None]
+        return functional.pad(logits, (context.prefix_tokens, 0, context.prefix_tokens, 0))[None]
 
-    def _rows(self, where: Tensor, unplaced: int, rows: slice, learned: Tensor) -> Tensor:
+    def _rows(self, where: Tensor, prefix_tokens: int, rows: slice, learned: Tensor) -> Tensor:
         """Position logits (1, H, rows, N) of some query rows."""
-        first, last = max(rows.start - unplaced, 0), max(rows.stop - unplaced, 0)
+        first, last = max(rows.start - prefix_tokens, 0), max(rows.stop - prefix_tokens, 0)
         logits = self.logits(self.pairs(where[first:last, None] - where[None, :]), learned)
-        return functional.pad(logits, (unplaced, 0, rows.stop - rows.start - (last - first), 0))[None]
+        return functional.pad(logits, (prefix_tokens, 0, rows.stop - rows.start - (last - first), 0))[None]

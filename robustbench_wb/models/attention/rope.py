@@ -37,7 +37,7 @@ class RopeAttention(PerHeadAttention):
             raise UsageError(f"rope over {axes} axes needs heads of a multiple of {2 * axes} entries, not {dim_head}")
         share = torch.arange(0, dim_head, 2 * axes, dtype=where.dtype, device=where.device) / dim_head
         speeds = self.base ** (-share / axes)
-        return functional.pad((where[:, :, None] * speeds).flatten(1), (0, 0, context.unplaced, 0))
+        return functional.pad((where[:, :, None] * speeds).flatten(1), (0, 0, context.prefix_tokens, 0))
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:
         """Return head outputs (B, H, N, p) from queries, keys and values of that shape."""

@@ -37,11 +37,11 @@ class TupeAttention(SoftmaxAttention):
         """
         if self.position_qk is not None and self.reset is not None:
             q, k = self._placed(context, self.position_qk)
-            logits, unplaced = q @ k.mT, context.unplaced
-            tokens = q.shape[-2] + unplaced
+            logits, prefix_tokens = q @ k.mT, context.prefix_tokens
+            tokens = q.shape[-2] + prefix_tokens
             from_cls, to_cls = self.reset[:, :, None, None]
-            logits = torch.cat([to_cls.expand(-1, tokens - unplaced, unplaced), logits], dim=2)
-            logits = torch.cat([from_cls.expand(-1, unplaced, tokens), logits], dim=1)[None]
+            logits = torch.cat([to_cls.expand(-1, tokens - prefix_tokens, prefix_tokens), logits], dim=2)
+            logits = torch.cat([from_cls.expand(-1, prefix_tokens, tokens), logits], dim=1)[None]
             context.carry["untied positions"] = logits
         return _carried(context, "untied positions")
 
@@ -54,8 +54,10 @@ class TupeAttention(SoftmaxAttention):
             UsageError: the context holds no positions, or the first layer did not run.
         """
         if self.position_qk is not None and self.reset is not None:
-            q, k = (functional.pad(x, (0, 0, context.unplaced, 0)) for x in self._placed(context, self.position_qk))
-            cls = (torch.arange(q.shape[-2], device=q.device) < context.unplaced).to(q.dtype)
+            q, k = (
+                functional.pad(x, (0, 0, context.prefix_tokens, 0)) for x in self._placed(context, self.position_qk)
+            )
+            cls = (torch.arange(q.shape[-2], device=q.device) < context.prefix_tokens).to(q.dtype)
             from_cls, to_cls = self.reset[:, :, None]
             asking = torch.stack([cls, 1 - cls], dim=-1).expand(self.heads, -1, -1)
             asked = torch.stack([from_cls.expand(-1, len(cls)), to_cls * cls], dim=-1)
@@ -67,7 +69,7 @@ class TupeAttention(SoftmaxAttention):
         """Scaled position queries and keys (H, M, p) of the tokens that have a position."""
         if context.positions is None:
             raise UsageError("tupe needs an embedding that keeps positions separate")
-        both = position_qk(context.positions[context.unplaced :]).chunk(2, dim=-1)
+        both = position_qk(context.positions[context.prefix_tokens :]).chunk(2, dim=-1)
         q, k = (split_heads(part, self.heads) for part in both)
         return q / math.sqrt(2 * q.shape[-1]), k
 

@@ -43,7 +43,7 @@ BERT = CheckpointFamily(
     prefixes=("module.", "_orig_mod.", "bert."),
     renames={".gamma": ".weight", ".beta": ".bias"},
     unused=_UNUSED,
-    fresh=_HEAD,
+    optional=_HEAD,
 )
 
 CRATE_BERT = CheckpointFamily(
@@ -64,7 +64,7 @@ CRATE_BERT = CheckpointFamily(
     ),
     prefixes=("module.", "_orig_mod.", "crate."),
     unused=_UNUSED,
-    fresh=_HEAD,
+    optional=_HEAD,
     note="row 0 is used as the first position and word 0 as padding; renumber a RoBERTa vocabulary (padding 1, first "
     "position 2) before the import",
 )

@@ -33,7 +33,7 @@ AUTOENCODER = CheckpointFamily(
         *_attention("decoder.{i}.", "decoder_blocks.{i}.layers.0.1."),
     ),
     unused=_NEVER_USED,
-    asked=("lam",),
+    required_constants=("lam",),
 )
 
 ENCODER = CheckpointFamily(
@@ -41,6 +41,6 @@ ENCODER = CheckpointFamily(
     modality="image",
     rules=(*_ENCODER, *pairs({"head.norm": "norm"}), *pairs({"head.linear": "head"})),
     unused=(*_NEVER_USED, "mask_token", r"decoder_(blocks|norm|pred)\..*"),
-    fresh=("head.linear.weight", "head.linear.bias"),
-    asked=("lam",),
+    optional=("head.linear.weight", "head.linear.bias"),
+    required_constants=("lam",),
 )

@@ -46,7 +46,7 @@ def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) 
     given = family.unwrap(state)
     own = model.state_dict()
     by_name = _rules(family, own)
-    fresh = {name for name in family.fresh if name in by_name}
+    fresh = {name for name in family.optional if name in by_name}
     if any(name in given for ours in fresh for name in by_name[ours].theirs):
         fresh = set()
     wanted = {name for ours, rule in by_name.items() if ours not in fresh for name in rule.theirs}

@@ -89,8 +89,9 @@ class CheckpointFamily:
         renames: suffixes of names in older files, and their current form.
         unused: patterns of their names that have no counterpart here.
         copies: names under which some files store a second copy of another weight.
-        fresh: our names of weights that a file may lack; the model then keeps its initial weights.
-        asked: constants that differ between published checkpoints but are not stored in them; users must give them.
+        optional: our names of weights that a file may lack; the model then keeps its initial weights.
+        required_constants: constants that differ between published checkpoints but are not stored in them; users give
+            them.
         note: remark for users who import such a checkpoint.
     """
 
@@ -101,8 +102,8 @@ class CheckpointFamily:
     renames: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
-    fresh: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    required_constants: tuple[str, ...] = ()
     note: str = ""
 
     def for_depth(self, depth: int) -> list[WeightRule]:

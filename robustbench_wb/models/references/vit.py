@@ -23,5 +23,5 @@ VIT = CheckpointFamily(
             "blocks.{i}.",
         ),
     ),
-    fresh=("head.linear.weight", "head.linear.bias"),
+    optional=("head.linear.weight", "head.linear.bias"),
 )

@@ -22,7 +22,8 @@ from robustbench_wb.norms import Norm
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 from robustbench_wb.stressors.attacks.radius_bisection import RadiusBisection
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
 MIN_GRADIENTS_FOR_FORECAST = 10
 """Gradients per trial from which one gradient at the clean image, used to choose the first radius, saves time."""
@@ -49,7 +50,7 @@ class IterativeAttack(Protocol):
         ...
 
     @property
-    def judged(self) -> bool:
+    def classifies_iterates(self) -> bool:
         """Whether the last step of a run classifies the last iterate."""
         ...
 
@@ -69,44 +70,46 @@ class IterativeAttack(Protocol):
 class _Search:
     """State of one search over a batch of samples."""
 
-    def __init__(self, attack: IterativeAttack, job: SampleBatch, radii: Sequence[float]) -> None:
-        self.attack, self.job = attack, job
-        self.radii = torch.tensor(radii, dtype=job.inputs.dtype, device=job.inputs.device)
-        self.oracle = ModelQueries(job, len(radii))
-        self.brackets = RadiusBisection(radii, len(job.ids))
+    def __init__(
+        self, attack: IterativeAttack, samples: SampleBatch, access: ModelAccess, *, radii: Sequence[float]
+    ) -> None:
+        self.attack, self.samples, self.access = attack, samples, access
+        self.radii = torch.tensor(radii, dtype=samples.inputs.dtype, device=samples.inputs.device)
+        self.oracle = ModelQueries(samples, access, len(radii))
+        self.brackets = RadiusBisection(radii, len(samples.ids))
         self.waiting: deque[tuple[int, int, int]] = deque()
         if len(radii) > 1 and attack.passes is not None and attack.passes[1] >= MIN_GRADIENTS_FOR_FORECAST:
             self._look()
-        for index in range(len(job.ids)):
+        for index in range(len(samples.ids)):
             self._ask_for(index)
         self.active = self.unjudged = self._rows([])
 
     def _look(self) -> None:
         """Query margin loss and gradient at every clean image; the cost counts for the largest radius."""
-        everyone = range(len(self.job.ids))
-        for first in everyone[:: self.job.batch]:
-            rows = everyone[first : first + self.job.batch]
+        everyone = range(len(self.samples.ids))
+        for first in everyone[:: self.access.batch_size]:
+            rows = everyone[first : first + self.access.batch_size]
             answer = self.oracle.gradient(self._rows([(index, len(self.radii) - 1) for index in rows]))
-            slope = (answer.gradient * self.attack.norm.steepest(answer.gradient)).flatten(1).sum(1)
+            slope = (answer.gradient * self.attack.norm.steepest_direction(answer.gradient)).flatten(1).sum(1)
             for index, clean, rise in zip(rows, answer.losses.tolist(), slope.tolist(), strict=True):
-                self.brackets.look(index, clean, rise)
+                self.brackets.record_clean_margin(index, clean, rise)
 
     def _ask_for(self, index: int) -> None:
-        rung = self.brackets.next(index)
+        rung = self.brackets.next_rung(index)
         if rung is None:
-            self.job.advance(1)
+            self.access.advance(1)
         else:
             self.waiting.append((index, rung, 0))
 
     def _rows(self, places: list[tuple[int, int]], run: int = 0) -> ActiveRows:
         """Rows for (index, rung) pairs, placed at their clean images."""
-        job, device = self.job, self.job.inputs.device
+        samples, device = self.samples, self.samples.inputs.device
         index, rung = torch.tensor(places, dtype=torch.int64, device=device).view(-1, 2).unbind(1)
-        images = job.inputs[index]
+        images = samples.inputs[index]
         return ActiveRows(
             index=index,
-            ids=job.ids[index],
-            labels=job.labels[index],
+            ids=samples.ids[index],
+            labels=samples.labels[index],
             originals=images,
             radius=self.radii[rung].view(-1, 1, 1, 1),
             rung=rung,
@@ -123,7 +126,7 @@ class _Search:
             group = self._rows([(index, rung) for index, rung, run in queued if run == number], number)
             if number == 0:
                 self._warm(group)
-            self.attack.begin(group, self.job.seed)
+            self.attack.begin(group, self.samples.seed)
             whole = whole.join(group)
         return whole
 
@@ -141,7 +144,7 @@ class _Search:
 
     def refill(self) -> None:
         """Fill the active rows from the queue."""
-        free = min(self.job.batch - len(self.active), len(self.waiting))
+        free = min(self.access.batch_size - len(self.active), len(self.waiting))
         if free > 0:
             self.active = self.active.join(self._enter([self.waiting.popleft() for _ in range(free)]))
 
@@ -153,14 +156,14 @@ class _Search:
         over = self.oracle.over(batch)
         last = (batch.step >= self.attack.iterations) & ~over
         if bool((over | last).any()):
-            self.settle(batch.keep(over | last if self.attack.judged else over))
-            if not self.attack.judged:
+            self.settle(batch.keep(over | last if self.attack.classifies_iterates else over))
+            if not self.attack.classifies_iterates:
                 self.unjudged = self.unjudged.join(batch.keep(last))
             self.active = batch.keep(~(over | last))
 
     def judge(self) -> None:
         """Classify final iterates, one batch at a time."""
-        first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.job.batch
+        first = torch.arange(len(self.unjudged), device=self.unjudged.index.device) < self.access.batch_size
         chosen, self.unjudged = self.unjudged.keep(first), self.unjudged.keep(~first)
         self.oracle.logits(chosen)
         self.settle(chosen)
@@ -176,7 +179,7 @@ class _Search:
                 continue
             # A failed sample is closed like a broken one; it is reported as failed.
             self.oracle.spent[rung, index] = not done
-            self.brackets.learn(index, rung, broken=done, height=near)
+            self.brackets.record_trial(index, rung, broken=done, height=near)
             self._ask_for(index)
 
     def run(self) -> None:
@@ -185,7 +188,7 @@ class _Search:
             self.refill()
             if len(self.active):
                 self.advance()
-            while len(self.unjudged) >= self.job.batch or (len(self.unjudged) and not len(self.active)):
+            while len(self.unjudged) >= self.access.batch_size or (len(self.unjudged) and not len(self.active)):
                 self.judge()
 
     def answers(self) -> list[PerturbedBatch]:
@@ -194,7 +197,7 @@ class _Search:
         oracle, last = self.oracle, len(self.radii) - 1
         for rung in range(last - 1, -1, -1):
             untried = torch.nonzero(oracle.forwards[rung] == 0)[:, 0]
-            for rows in torch.split(untried, self.job.batch):
+            for rows in torch.split(untried, self.access.batch_size):
                 self._shrink(rows, rung)
         for rung in range(1, last + 1):
             inherit = (oracle.broken[rung - 1] | oracle.failed[rung - 1]) & ~oracle.broken[rung]
@@ -225,8 +228,10 @@ class _Search:
         )
 
 
-def search_active_set(attack: IterativeAttack, job: SampleBatch, radii: Sequence[float]) -> list[PerturbedBatch]:
+def search_active_set(
+    attack: IterativeAttack, batch: SampleBatch, access: ModelAccess, *, radii: Sequence[float]
+) -> list[PerturbedBatch]:
     """Run ``attack`` on every sample of the batch; one perturbed batch for each radius (ascending)."""
-    state = _Search(attack, job, radii)
+    state = _Search(attack, batch, access, radii=radii)
     state.run()
     return state.answers()

@@ -70,7 +70,7 @@ def ascend(attack: Attack, batch: ActiveRows, answer: LossAndGradient) -> None:
     rows = back.view(-1, 1, 1, 1)
     x, gradient = torch.where(rows, memory["best"], batch.x), torch.where(rows, memory["slope"], answer.gradient)
     memory["last"] = torch.where(back, memory["height"], answer.losses)
-    step = attack.project(batch, x + memory["stride"] * attack.norm.steepest(gradient))
+    step = attack.project(batch, x + memory["stride"] * attack.norm.steepest_direction(gradient))
     blend = attack.project(batch, x + ALPHA * (step - x) + (1 - ALPHA) * (x - memory["previous"]))
     memory["previous"] = x
     batch.x = torch.where((batch.step == 0).view(-1, 1, 1, 1), step, blend)

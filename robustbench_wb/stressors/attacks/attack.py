@@ -14,26 +14,28 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.active_set_search import search_active_set
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
-from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import AttackKind, Stressor
 
 TOLERANCE = 1e-6
 """Distance by which float32 rounding may carry an image over the edge of its ball or box; unit: full pixel range."""
 
 
-def reject_outside(name: str, clean: Tensor, stressed: Tensor, *, norm: Norm | None, radius: float) -> None:
+def reject_outside(name: str, clean: Tensor, perturbed: Tensor, *, norm: Norm | None, radius: float) -> None:
     """Check that images (B, C, H, W) are finite, inside the box [0, 1] and, if a norm is given, inside their balls.
 
     Raises:
         MeasurementError: an image is outside, or not finite; ``name`` is the attack that the message blames.
     """
-    if not bool(torch.isfinite(stressed).all()):
+    if not bool(torch.isfinite(perturbed).all()):
         raise MeasurementError(f"{name} produced pixels that are not finite")
-    if len(stressed) == 0:
+    if len(perturbed) == 0:
         return
-    if float(stressed.min()) < -TOLERANCE or float(stressed.max()) > 1 + TOLERANCE:
+    if float(perturbed.min()) < -TOLERANCE or float(perturbed.max()) > 1 + TOLERANCE:
         raise MeasurementError(f"{name} left the pixel range [0, 1]")
     if norm is not None:
-        farthest = float(norm.distance(stressed - clean).max())
+        farthest = float(norm.distance(perturbed - clean).max())
         if farthest > radius + TOLERANCE * max(1.0, radius * 10):
             raise MeasurementError(f"{name} left its {norm.name} ball: distance {farthest:.6g} > {radius:.6g}")
 
@@ -61,13 +63,13 @@ class BallBoundedStressor(Stressor):
         """Return True: every stressor of this class looks for errors."""
         return True
 
-    def check(self, clean: Tensor, stressed: Tensor) -> None:
+    def check(self, clean: Tensor, perturbed: Tensor) -> None:
         """Reject images outside the ball or the box.
 
         Raises:
             MeasurementError: an image is outside, or not finite.
         """
-        reject_outside(self.signature, clean, stressed, norm=self.norm, radius=self.radius)
+        reject_outside(self.signature, clean, perturbed, norm=self.norm, radius=self.radius)
 
 
 class Attack(BallBoundedStressor):
@@ -79,7 +81,7 @@ class Attack(BallBoundedStressor):
 
     kind: ClassVar[AttackKind | None] = "white-box"
     sweeps: ClassVar[bool] = True
-    judged: ClassVar[bool] = False
+    classifies_iterates: ClassVar[bool] = False
     """Whether ``move`` classifies the iterate that it arrives at. If not, the search classifies the last iterate of
     each run."""
 
@@ -102,7 +104,7 @@ class Attack(BallBoundedStressor):
     def passes(self) -> tuple[int, int] | None:
         """Forward passes and input gradients spent on a sample that is never broken."""
         forwards, backwards = self.step_passes
-        look = 0 if self.judged else 1
+        look = 0 if self.classifies_iterates else 1
         return self.runs * (self.iterations * forwards + look), self.runs * self.iterations * backwards
 
     @property
@@ -131,7 +133,9 @@ class Attack(BallBoundedStressor):
 
         Draws are clamped to the box.
         """
-        noise = self.norm.inside(batch.ids, tuple(batch.x.shape[1:]), seed=seed, label=self.stream, step=batch.run)
+        noise = self.norm.uniform_in_ball(
+            batch.ids, tuple(batch.x.shape[1:]), seed=seed, label=self.stream, step=batch.run
+        )
         drawn = self.project(batch, batch.originals + batch.radius * noise)
         return torch.where(batch.warm.view(-1, 1, 1, 1), batch.x, drawn)
 
@@ -139,14 +143,14 @@ class Attack(BallBoundedStressor):
         """Mask of images (B, C, H, W) that lie in the balls around the clean images, bool (B,)."""
         return self.norm.distance(images - batch.originals) <= batch.radius.flatten() + TOLERANCE
 
-    def ticket(self, batch: ActiveRows) -> Tensor:
+    def draw_number(self, batch: ActiveRows) -> Tensor:
         """A different number for each step of each run, int64 (B,), so that no two steps share their random draws."""
         return batch.run * self.iterations + batch.step
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        return search_active_set(self, job, [self.radius])[0]
+        return search_active_set(self, batch, access, radii=[self.radius])[0]
 
-    def sweep(self, job: SampleBatch, rungs: Sequence[Self]) -> list[PerturbedBatch]:
+    def sweep(self, batch: SampleBatch, access: ModelAccess, rungs: Sequence[Self]) -> list[PerturbedBatch]:
         """Search at every radius of an ascending ladder at once, by bisection over the radii."""
-        return search_active_set(self, job, [rung.radius for rung in rungs])
+        return search_active_set(self, batch, access, radii=[rung.radius for rung in rungs])

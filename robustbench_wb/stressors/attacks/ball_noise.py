@@ -14,7 +14,7 @@ class BallNoise(Attack):
     """Independent uniform draws from the ball, clamped to the box; a sample is broken if any draw is misclassified."""
 
     kind = "control"
-    judged: ClassVar[bool] = True
+    classifies_iterates: ClassVar[bool] = True
 
     draws: int = Field(default=10, ge=1)
     """Draws per sample."""
@@ -35,8 +35,8 @@ class BallNoise(Attack):
 
     def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Classify the next draw."""
-        shape, seed = tuple(batch.x.shape[1:]), oracle.job.seed
-        noise = self.norm.inside(batch.ids, shape, seed=seed, label=self.stream, step=batch.step)
+        shape, seed = tuple(batch.x.shape[1:]), oracle.samples.seed
+        noise = self.norm.uniform_in_ball(batch.ids, shape, seed=seed, label=self.stream, step=batch.step)
         batch.x = self.project(batch, batch.originals + batch.radius * noise)
         oracle.logits(batch)
 

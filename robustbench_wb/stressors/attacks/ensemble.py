@@ -2,7 +2,6 @@
 break."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +10,9 @@ import torch
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.attack import BallBoundedStressor
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 
 
 class EnsembleAttack(BallBoundedStressor):
@@ -43,29 +44,36 @@ class EnsembleAttack(BallBoundedStressor):
         """Digest of the source of the ensemble and of all its members."""
         return "+".join(dict.fromkeys([super().code(), *(attack.code() for attack in self.attacks)]))
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Run the members in order, each on the samples that are still correct."""
-        count = len(job.ids)
-        found = job.inputs.clone()
+        count = len(batch.ids)
+        found = batch.inputs.clone()
         broken, failed = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         forwards, backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
         evidence: Counter[str] = Counter()
         for member, attack in zip(self.members, self.attacks, strict=True):
             left = ~broken & ~failed
-            part = replace(job.rows(left), advance=lambda count: None)
-            stressed = attack.apply(part)
-            attack.check(part.inputs, stressed.inputs)
-            found[torch.from_numpy(left).to(found.device)] = stressed.inputs
-            forwards[left] += stressed.forwards
-            backwards[left] += stressed.backwards
-            evidence.update(stressed.evidence)
+            part = batch.select(left)
+            perturbed = attack.apply(part, access.silent())
+            attack.check(part.inputs, perturbed.inputs)
+            found[torch.from_numpy(left).to(found.device)] = perturbed.inputs
+            forwards[left] += perturbed.forwards
+            backwards[left] += perturbed.backwards
+            evidence.update(perturbed.evidence)
             evidence[f"{member}/samples"] += int(left.sum())
-            evidence[f"{member}/broken"] += int(stressed.broken.sum()) if stressed.broken is not None else 0
-            broken[left] = stressed.broken
-            failed[left] = stressed.failed if stressed.failed is not None else False
-            job.advance(int((broken | failed)[left].sum()))
-        job.advance(int((~broken & ~failed).sum()))
-        return PerturbedBatch(found, forwards, backwards, broken=broken, failed=failed, evidence=dict(evidence))
+            evidence[f"{member}/broken"] += int(perturbed.broken.sum()) if perturbed.broken is not None else 0
+            broken[left] = perturbed.broken
+            failed[left] = perturbed.failed if perturbed.failed is not None else False
+            access.advance(int((broken | failed)[left].sum()))
+        access.advance(int((~broken & ~failed).sum()))
+        return PerturbedBatch(
+            inputs=found,
+            forwards=forwards,
+            backwards=backwards,
+            broken=broken,
+            failed=failed,
+            evidence=dict(evidence),
+        )
 
 
 class QuickEnsemble(EnsembleAttack):

@@ -53,7 +53,7 @@ class Fab(TargetedAttack):
     Runs of the first restart start at the clean image, later ones at a random point within half the radius.
     """
 
-    judged: ClassVar[bool] = True
+    classifies_iterates: ClassVar[bool] = True
 
     @abstractmethod
     def speed(self, size: Tensor) -> Tensor:

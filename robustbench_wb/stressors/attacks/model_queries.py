@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack_losses import Loss, margin
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import SampleBatch
 
 TINY = 1e-12
 """Threshold on the largest entry of a gradient. Float32 steps along smaller gradients are rounding noise."""
@@ -59,15 +60,15 @@ def _ask(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> 
 
 
 class ModelQueries:
-    """Model access of one search, and the state of each sample of the batch at each rung of the ladder.
+    """Counted queries of one search to the model, and the state of each sample of the batch at each rung of the ladder.
 
     A row that is broken, or whose outputs are not finite, is ``over``: the search removes it.
     """
 
-    def __init__(self, job: SampleBatch, rungs: int) -> None:
-        self.job = job
-        count, device = len(job.ids), job.inputs.device
-        self.found = job.inputs.expand(rungs, *job.inputs.shape).clone()
+    def __init__(self, samples: SampleBatch, access: ModelAccess, rungs: int) -> None:
+        self.samples, self.access = samples, access
+        count, device = len(samples.ids), samples.inputs.device
+        self.found = samples.inputs.expand(rungs, *samples.inputs.shape).clone()
         """(R, N, C, H, W): the first error, or the image of highest margin loss where the sample held."""
         self.best = torch.full((rungs, count), -torch.inf, device=device)
         """(R, N): margin loss at ``found``."""
@@ -98,12 +99,12 @@ class ModelQueries:
         """
         images = batch.x if where is None else where
         chosen = margin if loss is None else loss
-        draws = self.job.draws
-        answer = value_and_gradient(self.job.model, images, lambda logits: chosen(logits, batch.labels), draws=draws)
+        draws = self.access.draws
+        answer = value_and_gradient(self.access.model, images, lambda logits: chosen(logits, batch.labels), draws=draws)
         self._count(batch, self.forwards, draws)
         self._count(batch, self.backwards, draws)
         usable = torch.isfinite(answer.gradient).flatten(1).all(1)
-        self.judge(batch, images, answer.logits, usable=usable, inside=inside)
+        self.record_errors(batch, images, answer.logits, usable=usable, inside=inside)
         largest = answer.gradient.abs().flatten(1).amax(1)
         self.zero[batch.index] |= largest == 0
         self.tiny[batch.index] |= (largest > 0) & (largest < TINY)
@@ -117,26 +118,26 @@ class ModelQueries:
         """
         images = batch.x if where is None else where
         logits = self._forward(images)
-        self._count(batch, self.forwards, self.job.draws)
-        self.judge(batch, images, logits, usable=torch.ones_like(batch.index, dtype=torch.bool), inside=inside)
+        self._count(batch, self.forwards, self.access.draws)
+        self.record_errors(batch, images, logits, usable=torch.ones_like(batch.index, dtype=torch.bool), inside=inside)
         return logits
 
     @torch.no_grad()
-    def explore(self, batch: ActiveRows, images: Tensor) -> Tensor:
+    def probe_margins(self, batch: ActiveRows, images: Tensor) -> Tensor:
         """Margin loss (S, B) at S images (S, B, C, H, W) per row, in one forward pass of S * B images.
 
         These images may lie outside the ball, so none of them counts as an error.
         """
         logits = self._forward(images.flatten(0, 1))
-        self._count(batch, self.forwards, len(images) * self.job.draws)
+        self._count(batch, self.forwards, len(images) * self.access.draws)
         finite = torch.isfinite(logits).all(1).view(len(images), -1).all(0)
         self.failed[batch.rung, batch.index] |= ~finite
         return margin(logits, batch.labels.repeat(len(images))).view(len(images), -1)
 
     def _forward(self, images: Tensor) -> Tensor:
-        return torch.stack([self.job.model(images).float() for _ in range(self.job.draws)]).mean(0)
+        return torch.stack([self.access.model(images).float() for _ in range(self.access.draws)]).mean(0)
 
-    def judge(
+    def record_errors(
         self, batch: ActiveRows, images: Tensor, logits: Tensor, usable: Tensor, inside: Tensor | None = None
     ) -> None:
         """Record errors, and the image of highest margin loss so far, among rows inside the ball.
@@ -157,7 +158,7 @@ class ModelQueries:
         self.broken[place] |= wrong
         self.failed[place] |= failed & ~self.broken[place]
 
-    def note(self, batch: ActiveRows, name: str, count: int) -> None:
+    def add_evidence(self, batch: ActiveRows, name: str, count: int) -> None:
         """Add ``count`` to a named number of the evidence for every row."""
         for rung in batch.rung.tolist():
             self.notes[rung][name] += count

@@ -27,7 +27,7 @@ class Fgsm(Attack):
     def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Take one step of length eps."""
         gradient = oracle.gradient(batch, LOSSES["ce"]).gradient
-        batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest(gradient))
+        batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest_direction(gradient))
 
 
 class FgsmLinf(Fgsm):
@@ -100,7 +100,9 @@ class Pgd(Attack):
         if self.momentum is not None:
             size = gradient.abs().flatten(1).sum(1).clamp(min=1e-38).view(-1, 1, 1, 1)
             gradient = batch.memory["velocity"] = float(self.momentum) * batch.memory["velocity"] + gradient / size
-        batch.x = self.project(batch, batch.x + float(self.step) * batch.radius * self.norm.steepest(gradient))
+        batch.x = self.project(
+            batch, batch.x + float(self.step) * batch.radius * self.norm.steepest_direction(gradient)
+        )
 
 
 class PgdLinf(Pgd):

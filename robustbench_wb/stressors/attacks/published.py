@@ -30,8 +30,10 @@ from robustbench_wb.norms import LINF
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack import TOLERANCE
 from robustbench_wb.stressors.attacks.attack_losses import margin
+from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.protocol import ProtocolName
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +45,7 @@ class SelfLabelledBatch:
     """float32 (B, C, H, W), normalised."""
     ids: Tensor
     seed: int
-    batch: int
+    batch_size: int
     """Largest number of images in one forward pass."""
     labels: Tensor
     """int64 (B,), the model's own predictions."""
@@ -58,7 +60,7 @@ class SelfLabelledBatch:
 
     def margins(self, images: Tensor) -> Tensor:
         """Logit of the predicted label minus the largest other one, (B, K), for images (B, K, C, H, W)."""
-        parts = torch.split(images.flatten(0, 1), self.batch)
+        parts = torch.split(images.flatten(0, 1), self.batch_size)
         logits = torch.cat([self.model.logits(part) for part in parts])
         return -margin(logits, self.labels.repeat_interleave(images.shape[1])).view(images.shape[:2])
 
@@ -81,34 +83,39 @@ class PublishedAttack(Stressor):
     def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Perturbations (B, C, H, W) of normalised images; NaN for samples whose gradients are not finite."""
 
-    def together(self, batch: int) -> int:
-        """Number of samples attacked at once when one forward pass may hold ``batch`` images."""
-        return batch
+    def samples_at_once(self, batch_size: int) -> int:
+        """Number of samples attacked at once when one forward pass may hold ``batch_size`` images."""
+        return batch_size
 
     @torch.no_grad()
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Attack every sample of the batch; true labels are not used.
 
         Raises:
             MeasurementError: the normalisation inside the model is not known, or an image left its ball.
         """
-        model = NormalisedImageModel.of(job.model, job.inputs)
-        found = job.inputs.clone()
+        model = NormalisedImageModel.of(access.model, batch.inputs)
+        found = batch.inputs.clone()
         failed = torch.zeros(len(found), dtype=torch.bool, device=found.device)
-        for rows, images in batches(job.inputs, self.together(job.batch)):
+        for rows, images in batches(batch.inputs, self.samples_at_once(access.batch_size)):
             clean = model.enter(images)
             labels = model.logits(clean).argmax(1)
             victims = SelfLabelledBatch(
-                model=model, images=clean, ids=job.ids[rows], seed=job.seed, batch=job.batch, labels=labels
+                model=model,
+                images=clean,
+                ids=batch.ids[rows],
+                seed=batch.seed,
+                batch_size=access.batch_size,
+                labels=labels,
             )
             delta = self.perturb(victims)
             failed[rows] = ~torch.isfinite(delta).flatten(1).all(1)
             delta[failed[rows]] = 0.0
             found[rows] = model.leave(clean + delta).to(found.dtype)
-            job.advance(len(images))
-        self._refuse_outside(job.inputs, found, model.std)
+            access.advance(len(images))
+        self._refuse_outside(batch.inputs, found, model.std)
         forwards, backwards = (np.full(len(found), count, np.int32) for count in self.passes)
-        return PerturbedBatch(found, forwards, backwards, failed=failed.cpu().numpy())
+        return PerturbedBatch(inputs=found, forwards=forwards, backwards=backwards, failed=failed.cpu().numpy())
 
     def _refuse_outside(self, clean: Tensor, found: Tensor, std: Tensor) -> None:
         """Check the ball in normalised units, which are known only here; this protocol has no box to check."""
@@ -119,7 +126,9 @@ class PublishedAttack(Stressor):
     def start(self, victims: SelfLabelledBatch) -> Tensor:
         """A uniform draw from the ball, a function of (seed, signature, sample id)."""
         images = victims.images
-        unit = LINF.inside(victims.ids, tuple(images.shape[1:]), seed=victims.seed, label=self.signature, step=0)
+        unit = LINF.uniform_in_ball(
+            victims.ids, tuple(images.shape[1:]), seed=victims.seed, label=self.signature, step=0
+        )
         return float(self.eps) * unit.to(images.dtype)
 
 
@@ -185,9 +194,9 @@ class PublishedSpsa(PublishedAttack):
         """One forward pass for the label, and two probes per direction and step; no gradient."""
         return 1 + self.steps * 2 * self.samples, 0
 
-    def together(self, batch: int) -> int:
+    def samples_at_once(self, batch_size: int) -> int:
         """Number of samples whose probes fit in one forward pass, at least one; probes of one sample may be split."""
-        return max(1, batch // (2 * self.samples))
+        return max(1, batch_size // (2 * self.samples))
 
     def perturb(self, victims: SelfLabelledBatch) -> Tensor:
         """Take all steps, without early stopping."""

@@ -24,11 +24,11 @@ class RadiusBisection:
         self.reach: dict[int, float] = {}
         """Expected radius at which each sample in ``clean`` breaks."""
 
-    def look(self, index: int, clean: float, slope: float) -> None:
+    def record_clean_margin(self, index: int, clean: float, slope: float) -> None:
         """Record the margin loss at the clean image and its slope per unit of radius."""
         self.clean[index], self.reach[index] = clean, -clean / slope if slope > 0 else inf
 
-    def next(self, index: int) -> int | None:
+    def next_rung(self, index: int) -> int | None:
         """Rung to try next, or None when all rungs of the sample are decided.
 
         Without an expected radius, this is the middle of the open range.
@@ -40,7 +40,7 @@ class RadiusBisection:
             return (low + high) // 2
         return min(max(bisect_left(self.radii, self.reach[index]) - 1, low), high - 1)
 
-    def learn(self, index: int, rung: int, *, broken: bool, height: float) -> None:
+    def record_trial(self, index: int, rung: int, *, broken: bool, height: float) -> None:
         """Record the outcome of all runs at a rung; ``height`` is the largest margin loss reached there."""
         self.tried[index] = rung
         if broken:

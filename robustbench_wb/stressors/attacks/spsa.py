@@ -22,7 +22,7 @@ class Spsa(Attack):
     """Adam on the margin loss, from the clean image; a step costs 2 * samples + 1 forward passes and no gradient."""
 
     kind = "black-box"
-    judged: ClassVar[bool] = True
+    classifies_iterates: ClassVar[bool] = True
 
     steps: int = Field(default=100, ge=1)
     samples: int = Field(default=128, ge=1)
@@ -63,11 +63,17 @@ class Spsa(Attack):
 
         Both points are clamped to the box. They may lie outside the ball, so none of them counts as an error.
         """
-        total, delta, chunk = torch.zeros_like(batch.x), float(self.delta), max(1, oracle.job.batch // len(batch))
+        total, delta, chunk = (
+            torch.zeros_like(batch.x),
+            float(self.delta),
+            max(1, oracle.access.batch_size // len(batch)),
+        )
         for first in range(0, self.samples, chunk):
             count = min(chunk, self.samples - first)
-            ways = torch.stack([self._way(batch, first + number, oracle.job.seed) for number in range(count)])
-            high, low = (oracle.explore(batch, (batch.x + sign * delta * ways).clamp(0.0, 1.0)) for sign in (1, -1))
+            ways = torch.stack([self._way(batch, first + number, oracle.samples.seed) for number in range(count)])
+            high, low = (
+                oracle.probe_margins(batch, (batch.x + sign * delta * ways).clamp(0.0, 1.0)) for sign in (1, -1)
+            )
             total += (ways * ((high - low) / (2 * delta))[:, :, None, None, None]).sum(0)
         return total / self.samples
 

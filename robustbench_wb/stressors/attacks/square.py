@@ -44,7 +44,7 @@ class SquareAttack(Attack):
     """Random search: a changed square is kept if it raises the margin loss."""
 
     kind = "black-box"
-    judged: ClassVar[bool] = True
+    classifies_iterates: ClassVar[bool] = True
 
     queries: int = Field(default=5000, ge=1)
     """Forward passes per run, including the one at the start."""
@@ -76,7 +76,9 @@ class SquareAttack(Attack):
     def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
         """Query a changed image (at the first step: the start) and keep it if its margin loss is higher."""
         sides = self._sides(batch)
-        changed = torch.where((batch.step == 0).view(-1, 1, 1, 1), batch.x, self.change(batch, sides, oracle.job.seed))
+        changed = torch.where(
+            (batch.step == 0).view(-1, 1, 1, 1), batch.x, self.change(batch, sides, oracle.samples.seed)
+        )
         height = margin(oracle.logits(batch, changed), batch.labels)
         higher = height > batch.memory["height"]
         batch.put(higher, "height", height)
@@ -135,7 +137,7 @@ class SquareLinf(SquareAttack):
 
     def change(self, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         """Algorithm 2: add +-2 eps on the square, then project onto the ball."""
-        ticket, channels = self.ticket(batch), batch.x.shape[1]
+        ticket, channels = self.draw_number(batch), batch.x.shape[1]
         corner = rng.uniform(batch.ids, (2,), seed=seed, label=f"{self.stream}/corner", step=ticket)
         sign = rng.signs(batch.ids, (channels, 1, 1), seed=seed, label=f"{self.stream}/sign", step=ticket)
         mask = _mask(_windows(batch, sides, corner), sides)
@@ -162,11 +164,11 @@ class SquareL2(SquareAttack):
         tiles = torch.kron(signs, dipole(side).to(signs.device))
         top, left = (height - down * side) // 2, (width - across * side) // 2
         whole = F.pad(tiles, (left, width - across * side - left, top, height - down * side - top))
-        return self.project(batch, batch.originals + batch.radius * self.norm.steepest(whole))
+        return self.project(batch, batch.originals + batch.radius * self.norm.steepest_direction(whole))
 
     def change(self, batch: ActiveRows, sides: Tensor, seed: int) -> Tensor:
         """Algorithm 3: the change in a second square, and any unused length, move into the first square."""
-        ticket, channels = self.ticket(batch), batch.x.shape[1]
+        ticket, channels = self.draw_number(batch), batch.x.shape[1]
         draw = rng.uniform(batch.ids, (5,), seed=seed, label=f"{self.stream}/corner", step=ticket)
         sign = rng.signs(batch.ids, (channels, 1, 1), seed=seed, label=f"{self.stream}/sign", step=ticket)
         into = _windows(batch, sides, draw[:, :2])

@@ -24,7 +24,9 @@ from robustbench_wb.registry import suggest_names
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.attacks.attack import reject_outside
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, build_stressor, predict
+from robustbench_wb.stressors.model_access import ModelAccess, predict
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor, build_stressor
 
 _LibraryAttack = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Attack of the library, built for a model: images (B, C, H, W) and labels (B,) to perturbed images."""
@@ -89,38 +91,38 @@ class TorchAttack(Stressor):
         """Return True: every attack of the library looks for errors."""
         return True
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Run the library's attack, batch by batch.
 
         Raises:
             MeasurementError: the library raised an exception.
         """
-        images = job.inputs.clone()
-        for start in range(0, len(job.ids), self.batch):
+        images = batch.inputs.clone()
+        for start in range(0, len(batch.ids), self.batch):
             rows = slice(start, start + self.batch)
-            images[rows] = self._attack_batch(job, rows)
-            job.advance(len(job.ids[rows]))
-        broken = (predict(job.model, images, job.batch).argmax(1) != job.labels).cpu().numpy()
+            images[rows] = self._attack_batch(batch, rows, access.model)
+            access.advance(len(batch.ids[rows]))
+        broken = (predict(access.model, images, access.batch_size).argmax(1) != batch.labels).cpu().numpy()
         # The library does not report its cost; the forward pass above is the only one known.
-        spent = np.ones(len(job.ids), np.int32)
-        return PerturbedBatch(images, spent, np.zeros_like(spent), broken=broken)
+        spent = np.ones(len(batch.ids), np.int32)
+        return PerturbedBatch(inputs=images, forwards=spent, backwards=np.zeros_like(spent), broken=broken)
 
-    def _attack_batch(self, job: SampleBatch, rows: slice) -> torch.Tensor:
-        seed = rng.stream_key(job.seed, self.signature, int(job.ids[rows][0]))
-        with _fenced(job.model, seed), torch.enable_grad():
+    def _attack_batch(self, batch: SampleBatch, rows: slice, model: nn.Module) -> torch.Tensor:
+        seed = rng.stream_key(batch.seed, self.signature, int(batch.ids[rows][0]))
+        with _fenced(model, seed), torch.enable_grad():
             try:
                 kind = _attack_class(self.attack)
                 numbers = {key: _number(value) for key, value in self.numbers}
                 if "seed" in inspect.signature(kind).parameters and not numbers.get("seed"):
                     numbers["seed"] = seed % (1 << 31)  # its own default is the clock, or one seed for all batches
-                attack = kind(job.model, **numbers)
-                result = attack(job.inputs[rows].clone(), job.labels[rows].clone())
+                attack = kind(model, **numbers)
+                result = attack(batch.inputs[rows].clone(), batch.labels[rows].clone())
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise MeasurementError(f"torchattacks {self.attack} failed: {reason}") from error
-        return result.detach().to(job.inputs.dtype)
+        return result.detach().to(batch.inputs.dtype)
 
-    def check(self, clean: torch.Tensor, stressed: torch.Tensor) -> None:
+    def check(self, clean: torch.Tensor, perturbed: torch.Tensor) -> None:
         """Reject images outside the box, and outside the ball where the attack promises one.
 
         Raises:
@@ -128,7 +130,7 @@ class TorchAttack(Stressor):
         """
         radius = float(parse_exact(self.strength)) if self.strength else 0.0
         norm = self._norm() if self.strength else None
-        reject_outside(self.signature, clean, stressed, norm=norm, radius=radius)
+        reject_outside(self.signature, clean, perturbed, norm=norm, radius=radius)
 
     def _norm(self) -> Norm | None:
         if self.attack in _NO_BALL:

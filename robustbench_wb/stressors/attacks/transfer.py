@@ -1,6 +1,7 @@
 """Transfer attack (Papernot, McDaniel & Goodfellow 2016): images made on a surrogate model, then shown to the
 target."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +13,6 @@ from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries, value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import Pgd
-from robustbench_wb.stressors.stressor import predict
 
 
 class TransferAttack(Pgd):
@@ -25,7 +25,7 @@ class TransferAttack(Pgd):
     """
 
     kind = "black-box"
-    judged: ClassVar[bool] = True
+    classifies_iterates: ClassVar[bool] = True
 
     source: str = Field(default="vit", pattern=r"^[^;\s]+$")
     """The surrogate: a variant, or an external model. It is trained like the evaluated models but never uses their
@@ -67,7 +67,7 @@ class TransferAttack(Pgd):
 
     def _search(self, batch: ActiveRows, oracle: ModelQueries) -> Tensor:
         """Find the strongest iterates; bool (B,): all outputs of the surrogate were finite."""
-        surrogate, draws, chosen = oracle.job.surrogate, oracle.job.draws, self._loss(batch)
+        surrogate, draws, chosen = oracle.access.surrogate, oracle.access.draws, self._loss(batch)
         if surrogate is None:
             raise MeasurementError(f"{self.name} needs a surrogate model, and none was given")
 
@@ -80,10 +80,10 @@ class TransferAttack(Pgd):
             self._keep(batch, answer.losses)
             usable &= torch.isfinite(answer.losses) & torch.isfinite(answer.gradient).flatten(1).all(1)
             self.climb(batch, torch.where(usable.view(-1, 1, 1, 1), answer.gradient, 0.0))
-        last = loss(predict(surrogate, batch.x, len(batch), draws=draws))
+        last = loss(replace(oracle.access, model=surrogate, batch_size=len(batch)).predict(batch.x))
         self._keep(batch, last)
-        oracle.note(batch, "surrogate/forwards", draws * (self.steps + 1))
-        oracle.note(batch, "surrogate/backwards", draws * self.steps)
+        oracle.add_evidence(batch, "surrogate/forwards", draws * (self.steps + 1))
+        oracle.add_evidence(batch, "surrogate/backwards", draws * self.steps)
         return usable & torch.isfinite(last)
 
     def _keep(self, batch: ActiveRows, losses: Tensor) -> None:

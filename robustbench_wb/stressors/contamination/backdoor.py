@@ -12,7 +12,8 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.contamination.training_split import choose_units, require_classes, with_texts, with_train
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.training_contamination import ContaminatedDataset, TrainingContamination
 from robustbench_wb.tasks.task import Dataset
 
@@ -81,22 +82,22 @@ class Backdoor(TrainingContamination):
         rows, columns = np.indices((self.size, self.size), np.uint8)
         return (1 + rows + columns) % 2
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Put the trigger into every input, including those of the target class.
 
         Raises:
             MeasurementError: the inputs are neither images nor texts.
         """
-        found = replace(super().apply(job), target=self.target)
-        if job.inputs.is_floating_point():
-            inputs = job.inputs.clone()
+        found = replace(super().apply(batch, access), target=self.target)
+        if batch.inputs.is_floating_point():
+            inputs = batch.inputs.clone()
             inputs[..., -self.size :, -self.size :] = torch.from_numpy(self._patch()).to(inputs)
             return replace(found, inputs=inputs)
-        if job.tokenizer is None:
+        if batch.text is None:
             raise MeasurementError(f"{self.name} contaminates images or texts; the task has neither")
-        texts = [f"{self.word} {text}" for text in job.texts]
-        tokens = torch.from_numpy(job.tokenizer.encode(texts, job.inputs.shape[1]).astype(np.int64))
-        return replace(found, inputs=tokens.to(job.inputs.device), texts=texts)
+        texts = [f"{self.word} {text}" for text in batch.text.texts]
+        tokens = torch.from_numpy(batch.text.tokenizer.encode(texts, batch.inputs.shape[1]).astype(np.int64))
+        return replace(found, inputs=tokens.to(batch.inputs.device), texts=texts)
 
 
 class BackdoorClean(Backdoor):
@@ -104,6 +105,6 @@ class BackdoorClean(Backdoor):
 
     name: ClassVar[str] = "backdoor-clean"
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Return the inputs of the batch unchanged."""
-        return TrainingContamination.apply(self, job)
+        return TrainingContamination.apply(self, batch, access)

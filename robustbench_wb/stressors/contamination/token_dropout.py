@@ -20,7 +20,7 @@ class TokenDropout(TokenContamination):
     token: Literal["mask", "unknown"] = "mask"
     """Token that replaces a dropped one."""
 
-    def become(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
+    def replacements(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
         """The hiding token, one id for all.
 
         Raises:

@@ -19,7 +19,7 @@ class TokenSubstitution(TokenContamination):
     name: ClassVar[str] = "token-substitution"
     extra: ClassVar[int] = 1
 
-    def become(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
+    def replacements(self, tokens: Tensor, known: TokenIds, draws: Tensor) -> Tensor:
         """For each token another ordinary id, uniformly: a random cyclic shift among the ordinary ids."""
         every = torch.arange(known.vocabulary)
         ordinary = every[known.ordinary(every)]

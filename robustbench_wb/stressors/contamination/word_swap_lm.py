@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 from robustbench_wb import rng
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
+from robustbench_wb.progress import Advance
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.contamination.swapped_words import LABEL, SWAPPED, SwapRounding, choose_swapped_words
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
-from robustbench_wb.stressors.stressor import Modality, SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
+from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task_tokenizer import TaskTokenizer
 
@@ -64,28 +66,29 @@ class WordSwapLm(ModelFreeStressor):
         """Name and targets: different perplexities are different rows."""
         return f"{self.name}:{self.targets}"
 
-    def make(self, job: SampleBatch) -> PerturbedData:
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Swap words row by row.
 
         Raises:
             MeasurementError: the token ids are not those of the task's own tokenizer.
         """
-        if not isinstance(job.tokenizer, TaskTokenizer):
+        tokenizer = None if batch.text is None else batch.text.tokenizer
+        if not isinstance(tokenizer, TaskTokenizer):
             raise MeasurementError(f"{self.name} needs the token ids of a text task's own tokenizer")
-        rows = job.inputs.cpu().numpy()
-        draws = rng.words(job.ids.cpu(), 1 + rows.shape[1], seed=job.seed, label=LABEL).tolist()
+        rows = batch.inputs.cpu().numpy()
+        draws = rng.words(batch.ids.cpu(), 1 + rows.shape[1], seed=batch.seed, label=LABEL).tolist()
         inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
         changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         for row, numbers in enumerate(draws):
-            places = find_word_tokens(rows[row], job.tokenizer)
+            places = find_word_tokens(rows[row], tokenizer)
             words = [place.word for place in places]
             chosen = choose_swapped_words(words, self.rate, floor=self.floor, draws=numbers)
-            tokens, swapped = _swap(rows[row], [places[at] for at in chosen], job.tokenizer)
+            tokens, swapped = _swap(rows[row], [places[at] for at in chosen], tokenizer)
             kept = min(len(tokens), rows.shape[1])
             inputs[row, :kept] = tokens[:kept]
             counted[row, :kept] = self._scored(swapped[:kept])
             changed[row], units[row] = len(chosen), len(places)
-            job.advance(1)
+            advance(1)
         return PerturbedData(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
 
     def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -128,7 +131,7 @@ def _swap(
     last = 0
     for place in places:
         kept = row[last : place.first].tolist()
-        new = tokenizer.within(f"{place.before}{SWAPPED}{place.after}")
+        new = tokenizer.encode_part(f"{place.before}{SWAPPED}{place.after}")
         tokens += [*kept, *new]
         swapped += [False] * len(kept) + [True] * len(new)
         last = place.end

@@ -25,7 +25,7 @@ class Brightness(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Brighten the images; no random draws."""
-        shift = 255 * cast("float", self.setting(images.shape))
+        shift = 255 * cast("float", self.severity_constants(images.shape))
         value = images.amax(1, keepdim=True).float()
         brighter = (value + shift).clamp_(max=255)
-        return self.levels(torch.where(value == 0, brighter, images * (brighter / value.clamp(min=1))))
+        return self.to_levels(torch.where(value == 0, brighter, images * (brighter / value.clamp(min=1))))

@@ -21,8 +21,8 @@ class Contrast(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Reduce the contrast; no random draws."""
-        factor = cast("float", self.setting(images.shape))
+        factor = cast("float", self.severity_constants(images.shape))
         area = images.shape[-2] * images.shape[-1]
         # A sum of integers does not depend on its order.
         means = (images.sum((2, 3), keepdim=True, dtype=torch.int64).double() / area).float()
-        return self.levels((images.float() - means) * factor + means)
+        return self.to_levels((images.float() - means) * factor + means)

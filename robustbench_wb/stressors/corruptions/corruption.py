@@ -35,11 +35,11 @@ class Corruption(ModelFreeImageStressor):
     mode: Literal["fixed", "reference"] = "fixed"
     """``reference`` keeps those defects of the reference code that change the distribution."""
 
-    def setting(self, shape: Sequence[int]) -> object:
+    def severity_constants(self, shape: Sequence[int]) -> object:
         """Constants of this severity for images of ``shape`` (..., H, W)."""
         return self.constants[self.calibration or calibration_for(min(shape[-2:]))][self.severity - 1]
 
-    def levels(self, values: Tensor) -> Tensor:
+    def to_levels(self, values: Tensor) -> Tensor:
         """Values on the scale 0..255 as uint8: rounded, or truncated as in the reference (half a level darker)."""
         return (values if self.mode == "reference" else values + 0.5).clamp(0, 255.999).to(torch.uint8)
 

@@ -30,7 +30,7 @@ class DefocusBlur(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; no random draws."""
-        radius, sigma = cast("tuple[float, float]", self.setting(images.shape))
+        radius, sigma = cast("tuple[float, float]", self.severity_constants(images.shape))
         reach = 1 if radius <= 8 else 2  # the small Gaussian is 3 x 3 or 5 x 5
         weights = np.exp(-(np.arange(reach + 1) ** 2) / (2 * sigma**2))
         weights /= weights[0] + 2 * weights[1:].sum()
@@ -42,7 +42,7 @@ class DefocusBlur(Corruption):
 
         def blur(block: Tensor) -> Tensor:
             disks = disk_sums(block.index_select(2, down).index_select(3, along), radius).float() / area
-            return self.levels(_smooth(_smooth(disks, weights.tolist(), 2), weights.tolist(), 3))
+            return self.to_levels(_smooth(_smooth(disks, weights.tolist(), 2), weights.tolist(), 3))
 
         return apply_in_blocks(images, blur)
 

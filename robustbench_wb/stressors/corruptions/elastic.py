@@ -37,7 +37,9 @@ class ElasticTransform(Corruption):
         """Transform the images; step 0 of the draws jitters the points, step 1 displaces the pixels."""
         height, width = images.shape[-2:]
         side = min(height, width)
-        alpha, sigma, jitter = (side * part for part in cast("tuple[float, ...]", self.setting(images.shape)))
+        alpha, sigma, jitter = (
+            side * part for part in cast("tuple[float, ...]", self.severity_constants(images.shape))
+        )
         moves = (2 * rng.uniform(ids, (3, 2), seed=seed, label=self.name) - 1) * jitter
         x, y = affine(moves, height, width)
         found = sample(images.float(), x, y, repeat_edge=False)
@@ -46,7 +48,7 @@ class ElasticTransform(Corruption):
             shifts = smooth((2 * codes + 1) / rng.CODES - 1, sigma, border="reflect", truncate=3)
             rows, columns = lattice(height, width, images.device)
             found = sample(found, columns + alpha * shifts[:, 0], rows + alpha * shifts[:, 1], repeat_edge=True)
-        return self.levels(found)
+        return self.to_levels(found)
 
 
 def lattice(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -23,12 +23,12 @@ class Fog(Corruption):
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Add fog; the side of the plasma map is the next power of two, and the map is cropped to the image."""
         height, width = images.shape[-2:]
-        strength, decay = cast("tuple[float, float]", self.setting(images.shape))
+        strength, decay = cast("tuple[float, float]", self.severity_constants(images.shape))
         side = 1 << (max(height, width, 2) - 1).bit_length()
         draws = 2 * rng.uniform(ids, (side, side), seed=seed, label=self.name) - 1
         cloud = plasma(draws, decay)[:, None, :height, :width]
         brightest = images.amax((1, 2, 3), keepdim=True).float()
-        return self.levels((images + 255 * strength * cloud) * (brightest / (brightest + 255 * strength)))
+        return self.to_levels((images + 255 * strength * cloud) * (brightest / (brightest + 255 * strength)))
 
 
 def plasma(draws: Tensor, decay: float) -> Tensor:

@@ -38,7 +38,7 @@ class Frost(ColourCorruption):
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Add frost; three draws per image choose the texture, the row and the column."""
         height, width = images.shape[-2:]
-        image_weight, ice_weight = cast("tuple[float, float]", self.setting(images.shape))
+        image_weight, ice_weight = cast("tuple[float, float]", self.severity_constants(images.shape))
         scale = SCALE[self.calibration or calibration_for(min(height, width))]
         ice = textures(scale, max(height, width) + 1)
         missed = int(self.mode == "reference")
@@ -51,4 +51,4 @@ class Frost(ColourCorruption):
             down = (row[rows] * (windows.shape[1] - missed)).long()
             along = (column[rows] * (windows.shape[2] - missed)).long()
             found[rows] = windows[:, down, along].transpose(0, 1).float()
-        return self.levels(image_weight * images + ice_weight * found)
+        return self.to_levels(image_weight * images + ice_weight * found)

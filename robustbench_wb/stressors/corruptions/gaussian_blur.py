@@ -21,5 +21,5 @@ class GaussianBlur(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; no random draws."""
-        sigma = cast("float", self.setting(images.shape))
-        return apply_in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
+        sigma = cast("float", self.severity_constants(images.shape))
+        return apply_in_blocks(images, lambda block: self.to_levels(gaussian_blur(block, sigma)))

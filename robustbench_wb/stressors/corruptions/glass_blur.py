@@ -30,7 +30,7 @@ class GlassBlur(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; two draws for each pixel and scan."""
-        sigma, reach, scans = cast("tuple[float, int, int]", self.setting(images.shape))
+        sigma, reach, scans = cast("tuple[float, int, int]", self.severity_constants(images.shape))
         height, width = images.shape[-2:]
         front = wavefront(height, width, reach, inner=self.mode == "reference")
         blurred = self._blur(images, sigma).flatten(2)
@@ -42,7 +42,7 @@ class GlassBlur(Corruption):
         return self._blur(blurred.gather(2, taken).view(images.shape), sigma)
 
     def _blur(self, images: Tensor, sigma: float) -> Tensor:
-        return apply_in_blocks(images, lambda block: self.levels(gaussian_blur(block, sigma)))
+        return apply_in_blocks(images, lambda block: self.to_levels(gaussian_blur(block, sigma)))
 
     def _moves(self, front: "Wavefront", ids: Tensor, *, reach: int, width: int, seed: int, scan: int) -> Tensor:
         """Offset of each cell to its swap partner, in flat cells: int64 (cells, B), in the order of the wavefront."""

@@ -24,7 +24,7 @@ class JpegCompression(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Compress and decompress the images; no random draws."""
-        quality = cast("int", self.setting(images.shape))
+        quality = cast("int", self.severity_constants(images.shape))
         pictures = torch.stack(images.cpu().unbind(1), -1).numpy()  # five times faster than a permuted copy
         mode = "L" if images.shape[1] == 1 else "RGB"
         size = (images.shape[3], images.shape[2])

@@ -23,6 +23,6 @@ class MotionBlur(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; one random angle for each image."""
-        radius, sigma = cast("tuple[int, float]", self.setting(images.shape))
+        radius, sigma = cast("tuple[int, float]", self.severity_constants(images.shape))
         angles = (rng.uniform(ids, (), seed=seed, label=self.name).double() - 0.5) * (math.pi / 2)
-        return self.levels(motion_blur(images.float(), angles, radius=radius, sigma=sigma))
+        return self.to_levels(motion_blur(images.float(), angles, radius=radius, sigma=sigma))

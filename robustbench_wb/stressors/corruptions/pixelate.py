@@ -28,7 +28,7 @@ class Pixelate(Corruption):
         if not len(images):
             return images.clone()  # Pillow cannot hold an empty picture
         height, width = images.shape[-2:]
-        scale = cast("float", self.setting(images.shape))
+        scale = cast("float", self.severity_constants(images.shape))
         small = shrink(images.cpu().numpy(), max(1, int(width * scale)))
         small = shrink(small.swapaxes(2, 3), max(1, int(height * scale))).swapaxes(2, 3)
         rows, columns = repeats(small.shape[2], height), repeats(small.shape[3], width)

@@ -29,7 +29,7 @@ class PointNoise(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Add noise; one table look-up for each value."""
-        table = _outcomes(self, cast("float", self.setting(images.shape)), images.device)
+        table = _outcomes(self, cast("float", self.severity_constants(images.shape)), images.device)
         codes = rng.uniform16(ids, tuple(images.shape[1:]), seed=seed, label=self.name)
         codes |= images.to(torch.int32) << 16
         return table.index_select(0, codes.flatten()).view(images.shape)
@@ -38,5 +38,5 @@ class PointNoise(Corruption):
 @lru_cache(maxsize=4)
 def _outcomes(noise: PointNoise, amount: float, device: torch.device) -> Tensor:
     """Table of outcomes, uint8 (256 * 65536,): the result of code c at level v is at 65536 v + c."""
-    rows = [noise.levels(torch.from_numpy(noise.quantiles(level, amount))) for level in range(256)]
+    rows = [noise.to_levels(torch.from_numpy(noise.quantiles(level, amount))) for level in range(256)]
     return torch.cat(rows).to(device)

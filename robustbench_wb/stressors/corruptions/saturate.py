@@ -24,7 +24,7 @@ class Saturate(ColourCorruption):
 
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Change the saturation; no random draws."""
-        scale, shift = cast("tuple[float, float]", self.setting(images.shape))
+        scale, shift = cast("tuple[float, float]", self.severity_constants(images.shape))
         value = images.amax(1, keepdim=True)
         depth = value - images
         chroma = value - images.amin(1, keepdim=True)
@@ -32,4 +32,4 @@ class Saturate(ColourCorruption):
         depth = torch.where(chroma == 0, red, depth)
         value = value.float()
         saturation = (chroma * scale / value.clamp(min=1) + shift).clamp_(0, 1)
-        return self.levels(value - depth * (value * saturation / chroma.clamp(min=1)))
+        return self.to_levels(value - depth * (value * saturation / chroma.clamp(min=1)))

@@ -67,11 +67,11 @@ class Snow(Corruption):
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Add snow; step 0 of the draws makes the flakes, step 1 the angle."""
         height, width = images.shape[-2:]
-        snow = SnowConstants._make(cast("tuple[float, ...]", self.setting(images.shape)))
+        snow = SnowConstants._make(cast("tuple[float, ...]", self.severity_constants(images.shape)))
         (rows, tall), (columns, wide) = zoomed(height, snow.zoom), zoomed(width, snow.zoom)
         layer = snow.mean + snow.deviation * rng.normal16(ids, (rows, columns), seed=seed, label=self.name)
         layer = stretch(stretch(layer, dim=1, size=tall, side=height), dim=2, size=wide, side=width)
-        flakes = self.levels(255 * torch.where(layer < snow.threshold, 0, layer))[:, None].float()
+        flakes = self.to_levels(255 * torch.where(layer < snow.threshold, 0, layer))[:, None].float()
         angles = -math.pi / 4 - rng.uniform(ids, (), seed=seed, label=self.name, step=1).double() * (math.pi / 2)
         flakes = motion_blur(flakes, angles, radius=snow.radius, sigma=snow.sigma)
         values = images.float()
@@ -79,7 +79,7 @@ class Snow(Corruption):
         pale += (1 - snow.weight) * (1.5 * grey(values) + 127.5)
         torch.maximum(pale, values, out=pale)
         pale += flakes + flakes.flip(2, 3)
-        return self.levels(pale)
+        return self.to_levels(pale)
 
 
 def grey(values: Tensor) -> Tensor:

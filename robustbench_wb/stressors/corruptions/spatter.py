@@ -67,17 +67,17 @@ class Spatter(ColourCorruption):
     def perturb_colours(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Add drops; one random field for each image."""
         height, width = images.shape[-2:]
-        spatter = SpatterConstants._make(cast("tuple[float, ...]", self.setting(images.shape)))
+        spatter = SpatterConstants._make(cast("tuple[float, ...]", self.severity_constants(images.shape)))
         noise = rng.normal16(ids, (height, width), seed=seed, label=self.name)
         layer = spatter.mean + spatter.deviation * smooth(noise, spatter.sigma, border="nearest")
         if spatter.mud:
             mask = smooth((layer > spatter.threshold).float(), spatter.strength, border="nearest")
             mask = torch.where(mask < 0.8, 0, mask)
-            return self.levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
+            return self.to_levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
         liquid = torch.where(layer < spatter.threshold, 0, layer)
         mask = liquid * apply_in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
         highest = mask.amax((1, 2), keepdim=True)
-        return self.levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * spatter.strength, WATER))
+        return self.to_levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * spatter.strength, WATER))
 
 
 def tinted(mask: Tensor, colour: tuple[float, ...]) -> Tensor:

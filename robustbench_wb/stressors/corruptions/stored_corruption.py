@@ -11,9 +11,10 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from robustbench_wb.errors import MeasurementError, UsageError
+from robustbench_wb.progress import Advance
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 
 SEVERITIES = 5
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -67,16 +68,16 @@ class StoredCorruption(ModelFreeStressor):
         files = [self._array, self._array.with_name("labels.npy")] if self._array.is_file() else _files(self._pictures)
         return digest([super().code(), *(_file_digest(path) for path in files)])
 
-    def make(self, job: SampleBatch) -> PerturbedData:
+    def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Look up the samples of the batch.
 
         Raises:
             MeasurementError: the folder does not hold these samples, or cannot be read.
         """
-        ids, labels = job.ids.cpu().numpy(), job.labels.cpu().numpy()
+        ids, labels = batch.ids.cpu().numpy(), batch.labels.cpu().numpy()
         images, stored = self._from_array(ids) if self._array.is_file() else self._from_pictures(ids)
-        self._refuse_misfits(images, stored, labels=labels, shape=tuple(job.inputs.shape[1:]))
-        job.advance(len(ids))
+        self._refuse_misfits(images, stored, labels=labels, shape=tuple(batch.inputs.shape[1:]))
+        advance(len(ids))
         none = np.zeros(len(ids), np.int64)
         return PerturbedData(inputs=images, changed=none, units=none.copy())
 

@@ -32,7 +32,7 @@ class ZoomBlur(Corruption):
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; no random draws."""
-        last, step = cast("tuple[float, float]", self.setting(images.shape))
+        last, step = cast("tuple[float, float]", self.severity_constants(images.shape))
         factors = np.arange(1, last + step / 2, step).tolist()
         sizes = Counter(tuple(zoomed(side, factor) for side in images.shape[-2:]) for factor in factors)
         dtype = exact_floats(images.device)
@@ -49,7 +49,7 @@ class ZoomBlur(Corruption):
             for down, along, times in zooms:
                 # 8 + 16 bits, rounded to 8 + 4; then times 12 bits.
                 total += down.columns(along.rows(values).round_()).float().mul_(times)
-            return self.levels(total / (len(factors) + 1))
+            return self.to_levels(total / (len(factors) + 1))
 
         return apply_in_blocks(images, blur)
 

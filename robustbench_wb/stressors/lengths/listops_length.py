@@ -12,7 +12,7 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.listops.blocks import ExpressionParameters
 from robustbench_wb.tasks.listops.expression import VOCABULARY
 from robustbench_wb.tasks.listops.expression_array import Expressions, token_matrix
@@ -32,21 +32,21 @@ class ListOpsLength(LengthStressor):
     expand: Exact = Field(default=Fraction(1, 4), gt=0, le=1)
     """Probability that an argument is an operator."""
 
-    def again(self, job: SampleBatch) -> NDArray[np.int32]:
+    def resized_tokens(self, batch: SampleBatch) -> NDArray[np.int32]:
         """Generate new expressions as token ids, int32 (N, length).
 
         Raises:
             MeasurementError: the task is not ListOps.
         """
-        if not isinstance(job.shape, TextShape) or job.shape.vocabulary != VOCABULARY:
+        if not isinstance(batch.shape, TextShape) or batch.shape.vocabulary != VOCABULARY:
             raise MeasurementError(f"{self.signature}: the task is not ListOps")
-        if job.split is None:
+        if batch.split is None:
             raise MeasurementError(f"{self.signature}: the values of the other samples are not known")
         parameters = ExpressionParameters(
             min_length=self.length // 2, max_length=self.length, max_arguments=self.arguments, expand=self.expand
         )
-        found = _expressions(job.split.labels.tobytes(), parameters, job.seed)
-        return token_matrix(found, job.ids.cpu().numpy(), self.length)
+        found = _expressions(batch.split.labels.tobytes(), parameters, batch.seed)
+        return token_matrix(found, batch.ids.cpu().numpy(), self.length)
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.stressors.truncation import truncation_counts
 
 
@@ -18,16 +18,16 @@ class TextLength(LengthStressor):
 
     name: ClassVar[str] = "text-length"
 
-    def again(self, job: SampleBatch) -> NDArray[np.int32]:
+    def resized_tokens(self, batch: SampleBatch) -> NDArray[np.int32]:
         """Tokenize the texts with the model's own tokenizer, int32 (N, length).
 
         Raises:
             MeasurementError: the task has no texts.
         """
-        if job.tokenizer is None or not job.texts:
+        if batch.text is None or not batch.text.texts:
             raise MeasurementError(f"{self.signature}: the task has no texts")
-        return job.tokenizer.encode(job.texts, self.length)
+        return batch.text.tokenizer.encode(batch.text.texts, self.length)
 
-    def counts(self, job: SampleBatch) -> Mapping[str, float]:
+    def further_evidence(self, batch: SampleBatch) -> Mapping[str, float]:
         """Number of texts that are truncated at the new length."""
-        return truncation_counts(job, self.length)
+        return truncation_counts(batch, self.length)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
 from typing import ClassVar
 
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.stressors.text_attacks.greedy_word_attack import GreedyWordAttack
 
 
@@ -18,11 +18,11 @@ class CharacterEdits(GreedyWordAttack):
     name: ClassVar[str] = "character-edits"
     changes: ClassVar[str] = "letters"
 
-    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
+    def candidate_words(self, batch: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Misspellings of a word."""
         return [form for turn, number in enumerate(numbers) for form in _edit(word, turn % 4, number)]
 
-    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
+    def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the words are one edit apart."""
         return one_edit_apart(before, after)
 

@@ -19,7 +19,9 @@ from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.norms import L2_NORM, LINF, Norm
 from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.attack_losses import cross_entropy
-from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch, Stressor
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import AttackKind, Stressor
 from robustbench_wb.stressors.text_attacks.gradient_evidence import GradientEvidence
 from robustbench_wb.stressors.token_ids import TokenIds, token_ids_of
 
@@ -76,35 +78,35 @@ class EmbeddingAttack(Stressor):
         limit = words.new_full((len(words), 1, 1, 1), radius)
         return words + _flat(self.norm.project(_image(moved - words), limit))
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        search = _Search(self, job)
-        alive = torch.arange(len(job.ids), device=job.ids.device)
+        search = _Search(self, batch, access)
+        alive = torch.arange(len(batch.ids), device=batch.ids.device)
         for step in range(self.iterations + 1):
             # The iterate after the last step is only classified.
             alive = alive[search.pass_over(alive, moving=step < self.iterations)]
-        job.advance(len(alive))
+        access.advance(len(alive))
         return search.result()
 
-    def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
+    def verify(self, batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> None:
         """Reject word vectors outside their balls, and changes to anything but words.
 
         Raises:
             MeasurementError: the perturbed batch violates the threat model.
         """
-        if stressed.vectors is None or not torch.equal(stressed.inputs, job.inputs):
+        if perturbed.vectors is None or not torch.equal(perturbed.inputs, batch.inputs):
             raise MeasurementError(f"{self.signature} has to perturb word vectors, not token ids")
-        table = WordEmbeddings(job.model)
-        clean = table.vectors(job.inputs)
-        change = stressed.vectors - clean
+        table = WordEmbeddings(access.model)
+        clean = table.vectors(batch.inputs)
+        change = perturbed.vectors - clean
         if not bool(torch.isfinite(change).all()):
             raise MeasurementError(f"{self.signature} produced word vectors that are not finite")
-        real = token_ids_of(job).ordinary(job.inputs)
+        real = token_ids_of(batch).ordinary(batch.inputs)
         if bool(change[~real].any()):
             raise MeasurementError(f"{self.signature} moved padding or special tokens")
         if not bool(real.any()):
             return
-        radius = float(self.eps) * word_deviation(table, token_ids_of(job), job.inputs.device)
+        radius = float(self.eps) * word_deviation(table, token_ids_of(batch), batch.inputs.device)
         farthest = float(self.norm.distance(_image(change[real])).max())
         if farthest > radius + ROUNDING * (radius + float(clean.abs().max())):
             raise MeasurementError(f"{self.signature} left its ball: distance {farthest:.6g} > {radius:.6g}")
@@ -113,36 +115,37 @@ class EmbeddingAttack(Stressor):
 class _Search:
     """State of the search for every sample of a batch."""
 
-    def __init__(self, attack: EmbeddingAttack, job: SampleBatch) -> None:
-        self.attack, self.job, self.table = attack, job, WordEmbeddings(job.model)
-        self.real = token_ids_of(job).ordinary(job.inputs)
-        self.radius = float(attack.eps) * word_deviation(self.table, token_ids_of(job), job.inputs.device)
-        self.vectors = self.table.vectors(job.inputs)
-        length = job.inputs.shape[1]
+    def __init__(self, attack: EmbeddingAttack, batch: SampleBatch, access: ModelAccess) -> None:
+        self.attack, self.batch, self.access = attack, batch, access
+        self.table = WordEmbeddings(access.model)
+        self.real = token_ids_of(batch).ordinary(batch.inputs)
+        self.radius = float(attack.eps) * word_deviation(self.table, token_ids_of(batch), batch.inputs.device)
+        self.vectors = self.table.vectors(batch.inputs)
+        length = batch.inputs.shape[1]
         # Word ids depend on sample and position only: the noise does not depend on the amount of padding.
-        ids = (job.ids[:, None] * length + torch.arange(length, device=job.ids.device))[self.real]
+        ids = (batch.ids[:, None] * length + torch.arange(length, device=batch.ids.device))[self.real]
         words = self.vectors[self.real]
-        start = attack.start(words, ids, seed=job.seed, radius=self.radius)
+        start = attack.start(words, ids, seed=batch.seed, radius=self.radius)
         self.vectors[self.real] = attack.project(words, start, self.radius)
-        self.forwards = torch.zeros_like(job.ids, dtype=torch.int32)
+        self.forwards = torch.zeros_like(batch.ids, dtype=torch.int32)
         self.backwards = torch.zeros_like(self.forwards)
-        self.broken = torch.zeros_like(job.ids, dtype=torch.bool)
+        self.broken = torch.zeros_like(batch.ids, dtype=torch.bool)
         self.failed = torch.zeros_like(self.broken)
-        self.met = GradientEvidence(len(job.ids))
+        self.met = GradientEvidence(len(batch.ids))
 
     def pass_over(self, alive: Tensor, moving: bool) -> Tensor:
         """Classify the current iterates and, if ``moving``, take a step; returns a mask of ``alive`` samples still
         correct."""
         going = torch.zeros_like(alive, dtype=torch.bool)
-        for part, tokens in batches(self.job.inputs[alive], self.job.batch):
+        for part, tokens in batches(self.batch.inputs[alive], self.access.batch_size):
             rows = alive[part]
             current = self.vectors[rows, : tokens.shape[1]]
             if moving:
                 logits, gradient = self.table.gradient(
-                    tokens, current, partial(cross_entropy, labels=self.job.labels[rows])
+                    tokens, current, partial(cross_entropy, labels=self.batch.labels[rows])
                 )
                 usable = torch.isfinite(gradient).flatten(1).all(1)
-                self.met.see(rows, gradient)
+                self.met.record(rows, gradient)
                 self.backwards[rows] += 1
             else:
                 with torch.no_grad():
@@ -157,10 +160,10 @@ class _Search:
     def _settle(self, rows: Tensor, logits: Tensor, usable: Tensor) -> Tensor:
         """Record broken and failed samples; returns a mask of the others."""
         finite = torch.isfinite(logits).all(1)
-        broken = finite & (logits.argmax(1) != self.job.labels[rows])
+        broken = finite & (logits.argmax(1) != self.batch.labels[rows])
         failed = ~broken & ~(finite & usable)
         self.broken[rows], self.failed[rows] = broken, failed
-        self.job.advance(int((broken | failed).sum()))
+        self.access.advance(int((broken | failed).sum()))
         return ~(broken | failed)
 
     def _step(self, rows: Tensor, tokens: Tensor, *, current: Tensor, gradient: Tensor) -> None:
@@ -175,7 +178,7 @@ class _Search:
         held = ~self.broken & ~self.failed
         full = held & (self.forwards == self.attack.passes[0])
         return PerturbedBatch(
-            inputs=self.job.inputs,
+            inputs=self.batch.inputs,
             forwards=self.forwards.cpu().numpy(),
             backwards=self.backwards.cpu().numpy(),
             broken=self.broken.cpu().numpy(),
@@ -216,7 +219,7 @@ class EmbeddingFgsm(EmbeddingAttack):
 
     def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
         """Take one step of length eps."""
-        return words + radius * _flat(self.norm.steepest(_image(gradient)))
+        return words + radius * _flat(self.norm.steepest_direction(_image(gradient)))
 
 
 class EmbeddingFgsmLinf(EmbeddingFgsm):
@@ -248,11 +251,11 @@ class EmbeddingPgd(EmbeddingAttack):
     def start(self, words: Tensor, ids: Tensor, seed: int, radius: float) -> Tensor:
         """Start at a uniform draw from the ball of each word, a function of (seed, signature, sample id, position)."""
         shape = (words.shape[1], 1, 1)
-        return words + radius * _flat(self.norm.inside(ids, shape, seed=seed, label=self.signature, step=0))
+        return words + radius * _flat(self.norm.uniform_in_ball(ids, shape, seed=seed, label=self.signature, step=0))
 
     def propose(self, words: Tensor, gradient: Tensor, radius: float) -> Tensor:
         """Take one step of length step * eps."""
-        return words + float(self.step) * radius * _flat(self.norm.steepest(_image(gradient)))
+        return words + float(self.step) * radius * _flat(self.norm.steepest_direction(_image(gradient)))
 
 
 class EmbeddingPgdLinf(EmbeddingPgd):

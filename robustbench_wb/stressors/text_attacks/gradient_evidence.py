@@ -12,7 +12,7 @@ class GradientEvidence:
     def __init__(self, samples: int) -> None:
         self.asked, self.zero, self.tiny = (torch.zeros(samples, dtype=torch.bool) for _ in range(3))
 
-    def see(self, rows: Tensor, gradient: Tensor) -> None:
+    def record(self, rows: Tensor, gradient: Tensor) -> None:
         """Record the gradients (B, L, d) of some samples (B,)."""
         if not len(rows):
             return

@@ -8,7 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from robustbench_wb.models.tokenizer import Span
-from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import AttackKind
 from robustbench_wb.stressors.text_attacks.word_attack import TextSearch, WordRateAttack, replace_words, visible_words
 from robustbench_wb.tasks.lexicon import find_words
 
@@ -31,13 +33,13 @@ class GreedyWordAttack(WordRateAttack):
     """Number of forms tried for a word."""
 
     @abstractmethod
-    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
+    def candidate_words(self, batch: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Candidate replacements of a word: at most one for each of the random ``numbers`` (integers >= 0)."""
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        search, seen = TextSearch(job), visible_words(job)
-        search.improve(range(len(seen)), [[text] for text in job.texts])
+        search, seen = TextSearch(batch, access), visible_words(batch)
+        search.improve(range(len(seen)), [[text] for text in batch.texts])
         ranked = self._rank(search, seen)
         changes: list[dict[int, str]] = [{} for _ in seen]
         for attempt in range(self.queries):
@@ -49,7 +51,8 @@ class GreedyWordAttack(WordRateAttack):
                 kept = _room(changes[row], number, most)
                 options.append(self._options(search, row, number, drawn=numbers, kept=kept))
             texts = [
-                [replace_words(job.texts[row], some) for some in each] for row, each in zip(rows, options, strict=True)
+                [replace_words(batch.texts[row], some) for some in each]
+                for row, each in zip(rows, options, strict=True)
             ]
             taken = search.improve(rows, texts)
             for row, some in zip(rows, options, strict=True):
@@ -77,9 +80,9 @@ class GreedyWordAttack(WordRateAttack):
         self, search: TextSearch, row: int, number: int, *, drawn: Sequence[int], kept: Mapping[int, str]
     ) -> list[dict[int, str]]:
         """Candidate changes, within the query limit: the kept changes plus one word in each of its forms."""
-        text = search.job.texts[row]
+        text = search.batch.texts[row]
         word = text[slice(*find_words(text)[number])]
-        forms = [form for form in dict.fromkeys(self.forms(search.job, word, drawn)) if form != word]
+        forms = [form for form in dict.fromkeys(self.candidate_words(search.batch, word, drawn)) if form != word]
         left = self.queries - int(search.forwards[row])
         return [{**kept, number: form} for form in forms[:left]]
 

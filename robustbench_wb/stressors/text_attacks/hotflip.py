@@ -13,7 +13,9 @@ from torch import Tensor
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.attacks.attack_losses import cross_entropy
-from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import AttackKind
 from robustbench_wb.stressors.text_attacks.gradient_evidence import GradientEvidence
 from robustbench_wb.stressors.text_attacks.word_attack import (
     TextSearch,
@@ -45,9 +47,9 @@ class HotFlip(WordBudgetAttack):
     candidates: int = Field(default=16, ge=1)
     """Swaps that are evaluated on the model before one is chosen."""
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        search = TextSearch(job)
+        search = TextSearch(batch, access)
         scorer = _Scorer(search, self.candidates)
         for _ in range(self.budget):
             rows = search.alive()
@@ -61,9 +63,9 @@ class _Scorer:
 
     def __init__(self, search: TextSearch, candidates: int) -> None:
         self.search, self.candidates = search, candidates
-        self.table = WordEmbeddings(search.job.model)
-        self.words, ids = single_token_words(search.job)
-        self.ids = torch.from_numpy(ids).to(search.job.inputs.device)
+        self.table = WordEmbeddings(search.access.model)
+        self.words, ids = single_token_words(search.batch)
+        self.ids = torch.from_numpy(ids).to(search.batch.inputs.device)
         self.vectors = self.table.vectors(self.ids)
         self.met = GradientEvidence(len(search.texts))
 
@@ -74,7 +76,7 @@ class _Scorer:
         found: list[list[str]] = [[] for _ in rows]
         if not rows or not self.words:
             return found
-        for part, tokens in batches(search.tokens(texts), search.job.batch):
+        for part, tokens in batches(search.tokens(texts), search.access.batch_size):
             here = torch.as_tensor(part).tolist()
             current = self.table.vectors(tokens)
             gradient = self._gradient(tokens, current, [rows[at] for at in here])
@@ -93,7 +95,7 @@ class _Scorer:
 
     def _open(self, row: int, places: dict[int, int]) -> dict[int, int]:
         """Token columns of words that are not swapped yet, each with the number of its word."""
-        original, text = self.search.job.texts[row], self.search.texts[row]
+        original, text = self.search.batch.texts[row], self.search.texts[row]
         spans = zip(find_words(original), find_words(text), strict=True)
         same = {number for number, (a, b) in enumerate(spans) if original[slice(*a)] == text[slice(*b)]}
         return {column: number for number, column in places.items() if number in same}
@@ -102,12 +104,12 @@ class _Scorer:
         """Gradient of the loss with respect to the word vectors; samples without a finite gradient are marked as
         failed."""
         search = self.search
-        labels = search.job.labels[torch.tensor(rows, device=tokens.device)]
+        labels = search.batch.labels[torch.tensor(rows, device=tokens.device)]
         logits, gradient = self.table.gradient(tokens, current, partial(cross_entropy, labels=labels))
         search.forwards[rows] += 1
         search.backwards[rows] += 1
         search.losses[rows] = cross_entropy(logits.float(), labels).cpu().numpy()
-        self.met.see(torch.tensor(rows), gradient)
+        self.met.record(torch.tensor(rows), gradient)
         usable = torch.isfinite(logits).all(1) & torch.isfinite(gradient).flatten(1).all(1)
         search.fail([row for row, fine in zip(rows, usable.tolist(), strict=True) if not fine])
         return gradient.nan_to_num()

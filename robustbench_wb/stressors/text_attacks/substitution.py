@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from robustbench_wb.stressors.stressor import AttackKind, PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import AttackKind
 from robustbench_wb.stressors.text_attacks.greedy_word_attack import GreedyWordAttack
 from robustbench_wb.stressors.text_attacks.word_attack import (
     TextSearch,
@@ -13,6 +15,7 @@ from robustbench_wb.stressors.text_attacks.word_attack import (
     WordBudgetAttack,
     WordRateAttack,
     replace_words,
+    require_text,
     single_token_columns,
     single_token_words,
     visible_words,
@@ -28,14 +31,14 @@ class WordSubstitution(GreedyWordAttack):
     name: ClassVar[str] = "word-substitution"
     changes: ClassVar[str] = "words"
 
-    def forms(self, job: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
+    def candidate_words(self, batch: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Random words of the training texts."""
-        words = job.lexicon.words
+        words = require_text(batch).lexicon.words
         return [words[number % len(words)] for number in numbers] if words else []
 
-    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
+    def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the new word occurs in the training texts."""
-        return after in job.lexicon
+        return after in require_text(batch).lexicon
 
 
 class _Draws(WordAttack):
@@ -46,14 +49,14 @@ class _Draws(WordAttack):
     draws: int = Field(default=20, ge=1)
     """Random texts per sample. The worst one counts."""
 
-    def choices(self, job: SampleBatch, search: TextSearch) -> tuple[list[list[int]], Sequence[str]]:
+    def choices(self, batch: SampleBatch, search: TextSearch) -> tuple[list[list[int]], Sequence[str]]:
         """Word numbers of each sample that may be swapped, and the possible new words."""
-        return [list(range(len(spans))) for spans in visible_words(job)], job.lexicon.words
+        return [list(range(len(spans))) for spans in visible_words(batch)], require_text(batch).lexicon.words
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Draw texts for every sample until it is broken or all draws are used."""
-        search, seen = TextSearch(job), visible_words(job)
-        places, words = self.choices(job, search)
+        search, seen = TextSearch(batch, access), visible_words(batch)
+        places, words = self.choices(batch, search)
         longest = max(map(len, places), default=0)
         most = self.allowed(max(map(len, seen), default=0))
         for draw in range(self.draws):
@@ -66,13 +69,13 @@ class _Draws(WordAttack):
                 swaps = {
                     places[row][at]: words[number % len(words)] for at, number in zip(chosen, numbers, strict=False)
                 }
-                options.append([replace_words(job.texts[row], swaps)])
+                options.append([replace_words(batch.texts[row], swaps)])
             search.improve(rows, options)
         return search.result()
 
-    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
+    def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the new word occurs in the training texts."""
-        return after in job.lexicon
+        return after in require_text(batch).lexicon
 
 
 class RandomSwap(_Draws, WordRateAttack):
@@ -87,7 +90,7 @@ class RandomFlip(_Draws, WordBudgetAttack):
 
     name: ClassVar[str] = "random-flip"
 
-    def choices(self, job: SampleBatch, search: TextSearch) -> tuple[list[list[int]], Sequence[str]]:
+    def choices(self, batch: SampleBatch, search: TextSearch) -> tuple[list[list[int]], Sequence[str]]:
         """Numbers of words that are one token, and the words of the lexicon that are one token."""
-        places = single_token_columns(search.tokenizer, job.texts, search.length)
-        return [sorted(some) for some in places], single_token_words(job)[0]
+        places = single_token_columns(search.tokenizer, batch.texts, search.length)
+        return [sorted(some) for some in places], single_token_words(batch)[0]

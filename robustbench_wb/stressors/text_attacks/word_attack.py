@@ -20,7 +20,9 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.tokenizer import Span, Tokenizer
 from robustbench_wb.spec import Exact
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, Stressor, predict
+from robustbench_wb.stressors.model_access import ModelAccess, predict
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch, TextSide
+from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.stressors.unit_choice import MASK_63_BITS
 from robustbench_wb.tasks.lexicon import find_words
 
@@ -57,29 +59,29 @@ class WordAttack(Stressor):
         """Largest number of changed words in a text of which the model sees ``words`` words."""
 
     @abstractmethod
-    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
+    def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the word ``before`` may become ``after``."""
 
-    def verify(self, job: SampleBatch, stressed: PerturbedBatch) -> None:
+    def verify(self, batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> None:
         """Reject token ids that do not belong to the texts, and texts that are changed in more or other ways.
 
         Raises:
             MeasurementError: the perturbed batch violates the threat model.
         """
-        tokenizer, length = require_batch_tokenizer(job), job.inputs.shape[1]
-        texts = stressed.texts
-        if texts is None or len(texts) != len(job.texts):
+        text, length = require_text(batch), batch.inputs.shape[1]
+        texts = perturbed.texts
+        if texts is None or len(texts) != len(text.texts):
             raise MeasurementError(f"{self.signature} returned no text for some samples")
-        ids = to_inputs(tokenizer.encode(texts, length), job.inputs.device)
-        if not torch.equal(ids, stressed.inputs):
+        ids = to_inputs(text.tokenizer.encode(texts, length), batch.inputs.device)
+        if not torch.equal(ids, perturbed.inputs):
             raise MeasurementError(f"{self.signature} returned token ids that do not belong to its texts")
-        for before, after, seen in zip(job.texts, texts, visible_words(job), strict=True):
+        for before, after, seen in zip(text.texts, texts, visible_words(batch), strict=True):
             changes = changed_words(before, after)
             if changes is None:
                 raise MeasurementError(f"{self.signature} changed characters between the words")
             if len(changes) > self.allowed(len(seen)):
                 raise MeasurementError(f"{self.signature} changed {len(changes)} of {len(seen)} words")
-            bad = next(((old, new) for old, new in changes if not self.admits(job, old, new)), None)
+            bad = next(((old, new) for old, new in changes if not self.admits(batch, old, new)), None)
             if bad is not None:
                 raise MeasurementError(f"{self.signature} may not replace {bad[0]!r} by {bad[1]!r}")
 
@@ -110,17 +112,18 @@ class WordBudgetAttack(WordAttack):
         """The budget, for every text."""
         return self.budget
 
-    def admits(self, job: SampleBatch, before: str, after: str) -> bool:
+    def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the new word occurs in the training texts."""
-        return after in job.lexicon
+        return after in require_text(batch).lexicon
 
 
 class TextSearch:
     """Current texts of a batch with their losses, costs and states."""
 
-    def __init__(self, job: SampleBatch) -> None:
-        self.job, self.tokenizer, self.length = job, require_batch_tokenizer(job), job.inputs.shape[1]
-        self.texts = list(job.texts)
+    def __init__(self, batch: SampleBatch, access: ModelAccess) -> None:
+        self.batch, self.access, self.length = batch, access, batch.inputs.shape[1]
+        text = require_text(batch)
+        self.tokenizer, self.texts = text.tokenizer, list(text.texts)
         count = len(self.texts)
         self.losses = np.full(count, -np.inf, np.float32)
         """float32 (N,), loss of the current texts in nats; -inf before the first query."""
@@ -129,7 +132,7 @@ class TextSearch:
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids (N, L) of texts, on the device."""
-        return to_inputs(self.tokenizer.encode(texts, self.length), self.job.inputs.device)
+        return to_inputs(self.tokenizer.encode(texts, self.length), self.batch.inputs.device)
 
     def alive(self) -> list[int]:
         """Samples whose search continues."""
@@ -139,7 +142,7 @@ class TextSearch:
     def end(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
         """End the search of some samples."""
         ending = np.unique(np.asarray(rows, np.int64))
-        self.job.advance(int((~self.over[ending]).sum()))
+        self.access.advance(int((~self.over[ending]).sum()))
         self.over[ending] = True
 
     def fail(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
@@ -165,8 +168,8 @@ class TextSearch:
 
     def _answers(self, texts: Sequence[str], owners: NDArray[np.int64]) -> CandidateLosses:
         """Losses and misclassifications, (N,) each; a loss is NaN where the logits are not finite."""
-        labels = self.job.labels[torch.from_numpy(owners).to(self.job.labels.device)]
-        logits = predict(self.job.model, self.tokens(texts), self.job.batch)
+        labels = self.batch.labels[torch.from_numpy(owners).to(self.batch.labels.device)]
+        logits = predict(self.access.model, self.tokens(texts), self.access.batch_size)
         losses = F.cross_entropy(logits, labels, reduction="none")
         losses = losses.masked_fill(~torch.isfinite(logits).all(1), torch.nan)
         return CandidateLosses(losses.cpu().numpy(), (logits.argmax(1) != labels).cpu().numpy())
@@ -203,28 +206,29 @@ class TextSearch:
 
     def draw(self, rows: Sequence[int], count: int, *, label: str, step: int) -> list[list[int]]:
         """Random integers >= 0, ``count`` for each sample, a function of (seed, label, sample id, step)."""
-        ids = self.job.ids[torch.tensor(rows, dtype=torch.int64, device=self.job.ids.device)]
-        words = rng.words(ids, count, seed=self.job.seed, label=label, step=step)
+        ids = self.batch.ids[torch.tensor(rows, dtype=torch.int64, device=self.batch.ids.device)]
+        words = rng.words(ids, count, seed=self.batch.seed, label=label, step=step)
         numbers: list[list[int]] = (words & MASK_63_BITS).tolist()
         return numbers
 
 
-def require_batch_tokenizer(job: SampleBatch) -> Tokenizer:
-    """Tokenizer of a batch of texts.
+def require_text(batch: SampleBatch) -> TextSide:
+    """Texts of a batch, one per sample.
 
     Raises:
         MeasurementError: the batch has no texts, or no tokenizer.
     """
-    if job.tokenizer is None or len(job.texts) != len(job.ids):
+    if batch.text is None or len(batch.text.texts) != len(batch.ids):
         raise MeasurementError("only texts with a tokenizer can be changed word by word")
-    return job.tokenizer
+    return batch.text
 
 
-def visible_words(job: SampleBatch) -> list[list[Span]]:
+def visible_words(batch: SampleBatch) -> list[list[Span]]:
     """Positions of the words of each text that the model sees, that is, before the truncation."""
-    spans = require_batch_tokenizer(job).spans(job.texts, job.inputs.shape[1])
+    text = require_text(batch)
+    spans = text.tokenizer.spans(text.texts, batch.inputs.shape[1])
     seen = [max((end for _, end in some), default=0) for some in spans]
-    return [[span for span in find_words(text) if span[0] < end] for text, end in zip(job.texts, seen, strict=True)]
+    return [[span for span in find_words(one) if span[0] < end] for one, end in zip(text.texts, seen, strict=True)]
 
 
 def replace_words(text: str, words: Mapping[int, str]) -> str:
@@ -261,10 +265,11 @@ def single_token_columns(tokenizer: Tokenizer, texts: Sequence[str], length: int
     return found
 
 
-def single_token_words(job: SampleBatch) -> tuple[list[str], NDArray[np.int64]]:
+def single_token_words(batch: SampleBatch) -> tuple[list[str], NDArray[np.int64]]:
     """Words of the lexicon that are one token, and their ids."""
-    tokenizer, words = require_batch_tokenizer(job), job.lexicon.words
-    ids = tokenizer.encode([f" {word}" for word in words], min(job.inputs.shape[1], 8)).astype(np.int64)
+    text = require_text(batch)
+    tokenizer, words = text.tokenizer, text.lexicon.words
+    ids = tokenizer.encode([f" {word}" for word in words], min(batch.inputs.shape[1], 8)).astype(np.int64)
     part = ~np.isin(ids, list(tokenizer.special))
     single = np.flatnonzero(part.sum(1) == 1)
     return [words[row] for row in single], ids[single, part[single].argmax(1)]

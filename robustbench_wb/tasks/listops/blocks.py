@@ -114,9 +114,9 @@ def _shapes(parameters: ExpressionParameters, trees: int, words: RandomStream) -
 def _arguments(parameters: ExpressionParameters, size: int, words: RandomStream) -> Integers:
     """Draw the number of arguments of ``size`` nodes, int64 (size,); 0 makes a node a digit."""
     arguments = np.zeros(size, np.int64)
-    calls = np.flatnonzero(words.below(1 << 32, size) < int(parameters.expand * (1 << 32)))
+    calls = np.flatnonzero(words.integers(1 << 32, size) < int(parameters.expand * (1 << 32)))
     choices = parameters.max_arguments - parameters.min_arguments + 1
-    arguments[calls] = parameters.min_arguments + words.below(choices, len(calls))
+    arguments[calls] = parameters.min_arguments + words.integers(choices, len(calls))
     return arguments
 
 
@@ -124,8 +124,8 @@ def _filled(arguments: Integers, children: _Nodes, words: RandomStream) -> _Node
     """Draw the symbols of the nodes of one depth, and compute their lengths and values from their children."""
     calls = np.flatnonzero(arguments)
     many = arguments[calls]
-    symbols = words.below(DIGITS, len(arguments))
-    symbols[calls] = DIGITS + words.below(len(OPERATORS), len(calls))
+    symbols = words.integers(DIGITS, len(arguments))
+    symbols[calls] = DIGITS + words.integers(len(OPERATORS), len(calls))
     values, lengths = symbols.copy(), np.ones_like(symbols)
     lengths[calls] = 2 + np.add.reduceat(children.lengths, _starts(many))
     row = np.repeat(np.arange(len(calls)) * DIGITS, many)

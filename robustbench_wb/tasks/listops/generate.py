@@ -52,7 +52,7 @@ def generate_labelled_expressions(
 
 def balanced_labels(count: int, seed: int, stream: str) -> NDArray[np.int64]:
     """Draw ``count`` labels in random order, int64 (count,), whose frequencies differ by at most one."""
-    return RandomStream(seed, f"{stream} labels").order(count) % DIGITS
+    return RandomStream(seed, f"{stream} labels").permutation(count) % DIGITS
 
 
 def _collect(

@@ -183,7 +183,7 @@ def _pairs(parameters: PathfinderParameters, words: RandomStream) -> _Pairs:
     blocked, long, tried = _pool(parameters, words)
     placed = len(long)
     origins, ends, every = long[:, :, 0], long[:, :, -1], np.arange(placed)
-    marked = words.below(2, 2 * placed).reshape(2, -1)
+    marked = words.integers(2, 2 * placed).reshape(2, -1)
     # Markers of each image for the labels 0 and 1: the origin of a random snake, and the end of the other snake (0) or
     # of the same snake (1).
     markers = [

@@ -51,7 +51,7 @@ class BlockedPixels:
         ink = self.stamps.ink[kind][place] + (pixel + rows * self.stamps.side**2)[:, None, None]
         free = np.bitwise_or.reduce(self.blocked.ravel()[ink], axis=1) & who == 0
         sums = (free.astype(np.int64) if weights is None else free * weights).cumsum(1)
-        drawn = words.below(sums[:, -1], len(sums))
+        drawn = words.integers(sums[:, -1], len(sums))
         return np.where(sums[:, -1] > 0, (sums <= drawn[:, None]).sum(1), -1)
 
     def shade(self, rows: Ints, points: Ints, steps: Ints, kind: Kind, who: int) -> None:
@@ -118,10 +118,10 @@ def grow_long(field: BlockedPixels, words: RandomStream) -> tuple[Ints, Ints]:
     parameters = field.stamps.parameters
     count, length = len(field.blocked), parameters.contour_length
     apart = ring(parameters.seed_distance * parameters.antialias)
-    apart = apart[words.below(len(apart), count)]
+    apart = apart[words.integers(len(apart), count)]
     edge = int((parameters.padding + parameters.marker_radius) * parameters.antialias)
     room = parameters.window * parameters.antialias - 2 * edge - np.abs(apart)
-    corner = edge + words.below(room.ravel(), room.size).reshape(-1, 2)
+    corner = edge + words.integers(room.ravel(), room.size).reshape(-1, 2)
     rows = np.arange(count)
     origins = (corner - np.minimum(apart, 0), corner + np.maximum(apart, 0))
     pair = [
@@ -175,7 +175,7 @@ def _free_points(field: BlockedPixels, rows: Ints, words: RandomStream) -> tuple
     sums = (field.blocked[rows] & _ALL == 0).cumsum(1, dtype=np.int32)
     free = sums[:, -1] > 0
     rows, sums = rows[free], sums[free]
-    pixel = (sums <= words.below(sums[:, -1].astype(np.int64), len(sums))[:, None]).sum(1)
-    place = words.below(scale**2, len(rows))
+    pixel = (sums <= words.integers(sums[:, -1].astype(np.int64), len(sums))[:, None]).sum(1)
+    place = words.integers(scale**2, len(rows))
     corner = np.stack(divmod(pixel, stamps.side), axis=1) - stamps.border
     return rows, corner * scale + np.stack(divmod(place, scale), axis=1)

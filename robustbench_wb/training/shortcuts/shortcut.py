@@ -32,7 +32,7 @@ class Shortcut(nn.Module, ABC):
     def features(self, tokens: Tensor) -> Tensor:
         """Return the features, (B,) or (B, F), of token ids, int64 (B, L), each row on its own."""
 
-    def every(self, inputs: NDArray[np.int32]) -> Tensor:
+    def split_features(self, inputs: NDArray[np.int32]) -> Tensor:
         """Return the features of a whole split (N, L)."""
         chunks = (torch.tensor(inputs[at : at + CHUNK]).long() for at in range(0, len(inputs), CHUNK))
         return torch.cat([self.features(chunk) for chunk in chunks])
@@ -52,7 +52,7 @@ class LookupBaseline(Shortcut):
     def fit(self, train: Split) -> None:
         """Count classes per feature value; values without training samples get the total counts."""
         labels = torch.from_numpy(train.labels)
-        places = self.every(train.inputs) * self.shape.classes + labels
+        places = self.split_features(train.inputs) * self.shape.classes + labels
         counts = torch.bincount(places, minlength=self.counts.numel()).view_as(self.counts).float()
         self.counts = torch.where(counts.sum(1, keepdim=True) > 0, counts, counts.sum(0))
 
@@ -83,7 +83,7 @@ class LinearBaseline(Shortcut):
         """Solve the convex problem; the standardisation is folded into weights and bias."""
         from sklearn.linear_model import LogisticRegression
 
-        features = self.every(train.inputs).double().numpy()
+        features = self.split_features(train.inputs).double().numpy()
         mean, scale = features.mean(0), features.std(0)
         scale[scale < 1e-6] = 1.0
         model = LogisticRegression(max_iter=self.steps).fit((features - mean) / scale, train.labels)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
@@ -22,8 +21,9 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.task import Split
+from tests.stressors.attacked_batch import make_data
 
 RATES = ["0", "1/100", "1/10", "1/3", "1/2", "1"]
 BATCHWISE = ["outlier-pixels", "outlier-patches", "pixel-dropout", "dead-channels", "dead-rows"]
@@ -38,18 +38,18 @@ def pictures(shape: tuple[int, int, int], levels: str = "random", count: int = 1
     return np.full((count, *shape), 0 if levels == "black" else 255, np.uint8)
 
 
-def job(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> SampleBatch:
+def batch_of(images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None) -> SampleBatch:
     rows = np.arange(len(images)) if ids is None else ids
     inputs = to_inputs(images[rows], "cpu")
     labels = torch.zeros(len(rows), dtype=torch.int64)
     split = Split(inputs=images, labels=np.zeros(len(images), np.int64))
-    return SampleBatch(nn.Identity(), inputs, labels, torch.from_numpy(rows), 5, 4, split=split)
+    return SampleBatch(inputs=inputs, labels=labels, ids=torch.from_numpy(rows), seed=5, split=split)
 
 
 def make(name: str, rate: str, of: SampleBatch) -> tuple[NDArray[Any], PerturbedData]:
     stressor = parse_stressor(f"{name};rate={rate}")
     assert isinstance(stressor, ModelFreeStressor)
-    made = stressor.make(of)
+    made = make_data(stressor, of)
     assert made.inputs is not None
     assert made.inputs.dtype == np.uint8
     return made.inputs, made
@@ -68,12 +68,12 @@ def units_of(name: str, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def test_the_rate_is_what_a_loop_counts(name: str, shape: tuple[int, int, int], levels: str) -> None:
     if name == "dead-channels" and shape[0] == 1:
         with pytest.raises(MeasurementError, match="use dead-rows"):
-            make(name, "1/2", job(pictures(shape)))
+            make(name, "1/2", batch_of(pictures(shape)))
         return
     images = pictures(shape, levels)
     last = np.zeros(images.shape, bool)
     for rate in RATES:
-        after, made = make(name, rate, job(images))
+        after, made = make(name, rate, batch_of(images))
         moved = after != images
         units = units_of(name, moved.astype(np.uint8))
         for row in range(len(images)):
@@ -98,7 +98,7 @@ def test_the_rate_is_what_a_loop_counts(name: str, shape: tuple[int, int, int], 
 @pytest.mark.parametrize("name", ["outlier-patches", "outlier-pixels"])
 def test_what_is_changed_at_a_lower_rate_is_changed_alike_at_a_higher(name: str) -> None:
     images = pictures((3, 16, 16))
-    found = [make(name, rate, job(images))[0] for rate in RATES]
+    found = [make(name, rate, batch_of(images))[0] for rate in RATES]
     for lower, higher in pairwise(found):
         moved = lower != images
         assert (higher[moved] == lower[moved]).all()
@@ -108,7 +108,7 @@ def test_what_is_changed_at_a_lower_rate_is_changed_alike_at_a_higher(name: str)
 def test_the_rate_is_right_on_average(name: str) -> None:
     """Images with few units, where everything depends on the rounding: 2,000 images at a rate of 1/10."""
     images = pictures((3, 4, 6), count=2000)
-    _, made = make(name, "1/10", job(images))
+    _, made = make(name, "1/10", batch_of(images))
     assert made.changed.sum() / made.units.sum() == pytest.approx(1 / 10, abs=0.012)
 
 
@@ -117,7 +117,7 @@ def test_patches_are_squares_that_lie_anywhere() -> None:
     images = pictures((1, 9, 11), count=400)
     stressor = parse_stressor("outlier-patches;side=4;rate=1/16")
     assert isinstance(stressor, ModelFreeStressor)
-    after = stressor.make(job(images)).inputs
+    after = make_data(stressor, batch_of(images)).inputs
     assert after is not None
     corners, sizes = set(), set()
     for moved in (after != images)[:, 0]:
@@ -139,7 +139,7 @@ def test_patches_are_squares_that_lie_anywhere() -> None:
 
 def test_random_colours_are_alike_likely() -> None:
     images = np.full((40, 1, 32, 32), 77, np.uint8)
-    after, _ = make("outlier-pixels", "1", job(images))
+    after, _ = make("outlier-pixels", "1", batch_of(images))
     counts = np.bincount(after.ravel(), minlength=256)
     assert counts[77] == 0
     mean = after.size / 255
@@ -149,24 +149,24 @@ def test_random_colours_are_alike_likely() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_order_and_batches_do_not_matter(name: str) -> None:
     images = pictures((3, 6, 7), count=30)
-    whole, made = make(name, "1/3", job(images))
+    whole, made = make(name, "1/3", batch_of(images))
     order = np.random.RandomState(1).permutation(30)
-    shuffled, other = make(name, "1/3", job(images, order))
+    shuffled, other = make(name, "1/3", batch_of(images, order))
     assert (shuffled == whole[order]).all()
     assert (other.changed == made.changed[order]).all()
     for row in range(5):
-        assert (make(name, "1/3", job(images, np.array([row])))[0][0] == whole[row]).all()
+        assert (make(name, "1/3", batch_of(images, np.array([row])))[0][0] == whole[row]).all()
 
 
 DIGEST = """
 import hashlib, numpy, torch
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.task import Split
 images = (numpy.arange(20 * 3 * 6 * 7) % 251).astype(numpy.uint8).reshape(20, 3, 6, 7)
 split = Split(inputs=images, labels=numpy.zeros(20, numpy.int64))
-job = SampleBatch(None, torch.from_numpy(images) / 255, None, torch.arange(20), 5, 4, split=split)
-whole = [parse_stressor(f"{name};rate=1/3").make(job).inputs.tobytes() for name in NAMES]
+batch = SampleBatch(inputs=torch.from_numpy(images) / 255, labels=None, ids=torch.arange(20), seed=5, split=split)
+whole = [parse_stressor(f"{name};rate=1/3").make(batch, lambda count: None).inputs.tobytes() for name in NAMES]
 found = hashlib.sha256(b"".join(whole)).hexdigest()
 """
 
@@ -176,14 +176,14 @@ def test_another_process_makes_the_same() -> None:
     script = f"NAMES = {NAMES}\n{DIGEST}\nprint(found)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     images = (np.arange(20 * 3 * 6 * 7) % 251).astype(np.uint8).reshape(20, 3, 6, 7)
-    whole = b"".join(make(name, "1/3", job(images))[0].tobytes() for name in NAMES)
+    whole = b"".join(make(name, "1/3", batch_of(images))[0].tobytes() for name in NAMES)
     assert done.stdout.strip() == hashlib.sha256(whole).hexdigest()
 
 
 def foreign(
     rate: str, images: NDArray[np.uint8], ids: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[Any], PerturbedData]:
-    return make("foreign-samples", rate, job(images, ids))
+    return make("foreign-samples", rate, batch_of(images, ids))
 
 
 def test_a_foreign_image_is_another_one_of_the_split() -> None:
@@ -221,7 +221,7 @@ def test_a_foreign_image_does_not_depend_on_how_many_are_evaluated() -> None:
 
 
 def test_a_split_without_another_image_is_refused() -> None:
-    lone = job(pictures((1, 2, 2), count=1))
+    lone = batch_of(pictures((1, 2, 2), count=1))
     for alone in (lone, replace(lone, split=None)):
         with pytest.raises(MeasurementError, match="at least two images"):
             make("foreign-samples", "1", alone)

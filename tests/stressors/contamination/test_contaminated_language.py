@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
@@ -28,25 +27,27 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.word_swap_lm import find_word_tokens
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.tasks.sentences import SENTENCES_LM
 from robustbench_wb.tasks.task_tokenizer import SEP, Encoding, TaskTokenizer, train_tokenizer
+from tests.known import known
+from tests.stressors.attacked_batch import make_data
 
 COUNT = 60
 
 
-def make(signature: str, job: SampleBatch) -> PerturbedData:
+def make(signature: str, batch: SampleBatch) -> PerturbedData:
     stressor = parse_stressor(signature)
     assert isinstance(stressor, ModelFreeStressor)
-    return stressor.make(job)
+    return make_data(stressor, batch)
 
 
 @pytest.fixture(scope="module")
-def job(cache: str) -> SampleBatch:
+def batch(cache: str) -> SampleBatch:
     samples = choose_samples(SENTENCES_LM.load(None), COUNT)
     inputs, ids = to_inputs(samples.inputs, "cpu"), torch.from_numpy(samples.ids).long()
     labels = torch.zeros(COUNT, dtype=torch.int64)
-    return SampleBatch(nn.Identity(), inputs, labels, ids, 0, 8, tokenizer=samples.tokenizer, language=True)
+    return SampleBatch(inputs=inputs, labels=labels, ids=ids, seed=0, text=samples.text, language=True)
 
 
 def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
@@ -56,14 +57,14 @@ def text_of(tokens: NDArray[np.int64], tokenizer: TaskTokenizer) -> str:
 
 
 @pytest.mark.parametrize("rate", ["3/200", "1/10", "1/2", "1"])
-def test_the_swapped_stream_reads_as_it_should(rate: str, job: SampleBatch) -> None:
+def test_the_swapped_stream_reads_as_it_should(rate: str, batch: SampleBatch) -> None:
     made = {
-        targets: make(f"word-swap-lm;rate={rate};targets={targets}", job) for targets in ("all", "clean", "swapped")
+        targets: make(f"word-swap-lm;rate={rate};targets={targets}", batch) for targets in ("all", "clean", "swapped")
     }
-    tokenizer = job.tokenizer
+    tokenizer = known(batch.text).tokenizer
     assert isinstance(tokenizer, TaskTokenizer)
     whole, clean, swapped = (made[targets] for targets in ("all", "clean", "swapped"))
-    for row, tokens in enumerate(job.inputs.numpy()):
+    for row, tokens in enumerate(batch.inputs.numpy()):
         assert whole.inputs is not None
         assert clean.counted is not None
         assert swapped.counted is not None
@@ -89,10 +90,10 @@ def test_the_swapped_stream_reads_as_it_should(rate: str, job: SampleBatch) -> N
         assert len(changed) >= count - 1 or len(after) < len(before)
 
 
-def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: SampleBatch) -> None:
-    tokenizer = job.tokenizer
+def test_what_a_rate_swaps_a_higher_rate_swaps_too(batch: SampleBatch) -> None:
+    tokenizer = known(batch.text).tokenizer
     assert isinstance(tokenizer, TaskTokenizer)
-    rows = [make(f"word-swap-lm;rate={rate}", job).inputs for rate in ("0", "1/10", "1/4", "1/2", "1")]
+    rows = [make(f"word-swap-lm;rate={rate}", batch).inputs for rate in ("0", "1/10", "1/4", "1/2", "1")]
     for row in range(COUNT):
         words = [text_of(made[row], tokenizer).split() for made in rows if made is not None]
         for lower, higher in pairwise(words):
@@ -101,12 +102,12 @@ def test_what_a_rate_swaps_a_higher_rate_swaps_too(job: SampleBatch) -> None:
                 assert one == other or other.strip("|") == "aaa"
 
 
-def test_order_and_batches_do_not_matter(job: SampleBatch) -> None:
-    whole = make("word-swap-lm;rate=1/4;targets=clean", job)
+def test_order_and_batches_do_not_matter(batch: SampleBatch) -> None:
+    whole = make("word-swap-lm;rate=1/4;targets=clean", batch)
     assert whole.inputs is not None
     assert whole.counted is not None
     for row in (0, 7, COUNT - 1):
-        one = make("word-swap-lm;rate=1/4;targets=clean", job.rows(np.arange(COUNT) == row))
+        one = make("word-swap-lm;rate=1/4;targets=clean", batch.select(np.arange(COUNT) == row))
         assert one.inputs is not None
         assert one.counted is not None
         assert (one.inputs[0] == whole.inputs[row]).all()
@@ -119,13 +120,20 @@ def test_rows_cut_anywhere(kind: str) -> None:
     text = "naïve don't (well-known) x²ⅧⅨ Ⅷ9Ⅸ café 学习机器 😀 a_b e\u0301t\u00e9 12 O'Neill\n" * 6
     encoding = Encoding(kind=kind, vocabulary=330 if kind == "bpe" else 261, length=8)
     tokenizer = TaskTokenizer(train_tokenizer([text], encoding).to_str())
-    stream = np.array(tokenizer.within(text), np.int64)
+    stream = np.array(tokenizer.encode_part(text), np.int64)
     nothing = torch.zeros(1)
     for width in (1, 2, 7, 30, len(stream)):
         rows = np.stack([stream[at : at + width] for at in range(0, min(60, len(stream) - width + 1))])
         ids = torch.arange(len(rows))
-        job = SampleBatch(nn.Identity(), torch.from_numpy(rows), nothing, ids, 0, 1, tokenizer=tokenizer, language=True)
-        none, some, full = (make(f"word-swap-lm;rate={rate}", job) for rate in ("0", "1/3", "1"))
+        batch = SampleBatch(
+            inputs=torch.from_numpy(rows),
+            labels=nothing,
+            ids=ids,
+            seed=0,
+            text=TextSide(tokenizer=tokenizer),
+            language=True,
+        )
+        none, some, full = (make(f"word-swap-lm;rate={rate}", batch) for rate in ("0", "1/3", "1"))
         assert none.inputs is not None
         assert (none.inputs == rows).all()
         assert none.counted is not None
@@ -175,33 +183,37 @@ def by_hand(made: PerturbedData) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("targets", ["all", "clean", "swapped"])
-def test_perplexities_can_be_worked_out_by_hand(targets: str, job: SampleBatch, tmp_path: Path) -> None:
+def test_perplexities_can_be_worked_out_by_hand(targets: str, batch: SampleBatch, tmp_path: Path) -> None:
     signature = f"word-swap-lm;rate=1/4;targets={targets}"
-    wanted, count = by_hand(make(signature, job))
-    for batch in (1, 16):  # in a batch of one, a row is shorter because its padding is removed
-        place = str(tmp_path / str(batch))
-        _, row = harness.run(request(stressors=(signature,), batch=batch), results=place).rows
+    wanted, count = by_hand(make(signature, batch))
+    for size in (1, 16):  # in a batch of one, a row is shorter because its padding is removed
+        place = str(tmp_path / str(size))
+        _, row = harness.run(request(stressors=(signature,), batch=size), results=place).rows
         assert row.perplexity == pytest.approx(wanted, rel=1e-6)
         assert (row.stressor, row.metric) == (f"word-swap-lm:{targets}", "perplexity")
         (record,) = RecordStore(place).find([row.key]).values()
         assert record.evidence["counted"] == count
 
 
-def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch) -> None:
+def test_rows_with_padding_are_scored_alike_whatever_the_batch(batch: SampleBatch) -> None:
     """Swaps shorten rows with long words: these rows end in padding, which is never scored."""
     from robustbench_wb.engine.batch import BatchSize
     from robustbench_wb.engine.measure import LadderStep, measure
-    from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
+    from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
     from robustbench_wb.records.record import Identity
 
     data = SENTENCES_LM.load(None)
     tokenizer = data.tokenizer
     assert isinstance(tokenizer, TaskTokenizer)
     texts = [" unforgettably bittersweet" * 3 + " film" * extra for extra in range(6)]
-    longest = max(len(tokenizer.within(text)) for text in texts)
-    rows = np.array([(tokenizer.within(text) * 3)[:longest] for text in texts], np.int32)
+    longest = max(len(tokenizer.encode_part(text)) for text in texts)
+    rows = np.array([(tokenizer.encode_part(text) * 3)[:longest] for text in texts], np.int32)
     samples = TaskSamples(
-        ids=np.arange(6, dtype=np.int32), inputs=rows, labels=np.zeros(6, np.int64), language=True, tokenizer=tokenizer
+        ids=np.arange(6, dtype=np.int32),
+        inputs=rows,
+        labels=np.zeros(6, np.int64),
+        language=True,
+        text=TextSide(tokenizer=tokenizer),
     )
     model = build(VARIANTS.get("bert"), "nano", data.shape.model_copy(update={"length": longest}), seed=0).eval()
     stressor = parse_stressor("word-swap-lm;rate=1;targets=clean")
@@ -210,20 +222,20 @@ def test_rows_with_padding_are_scored_alike_whatever_the_batch(job: SampleBatch)
         numerics="", seed=0,
     )  # fmt: skip
     found = []
-    for batch in (1, 6):
-        access = ModelAccess(model=model, batch=BatchSize(batch), device=torch.device("cpu"))
+    for size in (1, 6):
+        measured_model = MeasuredModel(model=model, batch=BatchSize(size), device=torch.device("cpu"))
         step = LadderStep(rungs=(stressor,), identities=(identity,))
         before = np.full(6, 5, np.int8)
-        (record,) = measure(step, access, samples, before=before, advance=lambda count: None)
+        (record,) = measure(step, measured_model, samples, before=before, advance=lambda count: None)
         found.append(record)
     made = make(
-        "word-swap-lm;rate=1;targets=all", replace(job, inputs=torch.from_numpy(rows).long(), ids=torch.arange(6))
+        "word-swap-lm;rate=1;targets=all", replace(batch, inputs=torch.from_numpy(rows).long(), ids=torch.arange(6))
     )
     assert made.inputs is not None
     assert (made.inputs == PAD).any(1).all()
     np.testing.assert_allclose(found[0].losses, found[1].losses, rtol=1e-5)
     total = found[0].token_losses.mean()
-    clean = make(stressor.signature, replace(job, inputs=torch.from_numpy(rows).long(), ids=torch.arange(6)))
+    clean = make(stressor.signature, replace(batch, inputs=torch.from_numpy(rows).long(), ids=torch.arange(6)))
     assert clean.inputs is not None
     assert clean.counted is not None
     losses = []
@@ -261,6 +273,6 @@ def test_the_suite_parts_three_perplexities(tmp_path: Path) -> None:
         assert low <= float(row.perplexity or 0) <= high
 
 
-def test_a_foreign_tokenizer_is_refused(job: SampleBatch) -> None:
+def test_a_foreign_tokenizer_is_refused(batch: SampleBatch) -> None:
     with pytest.raises(MeasurementError, match="needs the token ids of a text task's own tokenizer"):
-        make("word-swap-lm;rate=1/10", replace(job, tokenizer=None))
+        make("word-swap-lm;rate=1/10", replace(batch, text=None))

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.perturbed_cache import PerturbedCache
@@ -25,11 +24,13 @@ from robustbench_wb.progress import SilentProgress
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.model_free import ModelFreeStressor, ModelFreeTextStressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.stressors.unit_choice import stochastic_round
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task_tokenizer import MASK, SPECIAL, UNKNOWN, Encoding, TaskTokenizer, train_tokenizer
+from tests.known import known
+from tests.stressors.attacked_batch import UnusedTokenizer, make_data
 
 RATES = ["0", "3/200", "1/40", "1/10", "1/2", "1"]
 LINE = "The quick brown fox isn't afraid of seven lazy dogs, nor of the other 12 wolves; it runs over 3 hills again.\n"
@@ -106,14 +107,18 @@ def test_the_papers_floor_contaminates_short_lines_at_more_than_the_rate() -> No
     assert shares["one"] > 0.06
 
 
-def dataset_job(task: str, count: int = 40, **more: object) -> SampleBatch:
+def dataset_batch(task: str, count: int = 40) -> SampleBatch:
     samples = choose_samples(find_task(task).load(None), count)
     inputs, labels = to_inputs(samples.inputs, "cpu"), torch.from_numpy(samples.labels)
-    job = SampleBatch(
-        nn.Identity(), inputs, labels, torch.from_numpy(samples.ids).long(), 0, 8, texts=samples.texts,
-        tokenizer=samples.tokenizer, language=samples.language, shape=samples.shape,
-    )  # fmt: skip
-    return replace(job, **more)  # type: ignore[arg-type]
+    return SampleBatch(
+        inputs=inputs,
+        labels=labels,
+        ids=torch.from_numpy(samples.ids).long(),
+        seed=0,
+        text=samples.text,
+        language=samples.language,
+        shape=samples.shape,
+    )
 
 
 def dropout(rate: str, token: str = "mask") -> ModelFreeStressor:
@@ -125,13 +130,13 @@ def dropout(rate: str, token: str = "mask") -> ModelFreeStressor:
 @pytest.mark.parametrize("token", ["mask", "unknown"])
 @pytest.mark.parametrize("task", ["sentences", "digits-sequence", "sentences-lm"])
 def test_hidden_tokens(task: str, token: str) -> None:
-    job = dataset_job(task)
-    before = job.inputs.numpy()
+    batch = dataset_batch(task)
+    before = batch.inputs.numpy()
     hidden = {"mask": MASK, "unknown": UNKNOWN}[token]
     assert not (before == hidden).any()
     last = np.zeros_like(before, bool)
     for rate in RATES:
-        made = dropout(rate, token).make(job)
+        made = make_data(dropout(rate, token), batch)
         assert made.inputs is not None
         dropped = made.inputs == hidden
         assert (made.inputs[~dropped] == before[~dropped]).all()
@@ -155,15 +160,21 @@ def test_hidden_tokens(task: str, token: str) -> None:
 def test_order_and_batches_do_not_matter(signature: str) -> None:
     stressor = parse_stressor(signature)
     assert isinstance(stressor, ModelFreeStressor)
-    job = dataset_job("sentences")
-    whole = stressor.make(job)
-    back = stressor.make(
-        replace(job, inputs=job.inputs.flip(0), ids=job.ids.flip(0), texts=list(job.texts)[::-1])
-    ).rows(np.arange(len(job.ids))[::-1].copy())
+    batch = dataset_batch("sentences")
+    whole = make_data(stressor, batch)
+    back = make_data(
+        stressor,
+        replace(
+            batch,
+            inputs=batch.inputs.flip(0),
+            ids=batch.ids.flip(0),
+            text=known(batch.text).select(np.arange(40)[::-1].copy()),
+        ),
+    ).select(np.arange(len(batch.ids))[::-1].copy())
     assert (whole.changed == back.changed).all()
     assert whole.texts == back.texts
-    for row in range(len(job.ids)):
-        one = stressor.make(job.rows(np.arange(len(job.ids)) == row))
+    for row in range(len(batch.ids)):
+        one = make_data(stressor, batch.select(np.arange(len(batch.ids)) == row))
         assert one.changed[0] == whole.changed[row]
         if whole.inputs is None or one.inputs is None or back.inputs is None:
             assert one.texts is not None
@@ -174,7 +185,7 @@ def test_order_and_batches_do_not_matter(signature: str) -> None:
             assert (back.inputs[row] == whole.inputs[row]).all()
 
 
-class Foreign:
+class Foreign(UnusedTokenizer):
     """Custom tokenizer: id 9 is its class token, id 7 its mask; it has no unknown token."""
 
     special = frozenset({0, 7, 9})
@@ -183,13 +194,13 @@ class Foreign:
 
 def test_another_tokenizer_says_what_is_special() -> None:
     tokens = torch.tensor([[9, 1, 2, 3, 9, 0], [9, 40, 9, 0, 0, 0]])
-    job = dataset_job("sentences", 2, inputs=tokens, tokenizer=Foreign())
-    made = dropout("1").make(job)
+    batch = replace(dataset_batch("sentences", 2), inputs=tokens, text=TextSide(tokenizer=Foreign()))
+    made = make_data(dropout("1"), batch)
     assert made.inputs is not None
     assert made.inputs.tolist() == [[9, 7, 7, 7, 9, 0], [9, 7, 9, 0, 0, 0]]
     assert made.units.tolist() == [3, 1]
     with pytest.raises(MeasurementError, match="has no unknown token"):
-        dropout("1", "unknown").make(job)
+        make_data(dropout("1", "unknown"), batch)
 
 
 def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) -> None:
@@ -201,7 +212,7 @@ def test_subjects_with_other_token_ids_share_nothing_on_the_shelf(cache: str) ->
             samples=samples, data="same data", seed=0, device=torch.device("cpu"), progress=SilentProgress()
         )
         stressor, _ = shelf.take(dropout("1/10"))
-        made.append(stressor.make(dataset_job("sentences", 20)).inputs)
+        made.append(make_data(stressor, dataset_batch("sentences", 20)).inputs)
     assert made[0] is not None
     assert made[1] is not None
     assert not (made[0] == made[1]).all()
@@ -218,11 +229,11 @@ def test_the_pieces_of_a_text_are_the_text(kind: str, text: str) -> None:
     seen = b"".join(tokenizer.pieces[number] for number in ids)
     if kind == "bytes":
         assert seen.decode() == text
-        assert tokenizer.within(text) == [number for number in ids if number >= len(SPECIAL)]
+        assert tokenizer.encode_part(text) == [number for number in ids if number >= len(SPECIAL)]
         return
     library = Tokenizer.from_str(tokenizer.json)
     assert seen.decode() == library.decode([number for number in ids if number >= len(SPECIAL)])
-    inner = b"".join(tokenizer.pieces[number] for number in tokenizer.within(text)).decode()
+    inner = b"".join(tokenizer.pieces[number] for number in tokenizer.encode_part(text)).decode()
     assert inner == library.normalizer.normalize_str(text)
 
 

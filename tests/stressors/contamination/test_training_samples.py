@@ -14,13 +14,14 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.stressors.contamination.stop_words import STOP_WORDS
 from robustbench_wb.stressors.contamination.training_split import draw_integers
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import TextSide
 from robustbench_wb.tasks.digit_pixels import DIGITS_SEQUENCE
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.sentences import SENTENCES, SENTENCES_LM
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import SPECIAL
 from tests.known import a, known
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, perturb
 from tests.stressors.contamination.training_data import contaminated, differing, pictures, stream, stressor
 
 RATES = st.fractions(0, Fraction(9, 10), max_denominator=30)
@@ -221,27 +222,28 @@ def test_the_trigger_of_an_image_and_its_target() -> None:
     assert same.dataset.train.digest() == after.digest()
 
 
-def job(dataset: Dataset, count: int = 5) -> SampleBatch:
+def batch_of(dataset: Dataset, count: int = 5) -> AttackedBatch:
     inputs = torch.from_numpy(np.array(dataset.test.inputs[:count]))
     inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs.long()
     labels, ids = torch.from_numpy(dataset.test.labels[:count]), torch.arange(count)
     texts = list(dataset.test.texts[:count])
-    return SampleBatch(nn.Identity(), inputs, labels, ids, 0, 8, texts=texts, tokenizer=dataset.tokenizer)
+    text = None if dataset.tokenizer is None else TextSide(tokenizer=dataset.tokenizer, texts=texts)
+    return attacked_batch(nn.Identity(), inputs=inputs, labels=labels, ids=ids, text=text, batch_size=8)
 
 
 def test_every_test_input_gets_the_trigger(digits: Dataset, sentences: Dataset) -> None:
-    given = job(digits)
+    given = batch_of(digits)
     kept = given.inputs.clone()
-    found = stressor("backdoor;rate=1/20;target=3;size=2").apply(given)
+    found = stressor("backdoor;rate=1/20;target=3;size=2").apply(given, given.access)
     assert found.target == 3
     assert found.inputs[:, 0, 6:, 6:].tolist() == [[[1, 0], [0, 1]]] * 5
     assert torch.equal(found.inputs[:, :, :6], kept[:, :, :6])
     assert torch.equal(found.inputs[:, :, :, :6], kept[:, :, :, :6])
     assert torch.equal(given.inputs, kept)
-    clean = stressor("backdoor-clean;rate=1/20").apply(given)
+    clean = stressor("backdoor-clean;rate=1/20").apply(given, given.access)
     assert torch.equal(clean.inputs, kept)
     assert clean.target is None
-    shown = stressor("backdoor;rate=1/20").apply(job(sentences))
+    shown = perturb(stressor("backdoor;rate=1/20"), batch_of(sentences))
     assert list(shown.texts or ()) == [f"cf {text}" for text in sentences.test.texts[:5]]
     np.testing.assert_array_equal(shown.inputs.numpy(), known(sentences.tokenizer).encode(known(shown.texts), 32))
 

@@ -30,7 +30,7 @@ def build(name: str, severity: int, calibration: int) -> tuple[Any, Any]:
     """The corruption in mode ``reference``, and its constants."""
     found = parse_stressor(f"{name};severity={severity};calibration={calibration};mode=reference")
     assert isinstance(found, Corruption)
-    return found, found.setting((0, 0))
+    return found, found.severity_constants((0, 0))
 
 
 def pixels(images: Tensor) -> loops.Image:

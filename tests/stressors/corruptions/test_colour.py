@@ -46,7 +46,7 @@ def through_hsv(images: Tensor, change: Callable[[float, float], tuple[float, fl
 @pytest.mark.parametrize(("severity", "calibration"), CASES)
 def test_brightness_adds_to_the_value(severity: int, calibration: int) -> None:
     corruption, images = build("brightness", severity, calibration), colours()
-    shift = corruption.setting((0, 0))
+    shift = corruption.severity_constants((0, 0))
     expected = through_hsv(images, lambda s, v: (s, v + shift))
     found = corruption.perturb(images, torch.zeros(1), 0)
     assert (found - expected).abs().max() < 0.501  # rounded
@@ -55,7 +55,7 @@ def test_brightness_adds_to_the_value(severity: int, calibration: int) -> None:
 @pytest.mark.parametrize(("severity", "calibration"), CASES)
 def test_saturate_scales_and_shifts_the_saturation(severity: int, calibration: int) -> None:
     corruption, images = build("saturate", severity, calibration), colours()
-    scale, shift = corruption.setting((0, 0))
+    scale, shift = corruption.severity_constants((0, 0))
     expected = through_hsv(images, lambda s, v: (s * scale + shift, v))
     found = corruption.perturb(images, torch.zeros(1), 0)
     assert (found - expected).abs().max() < 0.501

@@ -45,7 +45,7 @@ def pillow(images: Tensor, scale: float) -> list[NDArray[np.uint8]]:
 @settings(max_examples=60, deadline=None)
 def test_pixelate_is_pillow(height: int, width: int, severity: int, calibration: int) -> None:
     corruption, images = build("pixelate", severity, calibration), tiles(70, 3)[:, :, :height, :width].contiguous()
-    expected = np.stack(pillow(images, corruption.setting((0, 0))))
+    expected = np.stack(pillow(images, corruption.severity_constants((0, 0))))
     found = corruption.perturb(images, torch.zeros(3), 0).numpy()
     # Pillow 13 starts with the columns of tall images: a mean of rounded means may differ by 1.
     assert np.abs(found.astype(int) - expected).max() <= (height > width)
@@ -105,7 +105,7 @@ def elastic(image: NDArray[np.float64], jitter: Tensor, noise: Tensor, alpha: fl
 def test_elastic_is_that_of_scipy(size: tuple[int, int], severity: int, calibration: int) -> None:
     images, ids, side = tiles(64, 6)[:, :, : size[0], : size[1]].contiguous(), torch.arange(6), min(size)
     corruption = build("elastic-transform", severity, calibration)
-    alpha, sigma, jitter = (side * part for part in corruption.setting((0, 0)))
+    alpha, sigma, jitter = (side * part for part in corruption.severity_constants((0, 0)))
     moves = (2 * rng.uniform(ids, (3, 2), seed=SEED, label=corruption.name) - 1) * jitter
     noise = (2 * rng.uniform16(ids, (2, *size), seed=SEED, label=corruption.name, step=1) + 1) / rng.CODES - 1
     found = corruption.perturb(images, ids, SEED).numpy().astype(int)
@@ -116,5 +116,5 @@ def test_elastic_is_that_of_scipy(size: tuple[int, int], severity: int, calibrat
 def test_the_constants_are_the_published_pixels() -> None:
     """make_cifar_c: (1.6, 6.4, 2.24) at 32 pixels; make_imagenet_c: 244 times (2, 0.7, 0.1) at 224."""
     for (severity, calibration), pixels in {(2, 32): (1.6, 6.4, 2.24), (1, 224): (488, 170.8, 24.4)}.items():
-        parts = build("elastic-transform", severity, calibration).setting((0, 0))
+        parts = build("elastic-transform", severity, calibration).severity_constants((0, 0))
         assert np.multiply(parts, calibration) == pytest.approx(pixels)

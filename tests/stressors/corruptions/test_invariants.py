@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.stressor import SampleBatch
+from tests.stressors.attacked_batch import attacked_batch
 from tests.stressors.corruptions.pictures import tiles
 
 NAMES = [entry.name for entry in STRESSORS if issubclass(STRESSORS.get(entry.name), Corruption)]
@@ -52,10 +52,10 @@ def test_any_size_and_colour(name: str, channels: int, size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_job_of_no_images(name: str) -> None:
+def test_a_batch_of_no_images(name: str) -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    job = SampleBatch(nn.Identity(), torch.zeros(0, 3, 32, 32), none, none, 3, 8)
-    assert parse_stressor(f"{name};severity=5").apply(job).inputs.shape == (0, 3, 32, 32)
+    batch = attacked_batch(nn.Identity(), inputs=torch.zeros(0, 3, 32, 32), labels=none, ids=none, seed=3, batch_size=8)
+    assert parse_stressor(f"{name};severity=5").apply(batch, batch.access).inputs.shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", NAMES)

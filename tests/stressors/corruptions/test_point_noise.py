@@ -44,10 +44,10 @@ def below(name: str, level: int, amount: float, edge: float) -> float:
 @pytest.mark.parametrize("name", LOOPS)
 def test_every_level_has_its_law(name: str, severity: int, mode: str) -> None:
     found = noise(name, f"severity={severity};mode={mode};calibration=224")
-    amount = found.setting((32, 32))
+    amount = found.severity_constants((32, 32))
     assert isinstance(amount, float | int)
     for level in (0, 1, 3, 100, 200, 254, 255):
-        outcomes = found.levels(torch.from_numpy(found.quantiles(level, amount)))
+        outcomes = found.to_levels(torch.from_numpy(found.quantiles(level, amount)))
         share = np.cumsum(np.bincount(outcomes.numpy(), minlength=256)) / 65536
         edges = np.arange(1, 256) - (0.5 if mode == "fixed" else 0)  # values from here on are rounded up
         exact = [below(name, level, amount, edge=edge) for edge in edges]
@@ -62,7 +62,7 @@ def test_pictures_are_as_far_away_as_numpys(name: str, severity: int) -> None:
     ours = found.perturb(images, torch.arange(100), 0).double() - images
     draw = np.random.default_rng(0)
     pixels = images.permute(0, 2, 3, 1).numpy()
-    made = loops.levels(LOOPS[name](pixels / 255, found.setting((32, 32)), draw))  # type: ignore[arg-type]
+    made = loops.levels(LOOPS[name](pixels / 255, found.severity_constants((32, 32)), draw))  # type: ignore[arg-type]
     theirs = torch.from_numpy(made.astype(np.float64) - pixels)
     assert 10 * math.log10((ours**2).mean() / (theirs**2).mean()) == pytest.approx(0, abs=0.1)  # dB
     assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.15)  # levels

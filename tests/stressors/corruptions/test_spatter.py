@@ -89,7 +89,7 @@ def relief(image: Levels) -> Levels:
 def liquid(severity: int, calibration: int, side: int, count: int) -> tuple[NDArray[np.float64], tuple[float, ...]]:
     """The smoothed noise, (count, side, side), and the constants."""
     corruption = build(severity, calibration)
-    mean, deviation, sigma, *others = corruption.setting((0, 0))
+    mean, deviation, sigma, *others = corruption.severity_constants((0, 0))
     draws = rng.normal16(torch.arange(count), (side, side), seed=SEED, label="spatter").double().numpy()
     fields = [mean + deviation * ndimage.gaussian_filter(field, sigma, mode="nearest") for field in draws]
     return np.stack(fields), tuple(others)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 from typer.testing import CliRunner
 
 from robustbench_wb.api import run as harness
@@ -18,9 +17,10 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.model_free import ModelFreeStressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.digits import DIGITS
 from robustbench_wb.tasks.task import Split
+from tests.stressors.attacked_batch import make_data
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,6 @@ def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
     assert isinstance(stressor, ModelFreeStressor)
     images = torch.tensor(split.inputs[order]).repeat(1, 3, 1, 1).float() / 255
     chosen = torch.tensor([5, 0, 359])
-    job = SampleBatch(nn.Identity(), images[chosen], torch.tensor(split.labels[order])[chosen], chosen, 0, 8)
+    batch = SampleBatch(inputs=images[chosen], labels=torch.tensor(split.labels[order])[chosen], ids=chosen, seed=0)
     expected = 255 - split.inputs[order][chosen.numpy()].repeat(3, axis=1)
-    assert (stressor.make(job).inputs == expected).all()
+    assert (make_data(stressor, batch).inputs == expected).all()

@@ -52,7 +52,7 @@ def diamond_square(draws: NDArray[np.float64], decay: float) -> NDArray[np.float
 def test_fog_is_the_loop(severity: int, calibration: int) -> None:
     corruption, ids = build("fog", severity, calibration), torch.arange(2)
     images = tiles(64, 2)[:, :, :31, :33].contiguous() // 2  # not white anywhere
-    strength, decay = corruption.setting((0, 0))
+    strength, decay = corruption.severity_constants((0, 0))
     draws = 2 * rng.uniform(ids, (64, 64), seed=SEED, label="fog").double().numpy() - 1
     found = corruption.perturb(images, ids, SEED)
     for image, field, result in zip(images.numpy() / 255, draws, found.numpy(), strict=True):
@@ -81,12 +81,14 @@ def snow(image: NDArray[np.float64], draws: NDArray[np.float64], angle: float, s
 def test_snow_is_the_loop(size: tuple[int, int], severity: int, calibration: int) -> None:
     corruption, ids = build("snow", severity, calibration, mode="reference"), torch.arange(4)
     images = tiles(64, 4)[:, :, : size[0], : size[1]].contiguous()
-    zoom = corruption.setting((0, 0))[2]
+    zoom = corruption.severity_constants((0, 0))[2]
     draws = rng.normal16(ids, tuple(math.ceil(side / zoom) for side in size), seed=SEED, label="snow").double().numpy()
     angles = np.deg2rad(-45 - 90 * rng.uniform(ids, (), seed=SEED, label="snow", step=1).double().numpy())
     found = corruption.perturb(images, ids, SEED).permute(0, 2, 3, 1).numpy()
     for image, field, angle, result in zip(images.permute(0, 2, 3, 1).numpy() / 255, draws, angles, found, strict=True):
-        expected = loops.levels(snow(image, field, float(angle), setting=corruption.setting((0, 0)))).astype(int)
+        expected = loops.levels(snow(image, field, float(angle), setting=corruption.severity_constants((0, 0)))).astype(
+            int
+        )
         assert np.abs(result - expected).max() <= 1
 
 

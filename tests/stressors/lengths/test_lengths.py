@@ -12,24 +12,31 @@ from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.shape import PAD
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.stressors.token_ids import token_ids_of
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST_SYMBOL_ID, evaluate, parse
 from robustbench_wb.tasks.planted_facts_task import FACT, FILLER, HEAD, QUERY, VALUES
 from robustbench_wb.tasks.task import Dataset
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, make_data, perturb
 
 
-def job(dataset: Dataset, ids: list[int]) -> SampleBatch:
+def batch_of(dataset: Dataset, ids: list[int]) -> AttackedBatch:
     test = dataset.test
     inputs = torch.from_numpy(np.asarray(test.inputs[ids])).long()
     labels = torch.from_numpy(test.labels[ids])
     texts = [test.texts[row] for row in ids] if test.texts else ()
-    sizes = None if test.sizes is None else test.sizes[ids]
-    given = SampleBatch(
-        nn.Identity(), inputs, labels, torch.tensor(ids), 3, 8, texts=texts, tokenizer=dataset.tokenizer
+    sizes = None if test.token_counts is None else test.token_counts[ids]
+    given = attacked_batch(
+        nn.Identity(),
+        inputs=inputs,
+        labels=labels,
+        ids=torch.tensor(ids),
+        seed=3,
+        batch_size=4,
+        text=None if dataset.tokenizer is None else TextSide(tokenizer=dataset.tokenizer, texts=texts),
     )
-    return replace(given, split=test, shape=dataset.shape, sizes=sizes)
+    return replace(given, split=test, shape=dataset.shape, token_counts=sizes)
 
 
 def stressor(signature: str) -> LengthStressor:
@@ -39,7 +46,7 @@ def stressor(signature: str) -> LengthStressor:
 
 
 def tokens(signature: str, given: SampleBatch) -> NDArray[np.uint8] | NDArray[np.int32]:
-    made = stressor(signature).make(given).inputs
+    made = make_data(stressor(signature), given).inputs
     assert made is not None
     return made
 
@@ -61,21 +68,21 @@ def most_arguments(symbols: list[int]) -> int:
 @pytest.mark.parametrize("length", [32, 128, 256])
 def test_longer_expressions_have_the_values_that_the_samples_had(length: int, law: str) -> None:
     dataset = find_task("listops-64").load(None)
-    some = job(dataset, [0, 5, 1999, 7])
+    some = batch_of(dataset, [0, 5, 1999, 7])
     rows = tokens(f"listops-length;length={length}{law}", some)
     for row, label in zip(rows, some.labels.tolist(), strict=True):
         real = row[row != PAD]
         assert length // 2 < len(real) <= length
         assert evaluate(parse(real[1:])) == label
         assert not law or most_arguments(real[1:].tolist()) <= 3
-    alone = tokens(f"listops-length;length={length}{law}", job(dataset, [1999]))
+    alone = tokens(f"listops-length;length={length}{law}", batch_of(dataset, [1999]))
     np.testing.assert_array_equal(alone[0], rows[2])
 
 
 @pytest.mark.parametrize(("position", "place"), [("0", 2), ("1/2", 2 + 30), ("1", 63)])
 def test_a_fact_lies_where_it_is_asked_for(position: str, place: int) -> None:
     dataset = find_task("planted-64").load(None)
-    some = job(dataset, list(range(40)))
+    some = batch_of(dataset, list(range(40)))
     rows = tokens(f"planted-facts;length=64;position={position};distractors=7", some)
     for row, label in zip(rows, some.labels.tolist(), strict=True):
         assert row[place] == FACT + (row[1] - QUERY) * VALUES + label
@@ -103,16 +110,16 @@ def test_rows_of_two_places_stand_apart_in_a_table() -> None:
 
 def test_more_of_a_text_is_shown_and_what_is_cut_is_counted() -> None:
     dataset = find_task("sentences").load(None)
-    some = job(dataset, list(range(50)))
-    assert some.sizes is not None
+    some = batch_of(dataset, list(range(50)))
+    assert some.token_counts is not None
     rows = tokens("text-length;length=10", some)
     assert rows.shape == (50, 10)
-    assert ((rows != PAD).sum(1) == np.minimum(some.sizes, 10)).all()
+    assert ((rows != PAD).sum(1) == np.minimum(some.token_counts, 10)).all()
     longest = stressor("text-length;length=32")
     np.testing.assert_array_equal(tokens("text-length;length=32", some), some.inputs.numpy())
-    found = stressor("text-length;length=10").apply(some).evidence
-    assert found == {"texts": 50, "cut": int((some.sizes > 10).sum()), "empty": 0}
-    assert longest.apply(some).evidence["cut"] == 0
+    found = stressor("text-length;length=10").apply(some, some.access).evidence
+    assert found == {"texts": 50, "cut": int((some.token_counts > 10).sum()), "empty": 0}
+    assert longest.apply(some, some.access).evidence["cut"] == 0
 
 
 @pytest.mark.parametrize(
@@ -129,9 +136,9 @@ def test_more_of_a_text_is_shown_and_what_is_cut_is_counted() -> None:
 def test_tokens_are_wrong_or_hidden_at_another_length(task: str, plain: str, noise: str, share: float) -> None:
     dataset = find_task(task).load(None)
     ids = list(range(200))
-    some = job(dataset, ids)
-    clean = stressor(plain).make(some)
-    made = stressor(f"{plain};{noise}").make(some)
+    some = batch_of(dataset, ids)
+    clean = make_data(stressor(plain), some)
+    made = make_data(stressor(f"{plain};{noise}"), some)
     assert clean.inputs is not None
     assert made.inputs is not None
     changed = made.inputs != clean.inputs
@@ -145,10 +152,10 @@ def test_tokens_are_wrong_or_hidden_at_another_length(task: str, plain: str, noi
     hidden = made.inputs == token_ids_of(some).mask
     assert bool(hidden.any()) == ("dropout" in noise)
     assert (changed & ~hidden).any() == ("substitution" in noise)
-    alone = stressor(f"{plain};{noise}").make(job(dataset, [7])).inputs
+    alone = make_data(stressor(f"{plain};{noise}"), batch_of(dataset, [7])).inputs
     assert alone is not None
     np.testing.assert_array_equal(alone[0], made.inputs[7])
-    evidence = stressor(f"{plain};{noise}").apply(some).evidence
+    evidence = stressor(f"{plain};{noise}").apply(some, some.access).evidence
     assert evidence["changed"] / evidence["units"] == realised
 
 
@@ -176,5 +183,5 @@ def test_rows_with_noise_stand_apart_in_a_table() -> None:
 def test_what_cannot_be_made_is_refused_in_one_line(task: str, signature: str, why: str) -> None:
     dataset = find_task(task).load(None)
     with pytest.raises(MeasurementError, match=why) as caught:
-        stressor(signature).apply(job(dataset, [0, 1]))
+        perturb(stressor(signature), batch_of(dataset, [0, 1]))
     assert "\n" not in str(caught.value)

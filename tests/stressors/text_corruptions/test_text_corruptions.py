@@ -15,18 +15,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
+from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.stressors.text_corruptions.homoglyphs import LOOK_ALIKES
 from robustbench_wb.stressors.text_corruptions.keyboard import NEIGHBOURS
 from robustbench_wb.stressors.text_corruptions.ocr import CONFUSIONS
 from robustbench_wb.stressors.text_corruptions.text_corruption import TextCorruption
 from robustbench_wb.tasks.sentences import SENTENCES
+from tests.stressors.attacked_batch import UnusedTokenizer, make_data
 
 NAMES = [
     "keyboard-typos", "character-swap", "character-drop", "character-insert", "ocr", "homoglyphs", "case",
@@ -193,20 +193,21 @@ def test_every_number_is_drawn_alike_often() -> None:
     assert set(letters) == set(NEIGHBOURS["e"])
 
 
-def job(texts: list[str], ids: list[int]) -> SampleBatch:
+def batch_of(texts: list[str], ids: list[int]) -> SampleBatch:
     nothing = torch.zeros(len(ids), 4)
-    return SampleBatch(nn.Identity(), nothing, nothing, torch.tensor(ids), 7, 1, texts=texts)
+    text = TextSide(tokenizer=UnusedTokenizer(), texts=texts)
+    return SampleBatch(inputs=nothing, labels=nothing, ids=torch.tensor(ids), seed=7, text=text)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_and_batches_do_not_matter(name: str) -> None:
     texts, ids = [*TRICKY, PROSE, PROSE], list(range(len(TRICKY) + 2))
-    whole = corruption(name).make(job(texts, ids))
+    whole = make_data(corruption(name), batch_of(texts, ids))
     assert whole.texts is not None
-    back = corruption(name).make(job(texts[::-1], ids[::-1]))
+    back = make_data(corruption(name), batch_of(texts[::-1], ids[::-1]))
     assert back.texts is not None
     assert list(back.texts)[::-1] == list(whole.texts)
-    alone = [corruption(name).make(job([text], [row])) for text, row in zip(texts, ids, strict=True)]
+    alone = [make_data(corruption(name), batch_of([text], [row])) for text, row in zip(texts, ids, strict=True)]
     assert [one.texts[0] for one in alone if one.texts] == list(whole.texts)
     assert whole.texts[-1] != whole.texts[-2]
     assert (whole.changed <= whole.units).all()

@@ -11,12 +11,14 @@ from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import PAD, TextShape
-from robustbench_wb.stressors.stressor import SampleBatch, predict
+from robustbench_wb.stressors.model_access import predict
+from robustbench_wb.stressors.sample_batch import TextSide
 from robustbench_wb.tasks.sentences import SENTENCES
 from robustbench_wb.tasks.task import Dataset
-from tests.known import a, parts
+from tests.known import a, known, parts
+from tests.stressors.attacked_batch import AttackedBatch, attacked_batch
 
-MakeJob = Callable[..., SampleBatch]
+MakeBatch = Callable[..., AttackedBatch]
 
 
 class Bag(nn.Module):
@@ -55,23 +57,30 @@ def encoder(sentences: Dataset) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def job_of(sentences: Dataset) -> MakeJob:
+def batch_of(sentences: Dataset) -> MakeBatch:
     """Factory for batches of the first samples; labels are the model's predictions, so that all are correct."""
 
-    def make(model: nn.Module, count: int = 24, order: Tensor | None = None, **changes: object) -> SampleBatch:
+    def make(
+        model: nn.Module,
+        count: int = 24,
+        *,
+        order: Tensor | None = None,
+        batch_size: int = 64,
+        texts: list[str] | None = None,
+    ) -> AttackedBatch:
         rows = torch.arange(count) if order is None else order
-        inputs = to_inputs(np.asarray(sentences.test.inputs)[rows.numpy()], "cpu")
-        fields: dict[str, object] = {
-            "model": model,
-            "inputs": inputs,
-            "labels": predict(model, inputs, 64).argmax(1) if len(rows) else rows,
-            "ids": rows,
-            "seed": 0,
-            "batch": 64,
-            "texts": [sentences.test.texts[row] for row in rows.tolist()],
-            "tokenizer": sentences.tokenizer,
-            "lexicon": sentences.lexicon,
-        }
-        return SampleBatch(**{**fields, **changes})  # type: ignore[arg-type]
+        if texts is None:
+            texts = [sentences.test.texts[row] for row in rows.tolist()]
+            inputs = to_inputs(np.asarray(sentences.test.inputs)[rows.numpy()], "cpu")
+        else:
+            inputs = to_inputs(known(sentences.tokenizer).encode(texts, 32), "cpu")
+        return attacked_batch(
+            model,
+            inputs=inputs,
+            labels=predict(model, inputs, 64).argmax(1) if len(rows) else rows,
+            ids=rows,
+            batch_size=batch_size,
+            text=TextSide(tokenizer=known(sentences.tokenizer), texts=texts, lexicon=sentences.lexicon),
+        )
 
     return make

@@ -16,14 +16,14 @@ from robustbench_wb.models.shape import PAD
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.attacks.attack_losses import cross_entropy
 from robustbench_wb.stressors.catalogue import parse_stressor
-from robustbench_wb.stressors.stressor import SampleBatch
 from robustbench_wb.stressors.text_attacks.embedding import EmbeddingFgsmL2, EmbeddingPgdLinf, word_deviation
 from robustbench_wb.stressors.token_ids import TokenIds
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import SPECIAL
 from tests.known import known, parts
+from tests.stressors.attacked_batch import AttackedBatch
 
-MakeJob = Callable[..., SampleBatch]
+MakeBatch = Callable[..., AttackedBatch]
 
 
 def unit(model: nn.Module, sentences: Dataset) -> float:
@@ -41,32 +41,32 @@ def test_the_unit_is_the_deviation_of_the_words(bag: nn.Module, sentences: Datas
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_fgsm_on_a_linear_model_is_known_in_closed_form(
-    norm: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+    norm: str, bag: nn.Module, batch_of: MakeBatch, sentences: Dataset
 ) -> None:
     """The loss rises with (W_other - W_label) . x equally for every word: its sign, or its direction, is the step."""
-    job = job_of(bag, 12)
-    stressed = parse_stressor(f"embedding-fgsm-{norm};eps=1/20").apply(job)
+    batch = batch_of(bag, 12)
+    perturbed = parse_stressor(f"embedding-fgsm-{norm};eps=1/20").apply(batch, batch.access)
     for row in range(12):
-        label = int(job.labels[row])
+        label = int(batch.labels[row])
         up = parts(bag).head.weight[1 - label] - parts(bag).head.weight[label]
         step = up.sign() if norm == "linf" else up / up.norm()
-        expected = WordEmbeddings(bag).vectors(job.inputs[row])
-        real = job.inputs[row] >= len(SPECIAL)
+        expected = WordEmbeddings(bag).vectors(batch.inputs[row])
+        real = batch.inputs[row] >= len(SPECIAL)
         expected[real] += unit(bag, sentences) / 20 * step
-        torch.testing.assert_close(known(stressed.vectors)[row], expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(known(perturbed.vectors)[row], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: MakeJob) -> None:
-    job = job_of(encoder.double(), 3)
+def test_gradients_agree_with_finite_differences(encoder: nn.Module, batch_of: MakeBatch) -> None:
+    batch = batch_of(encoder.double(), 3)
     try:
         table = WordEmbeddings(encoder)
-        vectors = table.vectors(job.inputs)
-        _, gradient = table.gradient(job.inputs, vectors, partial(cross_entropy, labels=job.labels))
+        vectors = table.vectors(batch.inputs)
+        _, gradient = table.gradient(batch.inputs, vectors, partial(cross_entropy, labels=batch.labels))
         generator = torch.Generator().manual_seed(0)
         for _ in range(5):
             way = torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
             ends = [
-                F.cross_entropy(table.logits(job.inputs, vectors + side * 1e-5 * way), job.labels, reduction="none")
+                F.cross_entropy(table.logits(batch.inputs, vectors + side * 1e-5 * way), batch.labels, reduction="none")
                 for side in (1, -1)
             ]
             torch.testing.assert_close((ends[0] - ends[1]) / 2e-5, (gradient * way).sum((1, 2)), rtol=1e-5, atol=1e-8)
@@ -74,16 +74,16 @@ def test_gradients_agree_with_finite_differences(encoder: nn.Module, job_of: Mak
         encoder.float()
 
 
-def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
-    job, table = job_of(encoder, 20), WordEmbeddings(encoder)
+def test_pgd_equals_a_loop_written_out(encoder: nn.Module, batch_of: MakeBatch, sentences: Dataset) -> None:
+    batch, table = batch_of(encoder, 20), WordEmbeddings(encoder)
     attack = EmbeddingPgdLinf(eps="1/8", steps=5, step="1/4")
-    stressed = attack.apply(job)
+    perturbed = attack.apply(batch, batch.access)
     radius = unit(encoder, sentences) / 8
     for row in range(20):
-        tokens, label = job.inputs[row : row + 1], job.labels[row : row + 1]
+        tokens, label = batch.inputs[row : row + 1], batch.labels[row : row + 1]
         clean, real = table.vectors(tokens), (tokens >= len(SPECIAL))[:, :, None]
-        ids = job.ids[row] * 32 + torch.arange(32)
-        start = attack.start(clean[0], ids, seed=job.seed, radius=radius)[None]
+        ids = batch.ids[row] * 32 + torch.arange(32)
+        start = attack.start(clean[0], ids, seed=batch.seed, radius=radius)[None]
         current = torch.where(real, clean + (start - clean).clamp(-radius, radius), clean)
         for step in range(6):
             logits, gradient = table.gradient(tokens, current, partial(cross_entropy, labels=label))
@@ -91,9 +91,9 @@ def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sent
                 break
             moved = clean + (current + radius / 4 * gradient.sign() - clean).clamp(-radius, radius)
             current = torch.where(real, moved, clean)
-        assert known(stressed.broken)[row] == (int(logits.argmax()) != int(label))
-        assert stressed.forwards[row] == step + 1
-        assert stressed.backwards[row] == min(step + 1, 5)
+        assert known(perturbed.broken)[row] == (int(logits.argmax()) != int(label))
+        assert perturbed.forwards[row] == step + 1
+        assert perturbed.backwards[row] == min(step + 1, 5)
 
 
 @given(
@@ -103,22 +103,22 @@ def test_pgd_equals_a_loop_written_out(encoder: nn.Module, job_of: MakeJob, sent
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_words_stay_in_their_balls_and_nothing_else_moves(
-    rows: list[int], eps: str, name: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+    rows: list[int], eps: str, name: str, bag: nn.Module, batch_of: MakeBatch, sentences: Dataset
 ) -> None:
     steps = ";steps=3" if name.startswith("pgd") else ""
-    attack, job = parse_stressor(f"embedding-{name};eps={eps}{steps}"), job_of(bag, order=torch.tensor(rows))
-    stressed = attack.apply(job)
-    attack.verify(job, stressed)
-    change = known(stressed.vectors) - WordEmbeddings(bag).vectors(job.inputs)
-    special = job.inputs < len(SPECIAL)
-    assert (job.inputs[:, 0] == 2).all()
+    attack, batch = parse_stressor(f"embedding-{name};eps={eps}{steps}"), batch_of(bag, order=torch.tensor(rows))
+    perturbed = attack.apply(batch, batch.access)
+    attack.verify(batch, perturbed, batch.access)
+    change = known(perturbed.vectors) - WordEmbeddings(bag).vectors(batch.inputs)
+    special = batch.inputs < len(SPECIAL)
+    assert (batch.inputs[:, 0] == 2).all()
     assert not change[special].any()
     numerator, _, denominator = eps.partition("/")
     radius = unit(bag, sentences) * int(numerator) / int(denominator or 1)
     sizes = change.abs().amax(-1) if name.endswith("linf") else change.norm(dim=-1)
     assert float(sizes.max()) <= radius * (1 + 1e-4) + 1e-6
     assert float(sizes[~special].max()) > 0
-    assert stressed.inputs is job.inputs or torch.equal(stressed.inputs, job.inputs)
+    assert perturbed.inputs is batch.inputs or torch.equal(perturbed.inputs, batch.inputs)
 
 
 class Escapes(EmbeddingFgsmL2):
@@ -130,30 +130,30 @@ class Escapes(EmbeddingFgsmL2):
         return words + 1.01 * (moved - words)
 
 
-def test_a_buggy_attack_is_refused(bag: nn.Module, job_of: MakeJob) -> None:
-    job, bad = job_of(bag, 4), Escapes(eps="1/2")
+def test_a_buggy_attack_is_refused(bag: nn.Module, batch_of: MakeBatch) -> None:
+    batch, bad = batch_of(bag, 4), Escapes(eps="1/2")
     with pytest.raises(MeasurementError, match="left its ball"):
-        bad.verify(job, bad.apply(job))
+        bad.verify(batch, bad.apply(batch, batch.access), batch.access)
     good = EmbeddingFgsmL2(eps="1/2")
-    stressed = good.apply(job)
-    good.verify(job, stressed)
-    moved = known(stressed.vectors).clone()
+    perturbed = good.apply(batch, batch.access)
+    good.verify(batch, perturbed, batch.access)
+    moved = known(perturbed.vectors).clone()
     moved[0, 0, 0] += 1e-3
     with pytest.raises(MeasurementError, match="special tokens"):
-        good.verify(job, dataclasses.replace(stressed, vectors=moved))
-    moved = known(stressed.vectors).clone()
-    moved[job.inputs == PAD] += 1e-3
+        good.verify(batch, dataclasses.replace(perturbed, vectors=moved), batch.access)
+    moved = known(perturbed.vectors).clone()
+    moved[batch.inputs == PAD] += 1e-3
     with pytest.raises(MeasurementError, match="special tokens"):
-        good.verify(job, dataclasses.replace(stressed, vectors=moved))
+        good.verify(batch, dataclasses.replace(perturbed, vectors=moved), batch.access)
     with pytest.raises(MeasurementError, match="not finite"):
-        good.verify(job, dataclasses.replace(stressed, vectors=known(stressed.vectors) * torch.nan))
+        good.verify(batch, dataclasses.replace(perturbed, vectors=known(perturbed.vectors) * torch.nan), batch.access)
     with pytest.raises(MeasurementError, match="not token ids"):
-        good.verify(job, dataclasses.replace(stressed, inputs=job.inputs.flip(0)))
+        good.verify(batch, dataclasses.replace(perturbed, inputs=batch.inputs.flip(0)), batch.access)
 
 
-def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn.Module, job_of: MakeJob) -> None:
+def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn.Module, batch_of: MakeBatch) -> None:
     for model in (encoder, bag):
-        tokens, table = job_of(model, 8).inputs, WordEmbeddings(model)
+        tokens, table = batch_of(model, 8).inputs, WordEmbeddings(model)
         with torch.no_grad():
             torch.testing.assert_close(table.logits(tokens, table.vectors(tokens)), model(tokens), rtol=0, atol=0)
             assert not torch.equal(table.logits(tokens, table.vectors(tokens) + 1), model(tokens))
@@ -162,7 +162,7 @@ def test_the_models_own_vectors_give_its_own_answers(encoder: nn.Module, bag: nn
         assert not table.module._forward_hooks
 
 
-def test_models_without_word_vectors_are_refused(job_of: MakeJob) -> None:
+def test_models_without_word_vectors_are_refused(batch_of: MakeBatch) -> None:
     class NoTable(nn.Module):
         def forward(self, tokens: Tensor) -> Tensor:
             return F.one_hot((tokens.sum(1) % 2).long(), 2).float()
@@ -179,9 +179,9 @@ def test_models_without_word_vectors_are_refused(job_of: MakeJob) -> None:
             return self.table(tokens).mean(1) + self.table(tokens[:, :1]).mean(1)
 
     for model, words in ((NoTable(), "has no word embedding layer"), (Twice(), "not .* in one call")):
-        job = job_of(model, 4)
+        batch = batch_of(model, 4)
         for signature in ("embedding-fgsm-linf;eps=1", "hotflip;budget=1"):
             with pytest.raises(SubjectError, match=words):
-                parse_stressor(signature).apply(job)
+                parse_stressor(signature).apply(batch, batch.access)
         black_box = parse_stressor("word-substitution;rate=1")
-        black_box.verify(job, black_box.apply(job))
+        black_box.verify(batch, black_box.apply(batch, batch.access), batch.access)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import LadderStep, measure
-from robustbench_wb.engine.task_samples import ModelAccess, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Identity, State
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.model_access import ModelAccess, predict
 from robustbench_wb.stressors.model_free import ModelFreeStressor
-from robustbench_wb.stressors.stressor import PerturbedBatch, SampleBatch, predict
+from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch, TextSide
 from robustbench_wb.stressors.text_attacks.characters import CharacterEdits, one_edit_apart
 from robustbench_wb.stressors.text_attacks.substitution import RandomSwap
 from robustbench_wb.stressors.text_attacks.word_attack import WordAttack, changed_words, replace_words
@@ -26,8 +27,9 @@ from robustbench_wb.stressors.training_contamination import TrainingContaminatio
 from robustbench_wb.tasks.lexicon import find_words
 from robustbench_wb.tasks.task import Dataset
 from tests.known import a, known
+from tests.stressors.attacked_batch import AttackedBatch, perturb
 
-MakeJob = Callable[..., SampleBatch]
+MakeBatch = Callable[..., AttackedBatch]
 WORDS = [
     "hotflip;budget=2;candidates=6",
     "random-flip;budget=2;draws=3",
@@ -44,32 +46,32 @@ VECTORS = [
 
 
 @pytest.mark.parametrize("signature", WORDS + VECTORS)
-def test_batch_size_and_order_change_no_state(signature: str, encoder: nn.Module, job_of: MakeJob) -> None:
+def test_batch_size_and_order_change_no_state(signature: str, encoder: nn.Module, batch_of: MakeBatch) -> None:
     attack = parse_stressor(signature)
-    whole = attack.apply(job_of(encoder))
+    whole = perturb(attack, batch_of(encoder))
     assert known(whole.broken).sum() > 0
-    for batch in (1, 7):
-        again = attack.apply(job_of(encoder, batch=batch))
+    for batch_size in (1, 7):
+        again = perturb(attack, batch_of(encoder, batch_size=batch_size))
         np.testing.assert_array_equal(again.broken, whole.broken)
         np.testing.assert_array_equal(again.forwards, whole.forwards)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
-    shuffled = attack.apply(job_of(encoder, order=order, batch=7))
+    shuffled = perturb(attack, batch_of(encoder, order=order, batch_size=7))
     np.testing.assert_array_equal(shuffled.broken, known(whole.broken)[order])
     if whole.texts is not None:
         assert list(known(shuffled.texts)) == [whole.texts[row] for row in order]
-    alone = attack.apply(job_of(encoder, 10))
+    alone = perturb(attack, batch_of(encoder, 10))
     np.testing.assert_array_equal(alone.broken, known(whole.broken)[:10])
 
 
 @pytest.mark.parametrize("signature", WORDS)
 def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
-    signature: str, encoder: nn.Module, job_of: MakeJob, sentences: Dataset
+    signature: str, encoder: nn.Module, batch_of: MakeBatch, sentences: Dataset
 ) -> None:
-    attack, job = parse_stressor(signature), job_of(encoder)
-    stressed = attack.apply(job)
-    attack.verify(job, stressed)
+    attack, batch = parse_stressor(signature), batch_of(encoder)
+    perturbed = attack.apply(batch, batch.access)
+    attack.verify(batch, perturbed, batch.access)
     lexicon = set(sentences.lexicon.words)
-    for before, after in zip(job.texts, known(stressed.texts), strict=True):
+    for before, after in zip(batch.texts, known(perturbed.texts), strict=True):
         words = before.split()
         changed = [(a, b) for a, b in zip(words, after.split(), strict=True) if a != b]
         letters = sum(word.isalpha() for word in words)
@@ -77,49 +79,51 @@ def test_budgets_hold_and_what_is_broken_is_broken_as_a_text(
         assert all(a.isalpha() for a, _ in changed)
         if "character" not in signature:
             assert {b for _, b in changed} <= lexicon
-    ids = torch.from_numpy(known(sentences.tokenizer).encode(known(stressed.texts), 32)).long()
-    assert torch.equal(ids, stressed.inputs)
-    np.testing.assert_array_equal(stressed.broken, (predict(encoder, ids, 9).argmax(1) != job.labels).numpy())
+    ids = torch.from_numpy(known(sentences.tokenizer).encode(known(perturbed.texts), 32)).long()
+    assert torch.equal(ids, perturbed.inputs)
+    np.testing.assert_array_equal(perturbed.broken, (predict(encoder, ids, 9).argmax(1) != batch.labels).numpy())
     most = {"hotflip": 14, "random-flip": 3, "word-substitution": 20, "character-edits": 20, "random-swap": 3}
-    assert stressed.forwards.max() <= most[attack.name]
+    assert perturbed.forwards.max() <= most[attack.name]
     # A black-box attack continues until its queries are used up.
-    if "queries" in signature and not known(stressed.broken).all():
-        assert stressed.forwards[~known(stressed.broken)].min() > 14
-    assert (stressed.backwards > 0).any() == (attack.name == "hotflip")
+    if "queries" in signature and not known(perturbed.broken).all():
+        assert perturbed.forwards[~known(perturbed.broken)].min() > 14
+    assert (perturbed.backwards > 0).any() == (attack.name == "hotflip")
 
 
 @pytest.mark.parametrize("queries", [3, 4, 11])
 @pytest.mark.parametrize("name", ["word-substitution", "character-edits"])
-def test_queries_are_passes_that_really_happen(name: str, queries: int, encoder: nn.Module, job_of: MakeJob) -> None:
+def test_queries_are_passes_that_really_happen(
+    name: str, queries: int, encoder: nn.Module, batch_of: MakeBatch
+) -> None:
     seen = 0
 
     def count(module: nn.Module, given: Any) -> None:
         nonlocal seen
         seen += len(given[0])
 
-    attack, job = parse_stressor(f"{name};rate=1;queries={queries}"), job_of(encoder)
+    attack, batch = parse_stressor(f"{name};rate=1;queries={queries}"), batch_of(encoder)
     hook = encoder.register_forward_pre_hook(count)
     try:
-        stressed = attack.apply(job)
+        perturbed = attack.apply(batch, batch.access)
     finally:
         hook.remove()
-    assert stressed.forwards.sum() == seen
-    assert stressed.forwards.max() <= queries
+    assert perturbed.forwards.sum() == seen
+    assert perturbed.forwards.max() <= queries
 
 
 @pytest.mark.parametrize("signature", [*WORDS[:1], *VECTORS])
-def test_counters_are_passes_that_really_happen(signature: str, encoder: nn.Module, job_of: MakeJob) -> None:
-    job = job_of(encoder, batch=16)
+def test_counters_are_passes_that_really_happen(signature: str, encoder: nn.Module, batch_of: MakeBatch) -> None:
+    batch = batch_of(encoder, batch_size=16)
     passes: list[tuple[int, bool]] = []
     hook = encoder.register_forward_pre_hook(
         lambda module, given: passes.append((len(given[0]), torch.is_grad_enabled()))
     )
     try:
-        stressed = parse_stressor(signature).apply(job)
+        perturbed = parse_stressor(signature).apply(batch, batch.access)
     finally:
         hook.remove()
-    assert stressed.forwards.sum() == sum(count for count, _ in passes)
-    assert stressed.backwards.sum() == sum(count for count, gradient in passes if gradient)
+    assert perturbed.forwards.sum() == sum(count for count, _ in passes)
+    assert perturbed.backwards.sum() == sum(count for count, gradient in passes if gradient)
 
 
 @pytest.mark.parametrize("signature", WORDS)
@@ -134,19 +138,23 @@ def test_more_budget_only_adds_broken_samples(signature: str, bag: nn.Module, se
     assert broken[0] <= broken[1]
 
 
+def text_side(sentences: Dataset, count: int) -> TextSide:
+    texts = sentences.test.texts[:count]
+    return TextSide(tokenizer=known(sentences.tokenizer), texts=texts, lexicon=sentences.lexicon)
+
+
 def measured(stressor: Any, model: nn.Module, sentences: Dataset, before: Any = None, count: int = 30) -> Any:
     inputs = np.asarray(sentences.test.inputs[:count])
     labels = predict(model, torch.tensor(inputs).long(), 64).argmax(1).numpy()
     samples = TaskSamples(
-        ids=np.arange(count, dtype=np.int32), inputs=inputs, labels=labels, texts=sentences.test.texts[:count],
-        tokenizer=sentences.tokenizer, lexicon=sentences.lexicon,
+        ids=np.arange(count, dtype=np.int32), inputs=inputs, labels=labels, text=text_side(sentences, count),
     )  # fmt: skip
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=stressor.signature, ladder=(), seed=0, **fields)
     before = np.full(count, State.ROBUST, np.int8) if before is None else before
-    access = ModelAccess(model=model, batch=BatchSize(16), device=torch.device("cpu"))
+    measured_model = MeasuredModel(model=model, batch=BatchSize(16), device=torch.device("cpu"))
     step = LadderStep(rungs=(stressor,), identities=(identity,))
-    return measure(step, access, samples, before=before, advance=lambda count: None)[0]
+    return measure(step, measured_model, samples, before=before, advance=lambda count: None)[0]
 
 
 class Tampered(RandomSwap):
@@ -155,23 +163,23 @@ class Tampered(RandomSwap):
     name = "tampered"
     how: str
 
-    def apply(self, job: SampleBatch) -> PerturbedBatch:
-        stressed = super().apply(job)
-        texts = list(known(stressed.texts))
-        inputs = stressed.inputs
+    def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
+        perturbed = super().apply(batch, access)
+        texts = list(known(perturbed.texts))
+        inputs = perturbed.inputs
         if self.how == "too many":
-            texts[0] = " ".join("film" if word.isalpha() else word for word in job.texts[0].split())
+            texts[0] = " ".join("film" if word.isalpha() else word for word in batch.texts[0].split())
         elif self.how == "punctuation":
-            texts[0] = f"{job.texts[0]} !"
+            texts[0] = f"{batch.texts[0]} !"
         elif self.how == "another word":
-            texts[0] = replace_words(job.texts[0], {0: "zebra"})
+            texts[0] = replace_words(batch.texts[0], {0: "zebra"})
         elif self.how == "missing":
             texts = texts[1:]
         if self.how == "ids":
             inputs = inputs.flip(1)
-        elif len(texts) == len(job.texts):
-            inputs = torch.from_numpy(known(job.tokenizer).encode(texts, 32)).long()
-        return dataclasses.replace(stressed, inputs=inputs, texts=texts)
+        elif len(texts) == len(batch.texts):
+            inputs = torch.from_numpy(known(batch.text).tokenizer.encode(texts, 32)).long()
+        return dataclasses.replace(perturbed, inputs=inputs, texts=texts)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +203,7 @@ def test_a_misspelling_of_two_edits_is_refused(
 ) -> None:
     attack = CharacterEdits(rate="1")
     assert measured(attack, bag, sentences).count(State.BROKEN)
-    monkeypatch.setattr(CharacterEdits, "forms", lambda self, job, word, numbers: [f"{word}xx"])
+    monkeypatch.setattr(CharacterEdits, "candidate_words", lambda self, batch, word, numbers: [f"{word}xx"])
     with pytest.raises(MeasurementError, match=r"may not replace '.*' by '.*xx'"):
         measured(attack, bag, sentences)
 
@@ -216,51 +224,47 @@ def test_answers_that_are_not_finite_are_errors(signature: str, bag: nn.Module, 
 
     inputs = np.asarray(sentences.test.inputs[:5])
     samples = TaskSamples(
-        ids=np.arange(5, dtype=np.int32), inputs=inputs, labels=np.zeros(5, np.int64), texts=sentences.test.texts[:5],
-        tokenizer=sentences.tokenizer, lexicon=sentences.lexicon,
+        ids=np.arange(5, dtype=np.int32), inputs=inputs, labels=np.zeros(5, np.int64), text=text_side(sentences, 5),
     )  # fmt: skip
     fields = dict.fromkeys(("stressor_code", "data", "samples", "weights", "model_code", "numerics"), "x")
     identity = Identity(signature=signature, ladder=(), seed=0, **fields)
     alive = np.full(5, State.ROBUST, np.int8)
-    access = ModelAccess(model=Flaky(), batch=BatchSize(16), device=torch.device("cpu"))
+    measured_model = MeasuredModel(model=Flaky(), batch=BatchSize(16), device=torch.device("cpu"))
     step = LadderStep(rungs=(parse_stressor(signature),), identities=(identity,))
-    (record,) = measure(step, access, samples, before=alive, advance=lambda n: None)
+    (record,) = measure(step, measured_model, samples, before=alive, advance=lambda n: None)
     assert record.count(State.ERRORED) == 5
 
 
 @pytest.mark.parametrize("signature", WORDS + VECTORS)
-def test_no_samples_no_work(signature: str, bag: nn.Module, job_of: MakeJob) -> None:
-    stressed = parse_stressor(signature).apply(job_of(bag, 0))
-    assert stressed.inputs.shape == (0, 32)
+def test_no_samples_no_work(signature: str, bag: nn.Module, batch_of: MakeBatch) -> None:
+    perturbed = perturb(parse_stressor(signature), batch_of(bag, 0))
+    assert perturbed.inputs.shape == (0, 32)
 
 
 @pytest.mark.parametrize("signature", WORDS)
 def test_a_text_without_words_is_left_alone(
-    signature: str, bag: nn.Module, job_of: MakeJob, sentences: Dataset
+    signature: str, bag: nn.Module, batch_of: MakeBatch, sentences: Dataset
 ) -> None:
     texts = ["", ".", "the", "a"]
-    inputs = torch.from_numpy(known(sentences.tokenizer).encode(texts, 32)).long()
-    labels = predict(bag, inputs, 4).argmax(1)
-    job = job_of(bag, 4, texts=texts, inputs=inputs, labels=labels)
+    batch = batch_of(bag, 4, texts=texts)
     attack = parse_stressor(signature)
-    stressed = attack.apply(job)
-    attack.verify(job, stressed)
-    assert list(known(stressed.texts)[:2]) == ["", "."]
-    assert not known(stressed.broken)[:2].any()
+    perturbed = attack.apply(batch, batch.access)
+    attack.verify(batch, perturbed, batch.access)
+    assert list(known(perturbed.texts)[:2]) == ["", "."]
+    assert not known(perturbed.broken)[:2].any()
 
 
-def test_what_the_model_does_not_see_is_not_changed(bag: nn.Module, job_of: MakeJob, sentences: Dataset) -> None:
+def test_what_the_model_does_not_see_is_not_changed(bag: nn.Module, batch_of: MakeBatch, sentences: Dataset) -> None:
     """A text longer than the limit is attacked only where the model sees it; the rest stays."""
     long = " ".join(["the film was good ,"] * 20)
-    inputs = torch.from_numpy(known(sentences.tokenizer).encode([long], 32)).long()
-    job = job_of(bag, 1, texts=[long], inputs=inputs, labels=predict(bag, inputs, 1).argmax(1))
+    batch = batch_of(bag, 1, texts=[long])
     for signature in WORDS:
         attack = parse_stressor(signature)
-        stressed = attack.apply(job)
-        attack.verify(job, stressed)
-        assert len(known(changed_words(long, known(stressed.texts)[0]))) <= 6
+        perturbed = attack.apply(batch, batch.access)
+        attack.verify(batch, perturbed, batch.access)
+        assert len(known(changed_words(long, known(perturbed.texts)[0]))) <= 6
         # 30 tokens between the first and the last: six clauses of five.
-        assert known(stressed.texts)[0].split()[30:] == long.split()[30:]
+        assert known(perturbed.texts)[0].split()[30:] == long.split()[30:]
 
 
 @given(st.text(max_size=40), st.dictionaries(st.integers(0, 5), st.sampled_from(["a", "Ärger", "слово"])))
@@ -289,8 +293,8 @@ def test_one_edit_apart_agrees_with_all_edits_written_out(a: str, b: str) -> Non
 @given(st.text("abcdef", min_size=1, max_size=6), st.lists(st.integers(0, (1 << 63) - 1), min_size=4, max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_misspelt_forms_are_one_edit_away(word: str, numbers: list[int]) -> None:
-    job = SampleBatch(nn.Identity(), torch.empty(0), torch.empty(0), torch.empty(0), 0, 1)
-    forms = CharacterEdits(rate="1").forms(job, word, numbers)
+    batch = SampleBatch(inputs=torch.empty(0), labels=torch.empty(0), ids=torch.empty(0), seed=0)
+    forms = CharacterEdits(rate="1").candidate_words(batch, word, numbers)
     assert all(form == word or one_edit_apart(word, form) for form in forms)
     assert all(find_words(form) == [(0, len(form))] for form in forms)
     assert len(forms) <= len(numbers)
