@@ -93,7 +93,7 @@ def first_line(error: BaseException, limit: int = 300) -> str:
 
 @contextmanager
 def as_measurement_error(what: str) -> Iterator[None]:
-    """Convert any exception raised in the block to a one-line :class:`MeasurementError` that begins with ``what``.
+    """Convert any exception raised in the block, ``SystemExit`` included, to a one-line :class:`MeasurementError` that begins with ``what``.
 
     A :class:`HarnessError` passes unchanged. The original exception stays attached as the cause.
     """
@@ -101,6 +101,6 @@ def as_measurement_error(what: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = str(error).strip().splitlines()
         raise MeasurementError(f"{what}: {type(error).__name__}: {reason[0] if reason else 'no message'}") from error

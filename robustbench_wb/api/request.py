@@ -1,6 +1,7 @@
 """Requests from keyword arguments: each verb takes a request, or the fields of one."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -63,6 +64,9 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
     if given.get("workers", 1) != 1:
         raise UsageError("workers: a module in memory is measured by one process", "workers")
     for name in models:
+        if not (isinstance(name, str) and re.fullmatch(r"[\w.+-]+", name)):
+            message = f"variants: {name!r} is not a name; use letters, digits and . + - _ for a module in memory"
+            raise UsageError(message, "variants")
         if name in VARIANTS or is_external(name):
             raise UsageError(f"variants: {name!r} is a registered model; give the module another name", "variants")
     return _with_models(validated({**given, "variants": tuple(models), "recipe": "none"}), models)

@@ -16,6 +16,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from robustbench_wb import source
+from robustbench_wb.models.loaded_code import is_as_written
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
 from robustbench_wb.spec import digest
@@ -37,6 +39,7 @@ def module_digest(module: nn.Module) -> str:
     Raises:
         UndigestedError: a class comes from a notebook or a function, there are hooks, or an attribute is not plain.
     """
+    source.forget()  # files may have been edited since the last run of this process
     code = _Code()
     persistent = set(module.state_dict())
     parts = [
@@ -78,6 +81,8 @@ class _Code:
         if folder != PACKAGE_ROOT and any(path.is_relative_to(library) for library in _LIBRARIES):
             name = thing.__module__.partition(".")[0]
             self.releases[name] = _release(name)
+        elif not _unchanged(thing, path):
+            raise UndigestedError(f"{thing.__qualname__} in memory differs from its source file; import it again")
         elif folder is None:
             self.own.setdefault(path.parent, set()).add(path.stem)
         else:
@@ -94,6 +99,13 @@ class _Code:
         except (OSError, SyntaxError) as error:
             raise UndigestedError(f"its source cannot be read: {error}") from error
         return {"own": own, "libraries": self.releases}
+
+
+def _unchanged(thing: type | FunctionType, path: Path) -> bool:
+    try:
+        return is_as_written(thing, path)
+    except (OSError, SyntaxError) as error:
+        raise UndigestedError(f"its source cannot be read: {error}") from error
 
 
 @functools.cache
@@ -136,13 +148,18 @@ def _plain(value: object, path: str, code: _Code) -> object:
     if isinstance(value, float | complex | bytes | Fraction | torch.dtype | torch.device | torch.Size | np.generic):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, Tensor | np.ndarray):
-        return weights_digest({"": torch.as_tensor(value)})
+        try:
+            return weights_digest({"": torch.as_tensor(value)})
+        except (TypeError, RuntimeError) as error:  # text, objects, sparse or meta tensors
+            raise UndigestedError(f"{path} has no plain value") from error
     if isinstance(value, enum.Enum):
         return [code.name(type(value)), value.name]
     if isinstance(value, type | FunctionType | BuiltinFunctionType):
         return _function(value, path, code)
     if isinstance(value, functools.partial):
         return [_plain(part, path, code) for part in (value.func, value.args, value.keywords)]
+    if isinstance(value, Mapping | Sequence | set | frozenset) and getattr(value, "__dict__", None):
+        raise UndigestedError(f"{path} is a {type(value).__name__} with attributes of its own")
     if isinstance(value, Mapping):
         return [[_plain(key, path, code), _plain(item, path, code)] for key, item in value.items()]
     if isinstance(value, set | frozenset):

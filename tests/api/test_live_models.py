@@ -189,6 +189,8 @@ MISTAKES: dict[str, tuple[dict[str, object], str, str]] = {
     "workers": ({"variants": {"mine": network()}, "workers": 2}, "workers", "one process"),
     "out of range": ({"samples": 0}, "samples", "samples 0: input should be greater"),
     "unknown": ({"sample": 1}, "sample", "sample 1: extra inputs"),
+    "a name of no letters": ({"variants": {"": network()}}, "variants", "is not a name"),
+    "a number as name": ({"variants": {1: network()}}, "variants", "is not a name"),
 }
 
 
@@ -199,3 +201,58 @@ def test_a_mistake_names_the_parameter(name: str, tmp_path: Path) -> None:
         run(results=str(tmp_path), **fields)  # type: ignore[arg-type]
     assert caught.value.parameters == (parameter,)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edited_class_is_measured_again_in_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
+    first = module_digest(imported(tmp_path / "here", "1"))
+    assert module_digest(imported(tmp_path / "here", "2")) != first
+
+
+def test_a_file_that_was_edited_after_its_import_has_no_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
+    loaded = imported(tmp_path / "here", "1")
+    (file,) = (tmp_path / "here").glob("*.py")
+    file.write_text(PROGRAM.replace("FACTOR", "2"))
+    with pytest.raises(UndigestedError, match="in memory differs from its source file; import it again"):
+        module_digest(loaded)
+
+
+def test_a_method_replaced_at_run_time_has_no_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
+    loaded = imported(tmp_path / "here", "1")
+    monkeypatch.setattr(type(loaded), "forward", lambda self, x: x)
+    with pytest.raises(UndigestedError, match="in memory differs from its source file"):
+        module_digest(loaded)
+
+
+class Notes(list[int]):
+    """A list with an attribute of its own."""
+
+
+@pytest.mark.parametrize("value", [Notes(), np.array(["text"]), torch.eye(2).to_sparse()], ids=repr)
+def test_an_attribute_without_a_plain_value_is_measured_anew(value: object, tmp_path: Path) -> None:
+    model = network()
+    if isinstance(value, Notes):
+        value.strength = 2  # type: ignore[attr-defined]
+    model.extra = value  # type: ignore[assignment]
+    result = measured({"mine": model}, tmp_path)
+    assert (result.measured, len(result.notes)) == (3, 1)
+    assert measured({"mine": model}, tmp_path).reused == 0
+
+
+class Leaving(nn.Module):
+    """A model that ends the process."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        sys.exit(0)
+
+
+def test_a_model_that_exits_is_an_error_row(tmp_path: Path) -> None:
+    result = measured({"mine": Leaving(), "other": network()}, tmp_path)
+    assert {row.status for row in result.rows if row.variant == "mine"} == {"error"}
+    assert {row.status for row in result.rows if row.variant == "other"} == {"ok"}
+    assert "SystemExit" in result.rows[0].error
+    assert result.exit_code == 4

@@ -25,7 +25,7 @@ def live_factory(name: str, module: nn.Module) -> Factory:
     notes: tuple[str, ...] = ()
     try:
         code = module_digest(module)
-    except UndigestedError as error:
+    except (UndigestedError, RecursionError) as error:
         code = uuid4().hex
         notes = (f"{name}: measured anew in every run, because {error}",)
     return Factory(reference=name, code_digest=code, make=lambda shape: deepcopy(module), notes=notes)
