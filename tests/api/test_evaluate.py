@@ -313,7 +313,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "unknown number": (
         lambda: evaluate(NET, IMAGES, LABELS, stressors="pgd-linf;eps=1/255;stepps=2"),
         "stressors",
-        "has no number 'stepps'",
+        "has no parameter 'stepps'",
     ),
     "training": (
         lambda: evaluate(NET, IMAGES, LABELS, stressors="label-noise;rate=1/10"),

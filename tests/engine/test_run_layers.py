@@ -54,7 +54,7 @@ def test_rows_hold_what_the_layers_do(tmp_path: Path) -> None:
     plain = harness.run(request(layers=False), str(tmp_path / "plain"))
     # Looking changes nothing else, and nothing is looked at unasked.
     assert [{**row, **NO_LAYERS} for row in numbers(report.rows)] == numbers(plain.rows)
-    assert ScoreTable(results).rows() == report.rows
+    assert ScoreTable(results).rows() == list(report.rows)
 
     clean = find_layers(report.rows[0].key)
     assert clean is not None
