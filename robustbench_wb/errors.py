@@ -93,9 +93,11 @@ def first_line(error: BaseException, limit: int = 300) -> str:
 
 @contextmanager
 def as_measurement_error(what: str) -> Iterator[None]:
-    """Convert any exception raised in the block, ``SystemExit`` included, to a one-line :class:`MeasurementError` that begins with ``what``.
+    """Convert an exception raised in the block to a one-line ``MeasurementError`` that begins with ``what``.
 
-    A :class:`HarnessError` passes unchanged. The original exception stays attached as the cause.
+    ``SystemExit`` is converted too: a model that ends the process has failed.
+
+    A ``HarnessError`` passes unchanged. The original exception stays attached as the cause.
     """
     try:
         yield

@@ -36,5 +36,5 @@ def columns(row: object, leave_out: Collection[str] = ()) -> dict[str, object]:
 
 
 def names(row: object) -> dict[str, object]:
-    """The columns of :data:`NAMES` that a row has."""
+    """The columns of ``NAMES`` that a row has."""
     return {name: getattr(row, name) for name in NAMES if hasattr(row, name)}

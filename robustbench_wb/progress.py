@@ -100,7 +100,7 @@ class JobTrackingProgress:
 
 
 class FirstReport:
-    """Detector of cached work: a resumed stage reports it at once, within :data:`AT_ONCE` seconds of its start."""
+    """Detector of cached work: a resumed stage reports it at once, within ``AT_ONCE`` seconds of its start."""
 
     def __init__(self) -> None:
         self._limit: float | None = time.monotonic() + AT_ONCE

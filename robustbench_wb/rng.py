@@ -64,7 +64,7 @@ def words(ids: Tensor, count: int, seed: int, label: str, step: Step = 0) -> Ten
 
 
 def bounded_integers(limit: int | Tensor, draws: Tensor) -> Tensor:
-    """Uniform integers from 0 to ``limit`` - 1, int64 of the shape of ``draws``, which come from :func:`words`.
+    """Uniform integers from 0 to ``limit`` - 1, int64 of the shape of ``draws``, which come from ``words``.
 
     Probabilities differ from 1 / limit by at most 2^-32, which is a relative error of 2^-32 x limit.
     """
@@ -96,7 +96,7 @@ def normal(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Ste
 
 
 CODES = 1 << 16
-"""Number of different values that :func:`uniform16` and :func:`normal16` can take."""
+"""Number of different values that ``uniform16`` and ``normal16`` can take."""
 
 
 def uniform16(ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: Step = 0) -> Tensor:

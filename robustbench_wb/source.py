@@ -3,8 +3,8 @@
 Comments, docstrings, formatting, the order of imports, and the names and places of internal modules do not count; any
 other edit does. Imports are followed statically through every module under one root, so that one changed line in a
 helper is seen by everything that uses the helper. Modules that carry the marker
-:data:`robustbench_wb.syntax.MARKER` are left out. A digest that is proven equivalent to an older one is reported as
-the oldest, see :mod:`robustbench_wb.equivalences`.
+``robustbench_wb.syntax.MARKER`` are left out. A digest that is proven equivalent to an older one is reported as
+the oldest, see ``robustbench_wb.equivalences``.
 """
 
 import ast
@@ -85,7 +85,7 @@ class SourceTree:
         self._known: dict[str, bool] = {}
 
     def digest(self, modules: Iterable[str]) -> str:
-        """The digest of :func:`code_digest`, without looking up equivalences."""
+        """The digest of ``code_digest``, without looking up equivalences."""
         named = [name for name in modules if not self.file(name).left_out]
         reach = {name: self._reachable([name]) for name in named}
         # A module that another one imports anyway adds nothing when it is named as well.

@@ -1,7 +1,7 @@
 """Named random streams without torch, on the Philox generator of numpy (Salmon et al. 2011, SC11).
 
 Only raw 64-bit words are used: numpy guarantees them across releases, but not the distributions of its ``Generator``.
-:mod:`robustbench_wb.rng` draws tensors, and numbers that depend on a sample id.
+``robustbench_wb.rng`` draws tensors, and numbers that depend on a sample id.
 """
 
 import hashlib

@@ -63,7 +63,7 @@ def reference(module: str) -> str:
 
 
 def referenced(text: str) -> list[str]:
-    """The modules that a text has places for, each once; see :class:`ModuleReference` for ``=``."""
+    """The modules that a text has places for, each once; see ``ModuleReference`` for ``=``."""
     return list(dict.fromkeys(re.findall("\0([^\0]*)\0", text)))
 
 

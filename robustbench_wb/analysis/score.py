@@ -19,7 +19,7 @@ from robustbench_wb.stats.intervals import mean_interval, wilson
 
 Status = Literal["ok", "incomplete", "error"]
 Columns = dict[str, str | int | float | None]
-"""Values of some columns of a :class:`ScoreRow`, by name."""
+"""Values of some columns of a ``ScoreRow``, by name."""
 
 _LARGEST: Final = log(sys.float_info.max)
 
@@ -145,7 +145,7 @@ def _layers(pair: LayerPair | None) -> Columns:
 
 
 def accuracy_columns(counts: Mapping[State, int], n: int) -> Columns:
-    """Columns with the accuracy and its bounds, see :func:`score_rows`.
+    """Columns with the accuracy and its bounds, see ``score_rows``.
 
     Args:
         counts: number of samples by state.

@@ -21,7 +21,7 @@ def build(
 
     Args:
         variant: a registered name, like ``crate``; ``robustbench-wb list variants`` prints them.
-        shape: inputs and classes, as :class:`robustbench_wb.ImageShape` or :class:`robustbench_wb.TextShape`.
+        shape: inputs and classes, as ``robustbench_wb.ImageShape`` or ``robustbench_wb.TextShape``.
         size: a size of the variant, like ``tiny``.
         mean: images in [0, 1] are normalised inside the model, ``(x - mean) / std``; one number per channel, or one
             for all. Not used for texts.

@@ -11,8 +11,8 @@ def claims(file: str, version: str = "latest", results: str = "results", *, stri
     """Test every sentence of a file, corrected together.
 
     Args:
-        file: TOML; see :func:`robustbench_wb.analysis.claims.sentence.read_claims`.
-        version: table that the sentences are about; see :func:`robustbench_wb.store.loaded_table.load_table`.
+        file: TOML; see ``robustbench_wb.analysis.claims.sentence.read_claims``.
+        version: table that the sentences are about; see ``robustbench_wb.store.loaded_table.load_table``.
         results: folder or Delta URL of versions without a place, and of the records of files.
         strict: whether an undecided sentence fails the check.
 

@@ -25,7 +25,7 @@ def compare(
 
     Args:
         old: the earlier table: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of
-            ``leaderboard``; see :func:`robustbench_wb.store.loaded_table.load_table`.
+            ``leaderboard``; see ``robustbench_wb.store.loaded_table.load_table``.
         new: the later table.
         results: folder or Delta URL of versions without a place, and of the records of files.
         delta: largest difference that counts as none: points of accuracy, percent of perplexity (0 to 100).
@@ -49,7 +49,7 @@ def compare_loaded(
     allow: Sequence[str] = (),
     correction: str = "holm",
 ) -> Comparison:
-    """Compare two tables that have been read; see :func:`compare`."""
+    """Compare two tables that have been read; see ``compare``."""
     if not 0 <= delta <= 100:
         raise UsageError(f"delta {delta:g} is not in points from 0 to 100", "delta")
     if correction not in CORRECTIONS:

@@ -16,9 +16,9 @@ def doctor(
     """Examine the first model of a request on its first task; train nothing, write nothing.
 
     Args:
-        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        request: as for ``robustbench_wb.run``; or pass its fields as keywords.
         progress: told what is done.
-        **fields: see :class:`robustbench_wb.RunRequest`.
+        **fields: see ``robustbench_wb.RunRequest``.
 
     Raises:
         UsageError: the request or the data cannot be used.

@@ -79,7 +79,7 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """How samples are measured; see :func:`evaluate`."""
+    """How samples are measured; see ``evaluate``."""
 
     seed: int
     batch_size: int | None

@@ -61,7 +61,7 @@ class EvaluationRow:
     """Input gradients, mean per sample."""
     seconds: float
     states: NDArray[np.int8]
-    """Values of :class:`robustbench_wb.State`; ``NOT_RUN`` throughout if the evaluation failed."""
+    """Values of ``robustbench_wb.State``; ``NOT_RUN`` throughout if the evaluation failed."""
     losses: NDArray[np.float32]
     """Cross-entropy in nats at the perturbed input; NaN where not judged."""
     images: NDArray[np.float32] | None

@@ -30,7 +30,7 @@ def image_task(
     std: Sequence[float] | float | None,
     transform: Logits | None,
 ) -> tuple[nn.Module, TaskSamples]:
-    """The model behind its preprocessing, and the images; see :func:`robustbench_wb.evaluate`.
+    """The model behind its preprocessing, and the images; see ``robustbench_wb.evaluate``.
 
     Raises:
         UsageError: an argument cannot be used.
@@ -44,7 +44,7 @@ def image_task(
 def text_task(
     model: Logits, inputs: object, labels: Labels, *, tokenizer: AnyTokenizer, length: int | None
 ) -> tuple[nn.Module, TaskSamples]:
-    """The model as a function of token ids padded with 0, and the texts; see :func:`robustbench_wb.evaluate`.
+    """The model as a function of token ids padded with 0, and the texts; see ``robustbench_wb.evaluate``.
 
     Raises:
         UsageError: an argument cannot be used.

@@ -43,11 +43,11 @@ def explain(
     """Say of each cell of a request whether its record would be reused, and why not; nothing is trained or written.
 
     Args:
-        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        request: as for ``robustbench_wb.run``; or pass its fields as keywords.
         results: folder or Delta URL where results live; it need not exist.
-        pattern: only cells whose label matches, where ``*`` stands for anything; empty: all. See :attr:`Cell.label`.
+        pattern: only cells whose label matches, where ``*`` stands for anything; empty: all. See ``Cell.label``.
         progress: told what takes time.
-        **fields: see :class:`robustbench_wb.RunRequest`.
+        **fields: see ``robustbench_wb.RunRequest``.
 
     Raises:
         UsageError: the request or the data cannot be used, or no cell matches.

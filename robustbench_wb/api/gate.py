@@ -28,7 +28,7 @@ def gate(
     """Decide whether a version lost more than the margin since a baseline.
 
     Args:
-        baseline: a baseline file or any other table; see :func:`robustbench_wb.store.loaded_table.load_table`.
+        baseline: a baseline file or any other table; see ``robustbench_wb.store.loaded_table.load_table``.
         version: the table to decide on, named likewise.
         results: folder or Delta URL of versions without a place.
         margin: largest accepted drop in every suite: points of accuracy, percent of perplexity.
@@ -99,8 +99,8 @@ def promote(
         name: name of the baseline.
         version: the version to promote.
         results: folder or Delta URL of versions without a place.
-        margin: see :func:`gate`.
-        config: see :func:`gate`.
+        margin: see ``gate``.
+        config: see ``gate``.
         to: file of the baseline; None: the usual place.
 
     Returns:
@@ -108,7 +108,7 @@ def promote(
 
     Raises:
         StoreError: a table cannot be read, or the file cannot be written.
-        UsageError: the baseline is this version already, or as for :func:`gate`.
+        UsageError: the baseline is this version already, or as for ``gate``.
     """
     path = baseline_path(name, to)
     judged = gate(str(path), version, results, margin=margin, config=config)

@@ -15,9 +15,9 @@ def layers(
     """Measure each layer of one model on one task, clean and under the stressors of a request. Nothing is stored.
 
     Args:
-        request: as for :func:`robustbench_wb.run`, with one task and one variant; or pass its fields as keywords.
+        request: as for ``robustbench_wb.run``, with one task and one variant; or pass its fields as keywords.
         progress: told what is done.
-        **fields: see :class:`robustbench_wb.RunRequest`.
+        **fields: see ``robustbench_wb.RunRequest``.
 
     Raises:
         UsageError: the request or the data cannot be used, or the model is not a registered transformer.

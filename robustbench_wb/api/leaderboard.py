@@ -45,7 +45,7 @@ def leaderboard(table: str = "latest", results: str = "results") -> Leaderboard:
 
     Args:
         table: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of ``leaderboard``; see
-            :func:`robustbench_wb.store.loaded_table.load_table`.
+            ``robustbench_wb.store.loaded_table.load_table``.
         results: folder or Delta URL of versions without a place, and of the records of files. Without records there
             are no intervals.
 

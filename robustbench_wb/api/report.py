@@ -33,7 +33,7 @@ def report(
 
     Args:
         version: a version, ``PLACE:VERSION``, a results folder, or a file of ``leaderboard``; see
-            :func:`robustbench_wb.store.loaded_table.load_table`.
+            ``robustbench_wb.store.loaded_table.load_table``.
         results: folder or Delta URL of versions without a place, and of the records of files.
         against: an earlier table, named likewise, to compare with.
         gallery: whether to show broken samples. Their tasks are loaded, if possible from ``data_dir``, and the samples

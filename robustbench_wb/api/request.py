@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestFields(TypedDict, total=False):
-    """Fields of a :class:`robustbench_wb.RunRequest` as keyword arguments; a single name may stand for a sequence."""
+    """Fields of a ``robustbench_wb.RunRequest`` as keyword arguments; a single name may stand for a sequence."""
 
     suite: str
     tasks: "str | Sequence[str] | None"

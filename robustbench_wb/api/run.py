@@ -75,7 +75,7 @@ def run(
         results: folder or Delta URL where results live.
         progress: told what is done.
         command: what the user typed; kept as provenance.
-        **fields: see :class:`robustbench_wb.RunRequest`. ``variants`` also takes modules in memory by name.
+        **fields: see ``robustbench_wb.RunRequest``. ``variants`` also takes modules in memory by name.
 
     Raises:
         UsageError: the request, the data or the results location cannot be used; nothing has been written then.

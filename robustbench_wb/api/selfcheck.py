@@ -20,11 +20,11 @@ def selfcheck(
     """Measure every cell of a request several times, with other batches, threads and order; write nothing.
 
     Args:
-        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        request: as for ``robustbench_wb.run``; or pass its fields as keywords.
         times: number of measurements, 2 or more.
         retrain: train the models anew for each measurement.
         progress: told what is done.
-        **fields: see :class:`robustbench_wb.RunRequest`.
+        **fields: see ``robustbench_wb.RunRequest``.
 
     Raises:
         UsageError: the request or the data cannot be used.

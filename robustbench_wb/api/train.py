@@ -41,9 +41,9 @@ def train(
     """Train every model of a request that is not in the cache yet; measure nothing.
 
     Args:
-        request: as for :func:`robustbench_wb.run`; or pass its fields as keywords.
+        request: as for ``robustbench_wb.run``; or pass its fields as keywords.
         progress: told what is done.
-        **fields: see :class:`robustbench_wb.RunRequest`.
+        **fields: see ``robustbench_wb.RunRequest``.
 
     Raises:
         UsageError: the request or the data cannot be used.

@@ -35,7 +35,7 @@ def verify(
 
     Args:
         side: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of ``leaderboard``; see
-            :func:`robustbench_wb.store.loaded_table.load_table`.
+            ``robustbench_wb.store.loaded_table.load_table``.
         results: folder or Delta URL of versions without a place, and of the records of files.
         rerun: number of samples, drawn over all cells with a record, that are measured again.
         seed: seed of the draw.

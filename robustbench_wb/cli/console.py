@@ -154,7 +154,7 @@ class _Bars:
 
 
 class _Lines:
-    """Progress lines with a forecast, at most one every :data:`LINE_SECONDS` seconds."""
+    """Progress lines with a forecast, at most one every ``LINE_SECONDS`` seconds."""
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
@@ -208,7 +208,7 @@ class _Whole:
 
 
 def _due() -> Callable[[], bool]:
-    """Function that returns True at most once every :data:`LINE_SECONDS` seconds, first after that time."""
+    """Function that returns True at most once every ``LINE_SECONDS`` seconds, first after that time."""
     last = time.monotonic()
 
     def due() -> bool:

@@ -1,4 +1,4 @@
-"""Options that several commands share; those of a request are made by :mod:`robustbench_wb.cli.request`."""
+"""Options that several commands share; those of a request are made by ``robustbench_wb.cli.request``."""
 
 from typing import Annotated
 

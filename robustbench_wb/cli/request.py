@@ -1,4 +1,4 @@
-"""Command-line options of a request, made from the fields of :class:`RunRequest`, and requests made from options."""
+"""Command-line options of a request, made from the fields of ``RunRequest``, and requests made from options."""
 
 import inspect
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def takes_request(*fields: str, **defaults: object) -> Callable[[Command], Comma
     The command's parameter ``request`` receives the finished request; its other parameters stay options.
 
     Args:
-        fields: names of fields of :class:`RunRequest`.
+        fields: names of fields of ``RunRequest``.
         defaults: values that replace the defaults of the request for this command.
     """
 

@@ -83,9 +83,10 @@ class BatchSizes:
         """Batch size of a model on ``samples``: images or token ids, as tasks give them."""
         if model not in self._known:
             # The first samples suffice.
-            inputs = to_inputs(samples[:FEW], self._device)
-            draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
-            self._known[model] = BatchSize(_size(self._wanted, model, inputs), draws)
+            with as_measurement_error("first forward passes"):
+                inputs = to_inputs(samples[:FEW], self._device)
+                draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
+                self._known[model] = BatchSize(_size(self._wanted, model, inputs), draws)
         return self._known[model]
 
 
@@ -107,7 +108,7 @@ def is_random(model: nn.Module, inputs: Tensor) -> bool:
 def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     """The wanted batch size. None: on CUDA the largest safe one, elsewhere a safe one that is large enough to be fast.
 
-    Token ids have no input gradient, so the memory of one is unknown: their batch is :data:`ENOUGH` until memory runs
+    Token ids have no input gradient, so the memory of one is unknown: their batch is ``ENOUGH`` until memory runs
     out.
     """
     if wanted is not None:

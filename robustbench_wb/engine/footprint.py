@@ -65,7 +65,7 @@ def measure_footprint(model: nn.Module, shape: Shape) -> Footprint:
 
 
 def forward_flops(model: nn.Module, inputs: Tensor) -> int:
-    """Floating-point operations of one forward pass of a batch, counted as in :attr:`Footprint.flops`."""
+    """Floating-point operations of one forward pass of a batch, counted as in ``Footprint.flops``."""
     tally = _Flops()
     with torch.no_grad(), tally:
         model(inputs)
@@ -73,7 +73,7 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
 
 
 def gradient_bytes(model: nn.Module, inputs: Tensor) -> int:
-    """Peak bytes of one forward pass and input gradient of a batch, counted as in :attr:`Footprint.peak_memory`.
+    """Peak bytes of one forward pass and input gradient of a batch, counted as in ``Footprint.peak_memory``.
 
     Inputs without a gradient, such as token ids, are measured in the forward pass alone.
     """

@@ -31,6 +31,6 @@ class InlineExecutor:
         return self._current[1]
 
     def is_shareable(self, shard: Shard) -> bool:
-        """Whether another process may measure a shard, see :meth:`ModelEvaluation.is_shareable`."""
+        """Whether another process may measure a shard, see ``ModelEvaluation.is_shareable``."""
         evaluation = self.evaluation(shard)
         return evaluation.is_shareable(evaluation.ladders[shard.ladder])

@@ -100,7 +100,7 @@ def measure(
             ``SCORED``) are tried, and, by a stressor that is not adversarial, ``WRONG`` ones too; all others keep their
             state. None for the clean cell, where every sample is judged and an error is ``WRONG``.
         advance: called with the number of samples that are finished.
-        observers: one per rung, or none; see :data:`BatchObserver`.
+        observers: one per rung, or none; see ``BatchObserver``.
 
     Returns:
         One record per rung. The time of a search is shared out among its cells by the passes that each has spent.

@@ -58,7 +58,7 @@ class ModelEvaluation:
         return any(key not in self.session.known for key in self.context.keys(self.session.subject, (ladder,)))
 
     def measure(self, ladder: Ladder) -> Iterator[Measurement]:
-        """Yield the cells of one of the :attr:`ladders`, in order. A cell that fails holds its error."""
+        """Yield the cells of one of the ``ladders``, in order. A cell that fails holds its error."""
         if ladder == self.ladders[0]:
             yield self.clean
         elif self.session is None:

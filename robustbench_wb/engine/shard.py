@@ -22,7 +22,7 @@ class Shard:
     subject: int
     """Index of the model among those of the task."""
     ladder: int
-    """Index of the ladder among those of the model, see :meth:`TaskContext.ladders`."""
+    """Index of the ladder among those of the model, see ``TaskContext.ladders``."""
     first: int
     """Index of the first evaluated sample."""
     stop: int

@@ -36,7 +36,7 @@ class Subject:
     dataset: Dataset
     """The task's data with the token ids of the model's own tokenizer, if it has one."""
     make: Callable[[], nn.Module]
-    """Builds the model, see :attr:`model`."""
+    """Builds the model, see ``model``."""
 
     @cached_property
     def model(self) -> nn.Module:

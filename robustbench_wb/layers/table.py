@@ -35,7 +35,7 @@ class LayerTable:
     ids: NDArray[np.int64]
     """Sample ids, (samples,)."""
     values: Mapping[str, NDArray[np.float64]]
-    """Values (layers, samples) by measure, see :data:`MEASURES`."""
+    """Values (layers, samples) by measure, see ``MEASURES``."""
 
     @property
     def layers(self) -> int:

@@ -27,7 +27,7 @@ class EmbeddingFactory(Protocol):
 class ModelParts:
     """Constructors of a model's mechanisms with their options bound, and settings of the whole model.
 
-    ``post`` selects post-norm blocks; ``initialisation`` is ``xavier`` (see :func:`xavier`) or torch's default.
+    ``post`` selects post-norm blocks; ``initialisation`` is ``xavier`` (see ``xavier``) or torch's default.
     """
 
     attention: Callable[[LayerConfig], Attention]

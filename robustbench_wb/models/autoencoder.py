@@ -45,7 +45,7 @@ class MaskedAutoencoder(nn.Module):
 
     Unlike in He et al. 2022, the encoder receives all positions: a hidden patch is replaced by the mask token, with its
     position. ``embedding``, ``backbone``, ``norm``, ``mean`` and ``std`` can be copied into a classifier
-    (:func:`give_encoder`).
+    (``give_encoder``).
     """
 
     mean: Tensor
@@ -140,7 +140,7 @@ def build_autoencoder(
 ) -> MaskedAutoencoder:
     """Build an untrained autoencoder whose decoder has as many layers as its encoder.
 
-    Arguments are those of :func:`~robustbench_wb.models.build.build`; ``shape.classes`` is ignored.
+    Arguments are those of ``build``; ``shape.classes`` is ignored.
 
     Raises:
         UnknownNameError: the variant has no such size, or the registry has no such mechanism.

@@ -12,7 +12,7 @@ class LearnedBoostingResidual(Residual):
     """Residual ``a x + b x0 + F(c x + d x0)`` with (a, b, c, d) learned per layer.
 
     Coefficients start from (1, 0, 1, 0), the standard residual. The family is that of
-    :class:`~robustbench_wb.models.residual.BoostingResidual`; its factor t is absorbed by the output map of F.
+    ``BoostingResidual``; its factor t is absorbed by the output map of F.
     RECONSTRUCTED: this variant is a control of this project; arXiv 2506.10371 is not known to learn the coefficients.
     """
 

@@ -5,7 +5,7 @@ import enum
 import functools
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -148,25 +149,33 @@ def _plain(value: object, path: str, code: _Code) -> object:
     if isinstance(value, float | complex | bytes | Fraction | torch.dtype | torch.device | torch.Size | np.generic):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, Tensor | np.ndarray):
-        try:
-            return weights_digest({"": torch.as_tensor(value)})
-        except (TypeError, RuntimeError) as error:  # text, objects, sparse or meta tensors
-            raise UndigestedError(f"{path} has no plain value") from error
+        return _array(value, path)
     if isinstance(value, enum.Enum):
         return [code.name(type(value)), value.name]
     if isinstance(value, type | FunctionType | BuiltinFunctionType):
         return _function(value, path, code)
     if isinstance(value, functools.partial):
         return [_plain(part, path, code) for part in (value.func, value.args, value.keywords)]
-    if isinstance(value, Mapping | Sequence | set | frozenset) and getattr(value, "__dict__", None):
+    if isinstance(value, Mapping | Sequence | set | frozenset):
+        return _container(value, path, code)
+    return _fields(value, path, code)
+
+
+def _array(value: Tensor | NDArray[np.generic], path: str) -> str:
+    try:
+        return weights_digest({"": torch.as_tensor(value)})
+    except (TypeError, RuntimeError) as error:  # text, objects, sparse or meta tensors
+        raise UndigestedError(f"{path} has no plain value") from error
+
+
+def _container(value: Mapping[object, object] | Sequence[object] | Set[object], path: str, code: _Code) -> object:
+    if getattr(value, "__dict__", None):
         raise UndigestedError(f"{path} is a {type(value).__name__} with attributes of its own")
     if isinstance(value, Mapping):
         return [[_plain(key, path, code), _plain(item, path, code)] for key, item in value.items()]
-    if isinstance(value, set | frozenset):
+    if isinstance(value, Set):
         return sorted(str(_plain(item, path, code)) for item in value)
-    if isinstance(value, Sequence):
-        return [type(value).__name__, *(_plain(item, path, code) for item in value)]
-    return _fields(value, path, code)
+    return [type(value).__name__, *(_plain(item, path, code) for item in value)]
 
 
 def _fields(value: object, path: str, code: _Code) -> object:

@@ -47,7 +47,7 @@ Pool = Literal["cls", "mean"]
 
 
 class TextShape(Spec):
-    """Text tasks: sequences of at most ``length`` token ids below ``vocabulary``; id 0 (:data:`PAD`) is padding.
+    """Text tasks: sequences of at most ``length`` token ids below ``vocabulary``; id 0 (``PAD``) is padding.
 
     With ``causal`` (language modelling) every token predicts the next one, and ``classes`` is the vocabulary. Otherwise
     the first token of every sequence is the class token, and the label is one of ``classes``. With ``documents=2`` a

@@ -38,5 +38,5 @@ class Tokenizer(Protocol):
         ...
 
     def spans(self, texts: Sequence[str], length: int) -> list[list[Span]]:
-        """Return the spans of each text's tokens, in the order of :meth:`encode`; spans may include outer spaces."""
+        """Return the spans of each text's tokens, in the order of ``encode``; spans may include outer spaces."""
         ...

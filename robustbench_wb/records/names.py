@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
 
 SLOT: tuple[str, ...] = Slot._fields
-"""Fields of a :class:`Slot`, in order."""
+"""Fields of a ``Slot``, in order."""
 
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
@@ -40,7 +40,7 @@ class NamedVariant(Protocol):
 
 
 class NamedCell(NamedVariant, Protocol):
-    """Fields that name an evaluation: those of :data:`SLOT`. Cells and rows of a score table have them."""
+    """Fields that name an evaluation: those of ``SLOT``. Cells and rows of a score table have them."""
 
     @property
     def task(self) -> str:
@@ -93,7 +93,7 @@ def label(named: NamedCell) -> str:
 
 
 def slot(named: NamedCell) -> Slot:
-    """Slot of an evaluation: the values of the fields in :data:`SLOT`."""
+    """Slot of an evaluation: the values of the fields in ``SLOT``."""
     return Slot(
         task=named.task,
         variant=named.variant,

@@ -121,7 +121,7 @@ class Record:
     ids: NDArray[np.int32]
     """Row number of each sample in its split."""
     states: NDArray[np.int8]
-    """Values of :class:`State`."""
+    """Values of ``State``."""
     losses: NDArray[np.float32]
     """Cross-entropy in nats of the true label at the perturbed input. In language modelling, the mean over predicted
     tokens of the sample; every sample has the same number of them. NaN for samples that were not evaluated."""
@@ -140,14 +140,14 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Content address of the record, see :attr:`Identity.key`."""
+        """Content address of the record, see ``Identity.key``."""
         return self.identity.key
 
     @property
     def token_losses(self) -> NDArray[np.float64]:
         """Losses whose mean is the mean loss of the counted tokens, float64 (N,).
 
-        Tokens that are not counted have a loss of 0 in :attr:`losses`; the share of counted tokens is divided out here.
+        Tokens that are not counted have a loss of 0 in ``losses``; the share of counted tokens is divided out here.
         """
         share = self.evidence.get("counted", 1) / self.evidence.get("predicted", 1)
         return self.losses.astype(np.float64) / share if share else np.full(len(self.losses), np.nan)
@@ -179,7 +179,7 @@ class SubjectCard:
     """Units of the training split that were contaminated, and all its units; zeros for a split that is clean."""
     flops: int = 0
     """Floating-point operations of one forward pass of one sample, see
-    :class:`robustbench_wb.engine.footprint.Footprint`; 0: not known."""
+    ``robustbench_wb.engine.footprint.Footprint``; 0: not known."""
     peak_memory: int = 0
     """Bytes at the peak of one forward pass and input gradient of one sample; 0: not known."""
 

@@ -175,7 +175,7 @@ class ScoreRow(Spec):
     peak_memory: int = Field(default=0, ge=0)
     """Peak memory in bytes of a forward pass and input gradient of one sample, weights included; 0 if unknown."""
     checksum: str = ""
-    """SHA-256 of all other columns, see :attr:`computed_checksum`; empty in rows of an earlier release."""
+    """SHA-256 of all other columns, see ``computed_checksum``; empty in rows of an earlier release."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod

@@ -28,6 +28,6 @@ def history_blocks(baseline: Baseline) -> list[TextBlock]:
 
 
 def history_json(baseline: Baseline) -> str:
-    """JSON object ``{"name": "main", "chain": [...]}``, pinned ancestor first; fields of :class:`Ancestor`."""
+    """JSON object ``{"name": "main", "chain": [...]}``, pinned ancestor first; fields of ``Ancestor``."""
     chain = (*baseline.header.ancestors, baseline.as_ancestor)
     return value_json({"name": baseline.header.name, "chain": [one.model_dump() for one in chain]})

@@ -10,7 +10,7 @@ from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, Rank
 from robustbench_wb.records.score_row import ScoreRow
 
 COLUMNS: Final = tuple(ScoreRow.model_fields)
-"""Columns of scores, in order: the fields of :class:`ScoreRow`. New columns go to the end."""
+"""Columns of scores, in order: the fields of ``ScoreRow``. New columns go to the end."""
 
 _NAMES: Final = ("task", "suite", "scale", "variant", "size", "recipe", "stressor", "strength", "family")
 DIFF_COLUMNS: Final = (
@@ -22,7 +22,7 @@ DIFF_COLUMNS: Final = (
 """Columns of a comparison, in order. New columns go to the end."""
 
 RANKING_COLUMNS: Final = (*(name for name in PanelRanking.model_fields if name != "lines"), *RankedModel.model_fields)
-"""Columns of rankings, in order: fields of :class:`PanelRanking`, then :class:`RankedModel`. New ones go to the end."""
+"""Columns of rankings, in order: fields of ``PanelRanking``, then ``RankedModel``. New ones go to the end."""
 
 # Spreadsheets run a cell that begins with one of these characters as a formula; they trim tab and return first.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -44,7 +44,7 @@ def ranking_csv(rankings: Iterable[PanelRanking]) -> str:
 
 
 def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
-    """Overall differences of models, then cells of a comparison as CSV, one line each; fields of :class:`Comparison`.
+    """Overall differences of models, then cells of a comparison as CSV, one line each; fields of ``Comparison``.
 
     ``unit`` is ``checkpoint``, ``architecture`` or ``cell``. Lists are joined by a blank, and inapplicable columns are
     empty.

@@ -18,7 +18,7 @@ def grade_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], str])
 
     Args:
         rows: rows of one table.
-        labels: name of each model, by :attr:`ScoreRow.subject`.
+        labels: name of each model, by ``ScoreRow.subject``.
     """
     graded: dict[str, list[ScoreRow]] = {}
     for row in rows:

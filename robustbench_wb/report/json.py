@@ -22,19 +22,19 @@ raises the number; adding a field does not."""
 
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
-    """JSON object ``{"schema": 9, "version": 3, "rows": [...]}`` with the fields of :class:`ScoreRow`."""
+    """JSON object ``{"schema": 9, "version": 3, "rows": [...]}`` with the fields of ``ScoreRow``."""
     return value_json({"version": version, "rows": [to_json_types(row) for row in rows]}, SCHEMA_VERSION)
 
 
 def leaderboard_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
-    """JSON object with ``rows`` like :func:`rows_json`, and ``rankings`` with the fields of :class:`PanelRanking`."""
+    """JSON object with ``rows`` like ``rows_json``, and ``rankings`` with the fields of ``PanelRanking``."""
     plain_rankings = [to_json_types(ranking) for ranking in rankings]
     content = {"version": version, "rows": [to_json_types(row) for row in rows], "rankings": plain_rankings}
     return value_json(content, SCHEMA_VERSION)
 
 
 def comparison_json(comparison: Comparison, ids: bool = False) -> str:
-    """JSON object with the fields of :class:`Comparison` and the ``exit_code`` of the command.
+    """JSON object with the fields of ``Comparison`` and the ``exit_code`` of the command.
 
     Args:
         comparison: the comparison to write.
@@ -45,17 +45,17 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
 
 
 def gate_json(gate: GateResult) -> str:
-    """JSON object with the fields of :class:`GateResult`, including all ids, and the ``exit_code`` of the command."""
+    """JSON object with the fields of ``GateResult``, including all ids, and the ``exit_code`` of the command."""
     return value_json({**to_json_types(gate), "exit_code": int(gate.exit_code)})
 
 
 def noise_floor_json(noise: NoiseFloor) -> str:
-    """JSON object with the fields of :class:`NoiseFloor`, which ``read_noise_floor`` reads back."""
+    """JSON object with the fields of ``NoiseFloor``, which ``read_noise_floor`` reads back."""
     return value_json(to_json_types(noise), NOISE_SCHEMA)
 
 
 def verify_json(found: VerifyResult) -> str:
-    """JSON object with the fields of :class:`VerifyResult`, rows as slots, and the ``exit_code`` of the command."""
+    """JSON object with the fields of ``VerifyResult``, rows as slots, and the ``exit_code`` of the command."""
     content = to_json_types(found)
     for name in ("discrepancies", "missing", "reruns"):
         for entry, item in zip(content[name], getattr(found, name), strict=True):
@@ -64,12 +64,12 @@ def verify_json(found: VerifyResult) -> str:
 
 
 def explain_json(found: Iterable[Explanation]) -> str:
-    """JSON object ``{"cells": [...]}`` with the fields of :class:`Explanation`."""
+    """JSON object ``{"cells": [...]}`` with the fields of ``Explanation``."""
     return value_json({"cells": [to_json_types(item) for item in found]})
 
 
 def claims_json(result: ClaimsResult) -> str:
-    """JSON object with the fields of :class:`ClaimsResult` and the ``exit_code`` of the command."""
+    """JSON object with the fields of ``ClaimsResult`` and the ``exit_code`` of the command."""
     return value_json({**to_json_types(result), "exit_code": int(result.exit_code)})
 
 

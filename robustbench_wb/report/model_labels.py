@@ -7,7 +7,7 @@ from robustbench_wb.records.score_row import ScoreRow
 
 
 def model_labels(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], str]:
-    """Name of each model, by :attr:`ScoreRow.subject`, with its recipe and seed if they vary among the rows.
+    """Name of each model, by ``ScoreRow.subject``, with its recipe and seed if they vary among the rows.
 
     Rows without a recipe, like those of shortcut baselines, do not count as variation.
     """

@@ -20,7 +20,7 @@ def shortcut_notes(rows: Iterable[ScoreRow], labels: Mapping[tuple[str, ...], st
 
     Args:
         rows: rows of one table.
-        labels: name of each model, by :attr:`ScoreRow.subject`.
+        labels: name of each model, by ``ScoreRow.subject``.
     """
     members = list(rows)
     marked: dict[str, list[str]] = {}

@@ -38,7 +38,7 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
 
 
 CORRECTIONS: Final = {"holm": holm, "bh": benjamini_hochberg}
-"""Functions from p-values to adjusted p-values, by :data:`Correction`."""
+"""Functions from p-values to adjusted p-values, by ``Correction``."""
 
 
 def _ascending(pvalues: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -139,7 +139,7 @@ def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, margin: f
 def detectable_drop_beyond(
     n: float, gained: float, margin: float, *, alpha: float = 0.05, wanted: float = 0.8
 ) -> float | None:
-    """Minimum detectable drop of :func:`p_drop_beyond` at level ``alpha`` and power ``wanted``.
+    """Minimum detectable drop of ``p_drop_beyond`` at level ``alpha`` and power ``wanted``.
 
     Normal approximation of the surplus of losses with a continuity correction of half a sample. The standard deviation
     is Tango's (1998) restricted estimate for the level and the unrestricted one for the power. The share of gains is

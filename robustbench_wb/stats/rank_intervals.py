@@ -19,7 +19,7 @@ def significantly_better(
     """Significant differences between the means of several models, at family-wise error rate ``alpha``.
 
     The samples of two models are paired. Each pair of models is tested by
-    :func:`~robustbench_wb.stats.resampling.sign_flip_p` on the differences. Holm's correction over all pairs keeps the
+    ``sign_flip_p`` on the differences. Holm's correction over all pairs keeps the
     probability of any false rejection at ``alpha`` under any dependence between the tests.
 
     Args:
@@ -56,7 +56,7 @@ def rank_intervals(better: Bools) -> list[tuple[int, int]]:
     69, 589-606).
 
     Args:
-        better: (k, k), see :func:`significantly_better`.
+        better: (k, k), see ``significantly_better``.
     """
     above, below = better.sum(axis=0), better.sum(axis=1)
     return [(1 + int(up), len(better) - int(down)) for up, down in zip(above, below, strict=True)]
@@ -68,7 +68,7 @@ def letter_display(better: Bools) -> list[str]:
     Insertion and absorption algorithm (Piepho 2004, Journal of Computational and Graphical Statistics 13, 456-466).
 
     Args:
-        better: (k, k), see :func:`significantly_better`; models in rank order give letters in order.
+        better: (k, k), see ``significantly_better``; models in rank order give letters in order.
 
     Returns:
         The letters of each model, like ``ab``; after ``z`` comes ``a1``.

@@ -1,6 +1,6 @@
 """Distribution-free tests and intervals: sign-flip permutation test and BCa bootstrap, with counter-based randomness.
 
-Random words come from Philox streams named by their use (:mod:`robustbench_wb.streams`). The result for one column of
+Random words come from Philox streams named by their use (``robustbench_wb.streams``). The result for one column of
 values does not depend on the other columns.
 """
 
@@ -22,7 +22,7 @@ FLIPS: Final = 9_999
 DRAWS: Final = 2_000
 """Bootstrap samples per interval."""
 _EXACT: Final = 13
-"""Largest number of nonzero values whose sign patterns are all enumerated: 2^13 is below :data:`FLIPS`."""
+"""Largest number of nonzero values whose sign patterns are all enumerated: 2^13 is below ``FLIPS``."""
 _BLOCK: Final = 1 << 21
 """Numbers held in memory at once while bootstrap samples are drawn."""
 
@@ -34,7 +34,7 @@ def sign_flip_p(columns: Sequence[Floats]) -> list[float]:
     the share of sign patterns whose sum is at least as far from 0 as the observed sum (Fisher 1935, The Design of
     Experiments, section 21). Zeros are left out. Up to 13 nonzero values all patterns are enumerated and p is exact;
     for differences of +-1 it then equals McNemar's. With more values, random patterns give
-    p = (1 + as extreme) / (1 + :data:`FLIPS`) (Phipson & Smyth 2010, Statistical Applications in Genetics and Molecular
+    p = (1 + as extreme) / (1 + ``FLIPS``) (Phipson & Smyth 2010, Statistical Applications in Genetics and Molecular
     Biology 9, 39). Such a p is at least 1/10,000 and could never be significant in a large family. Therefore p is
     Hoeffding's bound of the exact p, 2 exp(-S^2 / (2 sum d^2)) (1963, Journal of the American Statistical Association
     58, 13-30), where this bound is below 1/10,000.
@@ -94,7 +94,7 @@ def _p(kept: Floats, values: Floats) -> float:
 
 
 def _words(label: str) -> Iterator[NDArray[np.uint64]]:
-    """Endless batches of :data:`FLIPS` random 64-bit words in little-endian order."""
+    """Endless batches of ``FLIPS`` random 64-bit words in little-endian order."""
     source = philox_stream(label)
     while True:
         yield source.random_raw(FLIPS).astype("<u8")
@@ -103,7 +103,7 @@ def _words(label: str) -> Iterator[NDArray[np.uint64]]:
 def bca_intervals(columns: Sequence[Floats], confidences: Sequence[float]) -> list[list[Interval]]:
     """Bias-corrected and accelerated (BCa) bootstrap intervals of means: for each column, one per confidence.
 
-    Efron (1987), Journal of the American Statistical Association 82, 171-185: percentiles of :data:`DRAWS` bootstrap
+    Efron (1987), Journal of the American Statistical Association 82, 171-185: percentiles of ``DRAWS`` bootstrap
     means, corrected by the median bias z0 and the acceleration a = sum(d^3) / (6 sum(d^2)^(3/2)) of the deviations d
     from the mean.
 
@@ -147,7 +147,7 @@ def _bca(mean: float, deviations: Floats, drawn: Floats, *, confidence: float) -
 
 
 def _bootstrap_means(values: Floats) -> Floats:
-    """Means of :data:`DRAWS` resamples of the rows with replacement, (DRAWS, k); all columns share the draws."""
+    """Means of ``DRAWS`` resamples of the rows with replacement, (DRAWS, k); all columns share the draws."""
     n = len(values)
     source = philox_stream("bootstrap")
     means, rows = np.empty((DRAWS, values.shape[1])), max(1, _BLOCK // n)

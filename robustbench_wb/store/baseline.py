@@ -29,7 +29,7 @@ from robustbench_wb.store.score_table import SCHEMA as ROW_SCHEMA
 
 FORMAT: Final = 1
 """Version of the file format. Raise it when the header or the definition of the digest changes. The version of the
-columns is :data:`robustbench_wb.records.score_row.SCHEMA_VERSION`."""
+columns is ``robustbench_wb.records.score_row.SCHEMA_VERSION``."""
 FOLDER: Final = "baselines"
 """Default folder of baseline files."""
 SUFFIX: Final = ".parquet"
@@ -55,7 +55,7 @@ class BaselineAncestor(Spec):
     """Summary of an earlier baseline of the same name."""
 
     sha256: str
-    """Digest of the earlier baseline (:attr:`Baseline.digest`)."""
+    """Digest of the earlier baseline (``Baseline.digest``)."""
     source: str
     """Version of the score table that the baseline was made from, such as ``v3``."""
     time: str

@@ -48,7 +48,7 @@ def table_uri(location: str, table: str) -> str:
 def prepare_location(location: str) -> None:
     """Make sure that results can be written before any work: create the folder and write a temporary file.
 
-    URLs are not checked; a wrong one raises a :class:`StoreError` at the first read.
+    URLs are not checked; a wrong one raises a ``StoreError`` at the first read.
 
     Raises:
         StoreError: a file is in the way, or the folder cannot be created or written.
@@ -93,7 +93,7 @@ def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | Non
 
 @contextmanager
 def as_store_errors(location: str, doing: str) -> Iterator[None]:
-    """Convert errors of Delta Lake, Arrow and the file system to a one-line :class:`StoreError`.
+    """Convert errors of Delta Lake, Arrow and the file system to a one-line ``StoreError``.
 
     Raises:
         StoreError: names ``location``, the action ``doing`` (``read`` or ``write``), and the first line of the cause.

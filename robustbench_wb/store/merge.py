@@ -56,7 +56,7 @@ class SlotConflict(Spec):
     cell: str
     """Human-readable name of the slot."""
     fields: tuple[str, ...]
-    """Differing fields of :class:`Identity`."""
+    """Differing fields of ``Identity``."""
     kept: Prefer | None
     """Side whose row is kept by request; None if no preference was given, in which case the existing row stays."""
 

@@ -49,7 +49,7 @@ def collect_provenance(
         source: folder of the package, whose git state is noted.
 
     Returns:
-        The given fields, ``git`` (:class:`GitState`, or None if the source is not a checkout or git is missing or
+        The given fields, ``git`` (``GitState``, or None if the source is not a checkout or git is missing or
         slow), ``python``, ``packages`` (version by name, None if absent), ``platform``, ``machine``, ``cpus`` and
         ``time`` (UTC, ISO 8601).
     """

@@ -25,7 +25,7 @@ _ARROW: Final[dict[object, pa.DataType]] = {int: pa.int64(), float: pa.float64()
 SCHEMA: Final = pa.schema(
     [(name, _ARROW.get(field.annotation, pa.string())) for name, field in ScoreRow.model_fields.items()]
 )
-"""Columns of the table: the fields of :class:`ScoreRow`, in order."""
+"""Columns of the table: the fields of ``ScoreRow``, in order."""
 
 _WRITER: Final = WriterProperties(compression="ZSTD")
 _ATTEMPTS: Final = 100
@@ -43,7 +43,7 @@ class VersionInfo:
     time: datetime
     """Time of the commit (UTC)."""
     provenance: dict[str, object]
-    """Provenance of the run; see :func:`robustbench_wb.store.provenance.collect_provenance`."""
+    """Provenance of the run; see ``robustbench_wb.store.provenance.collect_provenance``."""
 
 
 class ScoreTable:

@@ -37,7 +37,7 @@ class TrainingContamination(Stressor):
     def contaminate(self, dataset: Dataset, seed: int, data_dir: str | None = None) -> ContaminatedDataset:
         """Contaminate the training split, as a function of the dataset and the seed; given arrays are not modified.
 
-        ``data_dir`` is the local mirror where a contamination finds further datasets, as in :meth:`Task.load`.
+        ``data_dir`` is the local mirror where a contamination finds further datasets, as in ``Task.load``.
 
         Raises:
             MeasurementError: the task cannot be contaminated in this way.

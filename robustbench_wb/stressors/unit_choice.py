@@ -1,7 +1,7 @@
 """Number and choice of the units of a sample that a rate selects, from counted draws that do not depend on the rate.
 
 Every unit that a rate selects is also selected by every higher rate. Draws are random words of 64 bits
-(:func:`robustbench_wb.rng.words`).
+(``robustbench_wb.rng.words``).
 """
 
 from fractions import Fraction

@@ -34,7 +34,7 @@ def load_or_make_arrays(
         verb: what making them is called in messages: ``decode``, ``encode``, ``generate`` or ``store``.
         fill: writes the arrays into a folder and returns their card. The card is written last and completes the copy.
         read: reads the arrays, given the folder and the card.
-        kind: part of the cache (:func:`robustbench_wb.folders.cache_folder`).
+        kind: part of the cache (``robustbench_wb.folders.cache_folder``).
 
     Raises:
         DataError: the copy cannot be read right after it was written.

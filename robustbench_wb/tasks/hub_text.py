@@ -41,7 +41,7 @@ class TextFacts(Spec):
     longest_input: int = Field(default=0, ge=0)
     """Longest input in tokens that a model must accept, where it exceeds the length of training texts."""
     shortcuts: tuple[str, ...] = ()
-    """Names of the shortcut baselines evaluated on the task (:mod:`robustbench_wb.training.shortcuts`)."""
+    """Names of the shortcut baselines evaluated on the task (``robustbench_wb.training.shortcuts``)."""
     substitute: str | None = None
     """Hub id of a dataset that provides training texts if the source has none; the task label then names it."""
 

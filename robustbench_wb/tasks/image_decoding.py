@@ -57,7 +57,7 @@ def decode_splits(splits: Sequence["Dataset"], image: str, label: str, name: str
     """Decode all splits in the same way, each to uint8 (N, C, H, W) and int64 (N,); a missing label becomes -1.
 
     C is 1 if every image of every split is grey, else 3; alpha is dropped. If any sizes differ, all images are resized
-    to :data:`MIXED_SIZE`.
+    to ``MIXED_SIZE``.
 
     Args:
         splits: rows of the splits.

@@ -25,7 +25,7 @@ class Lexicon:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """At most :data:`MOST` words, most frequent first; ties in alphabetical order."""
+        """At most ``MOST`` words, most frequent first; ties in alphabetical order."""
         counts = Counter(word for text in self._texts for word in _WORD.findall(text.lower()))
         return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS])
 

@@ -84,7 +84,7 @@ class PlantedFactsTask:
     """Task on sequences ``[CLS] query filler``: predict the value, one of ten, of the fact with the queried key.
 
     Length (a quarter of ``length`` to all of it), position of the fact (anywhere) and number of distractors (0 to
-    :data:`RIVALS`) are uniform random for every sample.
+    ``RIVALS``) are uniform random for every sample.
 
     Args:
         name: name of the task, and of the random stream.

@@ -16,7 +16,7 @@ from robustbench_wb.spec import Spec, digest
 from robustbench_wb.tasks.lexicon import Lexicon
 
 MAX_TOKENS = 64
-"""Largest number of patches per image under the default patch size, see :func:`default_patch`."""
+"""Largest number of patches per image under the default patch size, see ``default_patch``."""
 MOMENT_BYTES = 1 << 25
 """Number of pixel values from which the mean and standard deviation of a split are estimated."""
 
@@ -54,7 +54,7 @@ class Split:
         return sha.hexdigest()
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation per channel of pixels in [0, 1], over the first :data:`MOMENT_BYTES` values.
+        """Mean and standard deviation per channel of pixels in [0, 1], over the first ``MOMENT_BYTES`` values.
 
         They are computed from histograms of the 256 levels, exactly and without a floating-point copy. The standard
         deviation is at least 1/1000, so that a constant channel can be divided by it.
@@ -91,7 +91,7 @@ class Dataset:
     validation: Split | None = None
     """Samples for model selection, held out of the training split; None if the task has none."""
     shortcuts: tuple[str, ...] = ()
-    """Names of the shortcut baselines evaluated on the task (:mod:`robustbench_wb.training.shortcuts`)."""
+    """Names of the shortcut baselines evaluated on the task (``robustbench_wb.training.shortcuts``)."""
 
     def __post_init__(self) -> None:
         parts = {"train": self.train, "test": self.test, "validation": self.validation}
@@ -148,7 +148,7 @@ class TaskFacts(Spec):
     source: str
     """Hub id of the dataset."""
     patch: int | None = None
-    """Side of a patch in pixels; None: :func:`default_patch`."""
+    """Side of a patch in pixels; None: ``default_patch``."""
     lossless: bool = False
     """Whether the original images are stored without loss, so that a JPEG copy is a different dataset."""
 
@@ -178,7 +178,7 @@ def image_shape(train: Split, classes: int, patch: int) -> ImageShape:
 
 
 def default_patch(height: int, width: int) -> int:
-    """Smallest patch side that divides both sides and gives at most :data:`MAX_TOKENS` patches.
+    """Smallest patch side that divides both sides and gives at most ``MAX_TOKENS`` patches.
 
     Raises:
         DataError: the two sides have no common divisor that is large enough.

@@ -98,7 +98,7 @@ def _ids(tokenizer: "Tokenizer", texts: Sequence[str]) -> Iterator[list[int]]:
 
 @dataclass(frozen=True)
 class TaskTokenizer:
-    """Tokenizer that a task trained; implements :class:`~robustbench_wb.models.tokenizer.Tokenizer`."""
+    """Tokenizer that a task trained; implements ``Tokenizer``."""
 
     json: str
     """Serialised tokenizer in the format of the ``tokenizers`` library."""

@@ -71,7 +71,7 @@ class TrainingData:
         """Return the sample indices of an epoch in random order, a function of ``seed`` and ``epoch``.
 
         Texts of similar length are batched together to avoid padding: the random order is split into pools of
-        :data:`POOL` batches, each pool is sorted by length, and the batches are shuffled. An incomplete last batch
+        ``POOL`` batches, each pool is sorted by length, and the batches are shuffled. An incomplete last batch
         stays last.
         """
         order = rng.permutation(len(self.labels), seed=seed, label="train-order", step=epoch).to(self.labels.device)

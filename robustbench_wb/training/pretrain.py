@@ -22,7 +22,7 @@ def pretrain(
     """Train ``model`` in place on uint8 images (N, C, H, W) on its device; return the mean loss of each epoch.
 
     ``ratio`` is the share of hidden patches, chosen anew in each epoch; ``normalise`` is explained at
-    :meth:`~robustbench_wb.models.autoencoder.MaskedAutoencoder.loss`. Only epochs, batch, learning rate, weight decay,
+    ``loss``. Only epochs, batch, learning rate, weight decay,
     warm-up and clip of the recipe apply. ``give_encoder`` then copies the encoder into a classifier.
 
     Raises:

@@ -143,7 +143,7 @@ class Mine(nn.Module):
 
 def imported(place: Path, factor: str) -> nn.Module:
     """A model of a file of one's own, imported from its folder."""
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     (place / "mine.py").write_text(PROGRAM.replace("FACTOR", factor))
     spec = spec_from_file_location("mine", place / "mine.py")
     assert spec is not None

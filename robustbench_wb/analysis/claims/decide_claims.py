@@ -24,7 +24,7 @@ _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
 
 
 def records_for_claims(selected: Sequence[SelectedRows]) -> set[str]:
-    """Keys of the records that :func:`decide_claims` needs."""
+    """Keys of the records that ``decide_claims`` needs."""
     return {key for one in selected for key in _needs(one)}
 
 
@@ -46,7 +46,7 @@ def decide_claims(
     """Test every sentence and decide its verdict.
 
     A sentence ``holds`` if the one-sided test rejects its opposite at alpha, and is ``refuted`` if the test rejects the
-    sentence itself; see :mod:`.one_sided_tests` and :mod:`.level_tests`. Holm's correction is applied to the p-values
+    sentence itself; see ``one_sided_tests`` and ``level_tests``. Holm's correction is applied to the p-values
     of all sentences, and separately to those of all opposites. The probability that any false sentence of the file is
     said to hold is therefore at most alpha, and so is the probability that any true sentence is refuted. All other
     sentences are ``undecided``, or ``incomplete`` if some samples are unjudged; unjudged samples count against both
@@ -54,7 +54,7 @@ def decide_claims(
 
     Args:
         selected: rows of each sentence.
-        records: records by key, see :func:`records_for_claims`.
+        records: records by key, see ``records_for_claims``.
         strict: whether undecided sentences fail.
         file: name of the claims file, for the result.
         version: name of the checked table, for the result.

@@ -25,7 +25,7 @@ class OneSidedP(NamedTuple):
 def one_sided_p(members: Sequence[SubjectEvidence], limit: float) -> OneSidedP:
     """Test whether the mean difference over a model's cells is above or below a limit.
 
-    Accuracy of one cell: estimated p-value of :func:`robustbench_wb.stats.paired.p_drop_beyond`. Accuracy of several
+    Accuracy of one cell: estimated p-value of ``robustbench_wb.stats.paired.p_drop_beyond``. Accuracy of several
     cells: the same function with the effective number of independent outcomes (Rao & Scott 1992); with a limit of 0,
     the sign-flip test of the samples' sums. Losses: sign-flip test of the differences minus the limit. Several seeds:
     level at which the interval over seeds and samples touches the limit.

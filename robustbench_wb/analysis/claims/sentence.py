@@ -69,11 +69,11 @@ class ClaimSentence(Spec):
     cells: tuple[str, ...]
     """Names like ``pgd-linf@8/255`` or ``pgd-linf eps=8/255``, or patterns like ``pgd-*``."""
     limit: float
-    """Share of accuracy, relative change of perplexity, or perplexity, by :attr:`unit`."""
+    """Share of accuracy, relative change of perplexity, or perplexity, by ``unit``."""
     unit: Unit
 
     def covers(self, cell: str, row: ScoreRow) -> bool:
-        """Whether ``cell``, one of :attr:`cells`, names the cell of a row."""
+        """Whether ``cell``, one of ``cells``, names the cell of a row."""
         name, *numbers = cell.split(" ")
         if not fnmatchcase(row.cell, name) and not fnmatchcase(row.stressor, name):
             return False

@@ -8,14 +8,14 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
 _ALWAYS_KNOWN: Final = ("metric", "protocol", "scale", "suite_version", "n")
-"""Fields of :data:`MUST_AGREE` that every row has, even if its model could not be built."""
+"""Fields of ``MUST_AGREE`` that every row has, even if its model could not be built."""
 
 MUST_AGREE: Final = (*_ALWAYS_KNOWN, "data", "samples", "signature", "stressor_code", "ladder", "numerics")
 """Fields that say what was measured. A stronger attack lowers accuracy without any change in the model. Two numbers
 that differ in one of these fields are not comparable, and the difference is never called a regression."""
 
 ALLOWABLE: Final = tuple(name for name in MUST_AGREE if name != "metric")
-"""Fields of :data:`MUST_AGREE` that a user may allow to differ. An accuracy is never comparable with a perplexity."""
+"""Fields of ``MUST_AGREE`` that a user may allow to differ. An accuracy is never comparable with a perplexity."""
 
 
 class FieldDifference(Spec):
@@ -54,7 +54,7 @@ def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Col
     Args:
         old_rows: the earlier table; of several rows with one slot, the last is used.
         new_rows: the later table; of several rows with one slot, the last is used.
-        allow: names in :data:`ALLOWABLE` that may differ; ``samples`` includes their number ``n``.
+        allow: names in ``ALLOWABLE`` that may differ; ``samples`` includes their number ``n``.
     """
     old, new = ({row.slot: row for row in rows} for rows in (old_rows, new_rows))
     partners = {slot: old[slot] for slot in new if slot in old}

@@ -38,7 +38,7 @@ def compare_tables(
 ) -> Comparison:
     """Align two tables and decide, cell by cell and model by model, whether the new one is worse.
 
-    The verdict is the first of these that applies. ``not comparable``: a field of :data:`.align.MUST_AGREE` differs and
+    The verdict is the first of these that applies. ``not comparable``: a field of ``align.MUST_AGREE`` differs and
     is not allowed to. ``equivalent``: both sides have the same record, or the 1 - 2 alpha interval of the difference
     lies inside the margin, even if the difference is significant. ``worse`` or ``better``: the p-value, adjusted for
     the family of cells, is at most alpha. ``incomplete``: unjudged samples could decide, or a record is missing.
@@ -52,7 +52,7 @@ def compare_tables(
     Args:
         old_rows: the earlier table.
         new_rows: the later table.
-        records: records of both tables by key, see :func:`records_for_comparison`.
+        records: records of both tables by key, see ``records_for_comparison``.
         margin: equivalence margin, a share in [0, 1]; for perplexity, a relative change.
         alpha: error rate of a family, of an overall difference and of each one-sided equivalence test; above 0 and
             below 1/2.
@@ -83,7 +83,7 @@ def compare_tables(
 def records_for_comparison(
     old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Collection[str] = ()
 ) -> list[str]:
-    """Keys of the records that :func:`compare_tables` needs; cells with one key in both tables need none."""
+    """Keys of the records that ``compare_tables`` needs; cells with one key in both tables need none."""
     matches = align(old_rows, new_rows, allow).matches
     different = [match for match in matches if not match.differing and match.old.key != match.new.key]
     return sorted({row.key for match in different for row in (match.old, match.new) if row.key})

@@ -319,7 +319,7 @@ class CrossedSeeds:
         return exp(outside)
 
     def detectable(self, alpha: float) -> float:
-        """Minimum detectable drop at 80 % power, from :func:`robustbench_wb.stats.paired.detectable_shift` per part."""
+        """Minimum detectable drop at 80 % power, from ``robustbench_wb.stats.paired.detectable_shift`` per part."""
         parts = ((self.seed_error, self.seeds), (self.sample_error, self.samples))
         both = (error * float(t.isf(alpha / 2, n - 1) + t.isf(0.2, n - 1)) for error, n in parts if n > 1)
         return hypot(*both)

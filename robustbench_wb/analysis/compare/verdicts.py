@@ -35,7 +35,7 @@ class DiscordantShares(NamedTuple):
 
 
 class DifferenceEstimate(NamedTuple):
-    """Numbers of one :class:`PairedDifference`; open ends are infinite."""
+    """Numbers of one ``PairedDifference``; open ends are infinite."""
 
     worst: float
     best: float

@@ -29,7 +29,7 @@ Carlini et al. (2019) ask that more effort must not matter; the threshold is our
 NEVER_BROKEN: Final = np.iinfo(np.int64).max
 """Stands for the breaking pass of a sample that stays robust."""
 TOLERATED_SAMPLES: Final = 1
-"""Samples beyond :data:`PLATEAU_SHARE` that are attributed to chance."""
+"""Samples beyond ``PLATEAU_SHARE`` that are attributed to chance."""
 
 
 class AttackRuns(Spec):
@@ -60,21 +60,21 @@ class BudgetCurve(Spec):
     budget: int
     """Forward passes of a sample that stays robust; if there is none, the largest number of passes of any sample."""
     points: tuple[BudgetPoint, ...]
-    """Accuracies at :data:`SHARES` of the budget. The first point is before any pass of this cell; samples that a lower
+    """Accuracies at ``SHARES`` of the budget. The first point is before any pass of this cell; samples that a lower
     strength broke count as broken there."""
     first_run: tuple[BudgetPoint, ...] = ()
-    """Accuracies at :data:`RUN_SHARES` of the first run. Empty if the attack is not known to have runs of equal
+    """Accuracies at ``RUN_SHARES`` of the first run. Empty if the attack is not known to have runs of equal
     length."""
     runs: tuple[int, ...] = ()
-    """Numbers of runs of the points in :attr:`by_run`."""
+    """Numbers of runs of the points in ``by_run``."""
     by_run: tuple[BudgetPoint, ...] = ()
-    """Accuracies after the numbers of runs in :attr:`runs`."""
+    """Accuracies after the numbers of runs in ``runs``."""
     lost_by_steps: float | None = None
-    """Share of samples that broke in the second half of the first run; None if :attr:`first_run` is empty."""
+    """Share of samples that broke in the second half of the first run; None if ``first_run`` is empty."""
     lost_by_budget: float
     """Share of samples that broke in the second half of the whole budget."""
     plateau: bool
-    """Whether no sample stays robust, or both shares are at most :data:`PLATEAU_SHARE` plus one sample."""
+    """Whether no sample stays robust, or both shares are at most ``PLATEAU_SHARE`` plus one sample."""
 
 
 class AttackStrength(Spec):
@@ -168,7 +168,7 @@ def _spent(record: Record, lower: Record | None) -> NDArray[np.int64]:
 
 
 def _falls(states: NDArray[np.int8], spent: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pass at which each sample broke, (n,): -1 if it was never robust, :data:`NEVER_BROKEN` if it stays robust."""
+    """Pass at which each sample broke, (n,): -1 if it was never robust, ``NEVER_BROKEN`` if it stays robust."""
     never = np.isin(states, (State.WRONG, State.ERRORED, State.NOT_RUN))
     found: NDArray[np.int64] = np.where(states == State.BROKEN, spent, np.where(never, -1, NEVER_BROKEN))
     return found

@@ -57,7 +57,7 @@ class CorruptionErrors(Spec):
     errors: dict[str, tuple[float, ...]]
     """Errors at severities 1 to 5, by corruption; corruptions with a missing or failed severity are left out."""
     mean: float
-    """Mean error over severities and common corruptions (:attr:`common`), unnormalised."""
+    """Mean error over severities and common corruptions (``common``), unnormalised."""
     low: float | None
     """Low end of the 95 % percentile bootstrap interval of ``mean`` over test samples; None if a record is missing."""
     high: float | None
@@ -111,7 +111,7 @@ def corruption_errors(
 
 
 def _corruption(row: ScoreRow) -> str:
-    """Name of the corruption of a row in :data:`ERRORS`; published folders write ``gaussian_noise``."""
+    """Name of the corruption of a row in ``ERRORS``; published folders write ``gaussian_noise``."""
     return row.stressor.removeprefix(STORED).replace("_", "-")
 
 

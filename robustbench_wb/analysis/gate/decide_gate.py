@@ -24,7 +24,7 @@ _STALE: Final = "measured before the model changed; run its suite again"
 
 
 def records_for_gate(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow], new: Sequence[ScoreRow]) -> set[str]:
-    """Keys of the records that :func:`decide_gate` needs."""
+    """Keys of the records that ``decide_gate`` needs."""
     return {*records_for_comparison(old, new), *records_for_comparison(pinned, new)}
 
 
@@ -44,7 +44,7 @@ def decide_gate(
 
     A cell has ``regressed`` if its drop is significantly larger than the margin: the one-sided p-value is at most alpha
     after Holm's correction for the family (the cells of one model in one suite, or as the suite declares). The test is
-    :func:`robustbench_wb.stats.paired.p_drop_beyond`, or for losses the sign-flip test of the differences minus the
+    ``robustbench_wb.stats.paired.p_drop_beyond``, or for losses the sign-flip test of the differences minus the
     margin. A cell has ``passed`` if a drop as large as the margin is excluded: no value of the 1 - 2 alpha interval is
     a larger drop, a non-inferiority test at alpha. All other cells are ``undecided``. Unjudged samples count in favour
     of the version in the first test and against it in the second; a cell that they leave open is ``incomplete``.
@@ -56,7 +56,7 @@ def decide_gate(
         old: rows of the baseline.
         pinned: rows of the baseline's pinned ancestor; empty if the baseline is pinned itself.
         new: rows of the version.
-        records: records of all rows by key, see :func:`records_for_gate`.
+        records: records of all rows by key, see ``records_for_gate``.
         margins: accepted drops.
         strict: whether undecided cells close the gate.
         baseline: name of the baseline, for the result.
@@ -251,8 +251,8 @@ def _why(outcome: GateOutcome, found: PairedDifference) -> str:
 def _smallest(found: CellDifference | OverallDifference, margin: float, floor: float) -> float | None:
     """Minimum detectable drop beyond margin and floor: a share of accuracy, or a relative rise of perplexity.
 
-    A cell of accuracies uses :func:`robustbench_wb.stats.paired.detectable_drop_beyond`. Means over cells and
-    perplexities use the limit plus :func:`robustbench_wb.stats.intervals.detectable_distance`.
+    A cell of accuracies uses ``robustbench_wb.stats.paired.detectable_drop_beyond``. Means over cells and
+    perplexities use the limit plus ``robustbench_wb.stats.intervals.detectable_distance``.
     """
     if isinstance(found, CellDifference) and found.n and found.gained is not None:
         return detectable_drop_beyond(found.n, found.gained, min(margin + floor, 1.0), alpha=ALPHA, wanted=_POWER)

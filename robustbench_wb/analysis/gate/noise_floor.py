@@ -63,7 +63,7 @@ class CellNoise(Spec):
 
     @property
     def slot(self) -> Slot:
-        """Slot of the cell, like :attr:`robustbench_wb.records.score_row.ScoreRow.slot`."""
+        """Slot of the cell, like ``robustbench_wb.records.score_row.ScoreRow.slot``."""
         return slot(self)
 
 

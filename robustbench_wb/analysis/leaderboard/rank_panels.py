@@ -24,7 +24,7 @@ _DIGITS: Final = 12
 
 
 def records_for_ranking(rows: Iterable[ScoreRow]) -> set[str]:
-    """Keys of the records that the intervals of :func:`rank_panels` need."""
+    """Keys of the records that the intervals of ``rank_panels`` need."""
     return {row.key for row in rows if counts_in_score(row) and row.key}
 
 
@@ -33,7 +33,7 @@ def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list
 
     Args:
         rows: rows of a table, in any order; of several rows with one slot, the last is used.
-        records: records by key, see :func:`records_for_ranking`. Models with missing records get no intervals.
+        records: records by key, see ``records_for_ranking``. Models with missing records get no intervals.
 
     Returns:
         A ranking per panel, in the order of their first rows. Rankings do not depend on the order of the models.
@@ -48,7 +48,7 @@ def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list
 class _Model:
     rows: list[ScoreRow]
     standing: tuple[int, float]
-    """Rounded sort key, smallest is best; see :func:`robustbench_wb.analysis.row_order.rank_key`."""
+    """Rounded sort key, smallest is best; see ``robustbench_wb.analysis.row_order.rank_key``."""
     scores: SampleScores
 
 

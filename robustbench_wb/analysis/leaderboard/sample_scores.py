@@ -81,7 +81,7 @@ def sample_score_interval(scores: SampleScores, cells: int, *, accuracy: bool) -
     """95 % interval of the score.
 
     Accuracy: Wilson's interval with the effective number of independent outcomes of the clusters (Rao & Scott 1992, see
-    :class:`.overall.ClusteredOutcomes`); for a single cell it is the interval of the row. Perplexity: exp of the t
+    ``overall.ClusteredOutcomes``); for a single cell it is the interval of the row. Perplexity: exp of the t
     interval over the samples.
 
     Args:

@@ -30,12 +30,12 @@ Regrade = Callable[[Sequence[Record]], Mapping[str, Credibility]]
 """Function from the records of one model to their credibility, by record key."""
 
 TRAINED = "contaminates training"
-"""Extra name in the result of :data:`Describe` for stressors whose column ``realised`` is about the training split."""
+"""Extra name in the result of ``Describe`` for stressors whose column ``realised`` is about the training split."""
 _COSTS = ("forwards", "backwards", "wobble", "seconds")
 
 
 def possible_keys(row: ScoreRow) -> list[str]:
-    """Keys that the record of a row may have: the written key, and the keys of :func:`possible_identities`."""
+    """Keys that the record of a row may have: the written key, and the keys of ``possible_identities``."""
     own = [row.key] if row.key else []
     return list(dict.fromkeys([*own, *(identity.key for identity in possible_identities(row))]))
 
@@ -88,7 +88,7 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
         row: the row to verify.
         record: record of the row, if there is one.
         partial: whether the record comes from a baseline file, which keeps no costs.
-        describe: see :data:`Describe`.
+        describe: see ``Describe``.
     """
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
@@ -147,7 +147,7 @@ def table_columns(rows: Sequence[ScoreRow], records: Sequence[Record | None], re
     Args:
         rows: all rows of the table.
         records: record of each row; None leaves the row out.
-        regrade: see :data:`Regrade`.
+        regrade: see ``Regrade``.
 
     Returns:
         Columns of each row; empty for rows without a record.

@@ -36,7 +36,7 @@ class RecordSources:
     """Sources that the values of a table are verified against."""
 
     records: Mapping[str, Record]
-    """Records by key, see :func:`records_for_verify`."""
+    """Records by key, see ``records_for_verify``."""
     damaged: Mapping[str, str]
     """Reason for each damaged record, by key."""
     partial: frozenset[str]
@@ -56,7 +56,7 @@ class _Edit(NamedTuple):
 
 
 def records_for_verify(rows: Sequence[ScoreRow]) -> list[str]:
-    """Keys of the records that :func:`verify_table` needs."""
+    """Keys of the records that ``verify_table`` needs."""
     return sorted({key for row in rows for key in possible_keys(row)})
 
 

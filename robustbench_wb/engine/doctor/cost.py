@@ -41,7 +41,7 @@ def check_memory(examined: ExaminedModel, batch: int) -> DoctorFinding:
 
 
 def time_passes(examined: ExaminedModel, batch: int) -> PassTimes:
-    """Seconds per sample in batches of ``batch`` (on a CPU of at most :data:`MAX_TIMED_BATCH`), the best of repeats.
+    """Seconds per sample in batches of ``batch`` (on a CPU of at most ``MAX_TIMED_BATCH``), the best of repeats.
 
     Raises:
         MeasurementError: the model raised.

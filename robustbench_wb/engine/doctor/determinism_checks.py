@@ -8,11 +8,11 @@ from robustbench_wb.engine.doctor.examined_model import ExaminedModel, logit_spr
 from robustbench_wb.models.weights import weights_digest
 
 REPEAT_TOLERANCE = 1e-6
-"""Largest difference between two equal passes that counts as none, relative to :func:`logit_spread`."""
+"""Largest difference between two equal passes that counts as none, relative to ``logit_spread``."""
 REPEAT_WARNING = 1e-4
-"""Largest difference between two equal passes that is only a warning, relative to :func:`logit_spread`."""
+"""Largest difference between two equal passes that is only a warning, relative to ``logit_spread``."""
 BATCH_TOLERANCE = 1e-3
-"""Largest difference between batches, relative to :func:`logit_spread`: other batches round sums in another order."""
+"""Largest difference between batches, relative to ``logit_spread``: other batches round sums in another order."""
 
 
 def check_eval_mode(examined: ExaminedModel) -> DoctorFinding:

@@ -138,7 +138,7 @@ def _run_guarded(check: _Check, examined: ExaminedModel) -> DoctorFinding:
 
 
 def _within_time(examined: ExaminedModel) -> ExaminedModel:
-    """Keep as many labelled samples as one pass takes in :data:`MAX_PASS_SECONDS`."""
+    """Keep as many labelled samples as one pass takes in ``MAX_PASS_SECONDS``."""
     started = time.perf_counter()
     examined.logits(examined.first_inputs)
     each = (time.perf_counter() - started) / FIRST_SAMPLES

@@ -41,7 +41,7 @@ class ExaminedModel:
 
     @cached_property
     def first_inputs(self) -> Tensor:
-        """The first :data:`FIRST_SAMPLES` inputs."""
+        """The first ``FIRST_SAMPLES`` inputs."""
         return self.inputs[:FIRST_SAMPLES]
 
     def logits(self, inputs: Tensor) -> Tensor:

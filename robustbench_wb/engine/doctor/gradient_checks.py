@@ -23,7 +23,7 @@ STEP_32 = 1e-2
 TOLERANCE_32 = 0.1
 """Largest median error in float32, relative to the typical slope."""
 MIN_CHANGE = 1e-6
-"""Change of a logit, relative to :func:`logit_spread`, from which on the logits depend on the input."""
+"""Change of a logit, relative to ``logit_spread``, from which on the logits depend on the input."""
 
 
 class SlopeError(NamedTuple):

@@ -30,7 +30,7 @@ MAX_P = 1e-3
 TIED = 0.02
 """Difference of accuracies up to which two input ranges are equally good."""
 MIN_VARIATION = 1e-4
-"""Difference between logits of different images, relative to :func:`logit_spread`, below which images look alike."""
+"""Difference between logits of different images, relative to ``logit_spread``, below which images look alike."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation per channel by which models of ImageNet are normalised."""
@@ -126,7 +126,7 @@ def check_normalisation(examined: ExaminedModel) -> DoctorFinding:
 
 
 def _variation_between_samples(examined: ExaminedModel) -> float:
-    """Largest distance of a logit from the mean logit of its class over samples, relative to :func:`logit_spread`."""
+    """Largest distance of a logit from the mean logit of its class over samples, relative to ``logit_spread``."""
     logits = examined.logits(examined.first_inputs).float()
     return float((logits - logits.mean(0)).abs().max()) / logit_spread(logits)
 
@@ -148,7 +148,7 @@ def _majority_share(examined: ExaminedModel) -> float:
 
 
 def _is_better(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> bool:
-    """Whether ``first`` has a higher accuracy by more than :data:`MIN_GAIN`, by an exact McNemar test (1947).
+    """Whether ``first`` has a higher accuracy by more than ``MIN_GAIN``, by an exact McNemar test (1947).
 
     If both are equally good, the samples on which they differ are tosses of a fair coin.
     """

@@ -16,7 +16,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """Reshape (..., H, N, p) to (..., N, H p); inverse of :func:`split_heads`."""
+    """Reshape (..., H, N, p) to (..., N, H p); inverse of ``split_heads``."""
     return x.transpose(-2, -3).flatten(-2)
 
 
@@ -24,7 +24,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, context: Context, bias: Tensor | 
     """Compute softmax(q k^T / sqrt(p) + bias) v over allowed pairs (Vaswani et al. 2017, eq. 1), all (B, H, N, p).
 
     ``bias`` is (1, H, N, N) if all samples share it; it is then broadcast, not copied. Where
-    :func:`~robustbench_wb.models.attention.biased.by_rows` holds, it is a rule that computes the bias by rows. The N x
+    ``by_rows`` holds, it is a rule that computes the bias by rows. The N x
     N matrix is stored only while ``context.watch`` is set.
     """
     if isinstance(bias, RowBias):

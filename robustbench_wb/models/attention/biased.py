@@ -35,7 +35,7 @@ class RowBias:
 
 
 def by_rows(tokens: int, device: torch.device, context: Context) -> bool:
-    """Whether a bias must be computed by rows: the sequence is long and :func:`unfused` holds."""
+    """Whether a bias must be computed by rows: the sequence is long and ``unfused`` holds."""
     return is_long(tokens, context) and unfused(device)
 
 
@@ -166,7 +166,7 @@ def _gradients(
 
 
 def _samples(q: Tensor, k: Tensor) -> list[slice]:
-    """Slices of the batch, one per piece of at most :data:`PIECE` matrix entries."""
+    """Slices of the batch, one per piece of at most ``PIECE`` matrix entries."""
     batch, heads, rows, _ = q.shape
     step = max(1, PIECE // (heads * rows * k.shape[-2]))
     return [slice(start, start + step) for start in range(0, batch, step)]

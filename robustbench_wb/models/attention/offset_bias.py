@@ -32,7 +32,7 @@ class OffsetBiasAttention(SoftmaxAttention):
 
     position = "none"
     pairs_name: ClassVar[str]
-    """Key in ``context.carry`` under which layers share :meth:`pairs`."""
+    """Key in ``context.carry`` under which layers share ``pairs``."""
 
     @abstractmethod
     def pairs(self, offset: Tensor) -> Tensor:
@@ -40,12 +40,12 @@ class OffsetBiasAttention(SoftmaxAttention):
 
     @abstractmethod
     def logits(self, pairs: Tensor, learned: Tensor) -> Tensor:
-        """Return position logits (H, m, M) for the numbers (m, M) that :meth:`pairs` returns."""
+        """Return position logits (H, m, M) for the numbers (m, M) that ``pairs`` returns."""
 
     @property
     @abstractmethod
     def learned(self) -> Tensor:
-        """Tensor that :meth:`logits` takes beside the pairs."""
+        """Tensor that ``logits`` takes beside the pairs."""
 
     def position_logits(self, context: Context) -> Tensor | RowBias:
         """Return position logits (1, H, N, N), or a rule that computes them by rows; all samples share them.

@@ -30,7 +30,7 @@ def is_long(tokens: int, context: Context) -> bool:
 
 
 def blocks(tokens: int) -> list[slice]:
-    """Return slices of consecutive query rows, at most :data:`ROWS` rows each."""
+    """Return slices of consecutive query rows, at most ``ROWS`` rows each."""
     return [slice(start, min(start + ROWS, tokens)) for start in range(0, tokens, ROWS)]
 
 

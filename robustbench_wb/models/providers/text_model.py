@@ -102,7 +102,7 @@ class ModelTokenizer:
 
 
 class TextModel(nn.Module):
-    """Text classifier of transformers: maps ids of its :class:`ModelTokenizer`, int64 (B, L), to logits (B, classes).
+    """Text classifier of transformers: maps ids of its ``ModelTokenizer``, int64 (B, L), to logits (B, classes).
 
     The attention mask follows from the ids.
     """

@@ -62,7 +62,7 @@ def load_reference(model: nn.Module, variant: str, state: Mapping[str, object]) 
 
 
 def to_reference(model: nn.Module, variant: str) -> dict[str, Tensor]:
-    """Return the model's weights under the reference's names, without prefix; inverse of :func:`load_reference`.
+    """Return the model's weights under the reference's names, without prefix; inverse of ``load_reference``.
 
     Raises:
         CheckpointError: no reference is known for the variant.

@@ -64,7 +64,7 @@ class WeightRule:
 
 
 def rules(names: Mapping[str, str], ours: str = "", theirs: str = "") -> tuple[WeightRule, ...]:
-    """Return rules of form :data:`SAME` from our names to their names, with a prefix on each side."""
+    """Return rules of form ``SAME`` from our names to their names, with a prefix on each side."""
     return tuple(WeightRule(f"{ours}{own}", (f"{theirs}{other}",)) for own, other in names.items())
 
 

@@ -76,7 +76,7 @@ def category_axis(label: str, names: Sequence[str]) -> Axis:
 
 
 def _step(width: float) -> float:
-    """Smallest round step that divides the width into at most :data:`_INTERVALS` intervals."""
+    """Smallest round step that divides the width into at most ``_INTERVALS`` intervals."""
     least = width / _INTERVALS
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in _ROUND if factor * power >= least * (1 - 1e-9))

@@ -83,7 +83,7 @@ class GalleryCell:
 
     @property
     def shown(self) -> Sequence[BrokenSample]:
-        """The first :data:`SHOWN` broken samples."""
+        """The first ``SHOWN`` broken samples."""
         return self.broken[:SHOWN]
 
     @property

@@ -12,7 +12,7 @@ from robustbench_wb.report.scores import leaderboard_blocks
 def leaderboard_page(
     name: str, rows: Sequence[ScoreRow], rankings: Sequence[PanelRanking], version: int | None = None
 ) -> str:
-    """Self-contained HTML document, see :func:`robustbench_wb.report.html.template.render`.
+    """Self-contained HTML document, see ``robustbench_wb.report.html.template.render``.
 
     Args:
         name: name of the table, like ``v3`` or ``board.csv``.

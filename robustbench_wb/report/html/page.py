@@ -60,7 +60,7 @@ class PanelPart:
 
 
 def report_page(contents: ReportContents) -> str:
-    """Self-contained HTML report, see :func:`robustbench_wb.report.html.template.render`."""
+    """Self-contained HTML report, see ``robustbench_wb.report.html.template.render``."""
     found = panel_rows(contents.rows)
     return render(
         "page.html",

@@ -11,7 +11,7 @@ from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import cells_in_order, panel_title
 
 ModelKey = tuple[str, ...]
-"""Variant, size, recipe and seed, see :attr:`ScoreRow.subject`."""
+"""Variant, size, recipe and seed, see ``ScoreRow.subject``."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class MatrixCell:
     sort: str = ""
     """Number that the column is sorted by; an empty text comes last in both directions."""
     shade: int | None = None
-    """Shade from 0 to :data:`SHADES`, darker is better; None without a value."""
+    """Shade from 0 to ``SHADES``, darker is better; None without a value."""
 
 
 @dataclass(frozen=True, kw_only=True)

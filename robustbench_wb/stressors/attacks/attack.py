@@ -117,7 +117,7 @@ class Attack(BallBoundedStressor):
         """Place new rows, all of one run, at their starting points (``batch.x``) and fill ``batch.memory``.
 
         Rows arrive at the clean image or, where ``batch.warm`` is true, at the result of a trial at another radius;
-        :meth:`start` leaves warm rows there.
+        ``start`` leaves warm rows there.
         """
 
     @abstractmethod

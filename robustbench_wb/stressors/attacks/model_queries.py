@@ -80,7 +80,7 @@ class ModelQueries:
         self.zero = torch.zeros(count, dtype=torch.bool, device=device)
         """bool (N,): some input gradient was exactly zero in all entries."""
         self.tiny = torch.zeros_like(self.zero)
-        """bool (N,): some input gradient was not zero, but smaller than :data:`TINY` in all entries."""
+        """bool (N,): some input gradient was not zero, but smaller than ``TINY`` in all entries."""
         self.spent = torch.zeros_like(self.broken)
         """bool (R, N): all runs at this rung came to their end."""
         self.notes: list[Counter[str]] = [Counter() for _ in range(rungs)]

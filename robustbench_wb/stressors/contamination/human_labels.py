@@ -22,7 +22,7 @@ class HumanLabels(TrainingContamination):
     """Labels of human annotators for the same images, like CIFAR-10N (Wei et al. 2022, arXiv 2110.12088).
 
     The labels come from split ``train`` of another dataset in hub layout, row by row: integers in one column, and the
-    task's own labels in :data:`CLEAN`.
+    task's own labels in ``CLEAN``.
     """
 
     name: ClassVar[str] = "human-labels"

@@ -31,7 +31,7 @@ class LabelNoise(TrainingContamination):
 
     ``symmetric``: one of the K - 1 other classes, uniformly. ``resampled``: one of all K classes, uniformly, so that
     about rate (K - 1)/K of the labels are wrong. ``pair``: the next class, y + 1 mod K (Han et al. 2018, Co-teaching).
-    ``asymmetric``: the class that it is easily confused with (:data:`MAPS`); the rate then refers to the classes that
+    ``asymmetric``: the class that it is easily confused with (``MAPS``); the rate then refers to the classes that
     have a confusion, and is half as large overall where these are half of all. Counts labels that differ, over all
     samples.
     """

@@ -31,7 +31,7 @@ class TokenContamination(ModelFreeStressor):
     axis: ClassVar[str | None] = "rate"
     modality: ClassVar[Modality] = "tokens"
     extra: ClassVar[int] = 0
-    """Random words per token that :meth:`replacements` needs."""
+    """Random words per token that ``replacements`` needs."""
 
     rate: Exact = Field(ge=0, le=1)
     """Share of the tokens of a sample."""
@@ -43,7 +43,7 @@ class TokenContamination(ModelFreeStressor):
         Args:
             tokens: ids, int64 (B, L).
             known: token ids of the model.
-            draws: random words, int64 (B, L, :attr:`extra`).
+            draws: random words, int64 (B, L, ``extra``).
 
         Returns:
             Ids, int64 (B, L), or one id for all.

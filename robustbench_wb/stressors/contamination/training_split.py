@@ -16,7 +16,7 @@ from robustbench_wb.stressors.unit_choice import MASK_63_BITS
 from robustbench_wb.tasks.task import Dataset
 
 LARGE = 1 << 62
-"""Limit for :func:`draw` where the real limit is not known yet: the remainder is taken later."""
+"""Limit for ``draw`` where the real limit is not known yet: the remainder is taken later."""
 _CHUNK = 1 << 22  # values drawn at once; cannot change a result
 
 

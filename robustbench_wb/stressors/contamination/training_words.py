@@ -19,7 +19,7 @@ WordReplacement = Callable[[str, int], str]
 
 
 def swap_words(text: str, numbers: Mapping[int, int], swap: WordReplacement) -> str:
-    """Text with some of its words (:func:`find_words`) swapped; all other characters stay.
+    """Text with some of its words (``find_words``) swapped; all other characters stay.
 
     ``numbers`` maps the position of each swapped word, among the words, to its random number.
     """

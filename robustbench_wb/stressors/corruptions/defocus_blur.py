@@ -17,7 +17,7 @@ class DefocusBlur(Corruption):
     """Mean over the pixels of a disk, then a small Gaussian against aliasing; edges mirrored.
 
     Source: Hendrycks & Dietterich 2019. A disk of radius below 1 is a single pixel: only the Gaussian remains. In mode
-    ``reference`` a disk of radius 8 or 10 is 1 % too bright (:func:`reference_gain`).
+    ``reference`` a disk of radius 8 or 10 is 1 % too bright (``reference_gain``).
     """
 
     name: ClassVar[str] = "defocus-blur"

@@ -84,7 +84,7 @@ def _grown(found: Tensor, allowed: Tensor) -> Tensor:
 
 
 def distance(edge: Tensor) -> Tensor:
-    """Distance from the nearest edge in units of 1 / :data:`UNIT` pixel, at most :data:`REACH` pixels: int32 (B, H, W).
+    """Distance from the nearest edge in units of 1 / ``UNIT`` pixel, at most ``REACH`` pixels: int32 (B, H, W).
 
     Distances are lengths of paths of moves (1, 0), (1, 1) and (2, 1) with lengths 1, 1.4 and 2.1969 (Borgefors 1986, a
     5 x 5 mask): first along each row, then from the rows above and below.
@@ -106,7 +106,7 @@ def distance(edge: Tensor) -> Tensor:
 
 
 def _paths(device: torch.device) -> Tensor:
-    """Length of the shortest path from (0, 0) to (a, b), at most :data:`REACH` pixels, int32 (21, 21)."""
+    """Length of the shortest path from (0, 0) to (a, b), at most ``REACH`` pixels, int32 (21, 21)."""
     pixels = torch.arange(REACH + 1, dtype=torch.int32, device=device)
     longer, shorter = torch.maximum(pixels[:, None], pixels), torch.minimum(pixels[:, None], pixels)
     paths = torch.maximum(UNIT * longer + 1969 * shorter, 7969 * longer + 6031 * shorter)
@@ -114,7 +114,7 @@ def _paths(device: torch.device) -> Tensor:
 
 
 def equalised(images: Tensor) -> Tensor:
-    """Histogram equalisation of levels from 0 to :data:`REACH`, int32 (B, H, W); constant images are unchanged."""
+    """Histogram equalisation of levels from 0 to ``REACH``, int32 (B, H, W); constant images are unchanged."""
     levels = images.flatten(1).long()
     counts = torch.zeros(len(levels), REACH + 1, dtype=torch.int64, device=levels.device)
     counts.scatter_add_(1, levels, torch.ones_like(levels))

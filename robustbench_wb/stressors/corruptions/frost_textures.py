@@ -82,7 +82,7 @@ def _read(pictures: tuple[tuple[Path, int], ...], scale: float, smallest: int) -
 
 @lru_cache(maxsize=4)
 def _grown(side: int) -> Sequence[Tensor]:
-    """Generate ice stars on a cloudy pane, with grey levels of :data:`MEAN` and :data:`DEVIATION`."""
+    """Generate ice stars on a cloudy pane, with grey levels of ``MEAN`` and ``DEVIATION``."""
     numbers = torch.arange(COUNT)
     clouds = plasma(2 * rng.uniform(numbers, (128, 128), seed=0, label="frost pane") - 1, 1.6)[:, None]
     panes = interpolate(clouds, (side, side), mode="bilinear")[:, 0].numpy()

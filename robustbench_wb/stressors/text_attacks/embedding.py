@@ -189,7 +189,7 @@ class _Search:
 
 
 def word_deviation(table: WordEmbeddings, ids: TokenIds, device: torch.device) -> float:
-    """Standard deviation of all values in :func:`word_vectors`."""
+    """Standard deviation of all values in ``word_vectors``."""
     return float(word_vectors(table, ids, device).double().std(correction=0))
 
 

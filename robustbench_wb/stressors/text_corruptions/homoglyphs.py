@@ -19,7 +19,7 @@ LOOK_ALIKES = {
 class Homoglyphs(TextCorruption):
     """A Latin letter becomes a Cyrillic or Greek look-alike: people see no difference, tokenizers do.
 
-    Units: letters in :data:`LOOK_ALIKES`.
+    Units: letters in ``LOOK_ALIKES``.
     """
 
     name: ClassVar[str] = "homoglyphs"

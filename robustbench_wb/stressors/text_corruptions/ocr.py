@@ -28,7 +28,7 @@ CONFUSIONS = _confusions()
 class Ocr(TextCorruption):
     """A character, or two that look like one, is misread: 0 and O, 1 and l, rn and m.
 
-    Units: keys of :data:`CONFUSIONS`, from left to right.
+    Units: keys of ``CONFUSIONS``, from left to right.
     """
 
     name: ClassVar[str] = "ocr"

@@ -76,7 +76,7 @@ class _Nodes:
     arguments: Integers
     """Number of arguments of each node; 0 for a digit."""
     symbols: Integers
-    """Digit, or position of the operator among :data:`~robustbench_wb.tasks.listops.expression.SYMBOLS`."""
+    """Digit, or position of the operator among ``SYMBOLS``."""
     lengths: Integers
     """Number of symbols of the subtree."""
     values: Integers

@@ -9,7 +9,7 @@ from robustbench_wb.tasks.task_tokenizer import SPECIAL
 DIGITS = 10
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 SYMBOLS = (*"0123456789", *OPERATORS, "]")
-"""Digits, operators and the closing bracket. The token id of a symbol is :data:`FIRST` plus its position here."""
+"""Digits, operators and the closing bracket. The token id of a symbol is ``FIRST`` plus its position here."""
 CLOSE = SYMBOLS.index("]")
 FIRST_SYMBOL_ID = len(SPECIAL)
 """Token id of the digit 0. Smaller ids are the special tokens that all text tasks share."""

@@ -17,7 +17,7 @@ class Expressions:
     """N expressions, concatenated."""
 
     symbols: NDArray[np.int8]
-    """Symbols of all expressions as positions in :data:`~robustbench_wb.tasks.listops.expression.SYMBOLS`."""
+    """Symbols of all expressions as positions in ``SYMBOLS``."""
     offsets: NDArray[np.int64]
     """Boundaries (N + 1,): expression i is ``symbols[offsets[i] : offsets[i + 1]]``."""
     labels: NDArray[np.int64]

@@ -38,7 +38,7 @@ def generate_labelled_expressions(
 ) -> Expressions:
     """Return one distinct expression for each of ``labels``: for row i, the first unused one with that label.
 
-    The distribution of expressions given their label is the same as in :func:`generate`.
+    The distribution of expressions given their label is the same as in ``generate``.
 
     Raises:
         UsageError: a label is not from 0 to 9.

@@ -8,7 +8,7 @@ def apply_operators(operators: NDArray[np.int64], counts: NDArray[np.int64]) -> 
     """Compute the value of each operator from the digits among its arguments.
 
     Args:
-        operators: positions in :data:`~robustbench_wb.tasks.listops.expression.OPERATORS`, (N,).
+        operators: positions in ``OPERATORS``, (N,).
         counts: how often each digit is among the arguments, (N, 10). Every operator has at least one argument.
 
     Returns:

@@ -77,7 +77,7 @@ def generate_images(
     """Generate ``count`` images. Image i depends only on ``parameters``, ``seed``, ``label``, i and its own label.
 
     The task is that of Linsley et al. 2018 (arXiv 1805.08315), after Houtkamp & Roelfsema 2010. Images are unambiguous
-    by construction (see :mod:`~robustbench_wb.tasks.pathfinder.grow`), and the label of each is verified by tracing.
+    by construction (see ``grow``), and the label of each is verified by tracing.
 
     Args:
         count: number of images.

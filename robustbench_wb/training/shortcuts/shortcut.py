@@ -16,7 +16,7 @@ CHUNK = 1024
 
 
 class Shortcut(nn.Module, ABC):
-    """Shortcut baseline: maps token ids (B, L) to logits (B, classes); :meth:`fit` sets its buffers, the weights."""
+    """Shortcut baseline: maps token ids (B, L) to logits (B, classes); ``fit`` sets its buffers, the weights."""
 
     name: ClassVar[str]
 
