@@ -46,11 +46,10 @@ def test_names_at_run_time_and_names_for_type_checkers_are_the_same() -> None:
         for alias in node.names
         if alias.asname == alias.name
     }
-    lazy = {name: f"robustbench_wb.{module}" for name, module in robustbench_wb._DOOR.items()}
-    assert seen == lazy
-    assert dir(robustbench_wb) == sorted(["__version__", *lazy])
-    for name, module in lazy.items():
-        assert getattr(robustbench_wb, name) is getattr(importlib.import_module(module), name)
+    assert dir(robustbench_wb) == sorted(["__version__", *seen])
+    assert set(robustbench_wb.__all__) == {"__version__", *seen}
+    for name, module in seen.items():
+        assert getattr(robustbench_wb, name) is getattr(importlib.import_module(str(module)), name)
 
 
 def test_no_public_name_is_that_of_a_submodule() -> None:

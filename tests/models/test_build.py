@@ -270,7 +270,7 @@ def test_a_mechanism_is_one_file_and_one_line(
     assert code_of(variant) != first
     attentions.add("compiled", "math:sqrt", "has no source")
     if not str(getattr(sys.modules["math"], "__file__", "")).endswith(".py"):
-        with pytest.raises(RegistryError, match="source of plug-in math"):
+        with pytest.raises(RegistryError, match="source file of plug-in math"):
             attentions.source("compiled")
     sys.modules.pop("plugged_first_values")
 

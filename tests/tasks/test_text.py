@@ -220,7 +220,7 @@ def test_language_models_learn_elsewhere_where_a_source_has_no_training_texts(wr
 
 def test_too_short_a_text_is_no_language_task(write: Write) -> None:
     root = write("imdb", train=rows(["short"], [0]), test=rows(["short"], [0]))
-    language = TextTask(IMDB.facts.model_copy(update={"language": True}))
+    language = TextTask(IMDB.facts.model_copy(update={"language_modelling": True}))
     with pytest.raises(DataError, match="has fewer than 256 tokens"):
         language.load(str(root))
 
