@@ -156,7 +156,7 @@ IMDB_LM = TextTask(
             "name": "imdb-lm",
             "summary": "film reviews, next token",
             "encoding": _words(vocabulary=8_000, length=128),
-            "language": True,
+            "language_modelling": True,
         }
     )
 )
