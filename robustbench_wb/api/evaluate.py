@@ -106,6 +106,7 @@ def _evaluate(
     """Measure ``subject``, which is ``model`` behind its preprocessing, and put everything back."""
     image = isinstance(samples.shape, ImageShape)
     chosen = None if stressors is None else parse_stressors(stressors, image=image)
+    tokenizer = None if samples.text is None else samples.text.tokenizer
     device = device_of(model) if run.device is None else choose_device(str(run.device))
     with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):
         subject.eval()
@@ -119,7 +120,7 @@ def _evaluate(
             batch=BatchSizes(run.batch_size, device).of(subject, samples.inputs),
             progress=run.progress or SilentProgress(),
             keep_images=run.keep_images,
-        ).cells(default_stressors(subject, image=image) if chosen is None else chosen)
+        ).cells(default_stressors(subject, tokenizer, image=image) if chosen is None else chosen)
     name = str(getattr(model, "__name__", type(model).__name__))
     rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)
     return Evaluation(model=name, classes=classes, n=len(samples), seed=run.seed, device=str(device), rows=rows)

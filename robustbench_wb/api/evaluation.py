@@ -12,18 +12,16 @@ from robustbench_wb.records.credibility import GRADES, CredibilityCheck
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.grade_notes import GRADE_MEANING
 from robustbench_wb.report.text_block import Column, TextBlock, plain_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GRADES = (
-    "robust accuracies are upper bounds; grades: A nothing speaks against the number, B a small doubt, "
-    "C likely too high, F says nothing about robustness",
-)
+_GRADES = ("robust accuracies are upper bounds", GRADE_MEANING)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class EvaluationRow:
     """Outcome of one stressor. Arrays have one entry per sample, in the order given."""
 
@@ -80,8 +78,13 @@ class EvaluationRow:
         doubts = [check for check in self.checks if check.grade != "A"]
         return tuple(check.reason for check in sorted(doubts, key=lambda check: -GRADES.index(check.grade)))
 
+    def __repr__(self) -> str:
+        interval = f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        result = self.error or f"{100 * self.accuracy:.1f} {interval} {self.grade}".rstrip()
+        return f"<{self.name}: {result}, n = {self.n}>"
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation:
     """Outcomes of several stressors on one model and the same samples. Printing it shows a table."""
 
@@ -103,15 +106,23 @@ class Evaluation:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> EvaluationRow:
-        """The first row of that name (``pgd-linf``), name with strength (``pgd-linf@8/255``) or signature.
+        """Row by its name (``pgd-linf``), name with strength (``pgd-linf@8/255``) or signature.
 
         Raises:
-            KeyError: there is none; the message lists the names.
+            KeyError: no row, or more than one, has the name; the message lists what there is.
         """
-        for row in self.rows:
-            if name in (row.stressor, row.name, row.signature):
-                return row
-        raise KeyError(f"no row {name!r}; there are: {', '.join(row.name for row in self.rows)}")
+        found = [row for row in self.rows if name in (row.stressor, row.name, row.signature)]
+        if len(found) > 1:
+            raise KeyError(f"{name!r} names {len(found)} rows; use one of: {', '.join(row.signature for row in found)}")
+        if not found:
+            raise KeyError(f"no row {name!r}; there are: {', '.join(row.name for row in self.rows)}")
+        return found[0]
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in (row.stressor, row.name, row.signature) for row in self.rows)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """A data frame with one row per stressor; without states, losses and perturbed inputs."""

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from robustbench_wb.api.evaluation_samples import FunctionTokenizer
 from robustbench_wb.errors import SubjectError, UsageError
+from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.clean import Clean
@@ -17,13 +19,18 @@ IMAGE_STRENGTH = "8/255"
 """Strength of the default attacks on images."""
 TEXT_STRESSORS = ("embedding-pgd-linf", "hotflip", "word-substitution", "character-edits", "random-swap")
 """Default attacks on texts, each at the lowest strength of the suite ``adversarial-text``."""
+TEXT_CORRUPTIONS = ("keyboard-typos;severity=3", "word-drop;severity=3")
+"""Default stressors of a tokenizer that does not tell which characters a token stands for, as attacks on words need."""
 
 
-def default_stressors(model: nn.Module, *, image: bool) -> list[Stressor]:
+def default_stressors(model: nn.Module, tokenizer: Tokenizer | None, *, image: bool) -> list[Stressor]:
     """Stressors of ``evaluate`` when none are given; ``clean`` is the first.
 
-    Attacks on word vectors are left out for models that name no table of them.
+    Attacks on word vectors are left out for models that name no table of them. A tokenizer that is a plain function
+    gets corruptions instead of attacks.
     """
+    if isinstance(tokenizer, FunctionTokenizer):
+        return [Clean(), *(parse_stressor(signature) for signature in TEXT_CORRUPTIONS)]
     suite = find_suite("adversarial" if image else "adversarial-text")
     found: list[Stressor] = [Clean()]
     for line in suite.stressors:

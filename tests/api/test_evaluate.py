@@ -1,6 +1,7 @@
 """``evaluate`` on images: exact accuracies, agreement with a run, and everything put back as it was."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -339,3 +340,14 @@ def test_a_mistake_is_one_clear_line_that_names_the_parameter(mistake: str) -> N
     assert parameter in caught.value.parameters
     assert parameter in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_of_several_rows_is_refused_and_results_print_short() -> None:
+    found = evaluate(NET, IMAGES, LABELS, stressors=["noise-linf;eps=4/255", "noise-linf;eps=8/255"])
+    assert found["noise-linf@8/255"].strength == "8/255"
+    with pytest.raises(KeyError, match="names 2 rows; use one of: noise-linf;eps=4/255;draws=10, noise"):
+        found["noise-linf"]
+    assert "clean" in found
+    assert "pgd-linf" not in found
+    assert repr(found) == str(found)
+    assert re.fullmatch(r"<clean: [\d.]+ \[[\d.]+, [\d.]+\], n = 6>", repr(found["clean"]))

@@ -169,3 +169,9 @@ def test_a_mistake_is_one_clear_line_that_names_the_parameter(mistake: str) -> N
         call()
     assert parameter in caught.value.parameters
     assert parameter in str(caught.value)
+
+
+def test_a_function_as_tokenizer_gets_default_stressors_that_it_can_serve() -> None:
+    found = evaluate(Bag(), TEXTS, LABELS, tokenizer=by_word)
+    assert [row.stressor for row in found.rows] == ["clean", "keyboard-typos", "word-drop"]
+    assert not any(row.error for row in found.rows)
