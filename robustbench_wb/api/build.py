@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from robustbench_wb.errors import UsageError
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.build import build as build_variant
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 
 
 def build(
@@ -32,6 +33,8 @@ def build(
         UnknownNameError: there is no such variant or size.
         UsageError: the patch does not divide the image, or the normalisation does not fit.
     """
+    if not isinstance(shape, ImageShape | TextShape):
+        raise UsageError(f"shape: {shape!r} is not a shape; make an ImageShape or a TextShape", "shape")
     channels = shape.channels if isinstance(shape, ImageShape) else 0
     means, deviations = _per_channel(mean, channels), _per_channel(std, channels)
     return build_variant(VARIANTS.get(variant), size, shape, mean=means, std=deviations, seed=seed)

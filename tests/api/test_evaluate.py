@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb import PgdLinf, RunRequest, State, build, evaluate
+from robustbench_wb import PgdLinf, RunRequest, State, UsageError, build, evaluate
 from robustbench_wb.api.run import run
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.store.record_store import RecordStore
@@ -351,3 +351,8 @@ def test_a_name_of_several_rows_is_refused_and_results_print_short() -> None:
     assert "pgd-linf" not in found
     assert repr(found) == str(found)
     assert re.fullmatch(r"<clean: [\d.]+ \[[\d.]+, [\d.]+\], n = 6>", repr(found["clean"]))
+
+
+def test_a_tuple_is_no_shape() -> None:
+    with pytest.raises(UsageError, match=r"shape: .* is not a shape; make an ImageShape or a TextShape"):
+        build("crate", shape=(3, 8, 8))  # type: ignore[arg-type]
