@@ -14,7 +14,7 @@ FIELDS = (
 )  # fmt: skip
 
 
-@takes_request(*FIELDS, tasks=["digits"])
+@takes_request(FIELDS, tasks=["digits"])
 def layers_command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Name of a registered variant, like crate.")],
     request: RunRequest,

@@ -1,7 +1,7 @@
 """Command-line options of a request, made from the fields of ``RunRequest``, and requests made from options."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -27,7 +27,7 @@ METAVARS = {
 Command = Callable[..., None]
 
 
-def takes_request(*fields: str, **defaults: object) -> Callable[[Command], Command]:
+def takes_request(fields: Collection[str], **defaults: object) -> Callable[[Command], Command]:
     """Give a command one option for each of some fields of a request, in the order of the request's fields.
 
     The command's parameter ``request`` receives the finished request; its other parameters stay options.

@@ -10,7 +10,7 @@ from robustbench_wb.cli.request import takes_request
 from robustbench_wb.engine.request import RunRequest
 
 
-@takes_request(*RunRequest.model_fields)
+@takes_request(RunRequest.model_fields)
 def run_command(
     request: RunRequest,
     results: options.Results = "results",

@@ -9,7 +9,7 @@ from robustbench_wb.cli.request import takes_request
 from robustbench_wb.engine.request import RunRequest
 
 
-@takes_request("suite", "tasks", "variants", "size", "recipe", "scale", "samples", "seed", "data_dir", "device")
+@takes_request(("suite", "tasks", "variants", "size", "recipe", "scale", "samples", "seed", "data_dir", "device"))
 def train_command(
     request: RunRequest,
     results: options.Results = "results",
