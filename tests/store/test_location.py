@@ -110,10 +110,10 @@ def test_git_state_only_of_a_folder_that_git_tracks(tmp_path: Path, monkeypatch:
 def test_what_reads_results_imports_no_torch_and_only_the_store_imports_delta() -> None:
     rooms = {
         "records": ["names", "record", "score_row"],
-        "store": ["location", "provenance", "records", "scores"],
+        "store": ["location", "provenance", "record_store", "score_table"],
         "stats": ["intervals", "paired"],
         "analysis": ["compare.compare_tables", "score"],
-        "report": ["comparison", "csv", "json", "scores", "text"],
+        "report": ["comparison", "csv", "json", "scores", "text_block"],
     }
     for room, modules in rooms.items():
         imports = ";".join(f"import robustbench_wb.{room}.{module}" for module in modules)
