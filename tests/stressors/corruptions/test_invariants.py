@@ -82,7 +82,7 @@ def test_the_global_generators_are_not_used(name: str) -> None:
 
 @pytest.mark.slow(8)
 def test_another_process_makes_the_same() -> None:
-    script = f"import test_invariants as t; print([t.digest(n) for n in {NAMES}])"
-    here = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
+    script = f"import {__name__} as t; print([t.digest(n) for n in {NAMES}])"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([digest(name) for name in NAMES])
