@@ -94,17 +94,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def train_seconds(name: str, tokens: int = LENGTHS[-1], steps: int = 2) -> float:
-    """Seconds of the fastest training step, among ``steps`` with padding and as many without."""
-    model, labels = make_model(name), torch.arange(BATCH) % SHAPE.classes
+def train_seconds(name: str, batches: list[Tensor]) -> float:
+    """Seconds of the fastest training step, among one for each batch of token ids."""
+    model = make_model(name)
     optimiser = torch.optim.AdamW(model.parameters())
 
     def step(ids: Tensor) -> None:
         optimiser.zero_grad()
+        labels = torch.arange(len(ids)) % SHAPE.classes
         functional.cross_entropy(model(ids), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    batches = [texts(BATCH, tokens, padded) for padded in (True,) * steps + (False,) * steps]
     return min(processor_seconds(lambda ids=ids: step(ids)) for ids in batches)  # type: ignore[misc]
 
 
@@ -120,7 +120,7 @@ def forward_seconds(name: str, repeats: int) -> tuple[float, ...]:
 def measure(name: str, repeats: int) -> LengthCost:
     """Measure one variant. The process must have done nothing else, since its peak memory is measured."""
     torch.set_num_threads(1)
-    step = train_seconds(name)
+    step = train_seconds(name, [texts(BATCH, LENGTHS[-1], padded) for padded in (True, True, False, False)])
     peak = peak_mb()
     seconds = forward_seconds(name, repeats)
     fit = linregress(torch.tensor(LENGTHS).log(), torch.tensor(seconds).log())
