@@ -60,7 +60,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The fast tests. In continuous integration, or with ``-- --cov``, at least 90 % of the package must be executed."""
+    """The fast tests. In continuous integration, or with ``-- --cov``, they must execute 90 % of the package."""
     coverage = ("--cov",) if "CI" in os.environ else ()
     run(session, "-m", "pytest", *FAST, *coverage, *session.posargs, env=ENVIRONMENT)
 
