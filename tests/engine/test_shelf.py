@@ -98,12 +98,13 @@ def test_batches_do_not_matter(run: Callable[..., list[ScoreRow]], made: list[in
         assert all(np.array_equal(first.states, other.states) for other in others)
 
 
-def test_a_damaged_copy_is_made_again(run: Callable[..., list[ScoreRow]], made: list[int]) -> None:
+@pytest.mark.parametrize("name", ["inputs.npy", "changed.npy", "units.npy", "card.json"])
+def test_a_damaged_copy_is_made_again(run: Callable[..., list[ScoreRow]], made: list[int], name: str) -> None:
     before = run()
     for folder in shelf():
-        content = bytearray((folder / "inputs.npy").read_bytes())
-        content[-1] ^= 1
-        (folder / "inputs.npy").write_bytes(bytes(content))
+        content = bytearray((folder / name).read_bytes())
+        content[-3] ^= 1
+        (folder / name).write_bytes(bytes(content))
     after = run("r2")
     assert made == [2, 5, 2, 5]
     assert [row.perturbed for row in before] == [row.perturbed for row in after]

@@ -168,7 +168,7 @@ def test_hidden_files_are_no_part_of_a_mirror(write: Write, tmp_path: Path) -> N
     assert len(cached(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("damage", ["no card", "card", "list card", "array", "empty array", "no array", "other array"])
+@pytest.mark.parametrize("damage", ["no card", "card", "list card", "array", "empty array", "no array", "other array", "flipped"])
 def test_a_damaged_or_unfinished_copy_is_decoded_again(
     write: Write, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,10 +191,13 @@ def test_a_damaged_or_unfinished_copy_is_decoded_again(
             images.unlink()
         case "other array":
             np.save(images, np.zeros((1, 1, 8, 8), np.uint8))
+        case "flipped":
+            labels = folder / "test-labels.npy"
+            labels.write_bytes(labels.read_bytes()[:-8] + (1).to_bytes(8, "little"))
     with caplog.at_level(logging.WARNING):
         assert find_task("a/toy").load(str(root)).train.digest() == before
     assert ("damaged" in caplog.text) == (damage != "no card")
-    assert json.loads((folder / "card.json").read_text())["classes"] == NAMES
+    assert json.loads((folder / "card.json").read_text())["card"]["classes"] == NAMES
     assert {path.name for path in folder.iterdir()} == {
         "card.json",
         *(f"{part}-{kind}.npy" for part in ("train", "test") for kind in ("images", "labels")),

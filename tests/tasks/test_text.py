@@ -228,5 +228,5 @@ def test_too_short_a_text_is_no_language_task(write: Write) -> None:
 def test_the_cache_holds_json_that_the_tokenizers_library_reads(write: Write, tmp_path: Path) -> None:
     SST2.load(str(mirror(write)))
     (card,) = (tmp_path / "cache" / "datasets").glob("*/card.json")
-    tokenizer = Tokenizer.from_str(json.loads(card.read_text())["tokenizer"])
+    tokenizer = Tokenizer.from_str(json.loads(card.read_text())["card"]["tokenizer"])
     assert tokenizer.decode(tokenizer.encode("A Good film").ids) == " a good film"
