@@ -87,7 +87,7 @@ class Registry(Generic[T]):
             RegistryError: two packages claim the name, or the import failed.
         """
         if name not in self._loaded:
-            self._loaded[name] = self._load(name)
+            self._loaded[name] = cast("T", import_target(self.target(name), f"{self.kind} {name!r}"))
         return self._loaded[name]
 
     def source(self, name: str) -> tuple[str, Path]:
@@ -106,7 +106,13 @@ class Registry(Generic[T]):
             raise RegistryError(f"the source file of plug-in {module} cannot be found, so its code cannot be digested")
         return module, Path(spec.origin).resolve().parent
 
-    def _load(self, name: str) -> T:
+    def target(self, name: str) -> str:
+        """Where the target of ``name`` is found, ``module:attribute``; nothing is imported.
+
+        Raises:
+            UnknownNameError: the name is not registered; the message suggests similar names.
+            RegistryError: two packages claim the name.
+        """
         points = self._plugins.get(name, [])
         claims = [f"{p.dist.name if p.dist else '?'} ({p.value})" for p in points]
         if name in self._entries:
@@ -115,8 +121,7 @@ class Registry(Generic[T]):
             raise UnknownNameError(f"unknown {self.kind} {name!r}; {suggest_names(name, self.names())}")
         if len(claims) > 1:
             raise RegistryError(f"{self.kind} {name!r} is claimed by {' and '.join(claims)}; uninstall or rename one")
-        target = points[0].value if points else self._entries[name].target
-        return cast("T", import_target(target, f"{self.kind} {name!r}"))
+        return points[0].value if points else self._entries[name].target
 
 
 def import_target(target: str, what: str) -> object:

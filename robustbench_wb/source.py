@@ -55,6 +55,15 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT) -> str:
     return earliest(_digest_of(tuple(sorted(set(modules))), root))
 
 
+def source_digest(code: bytes) -> str:
+    """SHA-256 (hex) over what one file of Python does by itself: comments, docstrings and layout do not count.
+
+    Raises:
+        SyntaxError: it is not Python.
+    """
+    return _sha(canonical_ast(SourceFile(code, "", False).tree))
+
+
 def forget() -> None:
     """Read every source file again when it is next asked for: a file was edited in the middle of a session."""
     _digest_of.cache_clear()

@@ -1,6 +1,6 @@
 """Explanation, field by field, of whether the cells of a request would be reused or measured."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from robustbench_wb.analysis.verify.recompute import possible_identities
@@ -31,6 +31,8 @@ class FieldChange(Spec):
     field: str
     old: object
     new: object
+    parts: str = ""
+    """Modules and files behind a digest that changed, like ``layers.py changed``; empty if they are not known."""
 
 
 class Explanation(Spec):
@@ -49,7 +51,10 @@ class Explanation(Spec):
 
 
 def explain_cells(
-    requested: Sequence[RequestedCell], stored: Collection[str], rows: Mapping[int, Sequence[ScoreRow]]
+    requested: Sequence[RequestedCell],
+    stored: Collection[str],
+    rows: Mapping[int, Sequence[ScoreRow]],
+    changed_parts: Callable[[str, str], str],
 ) -> list[Explanation]:
     """Compare the cells of a request with the store.
 
@@ -57,13 +62,24 @@ def explain_cells(
         requested: the cells.
         stored: keys of these cells that have a record.
         rows: rows of the table versions to search, by version number, newest first.
+        changed_parts: says what differs between an old and a new digest of a model's code.
     """
     newest: dict[Slot, tuple[int, ScoreRow]] = {}
     for number, members in rows.items():
         for row in members:
             if row.signature:
                 newest.setdefault(row.slot, (number, row))
-    return [_explain(one, stored, newest) for one in requested]
+    found = [_explain(one, stored, newest) for one in requested]
+    return [one.model_copy(update={"changes": _with_parts(one.changes, changed_parts)}) for one in found]
+
+
+def _with_parts(changes: Sequence[FieldChange], changed_parts: Callable[[str, str], str]) -> tuple[FieldChange, ...]:
+    return tuple(
+        change.model_copy(update={"parts": changed_parts(str(change.old), str(change.new))})
+        if change.field == "model_code"
+        else change
+        for change in changes
+    )
 
 
 def _explain(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from robustbench_wb.analysis.explanation import Explanation, RequestedCell, explain_cells
 from robustbench_wb.api.request import RequestFields, make_request
+from robustbench_wb.engine.brought_model import changed_parts
 from robustbench_wb.engine.planned_cells import planned_cells
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
@@ -67,7 +68,7 @@ def explain(
     stored = {*known, *damaged}
     # Versions are read only to say what changed.
     versions = {} if keys <= stored else _versions(results)
-    return ExplainResult(cells=tuple(explain_cells(planned, stored, versions)))
+    return ExplainResult(cells=tuple(explain_cells(planned, stored, rows=versions, changed_parts=changed_parts)))
 
 
 def _versions(results: str) -> dict[int, list[ScoreRow]]:

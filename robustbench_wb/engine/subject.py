@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustbench_wb import rng
+from robustbench_wb.engine.brought_model import BroughtModel, bring
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.footprint import measure_footprint
 from robustbench_wb.engine.plan import SubjectPlan
@@ -15,6 +16,7 @@ from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
+from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
@@ -72,16 +74,17 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     shape = dataset.shape
     make = _builder(plan, dataset, request.seed)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
+    brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
-        first = make()
-        # It may bring weights of its own: training that starts elsewhere is another training.
-        model_code = digest({"model": model_code, "start": weights_digest(first.state_dict())})
-        check_outputs(first.to(device), shape, device)
+        brought = bring(plan.source, make, base=model_code, shape=shape, device=device)
+        model_code = brought.code
     trained = _weights(replace(request, dataset=dataset), make, model_code)
+    if brought is not None:
+        brought.check_behaviour(trained.tensors, trained.weights, keep=request.may_train)
 
     def ready() -> nn.Module:
         model = make()
-        model.load_state_dict(trained.tensors)
+        restore_state(model, trained.tensors)
         model.to(device).eval().requires_grad_(False)
         check_outputs(model, shape, device)
         return model

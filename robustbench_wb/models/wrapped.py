@@ -98,8 +98,8 @@ def device_of(model: Logits) -> torch.device:
 def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
     """Put a module on a device, in evaluation mode, with frozen parameters; put all of it back at the end.
 
-    Modes of every submodule, ``requires_grad``, buffers and the device come back as they were. Functions
-    are left alone.
+    Modes of every submodule, ``requires_grad``, buffers and the device come back as they were, and buffers that the
+    model registered meanwhile are gone. Functions are left alone.
 
     Raises:
         UsageError: the module lies on several devices and would have to move.
@@ -113,7 +113,10 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
         raise UsageError(f"device: the model lies on {len(before)} devices and is not moved to {device}", "device")
     modes = [(module, module.training) for module in model.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    buffers = [
+        (part, dict(part._buffers), {name: b.detach().clone() for name, b in part._buffers.items() if b is not None})
+        for part in model.modules()
+    ]
     try:
         if moves:
             model.to(device)
@@ -127,5 +130,8 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
         for parameter, wanted in frozen:
             parameter.requires_grad_(wanted)
         with torch.no_grad():
-            for name, buffer in model.named_buffers():  # moving a module makes new buffers
-                buffer.copy_(buffers[name])
+            for part, tensors, values in buffers:  # the model may have registered or replaced some
+                part._buffers.clear()
+                part._buffers.update(tensors)
+                for name, value in values.items():
+                    tensors[name].copy_(value)

@@ -41,7 +41,8 @@ def _why(item: Explanation) -> str:
 
 
 def _change(change: FieldChange) -> str:
-    return f"{change.field} {_short(change.old)} -> {_short(change.new)}"
+    parts = f" ({change.parts})" if change.parts else ""
+    return f"{change.field} {_short(change.old)} -> {_short(change.new)}{parts}"
 
 
 def _short(value: object) -> str:

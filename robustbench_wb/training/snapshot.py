@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustbench_wb.folders import write_atomic
+from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.training.checkpoint import untied_copies
 from robustbench_wb.training.loop import TrainingState
@@ -42,7 +43,7 @@ def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("snapshot %s cannot be read (%s); training starts over", path, error)
         return TrainingState(0, 0.0)
-    model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    restore_state(model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

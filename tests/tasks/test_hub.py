@@ -168,7 +168,9 @@ def test_hidden_files_are_no_part_of_a_mirror(write: Write, tmp_path: Path) -> N
     assert len(cached(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("damage", ["no card", "card", "list card", "array", "empty array", "no array", "other array", "flipped"])
+@pytest.mark.parametrize(
+    "damage", ["no card", "card", "list card", "array", "empty array", "no array", "other array", "flipped"]
+)
 def test_a_damaged_or_unfinished_copy_is_decoded_again(
     write: Write, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:

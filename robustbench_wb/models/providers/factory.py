@@ -1,6 +1,7 @@
 """Result type of providers: a function that builds an external model, and the digest of its code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,17 @@ class Factory:
     reference: str
     """Reference of the model, as written in the request."""
     code_digest: str
-    """Digest of the model's code, library release and configuration; weights have a digest of their own."""
+    """Digest of what is known of the model's code before it is built: library release, configuration, the name of the
+    function. Weights have a digest of their own."""
     make: Callable[[Shape], object] = field(repr=False, compare=False)
     tokenizer: Callable[[], Tokenizer] | None = field(default=None, repr=False, compare=False)
     """Loads the model's own tokenizer; None for models without one."""
+    running: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
+    """Context in which the model's code runs while its identity is found."""
+    parts: Callable[[], Mapping[str, str]] = field(default=dict, repr=False, compare=False)
+    """Digests of the modules and files that the code loaded and read in that context, by name."""
+    lasting: bool = True
+    """Whether the digest stays the same in another run; if not, nothing about the model is kept."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Notes for the user, one line each."""
 

@@ -28,4 +28,6 @@ def live_factory(name: str, module: nn.Module) -> Factory:
     except (UndigestedError, RecursionError) as error:
         code = uuid4().hex
         notes = (f"{name}: measured anew in every run, because {error}",)
-    return Factory(reference=name, code_digest=code, make=lambda shape: deepcopy(module), notes=notes)
+    return Factory(
+        reference=name, code_digest=code, make=lambda shape: deepcopy(module), lasting=not notes, notes=notes
+    )

@@ -1,0 +1,216 @@
+"""Identity of a model that somebody brings, and a check that equal identities behave equally.
+
+Beside the code of the model, the identity covers what its code loads and reads while the model is built and first
+answers, its first weights, and its tensors that are not among the weights. What all of this misses, like an
+environment variable, shows in the logits on fixed inputs: they are kept in the cache and compared whenever the model is
+used again.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robustbench_wb.engine.device import numerics
+from robustbench_wb.engine.torch_state import own_state
+from robustbench_wb.errors import SubjectError
+from robustbench_wb.folders import cache_folder, write_atomic
+from robustbench_wb.models.batching import trim_padding
+from robustbench_wb.models.external import Factory
+from robustbench_wb.models.hidden_tensors import hidden_tensors
+from robustbench_wb.models.output_check import check_outputs
+from robustbench_wb.models.restored_state import restore_state
+from robustbench_wb.models.shape import PAD, ImageShape, Shape
+from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.spec import Spec, digest
+
+TOLERANCE: Final = 1e-3
+"""Largest difference between logits of one model on two processors, relative to the largest logit."""
+HALF_TOLERANCE: Final = 0.05
+"""The same for a model with weights of 16 bits."""
+_SAMPLES, _TOKENS, _MOST = 2, 64, 4096
+_log = logging.getLogger(__name__)
+
+
+class _Code(Spec):
+    """Digests of the parts of a model's code, by name."""
+
+    parts: dict[str, str]
+
+
+class _Behaviour(Spec):
+    """Logits of a model on fixed inputs."""
+
+    logits: list[float]
+
+
+class _LastRun(Spec):
+    """Code digest of the model that a reference named in the last run."""
+
+    code: str
+
+
+Kept = TypeVar("Kept", bound=Spec)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BroughtModel:
+    """A model of somebody, built for the first time."""
+
+    factory: Factory
+    model: nn.Module
+    """The model as its factory returns it, on its device."""
+    code: str
+    """Digest of everything that the model computes with, apart from trained weights."""
+    parts: Mapping[str, str]
+    """Digest of each module, file and group of tensors in ``code``, by name."""
+    shape: Shape
+    device: torch.device
+
+    def check_behaviour(self, tensors: Mapping[str, Tensor], weights: str, keep: bool) -> None:
+        """Compare the logits on fixed inputs with those that a model of the same identity had.
+
+        Args:
+            tensors: the trained weights.
+            weights: their digest.
+            keep: whether parts and logits are kept for later comparisons, if there are none yet.
+
+        Raises:
+            SubjectError: the logits differ by more than other processors explain.
+        """
+        if not self.factory.lasting:
+            return
+        restore_state(self.model, dict(tensors))
+        logits = _fixed_logits(self.model, self.shape, self.device)
+        path = _path(digest([self.code, weights, numerics(self.device)]))
+        before = _read(path, _Behaviour)
+        if keep:
+            _write(_path(self.code), _Code(parts=dict(self.parts)))
+            self._say_what_changed()
+            if logits is not None and before is None:
+                _write(path, _Behaviour(logits=logits.tolist()))
+        if logits is None or before is None:
+            return
+        known = np.asarray(before.logits, np.float64)
+        most = float(np.abs(known).max(initial=1e-30))
+        difference = float(np.abs(known - logits).max()) / most if known.shape == logits.shape else np.inf
+        half = any(part.dtype in (torch.float16, torch.bfloat16) for part in self.model.parameters())
+        if not difference <= (HALF_TOLERANCE if half else TOLERANCE):
+            raise SubjectError(
+                f"{self.factory.reference} behaves otherwise than before (its logits differ by {difference:.1e} of the "
+                "largest), although its code, files and weights are the same: move what it depends on besides, like an "
+                f"environment variable, into its file; its earlier logits are in {path}"
+            )
+
+    def _say_what_changed(self) -> None:
+        """Warn if the code behind this reference is not that of the last run, and name the parts that changed."""
+        place = digest([self.factory.reference, str(Path.cwd()), self.shape])
+        path = _path(place)
+        last = _read(path, _LastRun)
+        if last is not None and last.code != self.code:
+            told = changed_parts(last.code, self.code) or "its code changed"
+            _log.warning("%s is another model than in the last run: %s", self.factory.reference, told)
+        if last is None or last.code != self.code:
+            _write(path, _LastRun(code=self.code))
+
+
+def bring(
+    factory: Factory, make: Callable[[], nn.Module], *, base: str, shape: Shape, device: torch.device
+) -> BroughtModel:
+    """Build a model of somebody for the first time, check its outputs, and find its identity.
+
+    Args:
+        factory: where the model comes from.
+        make: builds the model on the CPU.
+        base: digest of what is known before.
+        shape: shape of inputs and outputs.
+        device: where the model runs.
+
+    Raises:
+        SubjectError: the model cannot be built, or does not behave like a classifier.
+    """
+    with factory.running():
+        model = make()
+        # It may bring weights of its own: training that starts elsewhere is another training.
+        start, hidden = weights_digest(model.state_dict()), hidden_tensors(model)
+        tensors = {"tensors that are no weights": weights_digest(hidden)} if hidden else {}
+        check_outputs(model.to(device), shape, device)
+    parts = {**factory.parts(), **tensors}
+    code = digest({"model": base, "start": start} | ({"parts": parts} if parts else {}))
+    return BroughtModel(
+        factory=factory,
+        model=model,
+        code=code,
+        parts={**parts, "weights before training": start},
+        shape=shape,
+        device=device,
+    )
+
+
+def changed_parts(old: str, new: str) -> str:
+    """What differs between two digests of code: ``layers.py changed; stats.json is new``; empty if it is not known."""
+    one, other = (_read(_path(code), _Code) for code in (old, new))
+    if one is None or other is None:
+        return ""
+    before, after = one.parts, other.parts
+    words = {name: "changed" for name in before.keys() & after.keys() if before[name] != after[name]}
+    words |= dict.fromkeys(after.keys() - before.keys(), "is new")
+    words |= dict.fromkeys(before.keys() - after.keys(), "is gone")
+    return "; ".join(f"{name} {word}" for name, word in sorted(words.items()))
+
+
+@torch.no_grad()
+def _fixed_logits(model: nn.Module, shape: Shape, device: torch.device) -> NDArray[np.float64] | None:
+    """Some logits on fixed inputs, float64 (at most 4096,); None if they are not finite or not repeatable."""
+    model.eval()
+    inputs, passes = _fixed_inputs(shape).to(device), []
+    for _ in range(2):
+        with own_state(0, device), torch.no_grad():
+            passes.append(model(inputs).detach().double().cpu().numpy().ravel())
+    one, other = (logits[:: max(1, len(logits) // _MOST)] for logits in passes)
+    repeatable = np.allclose(one, other, rtol=0, atol=TOLERANCE * np.abs(one).max(initial=0.0) / 10)
+    return one if repeatable and np.isfinite(one).all() else None
+
+
+def _fixed_inputs(shape: Shape) -> Tensor:
+    random = np.random.Generator(np.random.PCG64(0))
+    if isinstance(shape, ImageShape):
+        size = (_SAMPLES, shape.channels, shape.height, shape.width)
+        return torch.from_numpy((random.integers(0, 256, size) / 255).astype(np.float32))
+    tokens = np.full((_SAMPLES, shape.documents, shape.length), PAD)
+    length = min(_TOKENS, shape.length)
+    tokens[..., :length] = random.integers(1, shape.vocabulary, (_SAMPLES, shape.documents, length))
+    return trim_padding(torch.from_numpy(tokens.astype(np.int64)).flatten(1))
+
+
+def _path(name: str) -> Path:
+    return cache_folder("models") / f"{name}.json"
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept | None:
+    """A kept value; None if it is not there or damaged: it is written anew then."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if digest(found["content"]) != found["sha256"]:
+            raise ValueError("its bytes are not those that were written")
+        return kind.model_validate(found["content"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s cannot be read (%s)", path, error)
+        return None
+
+
+def _write(path: Path, content: Spec) -> None:
+    text = json.dumps({"content": content.model_dump(), "sha256": content.digest()})
+    try:
+        write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        _log.warning("%s cannot be written (%s)", path, error)
