@@ -37,6 +37,8 @@ HALF_TOLERANCE: Final = 0.05
 """The same for a model with weights of 16 bits."""
 _SAMPLES, _TOKENS, _MOST = 2, 64, 4096
 _log = logging.getLogger(__name__)
+_met: dict[str, "_Code"] = {}
+"""Parts of the code of the models of this process, by the digest of the code; not all of them are kept."""
 
 
 class _Code(Spec):
@@ -69,8 +71,6 @@ class BroughtModel:
     """The model as its factory returns it, on its device."""
     code: str
     """Digest of everything that the model computes with, apart from trained weights."""
-    parts: Mapping[str, str]
-    """Digest of each module, file and group of tensors in ``code``, by name."""
     shape: Shape
     device: torch.device
 
@@ -92,7 +92,7 @@ class BroughtModel:
         path = _path(digest([self.code, weights, numerics(self.device)]))
         before = _read(path, _Behaviour)
         if keep:
-            _write(_path(self.code), _Code(parts=dict(self.parts)))
+            _write(_path(self.code), _met[self.code])
             self._say_what_changed()
             if logits is not None and before is None:
                 _write(path, _Behaviour(logits=logits.tolist()))
@@ -144,19 +144,13 @@ def bring(
         check_outputs(model.to(device), shape, device)
     parts = {**factory.parts(), **tensors}
     code = digest({"model": base, "start": start} | ({"parts": parts} if parts else {}))
-    return BroughtModel(
-        factory=factory,
-        model=model,
-        code=code,
-        parts={**parts, "weights before training": start},
-        shape=shape,
-        device=device,
-    )
+    _met[code] = _Code(parts={**parts, "weights before training": start})
+    return BroughtModel(factory=factory, model=model, code=code, shape=shape, device=device)
 
 
 def changed_parts(old: str, new: str) -> str:
     """What differs between two digests of code: ``layers.py changed; stats.json is new``; empty if it is not known."""
-    one, other = (_read(_path(code), _Code) for code in (old, new))
+    one, other = (_met.get(code) or _read(_path(code), _Code) for code in (old, new))
     if one is None or other is None:
         return ""
     before, after = one.parts, other.parts

@@ -17,6 +17,9 @@ _DEVICES = ("/proc/", "/sys/", "/dev/")
 _COMPILERS = ("torchinductor_", ".triton")
 """Folders, by the beginning of their name, in which compilers keep code that they made themselves."""
 
+_MESSAGES = frozenset({"linecache", "tokenize"})
+"""Modules that read source code to show it in a warning or a traceback."""
+
 _watching: list[dict[Path, None]] = []
 
 
@@ -68,6 +71,8 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         return
     path, mode, flags = arguments
     if not isinstance(path, str | bytes) or not _reads(mode, flags):
+        return
+    if sys._getframe(1).f_globals.get("__name__") in _MESSAGES:
         return
     try:
         found = Path(os.fsdecode(path)).absolute()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from itertools import count
@@ -49,6 +50,7 @@ class ImportSpace:
         self._named_like_libraries: dict[str, dict[str, ModuleType]] = {}
         self._claims: list[tuple[str, dict[str, ModuleType]]] = []
         self._path = list(sys.path)
+        invalidate_caches()  # a file may be seconds old
         self._depth = 0
         self._own: dict[str, bool] = {}
         self._builtins = {**vars(builtins), "__import__": self._import}
