@@ -56,12 +56,14 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT) -> str:
 
 
 def source_digest(code: bytes) -> str:
-    """SHA-256 (hex) over what one file of Python does by itself: comments, docstrings and layout do not count.
+    """SHA-256 (hex) over what one file of Python does by itself, or the oldest digest that it is listed as equivalent to.
+
+    Comments, docstrings and layout do not count.
 
     Raises:
         SyntaxError: it is not Python.
     """
-    return _sha(canonical_ast(SourceFile(code, "", False).tree))
+    return earliest(_sha(canonical_ast(SourceFile(code, "", False).tree)))
 
 
 def forget() -> None:
