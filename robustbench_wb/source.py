@@ -56,7 +56,7 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT) -> str:
 
 
 def source_digest(code: bytes) -> str:
-    """SHA-256 (hex) over what one file of Python does by itself, or the oldest digest that it is listed as equivalent to.
+    """SHA-256 (hex) over what one file of Python does by itself, or the oldest digest that is listed as equivalent.
 
     Comments, docstrings and layout do not count.
 

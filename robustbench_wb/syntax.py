@@ -118,6 +118,9 @@ class SourceFile:
         self.exported: dict[str, list[Alias]] = {}
         for alias in top:
             self.exported.setdefault(alias.bound, []).append(alias)
+        texts = (node.value for node in self.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        self.texts = {text for text in texts if re.fullmatch(r"[\w.]+", text)}
+        """Texts that may name a module."""
         self.is_open = "__getattr__" in self.bound or "*" in self.exported
         self.is_dynamic = any(isinstance(node, ast.Name) and node.id in _DYNAMIC for node in self.nodes)
 

@@ -1,10 +1,12 @@
 """Modules in memory as models of a run: measured as they are, and reused when nothing changed."""
 
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb import RunResult, UsageError, build, doctor, evaluate, explain, run
-from robustbench_wb.models.module_digest import UndigestedError, module_digest
+from robustbench_wb.models.module_digest import UndigestedError, module_digest, module_parts
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.digits import DIGITS
+from tests.known import a
 
 STRESSORS = ("noise-linf;eps=16/255", "pgd-linf;eps=16/255;steps=3")
 
@@ -256,3 +259,143 @@ def test_a_model_that_exits_is_an_error_row(tmp_path: Path) -> None:
     assert {row.status for row in result.rows if row.variant == "other"} == {"ok"}
     assert "SystemExit" in result.rows[0].error
     assert result.exit_code == 4
+
+
+PACKAGE = {
+    "__init__.py": "",
+    "helper.py": "FACTOR = 1\ndef factor(): return FACTOR\n",
+    "late.py": "FACTOR = 1\n",
+    "mine.py": """
+import functools, importlib
+from dataclasses import dataclass
+from torch import nn
+from . import helper
+from .helper import factor
+
+SCALE = 1
+TABLE = {"a": [1, 2]}
+
+@dataclass
+class Settings:
+    shift: int = 0
+
+def scaled(number):
+    def decorate(function):
+        @functools.wraps(function)
+        def inner(*given):
+            return function(*given) * number
+        return inner
+    return decorate
+
+class Mine(nn.Module):
+    scale = 1
+
+    def __init__(self):
+        super().__init__()
+        self.settings = Settings()
+
+    @scaled(SCALE)
+    def forward(self, images, power=1, *, root=1):
+        late = importlib.import_module("theirs.late")
+        return images.flatten(1)[:, :10] * SCALE * self.scale * TABLE["a"][0] * helper.FACTOR * factor() * late.FACTOR
+
+class Empty(nn.Sequential):
+    pass
+""",
+}
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Import a package of one's own again, with changed files."""
+
+    def load(**changed: str) -> Any:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "theirs"]:
+            del sys.modules[name]
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        for name, text in PACKAGE.items():
+            (tmp_path / "theirs" / name).write_text(changed.get(name.removesuffix(".py"), text))
+        importlib.invalidate_caches()
+        importlib.import_module("theirs.late")
+        return importlib.import_module("theirs.mine")
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield load
+    for name in [name for name in sys.modules if name.partition(".")[0] == "theirs"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["helper", "late", "mine", "__init__"])
+def test_every_module_that_a_class_reaches_counts(name: str, theirs: Callable[..., Any]) -> None:
+    before = module_parts(theirs().Mine())
+    assert module_parts(theirs().Mine()) == before
+    after = module_parts(theirs(**{name: PACKAGE[f"{name}.py"] + "\nMORE = 2\n"}).Mine())
+    module = "theirs" if name == "__init__" else f"theirs.{name}"
+    assert {part for part in after if after[part] != before.get(part)} == {module}
+
+
+CHANGES: dict[str, Callable[[Any, Any], None]] = {
+    "a global": lambda module, model: setattr(module, "SCALE", 5),
+    "an item of a global": lambda module, model: module.TABLE["a"].append(5),
+    "a global of another module": lambda module, model: setattr(module.helper, "FACTOR", 5),
+    "an attribute of the class": lambda module, model: setattr(module.Mine, "scale", 5),
+    "a default": lambda module, model: setattr(module.Mine.forward.__wrapped__, "__defaults__", (5,)),
+    "a default by name": lambda module, model: module.Mine.forward.__wrapped__.__kwdefaults__.update(root=5),
+    "an attribute of a dataclass": lambda module, model: setattr(model.settings, "more", 5),
+    "a method of a library": lambda module, model: setattr(module.Mine, "extra_repr", nn.Linear.extra_repr),
+    "a helper": lambda module, model: setattr(module, "factor", lambda: 5),
+    "an array in a global": lambda module, model: module.TABLE.update(b=np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changed_at_run_time_counts(name: str, theirs: Callable[..., Any]) -> None:
+    module = theirs()
+    model = module.Mine()
+    before = module_digest(model)
+    CHANGES[name](module, model)
+    after = module_digest(model)
+    assert after != before
+    if name == "a helper":
+        module.factor = lambda: 6
+        assert module_digest(model) not in (before, after)
+
+
+def executed(module: Any) -> nn.Module:
+    exec("class Made(nn.Sequential):\n    scale = 5", vars(module))
+    return a(nn.Module, module.Made())
+
+
+def decorated(module: Any) -> nn.Module:
+    module.Mine.forward = module.scaled(object())(module.Mine.forward)
+    return a(nn.Module, module.Mine())
+
+
+def with_an_object(module: Any) -> nn.Module:
+    module.TABLE = object()
+    return a(nn.Module, module.Mine())
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (executed, "Made in memory differs from its source file"),
+        (lambda module: type("Mine2", (nn.Sequential,), {"__module__": module.__name__})(), "differs from its source"),
+        (decorated, "number is a object"),
+        (with_an_object, r"theirs\.mine\.TABLE is a object"),
+    ],
+)
+def test_code_that_no_file_holds_is_measured_anew(
+    make: Callable[[Any], nn.Module], words: str, theirs: Callable[..., Any]
+) -> None:
+    with pytest.raises(UndigestedError, match=words):
+        module_digest(make(theirs()))
+
+
+def test_a_library_that_was_changed_at_run_time_has_no_release(
+    monkeypatch: pytest.MonkeyPatch, theirs: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(nn.Linear, "forward", theirs().Mine.forward)
+    with pytest.raises(UndigestedError, match=r"Linear of torch\.nn\.modules\.linear was changed at run time"):
+        module_digest(network())

@@ -6,8 +6,9 @@ from uuid import uuid4
 from torch import nn
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.module_digest import UndigestedError, module_digest
+from robustbench_wb.models.module_digest import UndigestedError, module_parts
 from robustbench_wb.models.providers.factory import Factory
+from robustbench_wb.spec import digest
 
 
 def live_factory(name: str, module: nn.Module) -> Factory:
@@ -23,11 +24,18 @@ def live_factory(name: str, module: nn.Module) -> Factory:
         kind = type(module).__name__
         raise UsageError(f"variants: {name!r} is a {kind}; a model in memory is a torch.nn.Module", "variants")
     notes: tuple[str, ...] = ()
+    parts: dict[str, str] = {}
     try:
-        code = module_digest(module)
+        parts = module_parts(module)
+        code = digest(parts)
     except (UndigestedError, RecursionError) as error:
         code = uuid4().hex
         notes = (f"{name}: measured anew in every run, because {error}",)
     return Factory(
-        reference=name, code_digest=code, make=lambda shape: deepcopy(module), lasting=not notes, notes=notes
+        reference=name,
+        code_digest=code,
+        make=lambda shape: deepcopy(module),
+        parts=lambda: parts,
+        lasting=not notes,
+        notes=notes,
     )
