@@ -24,7 +24,7 @@ from robustbench_wb.errors import SubjectError
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.models.batching import trim_padding
 from robustbench_wb.models.external import Factory
-from robustbench_wb.models.hidden_tensors import hidden_tensors
+from robustbench_wb.models.hidden_tensors import hidden_tensors, scripted_code
 from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
@@ -140,9 +140,11 @@ def bring(
         model = make()
         # It may bring weights of its own: training that starts elsewhere is another training.
         start, hidden = weights_digest(model.state_dict()), hidden_tensors(model)
-        tensors = {"tensors that are no weights": weights_digest(hidden)} if hidden else {}
+        more = {"tensors that are no weights": weights_digest(hidden)} if hidden else {}
+        compiled = scripted_code(model)
+        more |= {"scripted code": digest(compiled)} if compiled else {}
         check_outputs(model.to(device), shape, device)
-    parts = {**factory.parts(), **tensors}
+    parts = {**factory.parts(), **more}
     code = digest({"model": base, "start": start} | ({"parts": parts} if parts else {}))
     _met[code] = _Code(parts={**parts, "weights before training": start})
     return BroughtModel(factory=factory, model=model, code=code, shape=shape, device=device)

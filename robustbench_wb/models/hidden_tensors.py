@@ -1,5 +1,6 @@
 """Numbers of a model that are not among its weights: buffers that are not saved, and tensors in plain attributes."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
@@ -12,6 +13,8 @@ _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 _LEAVES = (str, bytes, int, float, complex, range, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 _PASSED_BY = frozenset({"logging", "threading", "_thread", "weakref", "typing"})
 """Modules of Python whose objects hold no numbers of a model, but lead to much else."""
+_NUMBERED = r"___torch_mangle_\d+\.|_robustbench_wb_external_[0-9a-f]{16}"
+"""Parts of names in compiled code that depend on what was compiled before, or on the place of the file."""
 _MOST = 200_000
 """Values that are looked at; a model that holds a whole dataset of objects would take long."""
 
@@ -43,8 +46,11 @@ def hidden_tensors(model: nn.Module) -> dict[str, Tensor]:
 def _inside(value: object) -> Iterator[tuple[str, object]]:
     """What a value holds directly, each with its name there."""
     if isinstance(value, nn.Module):
-        for kind in sorted(_REGISTERED):
-            yield from vars(value)[kind].items()
+        yield from value.named_buffers(recurse=False)
+        yield from value.named_parameters(recurse=False)
+        yield from value.named_children()
+    if isinstance(value, torch.jit.ScriptModule):
+        yield from _constants(value).items()
     if isinstance(value, Mapping):
         yield from ((repr(key), item) for key, item in list(value.items()) if isinstance(key, str | int))
     elif isinstance(value, Sequence):
@@ -52,6 +58,24 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
     names = getattr(value, "__dict__", None)
     if isinstance(names, dict) and type(value).__module__.partition(".")[0] not in _PASSED_BY:
         yield from ((name, item) for name, item in list(names.items()) if name not in _REGISTERED)
+
+
+def scripted_code(model: nn.Module) -> dict[str, str]:
+    """Code of the compiled parts of a model, by place; no source file may be there."""
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, torch.jit.ScriptModule)}
+    return {name: _code_and_constants(part)[0] for name, part in parts.items()}
+
+
+def _constants(part: torch.jit.ScriptModule) -> dict[str, object]:
+    return _code_and_constants(part)[1]
+
+
+def _code_and_constants(part: torch.jit.ScriptModule) -> tuple[str, dict[str, object]]:
+    try:
+        code, constants = part.code_with_constants
+    except (AttributeError, RuntimeError):  # a part without a method of its own
+        return "", {}
+    return re.sub(_NUMBERED, "", str(code)), dict(constants.const_mapping)
 
 
 def _dense(value: "Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]] | np.generic") -> Tensor | None:

@@ -8,8 +8,9 @@ from functools import cache
 from hashlib import file_digest, sha256
 from importlib.util import source_from_cache
 from pathlib import Path
+from types import FrameType
 
-from robustbench_wb.models.installed import is_library_file
+from robustbench_wb.models.installed import is_library_file, is_own_file
 from robustbench_wb.source import source_digest
 
 _BYTECODE = frozenset({".pyc", ".pyo"})
@@ -72,7 +73,8 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
     path, mode, flags = arguments
     if not isinstance(path, str | bytes) or not _reads(mode, flags):
         return
-    if sys._getframe(1).f_globals.get("__name__") in _MESSAGES:
+    frame = sys._getframe(1)
+    if frame.f_globals.get("__name__") in _MESSAGES or _imports_library(frame):
         return
     try:
         found = Path(os.fsdecode(path)).absolute()
@@ -80,6 +82,15 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         _watching[-1][Path(source_from_cache(found)) if found.suffix in _BYTECODE else found] = None
     except (OSError, ValueError):  # no working folder, or no path
         return
+
+
+def _imports_library(frame: FrameType | None) -> bool:
+    """Whether a library opens the file while it is imported, which happens once per process, for the first model."""
+    while frame is not None and not is_own_file(frame.f_code.co_filename):
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _reads(mode: object, flags: object) -> bool:

@@ -113,10 +113,9 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
         raise UsageError(f"device: the model lies on {len(before)} devices and is not moved to {device}", "device")
     modes = [(module, module.training) for module in model.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [
-        (part, dict(part._buffers), {name: b.detach().clone() for name, b in part._buffers.items() if b is not None})
-        for part in model.modules()
-    ]
+    plain = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
+    registered = [(part, dict(part._buffers)) for part in plain]
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     try:
         if moves:
             model.to(device)
@@ -130,8 +129,8 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
         for parameter, wanted in frozen:
             parameter.requires_grad_(wanted)
         with torch.no_grad():
-            for part, tensors, values in buffers:  # the model may have registered or replaced some
+            for part, tensors in registered:  # the model may have registered or replaced some
                 part._buffers.clear()
                 part._buffers.update(tensors)
-                for name, value in values.items():
-                    tensors[name].copy_(value)
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])

@@ -3,8 +3,10 @@
 import importlib
 import json
 import logging
+import py_compile
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from torch import nn
 
 from robustbench_wb import RunResult, evaluate, explain, run
 from robustbench_wb.folders import cache_folder
+from robustbench_wb.models import installed
+from robustbench_wb.models.external import SUBJECTS
+from robustbench_wb.models.providers import import_space
 from robustbench_wb.store.record_store import RecordStore
 
 MODEL = """
@@ -160,6 +165,47 @@ def test_a_changed_file_is_another_model_and_explain_names_it(kind: str, tmp_pat
     ).cells  # fmt: skip
     (change,) = [change for change in cell.changes if change.field == "model_code"]
     assert "stats.json changed" in change.parts
+
+
+def test_a_changed_plug_in_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = write(tmp_path / "path" / "theirs", {"head": "from elsewhere.helper import scale", "scale": "scale()"})
+    assert place.endswith("model.py:make")
+    points = {"theirs-net": [EntryPoint("theirs-net", "theirs.model:make", SUBJECTS.group)]}
+    monkeypatch.setitem(SUBJECTS.__dict__, "_plugins", points)
+    helper = tmp_path / "path" / "elsewhere" / "helper.py"
+    helper.parent.mkdir()
+    edited(tmp_path, "theirs-net", lambda number: helper.write_text(HELPER.format(number)))
+
+
+def test_modules_without_source_count(tmp_path: Path) -> None:
+    reference = write(tmp_path / "m", {"head": "from compiled import scale", "scale": "scale()"}, package=False)
+
+    def compiled(number: float) -> None:
+        (tmp_path / "helper.py").write_text(HELPER.format(number))
+        py_compile.compile(str(tmp_path / "helper.py"), str(tmp_path / "m" / "compiled.pyc"))
+        sys.modules.pop("compiled", None)
+
+    edited(tmp_path, reference, compiled)
+    sys.modules.pop("compiled")
+
+
+def test_what_a_library_reads_when_it_is_imported_is_not_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first model of a process would have it."""
+    library = tmp_path / "installed"
+    library.mkdir()
+    (library / "fake_library.py").write_text(f"open({str(tmp_path / 'settings')!r}).read()")
+    (tmp_path / "settings").write_text("colours")
+    roots = (*installed.library_roots(), library)
+    for module in (installed, import_space):
+        monkeypatch.setattr(module, "library_roots", lambda: roots)
+    monkeypatch.syspath_prepend(library)
+    one, other = (write(tmp_path / name, {"head": f"import fake_library; NAME = {name!r}"}) for name in "ab")
+    assert measured(one, tmp_path / "r").measured == 1
+    monkeypatch.delitem(sys.modules, "fake_library")
+    assert measured(other, tmp_path / "r").measured == 1
+    assert measured(one, tmp_path / "r").reused == 1
 
 
 def test_comments_and_caches_are_no_part_of_it(tmp_path: Path) -> None:

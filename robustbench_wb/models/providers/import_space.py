@@ -139,7 +139,21 @@ class ImportSpace:
                     self.harness |= {name, *(f"{name}.{item}" for item in wanted)}
                 return found
         with self.active(), self._claimed("" if level else top):
-            return builtins.__import__(name, globals, locals, fromlist or (), level)
+            found = builtins.__import__(name, globals, locals, fromlist or (), level)
+            self._note_compiled([name, found.__name__, *(f"{found.__name__}.{item}" for item in fromlist or ())])
+            return found
+
+    def _note_compiled(self, names: Sequence[str]) -> None:
+        """Note the bytes of modules that have no source. Python loads them once, for all spaces."""
+        for name in names:
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if (
+                isinstance(file, str)
+                and Path(file).is_file()
+                and not file.endswith(".py")
+                and not is_library_file(file)
+            ):
+                self.sources[Path(file)] = (name, sha256(Path(file).read_bytes()).hexdigest())
 
     def _is_own(self, top: str) -> bool:
         """Whether a top-level name means a module of this space rather than a library."""
