@@ -34,7 +34,7 @@ from robustbench_wb.spec import Spec, digest
 TOLERANCE: Final = 1e-3
 """Largest difference between logits of one model on two processors, relative to the largest logit."""
 HALF_TOLERANCE: Final = 0.05
-"""The same for a model with weights of 16 bits."""
+"""Largest difference between logits on two processors, relative to the largest logit, with weights of 16 bits."""
 _SAMPLES, _TOKENS, _MOST = 2, 64, 4096
 _log = logging.getLogger(__name__)
 _met: dict[str, "_Code"] = {}

@@ -5,12 +5,9 @@ import sys
 import sysconfig
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-
-import numpy as np
-import pydantic
-import torch
 
 from robustbench_wb.source import PACKAGE_ROOT
 
@@ -21,7 +18,8 @@ def library_roots() -> tuple[Path, ...]:
     found = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     found += [*site.getsitepackages(), site.getusersitepackages()]
     # An installation in a folder of PYTHONPATH: whatever lies beside torch is installed as torch is.
-    found += [str(Path(module.__file__ or "").parents[1]) for module in (torch, np, pydantic)]
+    specs = [find_spec(name) for name in ("torch", "numpy", "pydantic")]  # importing torch takes seconds
+    found += [str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None]
     return tuple({Path(folder).resolve() for folder in found if folder})
 
 
