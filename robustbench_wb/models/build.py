@@ -12,6 +12,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.assemble import ModelParts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
+from robustbench_wb.models.live_code import own_sources
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest_names
@@ -156,4 +157,7 @@ def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
     code = sorted(code_digest(*names, root=root) for root, names in modules.items())
     recipe = {socket: {"name": name, "options": options} for socket, (_, name, options) in sockets.items()}
     rest = {"norm": variant.norm, "norm_eps": variant.norm_eps, "initialisation": variant.initialisation}
+    # Modules of other packages that a plug-in imports.
+    own = own_sources(name for root, names in modules.items() if root != PACKAGE_ROOT for name in names)
+    rest |= {"own": own} if own else {}
     return digest({"sockets": recipe, **rest, "size": variant.size(size), "code": code})

@@ -82,7 +82,7 @@ def _dense(value: "Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]] | 
     """A tensor, or an array of numbers as a tensor; None for texts and objects, and for a tensor without values."""
     try:
         if not isinstance(value, Tensor):
-            return torch.as_tensor(np.ascontiguousarray(value))
+            return torch.from_numpy(np.array(value))  # a copy: a mapped file cannot be written to
         if value.is_meta or is_lazy(value):
             return None
         return value.detach() if value.layout is torch.strided else value.detach().to_dense()

@@ -1,7 +1,7 @@
 """The code that classes and functions in memory run: their modules, what these import, and the globals they use."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
@@ -16,6 +16,18 @@ from robustbench_wb.syntax import SourceFile
 _WITHOUT_NUMBERS = frozenset({"logging", "typing", "threading", "_thread", "warnings", "__future__"})
 """Modules of Python whose objects change no number."""
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
+
+
+def own_sources(names: Iterable[str]) -> dict[str, str]:
+    """Digests of the loaded modules of these names, and of what they import, by name; only of modules of no library.
+
+    Raises:
+        UndigestedError: a source file cannot be read.
+    """
+    code = LiveCode()
+    for name in names:
+        code.note_module(name)
+    return code.digests()
 
 
 class LiveCode:
@@ -52,6 +64,16 @@ class LiveCode:
         if self._values:
             found["global variables"] = digest(self._values)
         return found
+
+    def note_module(self, name: str) -> None:
+        """Note the source of a loaded module, if it is of no library, and of the own modules that it imports.
+
+        Raises:
+            UndigestedError: a source file cannot be read.
+        """
+        path = _own_source(name, Path(), loaded_only=True)
+        if path is not None:
+            self._note_module(name, path)
 
     def _note(self, thing: type | FunctionType) -> None:
         if id(thing) in self._seen or thing.__module__ in sys.builtin_module_names:

@@ -275,6 +275,26 @@ def test_a_mechanism_is_one_file_and_one_line(
     sys.modules.pop("plugged_first_values")
 
 
+def test_a_module_elsewhere_that_a_plug_in_imports_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attentions: Registry[type[Attention]]
+) -> None:
+    for folder, name in (("one", "plugged_far"), ("other", "plugged_near")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+        text = (
+            "from other import plugged_near\nfrom robustbench_wb.models.attention.bilateral import BilateralAttention\n"
+        )
+        (tmp_path / folder / f"{name}.py").write_text(text if folder == "one" else "NUMBER = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    attentions.add("far", "one.plugged_far:BilateralAttention", "a test's")
+    far = VIT.model_copy(update={"attention": "far"})
+    before = code_of(far)
+    (tmp_path / "other" / "plugged_near.py").write_text("NUMBER = 2")
+    assert code_of(far) != before
+    for name in ("one", "one.plugged_far", "other", "other.plugged_near"):
+        sys.modules.pop(name)
+
+
 def test_every_registered_mechanism_loads_and_none_is_unused() -> None:
     used = {v: VARIANTS.get(v) for v in NAMES}.values()
     for registry, fields in (

@@ -7,7 +7,7 @@ or the calling program, has imported; the space is also the list of the code tha
 import builtins
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -52,6 +52,8 @@ class ImportSpace:
         self._path = list(sys.path)
         invalidate_caches()  # a file may be seconds old
         self._depth = 0
+        self._before: tuple[dict[str, ModuleType], list[str], bool] = ({}, [], False)
+        self._finder = _Finder(self)
         self._own: dict[str, bool] = {}
         self._builtins = {**vars(builtins), "__import__": self._import}
         self._root = _package_root(self.folder) if self.folder is not None else None
@@ -98,26 +100,35 @@ class ImportSpace:
 
         On exit, ``sys.modules``, ``sys.path`` and ``sys.meta_path`` are as they were, but for new libraries.
         """
-        with _lock:
-            if self._depth:
-                yield
-                return
-            hidden = _take(_is_others)
-            path, bytecode, finder = list(sys.path), sys.dont_write_bytecode, _Finder(self)
-            sys.modules.update(self._modules)
-            sys.path[:] = self._path
-            sys.meta_path.insert(0, finder)
-            sys.dont_write_bytecode = True  # create no __pycache__ folder in the user's project
-            self._depth = 1
-            try:
-                yield
-            finally:
-                self._depth = 0
-                sys.dont_write_bytecode = bytecode
-                sys.meta_path.remove(finder)
-                self._path, sys.path[:] = list(sys.path), path
-                self._modules = _take(_is_others)
-                sys.modules.update(hidden)
+        with _lock:  # not held while the user's code runs: it may wait for a thread of its own that imports
+            if not self._depth:
+                self._enter()
+            self._depth += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                self._depth -= 1
+                if not self._depth:
+                    self._leave()
+
+    def _enter(self) -> None:
+        self._before = (_take(_is_others), list(sys.path), sys.dont_write_bytecode)
+        sys.modules.update(self._modules)
+        sys.path[:] = self._path
+        sys.meta_path.insert(0, self._finder)
+        sys.dont_write_bytecode = True  # create no __pycache__ folder in the user's project
+
+    def _leave(self) -> None:
+        self._path, self._modules = list(sys.path), _take(_is_others)
+        hidden, sys.path[:], sys.dont_write_bytecode = self._before
+        sys.modules.update(hidden)
+        sys.meta_path.remove(self._finder)  # others stay: libraries add some when they are imported
+        for name, module in self._modules.items():  # an import hook of the user may have loaded it
+            file = vars(module).get("__file__")
+            if isinstance(file, str) and Path(file).resolve() not in self.sources:
+                with suppress(OSError, SyntaxError):
+                    self.compiled(name, Path(file).resolve())
 
     def _import(
         self,
