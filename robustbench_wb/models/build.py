@@ -156,7 +156,11 @@ def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
         modules.setdefault(root, []).append(module)
     code = sorted(code_digest(*names, root=root) for root, names in modules.items())
     recipe = {socket: {"name": name, "options": options} for socket, (_, name, options) in sockets.items()}
-    rest = {"norm": variant.norm, "norm_eps": variant.norm_eps, "initialisation": variant.initialisation}
+    rest: dict[str, object] = {
+        "norm": variant.norm,
+        "norm_eps": variant.norm_eps,
+        "initialisation": variant.initialisation,
+    }
     # Modules of other packages that a plug-in imports.
     own = own_sources(name for root, names in modules.items() if root != PACKAGE_ROOT for name in names)
     rest |= {"own": own} if own else {}
