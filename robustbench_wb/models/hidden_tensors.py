@@ -57,7 +57,8 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
         yield from ((str(number), item) for number, item in enumerate(list(value)))
     names = getattr(value, "__dict__", None)
     if isinstance(names, dict) and type(value).__module__.partition(".")[0] not in _PASSED_BY:
-        yield from ((name, item) for name, item in list(names.items()) if name not in _REGISTERED)
+        own = ((name, item) for name, item in list(names.items()) if not name.startswith("_robustbench_wb"))
+        yield from ((name, item) for name, item in own if name not in _REGISTERED)
 
 
 def scripted_code(model: nn.Module) -> dict[str, str]:
