@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.torch_state import own_state
-from robustbench_wb.errors import SubjectError
+from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.models.batching import trim_padding
 from robustbench_wb.models.external import Factory
@@ -90,14 +90,14 @@ class BroughtModel:
             return
         restore_state(self.model, dict(tensors))
         logits = _fixed_logits(self.model, self.shape, self.device)
-        path = _path(digest([self.code, weights, numerics(self.device)]))
-        before = _read(path, _Behaviour)
+        name = digest([self.code, weights, numerics(self.device)])
+        before = _read(name, _Behaviour)
         if keep:
-            _write(_path(self.code), _met[self.code])
+            _write(self.code, _met[self.code])
             if self.factory.running is not nullcontext:  # a name in memory may stand for many models
                 self._say_what_changed()
             if logits is not None and before is None:
-                _write(path, _Behaviour(logits=logits.tolist()))
+                _write(name, _Behaviour(logits=logits.tolist()))
         if logits is None or before is None:
             return
         known = np.asarray(before.logits, np.float64)
@@ -108,19 +108,18 @@ class BroughtModel:
             raise SubjectError(
                 f"{self.factory.reference} behaves otherwise than before (its logits differ by {difference:.1e} of the "
                 "largest), although its code, files and weights are the same: move what it depends on besides, like an "
-                f"environment variable, into its file; its earlier logits are in {path}"
+                f"environment variable, into its file; its earlier logits are in {_path(name)}"
             )
 
     def _say_what_changed(self) -> None:
         """Warn if the code behind this reference is not that of the last run, and name the parts that changed."""
         place = digest([self.factory.reference, str(Path.cwd()), self.shape])
-        path = _path(place)
-        last = _read(path, _LastRun)
+        last = _read(place, _LastRun)
         if last is not None and last.code != self.code:
             told = changed_parts(last.code, self.code) or "its code changed"
             _log.warning("%s is another model than in the last run: %s", self.factory.reference, told)
         if last is None or last.code != self.code:
-            _write(path, _LastRun(code=self.code))
+            _write(place, _LastRun(code=self.code))
 
 
 def bring(
@@ -154,7 +153,7 @@ def bring(
 
 def changed_parts(old: str, new: str) -> str:
     """What differs between two digests of code: ``layers.py changed; stats.json is new``; empty if it is not known."""
-    one, other = (_met.get(code) or _read(_path(code), _Code) for code in (old, new))
+    one, other = (_met.get(code) or _read(code, _Code) for code in (old, new))
     if one is None or other is None:
         return ""
     before, after = one.parts, other.parts
@@ -192,23 +191,23 @@ def _path(name: str) -> Path:
     return cache_folder("models") / f"{name}.json"
 
 
-def _read(path: Path, kind: type[Kept]) -> Kept | None:
+def _read(name: str, kind: type[Kept]) -> Kept | None:
     """A kept value; None if it is not there or damaged: it is written anew then."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(_path(name).read_text(encoding="utf-8"))
         if digest(found["content"]) != found["sha256"]:
             raise ValueError("its bytes are not those that were written")
         return kind.model_validate(found["content"])
-    except FileNotFoundError:
+    except (FileNotFoundError, UsageError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("%s cannot be read (%s)", path, error)
+        _log.warning("%s cannot be read (%s)", _path(name), error)
         return None
 
 
-def _write(path: Path, content: Spec) -> None:
+def _write(name: str, content: Spec) -> None:
     text = json.dumps({"content": content.model_dump(), "sha256": content.digest()})
     try:
-        write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        _log.warning("%s cannot be written (%s)", path, error)
+        write_atomic(_path(name), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except (OSError, UsageError) as error:  # a cache that is only read
+        _log.warning("the identity of the model is not kept: %s", error)

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 
 from robustbench_wb.models.installed import is_own_file, is_own_module, library_release
 from robustbench_wb.models.loaded_code import functions_of, is_as_written, members_of
 from robustbench_wb.models.plain_values import UndigestedError, plain_value
+from robustbench_wb.models.static_imports import imported_files
 from robustbench_wb.source import PACKAGE_ROOT, code_digest, source_digest
 from robustbench_wb.spec import digest
 from robustbench_wb.syntax import SourceFile
@@ -35,6 +35,7 @@ class LiveCode:
 
     def __init__(self) -> None:
         self._sources: dict[str, str] = {}
+        self._files: set[Path] = set()
         self._releases: dict[str, str] = {}
         self._harness: set[str] = set()
         self._values: dict[str, object] = {}
@@ -71,7 +72,7 @@ class LiveCode:
         Raises:
             UndigestedError: a source file cannot be read.
         """
-        path = _own_source(name, Path(), loaded_only=True)
+        path = _own_source(name)
         if path is not None:
             self._note_module(name, path)
 
@@ -118,17 +119,19 @@ class LiveCode:
             return
         try:
             code = path.read_bytes()
+            self._files.add(path)
             self._sources[name] = source_digest(code)
             file = SourceFile(code, name, path.name == "__init__.py")
         except (OSError, SyntaxError) as error:
             raise UndigestedError(f"its source cannot be read: {error}") from error
-        imported = {f"{alias.module}.{alias.name}" if alias.name else alias.module for alias in file.aliases}
-        imported |= {alias.module for alias in file.aliases} | set(file.texts)
-        for other in sorted(imported):
-            for prefix in _prefixes(other):
-                found = _own_source(prefix, path.parent, loaded_only=prefix in file.texts)
-                if found is not None:
-                    self._note_module(prefix, found)
+        for alias in file.aliases:
+            for prefix in [*_prefixes(alias.module), *_prefixes(f"{alias.module}.{alias.name}")]:
+                self.note_module(prefix)
+        for text in file.texts:
+            self.note_module(text)
+        for other, module in imported_files([path], [*sys.path, path.parent]).items():
+            if other not in self._files:  # it is not imported yet
+                self._sources.setdefault(module, source_digest(other.read_bytes()))
 
     def _note_class_attributes(self, kind: type) -> None:
         for name, value in vars(kind).items():
@@ -226,14 +229,8 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[: end + 1]) for end in range(len(parts))] if all(parts) else []
 
 
-def _own_source(name: str, beside: Path, loaded_only: bool) -> Path | None:
-    """Source file of an own module, loaded or not; None for libraries and for what is no module."""
+def _own_source(name: str) -> Path | None:
+    """Source file of a loaded own module; None for libraries and for what is no loaded module."""
     loaded: Mapping[str, object] = sys.modules
-    if name in loaded:
-        file = getattr(loaded[name], "__file__", None)
-        return Path(file).resolve() if isinstance(file, str) and is_own_file(file) else None
-    if loaded_only or not name.isidentifier():
-        return None
-    found = PathFinder.find_spec(name, [*sys.path, str(beside)])  # imported later, inside a function
-    known = found is not None and found.origin is not None and is_own_file(found.origin)
-    return Path(found.origin).resolve() if known and found is not None and found.origin is not None else None
+    file = getattr(loaded.get(name), "__file__", None)
+    return Path(file).resolve() if isinstance(file, str) and is_own_file(file) else None

@@ -80,6 +80,7 @@ BY_CODE: dict[str, tuple[Source, str]] = {
         "m/other/helper.py",
     ),
     "in forward": ({"forward": "from helper import scale", "scale": "scale()"}, "m/helper.py"),
+    "in training alone": ({"forward": "if self.training: from .helper import scale"}, "m/helper.py"),
     "relative, in forward": ({"forward": "from .helper import scale", "scale": "scale()"}, "m/helper.py"),
 }
 
@@ -129,15 +130,15 @@ def losses(result: RunResult, place: Path) -> list[float]:
     return [float(found[row.key].losses.mean()) for row in result.rows]
 
 
-def edited(tmp_path: Path, reference: str, write_number: Callable[[float], object]) -> None:
-    """Run a model before and after an edit; only the edit makes it another one."""
+def edited(tmp_path: Path, reference: str, write_number: Callable[[float], object]) -> bool:
+    """Run a model before and after an edit, which makes it another one; whether its losses changed."""
     write_number(FIRST)
     before = measured(reference, tmp_path / "r")
     assert measured(reference, tmp_path / "r").reused == 1
     write_number(SECOND)
     after = measured(reference, tmp_path / "r")
     assert (after.measured, after.reused) == (1, 0)
-    assert losses(after, tmp_path / "r") != losses(before, tmp_path / "r")
+    return losses(after, tmp_path / "r") != losses(before, tmp_path / "r")
 
 
 @pytest.mark.parametrize("kind", BY_CODE)
@@ -147,7 +148,8 @@ def test_a_changed_helper_is_another_model(kind: str, tmp_path: Path, caplog: py
     helper.parent.mkdir(parents=True, exist_ok=True)
     modules = set(sys.modules)
     with caplog.at_level(logging.WARNING):
-        edited(tmp_path, reference, lambda number: helper.write_text(HELPER.format(number)))
+        changed = edited(tmp_path, reference, lambda number: helper.write_text(HELPER.format(number)))
+    assert changed == (kind != "in training alone")
     assert "is another model than in the last run: " in caplog.text
     assert "helper" in caplog.messages[-1]
     assert not {name for name in set(sys.modules) - modules if name.partition(".")[0] in ("helper", "elsewhere", "m")}
@@ -157,7 +159,7 @@ def test_a_changed_helper_is_another_model(kind: str, tmp_path: Path, caplog: py
 def test_a_changed_file_is_another_model_and_explain_names_it(kind: str, tmp_path: Path) -> None:
     reference = write(tmp_path / "m", BY_FILE[kind], package=False)
     stats = tmp_path / "m" / "stats.json"
-    edited(tmp_path, reference, lambda number: stats.write_text(json.dumps(number)))
+    assert edited(tmp_path, reference, lambda number: stats.write_text(json.dumps(number)))
     stats.write_text(json.dumps(FIRST + 1))
     (cell,) = explain(
         results=str(tmp_path / "r"), variants=reference, recipe="none", tasks="digits", samples=10, suite="clean",
@@ -174,7 +176,7 @@ def test_a_changed_plug_in_is_another_model(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(SUBJECTS.__dict__, "_plugins", points)
     helper = tmp_path / "path" / "elsewhere" / "helper.py"
     helper.parent.mkdir()
-    edited(tmp_path, "theirs-net", lambda number: helper.write_text(HELPER.format(number)))
+    assert edited(tmp_path, "theirs-net", lambda number: helper.write_text(HELPER.format(number)))
 
 
 def test_modules_without_source_count(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_modules_without_source_count(tmp_path: Path) -> None:
         py_compile.compile(str(tmp_path / "helper.py"), str(tmp_path / "m" / "compiled.pyc"))
         sys.modules.pop("compiled", None)
 
-    edited(tmp_path, reference, compiled)
+    assert edited(tmp_path, reference, compiled)
     sys.modules.pop("compiled")
 
 
@@ -228,7 +230,7 @@ def test_tensors_outside_of_the_weights_count(form: str, tmp_path: Path, monkeyp
     }[form]
     scale = {"list": "self.s[0]", "array": "float(self.s['a'])", "module": "self.s[0].weight.item()"}[form]
     reference = write(tmp_path / "m", {"init": init, "scale": scale})
-    edited(tmp_path, reference, lambda value: monkeypatch.setenv("SCALE", str(value)))
+    assert edited(tmp_path, reference, lambda value: monkeypatch.setenv("SCALE", str(value)))
 
 
 def test_equal_identities_must_behave_equally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

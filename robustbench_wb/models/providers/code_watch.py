@@ -35,11 +35,11 @@ class CodeWatch:
             yield
 
     def parts(self) -> dict[str, str]:
-        """Digest of each module and file that was loaded or read so far, and the release of each library, by name.
+        """Digest of each module and file that was imported or read so far, and the release of each library, by name.
 
         Modules and files beside the model file are named by their path from there, others by their own name.
         """
-        found = dict(self.space.sources.values())
+        found = {**self.space.named(), **dict(self.space.sources.values())}
         for path in sorted({path.resolve() for path in self._files}):
             content = content_digest(path) if path not in self.space.sources else None
             if content is not None:
@@ -51,8 +51,7 @@ class CodeWatch:
         return found
 
     def _label(self, path: Path, taken: dict[str, str]) -> str:
-        folder = self.space.folder
-        label = path.relative_to(folder).as_posix() if folder is not None and path.is_relative_to(folder) else path.name
+        label = self.space.label(path.name, path)
         number, free = 1, label
         while free in taken:
             number += 1

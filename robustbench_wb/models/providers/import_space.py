@@ -18,6 +18,7 @@ from threading import RLock
 from types import CodeType, ModuleType
 
 from robustbench_wb.models.installed import is_library_file, is_own_file, is_own_module, library_roots
+from robustbench_wb.models.static_imports import imported_files
 from robustbench_wb.source import source_digest
 
 PREFIX = "_robustbench_wb_external_"
@@ -89,10 +90,20 @@ class ImportSpace:
         """
         code = file.read_bytes()
         made = compile(code, file, "exec", dont_inherit=True)
-        inside = self.folder is not None and file.is_relative_to(self.folder)
-        label = file.relative_to(self.folder).as_posix() if inside and self.folder is not None else name
-        self.sources[file] = (label, source_digest(code))
+        self.sources[file] = (self.label(name, file), source_digest(code))
         return made
+
+    def label(self, name: str, file: Path) -> str:
+        """Name of a file for the user: its path from the model file if it lies there, else ``name``."""
+        inside = self.folder is not None and file.is_relative_to(self.folder)
+        return file.relative_to(self.folder).as_posix() if inside and self.folder is not None else name
+
+    def named(self) -> dict[str, str]:
+        """Digest of each module that import statements of the loaded modules name without having run, by label."""
+        search: list[str | Path] = [*([self.folder] if self.folder is not None else []), *self._path]
+        files = [file for file in self.sources if file.suffix == ".py"]
+        found = imported_files(files, search, self.is_own)
+        return {self.label(name, file): source_digest(file.read_bytes()) for file, name in found.items()}
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -140,7 +151,7 @@ class ImportSpace:
     ) -> ModuleType:
         """The import statement, as the modules of this space have it."""
         top = name.partition(".")[0]
-        if level == 0 and not self._is_own(top):
+        if level == 0 and not self.is_own(top):
             with self._without_claims():
                 found = builtins.__import__(name, globals, locals, fromlist or (), level)
             wanted = [item for item in fromlist or () if item != "*"]
@@ -166,7 +177,7 @@ class ImportSpace:
             ):
                 self.sources[Path(file)] = (name, sha256(Path(file).read_bytes()).hexdigest())
 
-    def _is_own(self, top: str) -> bool:
+    def is_own(self, top: str) -> bool:
         """Whether a top-level name means a module of this space rather than a library."""
         if top not in self._own:
             beside, library = self.beside(top), _is_library(top)
