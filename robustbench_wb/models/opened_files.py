@@ -15,7 +15,7 @@ from robustbench_wb.source import source_digest
 
 _BYTECODE = frozenset({".pyc", ".pyo"})
 _DEVICES = ("/proc/", "/sys/", "/dev/")
-_COMPILERS = ("torchinductor_", ".triton")
+_COMPILERS = ("torchinductor_", ".triton", "__pycache__")
 """Folders, by the beginning of their name, in which compilers keep code that they made themselves."""
 
 _MESSAGES = frozenset({"linecache", "tokenize"})

@@ -59,6 +59,20 @@ def test_two_users_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
     assert not is_external("vit")
 
 
+def test_what_is_imported_after_the_model_was_built_is_no_part_of_it(tmp_path: Path) -> None:
+    """A cached training does not import it."""
+    text = GOOD + "\ndef train():\n    import sklearn\n"
+    factory = load_factory(f"{write(tmp_path / 'a', 1, text)}:make")
+    with factory.running():
+        factory(SHAPE)
+    parts = factory.parts()
+    assert {"model.py", "helper.py", "late.py"} == set(parts)
+    for module in [module for name, module in sys.modules.items() if name.startswith("_robustbench_wb_external_")]:
+        if hasattr(module, "train") and str(tmp_path) in str(module.__file__):
+            module.train()
+    assert factory.parts() == parts
+
+
 def test_digest_ignores_comments(tmp_path: Path) -> None:
     one, two = write(tmp_path / "a", 1), write(tmp_path / "b", 1, GOOD + "# a remark\n")
     assert load_factory(f"{one}:make").code_digest == load_factory(f"{two}:make").code_digest

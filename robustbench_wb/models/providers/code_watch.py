@@ -27,6 +27,7 @@ class CodeWatch:
     def __init__(self, file: Path | None) -> None:
         self.space = ImportSpace(file)
         self._files: dict[Path, None] = {}
+        self._built: dict[str, str] | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -49,6 +50,12 @@ class CodeWatch:
         if self.space.harness:
             found["robustbench_wb"] = code_digest(*_existing(self.space.harness))
         return found
+
+    def parts_when_built(self) -> dict[str, str]:
+        """The parts at the first call, after the model was built: what a training imports later is no part of them."""
+        if self._built is None:
+            self._built = self.parts()
+        return self._built
 
     def _label(self, path: Path, taken: dict[str, str]) -> str:
         label = self.space.label(path.name, path)

@@ -46,7 +46,7 @@ def provide(reference: str) -> Factory:
         code_digest=digest({"code": watch.parts(), "function": name}),
         make=make,
         running=watch.running,
-        parts=watch.parts,
+        parts=watch.parts_when_built,
     )
 
 

@@ -39,5 +39,5 @@ def provide(subjects: Registry[Callable[..., object]], name: str) -> Factory:
         code_digest=digest({"code": code, "entry": name}),
         make=make,
         running=watch.running,
-        parts=watch.parts,
+        parts=watch.parts_when_built,
     )
