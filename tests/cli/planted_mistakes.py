@@ -137,6 +137,11 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "class Model(Good):\n def normalise(self, x): return super().normalise(x + ((x * 7).round() / 7 - x).detach())",
         "finite differences", "fail", "straight-through",
     ),
+    "straight_through_before_max_pooling": (
+        "class Model(Good):\n def features(self, x):\n  x = x + ((x * 7).round() / 7 - x).detach()\n"
+        "  return F.max_pool2d(self.conv(self.normalise(x)), 2).relu().repeat(1, 1, 2, 2).flatten(1)",
+        "finite differences", "fail", "straight-through",
+    ),
     "root_of_zero": (
         "class Model(Good):\n def normalise(self, x): return x.sqrt()",
         "gradient", "fail", "guard roots",

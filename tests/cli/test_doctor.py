@@ -107,6 +107,21 @@ def test_a_correct_model_passes_every_check(body: str, doctor: Doctor) -> None:
     assert verdicts(found)["gradient"] == verdicts(found)["finite differences"] == "ok"
 
 
+@pytest.mark.parametrize("cast", ["x", "x.float()"])
+def test_ties_and_kinks_of_max_pooling_are_no_wrong_gradient(cast: str, doctor: Doctor) -> None:
+    """The flat background of the enlarged digits has ties everywhere; with a cast, float32 steps cross many kinks."""
+    body = (
+        "class Model(nn.Module):\n def __init__(self, shape):\n  super().__init__()\n"
+        "  self.conv, self.out = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8 * 256, shape.classes)\n"
+        f" def forward(self, x):\n  x = {cast} / 0.35 - 0.8\n"
+        "  x = F.conv2d(x, self.conv.weight.to(x.dtype), self.conv.bias.to(x.dtype), padding=1)\n"
+        "  return self.out(F.max_pool2d(x.relu(), 2).flatten(1).to(self.out.weight.dtype))"
+    )
+    code, found = doctor("pooled", body, "--task", "digits-32")
+    assert verdicts(found)["finite differences"] == "ok", found["findings"]
+    assert code == 0
+
+
 @pytest.mark.parametrize("variant", ["vit", "crate"])
 def test_registered_variants_pass_every_check(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["doctor", variant, "--device", "cpu", "--progress", "none"]) == 0

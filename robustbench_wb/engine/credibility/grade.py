@@ -71,6 +71,11 @@ class GradedCell:
         """Robust accuracy in [0, 1]; samples that errored count as broken."""
         return self.record.count(State.ROBUST) / max(len(self.record.states), 1)
 
+    @property
+    def is_proven_zero(self) -> bool:
+        """Whether every sample is wrong when clean or has an adversarial example that the second pass confirms."""
+        return bool((~self.tried | self.broken).all())
+
 
 def grade_cell(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, float]) -> Credibility:
     """Grade the result of one attack.
@@ -87,7 +92,8 @@ def grade_cell(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, 
     ]
     checks = [*_probe_checks(probe), _errors(row), _outcomes(row), _attack_gradient(row), _budget(row), _converged(row)]
     checks += [_order(row, same_threat), _strongest(row, same_threat)]
-    return combine(tuple(check for check in checks if check is not None))
+    made = tuple(check for check in checks if check is not None)
+    return combine(tuple(_for_proven_zero(check) for check in made) if row.is_proven_zero else made)
 
 
 def _check(name: str, value: float, *, limit: float, samples: int, worse: Grade, reason: str) -> CredibilityCheck:
@@ -100,6 +106,11 @@ def _check(name: str, value: float, *, limit: float, samples: int, worse: Grade,
         samples=samples,
         reason=reason,
     )
+
+
+def _for_proven_zero(check: CredibilityCheck) -> CredibilityCheck:
+    """Check of a robust accuracy that concrete adversarial examples prove to be 0: it cannot be too high."""
+    return check.model_copy(update={"grade": "B"}) if check.grade in ("C", "F") else check
 
 
 def _probe_checks(probe: Mapping[str, float]) -> list[CredibilityCheck]:
@@ -155,9 +166,11 @@ def _attack_gradient(row: GradedCell) -> CredibilityCheck | None:
     n = int(evidence.get("gradients", 0))
     if not n:
         return None
-    vanished = evidence["zero_gradients"] + evidence["tiny_gradients"]
-    reason = f"the attack's gradient vanishes on {vanished:.0f} of {n} samples"
-    return _check("attack gradient", vanished / n, limit=VANISHED, samples=n, worse="C", reason=reason)
+    # A sample may have a zero gradient at one step and a tiny one at another.
+    vanished = min(n, int(evidence["zero_gradients"] + evidence["tiny_gradients"]))
+    reason = f"the attack's gradient vanishes on {vanished} of {n} samples{_unit(evidence)}"
+    samples = min(n, int(row.tried.sum()))
+    return _check("attack gradient", vanished / n, limit=VANISHED, samples=samples, worse="C", reason=reason)
 
 
 def _budget(row: GradedCell) -> CredibilityCheck | None:
@@ -166,8 +179,14 @@ def _budget(row: GradedCell) -> CredibilityCheck | None:
     if "held" not in evidence:
         return None
     held, full = int(evidence["held"]), int(evidence["held_to_the_end"])
-    reason = f"{full} of {held} robust samples were attacked with the whole budget"
-    return _check("budget", held - full, limit=0, samples=held, worse="F", reason=reason)
+    reason = f"{full} of {held} robust samples{_unit(evidence)} were attacked with the whole budget"
+    samples = min(held, int(row.tried.sum()))
+    return _check("budget", held - full, limit=0, samples=samples, worse="F", reason=reason)
+
+
+def _unit(evidence: Mapping[str, float]) -> str:
+    """How the evidence counts samples: an ensemble adds up the counts of its members."""
+    return " (counted once per member)" if any(name.endswith("/samples") for name in evidence) else ""
 
 
 def _converged(row: GradedCell) -> CredibilityCheck | None:

@@ -22,6 +22,11 @@ STEP_32 = 1e-2
 """Step length of central differences in float32, for models that cannot be converted to float64."""
 TOLERANCE_32 = 0.1
 """Largest median error in float32, relative to the typical slope."""
+JITTER = 0.03
+"""Random offset of every input value, in standard deviations of the inputs. It breaks ties: equal values, as in a flat
+background, have no unique slope after max pooling."""
+MIN_COMPARABLE = 0.25
+"""Smallest share of differences without a kink on the way for which those with one are left out."""
 MIN_CHANGE = 1e-6
 """Change of a logit, relative to ``logit_spread``, from which on the logits depend on the input."""
 
@@ -94,28 +99,35 @@ def inside_box(images: Tensor) -> Tensor:
 
 
 def slope_error(model: nn.Module, inputs: Tensor) -> SlopeError:
-    """Compare the gradient at inputs (B, ...) with central differences in random directions.
+    """Compare the gradient near inputs (B, ...) with central differences in random directions.
+
+    Max pooling, ReLU and clipping have kinks, where a correct gradient differs from a central difference. The inputs
+    are therefore moved off ties by ``JITTER``, and differences are compared where two step lengths agree.
 
     Raises:
         MeasurementError: the model raised.
     """
+    ids = torch.arange(len(inputs), device=inputs.device)
+    offsets = 2 * rng.uniform(ids, tuple(inputs.shape[1:]), 0, "doctor-jitter") - 1
+    inputs = inputs + JITTER * float(inputs.std()) * offsets.to(inputs.dtype)
     try:
         with as_measurement_error("float64"):
-            error = _median_error(deepcopy(model).double(), inputs.double(), STEP)
+            error = _median_error(deepcopy(model).double(), inputs.double(), STEP, TOLERANCE)
     except MeasurementError:  # not every model can be converted; it is then compared in its own number format
         error = None
     if error is not None and error <= TOLERANCE:
         return SlopeError(error=error, dtype="float64", tolerance=TOLERANCE)
     # A cast to float32 inside the model rounds away tiny steps, which is not a wrong gradient.
-    coarse = _median_error(model, inputs, STEP_32)
+    coarse = _median_error(model, inputs, STEP_32, TOLERANCE_32)
     return SlopeError(error=coarse, dtype="float32", tolerance=TOLERANCE_32)
 
 
-def _median_error(model: nn.Module, start: Tensor, step: float) -> float | None:
+def _median_error(model: nn.Module, start: Tensor, step: float, tolerance: float) -> float | None:
     """Median of |difference quotient - slope| / typical slope over samples and directions; None without a gradient.
 
     The typical slope is the root mean square of the slope over all directions: the L2 norm of the gradient over the
-    root of its number of values.
+    root of its number of values. Quotients that differ by more than ``tolerance`` between ``step`` and half of it
+    cross a kink and are left out, unless nearly all do: a function of jumps has no derivative anywhere.
     """
     inputs = start.clone().requires_grad_(True)
     logits = _forward(model, inputs)
@@ -129,18 +141,26 @@ def _median_error(model: nn.Module, start: Tensor, step: float) -> float | None:
     typical = gradient.norm(dim=1) / gradient.shape[1] ** 0.5
     if float(typical.max()) == 0:
         return None
-    errors = []
+    errors, smooth = [], []
     ids = torch.arange(len(start), device=start.device)
     for number in range(DIRECTIONS):
         direction = rng.normal(ids, tuple(start.shape[1:]), 0, "doctor-direction", number).double()
         direction /= direction.flatten(1).norm(dim=1).view(-1, *[1] * (start.ndim - 1))
-        move = (step * direction).to(start.dtype)
-        with torch.no_grad():
-            ahead = (_forward(model, start + move).double() * weights).sum(1)
-            behind = (_forward(model, start - move).double() * weights).sum(1)
-        quotient = (ahead - behind) / (2 * step)
-        errors.append((quotient - (gradient * direction.flatten(1)).sum(1)).abs() / typical.clamp(min=1e-30))
-    return float(torch.cat(errors).median())
+        whole, half = (_change(model, start, size * direction, weights) / (2 * size) for size in (step, step / 2))
+        scale = typical.clamp(min=1e-30)
+        errors.append((whole - (gradient * direction.flatten(1)).sum(1)).abs() / scale)
+        smooth.append((whole - half).abs() / scale <= tolerance)
+    error, comparable = torch.cat(errors), torch.cat(smooth)
+    few = float(comparable.double().mean()) < MIN_COMPARABLE
+    return float((error if few else error[comparable]).median())
+
+
+def _change(model: nn.Module, start: Tensor, move: Tensor, weights: Tensor) -> Tensor:
+    """Change of the weighted sum of the logits from ``start - move`` to ``start + move``, float64 (B,)."""
+    offset = move.to(start.dtype)
+    with torch.no_grad():
+        ahead, behind = (_forward(model, place).double() for place in (start + offset, start - offset))
+    return ((ahead - behind) * weights).sum(1)
 
 
 def _forward(model: nn.Module, inputs: Tensor) -> Tensor:
