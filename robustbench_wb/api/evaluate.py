@@ -90,8 +90,8 @@ class _Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 1 << 63:
             raise UsageError(f"seed is from 0 to 2^63 - 1, not {self.seed}", "seed")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UsageError(f"batch_size is 1 or more, not {self.batch_size}", "batch_size")
+        if self.batch_size is not None and not 1 <= self.batch_size < 1 << 31:
+            raise UsageError(f"batch_size is from 1 to 2^31 - 1, not {self.batch_size}", "batch_size")
 
 
 def _evaluate(
@@ -105,7 +105,7 @@ def _evaluate(
 ) -> Evaluation:
     """Measure ``subject``, which is ``model`` behind its preprocessing, and put everything back."""
     image = isinstance(samples.shape, ImageShape)
-    chosen = None if stressors is None else parse_stressors(stressors, image=image)
+    chosen = None if stressors is None else parse_stressors(stressors, samples.shape)
     tokenizer = None if samples.text is None else samples.text.tokenizer
     device = device_of(model) if run.device is None else choose_device(str(run.device))
     with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):

@@ -50,8 +50,8 @@ def text_task(
         UsageError: an argument cannot be used.
     """
     _check_callable(model)
-    if length is not None and length < 1:
-        raise UsageError(f"length is 1 or more, not {length}", "length")
+    if length is not None and not 1 <= length < 1 << 31:
+        raise UsageError(f"length is from 1 to 2^31 - 1, not {length}", "length")
     texts = check_texts(inputs)
     known = as_tokenizer(tokenizer, texts, _positions(model))
     numbers = check_labels(labels, len(texts))

@@ -6,10 +6,12 @@ from torch import nn
 
 from robustbench_wb.api.evaluation_samples import FunctionTokenizer
 from robustbench_wb.errors import SubjectError, UsageError
+from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.clean import Clean
+from robustbench_wb.stressors.given_signature import read_signature, within_images
 from robustbench_wb.stressors.stressor import Modality, Stressor
 from robustbench_wb.suites.suite import find_suite
 
@@ -43,9 +45,10 @@ def default_stressors(model: nn.Module, tokenizer: Tokenizer | None, *, image: b
     return found
 
 
-def _read(signature: str) -> Stressor:
+def _read(given: Stressor | str, shape: Shape) -> Stressor:
     try:
-        return parse_stressor(signature)
+        stressor = read_signature(given) if isinstance(given, str) else given
+        return within_images(stressor, shape) if isinstance(shape, ImageShape) else stressor
     except UsageError as error:
         raise UsageError(f"stressors: {error}", "stressors") from error
 
@@ -62,19 +65,20 @@ def _has_word_table(model: nn.Module) -> bool:
     return True
 
 
-def parse_stressors(stressors: Stressors, *, image: bool) -> list[Stressor]:
+def parse_stressors(stressors: Stressors, shape: Shape) -> list[Stressor]:
     """The stressors as values, each once, behind ``clean``.
 
     Raises:
         UsageError: a signature cannot be read, or a stressor cannot perturb such inputs or needs training.
     """
+    image = isinstance(shape, ImageShape)
     given = [stressors] if isinstance(stressors, str | Stressor) else stressors
     found: dict[str, Stressor] = {"clean": Clean()}
     for one in given:
         if not isinstance(one, str | Stressor):
             kind = type(one).__name__
             raise UsageError(f"stressors: a {kind} is neither a stressor nor a signature", "stressors")
-        stressor = _read(one) if isinstance(one, str) else one
+        stressor = _read(one, shape)
         perturbs: tuple[Modality, ...] = ("image", "any") if image else ("text", "labelled", "tokens", "any")
         if stressor.modality not in perturbs:
             raise UsageError(

@@ -43,10 +43,10 @@ def verify(
 
     Raises:
         StoreError: there is no such version, folder or file, or it cannot be read.
-        UsageError: ``rerun`` or ``seed`` is below 0.
+        UsageError: ``rerun`` or ``seed`` is below 0, or larger than an integer of 31 or 63 bits.
     """
-    if rerun < 0 or seed < 0:
-        raise UsageError("rerun and seed are 0 or more", "rerun", "seed")
+    if not (0 <= rerun < 1 << 31 and 0 <= seed < 1 << 63):
+        raise UsageError("rerun and seed are 0 or more, below 2^31 and 2^63", "rerun", "seed")
     table = load_table(side, results)
     keys = records_for_verify(table.rows)
     records: dict[str, Record] = {}

@@ -12,7 +12,9 @@ from robustbench_wb.engine.request import RunRequest
 @takes_request([name for name in RunRequest.model_fields if name not in ("batch", "workers", "layers")])
 def selfcheck_command(
     request: RunRequest,
-    times: Annotated[int, typer.Option("--times", metavar="R", min=2, help="Number of evaluations of each cell.")] = 3,
+    times: Annotated[
+        int, typer.Option("--times", metavar="R", min=2, max=1000, help="Number of evaluations of each cell.")
+    ] = 3,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Also train again each time, from the same seed, and compare the weights.")
     ] = False,

@@ -13,6 +13,7 @@ from robustbench_wb.models.external import Factory, is_external, load_factory
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
+from robustbench_wb.stressors.given_signature import read_number, read_signature, within_pixels
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
@@ -181,11 +182,12 @@ def _ladder(suite: Suite, line: SuiteStressor, *, task: str, epsilons: tuple[str
     if axis is not None and epsilons:
         strengths = epsilons
     if strengths is None:
-        return Ladder((parse_stressor(line.use),), line.family)
+        return Ladder((read_signature(line.use),), line.family)
     if axis is None:
         raise UsageError(f"suite {suite.name!r} gives strengths to {name!r}, which has none")
-    values: dict[Fraction, str] = {parse_exact(strength): strength for strength in strengths}
+    exact = [read_number(strength, axis) for strength in strengths]
+    values: dict[Fraction, str] = {parse_exact(strength): strength for strength in exact}
     rest = [part for part in numbers.split(";") if part and not part.startswith(f"{axis}=")]
     first = ";".join([name, f"{axis}={values[min(values)]}", *rest])
-    stressor = parse_stressor(first)
-    return Ladder(tuple(stressor.at(str(value)) for value in sorted(values)), line.family)
+    stressor = read_signature(first)
+    return Ladder(tuple(within_pixels(stressor.at(str(value))) for value in sorted(values)), line.family)

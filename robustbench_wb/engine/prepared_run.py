@@ -10,6 +10,7 @@ from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subjec
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import Progress
+from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.tasks.task import Dataset
@@ -43,6 +44,8 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
         if not has[stressor.modality]:
             what = _PERTURBS[stressor.modality]
             raise UsageError(f"stressor {stressor.name!r} perturbs {what}, and task {dataset.label!r} has none")
+        if isinstance(dataset.shape, ImageShape):
+            within_images(stressor, dataset.shape)
 
 
 class PreparedRun:

@@ -30,7 +30,7 @@ class RunRequest(Spec):
     """Training configuration, a name that `list recipes` prints; 'none' evaluates the model as it is built."""
     scale: Scale = "smoke"
     """Amount of data and training: smoke, small or full. Results of different scales are never compared."""
-    samples: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Number of evaluated samples. Default: the number of the scale."""
     split: Literal["test", "validation"] = "test"
     """Evaluated split: test to report results, validation (where a task has one) to choose between models."""
@@ -46,9 +46,9 @@ class RunRequest(Spec):
     """Local mirror of datasets in hub layout. Default: RBWB_DATA_DIR."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1 or mps."""
-    batch: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=1024)
     """Number of processes that evaluate in parallel; never changes a result."""
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""

