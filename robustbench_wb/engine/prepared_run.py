@@ -9,11 +9,12 @@ from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.variant import Variant
 from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
-from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.tasks.task import MAX_TOKENS, Dataset
 
 _PERTURBS: dict[Modality, str] = {
     "image": "images",
@@ -25,9 +26,14 @@ _PERTURBS: dict[Modality, str] = {
 
 
 def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
-    """Raise UsageError if a stressor, or the adversary of a recipe, cannot perturb the inputs of a task."""
+    """Raise UsageError if a model, a stressor or the adversary of a recipe cannot take the inputs of a task."""
     image = isinstance(dataset.shape, ImageShape)
-    for subject in task.subjects:
+    for subject in (*task.subjects, *task.surrogates):
+        if isinstance(dataset.shape, ImageShape) and not dataset.shape.patches and isinstance(subject.source, Variant):
+            raise UsageError(
+                f"images of {dataset.shape.height}x{dataset.shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
+                f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
+            )
         if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
             raise UsageError(
                 f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"

@@ -72,7 +72,8 @@ def within_pixels(stressor: Stressor) -> Stressor:
     """Return the stressor unless its Linf radius is above 1, the range of pixels.
 
     Raises:
-        UsageError: the strength has too many digits, or the radius is above 1; the message says how 8 of 255 grey levels are written.
+        UsageError: the strength has too many digits, or the radius is above 1; the message says how 8 of 255 grey
+            levels are written.
     """
     read_number(stressor.strength, stressor.axis or "strength")
     eps = Fraction(stressor.strength) if _is_in_linf(stressor) else Fraction(0)
@@ -98,8 +99,8 @@ def within_images(stressor: Stressor, shape: ImageShape) -> Stressor:
     largest = values**0.5 if stressor.norm.name == L2_NORM.name else float(values)
     if stressor.radius > largest:
         raise UsageError(
-            f"{stressor.label}: eps={stressor.eps} is larger than {largest:g}, the distance between a black and a white "
-            f"image of {shape.channels}x{shape.height}x{shape.width} in [0, 1]: every image is allowed"
+            f"{stressor.label}: eps={stressor.eps} is larger than {largest:g}, the distance between a black and a "
+            f"white image of {shape.channels}x{shape.height}x{shape.width} in [0, 1]: every image is allowed"
         )
     return stressor
 

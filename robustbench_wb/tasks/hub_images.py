@@ -4,6 +4,7 @@ Decoding tens of thousands of PNG files takes seconds, so decoded arrays are cac
 bytes of the source files: an edited mirror is decoded again, whatever the dates of its files.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -12,14 +13,17 @@ import numpy as np
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
+from robustbench_wb.tasks.class_labels import unify_labels
 from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.image_decoding import decode_splits, lossy_suffix
+from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
 
 if TYPE_CHECKING:
     from datasets import DatasetDict, Features
 
-_FORMAT = 2  # version of the decoded cache; raise it when decoding changes
+_log = logging.getLogger(__name__)
+_FORMAT = 3  # version of the decoded cache; raise it when decoding changes
 
 
 class HubTask:
@@ -33,19 +37,25 @@ class HubTask:
         self.name = facts.name
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
-        source = locate_dataset(self.facts.source, data_dir)
-        key = {"format": _FORMAT, "source": source.digest}
-        decoded = load_or_make_arrays(
-            key,
-            name=self.name,
-            verb="decode",
-            fill=lambda folder: _decode_into(folder, source.open(), self.name),
-            read=_read,
-        )
+        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache.
+
+        Images that cannot be cut into patches get a patch larger than the image, so that they have no patches.
+        """
+        with followed_mirror(self.facts.source, data_dir) as mirror:
+            source = locate_dataset(self.facts.source, mirror)
+            files = mirror_folder(self.facts.source, mirror)
+            decoded = load_or_make_arrays(
+                {"format": _FORMAT, "source": source.digest},
+                name=self.name,
+                verb="decode",
+                fill=lambda folder: _decode_into(folder, source.open(), files, self.name),
+                read=_read,
+            )
+        for note in decoded.notes:
+            _log.warning("%s", note)
         suffix = decoded.lossy if self.facts.lossless else ""
         height, width = decoded.train.inputs.shape[2:]
-        patch = self.facts.patch or default_patch(height, width)
+        patch = self.facts.patch or _patch(height, width)
         shape = image_shape(decoded.train, len(decoded.classes), patch)
         return Dataset(
             label=self.name + suffix, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
@@ -58,6 +68,7 @@ class _Decoded:
 
     classes: tuple[str, ...]
     lossy: str
+    notes: tuple[str, ...]
     train: Split
     test: Split
 
@@ -85,14 +96,15 @@ def task_of_hub_id(name: str) -> HubTask:
 
 
 class _Card(TypedDict):
-    """Card of decoded arrays: names of the classes, and suffix of a lossy copy."""
+    """Card of decoded arrays: names of the classes, suffix of a lossy copy, and notes on the labels."""
 
-    classes: list[str]
+    classes: tuple[str, ...]
     lossy: str
+    notes: tuple[str, ...]
 
 
-def _decode_into(folder: Path, source: "DatasetDict", name: str) -> _Card:
-    """Decode both splits into ``folder`` and return the card: the classes and the suffix of a lossy copy.
+def _decode_into(folder: Path, source: "DatasetDict", mirror: Path | None, name: str) -> _Card:
+    """Decode both splits into ``folder`` and return the card. ``mirror`` is the folder of the files, if there is one.
 
     Raises:
         DataError: a split is missing or empty, or has rows without a valid label.
@@ -101,25 +113,19 @@ def _decode_into(folder: Path, source: "DatasetDict", name: str) -> _Card:
     if "train" not in source or test is None:
         raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
     image, label = _columns(source["train"].features, name)
-    classes = source["train"].features[label].names
-    origins = {"train": "train", "test": test}
-    rows = [source[origin] for origin in origins.values()]
-    for origin, part in zip(origins.values(), rows, strict=True):
-        if len(part) == 0:
-            raise DataError(f"{name}: split {origin!r} is empty")
-    for (split, origin), (images, labels) in zip(
-        origins.items(), decode_splits(rows, image=image, label=label, name=name), strict=True
-    ):
-        if labels.min() < 0 or labels.max() >= len(classes):
-            raise DataError(f"{name}: split {origin!r} holds rows without a valid label, so it cannot be scored")
+    parts = {"train": source["train"], test: source[test]}
+    files = {} if mirror is None else class_names_of_files(mirror, label)
+    found = unify_labels(parts, label, name=name, files=files)
+    rows = list(parts.values())
+    for split, origin, images in zip(("train", "test"), parts, decode_splits(rows, image, name), strict=True):
         write_array(folder / f"{split}-images.npy", images)
-        write_array(folder / f"{split}-labels.npy", labels)
+        write_array(folder / f"{split}-labels.npy", found.labels[origin])
     suffixes = {lossy_suffix(part, image) for part in rows}
-    return {"classes": classes, "lossy": "".join(sorted(suffixes))}
+    return {"classes": found.classes, "lossy": "".join(sorted(suffixes)), "notes": found.notes}
 
 
 def _columns(features: "Features", name: str) -> tuple[str, str]:
-    """Names of the image column and the label column.
+    """Names of the image column and the label column: a class label, or one of the usual names of a label.
 
     Raises:
         DataError: the dataset does not have exactly one of each.
@@ -128,6 +134,7 @@ def _columns(features: "Features", name: str) -> tuple[str, str]:
 
     images = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
     labels = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    labels = labels or [key for key in features if key in ("label", "labels")]
     preferred = [key for key in labels if key in ("label", "labels", "fine_label")]
     labels = preferred if len(labels) > 1 and len(preferred) == 1 else labels
     if len(images) != 1 or len(labels) != 1:
@@ -137,7 +144,18 @@ def _columns(features: "Features", name: str) -> tuple[str, str]:
 
 def _read(folder: Path, card: _Card) -> _Decoded:
     train, test = (_read_split(folder, name) for name in ("train", "test"))
-    return _Decoded(classes=tuple(card["classes"]), lossy=str(card["lossy"]), train=train, test=test)
+    return _Decoded(
+        classes=tuple(card["classes"]), lossy=card["lossy"], notes=tuple(card["notes"]), train=train, test=test
+    )
+
+
+def _patch(height: int, width: int) -> int:
+    """Side of a patch; larger than the image if no patch, or only the whole image, divides both sides."""
+    try:
+        patch = default_patch(height, width)
+    except DataError:
+        patch = max(height, width)
+    return patch + 1 if patch == max(height, width) > 1 else patch
 
 
 def _read_split(folder: Path, split: str) -> Split:

@@ -1,23 +1,29 @@
 """Text tasks from the hub or from a local mirror in hub layout."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import Pool
 from robustbench_wb.spec import Spec, digest
+from robustbench_wb.tasks.class_labels import Labels, unify_labels
 from robustbench_wb.tasks.dataset_source import locate_dataset
+from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import Encoding
 from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
 
 if TYPE_CHECKING:
-    from datasets import ClassLabel
     from datasets import Dataset as HubRows
+
+
+_log = logging.getLogger(__name__)
+_LABELS = 2  # version of the reading of labels; raise it when labels change
 
 
 class TextFacts(Spec):
@@ -58,6 +64,10 @@ class TextTask:
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
+        with followed_mirror(self.facts.source, data_dir, self.facts.config) as mirror:
+            return self._load(mirror)
+
+    def _load(self, data_dir: str | None) -> Dataset:
         facts = self.facts
         source = locate_dataset(facts.source, data_dir, facts.config)
         label, identity = self.name, source.digest
@@ -74,42 +84,48 @@ class TextTask:
             if "train" not in train or test is None:
                 names = sorted(splits)
                 raise DataError(f"{self.name} has splits {names}; a task needs 'train' and 'test' (or 'validation')")
-            classes = () if facts.language_modelling else tuple(_feature(train["train"], "label", self.name).names)
+            parts = {"train": train["train"], test: splits[test]}
+            texts = {split: self._texts(rows) for split, rows in parts.items()}
+            labels = self._labels(parts, data_dir)
             corpus = Corpus(
-                classes=classes,
-                train=self._rows(train["train"], len(classes)),
-                test=self._rows(splits[test], len(classes)),
+                classes=labels.classes,
+                train=(texts["train"], labels.labels["train"]),
+                test=(texts[test], labels.labels[test]),
             )
             return corpus.hold_out(facts.held_out) if facts.held_out else corpus
 
         identity = digest([identity, facts.held_out]) if facts.held_out else identity
+        identity = identity if facts.language_modelling else digest([identity, _LABELS])
         dataset = encoded_dataset(
             label, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language_modelling
         )
         asked = {"pool": facts.pool, "length": max(facts.longest_input, facts.encoding.length)}
         return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
 
-    def _rows(self, rows: "HubRows", classes: int) -> tuple[list[str], NDArray[np.int64]]:
+    def _texts(self, rows: "HubRows") -> list[str]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
-        _feature(rows, column, self.name)
+        _require(rows, column, self.name)
         texts = [str(text or "") for text in rows[column]]
+        return [text for text in texts if text.strip()] if self.facts.language_modelling else texts
+
+    def _labels(self, parts: Mapping[str, "HubRows"], data_dir: str | None) -> Labels:
+        """Labels of all splits; none in language modelling."""
         if self.facts.language_modelling:
-            return [text for text in texts if text.strip()], np.zeros(0, np.int64)
-        labels = np.array(rows["label"], np.int64)
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
-            raise DataError(f"{self.name}: a split is empty or holds rows without a valid label, so it cannot be used")
-        return texts, labels
+            return Labels(classes=(), labels=dict.fromkeys(parts, np.zeros(0, np.int64)), notes=())
+        for rows in parts.values():
+            _require(rows, "label", self.name)
+        folder = mirror_folder(self.facts.source, data_dir, self.facts.config)
+        files = {} if folder is None else class_names_of_files(folder, "label")
+        found = unify_labels(parts, "label", name=self.name, files=files)
+        for note in found.notes:
+            _log.warning("%s", note)
+        return found
 
 
-def _feature(rows: "HubRows", column: str, name: str) -> "ClassLabel":
-    """Type of a column; only that of the label column is used, a class label.
-
-    Raises:
-        DataError: the column is missing.
-    """
+def _require(rows: "HubRows", column: str, name: str) -> None:
+    """Raise DataError if a column is missing."""
     if column not in rows.column_names:
         raise DataError(f"{name} has columns {rows.column_names}; a task needs {column!r}")
-    return rows.features[column]
 
 
 def _words(vocabulary: int, length: int) -> Encoding:

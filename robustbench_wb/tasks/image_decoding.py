@@ -49,12 +49,9 @@ _LUMINANCE = (
     *(72, 92, 95, 98, 112, 100, 103, 99),
 )
 
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images (N, C, H, W) and labels (N,) of a split."""
 
-
-def decode_splits(splits: Sequence["Dataset"], image: str, label: str, name: str) -> list[Arrays]:
-    """Decode all splits in the same way, each to uint8 (N, C, H, W) and int64 (N,); a missing label becomes -1.
+def decode_splits(splits: Sequence["Dataset"], image: str, name: str) -> list[NDArray[np.uint8]]:
+    """Decode the images of all splits in the same way, each to uint8 (N, C, H, W).
 
     C is 1 if every image of every split is grey, else 3; alpha is dropped. If any sizes differ, all images are resized
     to ``MIXED_SIZE``.
@@ -62,7 +59,6 @@ def decode_splits(splits: Sequence["Dataset"], image: str, label: str, name: str
     Args:
         splits: rows of the splits.
         image: name of the image column.
-        label: name of the label column.
         name: name of the task, for error messages.
 
     Raises:
@@ -71,10 +67,7 @@ def decode_splits(splits: Sequence["Dataset"], image: str, label: str, name: str
     pictures = [list(_pictures(rows, image, name)) for rows in splits]
     grey = all(picture.ndim == 2 for split in pictures for picture in split)
     resize = len({picture.shape[:2] for split in pictures for picture in split}) > 1
-    return [
-        (_stack(split, grey, resize), np.asarray([-1 if v is None else v for v in rows[label]], np.int64))
-        for split, rows in zip(pictures, splits, strict=True)
-    ]
+    return [_stack(split, grey, resize) for split in pictures]
 
 
 def _encoded(rows: "Dataset", image: str) -> "Dataset":

@@ -254,8 +254,6 @@ def test_columns(write: Write) -> None:
     assert "image columns ['image', 'other']" in message
     bare = split().remove_columns("label")
     assert "class-label columns []" in refused(write("bare", train=bare, test=bare), "a/bare")
-    plain = split().cast_column("label", datasets.Value("int64"))
-    assert "class-label columns []" in refused(write("plain", train=plain, test=plain), "a/plain")
     text = split().remove_columns("image")
     assert "image columns []" in refused(write("text", train=text, test=text), "a/text")
 

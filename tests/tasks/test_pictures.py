@@ -19,7 +19,7 @@ def of(*pictures: Image.Image) -> Any:
 
 
 def decoded(*splits: Any) -> list[np.ndarray]:
-    return [images for images, _ in decode_splits(splits, image="image", label="label", name="toy")]
+    return decode_splits(splits, image="image", name="toy")
 
 
 def test_grey_and_colour_keep_every_level() -> None:
@@ -74,13 +74,6 @@ def test_sixteen_bits_are_refused_rather_than_clipped() -> None:
 def test_a_missing_picture_is_named() -> None:
     with pytest.raises(DataError, match=r"toy: image 1 of split .* is missing"):
         decoded(rows([encode(noise("L", 0)), None], [0, 0], ["a"]))
-
-
-def test_missing_labels_are_minus_one() -> None:
-    ((_, labels),) = decode_splits(
-        [rows([encode(noise("L", 0))] * 2, [0, None], ["a"])], image="image", label="label", name="toy"
-    )
-    assert labels.tolist() == [0, -1]
 
 
 GOOD = {
