@@ -6,6 +6,7 @@ from typing import cast
 from robustbench_wb.analysis.compare.align import ALLOWABLE
 from robustbench_wb.analysis.compare.compare_tables import compare_tables, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import Comparison
+from robustbench_wb.api.staleness import edited_notes, require_rows, same_version_notes
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest_names
 from robustbench_wb.stats.multiplicity import CORRECTIONS, Correction
@@ -33,7 +34,7 @@ def compare(
         correction: multiple-testing correction over cells, ``holm`` or ``bh``.
 
     Raises:
-        StoreError: there is no such version, folder or file.
+        StoreError: there is no such version, folder or file, or it has no rows.
         UsageError: a parameter is out of its range.
     """
     before, after = load_table(old, results), load_table(new, results)
@@ -50,6 +51,7 @@ def compare_loaded(
     correction: str = "holm",
 ) -> Comparison:
     """Compare two tables that have been read; see ``compare``."""
+    require_rows(before, after)
     if not 0 <= delta <= 100:
         raise UsageError(f"delta {delta:g} is not in points from 0 to 100", "delta")
     if correction not in CORRECTIONS:
@@ -60,4 +62,5 @@ def compare_loaded(
     records = find_records((before, after), records_for_comparison(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
     compared = compare_tables(before.rows, after.rows, records, margin=delta / 100, allow=allow, correction=chosen)
-    return compared.model_copy(update={"old": before.name, "new": after.name})
+    notes = (*same_version_notes(before, after), *edited_notes(before), *edited_notes(after))
+    return compared.model_copy(update={"old": before.name, "new": after.name, "notes": notes})

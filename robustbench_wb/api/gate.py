@@ -7,7 +7,8 @@ from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_for_ga
 from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
-from robustbench_wb.errors import UsageError
+from robustbench_wb.api.staleness import edited_notes, old_code_notes, require_rows, same_version_notes
+from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
 from robustbench_wb.store.loaded_table import find_records, load_table
@@ -37,13 +38,16 @@ def gate(
         noise: file of ``selfcheck --save``; None: the one that ``config`` names, if any.
 
     Raises:
-        StoreError: a table cannot be read, or a baseline file was changed.
+        StoreError: a table cannot be read or has no rows, or a baseline or a file of rows was changed.
         UsageError: a margin is out of its range, given twice, or for an unknown suite.
     """
     if margin is not None and config is not None:
         raise UsageError("margin and config both give margins; use one of them", "margin", "config")
     margins = Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
     before, after = load_table(baseline, results), load_table(version, results)
+    require_rows(before, after)
+    for note in (*edited_notes(before), *edited_notes(after)):
+        raise StoreError(note)
     records = find_records((before, after), records_for_gate(before.rows, before.pinned, after.rows), results)
     file = noise if noise is not None else margins.noise
     floors = None if file is None else read_noise_floor(file)
@@ -58,7 +62,8 @@ def gate(
         version=after.name,
         noise=floors,
     )
-    return judged.model_copy(update={"noise": file or ""})
+    notes = (*same_version_notes(before, after), *old_code_notes(after))
+    return judged.model_copy(update={"noise": file or "", "notes": notes})
 
 
 def pin(name: str, version: str = "latest", results: str = "results", *, to: str | None = None) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from robustbench_wb.analysis.verify.recompute import TRAINED, best_record
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify, verify_table
+from robustbench_wb.api.staleness import require_rows
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
 from robustbench_wb.errors import StoreError, UsageError
@@ -45,9 +46,12 @@ def verify(
         StoreError: there is no such version, folder or file, or it cannot be read.
         UsageError: ``rerun`` or ``seed`` is below 0, or larger than an integer of 31 or 63 bits.
     """
-    if not (0 <= rerun < 1 << 31 and 0 <= seed < 1 << 63):
-        raise UsageError("rerun and seed are 0 or more, below 2^31 and 2^63", "rerun", "seed")
+    if rerun < 0 or seed < 0:
+        raise UsageError("rerun and seed are 0 or more", "rerun", "seed")
+    if rerun >= 1 << 31 or seed >= 1 << 63:
+        raise UsageError("rerun is below 2^31, and seed below 2^63", "rerun", "seed")
     table = load_table(side, results)
+    require_rows(table)
     keys = records_for_verify(table.rows)
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}

@@ -72,7 +72,9 @@ def _headline(comparison: Comparison) -> TextBlock:
     sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
     of = f", of {len(models)} models" if len(models) > 1 else ""
     title = f"{sides}{', '.join(names)}{of}" if models else f"{sides}nothing to compare, no cell is in both tables"
-    return TextBlock(title, notes=tuple(map(_sentence, comparison.claims)))
+    count = len(comparison.pairs)
+    same = [f"no change: {count} of {count} records identical"] if comparison.is_unchanged else []
+    return TextBlock(title, notes=(*same, *comparison.notes, *map(_sentence, comparison.claims)))
 
 
 def _group(overall: OverallDifference) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    blocks = [TextBlock(gate_headline(gate), notes=tuple(_counts(gate)))]
+    same = [] if gate.identical is None else [f"no change: {gate.identical} of {gate.identical} records identical"]
+    blocks = [TextBlock(gate_headline(gate), notes=(*same, *gate.notes, *_counts(gate)))]
     for against in dict.fromkeys(decision.against for decision in gate.judgements):
         members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
         if members:

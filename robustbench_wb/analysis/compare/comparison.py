@@ -80,6 +80,11 @@ class CellDifference(PairedDifference):
     lost_ids: tuple[int, ...] = ()
     gained_ids: tuple[int, ...] = ()
 
+    @property
+    def is_same_record(self) -> bool:
+        """Whether both tables have the same record of the cell, so that nothing was measured anew."""
+        return self.old.key == self.new.key != ""
+
 
 class OverallDifference(PairedDifference):
     """Difference of a model over all its cells: the mean of the cells' differences, clustered by sample."""
@@ -121,6 +126,13 @@ class Comparison(Spec):
     """Difference of each cell that is in both tables."""
     added: tuple[ScoreRow, ...]
     removed: tuple[ScoreRow, ...]
+    notes: tuple[str, ...] = ()
+    """What is unusual about the two tables, one line each."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether both tables have the same cells with the same records."""
+        return bool(self.pairs) and not (self.added or self.removed) and all(pair.is_same_record for pair in self.pairs)
 
     @property
     def exit_code(self) -> ExitCode:

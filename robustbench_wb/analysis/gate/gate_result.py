@@ -64,6 +64,17 @@ class GateResult(Spec):
     """File with the noise floors; empty without one."""
     added: tuple[ScoreRow, ...] = ()
     """Cells that are not in the baseline."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about the two tables, one line each."""
+
+    @property
+    def identical(self) -> int | None:
+        """Number of cells if baseline and version have the same cells with the same records; else None."""
+        cells = [item for item in self.judgements if item.against == "baseline" and item.row is not None]
+        pairs = [item.found for item in cells if isinstance(item.found, CellDifference)]
+        doubtful = sum(item.outcome == "doubtful" for item in cells)
+        same = len(pairs) + doubtful == len(cells) and all(pair.is_same_record for pair in pairs)
+        return len(pairs) if pairs and same and not self.added else None
 
     def failing(self, decision: GateDecision) -> bool:
         """Whether this decision alone closes the gate."""
