@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.external import Factory, is_external, load_factory
+from robustbench_wb.models.external import Factory, is_external, load_factory, without_pretrained
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
@@ -149,7 +149,9 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
     if name in request.models or is_external(name):
         # Given weights are put into the model as they are, so that it may have a new head until then.
         trained = recipe.epochs > 0 or checkpoint is not None
-        factory = request.models.get(name) or load_factory(name, trained=trained)
+        # They replace pretrained weights, which are then not downloaded.
+        reference = name if checkpoint is None else without_pretrained(name)
+        factory = request.models.get(name) or load_factory(reference, trained=trained)
         return SubjectPlan(
             name=name, source=factory, size="", recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
         )

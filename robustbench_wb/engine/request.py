@@ -39,7 +39,7 @@ class RunRequest(Spec):
     epsilons: tuple[str, ...] = ()
     """Strength to use instead of the strengths of the suite, like 8/255."""
     checkpoint: str | None = None
-    """Weights to evaluate (safetensors) instead of training; needs exactly one model."""
+    """Weights to evaluate (safetensors, or .pth/.pt of tensors) instead of training; needs exactly one model."""
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     """Seed of training and of all noise."""
     data_dir: str | None = None

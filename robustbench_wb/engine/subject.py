@@ -24,7 +24,7 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.training.checkpoint import load_tensors, load_weights
+from robustbench_wb.training.given_checkpoint import load_given
 from robustbench_wb.training.train_or_load import TrainedWeights, TrainingRequest, train_or_load
 
 
@@ -161,7 +161,7 @@ def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
     """
     model = _builder(plan, dataset, seed)()
     if plan.checkpoint is not None:
-        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        load_given(model, plan.checkpoint)
     return model
 
 
@@ -169,7 +169,7 @@ def _weights(request: SubjectRequest, make: Callable[[], nn.Module], model_code:
     plan = request.plan
     if plan.checkpoint is not None:
         model = make()
-        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        load_given(model, plan.checkpoint)
         tensors = model.state_dict()
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
     return train_or_load(

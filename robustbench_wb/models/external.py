@@ -30,6 +30,15 @@ def is_external(reference: str) -> bool:
     return ".py:" in reference or bool(found and prefix in PROVIDERS) or reference in SUBJECTS
 
 
+def without_pretrained(reference: str) -> str:
+    """Reference of the same model built with random weights; any other reference than a library's stays as it is."""
+    prefix, found, rest = reference.partition(":")
+    if not found or prefix not in PROVIDERS or ".py:" in reference:
+        return reference
+    parts = [part for part in rest.split(";") if not part.startswith("pretrained=")]
+    return ";".join([f"{prefix}:{parts[0]}", *parts[1:], "pretrained=false"])
+
+
 def load_factory(reference: str, trained: bool = True) -> Factory:
     """Return the factory of an external model; this loads its code and configuration, not its weights.
 

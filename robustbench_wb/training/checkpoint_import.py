@@ -1,12 +1,9 @@
 """Conversion of checkpoints of other implementations to files for ``run --checkpoint``."""
 
-import argparse
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -20,7 +17,8 @@ from robustbench_wb.models.references.mapping import CheckpointFamily
 from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.training.checkpoint import load_tensors, looks_pickled, untied_copies
+from robustbench_wb.training.checkpoint import untied_copies
+from robustbench_wb.training.given_checkpoint import read_state
 
 Numbers = tuple[float, ...]
 
@@ -109,33 +107,6 @@ def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, gi
         note=family.note,
         weights=weights_digest(tensors),
     )
-
-
-def read_state(path: Path) -> Mapping[str, object]:
-    """Read the content of a checkpoint file: tensors by name, possibly nested. Code in the file is never run.
-
-    Raises:
-        CheckpointError: the file is missing, has neither format, or holds more than tensors and plain values.
-    """
-    try:
-        return load_tensors(path)
-    except CheckpointError:
-        if not looks_pickled(path):
-            raise
-    try:
-        # Training scripts store their parsed options beside the weights; a Namespace only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path} is rejected: it holds more than tensors and plain values, and loading it could run code; "
-            "save its state_dict alone, or convert it to safetensors"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not a readable torch file: {error}") from error
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a mapping from names to weights")
-    return state
 
 
 def _with_constants(

@@ -221,16 +221,20 @@ def test_a_mistake_is_the_exit_code_of_the_process(cli: Run, tmp_path: Path) -> 
 
 def test_checkpoints_that_are_refused(here: Run, tmp_path: Path) -> None:
     command = ("run", *SMALL, "--checkpoint")
-    torch.save({"1.weight": torch.zeros(10, 64)}, tmp_path / "pickle.pt")
+    torch.save(torch.nn.Linear(64, 10), tmp_path / "pickle.pt")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "pickle.pt").read_bytes()[:300])
     (tmp_path / "garbage.safetensors").write_bytes(b"not safetensors at all")
     from safetensors.torch import save_file
 
     save_file({"1.weight": torch.zeros(10, 64)}, tmp_path / "short.safetensors")
     save_file({"1.weight": torch.zeros(10, 63), "1.bias": torch.zeros(10)}, tmp_path / "shape.safetensors")
     for name, words in {
-        "pickle.pt": "pickle",
+        "pickle.pt": "holds more than tensors and plain values",
+        "empty.pt": "holds no weights at its top level or in 'state_dict'; it has: epoch",
+        "cut.pt": "is not a readable torch file",
         "garbage.safetensors": "not a readable safetensors file",
-        "short.safetensors": "lacks '1.bias'",
+        "short.safetensors": "lacks '1.bias'; the file holds '1.weight', 1 weights in all",
         "shape.safetensors": "another shape for '1.weight'",
     }.items():
         done = here(*command, name)
