@@ -8,6 +8,7 @@ import typer
 
 from robustbench_wb.cli import console, options
 from robustbench_wb.errors import UsageError
+from robustbench_wb.models.shape import Pool
 
 
 def import_command(
@@ -30,6 +31,9 @@ def import_command(
     image: Annotated[
         str | None, typer.Option("--image", metavar="HEIGHTxWIDTH", help="Image size in pixels.  [default: square]")
     ] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", metavar="cls|mean", help="Pooling before the head; files do not carry it.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Import a checkpoint of the reference implementation of CRATE, CRATE-alpha, CRATE-MAE, CRATE-GPT or CRATE-BERT,
@@ -37,9 +41,9 @@ def import_command(
 
     Examples:
 
-      robustbench-wb import-checkpoint checkpoint.pth.tar --variant crate --size small --output crate-s.safetensors
+      robustbench-wb import-checkpoint crate.pth --variant crate --size small --pool cls --output crate-s.safetensors
 
-      robustbench-wb import-checkpoint mae.pth --variant crate-mae --size base --lambda 0.5 --output mae.safetensors
+      robustbench-wb import-checkpoint mae.pth --variant crate-mae --size base --lambda 0.5 --pool cls --output mae.st
     """
     from robustbench_wb.report.details import details_blocks, details_json
     from robustbench_wb.training.checkpoint_import import ImportOptions, import_checkpoint
@@ -51,6 +55,7 @@ def import_command(
         std=_numbers("--std", std),
         classes=classes,
         image=_pixels(image),
+        pool=_pool(pool),
     )
     imported = import_checkpoint(file, output, variant=variant, size=size, given=given)
     details = {"output": str(output), **asdict(imported), "shape": imported.shape}
@@ -64,6 +69,12 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{option} {text}: write one number per channel, like 0.5,0.5,0.5") from None
+
+
+def _pool(text: str | None) -> Pool | None:
+    if text is None or text == "cls" or text == "mean":
+        return text
+    raise UsageError(f"--pool {text}: write cls for the class token, or mean")
 
 
 def _pixels(text: str | None) -> tuple[int, int] | None:

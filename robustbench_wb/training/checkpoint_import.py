@@ -14,7 +14,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.references.infer_shape import infer_shape
 from robustbench_wb.models.references.load import find_family, load_reference
 from robustbench_wb.models.references.mapping import CheckpointFamily
-from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.shape import ImageShape, Pool, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.training.checkpoint import untied_copies
@@ -42,6 +42,8 @@ class ImportOptions:
     classes: int | None = None
     image: tuple[int, int] | None = None
     """Height and width in pixels."""
+    pool: Pool | None = None
+    """Pooling before the head; required where the file does not carry it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, gi
     mean, std = _moments(shape, given)
     model = build(recipe, size, shape, mean=mean, std=std, seed=_SEED)
     loaded = load_reference(model, variant, state)
+    _require_class_token(family, given)
     tensors = untied_copies(model.state_dict())
     try:
         write_atomic(output, lambda temporary: save_file(tensors, temporary))
@@ -107,6 +110,26 @@ def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, gi
         note=family.note,
         weights=weights_digest(tensors),
     )
+
+
+def _require_class_token(family: CheckpointFamily, given: ImportOptions) -> None:
+    """Reject a classifier whose pooling is not known, or that this package does not have.
+
+    Files with a pooler of the class token carry their pooling; all other classifiers of a class token or of a mean have
+    the same weights.
+    """
+    if family.modality == "causal" or any(rule.ours.startswith("head.pooler") for rule in family.rules):
+        if given.pool == "mean":
+            raise UsageError(f"a checkpoint of {family.variant} has no mean pooling; leave pool out", "pool")
+        return
+    if given.pool is None:
+        raise UsageError(
+            "the checkpoint does not carry its pooling; give pool cls if the model classifies its class token", "pool"
+        )
+    if given.pool == "mean":
+        raise UsageError(
+            f"variant {family.variant} classifies its class token; a model with mean pooling cannot be imported", "pool"
+        )
 
 
 def _with_constants(

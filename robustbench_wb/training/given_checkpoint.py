@@ -58,7 +58,16 @@ def read_state(path: Path) -> Mapping[str, object]:
             f"{path} is rejected: it holds more than tensors and plain values, and loading it could run code; "
             "save its state_dict alone, or convert it to safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(f"{path} is not a readable torch file: {first_line(error)}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a mapping from names to weights")
@@ -72,7 +81,9 @@ def _weights(state: Mapping[str, object], path: Path) -> dict[str, Tensor]:
     tensors = {str(name): value for name, value in nested.items() if isinstance(value, Tensor)}
     if not tensors:
         held = ", ".join(sorted(map(str, nested))[:3])
-        raise CheckpointError(f"checkpoint {path} holds no weights at its top level or in {NESTED[0]!r}; it has: {held}")
+        raise CheckpointError(
+            f"checkpoint {path} holds no weights at its top level or in {NESTED[0]!r}; it has: {held}"
+        )
     return tensors
 
 

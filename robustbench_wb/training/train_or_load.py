@@ -18,6 +18,7 @@ from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from robustbench_wb.training.checkpoint_lock import checkpoint_lock
 from robustbench_wb.training.loop import TrainingData, make_optimizer, total_steps, train
+from robustbench_wb.training.lone_sample import without_lone_sample
 from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 
@@ -128,6 +129,7 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
     model, recipe, split = request.build().to(request.device), request.recipe, request.split
     inputs, labels = (torch.tensor(array).to(request.device) for array in (split.inputs, split.labels))
     data = TrainingData(inputs, labels).select(recipe, request.seed)
+    data = without_lone_sample(model, data, recipe, label=request.label)
     optimizer = make_optimizer(model, recipe)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)

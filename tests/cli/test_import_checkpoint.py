@@ -22,8 +22,8 @@ from robustbench_wb.models.shape import ImageShape
 Run = Callable[..., subprocess.CompletedProcess[str]]
 DIGITS = ImageShape(channels=1, height=8, width=8, classes=10, patch=2)
 MOMENTS = ("--mean", "0.3", "--std", "0.35")
-CRATE = ("--variant", "crate", "--size", "nano", *MOMENTS, "--output", "out.safetensors")
-MAE = ("--variant", "crate-mae", "--size", "nano", *MOMENTS, "--output", "out.safetensors")
+CRATE = ("--variant", "crate", "--size", "nano", *MOMENTS, "--pool", "cls", "--output", "out.safetensors")
+MAE = ("--variant", "crate-mae", "--size", "nano", *MOMENTS, "--pool", "cls", "--output", "out.safetensors")
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_checkpoints_that_are_refused(here: Run, tmp_path: Path, theirs: dict[st
     shallow = {name: t for name, t in theirs.items() if ".layers.3." not in name}
     attempt(shallow, "transformer.layers.3.0.fn.qkv.weight")
     attempt([1, 2], "holds a list")
-    tiny = ("--variant", "crate", "--size", "tiny", *MOMENTS, "--output", "out.safetensors")
+    tiny = ("--variant", "crate", "--size", "tiny", *MOMENTS, "--pool", "cls", "--output", "out.safetensors")
     attempt(theirs, "transformer.layers.10.", *tiny)
     wrong = {**theirs, "mlp_head.1.weight": torch.zeros(7, 64)}
     attempt(wrong, "mlp_head.1.bias (10,) in the reference checkpoint gives shape (10,); this model needs (7,)")
@@ -158,6 +158,9 @@ def test_an_encoder_needs_its_lambda_and_a_number_of_classes(here: Run, tmp_path
         (["--variant", "boosting", "--size", "nano", *MOMENTS], "no reference checkpoints are known"),
         (["--variant", "vit", "--size", "nano", *MOMENTS, "--eta", "0.1"], "has no eta"),
         (["--variant", "vit", "--size", "nano", *MOMENTS], "lacks pos_embed"),
+        (["--variant", "crate", "--size", "nano", *MOMENTS], "does not carry its pooling; give --pool cls if"),
+        (["--variant", "crate", "--size", "nano", *MOMENTS, "--pool", "mean"], "mean pooling cannot be imported"),
+        (["--variant", "crate", "--size", "nano", *MOMENTS, "--pool", "avg"], "--pool avg: write cls"),
     ],
 )
 def test_options_that_do_not_fit(
