@@ -1,6 +1,5 @@
 """Conversion of checkpoints of other implementations to files for ``run --checkpoint``."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,10 +1,9 @@
-"""Checkpoints that people bring: files of torch and safetensors, with the names that training scripts give to weights."""
+"""Checkpoints that people bring: files of torch and safetensors, with the names that training scripts write."""
 
 import argparse
 import logging
 import pickle
 from collections.abc import Mapping
-from os.path import commonprefix
 from pathlib import Path
 from typing import Final
 
@@ -58,16 +57,7 @@ def read_state(path: Path) -> Mapping[str, object]:
             f"{path} is rejected: it holds more than tensors and plain values, and loading it could run code; "
             "save its state_dict alone, or convert it to safetensors"
         ) from None
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a readable torch file: {first_line(error)}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a mapping from names to weights")
@@ -94,11 +84,10 @@ def _fitted(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict
         for prefix in ("", *PREFIXES):
             inside = {f"{prefix}{name}": tensor for name, tensor in found.items()}
             rest = own.keys() - inside.keys()
-            # A wrapper of ours has buffers beside the model, such as mean and deviation.
-            if inside.keys() <= own.keys() and not any(name.startswith(prefix) for name in rest if prefix):
-                if not rest or (prefix and not any("." in name for name in rest)):
-                    return {**{name: own[name] for name in rest}, **inside}, removed
-        shared = next((prefix for prefix in PREFIXES if commonprefix(list(found)).startswith(prefix)), None)
+            # A wrapper of ours has buffers beside the model, such as mean and deviation; their names have no dot.
+            if inside.keys() <= own.keys() and (not rest or (prefix and not any("." in name for name in rest))):
+                return {**{name: own[name] for name in rest}, **inside}, removed
+        shared = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in found)), None)
         if shared is None:
             return tensors, ""
         found, removed = {name.removeprefix(shared): tensor for name, tensor in found.items()}, removed + shared

@@ -16,7 +16,7 @@ _RAISED = "more than 1 value per channel"
 
 
 def without_lone_sample(model: nn.Module, data: TrainingData, recipe: Recipe, label: str) -> TrainingData:
-    """Return the data without their last sample if the last batch of an epoch would hold one, and the model raises on it.
+    """Return the data without their last sample if an epoch would end with a batch of one on which the model raises.
 
     Batch normalisation has no variance in a batch of one. Models that can be trained on one sample keep all samples.
 

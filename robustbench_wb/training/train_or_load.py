@@ -17,8 +17,8 @@ from robustbench_wb.spec import Spec
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from robustbench_wb.training.checkpoint_lock import checkpoint_lock
-from robustbench_wb.training.loop import TrainingData, make_optimizer, total_steps, train
 from robustbench_wb.training.lone_sample import without_lone_sample
+from robustbench_wb.training.loop import TrainingData, make_optimizer, total_steps, train
 from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 

@@ -381,3 +381,26 @@ def test_memory_mapped_images_train(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", split.inputs)
     mapped = Split(inputs=np.load(tmp_path / "images.npy", mmap_mode="r"), labels=split.labels)
     assert run(split=mapped).weights == run(device=CPU).weights
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(97, True), (96, False), (98, False)])
+def test_batch_normalisation_and_a_last_batch_of_one(
+    count: int, left_out: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lone sample is left out, and said; the weights are those of the split without it."""
+    with caplog.at_level(logging.WARNING):
+        trained = run(split=digits(count))
+    assert ("net on digits: one of 97 training samples is left out" in caplog.text) == left_out
+    if left_out:
+        assert trained.weights == run(split=digits(count - 1)).weights
+
+
+def test_a_model_that_trains_on_one_sample_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
+    def plain() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10))
+
+    with caplog.at_level(logging.WARNING):
+        trained = run(plain, split=digits(97), model_code="plain")
+    assert "left out" not in caplog.text
+    assert trained.weights != run(plain, split=digits(96), model_code="plain").weights
