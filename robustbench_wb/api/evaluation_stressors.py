@@ -45,7 +45,7 @@ def default_stressors(model: nn.Module, tokenizer: Tokenizer | None, *, image: b
     return found
 
 
-def _read(given: Stressor | str, shape: Shape) -> Stressor:
+def _read(given: Stressor | str, shape: Shape | None) -> Stressor:
     try:
         stressor = read_signature(given) if isinstance(given, str) else given
         return within_images(stressor, shape) if isinstance(shape, ImageShape) else stressor
@@ -65,7 +65,7 @@ def _has_word_table(model: nn.Module) -> bool:
     return True
 
 
-def parse_stressors(stressors: Stressors, shape: Shape) -> list[Stressor]:
+def parse_stressors(stressors: Stressors, shape: Shape | None) -> list[Stressor]:
     """The stressors as values, each once, behind ``clean``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -72,9 +72,9 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def _pool(text: str | None) -> Pool | None:
-    if text is None or text == "cls" or text == "mean":
-        return text
-    raise UsageError(f"--pool {text}: write cls for the class token, or mean")
+    if text not in (None, "cls", "mean"):
+        raise UsageError(f"--pool {text}: write cls for the class token, or mean")
+    return cast("Pool | None", text)
 
 
 def _pixels(text: str | None) -> tuple[int, int] | None:

@@ -60,7 +60,7 @@ def unify_labels(
     first = next(iter(splits))
     if kinds[first] == "integers":
         return _integers(given, column, name)
-    words = {split: _words(rows, column, given[split], files.get(split, ())) for split, rows in splits.items()}
+    words = {split: _words(rows, column, given[split], files=files.get(split, ())) for split, rows in splits.items()}
     named = _first_names(splits[first], column, files.get(first, ())) if kinds[first] == "names" else None
     classes = tuple(sorted(set(words[first]))) if named is None else named
     notes = []
@@ -71,8 +71,8 @@ def unify_labels(
         if kinds[split] == "names" and (other or tuple(rows.features[column].names) != classes):
             notes.append(f"{name}: split {split!r} has its classes in another order; they are aligned by name")
     numbers = {word: number for number, word in enumerate(classes)}
-    for split, found in words.items():
-        unknown = sorted(set(found) - numbers.keys())
+    for split, given_words in words.items():
+        unknown = sorted(set(given_words) - numbers.keys())
         if unknown:
             raise DataError(f"{name}: split {split!r} has classes {_listed(unknown)}; split {first!r} lacks them")
     labels = {split: np.array([numbers[word] for word in found], np.int64) for split, found in words.items()}
@@ -128,7 +128,7 @@ def _values(rows: "HubRows", column: str, where: str) -> list[str | int]:
     return [value if isinstance(value, str) else int(value) for value in present]
 
 
-def _words(rows: "HubRows", column: str, values: Sequence[str | int], files: Sequence[ClassNames]) -> list[str]:
+def _words(rows: "HubRows", column: str, values: Sequence[str | int], *, files: Sequence[ClassNames]) -> list[str]:
     """Class name of every row; a file that has names of its own is read by them."""
     found = [value for value in values if isinstance(value, str)]
     if found:

@@ -48,7 +48,7 @@ class HubTask:
                 {"format": _FORMAT, "source": source.digest},
                 name=self.name,
                 verb="decode",
-                fill=lambda folder: _decode_into(folder, source.open(), files, self.name),
+                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, name=self.name),
                 read=_read,
             )
         for note in decoded.notes:
@@ -103,7 +103,7 @@ class _Card(TypedDict):
     notes: tuple[str, ...]
 
 
-def _decode_into(folder: Path, source: "DatasetDict", mirror: Path | None, name: str) -> _Card:
+def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, name: str) -> _Card:
     """Decode both splits into ``folder`` and return the card. ``mirror`` is the folder of the files, if there is one.
 
     Raises:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import CheckpointError
-from robustbench_wb.models.external import without_pretrained
+from robustbench_wb.models.external import Factory, without_pretrained
 from robustbench_wb.models.providers.image_model import ImageModel, Preprocessing
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.training.given_checkpoint import load_given
+from tests.known import a
 
 SHAPE = ImageShape(channels=1, height=2, width=2, classes=3, patch=1)
 
@@ -86,5 +87,5 @@ def test_given_weights_replace_pretrained_ones_before_these_are_downloaded(tmp_p
     assert without_pretrained("model.py:make") == "model.py:make"
     # Offline, the weights of this model cannot be downloaded; its architecture needs no network.
     request = RunRequest(variants=("timm:resnet18",), checkpoint=str(file), device="cpu")
-    source = make_plan(request).tasks[0].subjects[0].source
-    assert isinstance(source(SHAPE.model_copy(update={"height": 32, "width": 32})), nn.Module)  # type: ignore[operator]
+    source = a(Factory, make_plan(request).tasks[0].subjects[0].source)
+    assert isinstance(source(SHAPE.model_copy(update={"height": 32, "width": 32})), nn.Module)

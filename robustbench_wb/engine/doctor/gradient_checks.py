@@ -112,17 +112,17 @@ def slope_error(model: nn.Module, inputs: Tensor) -> SlopeError:
     inputs = inputs + JITTER * float(inputs.std()) * offsets.to(inputs.dtype)
     try:
         with as_measurement_error("float64"):
-            error = _median_error(deepcopy(model).double(), inputs.double(), STEP, TOLERANCE)
+            error = _median_error(deepcopy(model).double(), inputs.double(), step=STEP, tolerance=TOLERANCE)
     except MeasurementError:  # not every model can be converted; it is then compared in its own number format
         error = None
     if error is not None and error <= TOLERANCE:
         return SlopeError(error=error, dtype="float64", tolerance=TOLERANCE)
     # A cast to float32 inside the model rounds away tiny steps, which is not a wrong gradient.
-    coarse = _median_error(model, inputs, STEP_32, TOLERANCE_32)
+    coarse = _median_error(model, inputs, step=STEP_32, tolerance=TOLERANCE_32)
     return SlopeError(error=coarse, dtype="float32", tolerance=TOLERANCE_32)
 
 
-def _median_error(model: nn.Module, start: Tensor, step: float, tolerance: float) -> float | None:
+def _median_error(model: nn.Module, start: Tensor, *, step: float, tolerance: float) -> float | None:
     """Median of |difference quotient - slope| / typical slope over samples and directions; None without a gradient.
 
     The typical slope is the root mean square of the slope over all directions: the L2 norm of the gradient over the
@@ -146,7 +146,9 @@ def _median_error(model: nn.Module, start: Tensor, step: float, tolerance: float
     for number in range(DIRECTIONS):
         direction = rng.normal(ids, tuple(start.shape[1:]), 0, "doctor-direction", number).double()
         direction /= direction.flatten(1).norm(dim=1).view(-1, *[1] * (start.ndim - 1))
-        whole, half = (_change(model, start, size * direction, weights) / (2 * size) for size in (step, step / 2))
+        whole, half = (
+            _change(model, start, size * direction, weights=weights) / (2 * size) for size in (step, step / 2)
+        )
         scale = typical.clamp(min=1e-30)
         errors.append((whole - (gradient * direction.flatten(1)).sum(1)).abs() / scale)
         smooth.append((whole - half).abs() / scale <= tolerance)
@@ -155,7 +157,7 @@ def _median_error(model: nn.Module, start: Tensor, step: float, tolerance: float
     return float((error if few else error[comparable]).median())
 
 
-def _change(model: nn.Module, start: Tensor, move: Tensor, weights: Tensor) -> Tensor:
+def _change(model: nn.Module, start: Tensor, move: Tensor, *, weights: Tensor) -> Tensor:
     """Change of the weighted sum of the logits from ``start - move`` to ``start + move``, float64 (B,)."""
     offset = move.to(start.dtype)
     with torch.no_grad():
