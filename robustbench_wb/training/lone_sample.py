@@ -4,7 +4,7 @@ import logging
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.training.loop import TrainingData
@@ -27,7 +27,9 @@ def without_lone_sample(model: nn.Module, data: TrainingData, recipe: Recipe, la
         label: name of the model and its data in the log.
     """
     count = len(data.labels)
-    if count < 2 or count % recipe.batch != 1 or not _raises_on_one(model, data):
+    if count < 2 or count % recipe.batch != 1:
+        return data
+    if not raises_on_one(model, data.inputs[:1].long() if data.texts else data.inputs[:1].float() / 255):
         return data
     _log.warning(
         "%s: one of %d training samples is left out: batch normalisation cannot take a last batch of one", label, count
@@ -35,17 +37,12 @@ def without_lone_sample(model: nn.Module, data: TrainingData, recipe: Recipe, la
     return TrainingData(data.inputs[:-1], data.labels[:-1])
 
 
-def _raises_on_one(model: nn.Module, data: TrainingData) -> bool:
-    """Whether batch normalisation of a copy of the model, in training mode, refuses a batch of one."""
-    inputs = data.inputs[:1].long() if data.texts else data.inputs[:1].float() / 255
-    device = data.labels.device
+def raises_on_one(model: nn.Module, sample: Tensor) -> bool:
+    """Whether batch normalisation of a copy of the model, in training mode, refuses a batch of one sample (1, ...)."""
+    devices = [sample.device] if sample.device.type == "cuda" else []
     try:
-        with (
-            as_measurement_error("a batch of one"),
-            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-            torch.no_grad(),
-        ):
-            deepcopy(model).train()(inputs)
+        with as_measurement_error("a batch of one"), torch.random.fork_rng(devices=devices), torch.no_grad():
+            deepcopy(model).train()(sample)
     except MeasurementError as error:
         return _RAISED in str(error)
     return False

@@ -122,6 +122,19 @@ def test_ties_and_kinks_of_max_pooling_are_no_wrong_gradient(cast: str, doctor: 
     assert code == 0
 
 
+def test_batch_normalisation_of_one_sample_is_said(doctor: Doctor) -> None:
+    body = (
+        "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n"
+        "  self.last = nn.BatchNorm1d(shape.classes)\n"
+        " def forward(self, x): return self.last(super().forward(x))"
+    )
+    for name, model, said in (("last", body, True), ("good", "class Model(Good): pass", False)):
+        code, found = doctor(name, model)
+        (finding,) = [one for one in found["findings"] if one["check"] == "batch invariance"]
+        assert (code, finding["verdict"]) == (0, "ok")
+        assert ("leaves out a last batch of one sample" in finding["measured"]) == said
+
+
 @pytest.mark.parametrize("variant", ["vit", "crate"])
 def test_registered_variants_pass_every_check(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["doctor", variant, "--device", "cpu", "--progress", "none"]) == 0
