@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustbench_wb.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DATA = (".parquet", ".arrow")
 
@@ -77,20 +81,35 @@ def class_names_of_files(folder: Path, column: str) -> Mapping[str, Sequence[Cla
 
 
 def _class_names(file: Path, column: str) -> ClassNames:
+    """Class names of one file; no rows and no names for a file of another format."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if file.suffix not in _DATA:
+        return ClassNames(0, None)
     try:
         if file.suffix == ".parquet":
             rows, schema = pq.read_metadata(file).num_rows, pq.read_schema(file)
         else:
-            with pa.ipc.open_stream(file) as stream:
-                rows, schema = sum(len(batch) for batch in stream), stream.schema
+            with pa.memory_map(str(file)) as source:
+                table = _arrow_table(source)
+                rows, schema = len(table), table.schema
         known = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = known.get("info", {}).get("features", {}).get(column, {}).get("names")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"data file {file} cannot be read: {first_line(error)}") from error
     return ClassNames(rows, None if names is None else tuple(map(str, names)))
+
+
+def _arrow_table(source: "pa.NativeFile") -> "pa.Table":
+    """Table of a memory-mapped Arrow file, which is a stream or, less often, a file with a footer."""
+    import pyarrow as pa
+
+    try:
+        return pa.ipc.open_stream(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_file(source).read_all()
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -106,6 +106,21 @@ def test_each_file_of_a_split_is_read_by_its_own_names(write: Write) -> None:
     assert find_task("a/toy").load(str(root)).train.labels.tolist() == [0, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("layout", ["stream", "file"])
+def test_arrow_files_are_read_by_their_own_names(layout: str, tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    folder = tmp_path / "mirror" / "a" / "toy"
+    folder.mkdir(parents=True)
+    for name, part in (("train", images([0, 1], names("no", "yes"))), ("test", images([0, 0], names("yes", "no")))):
+        table = part.with_format("arrow")[:]
+        kind = pa.ipc.new_stream if layout == "stream" else pa.ipc.new_file
+        with kind(str(folder / f"{name}-0.arrow"), part.data.schema) as writer:
+            writer.write_table(table.cast(part.data.schema))
+    data = find_task("a/toy").load(str(tmp_path / "mirror"))
+    assert (data.classes, data.test.labels.tolist()) == (("no", "yes"), [1, 1])
+
+
 @pytest.mark.parametrize("link", ["data", "dataset", "files", "loop"])
 def test_symlinked_folders_and_files_are_the_same_dataset(link: str, write: Write, tmp_path: Path) -> None:
     part = images([0, 1, 0, 1], names("no", "yes"))
