@@ -34,24 +34,24 @@ def find_or_measure(
 ) -> list[CellResult]:
     """Find the records of a step among those of the session, or measure them all.
 
-    Known cells whose ``layers`` are asked for and not cached are measured again: a record does not hold its perturbed
-    inputs. The stored record is kept then.
+    Cells whose ``layers`` are asked for and not cached are measured again, because a record does not hold its perturbed
+    inputs, and so are all cells of a step that lacks some of them. The stored records are kept then.
 
     Raises:
         MeasurementError: the model, the stressor or its surrogate failed.
     """
     keys = [identity.key for identity in step.identities]
-    records = [session.known[key] for key in keys if key in session.known]
-    reused = len(records) == len(keys)
+    known = [session.known.get(key) for key in keys]
     observed = layers and session.has_layers
-    tables = [find_layers(key) if observed and reused else None for key in keys]
-    measured = not reused or (observed and None in tables)
+    tables = [find_layers(key) if observed else None for key in keys]
+    made: Sequence[Record | None] = known
+    measured = None in known or (observed and None in tables)
     if measured:
         made, tables = _measure(session, step, before=before, layers=observed)
-        records = records if reused else made
     return [
-        CellResult(record=record, layers=table, reused=reused, measured_layers=measured)
-        for record, table in zip(records, tables, strict=True)
+        CellResult(record=record, layers=table, reused=stored is not None, measured_layers=measured)
+        for stored, new, table in zip(known, made, tables, strict=True)
+        if (record := stored or new) is not None
     ]
 
 

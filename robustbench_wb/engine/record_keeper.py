@@ -13,8 +13,12 @@ class RecordKeeper(Protocol):
         """Return the records among ``keys`` that exist."""
         ...
 
-    def append(self, record: Record) -> None:
-        """Keep a record durably before returning."""
+    def append(self, *records: Record) -> Sequence[Record]:
+        """Keep records durably before returning. Of records with one key, the first one that was ever kept counts.
+
+        Returns:
+            The record that counts for the key of each given one.
+        """
         ...
 
 
@@ -25,5 +29,6 @@ class NoRecords:
         """Return an empty mapping."""
         return {}
 
-    def append(self, record: Record) -> None:
-        """Discard a record."""
+    def append(self, *records: Record) -> Sequence[Record]:
+        """Return the records, and keep none."""
+        return records

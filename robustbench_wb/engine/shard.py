@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from robustbench_wb.engine.record_keeper import RecordKeeper
@@ -75,9 +75,11 @@ class ResultWriter:
             if sum(one.shard.stop - one.shard.first for one in known) < self._samples[part.shard.task]:
                 continue
             cell = join(self._parts.pop((part.shard.place, part.rung)))
-            self._cells[part.shard.place][part.rung] = cell
             if cell.record is not None and not cell.reused and not cell.record.count(State.ERRORED):
-                self._keeper.append(cell.record)
+                # Another run may have kept its record of this cell first: rows are made of what is kept.
+                (kept,) = self._keeper.append(cell.record)
+                cell = replace(cell, record=kept)
+            self._cells[part.shard.place][part.rung] = cell
 
     def cells(self, place: Place) -> list[Measurement]:
         """The finished cells of a ladder, by strength."""

@@ -133,8 +133,7 @@ def _add_records(
         keys = every[start : start + _AT_ONCE]
         theirs, mine = source.find(keys), store.find(keys)
         fresh = [record for key, record in theirs.items() if key not in mine]
-        store.append(*fresh)
-        added += len(fresh)
+        added += sum(kept is record for kept, record in zip(store.append(*fresh), fresh, strict=True))
         for key in sorted(mine.keys() & theirs.keys()):
             fields, ids = _difference(mine[key], theirs[key])
             if fields:

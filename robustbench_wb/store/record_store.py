@@ -52,8 +52,9 @@ SCHEMA: Final = pa.schema(
 # Statistics of the key let lookups skip files; statistics of other columns would only enlarge the log.
 _CONFIGURATION: Final[dict[str, str | None]] = {**KEEP_HISTORY, "delta.dataSkippingStatsColumns": "key"}
 _WRITER: Final = WriterProperties(compression="ZSTD")
-# Appends never conflict, they only queue for the next version. Delta's 15 retries are too few on a busy machine.
-_PATIENT: Final = CommitProperties(max_commit_retries=1000)
+# Without retries inside Delta, an append succeeds only on the version whose keys were looked up (compare and swap).
+_ONCE: Final = CommitProperties(max_commit_retries=0)
+_ATTEMPTS: Final = 1000
 _MANY_FILES: Final = 64
 
 
@@ -91,12 +92,14 @@ class RecordStore:
         Raises:
             StoreError: the store as a whole is unreadable.
         """
-        wanted = set(keys)
         with as_store_errors(self.location, "read"):
             table = self._open()
-            if table is None or not wanted:
-                return {}, {}
-            rows = read_delta_table(table, "key", sorted(wanted))
+            return ({}, {}) if table is None else self._examine(table, keys)
+
+    def _examine(self, table: DeltaTable, keys: Sequence[str]) -> tuple[dict[str, Record], dict[str, str]]:
+        if not keys:
+            return {}, {}
+        rows = read_delta_table(table, "key", sorted(set(keys)))
         first: dict[str, tuple[int, str, int]] = {}
         order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
         for index, (key, written, digest) in enumerate(order):
@@ -125,26 +128,45 @@ class RecordStore:
             table = self._open()
             return [] if table is None else sorted(set(read_delta_table(table, columns=("key",))["key"].to_pylist()))
 
-    def append(self, *records: Record) -> None:
-        """Add records in one atomic commit. Of records with one key, the first one counts.
+    def append(self, *records: Record) -> list[Record]:
+        """Add the records whose key is not in the store yet, in one atomic commit.
+
+        Returns:
+            The stored record of the key of each given one, in order. Another process may have stored its record of the
+            same evaluation first; a row made from the given record would then not match the store.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store cannot be written, or the stored record of a key is damaged.
             ValueError: the arrays of a record differ in length, which is a programming error.
         """
-        if not records:
-            return
-        rows = pa.concat_tables([_write_row(record) for record in records])
+        given = {record.key: record for record in reversed(records)}
         with as_store_errors(self.location, "write"):
-            table = self._open() or self._create()
+            for _ in range(_ATTEMPTS if given else 0):
+                table = self._open() or self._create()
+                stored, damaged = self._examine(table, list(given))
+                for reason in damaged.values():
+                    raise StoreError(reason)
+                fresh = [_write_row(record) for key, record in given.items() if key not in stored]
+                if not fresh or self._commit(table, pa.concat_tables(fresh)):
+                    return [stored.get(record.key, given[record.key]) for record in records]
+        if given:
+            raise StoreError(f"{_ATTEMPTS} other runs wrote to {self.location!r} at the same time; try again")
+        return []
+
+    def _commit(self, table: DeltaTable, rows: pa.Table) -> bool:
+        """Append rows; False if another process has committed since the table was opened."""
+        try:
             write_deltalake(
                 table,
                 rows,
                 mode="append",
                 schema_mode="merge",  # a table of an earlier release has fewer columns
                 writer_properties=_WRITER,
-                commit_properties=_PATIENT,
+                commit_properties=_ONCE,
             )
+        except CommitFailedError:
+            return False
+        return True
 
     def compact(self) -> bool:
         """Merge many small files into a few, at the end of a run. Every earlier version stays readable.

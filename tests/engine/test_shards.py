@@ -36,8 +36,9 @@ class Kept:
     def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
         return {}
 
-    def append(self, record: Record) -> None:
-        self.records.append(record)
+    def append(self, *records: Record) -> Sequence[Record]:
+        self.records += records
+        return records
 
 
 def whole(states: Sequence[int] = (0, 1, 2, 3) * 3) -> Measurement:

@@ -59,7 +59,13 @@ def test_awkward_folder_names(tmp_path: Path, name: str) -> None:
 def test_the_first_of_two_records_with_one_key_wins_even_after_tidying(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
     first, second = record([0, 0, 0]), record([1, 1, 1])
-    for made in (first, second, *(record(seed=seed) for seed in range(1, 70))):
+    assert store.append(first) == [first]
+    # An earlier release appended without looking.
+    RecordStore(str(tmp_path / "late")).append(second)
+    write_deltalake(store.uri, DeltaTable(str(tmp_path / "late" / "records")).to_pyarrow_table(), mode="append")
+    (kept,) = store.append(second)
+    assert same(kept, first)
+    for made in (record(seed=seed) for seed in range(1, 70)):
         store.append(made)
     assert same(store.find([first.key])[first.key], first)
     before = DeltaTable(store.uri).version()
