@@ -58,7 +58,9 @@ def verify(
     for location in dict.fromkeys((table.location, results)):
         found, broken = RecordStore(location).examine([key for key in keys if key not in records])
         records |= found
-        damaged |= broken
+        damaged |= broken | RecordStore(location).renamed(
+            [row.key for row in table.rows if row.key and row.key not in records]
+        )
     kept = {key: record for key, record in table.records.items() if key not in records}
 
     def graded(members: Sequence[Record]) -> Mapping[str, Credibility]:

@@ -103,7 +103,7 @@ class RecordStore:
         first: dict[str, tuple[int, str, int]] = {}
         order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
         for index, (key, written, digest) in enumerate(order):
-            rank = (written, digest, index)
+            rank = (written or 0, digest or "", index)
             first[key] = min(first.get(key, rank), rank)
         lacking = {
             field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names
@@ -126,7 +126,29 @@ class RecordStore:
         """
         with as_store_errors(self.location, "read"):
             table = self._open()
-            return [] if table is None else sorted(set(read_delta_table(table, columns=("key",))["key"].to_pylist()))
+            found = [] if table is None else read_delta_table(table, columns=("key",))["key"].to_pylist()
+            return sorted({key for key in found if key is not None})
+
+    def renamed(self, keys: Sequence[str]) -> dict[str, str]:
+        """Reasons, by key, why some of ``keys`` are not found although their records exist: their ``key`` was edited.
+
+        Raises:
+            StoreError: the store is unreadable.
+        """
+        with as_store_errors(self.location, "read"):
+            table = self._open() if keys else None
+            if table is None:
+                return {}
+            rows = read_delta_table(table, columns=("key", "identity"))
+        true = {
+            hashlib.sha256((text or "").encode()).hexdigest(): key
+            for key, text in zip(*rows.to_pydict().values(), strict=True)
+        }
+        return {
+            key: f"the key of record {key} was changed to {true[key]!r} after it was written"
+            for key in keys
+            if true.get(key, key) != key
+        }
 
     def append(self, *records: Record) -> list[Record]:
         """Add the records whose key is not in the store yet, in one atomic commit.
@@ -203,16 +225,26 @@ class RecordStore:
         return create_table(self.uri, SCHEMA, _CONFIGURATION)
 
 
-def _digest(
-    key: str, arrays: Mapping[str, NDArray[np.generic]], wobble: int, evidence: str | None, perturbed: str
-) -> str:
-    """SHA-256 (hex) over the key, wobble, evidence, digest of the perturbed samples, and the arrays.
+_SCALARS: Final = ("key", "wobble", "evidence", "perturbed", "schema_version", "seconds", "written")
+"""Columns that the digest covers beside the arrays, in order."""
 
-    ``evidence`` is None in records of schema 1, whose digest covers neither it nor ``perturbed``. Of each array, the
-    digest covers name, length and little-endian bytes.
+
+def _digest(row: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """SHA-256 (hex) over all columns of a record but ``identity``, whose digest is the key.
+
+    Of each array, the digest covers name, length and little-endian bytes.
     """
-    rest = "" if evidence is None else f"{evidence}\n{perturbed}"
-    state = hashlib.sha256(f"{key}\n{wobble}\n{rest}".encode())
+    return _digest_after("\n".join(str(row[name]) for name in _SCALARS), arrays)
+
+
+def _early_digest(row: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """Digest as earlier releases wrote it: without time and schema, and in schema 1 without evidence as well."""
+    rest = "" if row["evidence"] is None else f"{row['evidence']}\n{row['perturbed'] or ''}"
+    return _digest_after(f"{row['key']}\n{row['wobble']}\n{rest}", arrays)
+
+
+def _digest_after(start: str, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    state = hashlib.sha256(start.encode())
     for name, dtype in ARRAYS.items():
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
         state.update(f"{name} {content.size}\n".encode())
@@ -225,30 +257,25 @@ def _write_row(record: Record) -> pa.Table:
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
         raise ValueError(f"the arrays of a record must be one-dimensional and of one length, not {sizes}")
-    evidence = canonical_json(record.evidence)
     row: dict[str, object] = {
         "key": record.key,
         "identity": canonical_json(record.identity),
         **arrays,
         "wobble": record.wobble,
-        "seconds": record.seconds,
+        "seconds": float(record.seconds),
         "schema_version": record.identity.schema_version,
         "written": time.time_ns(),
-        "digest": _digest(
-            key=record.key, arrays=arrays, wobble=record.wobble, evidence=evidence, perturbed=record.perturbed
-        ),
-        "evidence": evidence,
+        "evidence": canonical_json(record.evidence),
         "perturbed": record.perturbed,
     }
-    return pa.table({name: [value] for name, value in row.items()}, schema=SCHEMA)
+    row["digest"] = _digest(row, arrays)
+    return pa.table({name: [row[name]] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
-    key = columns["key"][index].as_py()
-    text = columns["identity"][index].as_py() or ""
-    reject_newer_schema(columns["schema_version"][index].as_py(), SCHEMA_VERSION, f"record {key}")
-    wobble, evidence = columns["wobble"][index].as_py(), columns["evidence"][index].as_py()
-    perturbed = columns["perturbed"][index].as_py() or ""
+    row = {name: columns[name][index].as_py() for name in (*_SCALARS, "identity", "digest")}
+    key, text = row["key"], row["identity"] or ""
+    reject_newer_schema(row["schema_version"], SCHEMA_VERSION, f"record {key}")
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
         for name, dtype in ARRAYS.items()
@@ -257,17 +284,14 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
     if (
         arrays.keys() != ARRAYS.keys()
         or hashlib.sha256(text.encode()).hexdigest() != key
-        or _digest(key=key, arrays=arrays, wobble=wobble, evidence=evidence, perturbed=perturbed)
-        != columns["digest"][index].as_py()
+        or row["digest"] not in (_digest(row, arrays), _early_digest(row, arrays))
     ):
-        raise StoreError(f"record {key} was changed after it was written; delete it or use another location")
+        raise StoreError(f"record {key} was changed after it was written; `robustbench-wb repair` moves it aside")
     try:
         identity = Identity.model_validate_json(text)
     except ValidationError as error:
         raise StoreError(f"record {key} was written by a release that this one cannot read") from error
-    seconds = columns["seconds"][index].as_py()
     ids, states, losses, forwards, backwards = (arrays[name] for name in ARRAYS)
-    counts = json.loads(evidence or "{}")
     return Record(
         identity=identity,
         ids=ids,
@@ -275,8 +299,8 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
         losses=losses,
         forwards=forwards,
         backwards=backwards,
-        wobble=wobble,
-        seconds=seconds,
-        evidence=counts,
-        perturbed=perturbed,
+        wobble=row["wobble"],
+        seconds=row["seconds"],
+        evidence=json.loads(row["evidence"] or "{}"),
+        perturbed=row["perturbed"] or "",
     )

@@ -23,6 +23,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import rows_csv
+from robustbench_wb.store.record_store import SCHEMA as RECORD
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import SCHEMA, ScoreTable
 from tests.store.make import record, row, states
@@ -194,13 +195,21 @@ def test_numbers_that_carry_a_new_checksum_are_still_held_against_the_record(res
 
 
 def test_rows_without_checksum_are_counted_and_recomputed(results: str) -> None:
-    rows = [one.model_copy(update={"checksum": ""}) for one in ScoreTable(results).rows()]
+    early = {"checksum": "", "flops": 0, "peak_memory": 0}
+    rows = [one.model_copy(update=early) for one in ScoreTable(results).rows()]
     ScoreTable(results).commit(rows, {})
     found = verify("latest", results)
     assert (found.exit_code, found.unsealed) == (0, 4)
     for name, value in (("accuracy", 0.9), ("parameters", 7), ("grade", "F"), ("weights", "0" * 64), ("key", "1" * 64)):
         ScoreTable(results).commit([rows[0], rows[1].model_copy(update={name: value}), *rows[2:]], {})
         assert places(verify("latest", results)) == [(2, name)]
+
+
+def test_a_removed_checksum_is_named(results: str) -> None:
+    rows = ScoreTable(results).rows()
+    ScoreTable(results).commit([rows[1].model_copy(update={"checksum": "", "family": "mine"})], {})
+    found = verify("latest", results)
+    assert (found.exit_code, places(found)) == (5, [(2, "checksum")])
 
 
 def test_a_row_renamed_to_another_cell_stands_out(results: str, tmp_path: Path) -> None:
@@ -211,22 +220,25 @@ def test_a_row_renamed_to_another_cell_stands_out(results: str, tmp_path: Path) 
     assert places(found) == [(1, "cell"), (5, "cell")]
 
 
-@pytest.mark.parametrize(("column", "value"), [("states", 1), ("digest", "0" * 64)])
-def test_damaged_records_are_named(column: str, value: Any, results: str, command: Command) -> None:
+@pytest.mark.parametrize("removed", [False, True], ids=["edited", "removed"])
+@pytest.mark.parametrize("column", RECORD.names)
+def test_every_edit_of_a_record_is_named(column: str, removed: bool, results: str) -> None:
     place, rows = f"{results}/records", ScoreTable(results).rows()
     content = DeltaTable(place).to_pyarrow_table()
     changed = content.to_pylist()
     for entry in changed:
         if entry["key"] == rows[1].key:
-            entry[column] = value if isinstance(value, str) else [value] * len(entry[column])
+            value = entry[column]
+            some = [other(one) for one in value] if isinstance(value, list) else other(value)
+            entry[column] = None if removed else some
     write_deltalake(place, pa.Table.from_pylist(changed, schema=content.schema), mode="overwrite")
-    shown = command("verify", "--results", results, code=5)
-    assert "3 of 4 rows recomputed" in shown
-    assert f"record {rows[1].key} was changed after it was written" in shown
     found = verify("latest", results)
-    assert places(found) == [(2, "record")]
-    with pytest.raises(StoreError, match=rows[1].key):
-        RecordStore(results).find([one.key for one in rows])
+    assert (found.exit_code, found.recomputed, places(found)) == (5, 3, [(2, "record")])
+    (reason,) = {item.reason for item in found.discrepancies}
+    assert rows[1].key in reason
+    if column != "key":
+        with pytest.raises(StoreError, match=rows[1].key):
+            RecordStore(results).find([one.key for one in rows])
 
 
 def test_missing_records_are_4(results: str, tmp_path: Path, command: Command) -> None:

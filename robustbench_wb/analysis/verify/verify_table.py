@@ -28,6 +28,7 @@ FROM_TABLE = "recomputed from all rows of the table"
 SEALED = "with this value the checksum matches"
 TWICE = "another row has the same cell"
 SIBLING = "most rows with the same weights have this value"
+REMOVED = "rows with counted costs have a checksum; it was removed"
 UNKNOWN = "does not match the row; one of these columns was edited: "
 
 
@@ -157,7 +158,9 @@ class _Verification:
         if not row.checksum:
             known = {edit.column for edit in wrong}
             rest = {name: value for name, value in from_table.items() if name not in known}
-            return [*wrong, *_ungraded_edits(row, rest), *self._parameter_edits(row)]
+            # Costs and checksum came with the same schema, so that no earlier release wrote one without the other.
+            removed = [_Edit("checksum", None, REMOVED)] if row.flops or row.peak_memory else []
+            return [*wrong, *_ungraded_edits(row, rest), *self._parameter_edits(row), *removed]
         whole = self._restored(index)
         if whole is not None:
             return [
