@@ -11,7 +11,7 @@ from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import Factory, is_external, load_factory, without_pretrained
 from robustbench_wb.models.variant import Variant
-from robustbench_wb.spec import parse_exact
+from robustbench_wb.spec import digest, parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.given_signature import read_number, read_signature, within_pixels
 from robustbench_wb.stressors.stressor import Stressor
@@ -99,7 +99,6 @@ def make_plan(request: RunRequest) -> Plan:
     """
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
-    custom = bool(request.stressors or request.epsilons)
     tasks = _distinct("task", (settings.tasks or suite.tasks) if request.tasks is None else request.tasks)
     every = settings.variants or suite.variants
     variants = _distinct("variant", every if request.variants is None else request.variants)
@@ -107,14 +106,32 @@ def make_plan(request: RunRequest) -> Plan:
         message = "checkpoint holds the weights of one model; variants must name exactly one with it"
         raise UsageError(message, "checkpoint", "variants")
     return Plan(
-        # Rows of a changed suite never replace those of the suite.
-        suite=f"{suite.name}-custom" if custom else suite.name,
+        suite=_suite_name(suite, request),
         suite_version=suite.version,
         scale=request.scale,
         samples=request.samples if request.samples is not None else settings.samples,
         seed=request.seed,
         tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
     )
+
+
+def _suite_name(suite: Suite, request: RunRequest) -> str:
+    """Name of the suite; a changed one has a digest of its content, so that equal changes share a table and no others.
+
+    The order of stressors and strengths, and parameters that are equal to their defaults, are no difference.
+    """
+    if not (request.stressors or request.epsilons):
+        return suite.name
+    lines = [line.model_dump(exclude={"family"}) for line in suite.stressors]
+    content: dict[str, object] = {
+        "lines": lines,
+        "epsilons": sorted({str(parse_exact(one)) for one in request.epsilons}),
+    }
+    if request.stressors:
+        # The same for all tasks: strengths and tasks of the suite are those of its own lines.
+        ladders = {tuple(rung.signature for rung in ladder.rungs) for ladder in _ladders(suite, "", request)[1:]}
+        content = {"ladders": sorted(ladders)}
+    return f"{suite.name}-custom-{digest(content)[:8]}"
 
 
 def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:

@@ -26,6 +26,7 @@ class PanelKey(NamedTuple):
     suite_version: int
     metric: Metric
     protocol: ProtocolName
+    n: int
 
 
 _ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
@@ -226,6 +227,7 @@ class ScoreRow(Spec):
             suite_version=self.suite_version,
             metric=self.metric,
             protocol=self.protocol,
+            n=self.n,
         )
 
     @property

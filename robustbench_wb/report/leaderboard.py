@@ -57,6 +57,7 @@ def ranking_title(ranking: PanelRanking) -> str:
         suite_version=ranking.suite_version,
         metric=ranking.metric,
         protocol=ranking.protocol,
+        n=ranking.lines[0].n[0],
     )
     return f"{panel_title(panel)}, suite {ranking.suite} v{ranking.suite_version}"
 
@@ -106,9 +107,10 @@ def _notes(ranking: PanelRanking, names: Sequence[str]) -> Iterable[str]:
     yield f"rank [interval]: simultaneous 95 % rank intervals ({ranking.tests} paired tests, Holm-corrected)"
     yield "group: models sharing a letter do not differ significantly"
     if ranking.metric == "accuracy":
-        yield "score: mean accuracy over all cells; a missing, failed or F-graded cell counts as 0"
+        yield "score: mean accuracy over all cells; a failed or F-graded cell counts as 0"
     else:
-        yield "score: geometric mean perplexity over all cells, lower is better; none if a cell is missing"
+        yield "score: geometric mean perplexity over all cells, lower is better; none if a cell failed"
+    yield "models measured on other cells or another number of samples are ranked apart"
     reasons: dict[str, list[str]] = {}
     for line, name in zip(ranking.lines, names, strict=True):
         if line.reason:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows, strength_sort_key
+from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows, split_panels, strength_sort_key
 from robustbench_wb.records.names import Metric, cell_name
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.grade_notes import grade_notes
@@ -20,8 +20,8 @@ _INTERVAL: Final[dict[Metric, str]] = {
     "perplexity": "[95 % t interval over samples]",
 }
 _ORDER: Final[dict[Metric, str]] = {
-    "accuracy": "mean accuracy over all cells of a table; a missing, failed or F-graded cell counts as 0",
-    "perplexity": "geometric mean perplexity over all cells of a table; a missing or failed cell is worst",
+    "accuracy": "mean accuracy over all cells of a model; a failed or F-graded cell counts as 0",
+    "perplexity": "geometric mean perplexity over all cells of a model; a failed cell is worst",
 }
 
 
@@ -33,12 +33,9 @@ def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: in
         version: number of the table version, for the note below the table.
         width: terminal columns to fit; None never splits a table.
     """
-    panels: dict[PanelKey, list[ScoreRow]] = {}
-    for row in rows:
-        panels.setdefault(row.panel, []).append(row)
     blocks: list[TextBlock] = []
-    for panel, members in panels.items():
-        blocks += _panel_blocks(panel, members, version=version, width=width)
+    for members in split_panels(rows):
+        blocks += _panel_blocks(members[0].panel, members, version=version, width=width)
     return blocks
 
 
@@ -131,9 +128,8 @@ def _panel_blocks(
 
 def panel_title(panel: PanelKey) -> str:
     """Title with task, scale, protocol unless it is the default, and metric."""
-    task, scale, _, _, metric, protocol = panel
-    rules = "" if protocol == "sound" else f", protocol {protocol}"
-    return f"{task}, {scale} scale{rules}: {_UNIT[metric]}"
+    rules = "" if panel.protocol == "sound" else f", protocol {panel.protocol}"
+    return f"{panel.task}, {panel.scale} scale{rules}: {_UNIT[panel.metric]}"
 
 
 def suite_title(row: ScoreRow, version: int | None) -> str:

@@ -31,15 +31,15 @@ def test_protocols_are_ranked_by_themselves() -> None:
     assert len({entry.panel for entry in rows}) == 2
 
 
-def test_all_cells_count_and_a_missing_or_failed_one_is_the_worst() -> None:
+def test_a_failed_cell_is_the_worst_and_models_of_fewer_cells_come_after() -> None:
     def cells(variant: str, *robust: int) -> list[ScoreRow]:
-        made = [record(states(count, 10 - count), signature=str(count)) for count in robust]
+        made = [record(states(count, 10 - count), weights=f"{variant}{count}") for count in robust]
         return [row(one, variant=variant, strength=str(step)) for step, one in enumerate(made, 1)]
 
     failed = row(None, 10, "no", variant="failed", strength="2")
     rows = [*cells("alone", 10), *cells("failed", 10), failed, *cells("both", 6, 5), *cells("best", 2, 10)]
     found = rank_rows(rows)
-    assert names(found) == [f"digits {name}" for name in ("best", "best", "both", "both", "alone", "failed", "failed")]
+    assert names(found) == [f"digits {name}" for name in ("best", "best", "both", "both", "failed", "failed", "alone")]
     assert [entry.strength for entry in found[:2]] == ["1", "2"]
 
 

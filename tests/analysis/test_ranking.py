@@ -28,7 +28,9 @@ def subject(variant: str, *robust: Sequence[int], seed: int = 0, cells: Sequence
     """Rows and records of a model with these samples (1 robust, 0 not) in each cell."""
     rows, records = [], {}
     for (stressor, strength), outcomes in zip(cells, robust, strict=True):
-        made = record([State.BROKEN - int(one) for one in outcomes], signature=f"{variant};{stressor};{strength}")
+        made = record(
+            [State.BROKEN - int(one) for one in outcomes], signature=f"{stressor};{strength}", weights=variant
+        )
         records[made.key] = made
         shown = row(made, variant=variant, stressor=stressor, strength=strength, seed=seed)
         rows.append(shown.model_copy(update={"flops": 6_990_080, "peak_memory": 1_024_872}))
@@ -115,12 +117,12 @@ def test_the_order_of_rows_changes_nothing(chance: random.Random) -> None:
     assert only(shuffled, records) == expected
 
 
-def test_a_cell_graded_f_or_failed_or_lacking_counts_as_nothing() -> None:
+def test_a_cell_graded_f_or_failed_counts_as_nothing() -> None:
     rows, records = table(drawn("whole", 1, 0.9, 0.6, 0.5), drawn("masked", 1, 0.9, 0.6, 0.9))
     assert by_name(only(rows, records))["masked"].rank == 1
     masked = [one.model_copy(update={"grade": "F" if one.strength == "8/255" else "B"}) for one in rows[3:]]
     failed = row(None, 400, "no", variant="masked", stressor="pgd-linf", strength="8/255")
-    found = [only([*rows[:3], *own], records) for own in (masked, [*rows[3:5], failed], rows[3:5])]
+    found = [only([*rows[:3], *own], records) for own in (masked, [*rows[3:5], failed])]
     for one in found:
         line = by_name(one)["masked"]
         assert (line.rank, line.rank_low, line.rank_high) == (2, 2, 2)
@@ -128,7 +130,24 @@ def test_a_cell_graded_f_or_failed_or_lacking_counts_as_nothing() -> None:
         assert line.score == pytest.approx((known(rows[3].accuracy) + known(rows[4].accuracy)) / 3)
         assert line.high is not None
         assert line.high < 2 / 3
-    assert [by_name(one)["masked"].grade for one in found] == ["F", "", ""]
+    assert [by_name(one)["masked"].grade for one in found] == ["F", ""]
+
+
+def test_models_of_other_cells_samples_or_definitions_are_ranked_apart() -> None:
+    whole, records = drawn("whole", 1, 0.9, 0.6, 0.5)
+    few, fewer = subject("few", [1] * 400, cells=CELLS[:1])
+    small, smaller = drawn("small", 1, 0.9, 0.6, 0.9, n=80)
+    other, others = drawn("other", 1, 0.9, 0.6, 0.9)
+    other[1] = other[1].model_copy(update={"signature": "pgd-linf;2/255;steps=80"})
+    failed = [row(None, 400, "no", variant="failed", stressor=name, strength=at) for name, at in CELLS]
+    found = rank_panels([*few, *small, *other, *whole, *failed], records | fewer | smaller | others)
+    assert [[line.variant for line in one.lines] for one in found] == [
+        ["other", "failed"],
+        ["few"],
+        ["whole"],
+        ["small"],
+    ]
+    assert [(line.score, line.cells, line.n) for line in found[1].lines] == [(1.0, 1, (400,))]
 
 
 def test_one_without_a_cell_that_counts_is_certainly_last() -> None:
@@ -163,7 +182,7 @@ def perplexities(variant: str, level: float, cells: int = 2) -> Table:
     base = level + 0.3 * np.random.default_rng(3).standard_normal(100)
     rows, records = [], {}
     for (stressor, strength), more in zip([("clean", ""), ("swap", "0.1")][:cells], (0.0, 0.5), strict=False):
-        made = scored((base + more).tolist(), signature=f"{variant}{stressor}")
+        made = scored((base + more).tolist(), signature=stressor, weights=variant)
         records[made.key] = made
         rows.append(text_row(made, variant=variant, stressor=stressor, strength=strength))
     return rows, records
@@ -171,7 +190,8 @@ def perplexities(variant: str, level: float, cells: int = 2) -> Table:
 
 def test_perplexity_is_a_geometric_mean_and_one_that_lacks_is_last() -> None:
     rows, records = table(perplexities("gpt", 3.0), perplexities("crate", 3.4), perplexities("short", 1.0, cells=1))
-    found = only(rows, records)
+    failed = text_row(None, 100, "no", variant="short", stressor="swap", strength="0.1")
+    found = only([*rows, failed], records)
     assert [(line.variant, line.rank, line.rank_low, line.rank_high) for line in found.lines] == [
         ("gpt", 1, 1, 1),
         ("crate", 2, 2, 2),

@@ -46,7 +46,8 @@ def test_tables_become_frames(place: str, tmp_path: Path) -> None:
     assert set(api.strength("mine", results=place).to_pandas()["strength"]) == {"4/255", "8/255"}
     assert "<html" in report("v2", place).html()
     file = tmp_path / "claims.toml"
-    file.write_text('suite = "adversarial-custom"\nclaims = ["mine has an accuracy of at least 1 % at clean"]\n')
+    suite = api.leaderboard("v2", place).rows[0].suite
+    file.write_text(f'suite = "{suite}"\nclaims = ["mine has an accuracy of at least 1 % at clean"]\n')
     claims = api.claims(str(file), "v2", place).to_pandas()
     assert list(claims["sentence"]) == ["mine has an accuracy of at least 1 % at clean"]
     assert {"verdict", "p_holds"} <= set(claims)

@@ -114,3 +114,24 @@ def test_what_cannot_be_done_is_one_clear_line(command: Command, arguments: list
     assert out == ""
     assert problem in err
     assert len(err.splitlines()) == 1
+
+
+def test_one_more_cell_on_one_model_changes_no_rank_of_the_others(
+    cache: str, tmp_path: Path, typed: Callable[..., tuple[str, str]]
+) -> None:
+    place, own = str(tmp_path), ("--recipe", "none", "--samples", "12", "--device", "cpu", "--progress", "none")
+    one, more = ("--stressor", "fgsm-linf;eps=8/255"), ("--stressor", "fgsm-l2;eps=1")
+
+    def ranked() -> list[list[tuple[str, int, float]]]:
+        found = json.loads(typed("leaderboard", "--results", place, "--json")[0])["rankings"]
+        return [[(line["variant"], line["rank"], line["score"]) for line in one["lines"]] for one in found]
+
+    for variant in ("vit", "crate"):
+        typed("run", *own, *one, "--variant", variant, "--results", place)
+    before = ranked()
+    assert [len(lines) for lines in before] == [2]
+    typed("run", *own, *one, *more, "--variant", "vit", "--results", place)
+    typed("run", *own, *one, "--samples", "11", "--variant", "boosting", "--results", place)
+    after = ranked()
+    assert after[0] == before[0]
+    assert [len(lines) for lines in after] == [2, 1, 1]

@@ -246,7 +246,7 @@ def test_missing_records_are_4(results: str, tmp_path: Path, command: Command) -
     board = tmp_path / "board.csv"
     board.write_text(rows_csv(rows), newline="")
     shown = command("verify", str(board), "--results", str(tmp_path / "nowhere"), code=4)
-    assert "no record in the store\nrow 1: digits smoke adversarial-custom: vit-nano none seed 0, clean\n" in shown
+    assert f"no record in the store\nrow 1: digits smoke {rows[0].suite}: vit-nano none seed 0, clean\n" in shown
 
 
 def test_what_failed_has_no_record_and_its_counts_add_up(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ FACTS: dict[str, Any] = {"suite": "mine", "classes": 10, "side": 8}
 
 def cell(right: list[int], **names: Any) -> tuple[ScoreRow, Record]:
     """Row and its record; samples are correct where ``right`` is 1."""
-    signature = f"{names.get('stressor')};{names.get('strength')};{names.get('variant', 'vit')}"
-    made = record([0 if one else 1 for one in right], signature=signature)
+    signature = f"{names.get('stressor')};{names.get('strength')}"
+    made = record([0 if one else 1 for one in right], signature=signature, model_code=names.get("variant", "vit"))
     return row(made, **{**FACTS, **names}), made
 
 

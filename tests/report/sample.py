@@ -42,8 +42,8 @@ def run(lost: int = 0, weights: str = "weights") -> tuple[list[ScoreRow], dict[s
             error = ""
             if (variant, strength) == ("vit", "2/255"):
                 outcome[:12], error = [3] * 12, "ValueError: logits are not finite"
-            signature = f"{stressor};eps={strength};{variant}"
-            made = record(outcome, signature=signature, weights=weights if strength == "8/255" else variant)
+            kept = weights if strength == "8/255" else variant
+            made = record(outcome, signature=f"{stressor};eps={strength}", weights=kept, model_code=variant)
             records[made.key] = made
             shown = row(made, error=error, variant=variant, stressor=stressor, strength=strength)
             rows.append(shown if stressor == "clean" else graded(shown, *GRADED[variant, strength]))
@@ -74,14 +74,15 @@ def text_run(drift: float = 0.0, weights: str = "weights") -> tuple[list[ScoreRo
             error = ""
             if (variant, strength) == ("crate", "0.025"):
                 losses[:3], error = np.nan, "ValueError: logits are not finite"
-            signature = f"{stressor};rate={strength};{variant}"
-            made = scored(losses.tolist(), signature=signature, weights=weights if stressor == "swap" else variant)
+            kept = weights if stressor == "swap" else variant
+            names = {"signature": f"{stressor};rate={strength}", "weights": kept, "model_code": variant}
+            made = scored(losses.tolist(), **names)
             records[made.key] = made
             rows.append(text_row(made, error=error, variant=variant, stressor=stressor, strength=strength))
     one = scored([3.0 + drift], signature="one", weights=weights)
     records[one.key] = one
     rows.append(text_row(one, variant="gpt", stressor="length", strength="4096"))
-    rows.append(text_row(None, 200, "SubjectError: no logits", variant="crate", stressor="length", strength="4096"))
+    rows.append(text_row(None, 1, "SubjectError: no logits", variant="crate", stressor="length", strength="4096"))
     return rows, records
 
 

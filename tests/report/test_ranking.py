@@ -73,7 +73,7 @@ def test_json_has_the_rows_as_before_and_the_rankings() -> None:
     rows, found = board()
     content = json.loads(leaderboard_json(rows, found, 3))
     assert {**content, "rankings": None} == {**json.loads(rows_json(rows, 3)), "rankings": None}
-    assert [len(one["lines"]) for one in content["rankings"]] == [4, 2]
+    assert [len(one["lines"]) for one in content["rankings"]] == [4, 2, 2]
     assert content["rankings"][0]["lines"][0]["variant"] == "gone"
 
 

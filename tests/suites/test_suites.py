@@ -193,3 +193,21 @@ def test_a_line_may_declare_the_family_of_its_cells(tmp_path: Path) -> None:
     assert [ladder.family for ladder in task.ladders] == ["control", "attack"]
     assert [task.family(rung) for ladder in task.ladders for rung in ladder.rungs] == ["control", "attack"]
     assert task.family(parse_stressor("fgsm-linf;eps=1")) == ""
+
+
+def test_a_changed_suite_is_named_by_its_content() -> None:
+    def name(*stressors: str, epsilons: tuple[str, ...] = (), suite: str = "adversarial") -> str:
+        return make_plan(RunRequest(suite=suite, stressors=stressors, epsilons=epsilons)).suite
+
+    assert name() == "adversarial"
+    one = name("pgd-linf;eps=8/255", "fgsm-l2;eps=1")
+    assert one.startswith("adversarial-custom-")
+    assert one == name("fgsm-l2;eps=1", "clean", "pgd-linf;eps=16/510", "fgsm-l2;eps=1")
+    others = [
+        name("pgd-linf;eps=8/255"),
+        name("pgd-linf;eps=8/255;steps=3", "fgsm-l2;eps=1"),
+        name("pgd-linf;eps=1/255"),
+    ]
+    radii = [name(epsilons=("1/2",)), name(epsilons=("1/2", "1")), name("pgd-linf;eps=8/255", epsilons=("1/2",))]
+    assert len({one, *others, *radii, name(epsilons=("1/2",), suite="clean")}) == 8
+    assert name(epsilons=("1/2", "1")) == name(epsilons=("1", "0.5", "2/4"))

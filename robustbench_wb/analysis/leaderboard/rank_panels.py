@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
 from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, sample_score_interval, sample_scores
-from robustbench_wb.analysis.row_order import CellKey, cell_key, counts_in_score, rank_key, strength_sort_key
+from robustbench_wb.analysis.row_order import (
+    CellKey,
+    cell_key,
+    comparable_panels,
+    counts_in_score,
+    rank_key,
+    strength_sort_key,
+)
 from robustbench_wb.records.credibility import GRADES
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import Record
-from robustbench_wb.records.score_row import PanelKey, ScoreRow
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.rank_intervals import letter_display, rank_intervals, significantly_better
 
@@ -36,12 +43,11 @@ def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list
         records: records by key, see ``records_for_ranking``. Models with missing records get no intervals.
 
     Returns:
-        A ranking per panel, in the order of their first rows. Rankings do not depend on the order of the models.
+        A ranking for the models of each panel that were measured on the same cells, in the order of their first rows.
+        Rankings do not depend on the order of the models.
     """
-    panels: dict[PanelKey, dict[object, ScoreRow]] = {}
-    for row in rows:
-        panels.setdefault(row.panel, {})[row.slot] = row
-    return [_ranking(panel, list(members.values()), records) for panel, members in panels.items()]
+    latest = {(row.panel, row.slot): row for row in rows}
+    return [_ranking(members, records) for members in comparable_panels(latest.values())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +58,7 @@ class _Model:
     scores: SampleScores
 
 
-def _ranking(panel: PanelKey, rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> PanelRanking:
+def _ranking(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> PanelRanking:
     cells = sorted({cell_key(row) for row in rows}, key=_cell_order)
     members: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in rows:
@@ -63,11 +69,8 @@ def _ranking(panel: PanelKey, rows: Sequence[ScoreRow], records: Mapping[str, Re
         _line(model, models, cells, ranks=ranks, group=group)
         for model, ranks, group in zip(models, rank_intervals(better), letter_display(better), strict=True)
     ]
-    task, scale, suite, version, metric, protocol = panel
-    return PanelRanking(
-        task=task, scale=scale, suite=suite, suite_version=version, metric=metric, protocol=protocol,
-        tests=tests, lines=tuple(lines),
-    )  # fmt: skip
+    panel = {name: value for name, value in rows[0].panel._asdict().items() if name != "n"}
+    return PanelRanking(**panel, tests=tests, lines=tuple(lines))
 
 
 def _cell_order(cell: CellKey) -> tuple[object, ...]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
-from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows
-from robustbench_wb.records.score_row import PanelKey, ScoreRow
+from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows, split_panels
+from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import cells_in_order, panel_title
 
@@ -64,11 +64,9 @@ class PanelRows:
 
 def panel_rows(rows: Iterable[ScoreRow]) -> list[PanelRows]:
     """Panels of a table, in the order of their first rows; of several rows with one slot, the last is used."""
-    members: dict[PanelKey, list[ScoreRow]] = {}
-    for row in rank_rows({(row.panel, row.slot): row for row in rows}.values()):
-        members.setdefault(row.panel, []).append(row)
+    ranked = rank_rows({(row.panel, row.slot): row for row in rows}.values())
     found, line = [], 0
-    for number, own in enumerate(members.values(), 1):
+    for number, own in enumerate(split_panels(ranked), 1):
         anchors = {(row.subject, cell_key(row)): f"r{line + at}" for at, row in enumerate(own, 1)}
         panel = PanelRows(anchor=f"panel-{number}", rows=tuple(own), labels=model_labels(own), anchors=anchors)
         found.append(panel)

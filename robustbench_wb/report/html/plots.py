@@ -79,6 +79,8 @@ def _cost(
     points: dict[int, FigurePoint] = {}
     for subject, number in panel.numbers.items():
         own = [row for row in panel.rows if row.subject == subject]
+        if len(own) < len(panel.cells):  # its mean is one of other cells
+            continue
         value, spent = 100 * mean_accuracy(own, len(panel.cells)), float(cost(own))
         if spent > 0:
             text = f"{panel.labels[subject]}: {value:.1f} for {spent:.6g}"
