@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from robustbench_wb.analysis.verify.recompute import possible_identities
-from robustbench_wb.records.names import Slot
+from robustbench_wb.records.names import CUSTOM, Slot
 from robustbench_wb.records.record import Cell, Identity, differing_fields
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
@@ -68,18 +68,8 @@ def explain_cells(
     for number, members in rows.items():
         for row in members:
             if row.signature:
-                newest.setdefault(row.slot, (number, row))
-    found = [_explain(one, stored, newest) for one in requested]
-    return [one.model_copy(update={"changes": _with_parts(one.changes, changed_parts)}) for one in found]
-
-
-def _with_parts(changes: Sequence[FieldChange], changed_parts: Callable[[str, str], str]) -> tuple[FieldChange, ...]:
-    return tuple(
-        change.model_copy(update={"parts": changed_parts(str(change.old), str(change.new))})
-        if change.field == "model_code"
-        else change
-        for change in changes
-    )
+                newest.setdefault(_place(row.slot), (number, row))
+    return [_explain(one, stored, newest) for one in requested]
 
 
 def _explain(
@@ -90,12 +80,18 @@ def _explain(
         return Explanation(cell=cell, outcome="unknown", key="", reason=reason)
     if identity.key in stored:
         return Explanation(cell=cell, outcome="reused", key=identity.key)
-    if cell.slot not in newest:
+    if _place(cell.slot) not in newest:
         return Explanation(cell=cell, outcome="new", key=identity.key)
-    version, row = newest[cell.slot]
+    version, row = newest[_place(cell.slot)]
     changes = tuple(FieldChange(field=field, old=old, new=new) for field, old, new in _changes(row, identity))
     outcome: ReuseOutcome = "changed" if changes else "not kept"
     return Explanation(cell=cell, outcome=outcome, key=identity.key, changes=changes, version=version)
+
+
+def _place(slot: Slot) -> Slot:
+    """Slot without the digest of a changed suite: another change of the suite explains what is measured again."""
+    name, custom, _ = slot.suite.partition(CUSTOM)
+    return slot._replace(suite=name + custom)
 
 
 def _changes(row: ScoreRow, identity: Identity) -> list[tuple[str, object, object]]:

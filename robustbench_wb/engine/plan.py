@@ -11,6 +11,7 @@ from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import Factory, is_external, load_factory, without_pretrained
 from robustbench_wb.models.variant import Variant
+from robustbench_wb.records.names import CUSTOM
 from robustbench_wb.spec import digest, parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.given_signature import read_number, read_signature, within_pixels
@@ -131,7 +132,7 @@ def _suite_name(suite: Suite, request: RunRequest) -> str:
         # The same for all tasks: strengths and tasks of the suite are those of its own lines.
         ladders = {tuple(rung.signature for rung in ladder.rungs) for ladder in _ladders(suite, "", request)[1:]}
         content = {"ladders": sorted(ladders)}
-    return f"{suite.name}-custom-{digest(content)[:8]}"
+    return f"{suite.name}{CUSTOM}-{digest(content)[:8]}"
 
 
 def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:

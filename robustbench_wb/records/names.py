@@ -23,6 +23,9 @@ class Slot(NamedTuple):
 SLOT: tuple[str, ...] = Slot._fields
 """Fields of a ``Slot``, in order."""
 
+CUSTOM = "-custom"
+"""Suffix of the name of a suite that a request changed; a hyphen and a digest of its content follow."""
+
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
 
