@@ -8,13 +8,23 @@ import sys
 def main() -> None:
     """Run the command line and exit with its documented code."""
     from robustbench_wb.cli.app import run_cli
+    from robustbench_wb.cli.console import discard
     from robustbench_wb.errors import ExitCode
 
+    # Python has no streams where the shell has closed them (>&-).
+    sys.stdout, sys.stderr = (
+        stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for stream in (sys.stdout, sys.stderr)
+    )
     try:
         code = run_cli(sys.argv[1:])
     except Exception:
         logging.getLogger(__name__).exception("internal error; please report it")
         code = int(ExitCode.CRASHED)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a closed pipe or a full disk; Python would try again at exit, and end with 120
+            discard(stream)
     if code == ExitCode.INTERRUPTED:
         # CPython remembers a Ctrl-C that arrived inside exec() (dataclasses use it) even when it was caught, and would
         # then die from the signal instead of exiting with this code.

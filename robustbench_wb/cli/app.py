@@ -1,6 +1,7 @@
 """Command-line application: the commands, and the one place that turns errors into exit codes."""
 
 import logging
+import sys
 
 import typer
 
@@ -94,6 +95,12 @@ def run_cli(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         console.tell(INTERRUPTED)
         return int(ExitCode.INTERRUPTED)
+    except SystemExit as ended:
+        # Help and errors of the parser are printed by libraries, which end with 1 where the reader has closed its pipe.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        console.discard(sys.stdout)
+        return int(ExitCode.OK)
     except _PARSER_ERROR as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if message:

@@ -1,11 +1,13 @@
 """Printing, which no other module does: tables to standard output, everything else to standard error."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -34,7 +36,32 @@ def width() -> int:
 
 def show(text: str) -> None:
     """Print plain text to standard output, unchanged."""
-    typer.echo(text.rstrip("\n"))
+    with _standard_output():
+        typer.echo(_encodable(text.rstrip("\n")))
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Write to standard output until the block ends. A reader that has closed its pipe, like ``head``, has enough.
+
+    Raises:
+        UsageError: standard output cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise UsageError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what is written to a stream from now on, and what it still holds; else Python fails at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def present(blocks: Callable[[], Sequence[TextBlock]], json: Callable[[], str], as_json: bool) -> None:
@@ -42,23 +69,29 @@ def present(blocks: Callable[[], Sequence[TextBlock]], json: Callable[[], str], 
     if as_json:
         show(json())
     elif sys.stdout.isatty():
-        Console().print(rich_group(blocks()))
+        with _standard_output():
+            Console().print(rich_group(blocks()))
     else:
         show(plain_text(blocks()))
 
 
 def save(file: str, text: str) -> None:
-    """Write a result to a file, whole or not at all.
+    """Write a result to a file, whole or not at all; devices, pipes and the targets of links are written in place.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    from robustbench_wb.folders import write_atomic
+    from robustbench_wb.exports import write_export
 
+    with _standard_output():  # which may be the file
+        pass
     try:
-        write_atomic(Path(file), lambda temporary: temporary.write_bytes(text.encode()))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+        write_export(Path(file), _encodable(text).encode())
+    except BrokenPipeError:
+        return  # the reader has enough
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # a path with a null byte is a ValueError
+        raise UsageError(f"{file} cannot be written: {reason}") from error
 
 
 def append(file: str, text: str) -> None:
@@ -69,14 +102,23 @@ def append(file: str, text: str) -> None:
     """
     try:
         with Path(file).open("a", encoding="utf-8") as target:
-            target.write(text)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+            target.write(_encodable(text))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{file} cannot be written: {reason}") from error
+
+
+def _encodable(text: str) -> str:
+    """Text with escapes for what UTF-8 cannot hold: arguments of a command may be any bytes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def tell(line: str) -> None:
-    """Print one line to standard error."""
-    typer.echo(line, err=True)
+    """Print one line to standard error; nobody hears it if that is closed."""
+    try:
+        typer.echo(_encodable(line), err=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def set_log_level(name: str) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from robustbench_wb.errors import MeasurementError, StoreError, UsageError
-from robustbench_wb.folders import write_atomic
+from robustbench_wb.exports import write_export
 from robustbench_wb.records.record import Identity, Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
@@ -202,9 +202,10 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
-    except OSError as error:
-        raise StoreError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+        write_export(path, buffer.getvalue())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{str(path)!r} cannot be written: {reason}") from error
 
 
 def read_baseline(path: Path) -> Baseline:

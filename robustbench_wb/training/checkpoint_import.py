@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from robustbench_wb.errors import CheckpointError, UsageError
-from robustbench_wb.folders import write_atomic
+from robustbench_wb.exports import write_export
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.references.infer_shape import infer_shape
@@ -92,8 +92,8 @@ def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, gi
     _require_class_token(family, given)
     tensors = untied_copies(model.state_dict())
     try:
-        write_atomic(output, lambda temporary: save_file(tensors, temporary))
-    except (OSError, SafetensorError) as error:
+        write_export(output, save(tensors))
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {output} cannot be written: {error}") from error
     return ImportReport(
         variant=variant,
