@@ -14,6 +14,7 @@ from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline
 from robustbench_wb.store.loaded_table import find_records, load_table
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
+from robustbench_wb.text_files import is_file
 
 
 def gate(
@@ -81,7 +82,7 @@ def pin(name: str, version: str = "latest", results: str = "results", *, to: str
         MeasurementError: a cell failed.
     """
     path = baseline_path(name, to)
-    if path.exists():
+    if is_file(path):
         raise UsageError(f"{path} exists; `baseline promote {name}` succeeds it, or remove it to begin a new chain")
     write_baseline(path, _of_version(name, version, results, parent=None))
     return path

@@ -20,6 +20,7 @@ from robustbench_wb.stressors.training_contamination import TrainingContaminatio
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.task import Task
+from robustbench_wb.text_files import is_file
 from robustbench_wb.training.recipe import Recipe, Scale, find_recipe
 
 if TYPE_CHECKING:  # shortcuts import torch; making a plan must not
@@ -162,7 +163,7 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
     checkpoint = None
     if request.checkpoint is not None:
         checkpoint, recipe_name = Path(request.checkpoint), "checkpoint"
-        if not checkpoint.is_file():
+        if not is_file(checkpoint):
             raise CheckpointError(f"checkpoint {checkpoint} does not exist")
     if name in request.models or is_external(name):
         # Given weights are put into the model as they are, so that it may have a new head until then.

@@ -7,7 +7,6 @@ number of the columns, and a digest of all content.
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import SCHEMA as ROW_SCHEMA
+from robustbench_wb.text_files import parse_json
 
 FORMAT: Final = 1
 """Version of the file format. Raise it when the header or the definition of the digest changes. The version of the
@@ -216,14 +216,16 @@ def read_baseline(path: Path) -> Baseline:
     """
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
-        content = json.loads((table.schema.metadata or {})[_HEADER])
+        content = parse_json((table.schema.metadata or {})[_HEADER].decode())
     except OSError as error:
         # Errors of Arrow itself have no system message.
         raise StoreError(f"{str(path)!r} {_unreadable(error)}") from error
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise StoreError(f"{str(path)!r} is not a baseline file, or it is damaged") from error
+    if not isinstance(content, dict) or not isinstance(content.get("header"), dict):
+        raise StoreError(f"{str(path)!r} is not a baseline file, or it is damaged")
     reject_newer_schema(content.get(SCHEMA_KEY), SCHEMA_VERSION, repr(str(path)))
-    if content.get("header", {}).get("format") != FORMAT:
+    if content["header"].get("format") != FORMAT:
         raise StoreError(f"{str(path)!r} has another format than this release reads ({FORMAT}); install a newer one")
     try:
         columns = [name for name in table.schema.names if name not in dict(_OUTCOMES)]
@@ -266,7 +268,7 @@ def _from_entries(header: BaselineHeader, entries: Iterable[dict[str, Any]], col
         row = ScoreRow.model_validate(entry)
         rows[role].append(row)
         records[row.key] = _record(
-            row=row, identity=Identity.model_validate_json(identity), evidence=json.loads(evidence), arrays=arrays
+            row=row, identity=Identity.model_validate_json(identity), evidence=parse_json(evidence), arrays=arrays
         )
     return Baseline(header=header, rows=rows["baseline"], pinned=rows["pinned"], records=records, columns=columns)
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.store.baseline import SUFFIX, read_baseline
-from robustbench_wb.store.location import is_url
+from robustbench_wb.store.location import is_url, local_folder
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import VERSION, ScoreTable
+from robustbench_wb.text_files import is_folder, parse_json, read_text, reason_of
 
 _PLACED: Final = re.compile(rf"(?P<place>.+):(?P<version>{VERSION})")
 _QUOTED: Final = re.compile(r"'[=+\-@\t\r]")
@@ -63,7 +63,7 @@ def load_table(reference: str, results: str) -> LoadedTable:
         return LoadedTable(name=reference, rows=_read_file(Path(reference)), location=results)
     placed = _PLACED.fullmatch(reference)
     place, version = (placed["place"], placed["version"]) if placed else (reference, "HEAD")
-    if not is_url(place) and not Path(place).expanduser().is_dir():
+    if not is_url(place) and not is_folder(local_folder(place)):
         known = f"a version like v3 or HEAD~1, nor a results folder, nor a {SUFFIX}, .csv or .json file of a table"
         raise StoreError(f"{reference!r} is neither {known}")
     return _version(place, version, f"{place}:")
@@ -93,19 +93,20 @@ def _version(location: str, version: str, prefix: str) -> LoadedTable:
 
 def _read_file(path: Path) -> list[ScoreRow]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise StoreError(f"{str(path)!r} cannot be read: {reason}") from error
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{str(path)!r} cannot be read: {reason_of(error)}") from error
     try:
         entries = _json_rows(text, repr(str(path))) if path.suffix.lower() == ".json" else _csv_rows(text)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise StoreError(f"{str(path)!r} is not a table that `leaderboard` wrote") from error
+    if not entries:
+        raise StoreError(f"{str(path)!r} has no rows; it is empty, or was cut off")
     return read_rows(entries, f"the rows of {str(path)!r}")
 
 
 def _json_rows(text: str, where: str) -> list[object]:
-    content = json.loads(text)
+    content = parse_json(text)
     rows = list(content["rows"])
     reject_newer_schema(content.get(SCHEMA_KEY), SCHEMA_VERSION, where)
     return rows

@@ -20,7 +20,7 @@ KEEP_HISTORY: Final[dict[str, str | None]] = {
 """Table properties that keep all versions readable. By default, Delta deletes the log of versions after 30 days."""
 
 # Delta Lake 1.6 converts paths to URLs and back; with these characters it panics or writes elsewhere (%20 -> blank).
-_REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
+_REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 
 
 def is_url(location: str) -> bool:
@@ -36,13 +36,25 @@ def table_uri(location: str, table: str) -> str:
     """
     if is_url(location):
         return f"{location.rstrip('/')}/{table}"
-    folder = Path(location).expanduser().absolute()
+    folder = local_folder(location).absolute()
     refused = _REFUSED.search(folder.as_posix())
     if refused:
         raise StoreError(
             f"results cannot be written to {location!r}: Delta Lake cannot handle {refused.group()!r} in a path"
         )
     return str(folder / table)
+
+
+def local_folder(location: str) -> Path:
+    """Folder of results that are not at a URL, with ``~`` resolved.
+
+    Raises:
+        StoreError: the path begins with the name of a user that does not exist.
+    """
+    try:
+        return Path(location).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{location!r} is no folder: {error}") from error
 
 
 def prepare_location(location: str) -> None:
@@ -56,7 +68,7 @@ def prepare_location(location: str) -> None:
     if is_url(location):
         return
     table_uri(location, "scores")
-    folder = Path(location).expanduser()
+    folder = local_folder(location)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A real write, because permission bits do not cover read-only mounts, quotas and the superuser.

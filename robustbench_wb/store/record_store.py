@@ -1,7 +1,6 @@
 """Record store: one row per evaluation, addressed by the digest of its identity, appended in atomic commits."""
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -19,6 +18,7 @@ from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.delta_query import read_delta_table
 from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, table_uri
 from robustbench_wb.store.schema_number import reject_newer_schema
+from robustbench_wb.text_files import parse_json
 
 ARRAYS: Final[dict[str, DTypeLike]] = {
     "ids": "<i4",
@@ -301,6 +301,6 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
         backwards=backwards,
         wobble=row["wobble"],
         seconds=row["seconds"],
-        evidence=json.loads(row["evidence"] or "{}"),
+        evidence=parse_json(row["evidence"] or "{}"),
         perturbed=row["perturbed"] or "",
     )

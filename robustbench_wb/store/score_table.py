@@ -1,6 +1,5 @@
 """Score table: one row per evaluation, one Delta version per finished run."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.delta_query import read_delta_table
 from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, no_results_error, table_uri
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
+from robustbench_wb.text_files import parse_json
 
 __all__ = ["ScoreRow", "ScoreTable", "VersionInfo"]
 
@@ -73,7 +73,9 @@ class ScoreTable:
             StoreError: the table cannot be written, or a newer release wrote it.
         """
         given = {row.slot: row for row in rows}
-        metadata = {"provenance": canonical_json(provenance), SCHEMA_KEY: str(SCHEMA_VERSION)}
+        # A command may hold bytes that are no text, which Delta refuses.
+        text = canonical_json(provenance).encode(errors="replace").decode()
+        metadata = {"provenance": text, SCHEMA_KEY: str(SCHEMA_VERSION)}
         # Without retries inside Delta, a commit succeeds only on the version whose rows were read (compare and swap).
         # With retries, two simultaneous first runs would both be accepted on top of the empty table.
         properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
@@ -181,5 +183,5 @@ def _to_arrow(rows: dict[Slot, ScoreRow]) -> pa.Table:
 
 def _version_info(entry: dict[str, Any]) -> VersionInfo:
     text = entry.get("provenance")
-    provenance = json.loads(text) if isinstance(text, str) else {}
+    provenance = parse_json(text) if isinstance(text, str) else {}
     return VersionInfo(entry["version"], datetime.fromtimestamp(entry["timestamp"] / 1000, UTC), provenance)

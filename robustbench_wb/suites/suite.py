@@ -1,6 +1,5 @@
 """Suites: named, versioned lists of stressors and strengths with settings for each scale."""
 
-import tomllib
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -8,6 +7,7 @@ from pydantic import Field, ValidationError
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import Registry
 from robustbench_wb.spec import Spec
+from robustbench_wb.text_files import is_file, parse_toml, read_text, reason_of
 
 
 class SuiteStressor(Spec):
@@ -87,13 +87,13 @@ def read_suite(text: str, where: str) -> Suite:
         UsageError: the text is not TOML, or a field is missing, unknown or out of range.
     """
     try:
-        return Suite.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"suite file {where} is not TOML: {error}") from error
+        return Suite.model_validate(parse_toml(text))
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
         raise UsageError(f"suite file {where}: {field}: {problem['msg']}") from error
+    except ValueError as error:
+        raise UsageError(f"suite file {where} is not TOML: {reason_of(error)}") from error
 
 
 SUITES: Registry[Suite] = Registry("suite")
@@ -131,10 +131,10 @@ def find_suite(name: str) -> Suite:
     if not name.endswith(".toml"):
         return SUITES.get(name)
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"suite file {name} does not exist")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"suite file {name} cannot be read as text: {error}") from error
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"suite file {name} cannot be read as text: {reason_of(error)}") from error
     return read_suite(text, name)

@@ -16,8 +16,8 @@ from robustbench_wb.models.references.mapping import CheckpointFamily
 from robustbench_wb.models.shape import ImageShape, Pool, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.training.checkpoint import untied_copies
-from robustbench_wb.training.given_checkpoint import read_state
+from robustbench_wb.text_files import is_file
+from robustbench_wb.training.checkpoint import load_tensors, looks_pickled, untied_copies
 
 Numbers = tuple[float, ...]
 
@@ -79,7 +79,7 @@ def import_checkpoint(source: Path, output: Path, *, variant: str, size: str, gi
             ``output`` cannot be written.
     """
     recipe = VARIANTS.get(variant)
-    if output.exists() and source.exists() and output.samefile(source):
+    if is_file(output) and is_file(source) and output.samefile(source):
         raise UsageError(f"{output} is also the source file; choose another output")
     recipe.size(size)  # rejects an unknown size before a large file is read
     state = read_state(source)

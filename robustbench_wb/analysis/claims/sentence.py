@@ -1,14 +1,13 @@
 """Sentences of a claims file: a small strict grammar, so that the text a person reads is the text that is tested."""
 
 import re
-import tomllib
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
+from robustbench_wb.text_files import parse_toml, read_text, reason_of
 
 Relation = Literal["not worse", "better", "worse", "not better", "equivalent", "at least", "at most"]
 Unit = Literal["points", "percent", "perplexity"]
@@ -137,9 +136,9 @@ def read_claims(file: str) -> ClaimsFile:
         UsageError: the file cannot be read, has other entries, or a sentence does not match the grammar.
     """
     try:
-        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        content = parse_toml(read_text(file))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {reason_of(error)}") from error
     texts = content.pop("claims", None)
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise UsageError(f'{file} has no claims; write a list of sentences, like claims = ["{EXAMPLE}"]')

@@ -1,6 +1,5 @@
 """Gate margins per suite, read from the project's configuration."""
 
-import tomllib
 from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
@@ -12,6 +11,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest_names
 from robustbench_wb.spec import Spec
 from robustbench_wb.suites.suite import SUITES
+from robustbench_wb.text_files import parse_toml, read_text, reason_of
 
 PROJECT_FILE: Final = "pyproject.toml"
 _TABLE: Final = ("tool", "robustbench_wb", "gate")
@@ -58,9 +58,9 @@ def read_margins(file: str | None = None) -> Margins:
     if file is None and not path.is_file():
         return Margins()
     try:
-        content: object = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        content: object = parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {reason_of(error)}") from error
     for part in _TABLE if path.name == PROJECT_FILE else ():
         content = content.get(part, {}) if isinstance(content, dict) else content
     if not isinstance(content, dict) or (file is not None and not content):

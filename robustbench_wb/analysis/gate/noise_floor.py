@@ -1,9 +1,7 @@
 """Noise floor of cells: disagreement between several runs of one measurement (an A/A test)."""
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.records.selfcheck_run import SelfcheckRun, SelfcheckSetting
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
+from robustbench_wb.text_files import parse_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +182,7 @@ def read_noise_floor(file: str) -> NoiseFloor:
         StoreError: a newer version of the package wrote the file.
     """
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = parse_json(read_text(file))
         number = content.pop(SCHEMA_KEY)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error

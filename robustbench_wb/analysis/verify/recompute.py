@@ -1,6 +1,5 @@
 """Recomputation of the columns of a row from its record and from the other rows of its table."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from robustbench_wb.records.credibility import Credibility, combine, read_checks
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.record import SCHEMA_VERSION, Cell, Identity, Measurement, Record, State, SubjectCard
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
+from robustbench_wb.text_files import parse_json
 
 Describe = Callable[[str], Mapping[str, str]]
 """Function from a stressor's signature to the columns that follow from it. Raises ``HarnessError`` for a stressor that
@@ -101,7 +101,7 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
 
 def _json(text: str, read: Callable[[Any], Columns]) -> Columns:
     try:
-        return read(json.loads(text))
+        return read(parse_json(text))
     except (ValueError, KeyError, TypeError, ValidationError):
         return {}
 
