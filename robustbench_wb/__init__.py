@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` 
     from robustbench_wb.api.gate import gate as gate
     from robustbench_wb.api.leaderboard import leaderboard as leaderboard
     from robustbench_wb.api.merge import merge as merge
+    from robustbench_wb.api.repair import repair as repair
+    from robustbench_wb.api.repair import vacuum as vacuum
     from robustbench_wb.api.run import RunResult as RunResult
     from robustbench_wb.api.run import run as run
     from robustbench_wb.api.selfcheck import selfcheck as selfcheck
@@ -94,10 +96,12 @@ _DOOR = {
     "gate": "api.gate",
     "leaderboard": "api.leaderboard",
     "merge": "api.merge",
+    "repair": "api.repair",
     "run": "api.run",
     "selfcheck": "api.selfcheck",
     "strength": "api.strength",
     "train": "api.train",
+    "vacuum": "api.repair",
     "verify": "api.verify",
 }
 __all__ = ["__version__", *_DOOR]

@@ -20,6 +20,7 @@ from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.merge import merge_command
 from robustbench_wb.cli.option_names import with_options
+from robustbench_wb.cli.repair import repair_command, vacuum_command
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.selfcheck import selfcheck_command
@@ -32,7 +33,7 @@ from robustbench_wb.errors import ExitCode, HarnessError
 EPILOG = (
     "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
     "3 two tables have no comparable cell (gate, claims: one is not comparable; verify: a cell cannot be evaluated "
-    "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record, or a check of doctor or "
+    "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record (repair: lost it), or a check of doctor or "
     "selfcheck failed, 5 a number is not credible (gate, verify; merge: one key has two outcomes), 70 internal error, "
     "130 interrupted (the same command resumes)."
 )
@@ -65,6 +66,8 @@ app.command("explain", epilog=EPILOG)(explain_command)
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(claims_app, name="claims")
 app.command("merge", epilog=EPILOG)(merge_command)
+app.command("repair", epilog=EPILOG)(repair_command)
+app.command("vacuum", epilog=EPILOG)(vacuum_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("report")(report_command)
 app.command("import-checkpoint")(import_command)

@@ -12,6 +12,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.store.damage import name_damage
 
 KEEP_HISTORY: Final[dict[str, str | None]] = {
     "delta.enableExpiredLogCleanup": "false",
@@ -108,11 +109,16 @@ def as_store_errors(location: str, doing: str) -> Iterator[None]:
     """Convert errors of Delta Lake, Arrow and the file system to a one-line ``StoreError``.
 
     Raises:
-        StoreError: names ``location``, the action ``doing`` (``read`` or ``write``), and the first line of the cause.
+        StoreError: names ``location``, the action ``doing`` (``read`` or ``write``), the first line of the cause, and
+            the first damaged file if there is one.
     """
     try:
         yield
-    except (DeltaError, pa.ArrowException, OSError) as error:
+    except BaseException as error:
+        # Delta Lake panics on some damaged files; its class cannot be imported.
+        if not isinstance(error, DeltaError | pa.ArrowException | OSError) and type(error).__name__ != "PanicException":
+            raise
         lines = str(error).strip().splitlines()
         cause = lines[0] if lines else type(error).__name__
-        raise StoreError(f"cannot {doing} results under {location!r}: {cause}") from error
+        damage = "" if is_url(location) else name_damage(local_folder(location))
+        raise StoreError(f"cannot {doing} results under {location!r}: {cause}{damage}") from error

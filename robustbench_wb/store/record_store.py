@@ -99,24 +99,17 @@ class RecordStore:
     def _examine(self, table: DeltaTable, keys: Sequence[str]) -> tuple[dict[str, Record], dict[str, str]]:
         if not keys:
             return {}, {}
-        rows = read_delta_table(table, "key", sorted(set(keys)))
-        first: dict[str, tuple[int, str, int]] = {}
-        order = zip(rows["key"].to_pylist(), rows["written"].to_pylist(), rows["digest"].to_pylist(), strict=True)
-        for index, (key, written, digest) in enumerate(order):
-            rank = (written or 0, digest or "", index)
-            first[key] = min(first.get(key, rank), rank)
-        lacking = {
-            field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names
-        }
-        columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
-        found: dict[str, Record] = {}
-        damaged: dict[str, str] = {}
-        for key, (_, _, index) in first.items():
-            try:
-                found[key] = _read_row(columns, index)
-            except StoreError as error:
-                damaged[key] = str(error)
-        return found, damaged
+        return read_records(read_delta_table(table, "key", sorted(set(keys))))
+
+    def damaged(self) -> list[str]:
+        """Reasons why records of the store are damaged, one line each.
+
+        Raises:
+            StoreError: the store as a whole is unreadable.
+        """
+        with as_store_errors(self.location, "read"):
+            table = self._open()
+            return [] if table is None else list(read_records(read_delta_table(table))[1].values())
 
     def keys(self) -> list[str]:
         """Keys of all stored records, in ascending order.
@@ -270,6 +263,28 @@ def _write_row(record: Record) -> pa.Table:
     }
     row["digest"] = _digest(row, arrays)
     return pa.table({name: [row[name]] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def read_records(rows: pa.Table) -> tuple[dict[str, Record], dict[str, str]]:
+    """Records of some rows of the table, by key, and the reasons why others are damaged, by key.
+
+    Of several rows with one key, the first written counts.
+    """
+    lacking = {field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names}
+    columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
+    first: dict[str, tuple[int, str, int]] = {}
+    order = zip(*(columns[name].to_pylist() for name in ("key", "written", "digest")), strict=True)
+    for index, (key, written, digest) in enumerate(order):
+        rank = (written or 0, digest or "", index)
+        first[key] = min(first.get(key, rank), rank)
+    found: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for key, (_, _, index) in first.items():
+        try:
+            found[key] = _read_row(columns, index)
+        except StoreError as error:
+            damaged[key] = str(error)
+    return found, damaged
 
 
 def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:

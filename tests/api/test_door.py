@@ -27,6 +27,8 @@ VERBS = [
     "doctor",
     "selfcheck",
     "merge",
+    "repair",
+    "vacuum",
     "claims",
     "layers",
     "curves",

@@ -141,13 +141,24 @@ def with_values(chance: random.Random) -> Iterator[Arguments]:
             ("mean", "std", "eta", "lambda", "classes", "image"),
         ),
         (("baseline", "pin", "main"), ("version", "to", "results")),
-        (("repair",), ("results",)),
-        (("vacuum",), ("results", "days")),
+        (("vacuum",), ("days",)),
     ]
     for command, names in options:
         for name in names:
             for value in chance.sample(VALUES, 3):
                 yield (*command, f"--{name}", value)
-    for command in ("show", "verify", "curves", "strength", "doctor", "layers", "explain", "list", "nonsense"):
+    for command in (
+        "repair",
+        "vacuum",
+        "show",
+        "verify",
+        "curves",
+        "strength",
+        "doctor",
+        "layers",
+        "explain",
+        "list",
+        "nonsense",
+    ):
         for value in chance.sample(VALUES, 3):
             yield (command, value)
