@@ -25,12 +25,12 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` 
     from robustbench_wb.api.leaderboard import leaderboard as leaderboard
     from robustbench_wb.api.merge import merge as merge
     from robustbench_wb.api.repair import repair as repair
-    from robustbench_wb.api.repair import vacuum as vacuum
-    from robustbench_wb.api.run import RunResult as RunResult
+        from robustbench_wb.api.run import RunResult as RunResult
     from robustbench_wb.api.run import run as run
     from robustbench_wb.api.selfcheck import selfcheck as selfcheck
     from robustbench_wb.api.strength import strength as strength
     from robustbench_wb.api.train import train as train
+    from robustbench_wb.api.vacuum import vacuum as vacuum
     from robustbench_wb.api.verify import verify as verify
     from robustbench_wb.engine.request import RunRequest as RunRequest
     from robustbench_wb.errors import HarnessError as HarnessError
@@ -101,7 +101,7 @@ _DOOR = {
     "selfcheck": "api.selfcheck",
     "strength": "api.strength",
     "train": "api.train",
-    "vacuum": "api.repair",
+    "vacuum": "api.vacuum",
     "verify": "api.verify",
 }
 __all__ = ["__version__", *_DOOR]

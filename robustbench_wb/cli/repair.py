@@ -51,7 +51,7 @@ def vacuum_command(
 
       robustbench-wb vacuum other/results --days 1
     """
-    from robustbench_wb.api.repair import vacuum
+    from robustbench_wb.api.vacuum import vacuum
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.repair import vacuum_blocks
     from robustbench_wb.spec import to_json_types

@@ -41,7 +41,7 @@ def read_commits(table: Path) -> tuple[list[Commit], list[Path]]:
                 for kind in ("add", "remove")
             )
             (info,) = [action["commitInfo"] for action in actions if "commitInfo" in action]
-            found.append(Commit(int(path.stem), added, removed, dict(info)))
+            found.append(Commit(number=int(path.stem), files=added, removed=removed, info=dict(info)))
         except (OSError, ValueError, TypeError, KeyError):
             damaged.append(path)
     return found, damaged

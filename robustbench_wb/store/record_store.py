@@ -265,23 +265,23 @@ def _write_row(record: Record) -> pa.Table:
     return pa.table({name: [row[name]] for name in SCHEMA.names}, schema=SCHEMA)
 
 
-def read_records(rows: pa.Table) -> tuple[dict[str, Record], dict[str, str]]:
+def read_records(rows: pa.Table, *, recover: bool = False) -> tuple[dict[str, Record], dict[str, str]]:
     """Records of some rows of the table, by key, and the reasons why others are damaged, by key.
 
-    Of several rows with one key, the first written counts.
+    Of several rows with one key, the first written counts; with ``recover``, the first intact one.
     """
     lacking = {field.name: pa.nulls(len(rows), field.type) for field in SCHEMA if field.name not in rows.column_names}
     columns = {name: rows[name].combine_chunks() for name in rows.column_names} | lacking
-    first: dict[str, tuple[int, str, int]] = {}
-    order = zip(*(columns[name].to_pylist() for name in ("key", "written", "digest")), strict=True)
-    for index, (key, written, digest) in enumerate(order):
-        rank = (written or 0, digest or "", index)
-        first[key] = min(first.get(key, rank), rank)
+    keys, written, digests = (columns[name].to_pylist() for name in ("key", "written", "digest"))
     found: dict[str, Record] = {}
     damaged: dict[str, str] = {}
-    for key, (_, _, index) in first.items():
+    for index in sorted(range(len(rows)), key=lambda at: (written[at] or 0, digests[at] or "", at)):
+        key = keys[index]
+        if key in found or (key in damaged and not recover):
+            continue
         try:
             found[key] = _read_row(columns, index)
+            damaged.pop(key, None)
         except StoreError as error:
             damaged[key] = str(error)
     return found, damaged

@@ -122,7 +122,8 @@ def _all_records(location: str, table: Path) -> tuple[dict[str, Record], list[st
     """
     parts = [part for path in sorted(table.glob("*.parquet")) if (part := read_parquet(path)) is not None]
     fitting = [part for part in parts if "key" in part.column_names and set(part.column_names) <= set(SCHEMA.names)]
-    found, damaged = read_records(pa.concat_tables([SCHEMA.empty_table(), *fitting], promote_options="permissive"))
+    rows = pa.concat_tables([SCHEMA.empty_table(), *fitting], promote_options="permissive")
+    found, damaged = read_records(rows, recover=True)
     try:
         reasons = RecordStore(location).damaged()
     except StoreError:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from robustbench_wb.api.repair import repair, vacuum
+from robustbench_wb.api.repair import repair
+from robustbench_wb.api.vacuum import vacuum
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.records.names import label
 from robustbench_wb.store.record_store import RecordStore
@@ -59,7 +60,7 @@ def edit_record(place: Path) -> None:
         (lambda place: cut(commit(place, "records", 2)), set(), ()),
         (lambda place: commit(place, "records", 2).write_bytes(b"\xff\xfe"), set(), ()),
         (lambda place: commit(place, "records", 0).write_text("[" * 100_000), set(), ()),
-        (edit_record, {1}, ()),
+        (edit_record, set(), ()),  # the file of an earlier version has it as it was
         (lambda place: cut(data(place, "scores", 2)), set(), (2,)),
         (lambda place: cut(data(place, "scores", 4)), set(), (4,)),
         (lambda place: cut(commit(place, "scores", 1)), set(), (1,)),
