@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` 
     from robustbench_wb.api.leaderboard import leaderboard as leaderboard
     from robustbench_wb.api.merge import merge as merge
     from robustbench_wb.api.repair import repair as repair
-        from robustbench_wb.api.run import RunResult as RunResult
+    from robustbench_wb.api.run import RunResult as RunResult
     from robustbench_wb.api.run import run as run
     from robustbench_wb.api.selfcheck import selfcheck as selfcheck
     from robustbench_wb.api.strength import strength as strength

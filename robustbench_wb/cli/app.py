@@ -33,7 +33,7 @@ from robustbench_wb.errors import ExitCode, HarnessError
 EPILOG = (
     "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
     "3 two tables have no comparable cell (gate, claims: one is not comparable; verify: a cell cannot be evaluated "
-    "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record (repair: lost it), or a check of doctor or "
+    "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record, or a check of doctor or "
     "selfcheck failed, 5 a number is not credible (gate, verify; merge: one key has two outcomes), 70 internal error, "
     "130 interrupted (the same command resumes)."
 )
