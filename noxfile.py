@@ -74,6 +74,20 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """The share of the package that the fast tests execute, without the tests that no measure is taken of."""
+    measured = ("-m", "not slow and not no_cover")
+    report = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
+    run(session, "-m", "pytest", *FAST, *measured, *report, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Injected faults: killed, cut, flipped and full files, several runs at once. Figures at the end. Not a gate."""
+    run(session, "-m", "tests.faults.session", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Documentation site with the API reference; a broken link or a missing name is an error."""
     run(session, "-m", "mkdocs", "build", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})

@@ -15,16 +15,8 @@ from tests.faults.invocations import flipped
 
 ELAPSED = {"seconds", "train_seconds", "checksum"}
 OWN = ("--device", "cpu", "--progress", "none", "--samples", "12")
-ATTACKS = (
-    "--stressor",
-    "pgd-linf;eps=1;steps=3",
-    "--stressor",
-    "fgsm-l2;eps=1",
-    "--epsilon",
-    "4/255",
-    "--epsilon",
-    "8/255",
-)
+RADII = ("--epsilon", "4/255", "--epsilon", "8/255")
+ATTACKS = ("--stressor", "pgd-linf;eps=1;steps=3", "--stressor", "fgsm-l2;eps=1", *RADII)
 RUN = ("run", *OWN, *ATTACKS, "--variant", "model.py:make", "--variant", "model.py:other", "--recipe", "none")
 TRAIN = ("run", *OWN, "--suite", "clean", "--variant", "model.py:make")
 NOISE = ("run", *OWN, "--stressor", "gaussian-noise;severity=3", "--variant", "model.py:make", "--recipe", "none")
@@ -141,10 +133,8 @@ def outcome(place: Path) -> Any:
 
     def read() -> object:
         rows = [row.model_dump(exclude=ELAPSED) for row in ScoreTable(str(place / "results")).rows()]
-        files = {
-            name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in EXPORTS if (place / name).exists()
-        }
-        return [sorted(rows, key=str), files]
+        written = [path for name in EXPORTS if (path := place / name).exists()]
+        return [sorted(rows, key=str), {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written}]
 
     return call(read)
 

@@ -1,6 +1,6 @@
 """A session of injected faults: ``python -m tests.faults.session --faults 200 --seed 0 --jobs 2``.
 
-Each fault ends, after the same command, in the table of an undisturbed run that ``verify`` confirms, or in one line that
+After the same command, each fault ends in the table of an undisturbed run that ``verify`` confirms, or in a line that
 names the file. Figures are printed at the end; the exit code is 1 if a fault ended otherwise.
 """
 
@@ -75,12 +75,10 @@ def main() -> int:
     failed = [line for line in lines if line["problem"]]
     for line in sorted(failed, key=lambda one: one["index"]):
         sys.stdout.write(f"FAILED {line['kind']}, fault {line['index']} in {folder}: {line['problem']}\n")
-    good, all_of = (
-        Counter(line["kind"] for line in some) for some in ([one for one in lines if not one["problem"]], lines)
-    )
+    all_of, bad = Counter(line["kind"] for line in lines), Counter(line["kind"] for line in failed)
     for kind in SHARES:
         seconds = sum(line["seconds"] for line in lines if line["kind"] == kind)
-        sys.stdout.write(f"{kind}: {good[kind]} of {all_of[kind]} ended well, {seconds:.0f} s\n")
+        sys.stdout.write(f"{kind}: {all_of[kind] - bad[kind]} of {all_of[kind]} ended well, {seconds:.0f} s\n")
     sys.stdout.write(f"{len(lines) - len(failed)} of {len(every)} faults ended well (seed {given.seed})\n")
     if not failed:
         shutil.rmtree(folder, ignore_errors=True)
