@@ -84,6 +84,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Injected faults: killed, cut, flipped and full files, several runs at once. Figures at the end. Not a gate."""
+    run(session, "-m", "pytest", "-m", "slow", "tests/faults/test_invocations.py", env=ENVIRONMENT)
     run(session, "-m", "tests.faults.session", *session.posargs, env=ENVIRONMENT)
 
 

@@ -64,11 +64,11 @@ def refuse_vectors(perturbed: PerturbedBatch) -> None:
 
 
 def find_layers(key: str) -> LayerTable | None:
-    """Cached layers of the record with a key; None if they are missing or damaged."""
+    """Cached layers of the record with a key; None if they are missing, damaged, or of another user alone."""
     try:
         arrays = load_file(_path(key))
         return LayerTable(arrays["ids"], {name: arrays[name] for name in MEASURES})
-    except (FileNotFoundError, SafetensorError, KeyError):
+    except (OSError, SafetensorError, KeyError):
         return None
 
 

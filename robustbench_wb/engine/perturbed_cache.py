@@ -178,7 +178,8 @@ def _read(folder: Path, card: Any) -> tuple[PerturbedData, str]:
     }
     texts = folder / "texts.json"
     found = json.loads(texts.read_text(encoding="utf-8")) if texts.is_file() else None
-    (folder / "card.json").touch()
+    with suppress(OSError):  # another user's file may be read and not marked
+        (folder / "card.json").touch()
     made = PerturbedData(
         inputs=arrays.get("inputs"),
         texts=found,

@@ -63,7 +63,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | No
         return None
     try:
         card = CheckpointCard.model_validate(json.loads(card_path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValueError, ValidationError) as error:
         raise CheckpointError(f"the card of checkpoint {path} cannot be read; delete it to train again") from error
     tensors = load_tensors(path)
     if weights_digest(tensors) != card.weights:

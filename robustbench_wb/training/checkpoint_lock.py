@@ -19,7 +19,7 @@ def checkpoint_lock(name: str, label: str) -> Iterator[None]:
     The operating system releases the lock when its holder ends, even if killed. If the file system of the cache does
     not support locks, all processes continue at once: checkpoints are still written atomically, but work is repeated.
     """
-    lock = FileLock(cache_folder("locks") / f"{name}.lock", poll_interval=POLL_SECONDS)
+    lock = FileLock(cache_folder("locks") / f"{name}.lock", mode=0o666, poll_interval=POLL_SECONDS)
     try:
         lock.acquire(timeout=0)
     except Timeout:
