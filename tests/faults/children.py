@@ -36,7 +36,7 @@ def warm_up() -> None:
         import_module(f"robustbench_wb.api.{name}")
     import_module("torch").set_num_threads(1)
     # The examination of a model before it is attacked takes most of a small run.
-    choice.ImageProbe = partial(ImageProbe, looked_at=8, steps=3, queries=5)  # type: ignore[misc, assignment]
+    setattr(choice, "ImageProbe", partial(ImageProbe, looked_at=8, steps=3, queries=5))  # noqa: B010
 
 
 def start(arguments: Sequence[str], folder: Path, limit: int | None = None) -> int:

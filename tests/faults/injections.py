@@ -102,8 +102,8 @@ def prepare(folder: Path) -> Prepared:
     made.empty.mkdir(parents=True)
     (made.empty / "model.py").write_text(MODEL)
     shutil.copytree(made.empty, made.finished)
-    for arguments in (RUN, NOISE, SHARD):
-        expect(command(*arguments, folder=made.finished), 0)
+    for first in (RUN, NOISE, SHARD):
+        expect(command(*first, folder=made.finished), 0)
     for name, arguments in COMMANDS.items():
         place = copied(made.base(name), folder / "undisturbed")
         began = time.monotonic()
@@ -112,8 +112,8 @@ def prepare(folder: Path) -> Prepared:
         made.outcomes[name] = outcome(place)
     made.outcomes["finished"] = outcome(made.finished)
     shutil.copytree(made.finished, made.exported)
-    for arguments in (PIN, COMMANDS["leaderboard"]):
-        expect(command(*arguments, folder=made.exported), 0)
+    for name in ("pin", "leaderboard"):
+        expect(command(*COMMANDS[name], folder=made.exported), 0)
     return made
 
 

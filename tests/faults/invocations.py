@@ -91,9 +91,9 @@ def with_files(folder: Path, chance: random.Random) -> Iterator[Arguments]:
             path.write_bytes(make(whole, chance))
             command = commands[chance.randrange(len(commands))]
             yield tuple(part.replace("{}", str(path)) for part in command)
-    for path in (".", "missing.csv", "missing.parquet", "a" * 300 + ".csv", "\udcff.json", "loop.csv"):
-        for command in (("verify",), ("gate", "--baseline"), ("claims", "check"), ("run", "--suite"), ("merge",)):
-            yield (*command, path)
+    for name in (".", "missing.csv", "missing.parquet", "a" * 300 + ".csv", "\udcff.json", "loop.csv"):
+        for start in (("verify",), ("gate", "--baseline"), ("claims", "check"), ("run", "--suite"), ("merge",)):
+            yield (*start, name)
 
 
 VALUES = (
@@ -147,9 +147,7 @@ def with_values(chance: random.Random) -> Iterator[Arguments]:
         for name in names:
             for value in chance.sample(VALUES, 3):
                 yield (*command, f"--{name}", value)
-    for command in (
-        "repair",
-        "vacuum",
+    alone = (
         "show",
         "verify",
         "curves",
@@ -158,7 +156,10 @@ def with_values(chance: random.Random) -> Iterator[Arguments]:
         "layers",
         "explain",
         "list",
+        "repair",
+        "vacuum",
         "nonsense",
-    ):
+    )
+    for name in alone:
         for value in chance.sample(VALUES, 3):
-            yield (command, value)
+            yield (name, value)
