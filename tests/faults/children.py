@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from os import _exit as leave
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -75,7 +76,7 @@ def _leave(function: Callable[[], object]) -> NoReturn:
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 98
     finally:
-        os._exit(code)
+        leave(code)
 
 
 def finish(child: int, folder: Path, kill_after: float | None = None) -> Ended:

@@ -16,7 +16,7 @@ from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.faults.children import warm_up
+from tests.faults.children import leave, warm_up
 from tests.faults.injections import Prepared, faults, prepare
 
 SHARES = {"kill -9": 110, "damaged files": 60, "full disk": 21, "runs at once": 8, "models that exit": 5}
@@ -67,7 +67,7 @@ def main() -> int:
         child = os.fork()
         if not child:
             work(made, folder, given.seed, every[job :: given.jobs], folder / f"report-{job}.jsonl")
-            os._exit(0)
+            leave(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
