@@ -14,9 +14,10 @@ import tempfile
 import time
 from collections import Counter
 from itertools import cycle, islice
+from os import _exit as leave
 from pathlib import Path
 
-from tests.faults.children import leave, warm_up
+from tests.faults.children import warm_up
 from tests.faults.injections import Prepared, faults, prepare
 
 SHARES = {"kill -9": 110, "damaged files": 60, "full disk": 21, "runs at once": 8, "models that exit": 5}
