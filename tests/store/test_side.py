@@ -98,3 +98,28 @@ def test_a_mistake_is_one_clear_line(
         load_table(reference, results)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"", "has no rows"),
+        ("a.csv", b"suite,variant\r\n", "has no rows"),
+        ("a.json", b'{"rows": [], "schema": 9}', "has no rows"),
+        ("a.json", b"[" * 100_000, "is not a table"),
+        ("a.json", b'{"rows": [], "schema": 1' + b"0" * 5_000 + b"}", "is not a table"),
+        ("a.csv", "\ufeffsuite,\xe4".encode("utf-16"), "not text in UTF-8"),
+        ("a.parquet", b"PAR1" + bytes(100), "is not a baseline file"),
+    ],
+)
+def test_files_that_are_no_table_are_refused_by_name(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=reason) as raised:
+        load_table(str(tmp_path / name), "results")
+    assert name in str(raised.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_table(tmp_path: Path) -> None:
+    text = rows_csv([row()])
+    (tmp_path / "a.csv").write_text("\ufeff" + text, newline="", encoding="utf-8")
+    assert load_table(str(tmp_path / "a.csv"), "results").rows == [row()]
