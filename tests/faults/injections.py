@@ -19,6 +19,7 @@ RADII = ("--epsilon", "4/255", "--epsilon", "8/255")
 ATTACKS = ("--stressor", "pgd-linf;eps=1;steps=3", "--stressor", "fgsm-l2;eps=1", *RADII)
 RUN = ("run", *OWN, *ATTACKS, "--variant", "model.py:make", "--variant", "model.py:other", "--recipe", "none")
 TRAIN = ("run", *OWN, "--suite", "clean", "--variant", "model.py:make")
+LAYERS = (*TRAIN, "--layers")
 NOISE = ("run", *OWN, "--stressor", "gaussian-noise;severity=3", "--variant", "model.py:make", "--recipe", "none")
 SHARD = ("run", *OWN, *ATTACKS, "--variant", "model.py:third", "--recipe", "none", "--results", "shard")
 PIN = ("baseline", "pin", "main", "--to", "main.parquet")
@@ -102,7 +103,7 @@ def prepare(folder: Path) -> Prepared:
     made.empty.mkdir(parents=True)
     (made.empty / "model.py").write_text(MODEL)
     shutil.copytree(made.empty, made.finished)
-    for first in (RUN, NOISE, SHARD):
+    for first in (RUN, NOISE, LAYERS, SHARD):
         expect(command(*first, folder=made.finished), 0)
     for name, arguments in COMMANDS.items():
         place = copied(made.base(name), folder / "undisturbed")
@@ -207,8 +208,7 @@ def kinds_of_files(folder: Path) -> dict[str, list[Path]]:
             inside = path.relative_to(folder)
             where = "/".join(inside.parts[:2]) if len(inside.parts) > 2 else inside.parts[0]
             found.setdefault(f"{where} {path.suffix}" if len(inside.parts) > 1 else path.name, []).append(path)
-    found.pop("shard", None)
-    return {kind: paths for kind, paths in found.items() if not kind.startswith("shard")}
+    return {kind: paths for kind, paths in found.items() if not kind.startswith(("shard", "board.html", "board.md"))}
 
 
 def damage(made: Prepared, place: Path, chance: random.Random, kind: str) -> str:
@@ -227,8 +227,8 @@ def damage(made: Prepared, place: Path, chance: random.Random, kind: str) -> str
     if path.name in EXPORTS:
         return f"{said}: {_read_export(place, path)}"
     codes = []
-    for arguments in (RUN, ("verify", "--results", "results", "--progress", "none")):
-        ended = command(*arguments, folder=place)
+    for again in (RUN, ("verify", "--results", "results", "--progress", "none")):
+        ended = command(*again, folder=place)
         codes.append(ended.code)
         if ended.code:
             expect(ended, 2, 4, 5)
@@ -236,7 +236,8 @@ def damage(made: Prepared, place: Path, chance: random.Random, kind: str) -> str
             repaired = command("repair", "results", folder=place)
             expect(repaired, 0, 4)
             expect(command(*RUN, folder=place), 0)
-    expect(command(*NOISE, folder=place), 0)
+    for arguments in (NOISE, LAYERS):
+        expect(command(*arguments, folder=place), 0)
     for name in EXPORTS:
         (place / name).unlink(missing_ok=True)
     judge(place, made.outcomes["finished"])
@@ -252,8 +253,6 @@ def _named(ended: Ended, path: Path) -> None:
 
 def _read_export(place: Path, path: Path) -> str:
     """A damaged export is refused by name, or its edit is found; else nothing that counts has changed."""
-    if path.suffix not in (".csv", ".parquet"):
-        return "not read back"
     ended = command("verify", path.name, "--progress", "none", folder=place)
     expect(ended, 0, 2, 5)
     if ended.code == 2:
