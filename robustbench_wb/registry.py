@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Generic, TypeVar, cast
 
-from robustbench_wb.errors import RegistryError, UnknownNameError
+from robustbench_wb.errors import HarnessError, RegistryError, SubjectError, UnknownNameError, error_text
+from robustbench_wb.user_code import UserCode
 
 CHANGES_NO_NUMBER: Final = "it looks names up; what they point at is digested instead"
 
@@ -132,6 +133,13 @@ def import_target(target: str, what: str) -> object:
     """
     module, _, attribute = target.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        with UserCode(what).running():
+            return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise RegistryError(f"{what} ({target}) cannot be loaded: {error}") from error
+    except SubjectError as error:
+        raise RegistryError(f"{what} ({target}) cannot be loaded: {error_text(error.__cause__ or error)}") from error
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise RegistryError(f"{what} ({target}) cannot be loaded: {error_text(error)}") from error

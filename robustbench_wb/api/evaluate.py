@@ -18,11 +18,14 @@ from robustbench_wb.engine.in_memory import InMemoryCell, InMemoryModel
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.engine.torch_state import own_state
 from robustbench_wb.errors import UsageError
+from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.batching import to_inputs
+from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.wrapped import Logits, borrowed, count_classes, device_of
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Cell, Measurement, State, SubjectCard
+from robustbench_wb.user_code import UserCode
 
 
 def evaluate(
@@ -69,12 +72,19 @@ def evaluate(
     run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
     if tokenizer is not None and not (mean is None and std is None and transform is None):
         raise UsageError("mean, std and transform are for images, not texts", "mean", "std", "transform")
-    with pad_token_kept(model):
+    code = UserCode(_name(model))
+    with watching_interrupts(), code.running(), pad_token_kept(model):
         if tokenizer is None:
             subject, samples = image_task(model, inputs, labels, mean=mean, std=std, transform=transform)
         else:
             subject, samples = text_task(model, inputs, labels, tokenizer=tokenizer, length=length)
+        if subject is not model:  # a Transformer of this package needs no guard
+            guard(subject, code)
         return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
+
+
+def _name(model: object) -> str:
+    return str(getattr(model, "__name__", type(model).__name__))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +131,7 @@ def _evaluate(
             progress=run.progress or SilentProgress(),
             keep_images=run.keep_images,
         ).cells(default_stressors(subject, tokenizer, image=image) if chosen is None else chosen)
-    name = str(getattr(model, "__name__", type(model).__name__))
+    name = _name(model)
     rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)
     return Evaluation(model=name, classes=classes, n=len(samples), seed=run.seed, device=str(device), rows=rows)
 

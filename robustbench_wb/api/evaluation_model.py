@@ -17,6 +17,7 @@ from robustbench_wb.api.evaluation_samples import (
 )
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import UsageError
+from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
 from robustbench_wb.models.wrapped import Logits, WrappedModel, normalise
 
@@ -81,7 +82,7 @@ def _image_model(
 
 def _text_model(model: Logits, tokenizer: object) -> nn.Module:
     if not isinstance(tokenizer, ModelTokenizer):
-        return model if isinstance(model, nn.Module) else WrappedModel(model, None)
+        return model if isinstance(model, Transformer) else WrappedModel(model, None)
     if isinstance(model, nn.Module) and hasattr(model, "config"):
         return TextModel(model, tokenizer, fresh_head=False)
     if tokenizer.pad != 0:

@@ -10,6 +10,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, to_frame
+from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.records.score_row import ScoreRow
@@ -82,11 +83,12 @@ def run(
     """
     wanted = make_request(request, fields)
     job = PreparedRun(wanted, progress or SilentProgress())
-    prepare_location(results)
-    store = RecordStore(results)
-    cells = measure_all(job, store)
+    place = prepare_location(results)
+    store = RecordStore(place)
+    with watching_interrupts():
+        cells = measure_all(job, store)
     rows = score_rows(cells)
-    version = ScoreTable(results).commit(rows, _provenance(job, wanted, command))
+    version = ScoreTable(place).commit(rows, _provenance(job, wanted, command))
     store.compact()
     return RunResult(
         rows=tuple(rows),

@@ -29,6 +29,7 @@ from robustbench_wb.cli.strength import strength_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.interrupts import watching_interrupts
 
 EPILOG = (
     "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
@@ -90,7 +91,8 @@ def main(
 def run_cli(arguments: list[str]) -> int:
     """Run one command; return its exit code. Expected errors become one line on standard error."""
     try:
-        code = app(arguments, prog_name="robustbench-wb", standalone_mode=False)
+        with watching_interrupts():
+            code = app(arguments, prog_name="robustbench-wb", standalone_mode=False)
     except HarnessError as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         console.tell(f"error: {with_options(error)}")
@@ -108,6 +110,9 @@ def run_cli(arguments: list[str]) -> int:
         message = error.format_message()  # type: ignore[attr-defined]
         if message:
             console.tell(f"error: {' '.join(message.split())}; see --help")
+        return int(ExitCode.USAGE)
+    except SystemExit as error:  # not of this package: code that the request names ended the process
+        console.tell(f"error: code that the request names called exit({error.code}) outside an evaluation")
         return int(ExitCode.USAGE)
     if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
         console.tell(INTERRUPTED)

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_wb import rng
+from robustbench_wb.engine.foreign_stressor import lent, model_put_back
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
+from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
@@ -22,6 +25,7 @@ from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.training.language_loss import next_token_losses
+from robustbench_wb.user_code import UserCode
 
 BatchObserver = Callable[[SampleBatch, PerturbedBatch, ModelAccess], float]
 """Called with each batch that a cell perturbs; returns the seconds that it took, which are not the cell's."""
@@ -108,6 +112,21 @@ def measure(
     Raises:
         MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
     """
+    signature, seed = step.rungs[0].signature, step.identities[0].seed
+    # The answers of a random model depend on the cell, and not on what ran before it.
+    with UserCode(signature).running(), seeded_generators(rng.stream_key(seed, f"cell {signature}")):
+        return _measure(step, model, samples, before=before, advance=advance, observers=observers)
+
+
+def _measure(
+    step: LadderStep,
+    model: MeasuredModel,
+    samples: TaskSamples,
+    *,
+    before: NDArray[np.int8] | None,
+    advance: Advance,
+    observers: Sequence[BatchObserver],
+) -> list[Record]:
     started = time.perf_counter()
     rungs, seed = step.rungs, step.identities[0].seed
     count = len(samples)
@@ -127,7 +146,7 @@ def measure(
                 tallies[level].evidence.update(tried.evidence)
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
-                stressor.verify(part, tried, access)
+                stressor.verify(lent(stressor, part), tried, access)
                 verdict = model.batch.fit(access, partial(_verdict, part, tried))
                 tallies[level].add(rows[still], tried, verdict)
                 if observers:
@@ -145,7 +164,9 @@ def _open(stressor: Stressor) -> tuple[State, ...]:
 
 def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess) -> list[PerturbedBatch]:
     first = rungs[0]
-    return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
+    batch = lent(first, batch)
+    with model_put_back(first, access.model):
+        return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
 
 
 def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> "_Verdict":

@@ -12,6 +12,7 @@ from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.records.record import Record
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
+from robustbench_wb.user_code import UserCode
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +74,8 @@ def open_session(context: TaskContext, plan: SubjectPlan) -> ModelSession:
     Raises:
         MeasurementError: the model cannot be built or trained.
     """
-    with as_measurement_error(plan.name), context.progress.planned_work(context.training_seconds(plan)):
+    work = context.progress.planned_work(context.training_seconds(plan))
+    with as_measurement_error(plan.name), UserCode(plan.name).running(), work:
         subject = context.surrogates.subject(plan)
     samples = context.samples
     if subject.dataset is not context.dataset:

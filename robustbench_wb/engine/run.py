@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from robustbench_wb import rng
 from robustbench_wb.engine.cost_forecast import costs, plan_seconds
 from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.inline_executor import InlineExecutor
@@ -10,6 +11,7 @@ from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.shard import ResultWriter, Shard
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
+from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.engine.workers import ProcessExecutor
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.stressors.stressor import Stressor
@@ -21,6 +23,11 @@ def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
     With several workers, this process trains all models and measures their clean cells, and other processes measure
     the rest. Which process measures a cell cannot change it.
     """
+    with seeded_generators(rng.stream_key(run.plan.seed, "run")):  # those of the caller stay as they are
+        return _measure_all(run, keeper)
+
+
+def _measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
     forecast = costs(run.plan, run.datasets, run.device)
     seconds = plan_seconds(run.plan, run.datasets, forecast)
     with run.progress.overall(f"{run.plan.suite} suite", seconds) as whole:

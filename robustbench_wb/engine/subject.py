@@ -12,14 +12,16 @@ from robustbench_wb.engine.brought_model import BroughtModel, bring
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.footprint import measure_footprint
 from robustbench_wb.engine.plan import SubjectPlan
+from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import SubjectError
+from robustbench_wb.models.accepted_module import refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.variant import Variant
-from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.models.weights import put_weights, weights_digest, weights_of
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
@@ -76,15 +78,19 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
-        brought = bring(plan.source, make, base=model_code, shape=shape, device=device)
-        model_code = brought.code
+        first = make()
+        # It may bring weights of its own: training that starts elsewhere is another training.
+        model_code = digest({"model": model_code, "start": weights_digest(weights_of(first))})
+        check_outputs(first.to(device), shape, device)
+        if plan.recipe.epochs > 0 and plan.checkpoint is None:
+            refuse_untrainable(first, plan.name)
     trained = _weights(replace(request, dataset=dataset), make, model_code)
     if brought is not None:
         brought.check_behaviour(trained.tensors, trained.weights, keep=request.may_train)
 
     def ready() -> nn.Module:
         model = make()
-        restore_state(model, trained.tensors)
+        put_weights(model, trained.tensors)
         model.to(device).eval().requires_grad_(False)
         check_outputs(model, shape, device)
         return model
@@ -146,9 +152,8 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
 
 
 def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
-    """Build a user's model. Its random initialisation is drawn from a generator of its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(rng.stream_key(seed, "factory-init"))
+    """Build a user's model. Its random initialisation is drawn from generators of its own."""
+    with seeded_generators(rng.stream_key(seed, "factory-init")):
         return factory(shape)
 
 
@@ -169,8 +174,8 @@ def _weights(request: SubjectRequest, make: Callable[[], nn.Module], model_code:
     plan = request.plan
     if plan.checkpoint is not None:
         model = make()
-        load_given(model, plan.checkpoint)
-        tensors = model.state_dict()
+        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        tensors = weights_of(model)
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
     return train_or_load(
         TrainingRequest(

@@ -18,20 +18,32 @@ def own_state(seed: int, device: torch.device) -> Iterator[None]:
     Global generators start from ``seed``, so that the answers of a random model can be repeated.
     """
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    dtype, python, numpy = torch.get_default_dtype(), random.getstate(), np.random.get_state()
-    devices = [device.index or 0] if device.type == "cuda" else []
+    dtype, plain = torch.get_default_dtype(), torch.autocast(device.type, enabled=False)
     try:
-        plain = torch.autocast(device.type, enabled=False)
-        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad(), plain:
+        seeded = seeded_generators(rng.stream_key(seed, "evaluate"))
+        with seeded, torch.inference_mode(False), torch.enable_grad(), plain:
             torch.set_default_dtype(torch.float32)
             exact_float32()
-            key = rng.stream_key(seed, "evaluate")
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextmanager
+def seeded_generators(key: int) -> Iterator[None]:
+    """Start the global generators of torch, numpy and Python from a key, and put their states back at the end.
+
+    The harness draws no number from them: they serve models that do.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if started else []):
             torch.manual_seed(key)
             random.seed(key)
             np.random.seed(key % (1 << 32))
             yield
     finally:
-        torch.set_default_dtype(dtype)
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32

@@ -7,7 +7,6 @@ the ladder that it was measuring, and no more.
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -24,6 +23,7 @@ from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.task_context import task_contexts
+from robustbench_wb.interrupts import ignore_interrupts
 from robustbench_wb.progress import JobProgress, SilentProgress
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ _worker: _Worker
 def _begin(setup: _WorkerSetup) -> None:
     """Make this process a worker. The parent handles Ctrl-C; without a parent the process ends."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(setup.threads)
     with setup.numbers.get_lock():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.errors import SubjectError
+from robustbench_wb.errors import HarnessError, SubjectError, whole_text
 from robustbench_wb.models.batching import trim_padding
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 
@@ -18,8 +18,7 @@ def check_outputs(model: nn.Module, shape: Shape, device: torch.device | str) ->
 
     Raises:
         SubjectError: the model raised an error, or its logits are not a finite float tensor of shape (2, classes), or
-        for
-            language modelling (2, tokens, vocabulary).
+            for language modelling (2, tokens, vocabulary).
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -30,6 +29,11 @@ def check_outputs(model: nn.Module, shape: Shape, device: torch.device | str) ->
     finally:
         for module, training in modes:
             module.training = training
+
+
+def example_inputs(shape: Shape) -> Tensor:
+    """Two valid inputs on the CPU: grey images, or texts of full length."""
+    return [inputs for inputs, _ in _examples(shape, "cpu")][-1]
 
 
 def _examples(shape: Shape, device: torch.device | str) -> Iterator[tuple[Tensor, str]]:
@@ -48,9 +52,12 @@ def _forward(model: nn.Module, inputs: Tensor, what: str) -> object:
     try:
         with torch.no_grad():
             return model(inputs)
+    except HarnessError:
+        raise
     except Exception as error:
         size = tuple(inputs.shape)
-        raise SubjectError(f"the model raised {type(error).__name__} on {what} of {size}: {error}") from error
+        kind = type(error).__name__
+        raise SubjectError(f"the model raised {kind} on {what} of {size}: {whole_text(error)}") from error
 
 
 def _check(logits: object, answers: tuple[int, ...], what: str) -> None:

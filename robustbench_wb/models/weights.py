@@ -1,11 +1,26 @@
-"""Digest of model weights."""
+"""Weights of models, and their digest."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """State of a model without what is no tensor (``get_extra_state``), which its code makes."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def put_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load tensors into a model; state that is no tensor stays its own.
+
+    Raises:
+        RuntimeError: a name or a shape does not fit.
+    """
+    own = {name: value for name, value in model.state_dict().items() if not isinstance(value, Tensor)}
+    model.load_state_dict({**own, **tensors})
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:

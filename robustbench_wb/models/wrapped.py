@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from robustbench_wb.errors import SubjectError, UsageError, first_line
+from robustbench_wb.errors import HarnessError, SubjectError, UsageError, first_line
 
 Logits = Callable[[Tensor], Tensor]
 """A model, or any function from a batch to logits (B, classes)."""
@@ -75,6 +75,8 @@ def count_classes(model: nn.Module, inputs: Tensor) -> int:
     size = tuple(inputs.shape)
     try:
         logits: object = model(inputs)
+    except HarnessError:
+        raise
     except Exception as error:
         raise SubjectError(
             f"model: raised {type(error).__name__} on inputs of shape {size}: {first_line(error)}"
@@ -119,7 +121,9 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
     try:
         if moves:
             model.to(device)
-        model.eval().requires_grad_(False)
+        model.eval()
+        for parameter, _ in frozen:  # a script of TorchScript cannot do it as a whole
+            parameter.requires_grad_(False)
         yield
     finally:
         if moves:

@@ -46,28 +46,19 @@ def table_uri(location: str, table: str) -> str:
     return str(folder / table)
 
 
-def local_folder(location: str) -> Path:
-    """Folder of results that are not at a URL, with ``~`` resolved.
-
-    Raises:
-        StoreError: the path begins with the name of a user that does not exist.
-    """
-    try:
-        return Path(location).expanduser()
-    except RuntimeError as error:
-        raise StoreError(f"{location!r} is no folder: {error}") from error
-
-
-def prepare_location(location: str) -> None:
+def prepare_location(location: str) -> str:
     """Make sure that results can be written before any work: create the folder and write a temporary file.
 
     URLs are not checked; a wrong one raises a ``StoreError`` at the first read.
+
+    Returns:
+        The location as an absolute path, or the URL.
 
     Raises:
         StoreError: a file is in the way, or the folder cannot be created or written.
     """
     if is_url(location):
-        return
+        return location
     table_uri(location, "scores")
     folder = local_folder(location)
     try:
@@ -76,6 +67,7 @@ def prepare_location(location: str) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
             probe.write(b"probe")
             probe.flush()
+        return str(folder.absolute())
     except (FileExistsError, NotADirectoryError) as error:
         blocker = next((path for path in (*reversed(folder.parents), folder) if not path.is_dir()), folder)
         raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError
 from robustbench_wb.folders import write_atomic
-from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.models.weights import put_weights, weights_digest, weights_of
 from robustbench_wb.spec import Spec
 
 
@@ -36,7 +36,7 @@ def save_checkpoint(path: Path, model: nn.Module, card: CheckpointCard) -> None:
     Raises:
         CheckpointError: a file cannot be written.
     """
-    tensors = untied_copies(model.state_dict())
+    tensors = untied_copies(weights_of(model))
     text = card.model_dump_json(indent=1)
     try:
         write_atomic(path, lambda temporary: save_file(tensors, temporary))
@@ -107,7 +107,7 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     Raises:
         CheckpointError: a name is missing or unknown, or a shape differs; the message names the first one.
     """
-    own = model.state_dict()
+    own = weights_of(model)
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
     for problem, names in (
@@ -117,7 +117,5 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     ):
         if names:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            held = ", ".join(map(repr, sorted(tensors.keys() - own.keys() or tensors.keys())[:3])) or "nothing"
-            told = f"; the file holds {held}, {len(tensors)} weights in all" if names is missing else ""
-            raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}{told}")
-    model.load_state_dict(tensors)
+            raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}")
+    put_weights(model, tensors)

@@ -9,8 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustbench_wb.folders import write_atomic
-from robustbench_wb.models.restored_state import restore_state
-from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.models.weights import put_weights, weights_digest, weights_of
 from robustbench_wb.training.checkpoint import untied_copies
 from robustbench_wb.training.loop import TrainingState
 
@@ -20,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 def save_snapshot(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, position: TrainingState) -> None:
     """Write weights, optimiser moments and position to one file, atomically; a failure is logged, not raised."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     whole = untied_copies(tensors | {_LOSSES: torch.tensor(position.losses)})
@@ -43,7 +42,7 @@ def load_snapshot(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("snapshot %s cannot be read (%s); training starts over", path, error)
         return TrainingState(0, 0.0)
-    restore_state(model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    put_weights(model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

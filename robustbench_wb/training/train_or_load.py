@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError, DivergedError, SubjectError
 from robustbench_wb.folders import cache_folder
-from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.models.weights import weights_digest, weights_of
 from robustbench_wb.progress import Progress
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec
@@ -96,7 +96,7 @@ def train_or_load(request: TrainingRequest) -> TrainedWeights:
         SubjectError: the model cannot be built, or it is not cached and ``may_train`` is False.
     """
     if request.recipe.epochs == 0:
-        tensors = request.build().state_dict()
+        tensors = weights_of(request.build())
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
     identity = request.identity
     path = cache_folder("checkpoints") / f"{identity.digest()}.safetensors"
@@ -151,7 +151,7 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
             snapshot.unlink(missing_ok=True)
             raise
     card = CheckpointCard(
-        weights=weights_digest(model.state_dict()),
+        weights=weights_digest(weights_of(model)),
         seconds=round(position.seconds, 3),
         steps=total,
         final_loss=loss,

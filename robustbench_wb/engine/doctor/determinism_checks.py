@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel, logit_spread
-from robustbench_wb.models.weights import weights_digest
-from robustbench_wb.training.lone_sample import raises_on_one
+from robustbench_wb.models.weights import weights_digest, weights_of
 
 REPEAT_TOLERANCE = 1e-6
 """Largest difference between two equal passes that counts as none, relative to ``logit_spread``."""
@@ -28,9 +27,9 @@ def check_eval_mode(examined: ExaminedModel) -> DoctorFinding:
             measured=f"in training mode after .eval(): {', '.join(stuck[:3])} ({', '.join(kinds[:3])})",
             fix="do not set module.training or override train(): let .eval() switch dropout and batch norm off",
         )
-    before = weights_digest(model.state_dict())
+    before = weights_digest(weights_of(model))
     examined.logits(examined.first_inputs)
-    if weights_digest(model.state_dict()) != before:
+    if weights_digest(weights_of(model)) != before:
         return DoctorFinding(
             check="eval mode",
             verdict="fail",

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from robustbench_wb.errors import HarnessError, SubjectError
+from robustbench_wb.errors import HarnessError, MeasurementError, SubjectError, whole_text
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.models.tokenizer import Tokenizer
+from robustbench_wb.user_code import UserCode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,21 +34,33 @@ class Factory:
     """Whether the digest stays the same in another run; if not, nothing about the model is kept."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Notes for the user, one line each."""
+    code: UserCode | None = field(default=None, repr=False, compare=False)
+    """The code of the model, if it ran before; None: a new guard."""
 
     def __call__(self, shape: Shape) -> "nn.Module":
-        """Build the model for inputs and classes of ``shape``.
+        """Build the model for inputs and classes of ``shape``. Its calls are guarded, see ``models.guarded``.
 
         Raises:
             SubjectError: the model cannot be built, or the result is not a module.
         """
         from torch import nn
 
-        try:
-            model = self.make(shape)
-        except HarnessError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise SubjectError(f"{self.reference} raised {type(error).__name__}: {error}") from error
-        if not isinstance(model, nn.Module):
-            raise SubjectError(f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module")
-        return model
+        from robustbench_wb.models.accepted_module import accept_module
+        from robustbench_wb.models.guarded import guard
+
+        code = self.code or UserCode(self.reference)
+        with code.running():
+            try:
+                model = self.make(shape)
+            except MeasurementError:
+                raise
+            except HarnessError as error:
+                raise SubjectError(f"{self.reference}: {error}") from error
+            except Exception as error:
+                reason = whole_text(error)
+                raise SubjectError(f"{self.reference} raised {type(error).__name__}: {reason}") from error
+            if not isinstance(model, nn.Module):
+                raise SubjectError(
+                    f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module"
+                )
+            return guard(accept_module(model, shape, self.reference), code)

@@ -3,15 +3,15 @@
 from pathlib import Path
 from types import ModuleType
 
-from robustbench_wb.errors import UsageError
-from robustbench_wb.models.providers.code_watch import CodeWatch
+from robustbench_wb.errors import SubjectError, UsageError, error_text
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.shape import Shape
 from robustbench_wb.spec import digest
+from robustbench_wb.user_code import UserCode
 
 
 def provide(reference: str) -> Factory:
-    """Import the file of ``path.py:name`` and return a factory that calls its function ``name``.
+    """Import the file of ``path.py:name`` and return a factory for ``name``: a function, a class or a ready module.
 
     The code digest covers the file, every module of its own that it imports, and the files that it reads meanwhile.
     What the function imports and reads when it builds the model is in the factory's ``parts``.
@@ -28,13 +28,16 @@ def provide(reference: str) -> Factory:
     path = path.resolve()
     if "." in path.stem:
         raise UsageError(f"{path.name} cannot be imported because its name contains a dot; rename the file")
-    watch = CodeWatch(path)
-    with watch.running():
-        function = getattr(_execute(path, watch), name, None)
-    if function is None:
+    siblings: dict[str, ModuleType] = {}
+    from robustbench_wb.models.providers.maker import as_maker  # imports torch, whose settings are put back then
+
+    code = UserCode(reference)
+    written = getattr(_execute(path, siblings, code), name, None)
+    if written is None:
         raise UsageError(f"{path} has no function {name!r}")
-    if not callable(function):
-        raise UsageError(f"{name!r} in {path} is a {type(function).__name__}, not a function that returns a model")
+    function = as_maker(written, reference)
+    folder = path.parent
+    module = f"{folder.name}.{path.stem}" if (folder / "__init__.py").is_file() else path.stem
 
     def make(shape: Shape) -> object:
         with watch.space.active():
@@ -43,17 +46,53 @@ def provide(reference: str) -> Factory:
     # Two functions of one file are different models.
     return Factory(
         reference=reference,
-        code_digest=digest({"code": watch.parts(), "function": name}),
+        code_digest=digest({"code": code_digest(module, root=folder), "function": name}),
         make=make,
-        running=watch.running,
-        parts=watch.parts_when_built,
+        code=code,
     )
 
 
-def _execute(path: Path, watch: CodeWatch) -> ModuleType:
+def _execute(path: Path, siblings: dict[str, ModuleType], code: UserCode) -> ModuleType:
+    # Files of different users may have equal names, so the module name is derived from the path.
+    package = ModuleType(f"_robustbench_wb_external_{sha256(str(path).encode()).hexdigest()[:16]}")
+    package.__path__ = [str(path.parent)]  # relative imports find the files beside this one
+    name = f"{package.__name__}.{path.stem}"
+    module = ModuleType(name)
+    module.__file__, module.__package__ = str(path), package.__name__
+    # Dataclasses and pickle look a class's module up there.
+    sys.modules.update({package.__name__: package, name: module})
     try:
-        return watch.space.execute(path)
-    except SyntaxError as error:
-        raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        # Compiled from source: Python's bytecode cache compares date and size, so it can miss a quick edit.
+        with code.running(), _importing(path.parent, siblings):
+            exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
+    except Exception as error:
+        for known in (package.__name__, name):
+            sys.modules.pop(known, None)
+        if isinstance(error, SyntaxError):
+            raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        cause = (error.__cause__ or error) if isinstance(error, SubjectError) else error
+        raise UsageError(f"{path} cannot be imported: {error_text(cause)}") from error
+    return module
+
+
+@contextmanager
+def _importing(folder: Path, siblings: dict[str, ModuleType]) -> Iterator[None]:
+    """Make the files beside the user's file importable inside this context.
+
+    On exit, modules from the folder are moved from ``sys.modules`` to ``siblings``, so that another file's
+    ``helper.py`` cannot be confused with this one.
+    """
+    before, bytecode = set(sys.modules), sys.dont_write_bytecode
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    sys.modules.update(siblings)
+    sys.dont_write_bytecode = True  # create no __pycache__ folder in the user's project
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        sys.path.remove(entry)
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if name in siblings or (origin and Path(origin).is_relative_to(folder)):
+                siblings[name] = sys.modules.pop(name)

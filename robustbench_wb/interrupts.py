@@ -1,0 +1,53 @@
+"""Ctrl-C of the user, told from a ``KeyboardInterrupt`` that a model raises."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+CHANGES_NO_NUMBER: Final = "it decides whether an interrupt ends the run"
+
+
+class OutOfTimeError(BaseException):
+    """An evaluation took longer than allowed. No ``Exception``, so that a model that catches those does not stop it."""
+
+
+class _Watch:
+    """Whether Ctrl-C is watched for, and whether it came."""
+
+    active = False
+    seen = False
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an exception is the user's Ctrl-C. Without a watch, every ``KeyboardInterrupt`` is taken for one."""
+    return isinstance(error, KeyboardInterrupt) and (_Watch.seen or not _Watch.active)
+
+
+@contextmanager
+def watching_interrupts() -> Iterator[None]:
+    """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone."""
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _note)
+    _Watch.active, _Watch.seen = True, False
+    try:
+        yield
+    finally:
+        _Watch.active = False
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C in this process, whose parent handles it. Any ``KeyboardInterrupt`` then comes from a model."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _Watch.active, _Watch.seen = True, False
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _Watch.seen = True
+    raise KeyboardInterrupt

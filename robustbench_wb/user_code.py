@@ -1,0 +1,234 @@
+"""Guard around code that users bring: models, transforms, tokenizers and plug-ins run inside this process.
+
+What such code changes for the whole process is put back after each call: the working folder, settings of torch, numpy
+and Python, replaced functions. What it prints goes to standard error, because standard output holds the results.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from operator import is_
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from robustbench_wb.errors import SubjectError, error_text, name_origin
+from robustbench_wb.interrupts import is_interrupt
+
+CHANGES_NO_NUMBER: Final = "it puts back what code of users changes for the whole process"
+
+
+class _Setting(NamedTuple):
+    """A global setting: how it is read, and how it is set to a value that was read."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+class UserCode:
+    """The code behind one model, transform or plug-in.
+
+    Search paths that the code adds, and library functions that it replaces, exist only while it runs.
+
+    Args:
+        name: what errors name, like ``mymodel.py:make``.
+    """
+
+    owns_process = False
+    """Whether the process belongs to the harness: then file descriptor 1 goes to standard error, too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._paths: list[str] = []
+        self._patches: dict[tuple[int, str], tuple[Any, object]] = {}
+
+    def __deepcopy__(self, memo: object) -> "UserCode":
+        """The same code: a copied model runs it, too."""
+        return self
+
+    @contextmanager
+    def running(self, *, thorough: bool = True) -> Iterator[None]:
+        """Run code of the user in this block, and put everything back at its end.
+
+        Args:
+            thorough: also put back settings that take long to read. One forward pass of a model does without.
+
+        Raises:
+            SubjectError: the code raised an exception that is no ``Exception``, such as ``SystemExit``. Errors pass,
+                marked with the name of the code.
+        """
+        apart = _descriptor_apart() if thorough and self.owns_process else nullcontext()
+        with apart, self._state_put_back(thorough):
+            yield
+
+    @contextmanager
+    def _state_put_back(self, thorough: bool) -> Iterator[None]:
+        settings, owners = _settings(thorough), _owners(thorough)
+        before = [setting.read() for setting in settings]
+        clean = [vars(owner).copy() for owner in owners]
+        path, output = sys.path[:], sys.stdout
+        for (_, name), (owner, value) in self._patches.items():
+            setattr(owner, name, value)
+        sys.path[:0] = self._paths
+        sys.stdout = sys.stderr
+        try:
+            yield
+        except Exception as error:
+            name_origin(error, self.name)
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise SubjectError(f"{self.name}: {error_text(error)}") from error
+        finally:
+            sys.stdout = output
+            self._paths += [entry for entry in sys.path if entry not in path and entry not in self._paths]
+            sys.path[:] = path
+            for setting, value in zip(settings, before, strict=True):
+                if setting.read() != value:
+                    with suppress(OSError):  # the folder was deleted
+                        setting.write(value)
+            for owner, names in zip(owners, clean, strict=True):
+                now = vars(owner)
+                if len(now) != len(names) or not all(map(is_, now.values(), names.values())):
+                    self._put_back(owner, names)
+
+    def _put_back(self, owner: Any, names: dict[str, object]) -> None:
+        """Put back replaced and deleted names of a module or class, and keep the replacements for the next call.
+
+        Names that are new stay: libraries load their parts late.
+        """
+        now = vars(owner)
+        for name, value in names.items():
+            found = now.get(name)
+            if found is not value and name not in _BOOKKEEPING:
+                self._patches[id(owner), name] = (owner, found)
+                setattr(owner, name, value)
+
+
+_BOOKKEEPING: Final = frozenset({"__builtins__", "__abstractmethods__", "__annotations__", "__warningregistry__"})
+
+
+@contextmanager
+def _descriptor_apart() -> Iterator[None]:
+    """Send what C code, other processes and ``sys.__stdout__`` write to file descriptor 1 to standard error."""
+    _flush()
+    try:
+        results = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(results, 1)
+        os.close(results)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.__stdout__):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)  # buffers of C
+
+
+def _settings(thorough: bool) -> list[_Setting]:
+    if "torch" not in sys.modules or "numpy" not in sys.modules:
+        return [*_PYTHON, *_MAIN_THREAD]
+    if not _FAST:
+        torch, numpy = sys.modules["torch"], sys.modules["numpy"]
+        _FAST.extend([*_PYTHON, *_library_settings(torch, numpy)])
+        _THOROUGH.extend([*_FAST, *_device_settings(torch), *_MAIN_THREAD])
+    return _THOROUGH if thorough else _FAST
+
+
+def _owners(thorough: bool) -> list[Any]:
+    """Modules and classes whose functions code of users may replace."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "nn"):
+        return []
+    fast = [torch.Tensor, torch.nn.functional, torch.nn.Module]
+    return [*fast, torch, torch.nn, torch.autograd, sys.modules["builtins"]] if thorough else fast
+
+
+def _write_filters(filters: list[Any]) -> None:
+    warnings.resetwarnings()  # forgets what was decided by the other filters
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _write_collection(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  (for each forward pass: a path takes longer)
+    except OSError:  # it was deleted
+        return ""
+
+
+def _handler() -> object:
+    own = threading.current_thread() is threading.main_thread()
+    return signal.getsignal(signal.SIGINT) if own else None
+
+
+def _write_handler(handler: Any) -> None:
+    if handler is not None:
+        signal.signal(signal.SIGINT, handler)
+
+
+_PYTHON: Final = (
+    _Setting(_folder, os.chdir),
+    _Setting(lambda: warnings.filters[:], _write_filters),
+    _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
+    _Setting(gc.isenabled, _write_collection),
+    _Setting(lambda: logging.root.manager.disable, logging.disable),
+)
+_MAIN_THREAD: Final = (_Setting(_handler, _write_handler),)
+_FAST: list[_Setting] = []
+_THOROUGH: list[_Setting] = []
+
+
+def _library_settings(torch: ModuleType, numpy: ModuleType) -> Iterator[_Setting]:
+    yield _Setting(torch.get_default_dtype, torch.set_default_dtype)
+    yield _Setting(torch.is_grad_enabled, torch.set_grad_enabled)
+    yield _Setting(torch.get_num_threads, torch.set_num_threads)
+    yield _Setting(
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    )
+    yield _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly)
+    context = torch._GLOBAL_DEVICE_CONTEXT  # get_default_device takes 15 microseconds
+    yield _Setting(
+        lambda: getattr(getattr(context, "device_context", None), "device", None),
+        torch.set_default_device,
+    )
+    yield _Setting(numpy.geterr, lambda value: numpy.seterr(**value))
+
+
+def _device_settings(torch: ModuleType) -> Iterator[_Setting]:
+    """Settings that only reach devices, or take microseconds to read."""
+    for owner, name in (
+        (torch.backends.cuda.matmul, "allow_tf32"),
+        (torch.backends.cudnn, "allow_tf32"),
+        (torch.backends.cudnn, "benchmark"),
+        (torch.backends.cudnn, "deterministic"),
+        (torch.backends.cudnn, "enabled"),
+        (torch.backends.mkldnn, "enabled"),
+    ):
+        yield _Setting(lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value))  # type: ignore[misc]
+    yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    for device in ("cpu", "cuda"):
+        yield _Setting(
+            lambda d=device: torch.is_autocast_enabled(d),  # type: ignore[misc]
+            lambda value, d=device: torch.set_autocast_enabled(d, value),  # type: ignore[misc]
+        )
