@@ -102,9 +102,13 @@ class UserCode:
     def _put_back(self, owner: Any, names: dict[str, object]) -> None:
         """Put back replaced and deleted names of a module or class, and keep the replacements for the next call.
 
-        Names that are new stay: libraries load their parts late.
+        Names that are new stay, because libraries load their parts late, unless they hide one of a base class.
         """
         now = vars(owner)
+        for name in set(now) - set(names) if isinstance(owner, type) else ():
+            if any(name in vars(base) for base in owner.__mro__[1:]):
+                self._patches[id(owner), name] = (owner, now[name])
+                delattr(owner, name)
         for name, value in names.items():
             found = now.get(name)
             if found is not value and name not in _BOOKKEEPING:

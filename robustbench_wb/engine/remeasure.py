@@ -21,6 +21,7 @@ from robustbench_wb.records.perturbed_sample import SampleSelection
 from robustbench_wb.records.record import Record, differing_fields
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.user_code import UserCode
 
 SlotObserver = Callable[[Slot], BatchObserver]
 """Called with the slot of a cell; returns the observer of the batches that the cell perturbs."""
@@ -62,7 +63,8 @@ def remeasure(
         for context in task_contexts(run):
             for plan in context.subjects:
                 if any(_may_be(context, plan, slot) for slot in open_):
-                    _remeasure_model(context, plan, open_=open_, found=found, watch=watch)
+                    with UserCode(plan.name).running():
+                        _remeasure_model(context, plan, open_=open_, found=found, watch=watch)
     found.refused = {slot: found.refused.get(slot, NO_REQUEST) for slot in open_}
     return found
 

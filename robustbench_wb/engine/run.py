@@ -15,6 +15,7 @@ from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.engine.workers import ProcessExecutor
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.user_code import UserCode
 
 
 def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
@@ -23,7 +24,8 @@ def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
     With several workers, this process trains all models and measures their clean cells, and other processes measure
     the rest. Which process measures a cell cannot change it.
     """
-    with seeded_generators(rng.stream_key(run.plan.seed, "run")):  # those of the caller stay as they are
+    # The caller's generators stay as they are.
+    with UserCode("run").running(), seeded_generators(rng.stream_key(run.plan.seed, "run")):
         return _measure_all(run, keeper)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.records.record import SubjectCard
+from robustbench_wb.user_code import UserCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ def train_subjects(job: PreparedRun) -> list[TrainedSubject]:
         for plan in task.subjects:
             card, problem = None, ""
             try:
-                with as_measurement_error(plan.name):
+                with as_measurement_error(plan.name), UserCode(plan.name).running():
                     card = job.obtain(plan, dataset).card
             except MeasurementError as error:
                 problem = str(error)

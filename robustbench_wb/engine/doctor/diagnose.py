@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from robustbench_wb import rng
 from robustbench_wb.engine.batch import ENOUGH
 from robustbench_wb.engine.doctor import (
     class_checks,
@@ -21,9 +22,11 @@ from robustbench_wb.engine.doctor.forecast import forecast_cost, time_finding
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.subject import as_taken, untrained
 from robustbench_wb.engine.task_samples import choose_samples
+from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.user_code import UserCode
 
 MAX_PASS_SECONDS = 2.0
 """Seconds that one pass over the labelled samples may take. A slow model is examined on fewer of them."""
@@ -69,7 +72,8 @@ def diagnose(run: PreparedRun) -> Diagnosis:
     cost_of_suite: Forecast | None = None
     parameters = 0
     total = len(CHECKS) + 3
-    with torch.random.fork_rng(), run.progress.stage(f"doctor {plan.name}", total, "checks") as advance:
+    seeded = seeded_generators(rng.stream_key(run.plan.seed, "doctor"))
+    with UserCode(plan.name).running(), seeded, run.progress.stage(f"doctor {plan.name}", total, "checks") as advance:
         try:
             with as_measurement_error(plan.name):
                 examined = _prepare(run, dataset)

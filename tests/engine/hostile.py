@@ -1,0 +1,147 @@
+"""Models that reach out of their place: a file that tests write out, and name on the command line."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustbench_wb.models.shape import ImageShape
+
+
+class Honest(nn.Module):
+    """Normalises a copy, like code that knows better."""
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, shape.classes))
+        with torch.no_grad():
+            self.net[1].bias[1] += 2  # some samples are right without training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        found: Tensor = self.net((images - 0.3) / 0.38)
+        return found
+
+
+class InPlace(Honest):
+    """Normalises the images that it was given."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        found: Tensor = self.net(images.sub_(0.3).div_(0.38))
+        return found
+
+
+class BehindAutograd(Honest):
+    """Normalises the images that it was given, unseen by autograd."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        images.data.sub_(0.3).div_(0.38)
+        found: Tensor = self.net(images)
+        return found
+
+
+class ThroughNumpy(Honest):
+    """Blackens the images that it was given after it looked at them."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        found = super().forward(images)
+        images.detach().numpy()[:] = 0
+        return found
+
+
+class Interferes(Honest):
+    """Changes what is global in the process, at every call."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        print("to Python's output")
+        os.write(1, b"to the descriptor\n")
+        found = super().forward(images)
+        os.chdir("/")
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(1)
+        np.random.seed(1)
+        warnings.simplefilter("error")
+        np.seterr(all="raise")
+        sys.path.insert(0, str(Path(__file__).parent / "elsewhere"))
+        sys.setrecursionlimit(5000)
+        nn.functional.cross_entropy = None
+        torch.Tensor.argmax = None  # type: ignore[method-assign, assignment]
+        return found
+
+
+class Own(BaseException):
+    """No ``Exception``."""
+
+
+class Unprintable(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        """Raise another error."""
+        raise ValueError
+
+
+ENDINGS: dict[str, type[BaseException]] = {
+    "exit": SystemExit,
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "own": Own,
+    "unprintable": Unprintable,
+}
+
+
+class Ends(Honest):
+    """Raises at its fifth call, or at its first gradient."""
+
+    def __init__(self, shape: ImageShape, kind: type[BaseException], backward: bool) -> None:
+        super().__init__(shape)
+        self.kind, self.backward, self.calls = kind, backward, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        self.calls += 1
+        if self.backward:
+            found: Tensor = _Ending.apply(super().forward(images), self.kind)  # type: ignore[no-untyped-call]
+            return found
+        if self.calls > 4:
+            raise self.kind(0)
+        return super().forward(images)
+
+
+class _Ending(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor, kind: type[BaseException]) -> Tensor:
+        """The logits."""
+        ctx.kind = kind  # type: ignore[attr-defined]
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
+        """Raise."""
+        raise ctx.kind(0)  # type: ignore[attr-defined]
+
+
+def __getattr__(name: str) -> object:
+    """Factories ``forward_exit``, ``backward_exit``, ``factory_exit``, and likewise for the other endings."""
+    where, _, kind = name.partition("_")
+    if kind not in ENDINGS:
+        raise AttributeError(name)
+
+    def make(shape: ImageShape) -> nn.Module:
+        if where == "factory":
+            raise ENDINGS[kind](1)
+        return Ends(shape, ENDINGS[kind], where == "backward")
+
+    return make

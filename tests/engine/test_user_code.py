@@ -1,0 +1,194 @@
+"""Models run inside the process of the harness, and cannot reach out of their place."""
+
+import json
+import random
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from robustbench_wb import evaluate
+from robustbench_wb.cli.app import run_cli
+from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError
+from robustbench_wb.models.guarded import guard
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.user_code import UserCode
+from tests.engine import hostile
+
+Rows = list[dict[str, Any]]
+STRESSORS = ("pgd-linf;eps=16/255;steps=2", "noise-linf;eps=32/255", "gaussian-noise;severity=5")
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Rows]:
+    """Run models of ``hostile.py``, and others by their name; the rows that ``--json`` prints."""
+    shutil.copy(hostile.__file__, tmp_path / "hostile.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(UserCode, "owns_process", True)
+
+    def run(*models: str, stressors: tuple[str, ...] = STRESSORS, recipe: str = "none", code: int = 0) -> Rows:
+        named = [f"hostile.py:{model}" if model[0].isupper() or "_" in model else model for model in models]
+        options = [part for name in named for part in ("--variant", name)]
+        options += [part for stressor in stressors for part in ("--stressor", stressor)]
+        fixed = ("--json", "--samples", "24", "--recipe", recipe, "--progress", "none", "--results", "results")
+        capfd.readouterr()
+        assert run_cli(["run", *options, *fixed]) == code, capfd.readouterr().err
+        found: Rows = json.loads(capfd.readouterr().out)["rows"]
+        return found
+
+    return run
+
+
+def _numbers(found: Rows, model: str) -> list[tuple[object, ...]]:
+    return [(row["stressor"], row["accuracy"], row["status"]) for row in found if row["variant"].endswith(model)]
+
+
+def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(rows: Callable[..., Rows]) -> None:
+    found = rows("InPlace", "BehindAutograd", "ThroughNumpy", "Honest")
+    honest = _numbers(found, ":Honest")
+    assert [row[2] for row in honest] == ["ok"] * 4
+    for model in (":InPlace", ":BehindAutograd", ":ThroughNumpy"):
+        assert _numbers(found, model) == honest
+    assert [row for row in rows("Honest", stressors=()) if row["stressor"] == "clean"][0]["accuracy"] == honest[0][1]
+
+
+def test_the_next_model_is_unharmed_and_output_stays_json(rows: Callable[..., Rows], tmp_path: Path) -> None:
+    state = random.getstate()[1][:5], np.random.get_state()[1][:5].tolist(), torch.get_rng_state().tolist()
+    settings = _settings()
+    found = rows("Interferes", "Honest", "crate")
+    assert _numbers(found, ":Interferes") == _numbers(found, ":Honest")
+    assert _settings() == settings
+    assert state == (
+        random.getstate()[1][:5],
+        np.random.get_state()[1][:5].tolist(),
+        torch.get_rng_state().tolist(),
+    )
+    assert (tmp_path / "results").is_dir()
+    shutil.rmtree(tmp_path / "results")
+    assert _numbers(rows("crate"), "crate") == _numbers(found, "crate")
+
+
+def _settings() -> tuple[object, ...]:
+    return (
+        Path.cwd(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        warnings.filters[:],
+        np.geterr(),
+        sys.path[:],
+        sys.getrecursionlimit(),
+        sys.stdout,
+        torch.nn.functional.cross_entropy,
+        torch.Tensor.argmax,
+    )
+
+
+def test_a_model_that_trains_and_interferes_trains_like_the_honest_one(rows: Callable[..., Rows]) -> None:
+    found = rows("InPlace", "Honest", recipe="standard", stressors=STRESSORS[:1])
+    assert _numbers(found, ":InPlace") == _numbers(found, ":Honest")
+
+
+@pytest.mark.parametrize("where", ["factory", "forward", "backward"])
+def test_a_model_that_ends_the_process_is_an_error_row(where: str, rows: Callable[..., Rows]) -> None:
+    models = [f"{where}_{kind}" for kind in hostile.ENDINGS]
+    found = rows(*models, "Honest", stressors=STRESSORS[:1], code=4)
+    assert [row[2] for row in _numbers(found, ":Honest")] == ["ok", "ok"]
+    for kind, error in hostile.ENDINGS.items():
+        clean, attacked = [row for row in found if row["variant"].endswith(f"{where}_{kind}")]
+        assert attacked["status"] == "error"
+        assert error.__name__ in attacked["error"]
+        assert clean["status"] == ("ok" if where == "backward" else "error")
+        if where == "forward":
+            assert clean["error"].startswith(f"hostile.py:{where}_{kind}: ")
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt", "GeneratorExit", "BaseException(1)"])
+def test_a_file_that_ends_the_process_is_one_line(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.py").write_text(f"print('hello')\nraise {raised}")
+    monkeypatch.chdir(tmp_path)
+    assert run_cli(["run", "--variant", "model.py:make"]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "model.py cannot be imported" in err
+
+
+def test_evaluate_protects_the_caller_and_the_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
+    given, settings = images.clone(), _settings()
+    honest = hostile.Honest(ImageShape(channels=1, height=4, width=4, classes=2, patch=1))
+    expected = evaluate(honest, images, labels, stressors=STRESSORS).rows
+    model = hostile.Interferes.__new__(hostile.Interferes)
+    model.__dict__.update(honest.__dict__)
+
+    def darken(batch: Tensor) -> Tensor:
+        batch.mul_(0.5)
+        return batch
+
+    found = evaluate(model, images, labels, stressors=STRESSORS).rows
+    assert [row.accuracy for row in found] == [row.accuracy for row in expected]
+    dark = [evaluate(honest, images, labels, stressors=STRESSORS, transform=f).rows for f in (darken, lambda x: x * 0.5)]
+    assert [row.accuracy for row in dark[0]] == [row.accuracy for row in dark[1]]
+    assert torch.equal(images, given)
+    assert _settings() == settings
+    assert "to Python" not in capsys.readouterr().out
+
+
+def test_a_message_is_short_and_clean() -> None:
+    message = str(MeasurementError("a\x1b[31m\ud800\u202e" + "long " * 10_000))
+    assert len(message) == MESSAGE_LENGTH
+    assert message.isprintable()
+    assert message.encode()
+    assert message.startswith("a?[31m??long")
+
+
+def test_the_guard_of_a_call_takes_little_time() -> None:
+    """Below a tenth of a millisecond on an idle machine; ten times as long passes, because tests share theirs."""
+    code = UserCode("model")
+    seconds = min(_timed(code) for _ in range(20))
+    assert seconds < 1e-3
+
+
+def _timed(code: UserCode) -> float:
+    import time
+
+    started = time.perf_counter()
+    for _ in range(10):
+        with code.running(thorough=False):
+            pass
+    return (time.perf_counter() - started) / 10
+
+
+def test_replaced_functions_and_paths_exist_only_while_their_model_runs() -> None:
+    code, relu, path = UserCode("model"), torch.nn.functional.relu, sys.path[:]
+    with code.running():
+        torch.nn.functional.relu = torch.nn.functional.gelu
+        sys.path.append("/nowhere")
+    assert torch.nn.functional.relu is relu
+    assert sys.path == path
+    with code.running(thorough=False):
+        assert torch.nn.functional.relu is torch.nn.functional.gelu
+        assert "/nowhere" in sys.path
+    assert torch.nn.functional.relu is relu
+    assert sys.path == path
+
+
+def test_a_guarded_module_keeps_its_class_state_and_gradient() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    names, images = list(model.state_dict()), torch.rand(4, 3, requires_grad=True)
+    plain = torch.autograd.grad(model(images).sum(), images)[0]
+    guarded = guard(model, UserCode("model"))
+    assert isinstance(guarded, torch.nn.Sequential)
+    assert list(guarded.state_dict()) == names
+    assert torch.equal(torch.autograd.grad(guarded(images).sum(), images)[0], plain)
