@@ -58,6 +58,8 @@ else:
             AttributeError: there is no such name.
         """
         if name in _DOOR:
+            if _DOOR[name].startswith("stressors."):
+                import_module("robustbench_wb.stressors.construction").explain_errors()
             return getattr(import_module(f"robustbench_wb.{_DOOR[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

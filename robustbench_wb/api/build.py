@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from robustbench_wb.api.arguments import whole_number
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.build import build as build_variant
@@ -35,10 +36,17 @@ def build(
     """
     if not isinstance(shape, ImageShape | TextShape):
         raise UsageError(f"shape: {shape!r} is not a shape; make an ImageShape or a TextShape", "shape")
+    for name, value in (("variant", variant), ("size", size)):
+        if not isinstance(value, str):
+            raise UsageError(f"{name} is a name, not {value!r}", name)
+    whole_number("seed", seed, low=0)
     channels = shape.channels if isinstance(shape, ImageShape) else 0
-    means, deviations = _per_channel(mean, channels), _per_channel(std, channels)
+    means, deviations = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
     return build_variant(VARIANTS.get(variant), size, shape, mean=means, std=deviations, seed=seed)
 
 
-def _per_channel(value: Sequence[float] | float, channels: int) -> list[float]:
-    return [float(value)] * channels if isinstance(value, int | float) else list(value)
+def _per_channel(name: str, value: Sequence[float] | float, channels: int) -> list[float]:
+    try:
+        return [float(value)] * channels if isinstance(value, int | float) else [float(one) for one in value]
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: give one number, or one per channel ({channels}), not {value!r}", name) from None

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustbench_wb.analysis.score import score_rows
+from robustbench_wb.api.arguments import whole_number
 from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
 from robustbench_wb.api.evaluation_model import image_task, pad_token_kept, text_task
 from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes
@@ -98,10 +99,9 @@ class _Settings:
     progress: Progress | None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 1 << 63:
-            raise UsageError(f"seed is from 0 to 2^63 - 1, not {self.seed}", "seed")
-        if self.batch_size is not None and not 1 <= self.batch_size < 1 << 31:
-            raise UsageError(f"batch_size is from 1 to 2^31 - 1, not {self.batch_size}", "batch_size")
+        whole_number("seed", self.seed, low=0)
+        if self.batch_size is not None:
+            whole_number("batch_size", self.batch_size, low=1)
 
 
 def _evaluate(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from robustbench_wb.api.arguments import whole_number
 from robustbench_wb.api.evaluation_samples import (
     AnyTokenizer,
     Labels,
@@ -51,17 +52,17 @@ def text_task(
         UsageError: an argument cannot be used.
     """
     _check_callable(model)
-    if length is not None and not 1 <= length < 1 << 31:
-        raise UsageError(f"length is from 1 to 2^31 - 1, not {length}", "length")
+    if length is not None:
+        whole_number("length", length, low=1)
     texts = check_texts(inputs)
     known = as_tokenizer(tokenizer, texts, _positions(model))
     numbers = check_labels(labels, len(texts))
     return _text_model(model, known), text_samples(texts, numbers, tokenizer=known, length=length)
 
 
-def _check_callable(model: object) -> None:
+def _check_callable(model: object, name: str = "model") -> None:
     if not callable(model) or isinstance(model, type):
-        raise UsageError(f"model: {model!r} is no module and no function", "model")
+        raise UsageError(f"{name}: {model!r} is no module and no function", name)
 
 
 def _image_model(
@@ -72,6 +73,8 @@ def _image_model(
     transform: Logits | None,
     channels: int,
 ) -> nn.Module:
+    if transform is not None:
+        _check_callable(transform, "transform")
     if transform is not None and not (mean is None and std is None):
         raise UsageError("transform and mean both preprocess; pass one of them", "transform", "mean")
     if (mean is None) != (std is None):

@@ -49,7 +49,7 @@ def check_images(inputs: object) -> NDArray[np.uint8] | NDArray[np.float32]:
         whole = inputs.detach().cpu()
         images = np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy())
     else:
-        images = np.asarray(inputs)
+        images = _array("inputs", inputs)
     shape = images.shape
     if images.ndim != 4:
         raise UsageError(f"inputs: images have shape (N, C, H, W), these have {shape}", "inputs")
@@ -75,13 +75,20 @@ def check_images(inputs: object) -> NDArray[np.uint8] | NDArray[np.float32]:
     return found
 
 
+def _array(name: str, values: object) -> NDArray[np.generic]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise UsageError(f"{name}: no array can be made of them ({first_line(error, 80)})", name) from error
+
+
 def check_labels(labels: Labels, count: int) -> NDArray[np.int64]:
     """Labels as int64 (N,), none below 0.
 
     Raises:
         UsageError: they are no whole numbers, one-hot rows, or not one per sample.
     """
-    found = np.asarray(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels)
+    found = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else _array("labels", labels)
     if found.ndim != 1:
         raise UsageError(f"labels: one class number per sample, shape (N,), not {found.shape}", "labels")
     if len(found) != count:

@@ -1,6 +1,6 @@
 """Stressors of ``evaluate``: read from signatures, or the default ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -71,8 +71,9 @@ def parse_stressors(stressors: Stressors, shape: Shape | None) -> list[Stressor]
     Raises:
         UsageError: a signature cannot be read, or a stressor cannot perturb such inputs or needs training.
     """
-    image = isinstance(shape, ImageShape)
-    given = [stressors] if isinstance(stressors, str | Stressor) else stressors
+    given: object = [stressors] if isinstance(stressors, str | Stressor) else stressors
+    if not isinstance(given, Iterable):
+        raise UsageError(f"stressors: {given!r} is no list of stressors and signatures", "stressors")
     found: dict[str, Stressor] = {"clean": Clean()}
     for one in given:
         if not isinstance(one, str | Stressor):

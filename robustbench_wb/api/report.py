@@ -1,13 +1,15 @@
 """``report``: everything that the HTML page of one table shows."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.length_curves import length_curves
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
 from robustbench_wb.api.compare import compare_loaded
 from robustbench_wb.engine.perturbed_samples import remake_samples
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.trust import trusted_requests
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Record
@@ -26,6 +28,8 @@ def report(
     *,
     against: str | None = None,
     gallery: bool = False,
+    variants: Sequence[str] = (),
+    trust_code: bool = False,
     data_dir: str | None = None,
     progress: Progress | None = None,
 ) -> ReportContents:
@@ -38,6 +42,9 @@ def report(
         against: an earlier table, named likewise, to compare with.
         gallery: whether to show broken samples. Their tasks are loaded, if possible from ``data_dir``, and the samples
             are perturbed again by models from the cache or trained again.
+        variants: models ``path.py:factory`` whose code you trust. The gallery leaves out other models that the table
+            names as code of files.
+        trust_code: trust all code that the table names.
         data_dir: local mirror in hub layout.
         progress: told what is measured again.
 
@@ -45,6 +52,7 @@ def report(
         StoreError: there is no such version, folder or file.
     """
     side = load_table(version, results)
+    trusted = partial(trusted_requests, named=variants, trust_code=trust_code)
     records = find_records((side,), [row.key for row in side.rows if row.key], results)
     return ReportContents(
         name=side.name,
@@ -55,7 +63,9 @@ def report(
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
         comparison=None if against is None else compare_loaded(load_table(against, results), side, results),
-        gallery=_gallery(side, records, data_dir=data_dir, progress=progress or SilentProgress()) if gallery else (),
+        gallery=_gallery(side, records, trusted, data_dir=data_dir, progress=progress or SilentProgress())
+        if gallery
+        else (),
     )
 
 
@@ -67,7 +77,12 @@ def _provenance(side: LoadedTable) -> dict[str, object]:
 
 
 def _gallery(
-    side: LoadedTable, records: Mapping[str, Record], *, data_dir: str | None, progress: Progress
+    side: LoadedTable,
+    records: Mapping[str, Record],
+    trusted: Callable[[list[RunRequest]], tuple[list[RunRequest], dict[str, str]]],
+    *,
+    data_dir: str | None,
+    progress: Progress,
 ) -> list[Gallery]:
     """Broken samples, perturbed again: perturbed inputs are not stored."""
 
@@ -82,6 +97,8 @@ def _gallery(
 
     chosen = gallery_cells(side.rows, records, load)
     wanted = [one for choice in chosen if isinstance(choice, GalleryCell) for one in choice.wanted]
-    requests = [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
-    sight = remake_samples(requests, wanted, progress)
+    requests, withheld = trusted(
+        [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
+    )
+    sight = remake_samples(requests, wanted, progress, withheld)
     return [choice if isinstance(choice, Gallery) else make_gallery(choice, sight) for choice in chosen]

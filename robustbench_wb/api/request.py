@@ -51,9 +51,7 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
         UsageError: both or neither are given, or a value is out of range; the message names the parameter.
     """
     if request is not None:
-        if fields:
-            raise UsageError(f"request and {next(iter(fields))} are both given; a request has all fields", "request")
-        return request
+        return _whole(request, fields)
     given = {name: _tuple(name, value) for name, value in fields.items()}
     models = given.pop("variants") if isinstance(given.get("variants"), Mapping) else {}
     if not isinstance(models, Mapping) or not models:
@@ -70,6 +68,15 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
         if name in VARIANTS or is_external(name):
             raise UsageError(f"variants: {name!r} is a registered model; give the module another name", "variants")
     return _with_models(validated({**given, "variants": tuple(models), "recipe": "none"}), models)
+
+
+def _whole(request: object, fields: RequestFields) -> RunRequest:
+    if not isinstance(request, RunRequest):
+        message = f"request is a RunRequest, not {request!r}; pass its fields by name, like suite='adversarial'"
+        raise UsageError(message, "request")
+    if fields:
+        raise UsageError(f"request and {next(iter(fields))} are both given; a request has all fields", "request")
+    return request
 
 
 def validated(fields: Mapping[str, object]) -> RunRequest:

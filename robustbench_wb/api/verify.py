@@ -8,9 +8,10 @@ import numpy as np
 from robustbench_wb.analysis.verify.recompute import TRAINED, best_record
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify, verify_table
-from robustbench_wb.api.staleness import require_rows
+from robustbench_wb.api.arguments import SEEDS, whole_number
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
+from robustbench_wb.engine.trust import trusted_requests
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.credibility import Credibility
@@ -30,7 +31,14 @@ attack continues from rounded values."""
 
 
 def verify(
-    side: str = "latest", results: str = "results", *, rerun: int = 0, seed: int = 0, progress: Progress | None = None
+    side: str = "latest",
+    results: str = "results",
+    *,
+    rerun: int = 0,
+    seed: int = 0,
+    variants: Sequence[str] = (),
+    trust_code: bool = False,
+    progress: Progress | None = None,
 ) -> VerifyResult:
     """Recompute every number of a table from the stored outcomes, and measure some samples again.
 
@@ -40,13 +48,16 @@ def verify(
         results: folder or Delta URL of versions without a place, and of the records of files.
         rerun: number of samples, drawn over all cells with a record, that are measured again.
         seed: seed of the draw.
+        variants: models ``path.py:factory`` whose code you trust. Other models that the table names as code of files
+            are not measured again.
+        trust_code: trust all code that the table names.
         progress: told what is measured again.
 
     Raises:
         StoreError: there is no such version, folder or file, or it cannot be read.
-        UsageError: ``rerun`` or ``seed`` is below 0, or larger than an integer of 31 or 63 bits.
+        UsageError: ``rerun`` or ``seed`` is no whole number, or below 0.
     """
-    if rerun < 0 or seed < 0:
+    if min(whole_number("rerun", rerun, low=-SEEDS), whole_number("seed", seed, low=-SEEDS)) < 0:
         raise UsageError("rerun and seed are 0 or more", "rerun", "seed")
     if rerun >= 1 << 31 or seed >= 1 << 63:
         raise UsageError("rerun is below 2^31, and seed below 2^63", "rerun", "seed")
@@ -77,9 +88,10 @@ def verify(
     verification = verify_table(table.name, table.rows, sources)
     if rerun == 0:
         return verification
-    requests = find_run_requests(table)
+    requests, withheld = trusted_requests(find_run_requests(table), variants, trust_code)
     drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], count=rerun, seed=seed)
     outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
+    outcomes.explain(withheld)
     return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 
 

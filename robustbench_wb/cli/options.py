@@ -13,6 +13,15 @@ DataDir = Annotated[
     str | None,
     typer.Option("--data-dir", metavar="DIR", help="Local mirror in hub layout.  [default: RBWB_DATA_DIR]"),
 ]
+TrustedVariants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant", metavar="NAME", help="Model path.py:factory of the table whose code may run. Repeatable."
+    ),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run all Python files that the table names; only for your own results.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Also fail on undecided results.")]
 Markdown = Annotated[
     str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; '-' is standard output.")

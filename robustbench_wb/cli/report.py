@@ -25,11 +25,16 @@ def report_command(
             help="Also show adversarial examples: loads the tasks (which may download) and runs the attacks again.",
         ),
     ] = False,
+    variants: options.TrustedVariants = None,
+    trust_code: options.TrustCode = False,
     data_dir: options.DataDir = None,
     results: options.Results = "results",
     progress: options.ProgressStyle = "auto",
 ) -> None:
     """Write one self-contained HTML file: tables, figures, credibility, provenance. The page loads nothing else.
+
+    A table can name Python files as models (path.py:factory). For the gallery, such a file runs only if you name it
+    with --variant, or with --trust-code.
 
     Examples:
 
@@ -43,7 +48,16 @@ def report_command(
     from robustbench_wb.report.html.page import report_page
 
     with console.progress_view(progress) as view:
-        contents = report(version, results, against=against, gallery=gallery, data_dir=data_dir, progress=view)
+        contents = report(
+            version,
+            results,
+            against=against,
+            gallery=gallery,
+            variants=variants or (),
+            trust_code=trust_code,
+            data_dir=data_dir,
+            progress=view,
+        )
     text = report_page(contents)
     if html == "-":
         console.show(text)

@@ -1,6 +1,7 @@
 """Perturbed inputs of single samples, made again with the same code path as the run that measured them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from robustbench_wb.engine.measure import BatchObserver
 from robustbench_wb.engine.remeasure import remeasure
@@ -13,7 +14,10 @@ from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 
 
 def remake_samples(
-    requests: Iterable[RunRequest], wanted: Sequence[SampleSelection], progress: Progress
+    requests: Iterable[RunRequest],
+    wanted: Sequence[SampleSelection],
+    progress: Progress,
+    withheld: Mapping[str, str] = MappingProxyType({}),
 ) -> PerturbedSamples:
     """Perturb the wanted samples again. Attacks that move word vectors have no perturbed inputs to show.
 
@@ -21,6 +25,7 @@ def remake_samples(
         requests: requests that may have made the cells.
         wanted: broken samples of classification cells, each cell in a slot of its own.
         progress: receives progress.
+        withheld: reasons why models are not in the requests, by name.
     """
     samples: dict[Slot, dict[int, PerturbedSample]] = {one.slot: {} for one in wanted}
 
@@ -33,6 +38,7 @@ def remake_samples(
         return keep
 
     outcomes = remeasure(requests, wanted, progress, watch=watch)
+    outcomes.explain(withheld)
     return PerturbedSamples(samples, outcomes.refused)
 
 

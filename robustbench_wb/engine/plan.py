@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import Factory, is_external, load_factory, without_pretrained
@@ -166,6 +167,8 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
         if not is_file(checkpoint):
             raise CheckpointError(f"checkpoint {checkpoint} does not exist")
     if name in request.models or is_external(name):
+        if not is_trusted(name, request.trusted):
+            raise UsageError(not_trusted(name))
         # Given weights are put into the model as they are, so that it may have a new head until then.
         trained = recipe.epochs > 0 or checkpoint is not None
         # They replace pretrained weights, which are then not downloaded.

@@ -38,6 +38,14 @@ class Remeasured:
     refused: dict[Slot, str] = field(default_factory=dict)
     """Reasons why cells could not be measured again."""
 
+    def explain(self, reasons: Mapping[str, str]) -> None:
+        """Give the reason of cells that no request names, by their model."""
+        self.refused |= {
+            slot: reasons[slot.variant]
+            for slot, reason in self.refused.items()
+            if reason == NO_REQUEST and slot.variant in reasons
+        }
+
 
 def remeasure(
     requests: Iterable[RunRequest],

@@ -53,11 +53,23 @@ class RunRequest(Spec):
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""
     _models: Mapping[str, Factory] = PrivateAttr(default_factory=dict)
+    _trusted: frozenset[str] | None = PrivateAttr(default=None)
 
     @property
     def models(self) -> Mapping[str, Factory]:
         """Models in memory by the name of their variant; they are not written with the request."""
         return self._models
+
+    @property
+    def trusted(self) -> frozenset[str] | None:
+        """Models whose files may run as code; None: all, because the user made this request."""
+        return self._trusted
+
+    def with_trusted(self, names: frozenset[str]) -> "RunRequest":
+        """Return a copy of the request that runs the code of no other files than those of these models."""
+        copy = self.model_copy()
+        copy._trusted = names
+        return copy
 
     def with_models(self, models: Mapping[str, Factory]) -> "RunRequest":
         """Return a copy of the request in which the variants of these names are models in memory."""

@@ -33,7 +33,12 @@ def normalise(mean: Sequence[float] | float, std: Sequence[float] | float, chann
     """
     found = []
     for name, value in (("mean", mean), ("std", std)):
-        numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
+        try:
+            numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"{name}: give one number, or one per channel ({channels}), not {value!r}", name
+            ) from error
         if len(numbers) not in (1, channels) or not bool(torch.isfinite(numbers).all()):
             raise UsageError(f"{name} has {len(numbers)} numbers; give one, or one per channel ({channels})", name)
         found.append(numbers.expand(channels).reshape(1, channels, 1, 1).clone())

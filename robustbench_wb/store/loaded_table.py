@@ -52,6 +52,8 @@ def load_table(reference: str, results: str) -> LoadedTable:
     Raises:
         StoreError: the version, folder or file does not exist or cannot be read.
     """
+    if not isinstance(reference, str):
+        raise StoreError(f"a table is named by text, like v3 or latest, not {reference!r}")
     if re.fullmatch(VERSION, reference):
         return _version(results, reference, "")
     if not is_url(reference) and reference.endswith(SUFFIX):

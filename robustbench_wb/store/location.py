@@ -25,7 +25,13 @@ _REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}"
 
 
 def is_url(location: str) -> bool:
-    """Whether ``location`` is a URL, which is passed to Delta Lake unchanged."""
+    """Whether ``location`` is a URL, which is passed to Delta Lake unchanged.
+
+    Raises:
+        StoreError: the location is no text.
+    """
+    if not isinstance(location, str):
+        raise StoreError(f"results is the name of a folder or a URL, not {location!r}")
     return "://" in location
 
 

@@ -61,7 +61,7 @@ class Interferes(Honest):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        print("to Python's output")
+        sys.stdout.write("to Python's output\n")
         os.write(1, b"to the descriptor\n")
         found = super().forward(images)
         os.chdir("/")
@@ -85,7 +85,7 @@ class Own(BaseException):
     """No ``Exception``."""
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     """Has no text."""
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ ENDINGS: dict[str, type[BaseException]] = {
     "interrupt": KeyboardInterrupt,
     "generator": GeneratorExit,
     "own": Own,
-    "unprintable": Unprintable,
+    "unprintable": UnprintableError,
 }
 
 
