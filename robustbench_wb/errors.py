@@ -128,6 +128,8 @@ def _text(error: BaseException) -> str:
 
 def error_text(error: BaseException) -> str:
     """Class and first line of an error: ``ValueError: no such layer``."""
+    if isinstance(error, OutOfTimeError):
+        return str(error)
     kind, line = type(error).__name__, first_line(error, MESSAGE_LENGTH)
     return f"{kind}: {'no message' if line == kind else line}"
 
@@ -154,8 +156,6 @@ def as_measurement_error(what: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except OutOfTimeError as error:
-        raise MeasurementError(f"{what}: {error}") from error
     except BaseException as error:
         if is_interrupt(error):
             raise

@@ -41,6 +41,8 @@ class RequestFields(TypedDict, total=False):
     device: str
     batch: int | None
     workers: int
+    isolate: bool
+    timeout: float | None
     layers: bool
 
 
@@ -61,6 +63,8 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
             raise UsageError(f"{name}: a module in memory is evaluated as it is; leave {name} out", name)
     if given.get("workers", 1) != 1:
         raise UsageError("workers: a module in memory is measured by one process", "workers")
+    if given.get("isolate"):
+        raise UsageError("isolate: a module in memory is measured in this process", "isolate")
     for name in models:
         if not (isinstance(name, str) and re.fullmatch(r"[\w.+-]+", name)):
             message = f"variants: {name!r} is not a name; use letters, digits and . + - _ for a module in memory"

@@ -22,6 +22,7 @@ METAVARS = {
     "data_dir": "DIR",
     "batch": "N",
     "workers": "N",
+    "timeout": "SECONDS",
 }
 
 Command = Callable[..., None]
@@ -94,4 +95,4 @@ def _plain(annotation: Any) -> Any:
         return _plain(next(part for part in get_args(annotation) if part is not type(None)))
     if get_origin(annotation) is tuple:
         return list[str]
-    return annotation if annotation in (str, int, bool) else str
+    return annotation if annotation in (str, int, float, bool) else str

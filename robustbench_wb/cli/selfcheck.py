@@ -9,7 +9,9 @@ from robustbench_wb.cli.request import takes_request
 from robustbench_wb.engine.request import RunRequest
 
 
-@takes_request([name for name in RunRequest.model_fields if name not in ("batch", "workers", "layers")])
+@takes_request(
+    [name for name in RunRequest.model_fields if name not in ("batch", "workers", "isolate", "timeout", "layers")]
+)
 def selfcheck_command(
     request: RunRequest,
     times: Annotated[

@@ -10,6 +10,7 @@ from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, kee
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.model_session import ModelSession
 from robustbench_wb.engine.perturbed_cache import PerturbedCache
+from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.records.record import Record, State
@@ -47,7 +48,10 @@ def find_or_measure(
     made: Sequence[Record | None] = known
     measured = None in known or (observed and None in tables)
     if measured:
-        made, tables = _measure(session, step, before=before, layers=observed)
+        limit = session.context.run.request.timeout
+        with as_measurement_error(session.plan.name), time_limit(None if limit is None else limit * len(step.rungs)):
+            made, tables = _measure(session, step, before=before, layers=observed)
+        records = records if reused else made
     return [
         CellResult(record=record, layers=table, reused=stored is not None, measured_layers=measured)
         for stored, new, table in zip(known, made, tables, strict=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.external import Factory, is_external, load_factory, without_pretrained
+from robustbench_wb.models.external import Factory, is_external, load_factory, unloaded_factory
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.records.names import CUSTOM
 from robustbench_wb.spec import digest, parse_exact
@@ -59,6 +60,8 @@ class SubjectPlan:
     recipe_name: str
     recipe: Recipe
     checkpoint: Path | None
+    timeout: float | None = None
+    """Seconds that building the model may take; None: no limit."""
 
     @property
     def is_shortcut(self) -> bool:
@@ -102,6 +105,9 @@ def make_plan(request: RunRequest) -> Plan:
     """
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
+    custom = bool(request.stressors or request.epsilons)
+    if request.isolate and request.workers > 1:
+        raise UsageError("isolate measures one model after the other; leave workers out", "isolate", "workers")
     tasks = _distinct("task", (settings.tasks or suite.tasks) if request.tasks is None else request.tasks)
     every = settings.variants or suite.variants
     variants = _distinct("variant", every if request.variants is None else request.variants)
@@ -171,11 +177,15 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
             raise UsageError(not_trusted(name))
         # Given weights are put into the model as they are, so that it may have a new head until then.
         trained = recipe.epochs > 0 or checkpoint is not None
-        # They replace pretrained weights, which are then not downloaded.
-        reference = name if checkpoint is None else without_pretrained(name)
-        factory = request.models.get(name) or load_factory(reference, trained=trained)
+        factory = request.models.get(name) or _factory(name, trained, request)
         return SubjectPlan(
-            name=name, source=factory, size="", recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
+            name=name,
+            source=factory,
+            size="",
+            recipe_name=recipe_name,
+            recipe=recipe,
+            checkpoint=checkpoint,
+            timeout=request.timeout,
         )
     variant = VARIANTS.get(name)
     chosen = request.size or size
@@ -183,6 +193,13 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
     return SubjectPlan(
         name=name, source=variant, size=chosen, recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
     )
+
+
+def _factory(name: str, trained: bool, request: RunRequest) -> Factory:
+    if request.isolate:  # another process runs the code
+        return unloaded_factory(name)
+    with time_limit(request.timeout):
+        return load_factory(name, trained=trained)
 
 
 def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:

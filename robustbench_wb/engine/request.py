@@ -50,6 +50,10 @@ class RunRequest(Spec):
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
     workers: int = Field(default=1, ge=1, le=1024)
     """Number of processes that evaluate in parallel; never changes a result."""
+    isolate: bool = False
+    """Measure each model in a process of its own: a crash, a hang or a lack of memory is an error of that model."""
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds for each cell, and for building a model, training excluded; a cell that takes longer is an error."""
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""
     _models: Mapping[str, Factory] = PrivateAttr(default_factory=dict)

@@ -7,6 +7,7 @@ from robustbench_wb import rng
 from robustbench_wb.engine.cost_forecast import costs, plan_seconds
 from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.inline_executor import InlineExecutor
+from robustbench_wb.engine.isolated import IsolatedExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.shard import ResultWriter, Shard
@@ -36,6 +37,9 @@ def _measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         shards = [shard for number, context in enumerate(contexts) for shard in _shards(number, context)]
         writer = ResultWriter(keeper, [len(context.samples) for context in contexts])
+        if run.request.isolate:
+            writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))
+            return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
         inline = InlineExecutor(contexts)
         shared: list[Shard] = []
         writer.write(inline.execute(shards if run.request.workers == 1 else _own(inline, shards, shared)))

@@ -12,6 +12,7 @@ from robustbench_wb.engine.brought_model import BroughtModel, bring
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.footprint import measure_footprint
 from robustbench_wb.engine.plan import SubjectPlan
+from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.accepted_module import refuse_untrainable
@@ -145,15 +146,15 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
     """A function that builds the untrained model, the same one each time."""
     shape = dataset.shape
     if isinstance(plan.source, Factory):
-        return partial(_from_factory, plan.source, shape, seed)
+        return partial(_from_factory, plan.source, shape, seed, plan.timeout)
     variant = _variant(plan)
     mean, std = dataset.train.moments() if isinstance(shape, ImageShape) else ([], [])
     return partial(build, variant, plan.size, shape, mean=mean, std=std, seed=seed)
 
 
-def _from_factory(factory: Factory, shape: Shape, seed: int) -> nn.Module:
+def _from_factory(factory: Factory, shape: Shape, seed: int, timeout: float | None) -> nn.Module:
     """Build a user's model. Its random initialisation is drawn from generators of its own."""
-    with seeded_generators(rng.stream_key(seed, "factory-init")):
+    with seeded_generators(rng.stream_key(seed, "factory-init")), time_limit(timeout):
         return factory(shape)
 
 

@@ -6,8 +6,6 @@ the ladder that it was measuring, and no more.
 
 import logging
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.cost_forecast import SampleCost
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -23,7 +22,6 @@ from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.task_context import task_contexts
-from robustbench_wb.interrupts import ignore_interrupts
 from robustbench_wb.progress import JobProgress, SilentProgress
 
 if TYPE_CHECKING:
@@ -151,22 +149,13 @@ _worker: _Worker
 def _begin(setup: _WorkerSetup) -> None:
     """Make this process a worker. The parent handles Ctrl-C; without a parent the process ends."""
     global _worker
-    ignore_interrupts()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(setup.threads)
+    become_child(setup.threads)
     with setup.numbers.get_lock():
         number, setup.numbers.value = setup.numbers.value, setup.numbers.value + 1
     request, cards = setup.request, torch.cuda.device_count()
     if request.device in ("auto", "cuda") and cards > 1:
         request = request.model_copy(update={"device": f"cuda:{number % cards}"})
     _worker = _Worker(setup, request)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _measure(shard: Shard) -> list[CellPart]:

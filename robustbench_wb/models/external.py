@@ -7,8 +7,9 @@ no provider: the group ``robustbench_wb.subjects`` names a function from a shape
 
 from collections.abc import Callable, Mapping
 
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.providers.factory import Factory as Factory
+from robustbench_wb.models.providers.file import locate
 from robustbench_wb.models.providers.file import provide as from_file
 from robustbench_wb.registry import Registry
 
@@ -58,6 +59,22 @@ def load_factory(reference: str, trained: bool = True) -> Factory:
 
         return from_plugin(SUBJECTS, reference)
     return from_file(reference)
+
+
+def unloaded_factory(reference: str) -> Factory:
+    """A factory of an external model whose code another process runs; it cannot build the model.
+
+    Raises:
+        UsageError: the file does not exist, or the reference is malformed.
+    """
+    prefix, found, _ = reference.partition(":")
+    if reference not in SUBJECTS and not (found and prefix in PROVIDERS):
+        locate(reference)
+
+    def make(shape: object) -> object:
+        raise SubjectError(f"{reference} is built in a process of its own only; isolate is an option of run")
+
+    return Factory(reference=reference, code_digest="", make=make)
 
 
 def _options(reference: str, texts: list[str]) -> dict[str, str]:

@@ -23,5 +23,6 @@ def find_run_requests(side: LoadedTable) -> list[RunRequest]:
     requests = []
     for spec in given:
         with suppress(ValidationError):  # written by another release
-            requests.append(RunRequest.model_validate(spec))
+            request = RunRequest.model_validate(spec)
+            requests.append(request.model_copy(update={"isolate": False, "timeout": None}))
     return list(dict.fromkeys(requests))

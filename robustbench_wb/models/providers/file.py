@@ -19,15 +19,7 @@ def provide(reference: str) -> Factory:
     Raises:
         UsageError: the file or function does not exist, or the file cannot be imported.
     """
-    head, found, name = reference.rpartition(".py:")
-    path = Path(f"{head}.py").expanduser()
-    if not found or not head or not name.isidentifier():
-        raise UsageError(f"{reference!r} does not name a file and a function; write, for example, 'model.py:make'")
-    if not path.is_file():
-        raise UsageError(f"{path}, named by {reference!r}, does not exist")
-    path = path.resolve()
-    if "." in path.stem:
-        raise UsageError(f"{path.name} cannot be imported because its name contains a dot; rename the file")
+    path, name = locate(reference)
     siblings: dict[str, ModuleType] = {}
     from robustbench_wb.models.providers.maker import as_maker  # imports torch, whose settings are put back then
 
@@ -50,6 +42,24 @@ def provide(reference: str) -> Factory:
         make=make,
         code=code,
     )
+
+
+def locate(reference: str) -> tuple[Path, str]:
+    """File and name of ``path.py:name``. The file is not run.
+
+    Raises:
+        UsageError: the reference is malformed, or the file does not exist or cannot be imported by its name.
+    """
+    head, found, name = reference.rpartition(".py:")
+    path = Path(f"{head}.py").expanduser()
+    if not found or not head or not name.isidentifier():
+        raise UsageError(f"{reference!r} does not name a file and a function; write, for example, 'model.py:make'")
+    if not path.is_file():
+        raise UsageError(f"{path}, named by {reference!r}, does not exist")
+    path = path.resolve()
+    if "." in path.stem:
+        raise UsageError(f"{path.name} cannot be imported because its name contains a dot; rename the file")
+    return path, name
 
 
 def _execute(path: Path, siblings: dict[str, ModuleType], code: UserCode) -> ModuleType:
