@@ -10,6 +10,7 @@ from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, kee
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.model_session import ModelSession
 from robustbench_wb.engine.perturbed_cache import PerturbedCache
+from robustbench_wb.engine.task_samples import refuse_small_images
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.layers.table import LayerTable
@@ -71,6 +72,7 @@ def _measure(
 ) -> tuple[list[Record], list[LayerTable | None]]:
     """Measure the records of a step, and their layers if asked."""
     stressor, context = step.rungs[0], session.context
+    refuse_small_images(session.samples, stressor.name)
     with as_measurement_error(stressor.name):
         access = session.access(stressor)
     observers = [LayerObserver() for _ in step.rungs] if layers else []

@@ -15,7 +15,7 @@ from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.measure import BatchObserver, LadderStep, measure
 from robustbench_wb.engine.plan import Ladder
-from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, refuse_small_images
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import ImageShape
@@ -138,6 +138,7 @@ class InMemoryModel:
         Raises:
             MeasurementError: the stressor or the model failed.
         """
+        refuse_small_images(self.samples, stressor.name)
         stage = self.progress.stage(stressor.label, len(self.samples), "samples")
         with as_measurement_error(stressor.name), stage as advance:
             (record,) = measure(

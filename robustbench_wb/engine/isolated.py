@@ -118,10 +118,7 @@ class _ModelProcess:
         process.start()
         theirs.close()
         try:
-            # Training takes as long as it takes.
-            trains = self._setup.request.recipe != "none" and self._setup.request.checkpoint is None
-            opened = None if trains or self._timeout is None else self._timeout + START_SECONDS
-            for limit in (opened, *(None if self._timeout is None else self._timeout * count for count in rungs)):
+            for limit in self._limits(rungs):
                 received = self._receive(ours, limit)
                 if isinstance(received, list):
                     yield received
@@ -133,6 +130,14 @@ class _ModelProcess:
                 process.kill()
             process.join()
             ours.close()
+
+    def _limits(self, rungs: Sequence[int]) -> list[float | None]:
+        """Seconds until each message: the code is imported, the model is ready, then one message per ladder."""
+        if self._timeout is None:
+            return [None] * (2 + len(rungs))
+        start, request = self._timeout + START_SECONDS, self._setup.request
+        trains = request.recipe != "none" and request.checkpoint is None
+        return [start, None if trains else start, *(self._timeout * count for count in rungs)]
 
     def _receive(self, connection: Connection, limit: float | None) -> list[CellPart] | str:
         """The cells of a ladder, or the text that the process sent; empty if the process is dead."""
@@ -157,13 +162,14 @@ _READY: Final = "ready"
 
 
 def _measure_model(setup: _ChildSetup, connection: Connection) -> None:
-    """Measure in a new process: send that the model is ready, then the cells of each ladder, or what went wrong."""
+    """Measure in a new process: send that code and model are ready, then the cells of each ladder, or what is wrong."""
     become_child(setup.threads)
     os.dup2(2, 1)  # results are printed by the parent
     try:
         with UserCode("run").running(), seeded_generators(rng.stream_key(setup.request.seed, "run")):
-            contexts = list(task_contexts(PreparedRun(setup.request, SilentProgress()), keeper=setup.keeper))
-            inline = InlineExecutor(contexts)
+            run = PreparedRun(setup.request, SilentProgress())
+            connection.send(_READY)
+            inline = InlineExecutor(list(task_contexts(run, keeper=setup.keeper)))
             inline.evaluation(setup.shards[0])
             connection.send(_READY)
             for shard in setup.shards:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from torch import nn
 
 from robustbench_wb import rng
 from robustbench_wb.engine.batch import BatchSize
+from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.batching import to_inputs
-from robustbench_wb.models.shape import Shape
+from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
@@ -22,6 +23,9 @@ BATCH_BYTES = 1 << 28
 """Bytes of inputs (4 a number) that a batch of samples holds, about. Cannot change a result."""
 VECTOR = 1024
 """Numbers assumed per token id: attacks hold a word vector, or many copies of a text, for each."""
+
+SMALLEST_SIDES: Final = {"zoom-blur": 2}
+"""Pixels that the shorter side of an image must have, for stressors that interpolate between pixels."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,6 +86,18 @@ def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
         shape=dataset.shape,
         token_counts=None if test.token_counts is None else test.token_counts[ids],
     )
+
+
+def refuse_small_images(samples: TaskSamples, stressor: str) -> None:
+    """Refuse images that are too small for a stressor.
+
+    Raises:
+        MeasurementError: a side has fewer pixels than the stressor needs.
+    """
+    least = SMALLEST_SIDES.get(stressor, 1)
+    if isinstance(samples.shape, ImageShape) and min(samples.shape.height, samples.shape.width) < least:
+        size = f"{samples.shape.height} x {samples.shape.width}"
+        raise MeasurementError(f"{stressor} needs images of at least {least} x {least} pixels, these have {size}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,18 +15,14 @@ class ScriptedModel(nn.Module):
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
         self.script = script
+        for part in script.modules():
+            if not hasattr(part, "training"):  # a frozen script has no modes
+                part.training = False
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits of the script."""
         logits: Tensor = self.script(inputs)
         return logits
-
-    def train(self, mode: bool = True) -> "ScriptedModel":
-        """Set the mode of the script; a frozen script has none and stays in evaluation mode."""
-        self.training = mode
-        if hasattr(self.script, "training"):
-            self.script.train(mode)
-        return self
 
 
 def accept_module(module: nn.Module, shape: Shape, name: str) -> nn.Module:
