@@ -20,7 +20,7 @@ from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
-from robustbench_wb.models.wrapped import Logits, WrappedModel, normalise
+from robustbench_wb.models.wrapped import Logits, WrappedModel, normalise, refuse_incomplete
 
 
 def image_task(
@@ -63,6 +63,8 @@ def text_task(
 def _check_callable(model: object, name: str = "model") -> None:
     if not callable(model) or isinstance(model, type):
         raise UsageError(f"{name}: {model!r} is no module and no function", name)
+    if isinstance(model, nn.Module):
+        refuse_incomplete(model)
 
 
 def _image_model(

@@ -23,7 +23,8 @@ def trusted_requests(
     if trust_code:
         return list(requests), {}
     allowed = {_code(name) for name in named}
-    kept, refused = [], {}
+    kept: list[RunRequest] = []
+    refused: dict[str, str] = {}
     for request in requests:
         variants = request.variants or ()
         left = tuple(name for name in variants if runs_file(name) and _code(name) not in allowed)

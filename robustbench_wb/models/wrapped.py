@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustbench_wb.errors import HarnessError, SubjectError, UsageError, first_line
 
@@ -101,6 +102,19 @@ def device_of(model: Logits) -> torch.device:
     return tensors[0].device if tensors else torch.device("cpu")
 
 
+def refuse_incomplete(model: nn.Module) -> None:
+    """Refuse a module whose parameters have no values.
+
+    Raises:
+        UsageError: parameters are lazy, or on the meta device.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        raise UsageError("model: lazy parameters have no shape yet; run the model once on a batch", "model")
+    if any(tensor.is_meta for tensor in tensors):
+        raise UsageError("model: parameters on the meta device have no values; load them first", "model")
+
+
 @contextmanager
 def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
     """Put a module on a device, in evaluation mode, with frozen parameters; put all of it back at the end.
@@ -118,7 +132,8 @@ def borrowed(model: Logits | None, device: torch.device) -> Iterator[None]:
     moves = bool(before) and device not in before
     if moves and len(before) > 1:
         raise UsageError(f"device: the model lies on {len(before)} devices and is not moved to {device}", "device")
-    modes = [(module, module.training) for module in model.modules()]
+    # A frozen script of TorchScript has no modes.
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     plain = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
     registered = [(part, dict(part._buffers)) for part in plain]

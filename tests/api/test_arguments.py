@@ -24,6 +24,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "half a batch": (lambda: EVALUATE(MODEL, IMAGES, LABELS, batch_size=1.5), "batch_size"),
     "stressors": (lambda: EVALUATE(MODEL, IMAGES, LABELS, stressors=5), "stressors"),
     "mean": (lambda: EVALUATE(MODEL, IMAGES, LABELS, mean="x", std=1), "mean"),
+    "lazy": (lambda: EVALUATE(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), IMAGES, LABELS), "lazy"),
+    "meta": (lambda: EVALUATE(nn.Linear(4, 2, device="meta"), IMAGES, LABELS), "meta device"),
     "transform": (lambda: EVALUATE(MODEL, IMAGES, LABELS, transform=3), "transform"),
     "length": (lambda: EVALUATE(MODEL, ["a"], [0], tokenizer=lambda text: [1], length=1.5), "length"),
     "no results": (lambda: RUN(results=None), "results"),
@@ -81,11 +83,11 @@ class Careless(rb.Stressor):
 
 
 def test_a_stressor_cannot_spoil_the_samples_or_the_model(capsys: pytest.CaptureFixture[str]) -> None:
-    model, images = nn.Sequential(nn.Flatten(), nn.Linear(16, 2), nn.Dropout(0.9)), torch.rand(40, 1, 4, 4)
-    labels = model.eval()(images).argmax(1)
-    weights = model[1].weight.clone()
+    linear, images = nn.Linear(16, 2), torch.rand(40, 1, 4, 4)
+    labels = linear(images.flatten(1)).argmax(1)
+    model, weights = nn.Sequential(nn.Flatten(), linear, nn.Dropout(0.9)), linear.weight.clone()
     rows = rb.evaluate(model, images, labels, stressors=[Careless(), "gaussian-noise;severity=1"]).rows
     assert [row.accuracy for row in rows[:2]] == [1.0, 1.0]
-    assert torch.equal(model[1].weight, weights)
+    assert torch.equal(linear.weight, weights)
     assert torch.get_default_dtype() == torch.float32
     assert "spoilt" not in capsys.readouterr().out

@@ -17,9 +17,10 @@ class Honest(nn.Module):
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, shape.classes))
+        linear = nn.Linear(shape.channels * shape.height * shape.width, shape.classes)
         with torch.no_grad():
-            self.net[1].bias[1] += 2  # some samples are right without training
+            linear.bias[1] += 2  # some samples are right without training
+        self.net = nn.Sequential(nn.Flatten(), linear)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
@@ -76,7 +77,7 @@ class Interferes(Honest):
         np.seterr(all="raise")
         sys.path.insert(0, str(Path(__file__).parent / "elsewhere"))
         sys.setrecursionlimit(5000)
-        nn.functional.cross_entropy = None
+        nn.functional.cross_entropy = None  # type: ignore[assignment]
         torch.Tensor.argmax = None  # type: ignore[method-assign, assignment]
         return found
 
@@ -113,7 +114,7 @@ class Ends(Honest):
         """Logits."""
         self.calls += 1
         if self.backward:
-            found: Tensor = _Ending.apply(super().forward(images), self.kind)  # type: ignore[no-untyped-call]
+            found: Tensor = _Ending.apply(super().forward(images), self.kind)
             return found
         if self.calls > 4:
             raise self.kind(0)

@@ -59,19 +59,18 @@ def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(ro
 
 
 def test_the_next_model_is_unharmed_and_output_stays_json(rows: Callable[..., Rows], tmp_path: Path) -> None:
-    state = random.getstate()[1][:5], np.random.get_state()[1][:5].tolist(), torch.get_rng_state().tolist()
-    settings = _settings()
+    state, settings = _generators(), _settings()
     found = rows("Interferes", "Honest", "crate")
     assert _numbers(found, ":Interferes") == _numbers(found, ":Honest")
     assert _settings() == settings
-    assert state == (
-        random.getstate()[1][:5],
-        np.random.get_state()[1][:5].tolist(),
-        torch.get_rng_state().tolist(),
-    )
+    assert _generators() == state
     assert (tmp_path / "results").is_dir()
     shutil.rmtree(tmp_path / "results")
     assert _numbers(rows("crate"), "crate") == _numbers(found, "crate")
+
+
+def _generators() -> tuple[object, ...]:
+    return random.getstate(), str(np.random.get_state(legacy=False)), torch.get_rng_state().tolist()
 
 
 def _settings() -> tuple[object, ...]:
@@ -174,7 +173,7 @@ def _timed(code: UserCode) -> float:
 def test_replaced_functions_and_paths_exist_only_while_their_model_runs() -> None:
     code, relu, path = UserCode("model"), torch.nn.functional.relu, sys.path[:]
     with code.running():
-        torch.nn.functional.relu = torch.nn.functional.gelu
+        torch.nn.functional.relu = torch.nn.functional.gelu  # type: ignore[assignment]
         sys.path.append("/nowhere")
     assert torch.nn.functional.relu is relu
     assert sys.path == path

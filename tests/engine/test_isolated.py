@@ -1,0 +1,116 @@
+"""Models that crash, hang or fill the memory: an error row each, with a process for each model or a time limit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustbench_wb.cli.app import run_cli
+
+MODEL = """
+import ctypes, os, time
+from torch import nn
+
+class Honest(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, shape.classes))
+        self.net[1].bias.data[1] += 2
+
+    def forward(self, images):
+        return self.net(images)
+
+class Exits(Honest):
+    def forward(self, images):
+        levels = images.detach() * 255
+        if len(images) > 2 and (levels - levels.round()).abs().max() > 0.01:  # no stored images, so an attack
+            os._exit(0)
+        return super().forward(images)
+
+class Crashes(Honest):
+    def forward(self, images):
+        ctypes.string_at(0)
+
+class Sleeps(Honest):
+    def forward(self, images):
+        if len(images) > 8:
+            time.sleep(1000)
+        return super().forward(images)
+
+class Stubborn(Honest):
+    def forward(self, images):
+        while len(images) > 8:
+            try:
+                time.sleep(1000)
+            except BaseException:
+                pass
+        return super().forward(images)
+
+def sleeps_early(shape):
+    time.sleep(1000)
+
+def killed(shape):
+    os.kill(os.getpid(), 9)
+"""
+RUN = ("--samples", "100", "--recipe", "none", "--json", "--progress", "none")
+Found = dict[tuple[str, str], tuple[float | None, str]]
+"""Accuracy, which is None of an error, and error of each cell, by model and stressor."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Found]:
+    """Run models of the file on the command line."""
+    (tmp_path / "model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*models: str, options: tuple[str, ...], code: int) -> Found:
+        named = [part for model in models for part in ("--variant", f"model.py:{model}")]
+        capfd.readouterr()
+        assert run_cli(["run", *named, *RUN, *options]) == code, capfd.readouterr().err
+        rows = json.loads(capfd.readouterr().out)["rows"]
+        return {(row["variant"].rpartition(":")[2], row["stressor"]): _outcome(row) for row in rows}
+
+    return command
+
+
+def _outcome(row: dict[str, Any]) -> tuple[float | None, str]:
+    return (row["accuracy"] if row["status"] == "ok" else None), row["error"] or ""
+
+
+def test_a_cell_that_takes_too_long_is_an_error_row(run: Callable[..., Found]) -> None:
+    options = ("--stressor", "noise-linf;eps=8/255", "--timeout", "0.5")
+    found = run("Sleeps", "sleeps_early", "Honest", options=options, code=4)
+    for model in ("Sleeps", "sleeps_early"):
+        assert found[model, "clean"] == (None, f"model.py:{model}: took longer than 0.5 seconds (timeout)")
+    assert found["Honest", "noise-linf"][1] == ""
+
+
+@pytest.mark.slow(60)
+def test_a_process_that_ends_is_an_error_of_its_model_alone(run: Callable[..., Found]) -> None:
+    stressors = ("--stressor", "pgd-linf;eps=8/255;steps=1", "--stressor", "gaussian-noise;severity=3")
+    models = ("Exits", "Crashes", "Stubborn", "killed", "Honest")
+    found = run(*models, options=(*stressors, "--isolate", "--timeout", "4"), code=4)
+    for model, words in {
+        "Crashes": "its process was ended by SIGSEGV",
+        "Stubborn": "took longer than 4 seconds (timeout), and its process was ended",
+        "killed": "its process was ended by SIGKILL; the memory may have run out",
+    }.items():
+        assert {found[model, cell] for cell in ("clean", "pgd-linf", "gaussian-noise")} == {
+            (None, f"model.py:{model}: {words}")
+        }
+    assert found["Exits", "pgd-linf"] == (None, "model.py:Exits: its process ended with exit code 0")
+    assert found["Exits", "clean"] == found["Honest", "clean"]
+    assert found["Exits", "gaussian-noise"] == found["Honest", "gaussian-noise"]
+    assert run("Honest", options=stressors, code=0) == {
+        key: value for key, value in found.items() if key[0] == "Honest"
+    }
+
+
+def test_isolation_and_several_workers_exclude_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_cli(["run", "--isolate", "--workers", "2"]) == 2
+    assert capsys.readouterr().err == ("error: --isolate measures one model after the other; leave --workers out\n")
