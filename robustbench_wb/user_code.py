@@ -49,7 +49,7 @@ class UserCode:
         self._patches: dict[tuple[int, str], tuple[Any, object]] = {}
 
     def __deepcopy__(self, memo: object) -> "UserCode":
-        """The same code: a copied model runs it, too."""
+        """Return this object: a copy of a model runs the same code."""
         return self
 
     @contextmanager

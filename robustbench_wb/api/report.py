@@ -100,5 +100,5 @@ def _gallery(
     requests, withheld = trusted(
         [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
     )
-    sight = remake_samples(requests, wanted, progress, withheld)
+    sight = remake_samples(requests, wanted, progress, withheld=withheld)
     return [choice if isinstance(choice, Gallery) else make_gallery(choice, sight) for choice in chosen]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import UsageError
 from robustbench_wb.stressors.catalogue import parse_stressor
 
 
@@ -53,7 +54,10 @@ def runs_file(reference: str) -> bool:
 
 
 def _usable(signature: str, allowed: Collection[tuple[Path, str]]) -> bool:
-    source = parse_stressor(signature).surrogate
+    try:
+        source = parse_stressor(signature).surrogate
+    except UsageError:  # a strength is given apart
+        return True
     return source is None or not runs_file(source) or _code(source) in allowed
 
 

@@ -1,6 +1,7 @@
 """Models that reach out of their place: a file that tests write out, and name on the command line."""
 
 import os
+import site
 import sys
 import warnings
 from pathlib import Path
@@ -75,7 +76,7 @@ class Interferes(Honest):
         np.random.seed(1)
         warnings.simplefilter("error")
         np.seterr(all="raise")
-        sys.path.insert(0, str(Path(__file__).parent / "elsewhere"))
+        site.addsitedir(str(Path(__file__).parent / "elsewhere"))
         sys.setrecursionlimit(5000)
         nn.functional.cross_entropy = None  # type: ignore[assignment]
         torch.Tensor.argmax = None  # type: ignore[method-assign, assignment]

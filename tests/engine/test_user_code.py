@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import site
 import sys
 import warnings
 from collections.abc import Callable
@@ -174,7 +175,7 @@ def test_replaced_functions_and_paths_exist_only_while_their_model_runs() -> Non
     code, relu, path = UserCode("model"), torch.nn.functional.relu, sys.path[:]
     with code.running():
         torch.nn.functional.relu = torch.nn.functional.gelu  # type: ignore[assignment]
-        sys.path.append("/nowhere")
+        site.addsitedir("/nowhere")
     assert torch.nn.functional.relu is relu
     assert sys.path == path
     with code.running(thorough=False):
