@@ -147,21 +147,25 @@ def _flush() -> None:
 
 def _settings(thorough: bool) -> list[_Setting]:
     if "torch" not in sys.modules or "numpy" not in sys.modules:
-        return [*_PYTHON, *_MAIN_THREAD]
+        return [*_PYTHON, *_SLOW]
     if not _FAST:
         torch, numpy = sys.modules["torch"], sys.modules["numpy"]
         _FAST.extend([*_PYTHON, *_library_settings(torch, numpy)])
-        _THOROUGH.extend([*_FAST, *_device_settings(torch), *_MAIN_THREAD])
+        _THOROUGH.extend([*_FAST, *_device_settings(torch), *_SLOW])
     return _THOROUGH if thorough else _FAST
 
 
 def _owners(thorough: bool) -> list[Any]:
     """Modules and classes whose functions code of users may replace."""
     torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "nn"):
+    if torch is None or "numpy" not in sys.modules or not hasattr(torch, "nn"):
         return []
     fast = [torch.Tensor, torch.nn.functional, torch.nn.Module]
-    return [*fast, torch, torch.nn, torch.autograd, sys.modules["builtins"]] if thorough else fast
+    if not thorough:
+        return fast
+    layers = [layer for layer in vars(torch.nn).values() if isinstance(layer, type) and layer is not torch.nn.Module]
+    modules = [sys.modules[name] for name in ("torch", "torch.nn", "torch.autograd", "numpy", "builtins", "time")]
+    return [*fast, *modules, *layers]
 
 
 def _write_filters(filters: list[Any]) -> None:
@@ -190,6 +194,17 @@ def _write_handler(handler: Any) -> None:
         signal.signal(signal.SIGINT, handler)
 
 
+def _variables() -> dict[str, str]:
+    """Environment variables of the harness. Others may be there for libraries, which read them late."""
+    return {name: value for name, value in os.environ.items() if name.startswith("RBWB_")}
+
+
+def _write_variables(values: dict[str, str]) -> None:
+    for name in _variables():
+        del os.environ[name]
+    os.environ.update(values)
+
+
 _PYTHON: Final = (
     _Setting(_folder, os.chdir),
     _Setting(lambda: warnings.filters[:], _write_filters),
@@ -197,7 +212,8 @@ _PYTHON: Final = (
     _Setting(gc.isenabled, _write_collection),
     _Setting(lambda: logging.root.manager.disable, logging.disable),
 )
-_MAIN_THREAD: Final = (_Setting(_handler, _write_handler),)
+_SLOW: Final = (_Setting(_handler, _write_handler), _Setting(_variables, _write_variables))
+"""Settings that take long to read."""
 _FAST: list[_Setting] = []
 _THOROUGH: list[_Setting] = []
 
@@ -231,6 +247,9 @@ def _device_settings(torch: ModuleType) -> Iterator[_Setting]:
     ):
         yield _Setting(lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value))  # type: ignore[misc]
     yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    hooks = vars(sys.modules["torch.nn.modules.module"])
+    for table in [hooks[name] for name in hooks if name.startswith("_global_") and isinstance(hooks[name], dict)]:
+        yield _Setting(table.copy, lambda value, t=table: (t.clear(), t.update(value)))  # type: ignore[misc]
     for device in ("cpu", "cuda"):
         yield _Setting(
             lambda d=device: torch.is_autocast_enabled(d),  # type: ignore[misc]

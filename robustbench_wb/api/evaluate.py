@@ -1,6 +1,7 @@
 """``evaluate``: the robustness of a model in memory on samples in memory."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from robustbench_wb.engine.torch_state import own_state
 from robustbench_wb.errors import UsageError
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.batching import to_inputs
-from robustbench_wb.models.guarded import guard
+from robustbench_wb.models.guarded import lent
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.wrapped import Logits, borrowed, count_classes, device_of
 from robustbench_wb.progress import Progress, SilentProgress
@@ -79,9 +80,9 @@ def evaluate(
             subject, samples = image_task(model, inputs, labels, mean=mean, std=std, transform=transform)
         else:
             subject, samples = text_task(model, inputs, labels, tokenizer=tokenizer, length=length)
-        if subject is not model:  # a Transformer of this package needs no guard
-            guard(subject, code)
-        return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
+        # A Transformer of this package needs no guard.
+        with nullcontext() if subject is model else lent(subject, code):
+            return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
 
 
 def _name(model: object) -> str:

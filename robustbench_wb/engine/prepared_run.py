@@ -7,14 +7,15 @@ from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
-from robustbench_wb.errors import SubjectError, UsageError
+from robustbench_wb.errors import DataError, HarnessError, SubjectError, UsageError, error_text
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
-from robustbench_wb.tasks.task import MAX_TOKENS, Dataset
+from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.user_code import UserCode
 
 _PERTURBS: dict[Modality, str] = {
     "image": "images",
@@ -70,7 +71,7 @@ class PreparedRun:
         self.request, self.progress, self.may_train = request, progress, may_train
         self.plan: Plan = make_plan(request)
         self.device = choose_device(request.device)
-        self.datasets = [task.task.load(request.data_dir) for task in self.plan.tasks]
+        self.datasets = [_load(task, request.data_dir) for task in self.plan.tasks]
         if request.split == "validation":
             self.datasets = [dataset.on_validation() for dataset in self.datasets]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
@@ -118,6 +119,22 @@ class PreparedRun:
                 may_train=self.may_train,
             )
         )
+
+
+def _load(task: TaskPlan, data_dir: str | None) -> Dataset:
+    """Load the data of a task, which a plug-in may provide."""
+    name = task.task.name
+    try:
+        with UserCode(f"task {name!r}").running():
+            return task.task.load(data_dir)
+    except SubjectError as error:
+        raise DataError(str(error)) from error
+    except HarnessError:
+        raise
+    except Exception as error:
+        if type(task.task).__module__.startswith("robustbench_wb."):
+            raise
+        raise DataError(f"task {name!r}: {error_text(error)}") from error
 
 
 def _label(subject: SubjectPlan, dataset: Dataset) -> str:

@@ -4,6 +4,8 @@ A guarded module keeps its state, structure and methods. Only its class is repla
 whose calls are guarded.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, cast
 
@@ -22,14 +24,47 @@ def guard(model: nn.Module, code: UserCode) -> nn.Module:
         kind: Any = type(model)
         model.__class__ = _guarded_class(kind)
         vars(model)[_CODE] = code
+        _copy_word_vectors(model)
     return model
+
+
+@contextmanager
+def lent(model: nn.Module, code: UserCode) -> Iterator[None]:
+    """Guard a wrapper around a module of the caller in this block; the caller's module is put back at its end."""
+    guard(model, code)
+    table = _word_table(model)
+    try:
+        yield
+    finally:
+        if isinstance(table, _Copying):
+            table.__class__ = type(table).__mro__[1]
 
 
 _CODE = "_robustbench_wb_code"
 
 
 class _Guarded:
-    """Mark of guarded classes."""
+    """Mark of classes whose calls are guarded."""
+
+
+class _Copying:
+    """Mark of classes whose calls return copies."""
+
+
+def _word_table(model: nn.Module) -> nn.Module | None:
+    """Embedding layer of a text model, whose outputs attacks on word vectors replace by their own tensors."""
+    ask = getattr(getattr(model, "model", model), "get_input_embeddings", None)
+    with suppress(Exception):  # the model may not know
+        table = cast("Callable[[], object]", ask)() if callable(ask) else None
+        return table if isinstance(table, nn.Module) else None
+    return None
+
+
+def _copy_word_vectors(model: nn.Module) -> None:
+    table = _word_table(model)
+    if table is not None and not isinstance(table, _Copying):
+        kind: Any = type(table)
+        table.__class__ = _copying_class(kind)
 
 
 @cache
@@ -38,9 +73,21 @@ def _guarded_class(own: type[nn.Module]) -> Any:
         with cast("UserCode", vars(self)[_CODE]).running(thorough=False):
             return own.__call__(self, *map(_copy, given), **named)
 
+    return _subclass(own, _Guarded, call)
+
+
+@cache
+def _copying_class(own: type[nn.Module]) -> Any:
+    def call(self: nn.Module, *given: object, **named: object) -> object:
+        return _copy(own.__call__(self, *given, **named))
+
+    return _subclass(own, _Copying, call)
+
+
+def _subclass(own: type[nn.Module], mark: type, call: Callable[..., object]) -> Any:
     members = {"__call__": call, "__module__": own.__module__, "__qualname__": own.__qualname__, "__doc__": own.__doc__}
     make: Any = type(own)  # classes of modules may have a metaclass
-    return make(own.__name__, (own, _Guarded), members)
+    return make(own.__name__, (own, mark), members)
 
 
 def _copy(given: object) -> object:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,15 @@ from torch import Tensor, nn
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """State of a model without what is no tensor (``get_extra_state``), which its code makes."""
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def other_state(model: nn.Module) -> bytes:
+    """State of a model that is no tensor, to be compared; empty without such state."""
+    found = {name: value for name, value in model.state_dict().items() if not isinstance(value, Tensor)}
+    try:
+        return pickle.dumps(found) if found else b""
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return repr(found).encode()
 
 
 def put_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

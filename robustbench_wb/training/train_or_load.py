@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError, DivergedError, SubjectError
 from robustbench_wb.folders import cache_folder
-from robustbench_wb.models.weights import weights_digest, weights_of
+from robustbench_wb.models.weights import other_state, weights_digest, weights_of
 from robustbench_wb.progress import Progress
 from robustbench_wb.source import code_digest
 from robustbench_wb.spec import Spec
@@ -129,8 +129,7 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
     model, recipe, split = request.build().to(request.device), request.recipe, request.split
     inputs, labels = (torch.tensor(array).to(request.device) for array in (split.inputs, split.labels))
     data = TrainingData(inputs, labels).select(recipe, request.seed)
-    data = without_lone_sample(model, data, recipe, label=request.label)
-    optimizer = make_optimizer(model, recipe)
+    optimizer, other = make_optimizer(model, recipe), other_state(model)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)
     total = total_steps(recipe, len(data.labels))
@@ -150,6 +149,8 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
         except DivergedError:
             snapshot.unlink(missing_ok=True)
             raise
+    if other_state(model) != other:
+        raise SubjectError("training changed state that is no tensor (get_extra_state), which no checkpoint can hold")
     card = CheckpointCard(
         weights=weights_digest(weights_of(model)),
         seconds=round(position.seconds, 3),

@@ -23,6 +23,11 @@ class Extra(nn.Sequential):
     def set_extra_state(self, state):
         self.version = state["version"]
 
+class Counts(Extra):
+    def forward(self, images):
+        self.version += 1
+        return super().forward(images)
+
 class Frozen(nn.Sequential):
     def __init__(self, shape):
         super().__init__(make(shape))
@@ -90,6 +95,7 @@ def test_forms_are_trained_alike(folder: Path, typed: Callable[..., tuple[str, s
         ("Frozen", "no parameter requires a gradient"),
         ("script_frozen", "no parameter requires a gradient"),
         ("meta", "meta device"),
+        ("Counts", "get_extra_state"),
         ("wrong", "returned a dict"),
     ],
 )

@@ -1,6 +1,7 @@
 """Models run inside the process of the harness, and cannot reach out of their place."""
 
 import json
+import os
 import random
 import shutil
 import site
@@ -20,6 +21,7 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError
 from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.user_code import UserCode
 from tests.engine import hostile
 
@@ -183,6 +185,49 @@ def test_replaced_functions_and_paths_exist_only_while_their_model_runs() -> Non
         assert "/nowhere" in sys.path
     assert torch.nn.functional.relu is relu
     assert sys.path == path
+
+
+def test_layers_hooks_and_variables_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", "/here")
+    layer, images = torch.nn.Linear(3, 2), torch.rand(4, 3)
+    expected = layer(images)
+    with UserCode("model").running():
+        os.environ["RBWB_CACHE_DIR"] = "/elsewhere"
+        torch.nn.modules.module.register_module_forward_hook(lambda module, given, found: found + 1)
+        torch.nn.Linear.forward = lambda self, input: input  # type: ignore[method-assign]
+    assert os.environ["RBWB_CACHE_DIR"] == "/here"
+    assert torch.equal(layer(images), expected)
+
+
+class Words(torch.nn.Module):
+    """Adds to its word vectors in place, as models do with positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """The table of word vectors."""
+        return self.table
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits."""
+        vectors = self.table(tokens)
+        vectors += 1
+        logits: Tensor = self.head(vectors.mean(1))
+        return logits
+
+
+def test_word_vectors_of_an_attack_are_copied() -> None:
+    model, tokens, vectors = Words(), torch.ones(2, 3, dtype=torch.int64), torch.rand(2, 3, 4)
+    expected = WordEmbeddings(model).logits(tokens, vectors.clone())
+    guard(model, UserCode("model"))
+    before = vectors.clone()
+    assert torch.equal(WordEmbeddings(model).logits(tokens, vectors), expected)
+    assert torch.equal(vectors, before)
+    logits, gradient = WordEmbeddings(model).gradient(tokens, vectors, lambda found: found[:, 0])
+    assert torch.equal(logits, expected)
+    assert float(gradient.abs().min()) > 0
 
 
 def test_a_guarded_module_keeps_its_class_state_and_gradient() -> None:

@@ -2,11 +2,13 @@
 
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from robustbench_wb import registry as registry_module
 from robustbench_wb.errors import RegistryError, UnknownNameError
+from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.registry import Registry, suggest_names
 
 GROUP = "robustbench_wb.things"
@@ -107,3 +109,16 @@ def test_near_names_are_suggested(things: Registry[object]) -> None:
         things.get("rot")
     assert suggest_names("ROOT", ["root", "tau"]) == "did you mean root?"
     assert suggest_names("zzz", ["b", "a"]) == "known: a, b"
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt", "GeneratorExit", "ValueError('no')"])
+def test_a_plug_in_that_ends_the_process_at_its_import_is_one_line(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ending_plug_in.py").write_text(f"print('hello')\nraise {raised}")
+    monkeypatch.syspath_prepend(tmp_path)
+    made: Registry[object] = Registry("thing")
+    made.add("ending", "ending_plug_in:x", "ends the process")
+    with watching_interrupts(), pytest.raises(RegistryError, match=r"thing 'ending' .* cannot be loaded"):
+        made.get("ending")
+    assert not capsys.readouterr().out
