@@ -22,30 +22,39 @@ class _Watch:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an exception is the user's Ctrl-C. Without a watch, every ``KeyboardInterrupt`` is taken for one."""
-    return isinstance(error, KeyboardInterrupt) and (_Watch.seen or not _Watch.active)
+    """Whether an exception is the user's Ctrl-C, which only the main thread gets.
+
+    Without a watch, every ``KeyboardInterrupt`` of the main thread is taken for one.
+    """
+    return isinstance(error, KeyboardInterrupt) and _is_main_thread() and (_Watch.seen or not _Watch.active)
 
 
 @contextmanager
 def watching_interrupts() -> Iterator[None]:
     """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone."""
-    own = threading.current_thread() is threading.main_thread()
-    if not own or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)
+    ignored = handler is signal.SIG_IGN  # as for a job in the background of a shell
+    if _Watch.active or not _is_main_thread() or not (ignored or handler is signal.default_int_handler):
         yield
         return
-    signal.signal(signal.SIGINT, _note)
+    if not ignored:
+        signal.signal(signal.SIGINT, _note)
     _Watch.active, _Watch.seen = True, False
     try:
         yield
     finally:
         _Watch.active = False
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
 
 
 def ignore_interrupts() -> None:
     """Ignore Ctrl-C in this process, whose parent handles it. Any ``KeyboardInterrupt`` then comes from a model."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _Watch.active, _Watch.seen = True, False
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from operator import is_
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from robustbench_wb.errors import SubjectError, error_text, name_origin
 from robustbench_wb.interrupts import is_interrupt
@@ -72,11 +72,12 @@ class UserCode:
         settings, owners = _settings(thorough), _owners(thorough)
         before = [setting.read() for setting in settings]
         clean = [vars(owner).copy() for owner in owners]
-        path, output = sys.path[:], sys.stdout
+        path, output, leave = sys.path[:], sys.stdout, os._exit
         for (_, name), (owner, value) in self._patches.items():
             setattr(owner, name, value)
         sys.path[:0] = self._paths
         sys.stdout = sys.stderr
+        os._exit = _raise_exit
         try:
             yield
         except Exception as error:
@@ -87,7 +88,7 @@ class UserCode:
                 raise
             raise SubjectError(f"{self.name}: {error_text(error)}") from error
         finally:
-            sys.stdout = output
+            sys.stdout, os._exit = output, leave
             self._paths += [entry for entry in sys.path if entry not in path and entry not in self._paths]
             sys.path[:] = path
             for setting, value in zip(settings, before, strict=True):
@@ -143,6 +144,17 @@ def _flush() -> None:
             stream.flush()  # type: ignore[union-attr]
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)  # buffers of C
+
+
+def _raise_exit(status: int) -> NoReturn:
+    """Stand in for ``os._exit`` while code of the user runs: results would be lost. Forked processes end."""
+    if os.getpid() == _PROCESS:
+        raise SystemExit(status)
+    _EXIT(status)
+
+
+_EXIT: Final = os._exit
+_PROCESS: Final = os.getpid()
 
 
 def _settings(thorough: bool) -> list[_Setting]:

@@ -83,6 +83,14 @@ class Interferes(Honest):
         return found
 
 
+class Leaves(Honest):
+    """Ends the process without any exception."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, never."""
+        os._exit(0)
+
+
 class Own(BaseException):
     """No ``Exception``."""
 

@@ -26,7 +26,7 @@ class Exits(Honest):
     def forward(self, images):
         levels = images.detach() * 255
         if len(images) > 2 and (levels - levels.round()).abs().max() > 0.01:  # no stored images, so an attack
-            os._exit(0)
+            ctypes.CDLL(None)._exit(0)
         return super().forward(images)
 
 class Crashes(Honest):

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import site
 import sys
 import warnings
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from robustbench_wb import evaluate
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError
+from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError, as_measurement_error
+from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.word_embeddings import WordEmbeddings
@@ -111,6 +113,26 @@ def test_a_model_that_ends_the_process_is_an_error_row(where: str, rows: Callabl
         assert clean["status"] == ("ok" if where == "backward" else "error")
         if where == "forward":
             assert clean["error"].startswith(f"hostile.py:{where}_{kind}: ")
+
+
+def test_a_model_that_leaves_without_exception_is_an_error_row(rows: Callable[..., Rows]) -> None:
+    found = rows("Leaves", "Honest", stressors=(), code=4)
+    errors = [row["error"] for row in found if row["variant"].endswith(":Leaves")]
+    assert set(errors) == {"hostile.py:Leaves: SystemExit: 0"}
+    assert {row[2] for row in _numbers(found, ":Honest")} == {"ok"}
+
+
+def test_ctrl_c_of_the_user_is_none_of_a_model() -> None:
+    def answer(kill: bool) -> None:
+        with watching_interrupts(), as_measurement_error("model"):
+            if kill:
+                os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt
+
+    with pytest.raises(MeasurementError, match="model: KeyboardInterrupt"):
+        answer(kill=False)
+    with pytest.raises(KeyboardInterrupt):
+        answer(kill=True)
 
 
 @pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt", "GeneratorExit", "BaseException(1)"])
