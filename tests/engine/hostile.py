@@ -89,6 +89,7 @@ class Leaves(Honest):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, never."""
         vars(os)["_exit"](0)
+        return images
 
 
 class Own(BaseException):
