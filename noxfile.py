@@ -74,14 +74,6 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
-def coverage(session: nox.Session) -> None:
-    """The share of the package that the fast tests execute, without the tests that no measure is taken of."""
-    measured = ("-m", "not slow and not no_cover")
-    report = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
-    run(session, "-m", "pytest", *FAST, *measured, *report, *session.posargs, env=ENVIRONMENT)
-
-
-@nox.session
 def faults(session: nox.Session) -> None:
     """Injected faults: killed, cut, flipped and full files, several runs at once. Figures at the end. Not a gate."""
     run(session, "-m", "pytest", "-m", "slow", "tests/faults/test_invocations.py", env=ENVIRONMENT)

@@ -12,6 +12,10 @@ def main() -> None:
     from robustbench_wb.errors import ExitCode
     from robustbench_wb.user_code import UserCode
 
+    # Python has no streams where the shell has closed them (>&-).
+    sys.stdout, sys.stderr = (
+        stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for stream in (sys.stdout, sys.stderr)
+    )
     UserCode.owns_process = True
     try:
         code = run_cli(sys.argv[1:])

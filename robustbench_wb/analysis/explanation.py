@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from robustbench_wb.analysis.verify.recompute import possible_identities
-from robustbench_wb.records.names import CUSTOM, Slot
+from robustbench_wb.records.names import Slot, suite_family
 from robustbench_wb.records.record import Cell, Identity, differing_fields
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
@@ -69,7 +69,17 @@ def explain_cells(
         for row in members:
             if row.signature:
                 newest.setdefault(_place(row.slot), (number, row))
-    return [_explain(one, stored, newest) for one in requested]
+    found = [_explain(one, stored, newest) for one in requested]
+    return [one.model_copy(update={"changes": _with_parts(one.changes, changed_parts)}) for one in found]
+
+
+def _with_parts(changes: Sequence[FieldChange], changed_parts: Callable[[str, str], str]) -> tuple[FieldChange, ...]:
+    return tuple(
+        change.model_copy(update={"parts": changed_parts(str(change.old), str(change.new))})
+        if change.field == "model_code"
+        else change
+        for change in changes
+    )
 
 
 def _explain(
@@ -89,9 +99,8 @@ def _explain(
 
 
 def _place(slot: Slot) -> Slot:
-    """Slot without the digest of a changed suite: another change of the suite explains what is measured again."""
-    name, custom, _ = slot.suite.partition(CUSTOM)
-    return slot._replace(suite=name + custom)
+    """Slot of all changes of a suite: another change explains what is measured again."""
+    return slot._replace(suite=suite_family(slot.suite))
 
 
 def _changes(row: ScoreRow, identity: Identity) -> list[tuple[str, object, object]]:

@@ -6,6 +6,8 @@ from robustbench_wb.errors import UsageError
 
 SEEDS = 1 << 63
 """Number of seeds."""
+COUNTS = 1 << 31
+"""Limit of counts: sizes of batches, lengths, numbers of samples."""
 
 
 def whole_number(name: str, value: object, *, low: int, stop: int = SEEDS) -> int:
@@ -21,6 +23,5 @@ def whole_number(name: str, value: object, *, low: int, stop: int = SEEDS) -> in
     except TypeError:
         raise UsageError(f"{name} is a whole number, not {value!r}", name) from None
     if not low <= number < stop:
-        limit = f"from {low} to 2^63 - 1" if stop == SEEDS and low == 0 else f"{low} or more"
-        raise UsageError(f"{name} is {limit}, not {number}", name)
+        raise UsageError(f"{name} is from {low} to 2^{stop.bit_length() - 1} - 1, not {number}", name)
     return number

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from robustbench_wb.analysis.score import score_rows
-from robustbench_wb.api.arguments import whole_number
+from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
 from robustbench_wb.api.evaluation_model import image_task, pad_token_kept, text_task
 from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes
@@ -102,7 +102,7 @@ class _Settings:
     def __post_init__(self) -> None:
         whole_number("seed", self.seed, low=0)
         if self.batch_size is not None:
-            whole_number("batch_size", self.batch_size, low=1)
+            whole_number("batch_size", self.batch_size, low=1, stop=COUNTS)
 
 
 def _evaluate(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from robustbench_wb.api.arguments import whole_number
+from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation_samples import (
     AnyTokenizer,
     Labels,
@@ -53,7 +53,7 @@ def text_task(
     """
     _check_callable(model)
     if length is not None:
-        whole_number("length", length, low=1)
+        whole_number("length", length, low=1, stop=COUNTS)
     texts = check_texts(inputs)
     known = as_tokenizer(tokenizer, texts, _positions(model))
     numbers = check_labels(labels, len(texts))

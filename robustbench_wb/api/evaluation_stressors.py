@@ -71,6 +71,7 @@ def parse_stressors(stressors: Stressors, shape: Shape | None) -> list[Stressor]
     Raises:
         UsageError: a signature cannot be read, or a stressor cannot perturb such inputs or needs training.
     """
+    image = isinstance(shape, ImageShape)
     given: object = [stressors] if isinstance(stressors, str | Stressor) else stressors
     if not isinstance(given, Iterable):
         raise UsageError(f"stressors: {given!r} is no list of stressors and signatures", "stressors")

@@ -8,11 +8,12 @@ import numpy as np
 from robustbench_wb.analysis.verify.recompute import TRAINED, best_record
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.analysis.verify.verify_table import RecordSources, records_for_verify, verify_table
-from robustbench_wb.api.arguments import SEEDS, whole_number
+from robustbench_wb.api.arguments import COUNTS, whole_number
+from robustbench_wb.api.staleness import require_rows
 from robustbench_wb.engine.credibility.regrade import regrade
 from robustbench_wb.engine.remeasure import Remeasured, remeasure, unlike
 from robustbench_wb.engine.trust import trusted_requests
-from robustbench_wb.errors import StoreError, UsageError
+from robustbench_wb.errors import StoreError
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.perturbed_sample import SampleSelection
@@ -57,12 +58,23 @@ def verify(
         StoreError: there is no such version, folder or file, or it cannot be read.
         UsageError: ``rerun`` or ``seed`` is no whole number, or below 0.
     """
-    if min(whole_number("rerun", rerun, low=-SEEDS), whole_number("seed", seed, low=-SEEDS)) < 0:
-        raise UsageError("rerun and seed are 0 or more", "rerun", "seed")
-    if rerun >= 1 << 31 or seed >= 1 << 63:
-        raise UsageError("rerun is below 2^31, and seed below 2^63", "rerun", "seed")
+    whole_number("rerun", rerun, low=0, stop=COUNTS)
+    whole_number("seed", seed, low=0)
     table = load_table(side, results)
     require_rows(table)
+    sources = _sources(table, results)
+    verification = verify_table(table.name, table.rows, sources)
+    if rerun == 0:
+        return verification
+    requests, withheld = trusted_requests(find_run_requests(table), variants, trust_code)
+    drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], count=rerun, seed=seed)
+    outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
+    outcomes.explain(withheld)
+    return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
+
+
+def _sources(table: LoadedTable, results: str) -> RecordSources:
+    """Records of a table, from its own place and from ``results``, and what is wrong with them."""
     keys = records_for_verify(table.rows)
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
@@ -77,7 +89,7 @@ def verify(
     def graded(members: Sequence[Record]) -> Mapping[str, Credibility]:
         return regrade(members, lambda keys: RecordStore(table.location).examine(keys)[0])
 
-    sources = RecordSources(
+    return RecordSources(
         records={**kept, **records},
         damaged={key: reason for key, reason in damaged.items() if key not in records},
         partial=frozenset(kept),
@@ -85,14 +97,6 @@ def verify(
         regrade=graded,
         others=lambda: _others(table),
     )
-    verification = verify_table(table.name, table.rows, sources)
-    if rerun == 0:
-        return verification
-    requests, withheld = trusted_requests(find_run_requests(table), variants, trust_code)
-    drawn = draw(table.rows, [best_record(row, sources.records) for row in table.rows], count=rerun, seed=seed)
-    outcomes = remeasure(requests, [one for _, one in drawn], progress or SilentProgress())
-    outcomes.explain(withheld)
-    return verification.model_copy(update={"seed": seed, "reruns": tuple(_compared(table, drawn, outcomes))})
 
 
 def draw(

@@ -102,17 +102,15 @@ def run_cli(arguments: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except SystemExit as ended:
         # Help and errors of the parser are printed by libraries, which end with 1 where the reader has closed its pipe.
-        if not isinstance(ended.__context__, BrokenPipeError):
-            raise
-        console.discard(sys.stdout)
-        return int(ExitCode.OK)
+        if isinstance(ended.__context__, BrokenPipeError):
+            console.discard(sys.stdout)
+            return int(ExitCode.OK)
+        console.tell(f"error: code that the request names called exit({ended.code}) outside an evaluation")
+        return int(ExitCode.USAGE)
     except _PARSER_ERROR as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if message:
             console.tell(f"error: {' '.join(message.split())}; see --help")
-        return int(ExitCode.USAGE)
-    except SystemExit as error:  # not of this package: code that the request names ended the process
-        console.tell(f"error: code that the request names called exit({error.code}) outside an evaluation")
         return int(ExitCode.USAGE)
     if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
         console.tell(INTERRUPTED)

@@ -27,9 +27,8 @@ from robustbench_wb.models.batching import trim_padding
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.hidden_tensors import hidden_tensors, scripted_code
 from robustbench_wb.models.output_check import check_outputs
-from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
-from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.models.weights import put_weights, weights_digest, weights_of
 from robustbench_wb.spec import Spec, digest
 
 TOLERANCE: Final = 1e-3
@@ -88,7 +87,7 @@ class BroughtModel:
         """
         if not self.factory.lasting:
             return
-        restore_state(self.model, dict(tensors))
+        put_weights(self.model, tensors)
         logits = _fixed_logits(self.model, self.shape, self.device)
         name = digest([self.code, weights, numerics(self.device)])
         before = _read(name, _Behaviour)
@@ -140,7 +139,7 @@ def bring(
     with factory.running():
         model = make()
         # It may bring weights of its own: training that starts elsewhere is another training.
-        start, hidden = weights_digest(model.state_dict()), hidden_tensors(model)
+        start, hidden = weights_digest(weights_of(model)), hidden_tensors(model)
         more = {"tensors that are no weights": weights_digest(hidden)} if hidden else {}
         compiled = scripted_code(model)
         more |= {"scripted code": digest(compiled)} if compiled else {}

@@ -52,7 +52,6 @@ def find_or_measure(
         limit = session.context.run.request.timeout
         with as_measurement_error(session.plan.name), time_limit(None if limit is None else limit * len(step.rungs)):
             made, tables = _measure(session, step, before=before, layers=observed)
-        records = records if reused else made
     return [
         CellResult(record=record, layers=table, reused=stored is not None, measured_layers=measured)
         for stored, new, table in zip(known, made, tables, strict=True)

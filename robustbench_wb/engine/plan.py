@@ -11,7 +11,13 @@ from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.models.catalogue import VARIANTS
-from robustbench_wb.models.external import Factory, is_external, load_factory, unloaded_factory
+from robustbench_wb.models.external import (
+    Factory,
+    is_external,
+    load_factory,
+    unloaded_factory,
+    without_pretrained,
+)
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.records.names import CUSTOM
 from robustbench_wb.spec import digest, parse_exact
@@ -105,7 +111,6 @@ def make_plan(request: RunRequest) -> Plan:
     """
     suite = find_suite(request.suite)
     settings = suite.settings(request.scale)
-    custom = bool(request.stressors or request.epsilons)
     if request.isolate and request.workers > 1:
         raise UsageError("isolate measures one model after the other; leave workers out", "isolate", "workers")
     tasks = _distinct("task", (settings.tasks or suite.tasks) if request.tasks is None else request.tasks)
@@ -177,7 +182,9 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
             raise UsageError(not_trusted(name))
         # Given weights are put into the model as they are, so that it may have a new head until then.
         trained = recipe.epochs > 0 or checkpoint is not None
-        factory = request.models.get(name) or _factory(name, trained, request)
+        # They replace pretrained weights, which are then not downloaded.
+        reference = name if checkpoint is None else without_pretrained(name)
+        factory = request.models.get(name) or _factory(reference, trained, request)
         return SubjectPlan(
             name=name,
             source=factory,

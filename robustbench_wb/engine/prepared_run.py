@@ -14,7 +14,7 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
-from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.tasks.task import MAX_TOKENS, Dataset
 from robustbench_wb.user_code import UserCode
 
 _PERTURBS: dict[Modality, str] = {

@@ -19,7 +19,6 @@ from robustbench_wb.models.accepted_module import refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
-from robustbench_wb.models.restored_state import restore_state
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import put_weights, weights_digest, weights_of
@@ -79,12 +78,10 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
-        first = make()
-        # It may bring weights of its own: training that starts elsewhere is another training.
-        model_code = digest({"model": model_code, "start": weights_digest(weights_of(first))})
-        check_outputs(first.to(device), shape, device)
+        brought = bring(plan.source, make, base=model_code, shape=shape, device=device)
+        model_code = brought.code
         if plan.recipe.epochs > 0 and plan.checkpoint is None:
-            refuse_untrainable(first, plan.name)
+            refuse_untrainable(brought.model, plan.name)
     trained = _weights(replace(request, dataset=dataset), make, model_code)
     if brought is not None:
         brought.check_behaviour(trained.tensors, trained.weights, keep=request.may_train)
@@ -175,7 +172,7 @@ def _weights(request: SubjectRequest, make: Callable[[], nn.Module], model_code:
     plan = request.plan
     if plan.checkpoint is not None:
         model = make()
-        load_weights(model, load_tensors(plan.checkpoint), plan.checkpoint)
+        load_given(model, plan.checkpoint)
         tensors = weights_of(model)
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
     return train_or_load(

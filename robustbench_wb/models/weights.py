@@ -24,13 +24,25 @@ def other_state(model: nn.Module) -> bytes:
 
 
 def put_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load tensors into a model; state that is no tensor stays its own.
+    """Load tensors into a model, which may come from another copy of the model that ran already.
+
+    State that is no tensor stays its own. A buffer that the model registers or replaces in its forward pass is not
+    there yet, or has another shape or type: it is registered first.
 
     Raises:
         RuntimeError: a name or a shape does not fit.
     """
-    own = {name: value for name, value in model.state_dict().items() if not isinstance(value, Tensor)}
-    model.load_state_dict({**own, **tensors})
+    own = model.state_dict()
+    for name, tensor in tensors.items():
+        before = own.get(name)
+        if isinstance(before, Tensor) and (before.shape, before.dtype) == (tensor.shape, tensor.dtype):
+            continue
+        place, _, leaf = name.rpartition(".")
+        part = dict(model.named_modules()).get(place)
+        if part is not None and (leaf in part._buffers or not hasattr(part, leaf)):
+            device = before.device if isinstance(before, Tensor) else "cpu"
+            part.register_buffer(leaf, tensor.detach().clone().to(device))
+    model.load_state_dict({**{name: value for name, value in own.items() if not isinstance(value, Tensor)}, **tensors})
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:

@@ -108,3 +108,9 @@ def slot(named: NamedCell) -> Slot:
         strength=named.strength,
         seed=named.seed,
     )
+
+
+def suite_family(suite: str) -> str:
+    """Name of a suite without the digest of its content: all changes of one suite have one name."""
+    name, custom, _ = suite.partition(CUSTOM)
+    return name + custom

@@ -52,6 +52,18 @@ def table_uri(location: str, table: str) -> str:
     return str(folder / table)
 
 
+def local_folder(location: str) -> Path:
+    """Folder of results that are not at a URL, with ``~`` resolved.
+
+    Raises:
+        StoreError: the path begins with the name of a user that does not exist.
+    """
+    try:
+        return Path(location).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{location!r} is no folder: {error}") from error
+
+
 def prepare_location(location: str) -> str:
     """Make sure that results can be written before any work: create the folder and write a temporary file.
 

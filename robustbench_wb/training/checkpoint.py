@@ -117,5 +117,7 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     ):
         if names:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}")
+            held = ", ".join(map(repr, sorted(tensors.keys() - own.keys() or tensors.keys())[:3])) or "nothing"
+            told = f"; the file holds {held}, {len(tensors)} weights in all" if names is missing else ""
+            raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}{told}")
     put_weights(model, tensors)

@@ -17,7 +17,8 @@ from robustbench_wb.models.shape import ImageShape, Pool, Shape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.models.weights import weights_digest
 from robustbench_wb.text_files import is_file
-from robustbench_wb.training.checkpoint import load_tensors, looks_pickled, untied_copies
+from robustbench_wb.training.checkpoint import untied_copies
+from robustbench_wb.training.given_checkpoint import read_state
 
 Numbers = tuple[float, ...]
 

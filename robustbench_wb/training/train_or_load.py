@@ -129,6 +129,7 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
     model, recipe, split = request.build().to(request.device), request.recipe, request.split
     inputs, labels = (torch.tensor(array).to(request.device) for array in (split.inputs, split.labels))
     data = TrainingData(inputs, labels).select(recipe, request.seed)
+    data = without_lone_sample(model, data, recipe, label=request.label)
     optimizer, other = make_optimizer(model, recipe), other_state(model)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)

@@ -101,8 +101,8 @@ def test_a_stronger_attack_is_not_comparable(command: Command) -> None:
     write(mislabelled=False)
     command(*RUN, *WEAK)
     command("baseline", "pin", "main")
-    command(*RUN, *STRONG)
-    out, _ = command(*GATE, "--json", code=3)
+    command(*RUN, *STRONG, "--results", "stronger")
+    out, _ = command(*GATE, "--results", "stronger", "--json", code=3)
     found = {one["row"]["stressor"]: one for one in judgements(out) if one["row"]}
     assert (found["clean"]["outcome"], found["pgd-linf"]["outcome"]) == ("passed", "not comparable")
     assert "steps=5" in found["pgd-linf"]["reason"]

@@ -330,4 +330,4 @@ def test_every_sample_is_drawn_at_most_once_and_ids_not_rows_are_named() -> None
 @pytest.mark.parametrize("arguments", [("--rerun", "-1"), ("--seed", "-1")])
 def test_numbers_below_0_are_refused(arguments: tuple[str, str], results: str, command: Command) -> None:
     shown = command("verify", "--results", results, *arguments, code=2)
-    assert shown == "error: --rerun and --seed are 0 or more\n"
+    assert shown == f"error: {arguments[0]} is from 0 to 2^{31 if arguments[0] == '--rerun' else 63} - 1, not -1\n"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from robustbench_wb.equivalences import same_code
+from robustbench_wb.records.names import suite_family
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 
@@ -48,8 +49,8 @@ class Alignment(NamedTuple):
 def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Collection[str] = ()) -> Alignment:
     """Match rows with equal slots: suite, task, model with its seed, stressor, strength and scale.
 
-    A row without a counterpart of its scale is matched with the only row of another scale, if there is exactly one. The
-    scales then appear as a difference, rather than as two unrelated cells.
+    A row without a counterpart is matched with the only row of another scale, or of another change of the same suite,
+    if there is exactly one. What differs then appears as a difference, rather than as two unrelated cells.
 
     Args:
         old_rows: the earlier table; of several rows with one slot, the last is used.
@@ -75,7 +76,7 @@ def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Col
 def _by_cell(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], list[ScoreRow]]:
     found: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in rows:
-        cell = (row.task, row.suite, *row.subject, row.stressor, row.strength)
+        cell = (row.task, suite_family(row.suite), *row.subject, row.stressor, row.strength)
         found.setdefault(cell, []).append(row)
     return found
 

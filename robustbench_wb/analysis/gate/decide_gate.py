@@ -12,6 +12,7 @@ from robustbench_wb.analysis.gate.gate_result import ALPHA, Against, GateDecisio
 from robustbench_wb.analysis.gate.margins import Margins
 from robustbench_wb.analysis.gate.noise_floor import NoiseFloor, mean_floor
 from robustbench_wb.records.credibility import GRADES, read_checks, worst_check
+from robustbench_wb.records.names import suite_family
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import detectable_distance
@@ -95,7 +96,8 @@ def _against(
     """Decisions on models, then on cells, suite by suite, because each suite has its own margin."""
     found, changed = [], _changed_models(old, new)
     for suite in dict.fromkeys(row.suite for row in old):
-        before, after = ([row for row in rows if row.suite == suite] for rows in (old, new))
+        before = [row for row in old if row.suite == suite]
+        after = [row for row in new if suite_family(row.suite) == suite_family(suite)]
         margin = margins.share(suite)
         comparison = compare_tables(before, after, records, margin=margin, alpha=ALPHA)
         found += _models(against, comparison, noise)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding
 from robustbench_wb.engine.doctor.examined_model import ExaminedModel, logit_spread
 from robustbench_wb.models.weights import weights_digest, weights_of
+from robustbench_wb.training.lone_sample import raises_on_one
 
 REPEAT_TOLERANCE = 1e-6
 """Largest difference between two equal passes that counts as none, relative to ``logit_spread``."""
