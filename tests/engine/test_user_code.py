@@ -8,7 +8,7 @@ import signal
 import site
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,15 @@ def test_a_model_that_leaves_without_exception_is_an_error_row(rows: Callable[..
     assert {row[2] for row in _numbers(found, ":Honest")} == {"ok"}
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises, as in a terminal; a shell starts jobs in the background without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_of_the_user_is_none_of_a_model() -> None:
     def answer(kill: bool) -> None:
         with watching_interrupts(), as_measurement_error("model"):
