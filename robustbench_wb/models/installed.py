@@ -1,4 +1,4 @@
-"""Installed, versioned libraries, told apart from code that somebody may edit: own files and editable installs."""
+"""Distinction of installed, versioned libraries from code that somebody may edit: own files and editable installs."""
 
 import site
 import sys
