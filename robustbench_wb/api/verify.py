@@ -79,11 +79,10 @@ def _sources(table: LoadedTable, results: str) -> RecordSources:
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
     for location in dict.fromkeys((table.location, results)):
-        found, broken = RecordStore(location).examine([key for key in keys if key not in records])
+        store = RecordStore(location)
+        found, broken = store.examine([key for key in keys if key not in records])
         records |= found
-        damaged |= broken | RecordStore(location).renamed(
-            [row.key for row in table.rows if row.key and row.key not in records]
-        )
+        damaged |= broken | store.renamed([row.key for row in table.rows if row.key and row.key not in records])
     kept = {key: record for key, record in table.records.items() if key not in records}
 
     def graded(members: Sequence[Record]) -> Mapping[str, Credibility]:

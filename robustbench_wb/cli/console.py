@@ -24,6 +24,7 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text_block import TextBlock, plain_text, rich_group
+from robustbench_wb.text_files import reason_of
 
 LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
@@ -90,8 +91,7 @@ def save(file: str, text: str) -> None:
     except BrokenPipeError:
         return  # the reader has enough
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error  # a path with a null byte is a ValueError
-        raise UsageError(f"{file} cannot be written: {reason}") from error
+        raise UsageError(f"{file} cannot be written: {reason_of(error)}") from error
 
 
 def append(file: str, text: str) -> None:
@@ -104,8 +104,7 @@ def append(file: str, text: str) -> None:
         with Path(file).open("a", encoding="utf-8") as target:
             target.write(_encodable(text))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{file} cannot be written: {reason}") from error
+        raise UsageError(f"{file} cannot be written: {reason_of(error)}") from error
 
 
 def _encodable(text: str) -> str:

@@ -5,13 +5,11 @@ from typing import Annotated
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.cli.request import takes_request
+from robustbench_wb.cli.request import FIELDS_OF_RESULTS, takes_request
 from robustbench_wb.engine.request import RunRequest
 
 
-@takes_request(
-    [name for name in RunRequest.model_fields if name not in ("batch", "workers", "isolate", "timeout", "layers")]
-)
+@takes_request(FIELDS_OF_RESULTS)
 def explain_command(
     request: RunRequest,
     cell: Annotated[

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection
 from functools import wraps
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import typer
 
@@ -24,6 +24,9 @@ METAVARS = {
     "workers": "N",
     "timeout": "SECONDS",
 }
+
+FIELDS_OF_RESULTS: Final = RunRequest.model_fields.keys() - {"batch", "workers", "isolate", "timeout", "layers"}
+"""Fields of a request without those that say how its cells are measured, which changes no result."""
 
 Command = Callable[..., None]
 

@@ -162,7 +162,6 @@ def changed_parts(old: str, new: str) -> str:
     return "; ".join(f"{name} {word}" for name, word in sorted(words.items()))
 
 
-@torch.no_grad()
 def _fixed_logits(model: nn.Module, shape: Shape, device: torch.device) -> NDArray[np.float64] | None:
     """Some logits on fixed inputs, float64 (at most 4096,); None if they are not finite or not repeatable."""
     model.eval()

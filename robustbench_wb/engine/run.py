@@ -37,12 +37,12 @@ def _measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         shards = [shard for number, context in enumerate(contexts) for shard in _shards(number, context)]
         writer = ResultWriter(keeper, [len(context.samples) for context in contexts])
-        if run.request.isolate:
-            writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))
-            return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
         inline = InlineExecutor(contexts)
         shared: list[Shard] = []
-        writer.write(inline.execute(shards if run.request.workers == 1 else _own(inline, shards, shared)))
+        if run.request.isolate:
+            writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))
+        else:
+            writer.write(inline.execute(shards if run.request.workers == 1 else _own(inline, shards, shared)))
         if shared:
             writer.write(ProcessExecutor(run, keeper=keeper, costs=forecast, whole=whole).execute(shared))
             # Shards that were lost with a worker are measured here.

@@ -25,7 +25,7 @@ from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import SCHEMA as ROW_SCHEMA
-from robustbench_wb.text_files import parse_json
+from robustbench_wb.text_files import parse_json, reason_of
 
 FORMAT: Final = 1
 """Version of the file format. Raise it when the header or the definition of the digest changes. The version of the
@@ -204,8 +204,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_export(path, buffer.getvalue())
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"{str(path)!r} cannot be written: {reason}") from error
+        raise StoreError(f"{str(path)!r} cannot be written: {reason_of(error)}") from error
 
 
 def read_baseline(path: Path) -> Baseline:

@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.store.damage import name_damage
+from robustbench_wb.text_files import reason_of
 
 KEEP_HISTORY: Final[dict[str, str | None]] = {
     "delta.enableExpiredLogCleanup": "false",
@@ -90,8 +91,7 @@ def prepare_location(location: str) -> str:
         blocker = next((path for path in (*reversed(folder.parents), folder) if not path.is_dir()), folder)
         raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StoreError(f"results cannot be written to {location!r}: {reason}") from error
+        raise StoreError(f"results cannot be written to {location!r}: {reason_of(error)}") from error
 
 
 def no_results_error(location: str) -> StoreError:

@@ -13,12 +13,12 @@ from robustbench_wb.records.names import label
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.spec import Spec
-from robustbench_wb.store.damage import Commit, damaged_files, read_commits, read_parquet
+from robustbench_wb.store.damage import TABLES, Commit, damaged_files, read_commits, read_parquet
 from robustbench_wb.store.location import is_url, local_folder, no_results_error
 from robustbench_wb.store.record_store import SCHEMA, RecordStore, read_records
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import ScoreTable
-from robustbench_wb.text_files import parse_json
+from robustbench_wb.text_files import parse_json, reason_of
 
 ASIDE: Final = "damaged"
 """Folder of the results that takes what was moved aside."""
@@ -64,16 +64,16 @@ def repair_results(location: str) -> RepairResult:
     folder = local_folder(location)
     try:
         _finish(folder)
-        if not any((folder / name).is_dir() for name in ("records", "scores")):
+        if not any((folder / name).is_dir() for name in TABLES):
             raise no_results_error(location)
         return _repair(location, folder)
     except OSError as error:
-        raise StoreError(f"{location!r} cannot be repaired: {error.strerror or error}") from error
+        raise StoreError(f"{location!r} cannot be repaired: {reason_of(error)}") from error
 
 
 def _finish(folder: Path) -> None:
     """Complete a repair that was killed while it moved tables: a new table is in place before the next one moves."""
-    for name in ("records", "scores"):
+    for name in TABLES:
         new = folder / _NEW / name
         if new.is_dir() and not (folder / name).exists() and (folder / _NEW / _COMPLETE).exists():
             new.rename(folder / name)

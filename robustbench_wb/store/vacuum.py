@@ -8,6 +8,7 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.damage import TABLES, read_commits
 from robustbench_wb.store.location import is_url, local_folder, no_results_error
+from robustbench_wb.text_files import reason_of
 
 DAYS: Final = 7.0
 """Least age in days of a removed file, unless the caller says otherwise. A run in progress has younger files."""
@@ -51,7 +52,7 @@ def vacuum_results(location: str, days: float = DAYS) -> VacuumResult:
                 path.unlink(missing_ok=True)
                 removed.append(state.st_size)
     except OSError as error:
-        raise StoreError(f"{location!r} cannot be cleaned up: {error.strerror or error}") from error
+        raise StoreError(f"{location!r} cannot be cleaned up: {reason_of(error)}") from error
     return VacuumResult(place=location, files=len(removed), size=sum(removed))
 
 

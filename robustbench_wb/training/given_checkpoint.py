@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_wb.errors import CheckpointError, first_line
+from robustbench_wb.models.weights import weights_of
 from robustbench_wb.training.checkpoint import load_tensors, load_weights, looks_pickled
 
 NESTED: Final = ("state_dict", "model", "model_state_dict", "net")
@@ -30,7 +31,7 @@ def load_given(model: nn.Module, path: Path) -> None:
         CheckpointError: the file cannot be read, or a weight is missing, unknown or has another shape.
     """
     tensors = _weights(read_state(path), path)
-    own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    own = weights_of(model)
     fitting, removed = _fitted(tensors, own)
     if removed:
         _log.warning("%s: the prefix %r of all names was removed", path, removed)

@@ -8,24 +8,14 @@ from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
-from tests.engine.planted import Attack, attacker, failed
+from tests.engine.planted import DEAD, Attack, attacker, failed
 from tests.known import known
 
-DEFENCES = '''
-import torch
-from torch import nn
+DEFENCES = (
+    DEAD
+    + '''
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
-
-
-class Dead(torch.autograd.Function):
-    @staticmethod
-    def forward(context, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return torch.zeros_like(gradient)
 
 
 class Defended(nn.Module):
@@ -70,6 +60,7 @@ class Probabilities(Defended):
     def forward(self, images):
         return self.inner(images).softmax(1)
 '''
+)
 BALL = "16/255"
 pytestmark = [pytest.mark.slow, pytest.mark.full_probe]
 STRESSORS = ("noise-linf;draws=3", "fgsm-linf", "pgd-linf;steps=20", "quick-linf")

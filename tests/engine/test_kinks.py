@@ -6,21 +6,11 @@ from pathlib import Path
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.records.score_row import ScoreRow
-from tests.engine.planted import failed
+from tests.engine.planted import DEAD, failed
 
-MODELS = """
-import torch
-from torch import nn
-
-
-class Dead(torch.autograd.Function):
-    @staticmethod
-    def forward(context, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return torch.zeros_like(gradient)
+MODELS = (
+    DEAD
+    + """
 
 
 class Fake(nn.Module):
@@ -41,6 +31,7 @@ def pooled(shape):
 def fake(shape):
     return Fake(shape.classes)
 """
+)
 
 
 def rows_of(folder: Path, model: str, *stressors: str, task: str = "digits") -> list[ScoreRow]:

@@ -8,21 +8,11 @@ import pytest
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.progress import SilentProgress
-from tests.engine.planted import Attack, attacker, failed
+from tests.engine.planted import DEAD, Attack, attacker, failed
 
-DEFENCES = '''
-import torch
-from torch import nn
-
-
-class Dead(torch.autograd.Function):
-    @staticmethod
-    def forward(context, vectors):
-        return vectors.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return torch.zeros_like(gradient)
+DEFENCES = (
+    DEAD
+    + '''
 
 
 class Honest(nn.Module):
@@ -74,6 +64,7 @@ class Probabilities(Honest):
     def forward(self, tokens):
         return super().forward(tokens).softmax(1)
 '''
+)
 pytestmark = [pytest.mark.slow, pytest.mark.full_probe]
 STRESSORS = (
     "embedding-fgsm-linf;eps=1/4",
