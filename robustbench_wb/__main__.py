@@ -3,10 +3,13 @@
 import logging
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 
 def main() -> None:
     """Run the command line and exit with its documented code."""
+    _library_before_folder()
     from robustbench_wb.cli.app import run_cli
     from robustbench_wb.cli.console import discard
     from robustbench_wb.errors import ExitCode
@@ -33,7 +36,16 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    with suppress(OSError):  # code that models registered for the end of the process may print
+        os.dup2(2, 1)
     sys.exit(code)
+
+
+def _library_before_folder() -> None:
+    """Search the working folder, which ``python -m`` puts first, last: it may hold a ``numpy.py`` of a user."""
+    here = Path.cwd()
+    if not sys.flags.safe_path and sys.path[:1] == [str(here)] and here != Path(__file__).parents[1]:
+        sys.path.append(sys.path.pop(0))
 
 
 if __name__ == "__main__":

@@ -245,25 +245,42 @@ def _library_settings(torch: ModuleType, numpy: ModuleType) -> Iterator[_Setting
         torch.set_default_device,
     )
     yield _Setting(numpy.geterr, lambda value: numpy.seterr(**value))
+    for device in ("cpu", "cuda"):
+        yield _Setting(
+            lambda d=device: torch.is_autocast_enabled(d),  # type: ignore[misc]
+            lambda value, d=device: torch.set_autocast_enabled(d, value),  # type: ignore[misc]
+        )
+    # After the default device, which is such a mode as well.
+    functions, dispatch = torch._C, sys.modules["torch.utils._python_dispatch"]
+    yield _Setting(functions._len_torch_function_stack, lambda count: _leave_modes(functions, count))
+    yield _Setting(dispatch._len_torch_dispatch_stack, lambda count: _leave_dispatch(dispatch, count))
 
 
 def _device_settings(torch: ModuleType) -> Iterator[_Setting]:
     """Settings that only reach devices, or take microseconds to read."""
     for owner, name in (
-        (torch.backends.cuda.matmul, "allow_tf32"),
-        (torch.backends.cudnn, "allow_tf32"),
         (torch.backends.cudnn, "benchmark"),
         (torch.backends.cudnn, "deterministic"),
         (torch.backends.cudnn, "enabled"),
         (torch.backends.mkldnn, "enabled"),
     ):
         yield _Setting(lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value))  # type: ignore[misc]
-    yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    from robustbench_wb.float_precision import read_precision, write_precision  # imports torch
+
+    yield _Setting(read_precision, write_precision)
     hooks = vars(sys.modules["torch.nn.modules.module"])
     for table in [hooks[name] for name in hooks if name.startswith("_global_") and isinstance(hooks[name], dict)]:
         yield _Setting(table.copy, lambda value, t=table: (t.clear(), t.update(value)))  # type: ignore[misc]
-    for device in ("cpu", "cuda"):
-        yield _Setting(
-            lambda d=device: torch.is_autocast_enabled(d),  # type: ignore[misc]
-            lambda value, d=device: torch.set_autocast_enabled(d, value),  # type: ignore[misc]
-        )
+
+
+def _leave_modes(torch_c: Any, count: int) -> None:
+    """Leave modes of functions (``TorchFunctionMode``) that code of the user entered and never left."""
+    while torch_c._len_torch_function_stack() > count:
+        torch_c._pop_torch_function_stack()
+
+
+def _leave_dispatch(dispatch: Any, count: int) -> None:
+    """Leave modes of operators (``TorchDispatchMode``) that code of the user entered and never left."""
+    while dispatch._len_torch_dispatch_stack() > count:
+        top = dispatch._get_current_dispatch_mode()
+        dispatch.TorchDispatchMode.__exit__(top, None, None, None)

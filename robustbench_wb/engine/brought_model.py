@@ -143,7 +143,8 @@ def bring(
         more = {"tensors that are no weights": weights_digest(hidden)} if hidden else {}
         compiled = scripted_code(model)
         more |= {"scripted code": digest(compiled)} if compiled else {}
-        check_outputs(model.to(device), shape, device)
+        model.to(device)
+        check_outputs(model, shape, device)
     parts = {**factory.parts(), **more}
     code = digest({"model": base, "start": start} | ({"parts": parts} if parts else {}))
     _met[code] = _Code(parts={**parts, "weights before training": start})

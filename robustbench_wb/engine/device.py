@@ -28,9 +28,3 @@ def numerics(device: torch.device) -> str:
     """Device class, number format and torch release (major.minor), on which rounding depends."""
     release = ".".join(torch.__version__.split(".")[:2])
     return f"{device.type};float32;torch-{release}"
-
-
-def exact_float32() -> None:
-    """Forbid TF32, with which NVIDIA devices multiply float32 numbers with 10 bits of precision."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop
 
 from robustbench_wb.engine.batch import input_gradient
 from robustbench_wb.errors import HarnessError, as_measurement_error
+from robustbench_wb.models.accepted_module import freeze
 from robustbench_wb.models.shape import ImageShape, Shape
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def measure_footprint(model: nn.Module, shape: Shape) -> Footprint:
     frozen = [(tensor, tensor.requires_grad) for tensor in model.parameters()]
     try:
         with as_measurement_error("footprint"), torch.random.fork_rng(devices=[]):
-            model.eval().requires_grad_(False)
+            freeze(model, "cpu")
             return Footprint(flops=forward_flops(model, sample), peak_memory=gradient_bytes(model, sample))
     except HarnessError:  # the run reports what is wrong with the model
         _log.debug("no footprint", exc_info=True)

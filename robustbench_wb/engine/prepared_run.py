@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from robustbench_wb.engine.device import choose_device, exact_float32
+from robustbench_wb.engine.device import choose_device
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
 from robustbench_wb.errors import DataError, HarnessError, SubjectError, UsageError, error_text
+from robustbench_wb.float_precision import exact_float32
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.progress import Progress

@@ -15,7 +15,7 @@ from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import SubjectError
-from robustbench_wb.models.accepted_module import refuse_untrainable
+from robustbench_wb.models.accepted_module import freeze, refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
@@ -89,7 +89,7 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     def ready() -> nn.Module:
         model = make()
         put_weights(model, trained.tensors)
-        model.to(device).eval().requires_grad_(False)
+        freeze(model, device)
         check_outputs(model, shape, device)
         return model
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from robustbench_wb import rng
-from robustbench_wb.engine.device import exact_float32
+from robustbench_wb.float_precision import exact_float32, read_precision, write_precision
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def own_state(seed: int, device: torch.device) -> Iterator[None]:
 
     Global generators start from ``seed``, so that the answers of a random model can be repeated.
     """
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    precision = read_precision()
     dtype, plain = torch.get_default_dtype(), torch.autocast(device.type, enabled=False)
     try:
         seeded = seeded_generators(rng.stream_key(seed, "evaluate"))
@@ -27,7 +27,7 @@ def own_state(seed: int, device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(dtype)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        write_precision(precision)
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """Modules of users in the form that is trained and measured: on their own, complete, with plain parameters."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustbench_wb.errors import SubjectError, error_text
 from robustbench_wb.models.output_check import example_inputs
-from robustbench_wb.models.shape import Shape
+from robustbench_wb.models.shape import ImageShape, Shape
+from robustbench_wb.models.weights import weights_dtype
 
 
 class ScriptedModel(nn.Module):
@@ -45,6 +49,26 @@ def accept_module(module: nn.Module, shape: Shape, name: str) -> nn.Module:
     return module
 
 
+def freeze(module: nn.Module, device: torch.device | str) -> None:
+    """Put a module on a device, in evaluation mode, with frozen parameters.
+
+    Each method is called on its own: those that a user has replaced may return nothing.
+    """
+    module.to(device)
+    module.eval()
+    module.requires_grad_(False)
+
+
+def needs_cast(module: nn.Module, shape: Shape) -> bool:
+    """Whether a module takes images in the number format of its weights, such as bfloat16, and none in float32."""
+    dtype = weights_dtype(module)
+    if dtype in (None, torch.float32) or not isinstance(shape, ImageShape):
+        return False
+    images = example_inputs(shape)
+    with _evaluating(module):
+        return not _answers(module, images) and _answers(module, images.to(dtype))
+
+
 def refuse_untrainable(module: nn.Module, name: str) -> None:
     """Refuse to train a module without trainable parameters.
 
@@ -71,15 +95,31 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 def _materialise(module: nn.Module, shape: Shape, name: str) -> None:
     """Run one forward pass in evaluation mode, in which lazy parameters take their shapes."""
+    try:
+        with _evaluating(module):
+            module(example_inputs(shape))
+    except Exception as error:
+        raise SubjectError(f"{name}: lazy parameters cannot be made: {error_text(error)}") from error
+    if any(is_lazy(tensor) for tensor in _tensors(module)):
+        raise SubjectError(f"{name}: some lazy parameters are not used in a forward pass; remove them")
+
+
+def _answers(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether a forward pass raises nothing."""
+    with suppress(Exception):
+        module(inputs.clone())
+        return True
+    return False
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode without gradients; put the modes of all its parts back at the end."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         with torch.no_grad():
-            module(example_inputs(shape))
-    except Exception as error:
-        raise SubjectError(f"{name}: lazy parameters cannot be made: {error_text(error)}") from error
+            yield
     finally:
         for part, training in modes:
             part.training = training
-    if any(is_lazy(tensor) for tensor in _tensors(module)):
-        raise SubjectError(f"{name}: some lazy parameters are not used in a forward pass; remove them")

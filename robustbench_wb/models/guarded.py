@@ -9,13 +9,18 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from robustbench_wb.models.weights import weights_dtype
 from robustbench_wb.user_code import UserCode
 
 
-def guard(model: nn.Module, code: UserCode) -> nn.Module:
+def guard(model: nn.Module, code: UserCode, *, casts: bool = False) -> nn.Module:
     """Guard every later call of a module, and return the module. A guarded module stays as it is.
+
+    ``casts``: images are cast to the number format of the weights, for a model that takes no float32. The cast is
+    outside the model, so that gradients reach the images in float32.
 
     Attacks and evaluations give the module their own tensors. A module that changes its inputs in place, as much code
     for images does, changes a copy. Gradients reach the inputs through the copy.
@@ -23,7 +28,7 @@ def guard(model: nn.Module, code: UserCode) -> nn.Module:
     if not isinstance(model, _Guarded):
         kind: Any = type(model)
         model.__class__ = _guarded_class(kind)
-        vars(model)[_CODE] = code
+        vars(model).update({_CODE: code, _CASTS: casts})
         _copy_word_vectors(model)
     return model
 
@@ -40,7 +45,7 @@ def lent(model: nn.Module, code: UserCode) -> Iterator[None]:
             table.__class__ = type(table).__mro__[1]
 
 
-_CODE = "_robustbench_wb_code"
+_CODE, _CASTS = "_robustbench_wb_code", "_robustbench_wb_casts"
 
 
 class _Guarded:
@@ -70,8 +75,9 @@ def _copy_word_vectors(model: nn.Module) -> None:
 @cache
 def _guarded_class(own: type[nn.Module]) -> Any:
     def call(self: nn.Module, *given: object, **named: object) -> object:
+        dtype = weights_dtype(self) if vars(self).get(_CASTS) else None
         with cast("UserCode", vars(self)[_CODE]).running(thorough=False):
-            return own.__call__(self, *map(_copy, given), **named)
+            return own.__call__(self, *(_copy(one, dtype) for one in given), **named)
 
     return _subclass(own, _Guarded, call)
 
@@ -90,5 +96,8 @@ def _subclass(own: type[nn.Module], mark: type, call: Callable[..., object]) -> 
     return make(own.__name__, (own, mark), members)
 
 
-def _copy(given: object) -> object:
-    return given.clone() if isinstance(given, Tensor) else given
+def _copy(given: object, dtype: torch.dtype | None = None) -> object:
+    """A copy of a tensor, in another number format if one is given and it holds fractions."""
+    if not isinstance(given, Tensor):
+        return given
+    return given.clone() if dtype in (None, given.dtype) or not given.is_floating_point() else given.to(dtype)

@@ -14,6 +14,11 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
+def weights_dtype(model: nn.Module) -> torch.dtype | None:
+    """Number format of the first parameter with fractions; None without such a parameter."""
+    return next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), None)
+
+
 def other_state(model: nn.Module) -> bytes:
     """State of a model that is no tensor, to be compared; empty without such state."""
     found = {name: value for name, value in model.state_dict().items() if not isinstance(value, Tensor)}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustbench_wb.errors import HarnessError, SubjectError, UsageError, first_line
+from robustbench_wb.models.weights import weights_dtype
 
 Logits = Callable[[Tensor], Tensor]
 """A model, or any function from a batch to logits (B, classes)."""
@@ -54,8 +55,7 @@ class WrappedModel(nn.Module):
     def __init__(self, model: Logits, before: Logits | None) -> None:
         super().__init__()
         self.model, self.before = model, before
-        weights = next((p for p in self.parameters() if p.is_floating_point()), None)
-        self._dtype = torch.float32 if weights is None else weights.dtype
+        self._dtype = weights_dtype(self) or torch.float32
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (B, classes); the field ``logits`` of the answer where the model returns more than a tensor."""

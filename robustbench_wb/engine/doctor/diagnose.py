@@ -24,6 +24,7 @@ from robustbench_wb.engine.subject import as_taken, untrained
 from robustbench_wb.engine.task_samples import choose_samples
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import MeasurementError, as_measurement_error
+from robustbench_wb.models.accepted_module import freeze
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.user_code import UserCode
@@ -106,7 +107,7 @@ def _prepare(run: PreparedRun, dataset: Dataset) -> ExaminedModel:
     plan = run.plan.tasks[0].subjects[0]
     dataset = as_taken(plan, dataset)
     model = untrained(plan, dataset, run.plan.seed)
-    model.to(run.device).eval().requires_grad_(False)
+    freeze(model, run.device)
     samples = choose_samples(dataset, LABELLED_SAMPLES)
     return ExaminedModel(
         model=model,

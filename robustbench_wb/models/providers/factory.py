@@ -45,7 +45,7 @@ class Factory:
         """
         from torch import nn
 
-        from robustbench_wb.models.accepted_module import accept_module
+        from robustbench_wb.models.accepted_module import accept_module, needs_cast
         from robustbench_wb.models.guarded import guard
 
         code = self.code or UserCode(self.reference)
@@ -63,4 +63,5 @@ class Factory:
                 raise SubjectError(
                     f"{self.reference} returned a {type(model).__name__}; it must return a torch.nn.Module"
                 )
-            return guard(accept_module(model, shape, self.reference), code)
+            accepted = accept_module(model, shape, self.reference)
+            return guard(accepted, code, casts=needs_cast(accepted, shape))
