@@ -1,5 +1,7 @@
 """Text files that users bring, read as UTF-8 and parsed as TOML or JSON. Whatever they hold, there are two errors."""
 
+import codecs
+import io
 import json
 import tomllib
 from collections.abc import Callable
@@ -16,10 +18,12 @@ def read_text(path: str | Path) -> str:
         OSError: the file cannot be read.
         ValueError: the content is not text in UTF-8, or no file can have this path.
     """
+    content = Path(path).read_bytes()
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
-        raise ValueError("it is not text in UTF-8") from error
+        other = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "in another encoding"
+        raise ValueError(f"it is not text in UTF-8 but {other}; save it as UTF-8") from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:

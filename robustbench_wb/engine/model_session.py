@@ -33,6 +33,10 @@ class ModelSession:
         Raises:
             MeasurementError: the surrogate cannot be built or trained.
         """
+        with UserCode(self.plan.name).running():  # the batch size takes forward passes
+            return self._access(stressor)
+
+    def _access(self, stressor: Stressor) -> MeasuredModel:
         device, batches = self.context.run.device, self.context.batches
         batch = batches.of(self.subject.model, self.samples.inputs)
         surrogate = self.context.surrogates.of(stressor)

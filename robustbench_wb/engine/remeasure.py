@@ -16,7 +16,7 @@ from robustbench_wb.engine.task_context import TaskContext, task_contexts
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import HarnessError, MeasurementError, as_measurement_error
 from robustbench_wb.progress import Progress
-from robustbench_wb.records.names import Slot
+from robustbench_wb.records.names import Slot, suite_family
 from robustbench_wb.records.perturbed_sample import SampleSelection
 from robustbench_wb.records.record import Record, differing_fields
 from robustbench_wb.stressors.model_access import ModelAccess
@@ -78,7 +78,13 @@ def remeasure(
 
 
 def _may_be(context: TaskContext, plan: SubjectPlan, slot: Slot) -> bool:
-    return slot == (*context.cell(plan, context.task.ladders[0].rungs[0]).slot[:6], *slot[6:])
+    own = context.cell(plan, context.task.ladders[0].rungs[0]).slot
+    return any(slot == (*name[:6], *slot[6:]) for name in (own, _early(own)))
+
+
+def _early(slot: Slot) -> Slot:
+    """Slot as tables of earlier releases name it, where a changed suite has no digest."""
+    return slot._replace(suite=suite_family(slot.suite))
 
 
 def _remeasure_model(
@@ -90,8 +96,8 @@ def _remeasure_model(
     watch: SlotObserver | None,
 ) -> None:
     """Measure the open cells of one model again, and close those that succeed."""
-    for planned in list(planned_cells(context, plan, lambda cell: cell.slot in open_)):
-        one = open_[planned.cell.slot]
+    for planned in list(planned_cells(context, plan, lambda cell: cell.slot in open_ or _early(cell.slot) in open_)):
+        one = open_.get(planned.cell.slot) or open_[_early(planned.cell.slot)]
         if planned.identity is None:
             found.refused[one.slot] = planned.reason
         elif planned.identity != one.record.identity:

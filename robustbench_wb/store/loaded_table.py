@@ -98,6 +98,7 @@ def _read_file(path: Path) -> list[ScoreRow]:
         text = read_text(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{str(path)!r} cannot be read: {reason_of(error)}") from error
+    refuse_spreadsheet(text, path)
     try:
         entries = _json_rows(text, repr(str(path))) if path.suffix.lower() == ".json" else _csv_rows(text)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
@@ -105,6 +106,18 @@ def _read_file(path: Path) -> list[ScoreRow]:
     if not entries:
         raise StoreError(f"{str(path)!r} has no rows; it is empty, or was cut off")
     return read_rows(entries, f"the rows of {str(path)!r}")
+
+
+def refuse_spreadsheet(text: str, path: Path) -> None:
+    """Refuse a table whose columns a spreadsheet separated in another way; its numbers may have decimal commas, too.
+
+    Raises:
+        StoreError: the header has the columns of a table, but no commas.
+    """
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        head = text.removeprefix(f"sep={separator}\n").partition("\n")[0]
+        if separator in head and {"suite", "task", "variant"} <= {part.strip('" \r') for part in head.split(separator)}:
+            raise StoreError(f"{str(path)!r} separates its columns by {name}; save it with commas and decimal points")
 
 
 def _json_rows(text: str, where: str) -> list[object]:

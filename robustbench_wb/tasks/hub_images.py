@@ -20,6 +20,7 @@ from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, m
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
 
 if TYPE_CHECKING:
+    from datasets import Dataset as HubRows
     from datasets import DatasetDict, Features
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, na
     if "train" not in source or test is None:
         raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
     image, label = _columns(source["train"].features, name)
-    parts = {"train": source["train"], test: source[test]}
+    parts = {split: _with_images(source[split], image) for split in ("train", test)}
     files = {} if mirror is None else class_names_of_files(mirror, label)
     found = unify_labels(parts, label, name=name, files=files)
     rows = list(parts.values())
@@ -133,6 +134,7 @@ def _columns(features: "Features", name: str) -> tuple[str, str]:
     import datasets
 
     images = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
+    images = images or [key for key, kind in features.items() if _is_encoded(kind)]
     labels = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     labels = labels or [key for key in features if key in ("label", "labels")]
     preferred = [key for key in labels if key in ("label", "labels", "fine_label")]
@@ -140,6 +142,22 @@ def _columns(features: "Features", name: str) -> tuple[str, str]:
     if len(images) != 1 or len(labels) != 1:
         raise DataError(f"{name} has image columns {images} and class-label columns {labels}; a task needs one of each")
     return images[0], labels[0]
+
+
+def _is_encoded(kind: object) -> bool:
+    """Whether a column holds encoded images without saying so: bytes, or a path beside them, as pandas writes it."""
+    import datasets
+
+    if isinstance(kind, dict):
+        return kind.keys() == {"bytes", "path"}
+    return isinstance(kind, datasets.Value) and kind.dtype in ("binary", "large_binary")
+
+
+def _with_images(rows: "HubRows", column: str) -> "HubRows":
+    """Rows whose column of encoded images says what it is."""
+    import datasets
+
+    return rows.cast_column(column, datasets.Image()) if _is_encoded(rows.features.get(column)) else rows
 
 
 def _read(folder: Path, card: _Card) -> _Decoded:

@@ -109,15 +109,20 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     """
     own = weights_of(model)
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
+    both = sorted(own.keys() & tensors.keys())
+    wrong = [name for name in both if own[name].shape != tensors[name].shape]
+    unlike = [name for name in both if own[name].is_floating_point() != tensors[name].is_floating_point()]
     for problem, names in (
         ("lacks", missing),
         ("has the unknown", extra),
-        ("has another shape for", sorted(wrong)),
+        ("has another shape for", wrong),
+        ("has whole numbers and fractions exchanged in", unlike),
+        ("has sparse or quantised numbers in", [name for name in both if tensors[name].layout is not torch.strided]),
     ):
         if names:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
             held = ", ".join(map(repr, sorted(tensors.keys() - own.keys() or tensors.keys())[:3])) or "nothing"
             told = f"; the file holds {held}, {len(tensors)} weights in all" if names is missing else ""
             raise CheckpointError(f"checkpoint {path} does not fit the model: it {problem} {names[0]!r}{rest}{told}")
-    put_weights(model, tensors)
+    # Buffers would take the number format of the file.
+    put_weights(model, {name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})

@@ -16,8 +16,8 @@ from robustbench_wb.training.checkpoint import load_tensors, load_weights, looks
 
 NESTED: Final = ("state_dict", "model", "model_state_dict", "net")
 """Names under which training scripts store the weights beside an optimiser and other values."""
-PREFIXES: Final = ("module.", "_orig_mod.", "model.", "backbone.")
-"""Prefixes that wrappers of a model add to all names: DataParallel, torch.compile, and classes of one's own."""
+PREFIXES: Final = ("model.", "backbone.")
+"""Prefixes of the model inside a wrapper of this package."""
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +88,8 @@ def _fitted(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict
             # A wrapper of ours has buffers beside the model, such as mean and deviation; their names have no dot.
             if inside.keys() <= own.keys() and (not rest or (prefix and not any("." in name for name in rest))):
                 return {**{name: own[name] for name in rest}, **inside}, removed
-        shared = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in found)), None)
-        if shared is None:
+        # DataParallel, torch.compile, and classes that hold the model in an attribute.
+        shared = "".join(next(iter(found)).partition(".")[:2])
+        if not shared.endswith(".") or not all(name.startswith(shared) for name in found):
             return tensors, ""
         found, removed = {name.removeprefix(shared): tensor for name, tensor in found.items()}, removed + shared

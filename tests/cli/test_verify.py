@@ -21,6 +21,7 @@ from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.remeasure import NO_REQUEST
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.names import suite_family
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.store.record_store import SCHEMA as RECORD
@@ -38,6 +39,8 @@ ATTACKS = RunRequest(
     layers=True,
 )
 WORDS = RunRequest(suite="clean", tasks=("sentences-lm",), variants=("vit",), recipe="none", samples=8, device="cpu")
+CLOSED = {"status": ("ok", "incomplete"), "protocol": ("sound", "as-published"), "grade": ("A", "B")}
+"""Columns with a closed list of values, and two of them."""
 NUMBERS = [name for name, field in ScoreRow.model_fields.items() if field.annotation in (int, float, float | None)]
 
 
@@ -108,21 +111,23 @@ def test_a_real_run_is_verified(finished: str, command: Command) -> None:
 
 
 @pytest.mark.parametrize("index", [2, pytest.param(3, marks=pytest.mark.slow)], ids=["attacked", "language"])
-def test_every_edit_of_a_file_is_named(index: int, results: str, tmp_path: Path) -> None:
-    rows = ScoreTable(results).rows()
-    names = edited_columns(rows, index)
-    assert len(set(names) & set(NUMBERS)) > 20
-    for name in names:
-        value = other(getattr(rows[index], name))
-        changed = [*rows[:index], rows[index].model_copy(update={name: value}), *rows[index + 1 :]]
-        board = tmp_path / "board.csv"
-        board.write_text(rows_csv(changed), newline="")
-        found = verify(str(board), results)
-        assert found.exit_code == 5, name
-        assert places(found) == [(index + 1, name)]
-        (item,) = found.discrepancies
-        if name != "checksum":
-            assert (item.written, item.found) == (value, getattr(rows[index], name))
+@pytest.mark.parametrize("name", ScoreRow.model_fields)
+def test_every_edit_of_a_file_is_named(name: str, index: int, finished: str, tmp_path: Path) -> None:
+    rows = ScoreTable(finished).rows()
+    before = getattr(rows[index], name)
+    value = CLOSED[name][before == CLOSED[name][0]] if name in CLOSED else other(before)
+    changed = [*rows[:index], rows[index].model_copy(update={name: value}), *rows[index + 1 :]]
+    board = tmp_path / "board.csv"
+    board.write_text(rows_csv(changed), newline="")
+    if name not in edited_columns(rows, index) and name not in CLOSED:  # no table can hold the value
+        with pytest.raises(StoreError, match=rf"{name}.*row {index + 1}|row {index + 1}.*{name}"):
+            verify(str(board), finished)
+        return
+    found = verify(str(board), finished)
+    assert (found.exit_code, places(found)) == (5, [(index + 1, name)])
+    (item,) = found.discrepancies
+    if name != "checksum":
+        assert (item.written, item.found) == (value, before)
 
 
 @pytest.mark.parametrize("index", [2, pytest.param(3, marks=pytest.mark.slow)], ids=["attacked", "language"])
@@ -280,6 +285,18 @@ def test_samples_measured_again_come_out_as_stored(results: str, command: Comman
     assert shown.count(": same states and losses\n") == len(found.reruns) >= 3
     assert sum(len(one.ids) for one in found.reruns) == 30
     assert [one.ids for one in found.reruns] != [one.ids for one in verify("latest", results, rerun=30).reruns]
+
+
+def test_samples_of_a_table_that_an_earlier_release_named_are_measured_again(results: str) -> None:
+    rows = ScoreTable(results).rows()
+    early = [one.model_copy(update={"suite": suite_family(one.suite)}).with_checksum() for one in rows[:3]]
+    place = f"{results}-early"
+    ScoreTable(place).commit(early, ScoreTable(results).info(1).provenance)
+    shutil.copytree(f"{results}/records", f"{place}/records")
+    assert early[0].suite == "adversarial-custom" != rows[0].suite
+    found = verify("latest", place, rerun=6)
+    assert (found.exit_code, [one.reason for one in found.reruns]) == (0, [""] * len(found.reruns))
+    assert found.reruns
 
 
 def test_a_forged_record_is_found_by_measuring_again(results: str, command: Command) -> None:

@@ -5,10 +5,13 @@ import site
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from robustbench_wb.models.shape import ImageShape
 
@@ -58,6 +61,51 @@ class ThroughNumpy(Honest):
         return found
 
 
+class NoAnswers(TorchFunctionMode):
+    """Makes every answer the first class."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The result of a function."""
+        found = func(*args, **(kwargs or {}))
+        return found * 0 if func is torch.Tensor.argmax else found
+
+
+class ReturnsNothing(Honest):
+    """Methods that usually return the module return nothing."""
+
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        """Change the mode."""
+        super().train(mode)
+
+    def to(self, *given: Any, **named: Any) -> None:  # type: ignore[override]
+        """Move to a device."""
+        super().to(*given, **named)
+
+
+class Plain(Honest):
+    """Takes images in the number format of its weights alone."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        found: Tensor = self.net(images)
+        return found
+
+
+def format_bfloat16(shape: ImageShape) -> nn.Module:
+    """A model in 16 bits."""
+    return Plain(shape).bfloat16()
+
+
+def format_float16(shape: ImageShape) -> nn.Module:
+    """A model in 16 bits."""
+    return Plain(shape).half()
+
+
+def format_float64(shape: ImageShape) -> nn.Module:
+    """A model in 64 bits."""
+    return Plain(shape).double()
+
+
 class Interferes(Honest):
     """Changes what is global in the process, at every call."""
 
@@ -78,6 +126,11 @@ class Interferes(Honest):
         np.seterr(all="raise")
         site.addsitedir(str(Path(__file__).parent / "elsewhere"))
         sys.setrecursionlimit(5000)
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.cudnn.allow_tf32 = True
+        NoAnswers().__enter__()
+        FlopCounterMode(display=False).__enter__()
+        torch.autocast("cpu").__enter__()
         nn.functional.cross_entropy = None  # type: ignore[assignment]
         torch.Tensor.argmax = None  # type: ignore[method-assign, assignment]
         return found

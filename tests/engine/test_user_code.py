@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from robustbench_wb import evaluate
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError, as_measurement_error
+from robustbench_wb.float_precision import Precision, exact_float32, read_precision, write_precision
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.shape import ImageShape
@@ -91,9 +93,62 @@ def _settings() -> tuple[object, ...]:
         sys.path[:],
         sys.getrecursionlimit(),
         sys.stdout,
+        read_precision(),
+        torch._C._len_torch_function_stack(),
+        _len_torch_dispatch_stack(),
+        torch.is_autocast_enabled("cpu"),
         torch.nn.functional.cross_entropy,
         torch.Tensor.argmax,
     )
+
+
+def test_models_in_other_number_formats_are_measured_and_attacked(rows: Callable[..., Rows]) -> None:
+    models = ("format_bfloat16", "format_float16", "format_float64", "Plain", "ReturnsNothing", "Honest")
+    found = rows(*models, stressors=STRESSORS[:1])
+    assert _numbers(found, ":ReturnsNothing") == _numbers(found, ":Honest")
+    assert _numbers(found, "_float64") == _numbers(found, ":Plain")
+    assert {row["status"] for row in found} == {"ok"}
+    assert not {row["grade"] for row in found} & {"C", "F"}
+    for plain, *others in zip(*(_numbers(found, name) for name in (":Plain", "_bfloat16", "_float16")), strict=True):
+        for other in others:
+            assert other[1] == pytest.approx(plain[1], abs=2 / 24)
+
+
+@pytest.mark.slow(10)
+def test_models_in_16_bits_are_trained(rows: Callable[..., Rows]) -> None:
+    (found,) = rows("format_bfloat16", recipe="standard", stressors=("clean",))
+    assert (found["status"], found["accuracy"] > 0.7) == ("ok", True)
+
+
+@pytest.mark.parametrize("change", ["old", "newer", "general", "cudnn", "convolutions"])
+def test_precision_is_put_back_whichever_interface_changed_it(change: str) -> None:
+    before = read_precision()
+
+    def changed() -> Precision:
+        if change == "old":
+            torch.set_float32_matmul_precision("high")
+        elif change == "newer":
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
+        elif change == "general":
+            torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        elif change == "cudnn":
+            torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        else:
+            torch.backends.mkldnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        return read_precision()
+
+    try:
+        callers = changed()
+        exact_float32()
+        exact = read_precision()
+        assert (exact.matmul, exact.tf32, set(exact.parts) <= {"none", "ieee"}) == ("highest", False, True)
+        with UserCode("model").running():
+            changed()
+        assert read_precision() == exact
+        write_precision(callers)
+        assert read_precision() == callers
+    finally:
+        write_precision(before)
 
 
 def test_a_model_that_trains_and_interferes_trains_like_the_honest_one(rows: Callable[..., Rows]) -> None:

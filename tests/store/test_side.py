@@ -108,7 +108,11 @@ def test_a_mistake_is_one_clear_line(
         ("a.json", b'{"rows": [], "schema": 9}', "has no rows"),
         ("a.json", b"[" * 100_000, "is not a table"),
         ("a.json", b'{"rows": [], "schema": 1' + b"0" * 5_000 + b"}", "is not a table"),
-        ("a.csv", "\ufeffsuite,\xe4".encode("utf-16"), "not text in UTF-8"),
+        ("a.csv", "suite,\xe4".encode("utf-16"), "not text in UTF-8 but UTF-16; save it as UTF-8"),
+        ("a.csv", "suite,\xe4".encode("latin-1"), "not text in UTF-8 but in another encoding"),
+        ("a.csv", rows_csv([row()]).replace(",", ";").encode("utf-8-sig"), "separates its columns by semicolons; save"),
+        ("a.csv", b"sep=;\n" + rows_csv([row()]).replace(",", ";").encode(), "by semicolons; save it with commas"),
+        ("a.csv", rows_csv([row()]).replace(",", "\t").encode(), "separates its columns by tabs; save it with commas"),
         ("a.parquet", b"PAR1" + bytes(100), "is not a baseline file"),
     ],
 )

@@ -75,6 +75,17 @@ def test_labels_keep_their_meaning(
     assert (note in caplog.text) if note else not caplog.text
 
 
+@pytest.mark.parametrize("form", ["struct", "bytes"])
+def test_images_that_pandas_wrote_are_found(form: str, write: Write, tmp_path: Path) -> None:
+    part = images([0, 1, 0, 1], INTEGER).to_pandas()
+    if form == "bytes":
+        part["image"] = [picture["bytes"] for picture in part["image"]]
+    plain = datasets.Dataset.from_pandas(part)
+    write("a/toy", train=plain, test=plain)
+    found = find_task("a/toy").load(str(tmp_path / "mirror"))
+    assert (found.test.inputs.shape, found.test.labels.tolist()) == ((4, 1, 8, 8), [0, 1, 0, 1])
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("train", "test", "words"),

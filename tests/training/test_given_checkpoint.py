@@ -37,7 +37,9 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("build", [net, wrapped])
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ".bin"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "backbone.", "_orig_mod.module."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "model.", "backbone.", "_orig_mod.module.", "net.encoder."]
+)
 def test_a_prefix_of_all_names_is_removed(
     prefix: str, suffix: str, build: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,3 +91,23 @@ def test_given_weights_replace_pretrained_ones_before_these_are_downloaded(tmp_p
     request = RunRequest(variants=("timm:resnet18",), checkpoint=str(file), device="cpu")
     source = a(Factory, make_plan(request).tasks[0].subjects[0].source)
     assert isinstance(source(SHAPE.model_copy(update={"height": 32, "width": 32})), nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(lambda t: t.to(torch.int8), "whole numbers and fractions exchanged"), (lambda t: t.to_sparse(), "sparse")],
+    ids=["integers", "sparse"],
+)
+def test_numbers_that_a_weight_cannot_hold_are_refused(make: Any, words: str, tmp_path: Path) -> None:
+    torch.save({**prefixed(""), "1.weight": make(net(1).state_dict()["1.weight"])}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=rf"{words}.* in '1.weight'"):
+        load_given(net(0), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_weights_in_another_number_format_are_converted(dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.save({name: t.to(dtype) if t.is_floating_point() else t for name, t in prefixed("").items()}, tmp_path / "w")
+    model = net(0)
+    load_given(model, tmp_path / "w")
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32, torch.int64}
+    assert torch.allclose(model.state_dict()["1.weight"], net(1).state_dict()["1.weight"], atol=1e-3)

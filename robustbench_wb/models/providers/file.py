@@ -69,7 +69,8 @@ def _execute(path: Path, watch: CodeWatch, code: UserCode) -> ModuleType:
         with code.running():
             return watch.space.execute(path)
     except SyntaxError as error:
-        raise UsageError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        where = f"{error.filename}, line {error.lineno}" if error.filename else str(path)
+        raise UsageError(f"{where}: {error.msg}") from error
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, SubjectError) else error
         raise UsageError(f"{path} cannot be imported: {error_text(cause)}") from error
