@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import site
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -324,3 +325,26 @@ def test_a_guarded_module_keeps_its_class_state_and_gradient() -> None:
     assert isinstance(guarded, torch.nn.Sequential)
     assert list(guarded.state_dict()) == names
     assert torch.equal(torch.autograd.grad(guarded(images).sum(), images)[0], plain)
+
+
+@pytest.mark.slow(10)
+@pytest.mark.parametrize("isolated", [(), ("--isolate",)], ids=["here", "isolated"])
+def test_files_named_like_libraries_and_late_prints_do_no_harm(isolated: tuple[str, ...], tmp_path: Path) -> None:
+    for library in ("numpy", "pandas"):
+        (tmp_path / f"{library}.py").write_text("raise RuntimeError('mine')\n")
+    (tmp_path / "model.py").write_text(
+        "import atexit\nfrom torch import nn\natexit.register(print, 'late')\n"
+        "def make(shape):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    command = ["-m", "robustbench_wb", "run", "--variant", "model.py:make", "--recipe", "none", "--samples", "4"]
+    done = subprocess.run(
+        [sys.executable, *command, "--stressor", "clean", "--json", *isolated],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["ok"]
+    assert isolated or "late" in done.stderr
