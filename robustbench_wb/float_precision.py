@@ -1,6 +1,6 @@
 """Precision of float32 products in torch: an old and a newer interface, whose getters raise once both were used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -23,16 +23,20 @@ class Precision(NamedTuple):
 
 def read_precision() -> Precision:
     """Read the precision."""
-    known = (
-        lambda: torch.backends.fp32_precision,  # type: ignore[attr-defined]
-        torch.get_float32_matmul_precision,
-        lambda: torch.backends.cudnn.allow_tf32,
+    backends: Any = torch.backends
+    return Precision(
+        general=_asked(lambda: backends.fp32_precision),
+        matmul=_asked(torch.get_float32_matmul_precision),
+        tf32=_asked(lambda: backends.cudnn.allow_tf32),
+        parts=tuple(part.fp32_precision for part in _parts()),
     )
-    found: list[Any] = [None, None, None]
-    for index, ask in enumerate(known):
-        with suppress(RuntimeError, AttributeError):  # both interfaces were used, or there is no newer one
-            found[index] = ask()
-    return Precision(*found, tuple(part.fp32_precision for part in _parts()))
+
+
+def _asked(ask: Callable[[], Any]) -> Any:
+    """The answer of torch; None if both interfaces were used, or there is no newer one."""
+    with suppress(RuntimeError, AttributeError):
+        return ask()
+    return None
 
 
 def write_precision(wanted: Precision) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from robustbench_wb import evaluate
 from robustbench_wb.cli.app import run_cli
@@ -96,7 +95,7 @@ def _settings() -> tuple[object, ...]:
         sys.stdout,
         read_precision(),
         torch._C._len_torch_function_stack(),
-        _len_torch_dispatch_stack(),
+        torch._C._len_torch_dispatch_stack(),
         torch.is_autocast_enabled("cpu"),
         torch.nn.functional.cross_entropy,
         torch.Tensor.argmax,
