@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustbench_wb.engine.device import choose_device, exact_float32
+from robustbench_wb.engine.device import choose_device
 from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.subject import SubjectRequest, obtain_subject
+from robustbench_wb.float_precision import exact_float32
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.variant import Size, Variant

@@ -66,6 +66,7 @@ def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(ro
 
 
 def test_the_next_model_is_unharmed_and_output_stays_json(rows: Callable[..., Rows], tmp_path: Path) -> None:
+    exact_float32()  # as every run does
     state, settings = _generators(), _settings()
     found = rows("Interferes", "Honest", "crate")
     assert _numbers(found, ":Interferes") == _numbers(found, ":Honest")
@@ -94,8 +95,7 @@ def _settings() -> tuple[object, ...]:
         sys.getrecursionlimit(),
         sys.stdout,
         read_precision(),
-        torch._C._len_torch_function_stack(),
-        torch._C._len_torch_dispatch_stack(),
+        int(torch.tensor([0.0, 1.0]).argmax()),  # 0 in a mode that hides answers
         torch.is_autocast_enabled("cpu"),
         torch.nn.functional.cross_entropy,
         torch.Tensor.argmax,
