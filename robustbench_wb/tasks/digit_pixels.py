@@ -19,7 +19,7 @@ class PixelDigitsTask:
     name = "digits-sequence"
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load both splits from scikit-learn; ``data_dir`` is ignored."""
+        """Load both splits of the embedded digits; ``data_dir`` is ignored."""
         images = DIGITS.load(data_dir)
         train, test = (
             Split(inputs=_sequences(part.inputs), labels=part.labels) for part in (images.train, images.test)

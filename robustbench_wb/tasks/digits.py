@@ -1,6 +1,5 @@
-"""Embedded image tasks: the 1,797 handwritten digits that scikit-learn ships, 8x8 or enlarged. No network is needed."""
+"""Embedded image tasks: 1,797 handwritten digits, 8x8 or enlarged. No network is needed."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ _SPLIT_SEED = 0
 
 
 class DigitsTask:
-    """UCI optical recognition of handwritten digits (Alpaydin & Kaynak 1998), test part, as scikit-learn ships it.
+    """UCI optical recognition of handwritten digits (Alpaydin & Kaynak 1998), test part, in its original order.
 
     Ink levels v in 0..16 become 8-bit levels round(255 v / 16). A fixed permutation puts 360 samples into the test
     split and the other 1,437 into the training split. Sample ids count within a split. ``digits-32`` enlarges the
@@ -25,7 +24,7 @@ class DigitsTask:
         self.name, self.side, self.patch = name, side, patch
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load both splits from scikit-learn; ``data_dir`` is ignored."""
+        """Load both splits from the embedded file; ``data_dir`` is ignored."""
         table = _table()
         ink = table[:, :-1].reshape(-1, 8, 8)
         images = self._enlarged(np.rint(ink * (255 / 16)).astype(np.uint8))[:, None]
@@ -54,19 +53,8 @@ class DigitsTask:
 
 
 def _table() -> NDArray[np.float64]:
-    """Table (1797, 65): 64 ink levels and the label per row, read from scikit-learn's file without importing it.
-
-    Importing scikit-learn takes half a second.
-    """
-    package = find_spec("sklearn")
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        file = Path(folder, "datasets", "data", "digits.csv.gz")
-        if file.is_file():
-            return np.loadtxt(file, delimiter=",")
-    from sklearn.datasets import load_digits  # for releases that keep the file elsewhere
-
-    bunch = load_digits()
-    return np.column_stack([bunch.data, bunch.target]).astype(np.float64)
+    """Table (1797, 65) of the embedded file: 64 ink levels 0..16 and the label per row."""
+    return np.loadtxt(Path(__file__).with_name("digits.csv.gz"), delimiter=",")
 
 
 DIGITS = DigitsTask("digits", side=8, patch=2)

@@ -1,14 +1,10 @@
 """Embedded digits compared with scikit-learn, and the digest of a split."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from robustbench_wb.models.shape import ImageShape
-from robustbench_wb.tasks import digits as digits_module
 from robustbench_wb.tasks.catalogue import TASKS, find_task
 from robustbench_wb.tasks.task import Dataset, Split
 from tests.known import a
@@ -60,20 +56,6 @@ def test_ink_levels(digits: Dataset) -> None:
 
 def test_golden_digests(digits: Dataset) -> None:
     assert {"train": digits.train.digest(), "test": digits.test.digest()} == GOLDEN
-
-
-def test_wherever_scikit_learn_keeps_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits_module, "find_spec", lambda name: None)
-    data = find_task("digits").load(None)
-    assert {"train": data.train.digest(), "test": data.test.digest()} == GOLDEN
-
-
-def test_digits_are_read_without_scikit_learn() -> None:
-    code = (
-        "import sys; from robustbench_wb.tasks.digits import DIGITS; DIGITS.load(None); print('sklearn' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "False\n"
 
 
 def test_a_mirror_is_not_looked_at() -> None:

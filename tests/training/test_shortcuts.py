@@ -113,6 +113,21 @@ def test_bags_are_scikit_learns_logistic_regression(listops: Dataset) -> None:
     np.testing.assert_allclose(logits.softmax(1).numpy(), chances, atol=5e-3)
 
 
+@pytest.mark.parametrize("classes", [[0, 1], [1, 2], [0, 1, 3]])
+def test_the_regression_is_that_of_scikit_learn_also_with_two_classes_and_absent_ones(classes: list[int]) -> None:
+    draw = np.random.RandomState(0)
+    levels = draw.randint(5, 261, (300, 12)).astype(np.int32)
+    labels = np.array(classes)[(levels[:, :3].argmax(1) + draw.randint(0, 2, 300)) % len(classes)]
+    rows = np.pad(levels, ((0, 0), (1, 0)), constant_values=2)
+    model = PixelRegression(TextShape(vocabulary=261, length=13, classes=4))
+    model.fit(Split(inputs=rows, labels=labels))
+    features = model.split_features(rows).double().numpy()
+    reference = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-9)).fit(features, labels)
+    chances = model(torch.from_numpy(rows).long()).softmax(1).numpy()
+    np.testing.assert_allclose(chances[:, classes], reference.predict_proba(features), atol=1e-5)
+    assert chances[:, [k for k in range(4) if k not in classes]].max() == 0
+
+
 def pairs(count: int, seed: int) -> Split:
     """Two documents of one letter each, together when it is the same one; and of like lengths throughout."""
     draw = np.random.RandomState(seed)

@@ -6,6 +6,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from robustbench_wb.models.shape import TextShape
@@ -62,7 +64,11 @@ class LookupBaseline(Shortcut):
 
 
 class LinearBaseline(Shortcut):
-    """Logistic regression on standardised features, float32 (B, F), with scikit-learn's l2 penalty of 1."""
+    """Logistic regression on standardised features, float32 (B, F).
+
+    It minimises the sum of the cross-entropies plus half the squared norm of the weights, as scikit-learn does by
+    default. With two classes, that norm is of the difference of their two weight rows.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -81,20 +87,41 @@ class LinearBaseline(Shortcut):
 
     def fit(self, train: Split) -> None:
         """Solve the convex problem; the standardisation is folded into weights and bias."""
-        from sklearn.linear_model import LogisticRegression
-
         features = self.split_features(train.inputs).double().numpy()
         mean, scale = features.mean(0), features.std(0)
         scale[scale < 1e-6] = 1.0
-        model = LogisticRegression(max_iter=self.steps).fit((features - mean) / scale, train.labels)
+        classes, targets = np.unique(train.labels, return_inverse=True)
+        solution = _minimised((features - mean) / scale, np.eye(len(classes))[targets], self.steps)
+        # Classes without a training sample are never predicted.
         weight, bias = np.zeros((self.shape.classes, features.shape[1])), np.full(self.shape.classes, -1e9)
-        if len(model.classes_) == 2:  # scikit-learn then returns one row, for the second class
-            weight[model.classes_[1]], bias[model.classes_] = model.coef_[0], (0.0, model.intercept_[0])
-        else:
-            weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+        weight[classes], bias[classes] = solution[:, :-1], solution[:, -1]
         self.weight = torch.from_numpy(weight / scale).float()
         self.bias = torch.from_numpy(bias - (weight / scale) @ mean).float()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits (B, classes), linear in the features."""
         return self.features(tokens) @ self.weight.T + self.bias
+
+
+def _minimised(features: NDArray[np.float64], targets: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """Weights of the penalised regression, (classes, F + 1), by L-BFGS; the last column holds the biases.
+
+    Args:
+        features: (N, F), standardised.
+        targets: (N, classes), 1 at the class of each sample, otherwise 0.
+        steps: maximal number of iterations.
+    """
+    count, classes = targets.shape
+    # At the minimum, two rows are opposite: the squared norm of their difference is twice the sum of their own.
+    penalty = (2.0 if classes == 2 else 1.0) / count
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weight, bias = np.hsplit(flat.reshape(classes, -1), [-1])
+        logs = log_softmax(features @ weight.T + bias.T, axis=1)
+        errors = (np.exp(logs) - targets) / count
+        gradient = np.hstack([errors.T @ features + penalty * weight, errors.sum(0)[:, None]])
+        return penalty / 2 * float((weight**2).sum()) - float((targets * logs).sum()) / count, gradient.ravel()
+
+    start = np.zeros(classes * (features.shape[1] + 1))
+    limits = {"maxiter": steps, "gtol": 1e-6, "ftol": 1e-14}
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x).reshape(classes, -1)
