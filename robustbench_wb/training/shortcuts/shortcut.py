@@ -115,7 +115,7 @@ def _minimised(features: NDArray[np.float64], targets: NDArray[np.float64], step
     # At the minimum, two rows are opposite: the squared norm of their difference is twice the sum of their own.
     penalty = (2.0 if classes == 2 else 1.0) / count
 
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(flat: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, NDArray[np.float64]]:
         weight, bias = np.hsplit(flat.reshape(classes, -1), [-1])
         logs = log_softmax(features @ weight.T + bias.T, axis=1)
         errors = (np.exp(logs) - targets) / count
@@ -123,5 +123,5 @@ def _minimised(features: NDArray[np.float64], targets: NDArray[np.float64], step
         return penalty / 2 * float((weight**2).sum()) - float((targets * logs).sum()) / count, gradient.ravel()
 
     start = np.zeros(classes * (features.shape[1] + 1))
-    limits = {"maxiter": steps, "gtol": 1e-6, "ftol": 1e-14}
-    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x).reshape(classes, -1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "gtol": 1e-6, "ftol": 1e-14})
+    return np.asarray(found.x).reshape(classes, -1)
