@@ -84,7 +84,7 @@ def prepare(choice: ModelChoice, recipe: str) -> AttackedModel:
         name=choice.variant, source=variant, size=choice.size, recipe_name=recipe, recipe=numbers, checkpoint=None
     )
     device = choose_device("cpu")
-    exact_float32()
+    exact_float32(torch)
     request = SubjectRequest(
         plan=plan, dataset=dataset, seed=0, device=device, label=choice.variant, progress=SilentProgress()
     )

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from robustbench_wb.errors import SubjectError, error_text, name_origin
+from robustbench_wb.float_precision import read_precision, write_precision
 from robustbench_wb.interrupts import is_interrupt
 
 CHANGES_NO_NUMBER: Final = "it puts back what code of users changes for the whole process"
@@ -265,9 +266,7 @@ def _device_settings(torch: ModuleType) -> Iterator[_Setting]:
         (torch.backends.mkldnn, "enabled"),
     ):
         yield _Setting(lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value))  # type: ignore[misc]
-    from robustbench_wb.float_precision import read_precision, write_precision  # imports torch
-
-    yield _Setting(read_precision, write_precision)
+    yield _Setting(lambda: read_precision(torch), lambda value: write_precision(torch, value))
     hooks = vars(sys.modules["torch.nn.modules.module"])
     for table in [hooks[name] for name in hooks if name.startswith("_global_") and isinstance(hooks[name], dict)]:
         yield _Setting(table.copy, lambda value, t=table: (t.clear(), t.update(value)))  # type: ignore[misc]

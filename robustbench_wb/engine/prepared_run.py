@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from robustbench_wb.engine.device import choose_device
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
@@ -77,7 +79,7 @@ class PreparedRun:
             self.datasets = [dataset.on_validation() for dataset in self.datasets]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
             _refuse_misfits(task, dataset)
-        exact_float32()
+        exact_float32(torch)
 
     def obtain(self, subject: SubjectPlan, dataset: Dataset, progress: Progress | None = None) -> Subject:
         """Train a model or find it in the cache. ``progress`` replaces the progress of the run.

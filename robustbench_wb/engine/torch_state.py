@@ -17,17 +17,17 @@ def own_state(seed: int, device: torch.device) -> Iterator[None]:
 
     Global generators start from ``seed``, so that the answers of a random model can be repeated.
     """
-    precision = read_precision()
+    precision = read_precision(torch)
     dtype, plain = torch.get_default_dtype(), torch.autocast(device.type, enabled=False)
     try:
         seeded = seeded_generators(rng.stream_key(seed, "evaluate"))
         with seeded, torch.inference_mode(False), torch.enable_grad(), plain:
             torch.set_default_dtype(torch.float32)
-            exact_float32()
+            exact_float32(torch)
             yield
     finally:
         torch.set_default_dtype(dtype)
-        write_precision(precision)
+        write_precision(torch, precision)
 
 
 @contextmanager

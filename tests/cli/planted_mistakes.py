@@ -152,7 +152,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "float64_weights": (
         "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.double()",
-        "answers", "fail", "model.float(): they are float64",
+        "dtype", "warn", "model.float()",
     ),
     "float64_inside": (
         "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.double()\n"
@@ -161,7 +161,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "half_weights": (
         "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.half()",
-        "answers", "fail", "model.float(): they are float16",
+        "dtype", "fail", "small gradients become zero",
     ),
     "half_inside": (
         "class Model(Good):\n def __init__(self, shape):\n  super().__init__(shape)\n  self.bfloat16()\n"

@@ -66,7 +66,7 @@ def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(ro
 
 
 def test_the_next_model_is_unharmed_and_output_stays_json(rows: Callable[..., Rows], tmp_path: Path) -> None:
-    exact_float32()  # as every run does
+    exact_float32(torch)  # as every run does
     state, settings = _generators(), _settings()
     found = rows("Interferes", "Honest", "crate")
     assert _numbers(found, ":Interferes") == _numbers(found, ":Honest")
@@ -94,7 +94,7 @@ def _settings() -> tuple[object, ...]:
         sys.path[:],
         sys.getrecursionlimit(),
         sys.stdout,
-        read_precision(),
+        read_precision(torch),
         int(torch.tensor([0.0, 1.0]).argmax()),  # 0 in a mode that hides answers
         torch.is_autocast_enabled("cpu"),
         torch.nn.functional.cross_entropy,
@@ -122,7 +122,7 @@ def test_models_in_16_bits_are_trained(rows: Callable[..., Rows]) -> None:
 
 @pytest.mark.parametrize("change", ["old", "newer", "general", "cudnn", "convolutions"])
 def test_precision_is_put_back_whichever_interface_changed_it(change: str) -> None:
-    before = read_precision()
+    before = read_precision(torch)
 
     def changed() -> Precision:
         if change == "old":
@@ -135,20 +135,20 @@ def test_precision_is_put_back_whichever_interface_changed_it(change: str) -> No
             torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
         else:
             torch.backends.mkldnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
-        return read_precision()
+        return read_precision(torch)
 
     try:
         callers = changed()
-        exact_float32()
-        exact = read_precision()
+        exact_float32(torch)
+        exact = read_precision(torch)
         assert (exact.matmul, exact.tf32, set(exact.parts) <= {"none", "ieee"}) == ("highest", False, True)
         with UserCode("model").running():
             changed()
-        assert read_precision() == exact
-        write_precision(callers)
-        assert read_precision() == callers
+        assert read_precision(torch) == exact
+        write_precision(torch, callers)
+        assert read_precision(torch) == callers
     finally:
-        write_precision(before)
+        write_precision(torch, before)
 
 
 def test_a_model_that_trains_and_interferes_trains_like_the_honest_one(rows: Callable[..., Rows]) -> None:
