@@ -29,6 +29,8 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
 
     n is the number of *requested* samples; samples that errored or were not run are missing.
 
+    A cell without any judged sample has no accuracy or perplexity, and no interval.
+
     Accuracy is robust / n, so missing samples count as broken. The interval is Wilson's at 95 %. With missing samples
     it runs from the low end of "all missing samples broken" to the high end of "all missing samples robust".
 
@@ -59,9 +61,10 @@ def record_columns(record: Record | None, metric: Metric, samples: int, *, error
     else:
         judged, errored = counts[State.ROBUST] + counts[State.BROKEN] + counts[State.WRONG], counts[State.ERRORED]
     n = max(samples, judged + errored)
+    numbers = _perplexity(losses, n) if metric == "perplexity" else accuracy_columns(counts, n)
     return {
         "n": n,
-        **(_perplexity(losses, n) if metric == "perplexity" else accuracy_columns(counts, n)),
+        **(numbers if judged else dict.fromkeys(numbers)),
         "robust": counts[State.ROBUST],
         "broken": counts[State.BROKEN],
         "wrong": counts[State.WRONG],

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.records.record import Cell, Measurement, Record, State
@@ -63,6 +62,8 @@ def _compare(one: Measurement, best: Mapping[_CellOfTask, tuple[str, Record]]) -
     name, other = found
     if not np.array_equal(other.ids, one.record.ids):
         return None
+    from scipy.stats import binomtest  # takes a second; few tasks have shortcuts
+
     right, theirs = one.record.states == State.ROBUST, other.states == State.ROBUST
     gained, lost = int((right & ~theirs).sum()), int((~right & theirs).sum())
     p = float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0

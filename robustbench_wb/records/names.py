@@ -75,8 +75,9 @@ class NamedCell(NamedVariant, Protocol):
 
 
 def variant_name(named: NamedVariant) -> str:
-    """Name of a variant with its size, like ``vit-nano``; without a size the bare name."""
-    return f"{named.variant}-{named.size}" if named.size else named.variant
+    """Name of a variant with its size, like ``vit-nano`` or ``crate-nano;lam=0.05``; without a size the bare name."""
+    name, changed, numbers = named.variant.partition(";")
+    return f"{name}-{named.size}{changed}{numbers}" if named.size else named.variant
 
 
 def cell_name(stressor: str, strength: str) -> str:

@@ -1,8 +1,8 @@
 """Row of a score table: what was evaluated, the result, and everything that identifies it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isnan
-from typing import Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -33,6 +33,11 @@ _ACCURACY: tuple[str, ...] = ("accuracy", "low", "high", "accuracy_high")
 LAYER_MEANS: tuple[str, ...] = ("coding_rate", "sparsity", "entropy", "similarity")
 """Layer measures with a column of their own."""
 _PERPLEXITY: tuple[str, ...] = ("perplexity_low", "perplexity", "perplexity_high")
+_STORED_IF_FAILED: Final[Mapping[str, Mapping[str, float]]] = {
+    "accuracy": {"accuracy": 0.0, "low": 0.0, "high": 1.0, "accuracy_high": 1.0},
+    "perplexity": {"perplexity_low": 1.0},
+}
+"""Numbers that tables hold for a failed evaluation, by metric: bounds that hold for any outcome."""
 
 _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
 
@@ -40,8 +45,8 @@ _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortc
 class ScoreRow(Spec):
     """Result of one evaluation in a finished run. Every field is a scalar, and no number is NaN or infinite.
 
-    Columns of the other metric are None. New fields are added at the end with a default, because earlier tables lack
-    them.
+    Columns of the other metric are None, and so are those of the metric if the evaluation failed. New fields are added
+    at the end with a default, because earlier tables lack them.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -70,7 +75,9 @@ class ScoreRow(Spec):
     n: int = Field(ge=0)
     """Number of requested samples."""
     accuracy: float | None = Field(ge=0, le=1)
-    """Share of samples classified correctly under the stressor; errored and not-run samples count as broken."""
+    """Share of samples classified correctly under the stressor; errored and not-run samples count as broken.
+
+    None, like its bounds, if the evaluation failed."""
     low: float | None = Field(ge=0, le=1)
     """Lower end of the 95 % Wilson interval of ``accuracy``."""
     high: float | None = Field(ge=0, le=1)
@@ -184,11 +191,21 @@ class ScoreRow(Spec):
         """Convert the None of CSV files (empty text) and data frames (NaN)."""
         return None if value == "" or (isinstance(value, float) and isnan(value)) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_bounds(cls, values: object) -> object:
+        """Leave out the bounds that tables hold for a failed evaluation; another number was edited, and is kept."""
+        if not isinstance(values, Mapping) or values.get("status") != "error":
+            return values
+        bounds = _STORED_IF_FAILED.get(str(values.get("metric") or "accuracy"), {})
+        return {**values, **{name: None for name, bound in bounds.items() if _is_number(values.get(name), bound)}}
+
     @model_validator(mode="after")
     def _one_metric(self) -> Self:
         """Check that exactly the columns of the metric are set; the ends of an interval may be missing."""
         own, foreign = (_ACCURACY, _PERPLEXITY) if self.metric == "accuracy" else (_PERPLEXITY, _ACCURACY)
         needed = own if self.metric == "accuracy" else own[: 2 if self.status == "ok" else 1]
+        needed = () if self.status == "error" else needed
         extra = [name for name in foreign if getattr(self, name) is not None]
         missing = [name for name in needed if getattr(self, name) is None]
         if extra or missing:
@@ -197,11 +214,21 @@ class ScoreRow(Spec):
 
     @property
     def computed_checksum(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of all columns but ``checksum`` that differ from their default.
+        """SHA-256 (hex) of the canonical JSON of all stored columns but ``checksum`` that differ from their default.
 
         Columns that a later release adds have a default, and so do not change an earlier checksum.
         """
-        return digest(self.model_dump(exclude={"checksum"}, exclude_defaults=True))
+        return digest({**self.model_dump(exclude={"checksum"}, exclude_defaults=True), **self._bounds})
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """All columns as tables hold them."""
+        return {**self.model_dump(), **self._bounds}
+
+    @property
+    def _bounds(self) -> Mapping[str, float]:
+        bounds = _STORED_IF_FAILED[self.metric] if self.status == "error" else {}
+        return {name: bound for name, bound in bounds.items() if getattr(self, name) is None}
 
     def with_checksum(self) -> Self:
         """Return a copy of the row with its checksum."""
@@ -234,6 +261,14 @@ class ScoreRow(Spec):
     def subject(self) -> tuple[str, ...]:
         """Evaluated model: variant, size, recipe and seed."""
         return (self.variant, self.size, self.recipe, str(self.seed))
+
+
+def _is_number(value: object, number: float) -> bool:
+    """Whether a value is a number, as such or as text of a CSV file."""
+    try:
+        return isinstance(value, str | int | float) and float(value) == number
+    except ValueError:
+        return False
 
 
 def read_rows(entries: Iterable[object], what: str) -> list[ScoreRow]:

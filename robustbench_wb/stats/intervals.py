@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # scipy.stats, which calls them, takes a second to import
 
 
 class Interval(NamedTuple):
@@ -38,7 +38,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
         raise ValueError(f"wilson({successes}, {n}, {confidence}): arguments out of range")
     if n == 0:
         return Interval(0.0, 1.0)
-    z = float(norm.isf((1 - confidence) / 2))
+    z = -float(ndtri((1 - confidence) / 2))
     share = successes / n
     centre = share + z * z / (2 * n)
     reach = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -71,7 +71,7 @@ def mean_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95) -
     mean = float(samples.mean()) if samples.size else 0.0
     if samples.size < 2:
         return mean, Interval(-inf, inf)
-    reach = float(t.isf((1 - confidence) / 2, samples.size - 1)) * float(samples.std(ddof=1)) / sqrt(samples.size)
+    reach = -float(stdtrit(samples.size - 1, (1 - confidence) / 2)) * float(samples.std(ddof=1)) / sqrt(samples.size)
     return mean, Interval(mean - reach, mean + reach)
 
 
@@ -90,7 +90,7 @@ def detectable_distance(low: float, high: float, alpha: float, power: float = 0.
     Returns:
         The distance in the unit of the interval.
     """
-    return (1 + float(norm.ppf(power) / norm.isf(alpha))) * (high - low) / 2
+    return (1 + float(ndtri(power) / -ndtri(alpha))) * (high - low) / 2
 
 
 def bootstrap_interval(values: NDArray[np.floating[Any]], confidence: float = 0.95, draws: int = 2000) -> Interval:

@@ -50,6 +50,10 @@ class Suite(Spec):
     """Default tasks, for requests without tasks."""
     variants: tuple[str, ...] = ("vit", "crate", "bilateral", "boosting", "bilateral-boosting")
     """Default variants, for requests without variants."""
+    headline: str = ""
+    """Threat model (``linf``, ``words``) or axis (``severity``, ``rate``, ``length``) by which models are ranked.
+
+    It is read from registered suites only. Empty: see ``robustbench_wb.analysis.headline.headline_columns``."""
     stressors: tuple[SuiteStressor, ...]
     strengths: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     """Exact strengths by name of the list, and by task or ``default``."""
@@ -78,6 +82,22 @@ class Suite(Spec):
         if scale not in self.scales:
             raise UsageError(f"suite {self.name!r} has no scale {scale!r}; it has: {', '.join(self.scales)}")
         return self.scales[scale]
+
+    def default_tasks(self, scale: str) -> tuple[str, ...]:
+        """Tasks of a request without tasks.
+
+        Raises:
+            UsageError: the suite does not have the scale.
+        """
+        return self.settings(scale).tasks or self.tasks
+
+    def default_variants(self, scale: str) -> tuple[str, ...]:
+        """Variants of a request without variants.
+
+        Raises:
+            UsageError: the suite does not have the scale.
+        """
+        return self.settings(scale).variants or self.variants
 
 
 def read_suite(text: str, where: str) -> Suite:

@@ -74,10 +74,10 @@ def test_with_missing_samples_only_a_lower_bound_is_known(made: Record, samples:
     assert (found.n, found.errored + found.not_run, found.status) == (11, 1, "incomplete")
 
 
-def test_a_failed_cell_is_a_row_with_everything_open() -> None:
+def test_a_failed_cell_is_a_row_without_numbers() -> None:
     for found in (text_row(None, 20, "no subject"), text_row(scored([nan, nan]), 2, "NaN"), text_row(scored([]), 0)):
         assert (found.status, found.metric) == ("error", "perplexity")
-        assert (found.perplexity, found.perplexity_low, found.perplexity_high) == (None, 1, None)
+        assert (found.perplexity, found.perplexity_low, found.perplexity_high) == (None, None, None)
         assert found.accuracy is None
 
 

@@ -128,11 +128,18 @@ class Comparison(Spec):
     removed: tuple[ScoreRow, ...]
     notes: tuple[str, ...] = ()
     """What is unusual about the two tables, one line each."""
+    sample_names: tuple[str, ...] = ()
+    """Names of samples by id, if the tables are logs of other tools; else empty, and ids are rows of the split."""
+
+    def sample_name(self, sample: int) -> str:
+        """Name of a sample of ``lost_ids`` or ``gained_ids``."""
+        return self.sample_names[sample] if self.sample_names else str(sample)
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether both tables have the same cells with the same records."""
-        return bool(self.pairs) and not (self.added or self.removed) and all(pair.is_same_record for pair in self.pairs)
+        """Whether both tables have the same cells with the same records, and nothing else about them differs."""
+        same = all(pair.is_same_record and not pair.differing for pair in self.pairs)
+        return bool(self.pairs) and same and not (self.added or self.removed)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -19,6 +19,7 @@ from robustbench_wb.analysis.compare.verdicts import (
     estimate_losses,
     estimate_shares,
 )
+from robustbench_wb.stats.crossed_effects import crossed_reach
 from robustbench_wb.stats.intervals import Interval
 from robustbench_wb.stats.paired import tango_interval
 from robustbench_wb.stats.resampling import sign_flip_p
@@ -64,6 +65,12 @@ class ClusteredOutcomes:
             return float(len(self.clusters))
         variance = float(np.var(self.clusters)) / len(self.clusters)
         return min(single / variance, float(self.outcomes)) if variance > 0 else float(self.outcomes)
+
+    @classmethod
+    def of_differences(cls, differences: Floats, cells: int) -> "ClusteredOutcomes":
+        """Outcomes from the (N,) paired differences of per-sample means over ``cells`` cells."""
+        lost, gained = np.maximum(-differences, 0).mean(), np.maximum(differences, 0).mean()
+        return cls(clusters=differences, lost=float(lost), gained=float(gained), outcomes=len(differences) * cells)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -236,11 +243,8 @@ def _shares(cases: Sequence[ClusteredOutcomes]) -> DiscordantShares:
 def estimate_architecture(members: Sequence[SubjectEvidence], alpha: float) -> DifferenceEstimate:
     """Difference of an architecture, with crossed random effects: every seed is measured on the same samples.
 
-    The variance of the mean is the variance between seeds plus the variance between samples, as in a bootstrap that
-    draws seeds and, independently, samples (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1,
-    386-411). Bootstrap percentiles undercover with few seeds. Therefore the half width of the interval is the root of
-    the sum of the squared half widths of the two parts, with S - 1 degrees of freedom for S seeds (Howe 1974, Journal
-    of the American Statistical Association 69, 789-794). p is the level at which the interval touches 0.
+    The half widths over seeds and over samples are combined by ``robustbench_wb.stats.crossed_effects``. p is the level
+    at which the interval touches 0.
 
     Args:
         members: evidence of each seed, at least two.
@@ -264,18 +268,25 @@ def cross_seeds(members: Sequence[SubjectEvidence]) -> "tuple[CrossedSeeds, Cros
         return None
     # A seed with identical records on both sides has a difference of 0 on every sample.
     members = [one if len(one.ids) else _unchanged(one, ids) for one in members]
-    return CrossedSeeds(members, "worst"), CrossedSeeds(members, "best")
+    every, accuracy = [one.ids for one in members], members[0].pairs[0].metric == "accuracy"
+    worst = CrossedSeeds([one.worst for one in members], every, accuracy=accuracy)
+    return worst, CrossedSeeds([one.best for one in members], every, accuracy=accuracy)
 
 
 class CrossedSeeds:
-    """Mean over seeds and samples in the worst or best case, with the standard errors of both random effects."""
+    """Mean difference over seeds and samples, with the standard errors of both random effects.
 
-    def __init__(self, members: Sequence[SubjectEvidence], name: Literal["worst", "best"]) -> None:
-        cases = [evidence.worst if name == "worst" else evidence.best for evidence in members]
-        ids = members[0].ids
-        for evidence in members[1:]:
-            ids = ids if np.array_equal(ids, evidence.ids) else np.intersect1d(ids, evidence.ids)
-        rows = [one.clusters[np.isin(evidence.ids, ids)] for one, evidence in zip(cases, members, strict=True)]
+    Args:
+        cases: outcomes of each seed, at least two.
+        every: (N,) sample ids of each seed, ascending; what varies over samples is estimated on the common ones.
+        accuracy: whether the metric is accuracy, else perplexity.
+    """
+
+    def __init__(self, cases: Sequence[ClusteredOutcomes], every: Sequence[Ids], *, accuracy: bool) -> None:
+        ids = every[0]
+        for other in every[1:]:
+            ids = ids if np.array_equal(ids, other) else np.intersect1d(ids, other)
+        rows = [one.clusters[np.isin(own, ids)] for one, own in zip(cases, every, strict=True)]
         means = np.array([one.clusters.mean() for one in cases])
         self.mean = float(means.mean())
         self.seeds = len(cases)
@@ -283,7 +294,7 @@ class CrossedSeeds:
         together = np.mean(rows, axis=0)
         self.samples = len(together)
         self.sample_error = float(together.std(ddof=1)) / sqrt(self.samples) if self.samples > 1 else inf
-        self.accuracy = members[0].pairs[0].metric == "accuracy"
+        self.accuracy = accuracy
         self.pooled = ClusteredOutcomes(
             clusters=together,
             lost=float(np.mean([one.lost for one in cases])),
@@ -293,9 +304,11 @@ class CrossedSeeds:
 
     def interval(self, level: float) -> Interval:
         """Interval of confidence 1 - ``level``."""
-        seeds = float(t.isf(level / 2, self.seeds - 1)) * self.seed_error
-        down, up = self._reach(level)
-        return Interval(self.mean - hypot(down, seeds), self.mean + hypot(up, seeds))
+        down, up = (
+            crossed_reach(reach, seed_error=self.seed_error, seeds=self.seeds, confidence=1 - level)
+            for reach in self._reach(level)
+        )
+        return Interval(self.mean - down, self.mean + up)
 
     def _reach(self, level: float) -> tuple[float, float]:
         """Half widths of the interval over samples alone, down and up.

@@ -2,13 +2,14 @@
 
 from pydantic import ConfigDict
 
+from robustbench_wb.analysis.headline.headline import HeadlinePanel, OptionalGrade
 from robustbench_wb.records.names import Metric
 from robustbench_wb.spec import Spec
 from robustbench_wb.stressors.protocol import ProtocolName
 
 
 class RankedModel(Spec):
-    """Rank, score and costs of one model in one panel."""
+    """Rank, headline, mean over all cells, and costs of one model in one panel."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -17,10 +18,10 @@ class RankedModel(Spec):
     recipe: str
     seed: int
     rank: int
-    """Rank by score, from 1; models of equal scores share the best of their ranks."""
+    """Rank by the headline, from 1; models of equal headlines share the best of their ranks."""
     rank_low: int | None = None
     """Low end of the rank interval. The intervals of all models of the panel cover simultaneously at 95 % confidence.
-    None if the per-sample outcomes are unknown, see ``reason``."""
+    None if the per-sample outcomes are unknown."""
     rank_high: int | None = None
     """High end of the rank interval; None like ``rank_low``."""
     group: str = ""
@@ -61,7 +62,17 @@ class RankedModel(Spec):
     signature: str
     """Everything the score depends on, to be cited with it."""
     reason: str = ""
-    """Reason for missing intervals."""
+    """Reason for a missing interval of ``score``."""
+    headline: float | None
+    """Number by which the models are ranked, like the accuracy under all attacks at one radius, see
+    ``robustbench_wb.analysis.headline.headline.HeadlineNumber``; the next three fields belong to it."""
+    headline_low: float | None = None
+    headline_high: float | None = None
+    headline_grade: OptionalGrade = ""
+    headline_column: str
+    """Name of the number, like ``Linf 16/255``."""
+    headline_numbers: str = ""
+    """All headline numbers, like ``clean = 0.975; Linf 8/255 = 0.9333``."""
 
 
 class PanelRanking(Spec):
@@ -76,4 +87,6 @@ class PanelRanking(Spec):
     tests: int
     """Number of tested pairs of models, which is the number that Holm's correction uses."""
     lines: tuple[RankedModel, ...]
-    """Models, best first; equal scores by name."""
+    """Models, best first; equal headlines by name."""
+    headline: HeadlinePanel
+    """Headline numbers of these models, in the same order."""

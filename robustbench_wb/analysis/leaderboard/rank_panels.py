@@ -1,42 +1,29 @@
-"""Ranking of the models of each panel, with rank intervals and costs."""
+"""Ranking of the models of each panel by their headline number, with means over all cells and costs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from math import exp, isinf
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from robustbench_wb.analysis.headline.headline import HeadlinePanel, HeadlineRow
+from robustbench_wb.analysis.headline.make_headline import headline_panel, latest_panels, records_for_headline
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
-from robustbench_wb.analysis.leaderboard.sample_scores import SampleScores, sample_score_interval, sample_scores
-from robustbench_wb.analysis.row_order import (
-    CellKey,
-    cell_key,
-    comparable_panels,
-    counts_in_score,
-    rank_key,
-    strength_sort_key,
-)
+from robustbench_wb.analysis.row_order import CellKey, cell_key, counts_in_score, rank_key, strength_sort_key
+from robustbench_wb.analysis.sample_scores import SampleScores, sample_score_interval, sample_scores
 from robustbench_wb.records.credibility import GRADES
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import digest
-from robustbench_wb.stats.rank_intervals import letter_display, rank_intervals, significantly_better
-
-_DIGITS: Final = 12
-"""Decimals to which scores are compared, because sums in another order differ in the last bit."""
 
 
 def records_for_ranking(rows: Iterable[ScoreRow]) -> set[str]:
     """Keys of the records that the intervals of ``rank_panels`` need."""
-    return {row.key for row in rows if counts_in_score(row) and row.key}
+    return records_for_headline(rows)
 
 
 def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list[PanelRanking]:
-    """Rank the models of each panel by mean accuracy or geometric mean perplexity.
+    """Rank the models of each panel by the main column of their headline.
 
     Args:
         rows: rows of a table, in any order; of several rows with one slot, the last is used.
@@ -46,87 +33,41 @@ def rank_panels(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> list
         A ranking for the models of each panel that were measured on the same cells, in the order of their first rows.
         Rankings do not depend on the order of the models.
     """
-    latest = {(row.panel, row.slot): row for row in rows}
-    return [_ranking(members, records) for members in comparable_panels(latest.values())]
-
-
-@dataclass(frozen=True, eq=False)
-class _Model:
-    rows: list[ScoreRow]
-    standing: tuple[int, float]
-    """Rounded sort key, smallest is best; see ``robustbench_wb.analysis.row_order.rank_key``."""
-    scores: SampleScores
+    return [_ranking(members, records) for members in latest_panels(rows)]
 
 
 def _ranking(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> PanelRanking:
+    headline = headline_panel(rows, records)
     cells = sorted({cell_key(row) for row in rows}, key=_cell_order)
     members: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in rows:
         members.setdefault(row.subject, []).append(row)
-    models = sorted((_model(own, len(cells), records) for own in members.values()), key=_sort_key)
-    better, tests = _compare(models)
-    lines = [
-        _line(model, models, cells, ranks=ranks, group=group)
-        for model, ranks, group in zip(models, rank_intervals(better), letter_display(better), strict=True)
-    ]
+    lines = []
+    for place in headline.rows:
+        own = sorted(members[place.subject], key=lambda row: _cell_order(cell_key(row)))
+        scores = sample_scores(own, len(cells), records)
+        lines.append(_line(place, own, cells, scores=scores, headline=headline))
     panel = {name: value for name, value in rows[0].panel._asdict().items() if name != "n"}
-    return PanelRanking(**panel, tests=tests, lines=tuple(lines))
+    return PanelRanking(**panel, tests=headline.tests, lines=tuple(lines), headline=headline)
 
 
 def _cell_order(cell: CellKey) -> tuple[object, ...]:
     return (cell.stressor != "clean", cell.stressor, *strength_sort_key(cell.strength))
 
 
-def _model(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Record]) -> _Model:
-    own = sorted(rows, key=lambda row: _cell_order(cell_key(row)))
-    lacking, mean = rank_key(own, cells)
-    return _Model(own, (lacking, round(mean, _DIGITS)), sample_scores(own, cells, records))
-
-
-def _sort_key(model: _Model) -> tuple[object, ...]:
-    return (*model.standing, model.rows[0].subject)
-
-
-def _compare(models: Sequence[_Model]) -> tuple[NDArray[np.bool_], int]:
-    """Significant differences between the models, (k, k), and the number of tested pairs.
-
-    Args:
-        models: all models of a panel, best first.
-    """
-    accuracy = models[0].rows[0].metric == "accuracy"
-    sign = 1.0 if accuracy else -1.0
-    columns = [None if one.scores.values is None else sign * one.scores.values for one in models]
-    pairs = list(combinations(range(len(models)), 2))
-    tested = [(at, to) for at, to in pairs if _comparable(models[at].scores, models[to].scores, accuracy)]
-    better = significantly_better(columns, tested)
-    for at, to in pairs:
-        better[at, to] |= _decided_by_rule(models[at], models[to])
-    return better, len(tested)
-
-
-def _comparable(one: SampleScores, other: SampleScores, accuracy: bool) -> bool:
-    """Whether two models can be paired by sample. A cell that does not count is an accuracy of 0, but has no loss."""
-    if one.values is None or other.values is None or one.origin != other.origin:
-        return False
-    return len(one.values) == len(other.values) and (accuracy or one.counted == other.counted)
-
-
-def _decided_by_rule(one: _Model, other: _Model) -> bool:
-    """Whether ``one`` outranks ``other`` without a test, because ``other`` lacks more perplexities or has no cell that
-    counts."""
-    if one.standing[0] != other.standing[0]:
-        return True
-    return not other.scores.counted and one.standing < other.standing
-
-
 def _line(
-    model: _Model, models: Sequence[_Model], cells: Sequence[CellKey], *, ranks: tuple[int, int], group: str
+    place: HeadlineRow,
+    rows: Sequence[ScoreRow],
+    cells: Sequence[CellKey],
+    *,
+    scores: SampleScores,
+    headline: HeadlinePanel,
 ) -> RankedModel:
-    rows, scores, first = model.rows, model.scores, model.rows[0]
+    first, number = rows[0], headline.main_number(place)
     measured = [row for row in rows if row.status != "error"]
     accuracy = first.metric == "accuracy"
     interval = sample_score_interval(scores, len(cells), accuracy=accuracy)
-    whole = accuracy or len(scores.counted) == len(cells)
+    whole = bool(measured) if accuracy else len(scores.counted) == len(cells)
     worst_cell, worst = _worst(rows, cells, accuracy)
     grades = [row.grade for row in rows if row.grade]
     return RankedModel(
@@ -134,11 +75,11 @@ def _line(
         size=first.size,
         recipe=first.recipe,
         seed=first.seed,
-        rank=1 + sum(other.standing < model.standing for other in models),
-        rank_low=ranks[0] if interval is not None else None,
-        rank_high=ranks[1] if interval is not None else None,
-        group=group if interval is not None else "",
-        score=_score(model, accuracy) if whole else None,
+        rank=place.rank,
+        rank_low=place.rank_low,
+        rank_high=place.rank_high,
+        group=place.group,
+        score=_score(rows, len(cells)) if whole else None,
         low=interval.low if interval is not None and whole else None,
         high=interval.high if interval is not None and whole and not isinf(interval.high) else None,
         worst_cell=worst_cell,
@@ -156,12 +97,24 @@ def _line(
         peak_memory=max(row.peak_memory for row in rows),
         signature=_signature(rows, scores.counted, len(cells)),
         reason=scores.reason,
+        headline=number.value,
+        headline_low=number.low,
+        headline_high=number.high,
+        headline_grade=number.grade,
+        headline_column=headline.main_column.name,
+        headline_numbers=_numbers_text(place, headline),
     )
 
 
-def _score(model: _Model, accuracy: bool) -> float:
-    _, mean = model.standing
-    return -mean + 0.0 if accuracy else exp(mean)
+def _numbers_text(place: HeadlineRow, headline: HeadlinePanel) -> str:
+    """All headline numbers of a model in one line."""
+    pairs = zip(headline.columns, place.numbers, strict=True)
+    return "; ".join(f"{column.name} = {number.value}" for column, number in pairs if number.value is not None)
+
+
+def _score(rows: Sequence[ScoreRow], cells: int) -> float:
+    _, mean = rank_key(rows, cells)
+    return -mean + 0.0 if rows[0].metric == "accuracy" else exp(mean)
 
 
 def _value(row: ScoreRow) -> float | None:
@@ -173,7 +126,7 @@ def _worst(rows: Sequence[ScoreRow], cells: Sequence[CellKey], accuracy: bool) -
     counted = {cell_key(row): _value(row) for row in rows if counts_in_score(row)}
     lacking = [cell for cell in cells if cell not in counted]
     if lacking:
-        return cell_name(lacking[0].stressor, lacking[0].strength), 0.0 if accuracy else None
+        return cell_name(lacking[0].stressor, lacking[0].strength), 0.0 if accuracy and counted else None
     values = {cell: counted[cell] or 0.0 for cell in cells}
     cell = (min if accuracy else max)(cells, key=lambda cell: values[cell])
     return cell_name(cell.stressor, cell.strength), values[cell]

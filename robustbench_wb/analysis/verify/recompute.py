@@ -113,7 +113,8 @@ def _from_counts(row: ScoreRow) -> Columns:
     if row.metric == "accuracy":
         counts = {State.ROBUST: row.robust, State.BROKEN: row.broken, State.WRONG: row.wrong}
         judged = sum(counts.values())
-        columns |= {**accuracy_columns(counts, row.n), "not_run": row.n - judged - row.errored}
+        numbers = accuracy_columns(counts, row.n)
+        columns |= {**(numbers if judged else dict.fromkeys(numbers)), "not_run": row.n - judged - row.errored}
     keys = [identity.key for identity in possible_identities(row)]
     if keys and row.key not in keys:
         columns["key"] = keys[0]

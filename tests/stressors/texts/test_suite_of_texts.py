@@ -35,7 +35,7 @@ def request(**more: object) -> RunRequest:
 
 def test_the_command_needs_no_further_options(tmp_path: Path) -> None:
     command = ["run", "--suite", "adversarial-text", "--recipe", "none", "--samples", "8", "--results", str(tmp_path)]
-    done = CliRunner().invoke(app, [*command, "--device", "cpu", "--progress", "none"])
+    done = CliRunner().invoke(app, [*command, "--device", "cpu", "--progress", "none", "--full"])
     assert done.exit_code == 0, done.output
     assert "sentences, smoke scale: robust accuracy in percent" in done.output
     for word in (*VECTORS, "hotflip", "random-flip", "word-substitution", "character-edits", "random-swap"):

@@ -1,0 +1,1 @@
+"""Headline numbers of models over the versions of a table."""
