@@ -248,7 +248,7 @@ def _entries(baseline: Baseline) -> Iterable[dict[str, Any]]:
         for row in rows:
             record = baseline.records[row.key]
             yield {
-                **row.model_dump(include=set(baseline.columns)),
+                **{name: value for name, value in row.stored.items() if name in baseline.columns},
                 "role": role,
                 "identity": canonical_json(record.identity),
                 "evidence": canonical_json(dict(record.evidence)),

@@ -30,9 +30,9 @@ class GitState(TypedDict):
 def collect_provenance(
     *,
     device: str,
-    seed: int,
-    suite: str,
-    suite_version: int,
+    seed: int | Sequence[int],
+    suite: str | Sequence[str],
+    suite_version: int | Sequence[int],
     spec: object,
     command: str,
     source: Path = PACKAGE_ROOT,
@@ -41,10 +41,10 @@ def collect_provenance(
 
     Args:
         device: name of the device, such as ``cpu`` or ``cuda:0``.
-        seed: the run seed.
-        suite: name of the suite.
-        suite_version: version of the suite.
-        spec: the request as JSON types or a ``Spec``.
+        seed: the run seed, or those of an experiment.
+        suite: name of the suite, or of those of an experiment.
+        suite_version: version of the suite, or of those of an experiment.
+        spec: the request as JSON types or a ``Spec``, or the list of the requests of an experiment.
         command: command line of the user.
         source: folder of the package, whose git state is noted.
 

@@ -21,7 +21,7 @@ def find_run_requests(side: LoadedTable) -> list[RunRequest]:
         return []
     given = [info.provenance.get("spec") for info in versions if side.version is None or info.number <= side.version]
     requests = []
-    for spec in given:
+    for spec in (one for entry in given for one in (entry if isinstance(entry, list) else [entry])):
         with suppress(ValidationError):  # written by another release
             request = RunRequest.model_validate(spec)
             requests.append(request.model_copy(update={"isolate": False, "timeout": None}))

@@ -178,7 +178,7 @@ class ScoreTable:
 
 
 def _to_arrow(rows: dict[Slot, ScoreRow]) -> pa.Table:
-    return pa.Table.from_pylist([row.model_dump() for row in rows.values()], schema=SCHEMA)
+    return pa.Table.from_pylist([row.stored for row in rows.values()], schema=SCHEMA)
 
 
 def _version_info(entry: dict[str, Any]) -> VersionInfo:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.score_row import ScoreRow, read_rows
+from robustbench_wb.report.csv import rows_csv
 from robustbench_wb.store import score_table
 from robustbench_wb.store.location import KEEP_HISTORY, create_table
 from robustbench_wb.store.score_table import SCHEMA, ScoreTable
@@ -151,6 +152,30 @@ def test_a_published_table_reads_and_so_does_one_of_the_first_columns() -> None:
     first = names[: names.index("key") + 1]  # columns of the first tables
     early = [ScoreRow.model_validate({name: line[name] for name in first}) for line in lines]
     assert [(row.accuracy, row.key) for row in early] == [(row.accuracy, row.key) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "failed", [row(record([3, 3])), row(record([3, 3]), error="boom"), text_row(None, 2, "no model")]
+)
+def test_a_failed_row_has_no_number_but_in_the_file(failed: ScoreRow, tmp_path: Path) -> None:
+    """Tables hold bounds, as those of earlier releases do."""
+    numbers = ("accuracy", "low", "high", "accuracy_high", "perplexity", "perplexity_low")
+    ScoreTable(str(tmp_path)).commit([failed], {})
+    (read,) = ScoreTable(str(tmp_path)).rows()
+    assert read == failed
+    assert {getattr(read, name) for name in numbers} == {None}
+    assert read.checksum == read.computed_checksum
+    (stored,) = DeltaTable(str(tmp_path / "scores")).to_pyarrow_table().to_pylist()
+    bounds = (None, None, None, None, None, 1) if failed.metric == "perplexity" else (0, 0, 1, 1, None, None)
+    assert tuple(stored[name] for name in numbers) == bounds
+    (shown,) = csv.DictReader(rows_csv([read]).splitlines())
+    assert {shown[name] for name in numbers} == {""}
+    assert read_rows([shown], "rows") == [failed]
+    assert read_rows([{**shown, **{name: stored[name] for name in numbers}}], "rows") == [failed]
+    (edited,) = read_rows(
+        [{**stored, "perplexity_low": 2.0} if stored["perplexity_low"] else {**stored, "high": 0.5}], "rows"
+    )
+    assert edited.checksum != edited.computed_checksum
 
 
 def test_perplexities_come_back_as_they_were(tmp_path: Path) -> None:

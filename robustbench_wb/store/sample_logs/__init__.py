@@ -1,0 +1,1 @@
+"""Readers of per-sample logs that other evaluation tools write."""
