@@ -1,4 +1,4 @@
-"""Registry of tasks. A name with a slash is the hub id of an image-classification dataset."""
+"""Registry of tasks. ``folder:DIR`` is a folder of pictures; a name with a slash is the hub id of an image dataset."""
 
 import re
 
@@ -6,6 +6,9 @@ from robustbench_wb.registry import Registry
 from robustbench_wb.tasks.task import Task
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+
+FOLDER = "folder:"
+"""Beginning of the name of a task of pictures in a folder."""
 
 TASKS: Registry[Task] = Registry("task")
 TASKS.add(
@@ -60,11 +63,16 @@ TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range
 
 
 def find_task(name: str) -> Task:
-    """Return the registered task of that name, or a new task for a hub id (``owner/name``).
+    """Return the registered task of that name, or a new task for a folder (``folder:DIR``) or hub id (``owner/name``).
 
     Raises:
-        UnknownNameError: the name is neither registered nor a hub id; the message suggests similar names.
+        UnknownNameError: the name is none of these; the message suggests similar names.
+        UsageError: the folder does not exist, or an option after it is wrong.
     """
+    if name.startswith(FOLDER):
+        from robustbench_wb.tasks.pictures.folder_task import FolderTask
+
+        return FolderTask(name)
     if name not in TASKS and _HUB_ID.fullmatch(name):
         from robustbench_wb.tasks.hub_images import task_of_hub_id
 

@@ -15,9 +15,11 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.class_labels import unify_labels
 from robustbench_wb.tasks.dataset_source import locate_dataset
+from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
+from robustbench_wb.tasks.fitting_patch import fitting_patch
 from robustbench_wb.tasks.image_decoding import decode_splits, lossy_suffix
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
-from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, default_patch, image_shape
+from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, image_shape
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubRows
@@ -28,9 +30,10 @@ _FORMAT = 3  # version of the decoded cache; raise it when decoding changes
 
 
 class HubTask:
-    """Image task of a dataset with one image column, one class-label column, and splits ``train`` and ``test``.
+    """Image task of a dataset with one image column, one class-label column, and a split to evaluate.
 
-    A split ``validation`` or ``valid`` serves as the test split where ``test`` is missing.
+    That is the split ``test``, or ``validation`` or ``valid`` where ``test`` is missing or has no labels. Without a
+    split ``train``, models are evaluated as they are.
     """
 
     def __init__(self, facts: TaskFacts) -> None:
@@ -56,9 +59,9 @@ class HubTask:
             _log.warning("%s", note)
         suffix = decoded.lossy if self.facts.lossless else ""
         height, width = decoded.train.inputs.shape[2:]
-        patch = self.facts.patch or _patch(height, width)
-        shape = image_shape(decoded.train, len(decoded.classes), patch)
-        return Dataset(
+        patch = self.facts.patch or fitting_patch(height, width)
+        shape = image_shape(decoded.test, len(decoded.classes), patch)
+        return EvaluationDataset(
             label=self.name + suffix, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
         )
 
@@ -110,19 +113,35 @@ def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, na
     Raises:
         DataError: a split is missing or empty, or has rows without a valid label.
     """
-    test = next((split for split in ("test", "validation", "valid") if split in source), None)
-    if "train" not in source or test is None:
-        raise DataError(f"{name} has splits {sorted(source)}; a task needs 'train' and 'test' (or 'validation')")
-    image, label = _columns(source["train"].features, name)
-    parts = {split: _with_images(source[split], image) for split in ("train", test)}
+    test = _evaluated(source, name)
+    known = [split for split in ("train", test) if split in source]
+    image, label = _columns(source[known[0]].features, name)
+    parts = {split: _with_images(source[split], image) for split in known}
     files = {} if mirror is None else class_names_of_files(mirror, label)
     found = unify_labels(parts, label, name=name, files=files)
     rows = list(parts.values())
-    for split, origin, images in zip(("train", "test"), parts, decode_splits(rows, image, name), strict=True):
+    targets = ["train", "test"] if len(parts) == 2 else ["test"]
+    for split, origin, images in zip(targets, parts, decode_splits(rows, image, name), strict=True):
         write_array(folder / f"{split}-images.npy", images)
         write_array(folder / f"{split}-labels.npy", found.labels[origin])
     suffixes = {lossy_suffix(part, image) for part in rows}
     return {"classes": found.classes, "lossy": "".join(sorted(suffixes)), "notes": found.notes}
+
+
+def _evaluated(source: "DatasetDict", name: str) -> str:
+    """Name of the split to evaluate: the first that exists and has a label, of ``test``, ``validation`` and ``valid``.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [split for split in ("test", "validation", "valid") if split in source]
+    if not found:
+        raise DataError(f"{name} has splits {sorted(source)}; a task needs 'test' or 'validation'")
+    for split in found:
+        _, label = _columns(source[split].features, name)
+        if any(value not in (None, -1) for value in source[split][label]):
+            return split
+    return found[0]
 
 
 def _columns(features: "Features", name: str) -> tuple[str, str]:
@@ -161,19 +180,12 @@ def _with_images(rows: "HubRows", column: str) -> "HubRows":
 
 
 def _read(folder: Path, card: _Card) -> _Decoded:
-    train, test = (_read_split(folder, name) for name in ("train", "test"))
+    test = _read_split(folder, "test")
+    trained = (folder / "train-images.npy").is_file()
+    train = _read_split(folder, "train") if trained else test.select_rows(slice(0))
     return _Decoded(
         classes=tuple(card["classes"]), lossy=card["lossy"], notes=tuple(card["notes"]), train=train, test=test
     )
-
-
-def _patch(height: int, width: int) -> int:
-    """Side of a patch; larger than the image if no patch, or only the whole image, divides both sides."""
-    try:
-        patch = default_patch(height, width)
-    except DataError:
-        patch = max(height, width)
-    return patch + 1 if patch == max(height, width) > 1 else patch
 
 
 def _read_split(folder: Path, split: str) -> Split:

@@ -19,11 +19,11 @@ MIXED_SIZE = 64
 """Side in pixels to which images of differing sizes are resized (bilinear, then centre crop)."""
 
 _CHUNK = 4096
-_GREY = ("1", "L", "LA")
+GREY_MODES = ("1", "L", "LA")
+"""Modes of Pillow whose pictures have one channel, besides transparency."""
 _COLOUR = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _LOSSLESS = ("PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "PCX")
-# Exceptions that Pillow raises for bytes that are not an image, are truncated or too large.
-_BROKEN = (
+BROKEN = (
     OSError,
     ValueError,
     SyntaxError,
@@ -36,6 +36,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""Exceptions that Pillow raises for bytes that are not an image, are truncated or too large."""
 
 # ITU-T T.81 Annex K, table K.1 (luminance), row by row.
 _LUMINANCE = (
@@ -84,18 +85,18 @@ def _pictures(rows: "Dataset", image: str, name: str) -> Iterator[NDArray[np.uin
             if value is None:
                 raise DataError(f"{name}: image {number} of split {rows.split} is missing")
             try:
-                yield _array(feature.decode_example(value))
-            except _BROKEN as error:
+                yield decode_levels(feature.decode_example(value))
+            except BROKEN as error:
                 raise DataError(f"{name}: image {number} of split {rows.split} cannot be decoded: {error}") from error
 
 
-def _array(picture: Image.Image) -> NDArray[np.uint8]:
+def decode_levels(picture: Image.Image) -> NDArray[np.uint8]:
     """Convert an image to uint8: (H, W) if it is stored as grey, else (H, W, 3).
 
     Raises:
         ValueError: the image has more than 8 bits per channel.
     """
-    if picture.mode in _GREY:
+    if picture.mode in GREY_MODES:
         return np.asarray(picture.convert("L"), np.uint8)
     if picture.mode in _COLOUR:
         return np.asarray(picture.convert("RGB"), np.uint8)

@@ -242,8 +242,21 @@ def refused(root: Path, name: str = "a/toy") -> str:
 
 
 def test_missing_splits(write: Write) -> None:
-    assert "has splits ['test']; a task needs 'train'" in refused(write("toy", test=split()))
-    assert "has splits ['train']" in refused(write("only", train=split()), "a/only")
+    assert "has splits ['train']; a task needs 'test' or 'validation'" in refused(
+        write("only", train=split()), "a/only"
+    )
+
+
+def test_without_a_training_split_the_rest_is_read(write: Write) -> None:
+    data = find_task("a/toy").load(str(write("toy", test=split(seed=9))))
+    assert (np.asarray(data.test.inputs) == pixels(seed=9)).all()
+    assert (len(data.train), data.shape.classes) == (0, len(NAMES))
+
+
+@pytest.mark.parametrize("hidden", [-1, None])
+def test_validation_stands_in_for_a_test_split_without_labels(write: Write, hidden: int | None) -> None:
+    root = write("toy", train=split(), validation=split(seed=9), test=split(seed=20, labels=[hidden] * 4))
+    assert (np.asarray(find_task("a/toy").load(str(root)).test.inputs) == pixels(seed=9)).all()
 
 
 def test_columns(write: Write) -> None:

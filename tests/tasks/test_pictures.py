@@ -1,135 +1,287 @@
-"""Decoding of images: modes, sizes, damaged files, and the quality of JPEG copies."""
+"""Folders of pictures as a task: what is listed, how labels become outputs, and which pixels a model sees."""
 
-import io
-from typing import Any
+import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from robustbench_wb.errors import DataError
-from robustbench_wb.tasks.image_decoding import MIXED_SIZE, decode_splits, lossy_suffix
-from tests.tasks.hub_layout import encode, noise, rows
+from robustbench_wb.engine.task_samples import choose_samples
+from robustbench_wb.errors import DataError, UsageError
+from robustbench_wb.models.image_geometry import ImageGeometry
+from robustbench_wb.models.providers import library
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.pictures import decode
+from robustbench_wb.tasks.task import Dataset
 
 
-def of(*pictures: Image.Image) -> Any:
-    return rows([encode(picture) for picture in pictures], [0] * len(pictures), ["a"])
+def picture(path: Path, seed: int = 0, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> Path:
+    """Write a smooth random picture; the ending of the path gives the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)
+    return path
 
 
-def decoded(*splits: Any) -> list[np.ndarray]:
-    return decode_splits(splits, image="image", name="toy")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes with 4, 3 and 2 pictures of several sizes and formats."""
+    root = tmp_path / "animals"
+    for at, (label, count) in enumerate({"ape": 4, "bee": 3, "cat": 2}.items()):
+        for number in range(count):
+            ending = ("jpg", "png", "JPEG", "webp")[number]
+            picture(root / label / f"{number}.{ending}", seed=10 * at + number, size=(40 + number, 30 + 5 * at))
+    return root
 
 
-def test_grey_and_colour_keep_every_level() -> None:
-    grey, colour = noise("L", 0, (5, 3)), noise("RGB", 1, (5, 3))
-    (images,) = decoded(of(grey, grey))
-    assert images.shape == (2, 1, 3, 5)
-    assert images.dtype == np.uint8
-    assert images.flags.c_contiguous
-    assert (images[0, 0] == np.asarray(grey)).all()
-    (images,) = decoded(of(colour))
-    assert images.shape == (1, 3, 3, 5)
-    assert (images[0].transpose(1, 2, 0) == np.asarray(colour)).all()
+def load(reference: str) -> Dataset:
+    return find_task(reference).load(None)
 
 
-def test_grey_among_colour_is_spread_over_three_channels_and_not_resized() -> None:
-    grey, colour = noise("L", 0), noise("RGB", 1)
-    for splits in ((of(grey, colour),), (of(grey), of(colour))):
-        images = np.concatenate(decoded(*splits))
-        assert images.shape == (2, 3, 8, 8)
-        assert (images[0] == np.asarray(grey)).all()
-        assert (images[1].transpose(1, 2, 0) == np.asarray(colour)).all()
+def test_class_folders_are_classes_in_sorted_order(folder: Path) -> None:
+    picture(folder / "bee" / "deeper" / "x.png")
+    (folder / "bee" / "._0.jpg").write_bytes(b"resource fork")
+    (folder / "notes.txt").write_text("no picture")
+    found = load(f"folder:{folder}")
+    assert found.classes == ("ape", "bee", "cat")
+    assert found.test.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert found.label == "animals;size=64;interpolation=bilinear"
+    assert found.shape == ImageShape(channels=3, height=64, width=64, classes=3, patch=8)
+    assert len(found.train) == 0
 
 
-@pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "1", "LA"])
-def test_other_modes(mode: str) -> None:
-    grey = mode in ("1", "LA")
-    picture = noise("L" if grey else "RGB", 2).convert(mode)
-    kind = "TIFF" if mode == "CMYK" else "PNG"
-    (images,) = decoded(rows([encode(picture, kind)], [0], ["a"]))
-    expected = np.asarray(picture.convert("L" if grey else "RGB"))
-    assert images.shape == (1, 1 if grey else 3, 8, 8)
-    assert (images[0].transpose(1, 2, 0).squeeze() == expected).all()
+def test_pictures_of_one_size_keep_it_and_grey_ones_have_one_channel(tmp_path: Path) -> None:
+    for label in "ab":
+        picture(tmp_path / "grey" / label / "0.png", mode="L")
+    found = load(f"folder:{tmp_path / 'grey'}")
+    assert found.label == "grey"
+    assert found.test.inputs.shape == (2, 1, 30, 40)
+    stored = np.asarray(Image.open(tmp_path / "grey" / "a" / "0.png"))
+    assert np.array_equal(found.test.inputs[0, 0], stored)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_mixed_sizes_are_brought_to_one_square(mode: str) -> None:
-    wide, tall, large = noise(mode, 0, (20, 10)), noise(mode, 1, (10, 33)), noise(mode, 2, (200, 100))
-    for splits in ((of(wide, tall, large),), (of(wide, wide), of(large))):
-        for images in decoded(*splits):
-            assert images.shape[1:] == (len(mode), MIXED_SIZE, MIXED_SIZE)
-    (images,) = decoded(of(large, wide))
-    middle = large.resize((128, 64), Image.Resampling.BILINEAR).crop((32, 0, 96, 64))
-    assert (images[0].transpose(1, 2, 0).squeeze() == np.asarray(middle)).all()
+def test_folders_called_like_splits_are_splits(tmp_path: Path) -> None:
+    for split, count in {"train": 3, "val": 2, "test": 1}.items():
+        for label in "ab":
+            for number in range(count):
+                picture(tmp_path / split / label / f"{number}.png", seed=number)
+    found = load(f"folder:{tmp_path}")
+    assert (len(found.train), len(found.validation or ()), len(found.test)) == (6, 4, 2)
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "documents").mkdir()
+    assert len(load(f"folder:{tmp_path}").test) == 4
+    picture(tmp_path / "val" / "new" / "0.png")
+    with pytest.raises(DataError, match="validation has classes new, which its class list lacks"):
+        load(f"folder:{tmp_path}")
 
 
-def test_sixteen_bits_are_refused_rather_than_clipped() -> None:
-    deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
-    with pytest.raises(DataError, match=r"image 1 of split .* mode I;16 is not 8 bits"):
-        decoded(of(noise("L", 0), deep))
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.csv", "file_name,label\na.png,dog\nb.png,cat\n"),
+        ("labels.csv", "\ufeffimage,class\r\na.png,dog\r\nb.png,cat\r\n"),
+        ("labels.json", '{"a.png": "dog", "b.png": "cat"}'),
+        ("metadata.jsonl", '{"file_name": "a.png", "label": "dog"}\n{"file_name": "b.png", "label": "cat"}\n'),
+    ],
+)
+def test_a_flat_folder_takes_its_labels_from_a_table(tmp_path: Path, name: str, content: str) -> None:
+    for file in ("a.png", "b.png", "unlabelled.png"):
+        picture(tmp_path / file)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    found = load(f"folder:{tmp_path}")
+    assert found.classes == ("cat", "dog")
+    assert found.test.labels.tolist() == [1, 0]
 
 
-def test_a_missing_picture_is_named() -> None:
-    with pytest.raises(DataError, match=r"toy: image 1 of split .* is missing"):
-        decoded(rows([encode(noise("L", 0)), None], [0, 0], ["a"]))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file_name,label\na.png,dog\ngone.png,cat\n", "names 1 files that .* lacks, like gone.png"),
+        ("file_name,label\na.png,\n", "a.png has no label"),
+        ("file_name,label\na.png,dog\na.png,cat\n", "a.png has the labels dog and cat"),
+        ("picture,animal\na.png,dog\n", "has the columns picture, animal; it needs file_name and label"),
+        ("", "no rows of a file name and a label"),
+    ],
+)
+def test_a_wrong_table_of_labels_is_named(tmp_path: Path, content: str, message: str) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load(f"folder:{tmp_path}")
 
 
-GOOD = {
-    "PNG": encode(noise("RGB", 3, (16, 16))),
-    "JPEG": encode(noise("RGB", 3, (16, 16)), "JPEG"),
-    "GIF": encode(noise("L", 3, (16, 16)), "GIF"),
-    "BMP": encode(noise("L", 3, (16, 16)), "BMP"),
-    "TIFF": encode(noise("L", 3, (16, 16)), "TIFF", compression="tiff_adobe_deflate"),
-}
+@pytest.mark.parametrize(
+    ("name", "content", "labels", "classes"),
+    [
+        ("names.txt", "zebra\ncat\nbee\nape\n", [3, 2, 1], 4),
+        ("names.json", '["cat", "ape", "bee"]', [1, 2, 0], 3),
+        ("map.json", '{"ape": 0, "bee": 2, "cat": 1}', [0, 2, 1], 3),
+        ("index.json", '{"0": ["bee", "insect"], "1": ["cat", "feline"], "2": ["ape", "primate"]}', [2, 0, 1], 3),
+        ("map.csv", "label,output\nape,1\nbee,1\ncat,0\n", [1, 1, 0], 2),
+    ],
+)
+def test_a_class_list_gives_outputs(folder: Path, name: str, content: str, labels: list[int], classes: int) -> None:
+    path = folder.parent / name
+    path.write_text(content, encoding="utf-8")
+    found = load(f"folder:{folder};classes={path}")
+    assert (found.test.labels[[0, 4, 7]].tolist(), found.shape.classes) == (labels, classes)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(GOOD)), st.data())
-def test_damaged_bytes_decode_or_end_in_one_clear_error(kind: str, data: st.DataObject) -> None:
-    broken = bytearray(GOOD[kind])
-    for _ in range(data.draw(st.integers(1, 8))):
-        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(1, len(broken)))
-    message = ""
-    try:
-        decoded(rows([GOOD["PNG"], bytes(broken[:cut])], [0, 0], ["a"]))
-    except DataError as error:
-        message = str(error)
-    assert message == "" or "image 1 of split" in message
-    assert "\n" not in message
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("names.txt", "ape\nbee\n", "has classes cat, which its class list lacks"),
+        ("map.json", '{"ape": 0, "bee": 5, "cat": 1}', "not numbered 0 to n - 1"),
+        ("map.json", "3", "neither a list nor an object"),
+        ("names.txt", "ape\nbee\ncat\nape\n", "names 'ape' twice"),
+        ("gone.txt", None, "No such file"),
+    ],
+)
+def test_a_wrong_class_list_is_named(folder: Path, name: str, content: str | None, message: str) -> None:
+    path = folder.parent / name
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load(f"folder:{folder};classes={path}")
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 100), st.sampled_from(["L", "RGB"]), st.sampled_from([0, 2]))
-def test_jpeg_quality_is_read_from_the_tables(quality: int, mode: str, subsampling: int) -> None:
-    picture = encode(noise(mode, 5), "JPEG", quality=quality, subsampling=subsampling)
-    assert lossy_suffix(rows([picture], [0], ["a"]), "image") == f"-jpeg{quality}"
+def test_wordnet_folders_have_the_outputs_of_imagenet(tmp_path: Path) -> None:
+    library.load_library("timm", "timm")
+    for label in ("n01440764", "n15075141", "n02123045"):
+        picture(tmp_path / label / "0.png")
+    found = load(f"folder:{tmp_path};classes=imagenet-1k")
+    assert found.test.labels.tolist() == [0, 281, 999]  # tench, tabby cat, toilet tissue
+    assert found.shape.classes == 1000
 
 
-@pytest.mark.parametrize("quality", [1, 2, 49, 50, 75, 98, 99, 100])
-def test_jpeg_qualities_at_the_edges(quality: int) -> None:
-    picture = encode(noise("RGB", 5), "JPEG", quality=quality)
-    assert lossy_suffix(rows([picture], [0], ["a"]), "image") == f"-jpeg{quality}"
+def test_ids_choose_pictures_by_path_or_unique_name(folder: Path) -> None:
+    ids = folder.parent / "ids.txt"
+    ids.write_text("cat/1.png\nanything/2.JPEG\nape/3.webp\n")
+    with pytest.raises(DataError, match=r"names anything/2.JPEG, which several folders hold; write its path"):
+        load(f"folder:{folder};ids={ids}")
+    ids.write_text("cat/1.png\nsomewhere/3.webp\n")
+    assert load(f"folder:{folder};ids={ids}").test.labels.tolist() == [0, 2]
+    ids.write_text("cat/9.png\n")
+    with pytest.raises(DataError, match=r"which .* lacks"):
+        load(f"folder:{folder};ids={ids}")
 
 
-def test_jpeg_with_tables_of_its_own() -> None:
-    picture = encode(noise("L", 5), "JPEG", qtables=[list(range(1, 65))])
-    assert lossy_suffix(rows([picture], [0], ["a"]), "image") == "-jpeg"
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        ("x", "does not exist"),
+        (";size=0", "size must be a number of pixels"),
+        (";size=99999", "size input should be less than or equal to 4096"),
+        (";resize=256", "resize need a size as well"),
+        (";size=224;interpolation=cubic", "interpolation must be one of nearest, bilinear"),
+        (";colour=red", "'colour' is no option"),
+        (";size", "'size' is no option"),
+    ],
+)
+def test_a_wrong_reference_is_named(folder: Path, tail: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_task(f"folder:{folder}{tail}")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF"])
-def test_lossless_formats_have_no_suffix(kind: str) -> None:
-    assert lossy_suffix(rows([encode(noise("L", 5), kind)], [0], ["a"]), "image") == ""
+def test_what_is_no_picture_is_named_before_anything_runs(folder: Path) -> None:
+    (folder / "ape" / "empty.jpg").write_bytes(b"")
+    (folder / "ape" / "text.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"2 of 11 pictures in .* cannot be read: ape/empty.jpg"):
+        load(f"folder:{folder}")
 
 
-def test_webp_is_named() -> None:
-    assert lossy_suffix(rows([encode(noise("RGB", 5), "WEBP")], [0], ["a"]), "image") == "-webp"
+def test_a_truncated_picture_is_named_when_it_is_decoded(folder: Path) -> None:
+    broken = folder / "cat" / "0.jpg"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    found = load(f"folder:{folder}")
+    with pytest.raises(DataError, match=r"cat/0.jpg cannot be decoded: image file is truncated"):
+        choose_samples(found, None)
 
 
-def test_the_estimator_reads_natural_order() -> None:
-    """Pillow returns quantisation tables row by row, on which the estimate of the quality relies."""
-    with Image.open(io.BytesIO(encode(noise("L", 5), "JPEG", quality=50))) as picture:
-        assert list(vars(picture)["quantization"][0][:8]) == [16, 11, 10, 16, 24, 40, 51, 61]
+@pytest.mark.parametrize("empty", ["", "class/notes.txt", "flat.png"])
+def test_a_folder_without_labelled_pictures_is_refused(tmp_path: Path, empty: str) -> None:
+    if empty.endswith(".txt"):
+        (tmp_path / "class").mkdir()
+        (tmp_path / empty).write_text("")
+    elif empty:
+        picture(tmp_path / empty)
+    with pytest.raises(DataError, match="has no pictures in class folders"):
+        load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 301), (224, 224), (97, 333)])
+@pytest.mark.parametrize(
+    ("crop", "fraction", "interpolation"),
+    [("center", 0.875, "bilinear"), ("center", 0.9, "bicubic"), ("squash", 1.0, "bicubic")],
+)
+def test_pixels_are_those_of_timm(
+    tmp_path: Path, size: tuple[int, int], crop: str, fraction: float, interpolation: str
+) -> None:
+    timm = library.load_library("timm", "timm")
+    transform = timm.data.create_transform(
+        (3, 64, 64), interpolation=interpolation, crop_pct=fraction, crop_mode=crop, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    geometry = ImageGeometry.model_validate(
+        {"size": 64, "resize": int(64 / fraction), "interpolation": interpolation, "crop": crop}
+    )
+    with Image.open(picture(tmp_path / "0.png", size=size)) as shown:
+        expected = (transform(shown.convert("RGB")).numpy() * 255).round().astype(np.uint8)
+        assert np.array_equal(decode.decode_picture(shown, geometry, 3), expected)
+
+
+def test_only_the_chosen_pictures_are_decoded_and_a_second_start_reads_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    real = decode.decode_picture
+
+    def counted(shown: Image.Image, *rest: object) -> object:
+        opened.append(Path(getattr(shown, "filename", "")).name)
+        return real(shown, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "decode_picture", counted)
+    reference = f"folder:{folder};size=16"
+    chosen = choose_samples(load(reference), 4)
+    assert len(opened) == 4
+    whole = load(reference).test.inputs
+    assert np.array_equal(chosen.inputs, whole[chosen.ids])
+    opened.clear()
+    again = choose_samples(load(reference), 4)
+    assert (np.array_equal(again.inputs, chosen.inputs), opened) == (True, [])
+
+
+def test_a_changed_picture_is_other_data_and_a_touched_or_moved_one_is_the_same(folder: Path) -> None:
+    before = load(f"folder:{folder};size=16").digest
+    target = folder / "ape" / "0.jpg"
+    os.utime(target, ns=(1, 1))
+    assert load(f"folder:{folder};size=16").digest == before
+    moved = folder.rename(folder.with_name("moved"))
+    assert load(f"folder:{moved};size=16").digest == before
+    assert load(f"folder:{moved};size=17").digest != before
+    picture(moved / "ape" / "0.jpg", seed=99)
+    assert load(f"folder:{moved};size=16").digest != before
+
+
+def test_many_pictures_are_decoded_by_several_processes_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        picture(tmp_path / "ab"[number % 2] / f"{number}.png", seed=number)
+    shape, files = (3, 20, 20), [f"{'ab'[n % 2]}/{n}.png" for n in range(6)]
+    geometry = ImageGeometry(size=20)
+    decode.decode_pictures(tmp_path / "one.npy", tmp_path, files, geometry=geometry, shape=shape)
+    monkeypatch.setattr(decode, "PARALLEL", 1)
+    monkeypatch.setattr(decode, "CHUNK", 2)
+    decode.decode_pictures(tmp_path / "many.npy", tmp_path, files, geometry=geometry, shape=shape)
+    assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "many.npy").read_bytes()
+
+
+def test_a_damaged_manifest_is_made_again(folder: Path, cache: str) -> None:
+    before = load(f"folder:{folder};size=16").digest
+    for manifest in (Path(cache) / "pictures").glob("*.json"):
+        manifest.write_text(json.dumps({"ape/0.jpg": [1]}))
+    assert load(f"folder:{folder};size=16").digest == before

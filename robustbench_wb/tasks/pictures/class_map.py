@@ -1,0 +1,144 @@
+"""Class maps: the output of a model that each label of a folder of pictures means."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from robustbench_wb.errors import DataError
+from robustbench_wb.text_files import parse_json, read_text, reason_of
+
+IMAGENET: Final = "imagenet-1k"
+"""Name of the built-in map: WordNet ids like ``n01440764`` in sorted order are the outputs 0 to 999."""
+_WORDNET: Final = re.compile(r"n\d{8}")
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Outputs of a model by label, and the names of all outputs."""
+
+    outputs: Mapping[str, int]
+    """Output, from 0, of each label; several labels may mean one output."""
+    names: tuple[str, ...]
+    """Name of each output."""
+
+    def numbers(self, labels: Sequence[str], where: str) -> list[int]:
+        """Output of each label.
+
+        Raises:
+            DataError: the map lacks a label.
+        """
+        unknown = sorted(set(labels) - self.outputs.keys())
+        if unknown:
+            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+            raise DataError(f"{where} has classes {', '.join(unknown[:_SHOWN])}{more}, which its class list lacks")
+        return [self.outputs[label] for label in labels]
+
+
+def sorted_classes(labels: Sequence[str]) -> ClassMap:
+    """Labels in sorted order are the outputs; labels that are all whole numbers from 0 are the outputs themselves."""
+    names = sorted(set(labels))
+    if all(re.fullmatch(r"0|[1-9]\d{0,5}", name) for name in names):
+        last = max(map(int, names))
+        if last < 2 * len(names):
+            return ClassMap({str(number): number for number in range(last + 1)}, tuple(map(str, range(last + 1))))
+    return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
+
+
+def read_class_map(reference: str, labels: Sequence[str]) -> ClassMap:
+    """Read a class map.
+
+    A text file has the label of one output per line. A JSON file is a list of labels, an object from label to output,
+    or an object from output to a label or to a list of names of it (``imagenet_class_index.json``). A CSV file has the
+    columns label and output.
+
+    Args:
+        reference: path of the file, or ``IMAGENET``.
+        labels: all labels of the pictures.
+
+    Raises:
+        DataError: the file cannot be read, or does not number its outputs 0 to n - 1.
+    """
+    if reference == IMAGENET:
+        return _imagenet(labels)
+    path = Path(reference).expanduser()
+    try:
+        return _parsed(read_text(path), path.suffix, labels)
+    except (OSError, ValueError) as error:
+        raise DataError(f"classes {path} cannot be read: {reason_of(error)}") from error
+
+
+def _parsed(text: str, suffix: str, labels: Sequence[str]) -> ClassMap:
+    """Class map of a file.
+
+    Raises:
+        ValueError: the content is none of the forms.
+    """
+    if suffix == ".json":
+        content = parse_json(text)
+        if isinstance(content, list):
+            return _listed([str(name) for name in content])
+        if not isinstance(content, dict):
+            raise ValueError("it holds neither a list nor an object")
+        if all(str(key).isdigit() for key in content) and not all(isinstance(value, int) for value in content.values()):
+            names = {int(key): value for key, value in content.items()}
+            pairs = [
+                (name, at) for at, value in names.items() for name in (value if isinstance(value, list) else [value])
+            ]
+            return _numbered([(str(name), at) for name, at in pairs], labels)
+        return _numbered([(str(key), _whole(value)) for key, value in content.items()], labels)
+    if suffix == ".csv":
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        start = 1 if rows and not rows[0][-1].strip().isdigit() else 0
+        return _numbered([(row[0].strip(), _whole(row[-1])) for row in rows[start:]], labels)
+    return _listed([line.strip() for line in text.splitlines() if line.strip()])
+
+
+def _whole(value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no output number") from None
+
+
+def _listed(names: Sequence[str]) -> ClassMap:
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"it names {twice!r} twice")
+    return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
+
+
+def _numbered(pairs: Sequence[tuple[str, int]], labels: Sequence[str]) -> ClassMap:
+    outputs = dict(pairs)
+    clashes = [name for name, output in pairs if outputs[name] != output]
+    if clashes and set(clashes) & set(labels):
+        raise ValueError(f"it gives {clashes[0]!r} two outputs")
+    used = {output for _, output in pairs}
+    if not used or min(used) < 0 or used != set(range(max(used) + 1)):
+        raise ValueError("its outputs are not numbered 0 to n - 1 without gaps")
+    names: dict[int, str] = {}
+    for name, output in pairs:
+        names.setdefault(output, name)
+    return ClassMap(outputs, tuple(names[output] for output in range(len(used))))
+
+
+def _imagenet(labels: Sequence[str]) -> ClassMap:
+    """Outputs of the 1,000 classes of ImageNet, from timm, or from the folders themselves if all are there."""
+    odd = sorted(label for label in set(labels) if not _WORDNET.fullmatch(label))
+    if odd:
+        raise DataError(f"classes={IMAGENET} needs folders named like n01440764; {odd[0]!r} is not")
+    names = sorted(set(labels))
+    if len(names) != 1000:
+        try:
+            from timm.data import ImageNetInfo
+        except ImportError:
+            raise DataError(
+                f"classes={IMAGENET} with {len(names)} of the 1,000 classes needs timm for their numbers; "
+                "pip install 'robustbench_wb[timm]', or give classes=FILE"
+            ) from None
+        names = ImageNetInfo("imagenet-1k").label_names()
+    return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))

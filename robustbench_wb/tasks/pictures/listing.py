@@ -1,0 +1,159 @@
+"""Pictures of a folder with their labels: class folders, or a flat folder with a table of labels."""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from robustbench_wb.errors import DataError
+from robustbench_wb.text_files import parse_json, read_text, reason_of
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp"})
+"""Endings of the names of pictures, in small letters."""
+LABEL_FILES: Final = ("labels.csv", "labels.json", "labels.jsonl", "metadata.csv", "metadata.jsonl")
+"""Names under which a table of labels is found in the folder itself."""
+_FILE_COLUMNS: Final = ("file_name", "filename", "file", "path", "image", "image_id")
+_LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "target")
+_SPLITS: Final[Mapping[str, str]] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Pictures of one split, sorted by name."""
+
+    files: tuple[str, ...]
+    """Paths relative to the folder, with ``/``."""
+    labels: tuple[str, ...]
+    """Label of each picture: the name of its class folder, or what the table of labels says."""
+
+
+def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures]:
+    """Pictures of each split of a folder, by ``train``, ``validation`` or ``test``.
+
+    If all of the folder's own folders are called like splits, they are splits. Any other folder is one split, ``test``.
+    A table of labels has the columns ``file_name`` and ``label`` (or a usual other name of these), or is a JSON object
+    from file to label. Hidden files and files that are not named like pictures are left out; links are followed.
+
+    Args:
+        folder: the folder.
+        labels: table of labels; None: one of ``LABEL_FILES`` in the folder, or the names of class folders.
+
+    Raises:
+        DataError: there are no pictures, or a picture has no label.
+    """
+    inside = _folders(folder)
+    if labels is None and inside and all(name.lower() in _SPLITS for name in inside):
+        return _splits(folder, inside)
+    return {"test": _one(folder, labels)}
+
+
+def _splits(folder: Path, names: Sequence[str]) -> dict[str, LabelledPictures]:
+    found: dict[str, LabelledPictures] = {}
+    for name in names:
+        split = _SPLITS[name.lower()]
+        if split in found:
+            raise DataError(f"{folder} has several folders of the split {split}: {', '.join(names)}")
+        own = _one(folder / name, None)
+        found[split] = LabelledPictures(tuple(f"{name}/{file}" for file in own.files), own.labels)
+    return found
+
+
+def _one(folder: Path, labels: Path | None) -> LabelledPictures:
+    """Pictures of a folder that is one split."""
+    table = labels or next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
+    files = [file for file in _pictures(folder) if table is not None or "/" in file]
+    if not files:
+        raise DataError(_nothing(folder, table))
+    if table is None:
+        return LabelledPictures(tuple(files), tuple(file.split("/")[0] for file in files))
+    known = _label_table(table)
+    missing = [name for name in known if name not in files]
+    if missing:
+        raise DataError(f"{table} names {len(missing)} files that {folder} lacks, like {missing[0]}")
+    chosen = [file for file in files if file in known]
+    return LabelledPictures(tuple(chosen), tuple(known[file] for file in chosen))
+
+
+def _nothing(folder: Path, table: Path | None) -> str:
+    if table is not None:
+        return f"{folder} has no pictures"
+    return (
+        f"{folder} has no pictures in class folders; put each picture into a folder named like its class, or write "
+        f"a table labels.csv with the columns file_name and label"
+    )
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder that hold pictures, sorted, without hidden ones."""
+    try:
+        inside = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
+    return [item.name for item in inside if next(_pictures(item), None) is not None]
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """Relative paths of all pictures below a folder, sorted by folder and name. Each real folder is entered once."""
+    entered: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        base = Path(where).relative_to(folder)
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield (base / name).as_posix()
+
+
+def _label_table(path: Path) -> dict[str, str]:
+    """Label of each file that a table names.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column, or has two labels for one file.
+    """
+    try:
+        text = read_text(path)
+        if path.suffix == ".csv":
+            pairs = _pairs(list(csv.DictReader(io.StringIO(text))), path)
+        elif path.suffix == ".jsonl":
+            pairs = _pairs([parse_json(line) for line in text.splitlines() if line.strip()], path)
+        else:
+            content = parse_json(text)
+            pairs = list(content.items()) if isinstance(content, dict) else _pairs(content, path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"labels {path} cannot be read: {reason_of(_plain(error))}") from error
+    found: dict[str, str] = {}
+    for file, label in pairs:
+        if label in (None, ""):
+            raise DataError(f"labels {path}: {file} has no label")
+        if found.setdefault(str(file), str(label)) != str(label):
+            raise DataError(f"labels {path}: {file} has the labels {found[str(file)]} and {label}")
+    return found
+
+
+def _plain(error: OSError | ValueError | csv.Error) -> OSError | ValueError:
+    return ValueError(str(error)) if isinstance(error, csv.Error) else error
+
+
+def _pairs(rows: object, path: Path) -> list[tuple[str, object]]:
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"labels {path} has no rows of a file name and a label")
+    file, label = (next((name for name in names if name in rows[0]), None) for names in (_FILE_COLUMNS, _LABEL_COLUMNS))
+    if file is None or label is None:
+        columns = ", ".join(map(str, rows[0]))
+        raise DataError(f"labels {path} has the columns {columns}; it needs file_name and label")
+    return [(str(row.get(file)), row.get(label)) for row in rows]
