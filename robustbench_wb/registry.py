@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar, cast
 
 from robustbench_wb.errors import HarnessError, RegistryError, SubjectError, UnknownNameError, error_text
+from robustbench_wb.namespaces import load_own_code
 from robustbench_wb.user_code import UserCode
 
 CHANGES_NO_NUMBER: Final = "it looks names up; what they point at is digested instead"
@@ -132,13 +133,17 @@ def import_target(target: str, what: str) -> object:
         RegistryError: the import fails or the attribute is missing; the message begins with ``what``.
     """
     module, _, attribute = target.partition(":")
+    plugin = not module.startswith("robustbench_wb.")
+    if plugin:
+        load_own_code()
     try:
-        with UserCode(what).running():
+        with UserCode(what).running(libraries=plugin):
             return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise RegistryError(f"{what} ({target}) cannot be loaded: {error}") from error
     except SubjectError as error:
-        raise RegistryError(f"{what} ({target}) cannot be loaded: {error_text(error.__cause__ or error)}") from error
+        reason = str(error) if error.__cause__ is None else error_text(error.__cause__)
+        raise RegistryError(f"{what} ({target}) cannot be loaded: {reason}") from error
     except HarnessError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +44,8 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT) -> str:
     Args:
         modules: dotted names.
         root: the folder of a package (its name is the first part of every module name), or, for a user's own file, the
-            folder that holds the file (module names are then relative to the folder).
+            folder that holds the file (module names are then relative to the folder). Where packages are installed,
+            only modules that came with the named ones are followed.
 
     Returns:
         The digest, or the oldest digest that it is listed as equivalent to.
@@ -74,12 +76,22 @@ def forget() -> None:
 
 @cache
 def _digest_of(modules: tuple[str, ...], root: Path) -> str:
-    return _tree(root).digest(modules)
+    return _tree(root, _installed_with(modules, root)).digest(modules)
 
 
 @cache
-def _tree(root: Path) -> "SourceTree":
-    return SourceTree(root)
+def _tree(root: Path, owned: frozenset[str] | None) -> "SourceTree":
+    return SourceTree(root, owned)
+
+
+def _installed_with(modules: Iterable[str], root: Path) -> frozenset[str] | None:
+    """Top-level modules of the distributions that modules came with; None where no distributions are installed."""
+    if (root / "__init__.py").is_file() or next(root.glob("*.dist-info"), None) is None:
+        return None
+    named = {module.partition(".")[0] for module in modules}
+    owners = packages_distributions()
+    distributions = {owner for name in named for owner in owners.get(name, ())}
+    return frozenset(named | {name for name, own in owners.items() if distributions & set(own)})
 
 
 def _sha(text: str) -> str:
@@ -87,10 +99,10 @@ def _sha(text: str) -> str:
 
 
 class SourceTree:
-    """The modules under one root, read when they are first needed."""
+    """The modules under one root, read when they are first needed. ``owned``: the only top-level ones; None: all."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, owned: frozenset[str] | None = None) -> None:
+        self.root, self._owned = root, owned
         self._files: dict[str, SourceFile] = {}
         self._texts: dict[str, str] = {}
         self._known: dict[str, bool] = {}
@@ -160,6 +172,8 @@ class SourceTree:
             if parts[0] != self.root.name:
                 return None
             parts = parts[1:]
+        elif self._owned is not None and parts[0] not in self._owned:
+            return None
         if not all(part.isidentifier() for part in parts):
             return None
         base = self.root.joinpath(*parts)

@@ -1,7 +1,8 @@
 """Guard around code that users bring: models, transforms, tokenizers and plug-ins run inside this process.
 
 What such code changes for the whole process is put back after each call: the working folder, settings of torch, numpy
-and Python, replaced functions. What it prints goes to standard error, because standard output holds the results.
+and Python, replaced functions. Replacing a function of this package is an error, because its numbers would be others.
+What such code prints goes to standard error, because standard output holds the results.
 """
 
 import ctypes
@@ -14,13 +15,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from operator import is_
 from types import ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from robustbench_wb.errors import SubjectError, error_text, name_origin
 from robustbench_wb.float_precision import read_precision, write_precision
 from robustbench_wb.interrupts import is_interrupt
+from robustbench_wb.namespaces import KeptNamespaces, call_owners, cell_owners, library_owners, own_owners
 
 CHANGES_NO_NUMBER: Final = "it puts back what code of users changes for the whole process"
 
@@ -54,25 +55,30 @@ class UserCode:
         return self
 
     @contextmanager
-    def running(self, *, thorough: bool = True) -> Iterator[None]:
+    def running(self, *, thorough: bool = True, libraries: bool = True) -> Iterator[None]:
         """Run code of the user in this block, and put everything back at its end.
 
         Args:
             thorough: also put back settings that take long to read. One forward pass of a model does without.
+            libraries: also put back what the code replaced in all of the libraries that numbers are computed with. A
+                cell does without.
 
         Raises:
-            SubjectError: the code raised an exception that is no ``Exception``, such as ``SystemExit``. Errors pass,
-                marked with the name of the code.
+            SubjectError: the code raised an exception that is no ``Exception``, such as ``SystemExit``, or replaced
+                something in this package. Other errors pass, marked with the name of the code.
         """
         apart = _descriptor_apart() if thorough and self.owns_process else nullcontext()
-        with apart, self._state_put_back(thorough):
+        with apart, self._state_put_back(thorough, libraries):
             yield
 
     @contextmanager
-    def _state_put_back(self, thorough: bool) -> Iterator[None]:
-        settings, owners = _settings(thorough), _owners(thorough)
+    def _state_put_back(self, thorough: bool, libraries: bool) -> Iterator[None]:
+        settings = _settings(thorough)
         before = [setting.read() for setting in settings]
-        clean = [vars(owner).copy() for owner in owners]
+        kept = [KeptNamespaces([*call_owners(), *(cell_owners() if thorough else ())])]
+        kept += [KeptNamespaces(own_owners())] if thorough else []
+        kept += [KeptNamespaces(library_owners(), code_only=True)] if thorough and libraries else []
+        ours: list[str] = []
         path, output, leave = sys.path[:], sys.stdout, os._exit
         for (_, name), (owner, value) in self._patches.items():
             setattr(owner, name, value)
@@ -96,29 +102,16 @@ class UserCode:
                 if setting.read() != value:
                     with suppress(OSError):  # the folder was deleted
                         setting.write(value)
-            for owner, names in zip(owners, clean, strict=True):
-                now = vars(owner)
-                if len(now) != len(names) or not all(map(is_, now.values(), names.values())):
-                    self._put_back(owner, names)
-
-    def _put_back(self, owner: Any, names: dict[str, object]) -> None:
-        """Put back replaced and deleted names of a module or class, and keep the replacements for the next call.
-
-        Names that are new stay, because libraries load their parts late, unless they hide one of a base class.
-        """
-        now = vars(owner)
-        for name in set(now) - set(names) if isinstance(owner, type) else ():
-            if any(name in vars(base) for base in owner.__mro__[1:]):
-                self._patches[id(owner), name] = (owner, now[name])
-                delattr(owner, name)
-        for name, value in names.items():
-            found = now.get(name)
-            if found is not value and name not in _BOOKKEEPING:
-                self._patches[id(owner), name] = (owner, found)
-                setattr(owner, name, value)
-
-
-_BOOKKEEPING: Final = frozenset({"__builtins__", "__abstractmethods__", "__annotations__", "__warningregistry__"})
+            for found in (replaced for namespaces in kept for replaced in namespaces.put_back()):
+                if found.is_own:
+                    ours.append(found.path)
+                else:  # for the next call
+                    self._patches[id(found.owner), found.name] = (found.owner, found.value)
+        if ours:
+            raise SubjectError(
+                f"{self.name}: {', '.join(ours)} was replaced while it ran, and numbers would not be those of this "
+                "package; leave its functions and classes as they are, and write your own beside them"
+            )
 
 
 @contextmanager
@@ -166,19 +159,6 @@ def _settings(thorough: bool) -> list[_Setting]:
         _FAST.extend([*_PYTHON, *_library_settings(torch, numpy)])
         _THOROUGH.extend([*_FAST, *_device_settings(torch), *_SLOW])
     return _THOROUGH if thorough else _FAST
-
-
-def _owners(thorough: bool) -> list[Any]:
-    """Modules and classes whose functions code of users may replace."""
-    torch = sys.modules.get("torch")
-    if torch is None or "numpy" not in sys.modules or not hasattr(torch, "nn"):
-        return []
-    fast = [torch.Tensor, torch.nn.functional, torch.nn.Module]
-    if not thorough:
-        return fast
-    layers = [layer for layer in vars(torch.nn).values() if isinstance(layer, type) and layer is not torch.nn.Module]
-    modules = [sys.modules[name] for name in ("torch", "torch.nn", "torch.autograd", "numpy", "builtins", "time")]
-    return [*fast, *modules, *layers]
 
 
 def _write_filters(filters: list[Any]) -> None:

@@ -6,6 +6,7 @@ no provider: the group ``robustbench_wb.subjects`` names a function from a shape
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.providers.factory import Factory as Factory
@@ -23,6 +24,10 @@ PROVIDERS.add("hf", f"{_HERE}.hf:provide", "an image or text classifier from tra
 
 SUBJECTS: Registry[Callable[..., object]] = Registry("subject")
 """Models of other packages, which only plug-ins register."""
+
+
+_PATHS = ("/", "./", "../", "~")
+"""Beginnings of names that mean a folder and nothing else."""
 
 
 def is_external(reference: str) -> bool:
@@ -53,6 +58,8 @@ def load_factory(reference: str, trained: bool = True) -> Factory:
         name, *options = rest.split(";")
         if not name:
             raise UsageError(f"{reference!r} names no model; write it like '{prefix}:NAME'")
+        if name.startswith(_PATHS) and not Path(name).expanduser().is_dir():
+            raise UsageError(f"{reference}: folder {name} does not exist")
         return PROVIDERS.get(prefix)(name, _options(reference, options), trained)
     if reference in SUBJECTS:
         from robustbench_wb.models.providers.plugin import provide as from_plugin

@@ -77,7 +77,11 @@ def _guarded_class(own: type[nn.Module]) -> Any:
     def call(self: nn.Module, *given: object, **named: object) -> object:
         dtype = weights_dtype(self) if vars(self).get(_CASTS) else None
         with cast("UserCode", vars(self)[_CODE]).running(thorough=False):
-            return own.__call__(self, *(_copy(one, dtype) for one in given), **named)
+            shown = [_copy(one, dtype) for one in given]
+            if shown and isinstance(shown[0], Tensor) and not len(shown[0]):
+                whole = own.__call__(self, _one_blank(shown[0]), *shown[1:], **named)
+                return cast("Tensor", whole)[:0]
+            return own.__call__(self, *shown, **named)
 
     return _subclass(own, _Guarded, call)
 
@@ -94,6 +98,12 @@ def _subclass(own: type[nn.Module], mark: type, call: Callable[..., object]) -> 
     members = {"__call__": call, "__module__": own.__module__, "__qualname__": own.__qualname__, "__doc__": own.__doc__}
     make: Any = type(own)  # classes of modules may have a metaclass
     return make(own.__name__, (own, mark), members)
+
+
+def _one_blank(inputs: Tensor) -> Tensor:
+    """One blank sample for a batch without samples, which many models cannot take; gradients still reach the batch."""
+    blank = inputs.new_zeros((1, *inputs.shape[1:]))
+    return blank + inputs.sum() if inputs.is_floating_point() else blank
 
 
 def _copy(given: object, dtype: torch.dtype | None = None) -> object:

@@ -1,5 +1,6 @@
 """Code digests: formatting does not change them, any other edit of a module or its imports does."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,28 @@ def test_a_users_file_and_its_siblings(tmp_path: Path) -> None:
         return code_digest("model", root=root)
 
     assert write("a", 1) == write("b", 1) != write("c", 2)
+
+
+def test_an_installed_file_is_followed_into_its_own_distribution_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(folder: str, sibling: str, stranger: str) -> str:
+        root = tmp_path / folder
+        root.mkdir()
+        (root / "mine.py").write_text("import stranger\nfrom sibling import X\n")
+        (root / "sibling.py").write_text(sibling)
+        (root / "stranger.py").write_text(stranger)
+        for name, modules in {"mine": "mine\nsibling\n", "stranger": "stranger\n"}.items():
+            info = root / f"{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "top_level.txt").write_text(modules)
+        monkeypatch.setattr(sys, "path", [str(root), *sys.path])
+        return code_digest("mine", root=root)
+
+    first = install("a", "X = 1", "X = 1")
+    assert install("b", "X = 1", "X = " + "-" * 5000 + "1") == first  # a stranger too deep to be read
+    assert install("c", "X = 2", "X = 1") != first
 
 
 def test_a_missing_module_is_said(tmp_path: Path) -> None:

@@ -53,23 +53,23 @@ def test_the_example_is_short_and_builds_in_every_modality(
     assert (parts(layer)(x, Context())[0] - want).abs().max() < 1e-10
 
 
-@pytest.mark.slow(3)
-def test_an_installed_package_is_found_by_name(tmp_path: Path) -> None:
-    """Entry points are what an installer writes; here they are written by hand."""
+@pytest.mark.slow(30)
+def test_the_package_of_the_page_installs_and_runs(tmp_path: Path) -> None:
     (code,), (lines,) = blocks("python"), blocks("toml")
-    (tmp_path / "cosine.py").write_text(code, encoding="utf-8")
-    info = tmp_path / "cosine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cosine\nVersion: 1.0\n")
-    ini = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", lines).replace('"', "")
-    (info / "entry_points.txt").write_text(ini)
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "robustbench_wb", "show", "cosine", "--json"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "2010.04245" in done.stdout
+    source, place = tmp_path / "cosine", tmp_path / "installed"
+    source.mkdir()
+    (source / "cosine.py").write_text(code, encoding="utf-8")
+    (source / "pyproject.toml").write_text(lines, encoding="utf-8")
+    install = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(place), str(source))
+    path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    run = ("-m", "robustbench_wb", "run", "--variant", "cosine", "--suite", "clean", "--recipe", "none")
+    for command in (install, (*run, "--samples", "20", "--results", str(tmp_path / "results"))):
+        done = subprocess.run(
+            [sys.executable, *command],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "cosine" in done.stdout

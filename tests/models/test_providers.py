@@ -286,6 +286,12 @@ def test_what_is_wrong_with_a_reference_is_one_line(
     assert is_external(reference)
 
 
+@pytest.mark.parametrize("reference", ["hf:./nowhere", "timm:/nowhere/at/all;pretrained=false", "hf:~/nowhere"])
+def test_a_folder_that_is_not_there_is_said(reference: str) -> None:
+    with pytest.raises(UsageError, match=r"folder \S+ does not exist"):
+        load_factory(reference)
+
+
 @pytest.mark.parametrize(("module", "extra"), [("timm", "timm"), ("transformers", "hf")])
 def test_a_missing_library_names_its_extra_and_leaves_with_2(
     module: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ from robustbench_wb.errors import SubjectError, UsageError, error_text
 from robustbench_wb.models.providers.code_watch import CodeWatch
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.models.shape import Shape
+from robustbench_wb.namespaces import load_own_code
 from robustbench_wb.spec import digest
 from robustbench_wb.text_files import is_file
 from robustbench_wb.user_code import UserCode
@@ -24,6 +25,7 @@ def provide(reference: str) -> Factory:
     path, name = locate(reference)
     from robustbench_wb.models.providers.maker import as_maker  # imports torch, whose settings are put back then
 
+    load_own_code()
     code, watch = UserCode(reference), CodeWatch(path)
     with watch.running():
         written = getattr(_execute(path, watch, code), name, None)
@@ -71,6 +73,8 @@ def _execute(path: Path, watch: CodeWatch, code: UserCode) -> ModuleType:
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}" if error.filename else str(path)
         raise UsageError(f"{where}: {error.msg}") from error
+    except SubjectError as error:
+        reason = str(error) if error.__cause__ is None else error_text(error.__cause__)
+        raise UsageError(f"{path} cannot be imported: {reason}") from error
     except Exception as error:
-        cause = (error.__cause__ or error) if isinstance(error, SubjectError) else error
-        raise UsageError(f"{path} cannot be imported: {error_text(cause)}") from error
+        raise UsageError(f"{path} cannot be imported: {error_text(error)}") from error
