@@ -86,7 +86,7 @@ class BatchSizes:
             with as_measurement_error("first forward passes"):
                 inputs = to_inputs(samples[:FEW], self._device)
                 draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
-                self._known[model] = BatchSize(_size(self._wanted, model, inputs), draws)
+                self._known[model] = BatchSize(batch_size_for(self._wanted, model, inputs), draws)
         return self._known[model]
 
 
@@ -105,7 +105,7 @@ def is_random(model: nn.Module, inputs: Tensor) -> bool:
     )
 
 
-def _size(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
+def batch_size_for(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     """The wanted batch size. None: on CUDA the largest safe one, elsewhere a safe one that is large enough to be fast.
 
     Token ids have no input gradient, so the memory of one is unknown: their batch is ``ENOUGH`` until memory runs

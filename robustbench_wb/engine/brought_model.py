@@ -73,6 +73,8 @@ class BroughtModel:
     """Digest of everything that the model computes with, apart from trained weights."""
     shape: Shape
     device: torch.device
+    seed: int = 0
+    """Seed of the weights before training."""
 
     def check_behaviour(self, tensors: Mapping[str, Tensor], weights: str, keep: bool) -> None:
         """Compare the logits on fixed inputs with those that a model of the same identity had.
@@ -112,7 +114,8 @@ class BroughtModel:
 
     def _say_what_changed(self) -> None:
         """Warn if the code behind this reference is not that of the last run, and name the parts that changed."""
-        place = digest([self.factory.reference, str(Path.cwd()), self.shape])
+        seed = [self.seed] if self.seed else []  # another seed may start with other weights
+        place = digest([self.factory.reference, str(Path.cwd()), self.shape, *seed])
         last = _read(place, _LastRun)
         if last is not None and last.code != self.code:
             told = changed_parts(last.code, self.code) or "its code changed"
@@ -122,7 +125,7 @@ class BroughtModel:
 
 
 def bring(
-    factory: Factory, make: Callable[[], nn.Module], *, base: str, shape: Shape, device: torch.device
+    factory: Factory, make: Callable[[], nn.Module], *, base: str, shape: Shape, device: torch.device, seed: int = 0
 ) -> BroughtModel:
     """Build a model of somebody for the first time, check its outputs, and find its identity.
 
@@ -132,6 +135,7 @@ def bring(
         base: digest of what is known before.
         shape: shape of inputs and outputs.
         device: where the model runs.
+        seed: seed with which ``make`` draws weights.
 
     Raises:
         SubjectError: the model cannot be built, or does not behave like a classifier.
@@ -148,14 +152,19 @@ def bring(
     parts = {**factory.parts(), **more}
     code = digest({"model": base, "start": start} | ({"parts": parts} if parts else {}))
     _met[code] = _Code(parts={**parts, "weights before training": start})
-    return BroughtModel(factory=factory, model=model, code=code, shape=shape, device=device)
+    return BroughtModel(factory=factory, model=model, code=code, shape=shape, device=device, seed=seed)
 
 
 def changed_parts(old: str, new: str) -> str:
-    """What differs between two digests of code: ``layers.py changed; stats.json is new``; empty if it is not known."""
+    """What differs between two digests of code: ``layers.py changed; stats.json is new``; empty if it is not known.
+
+    Where the cache has no parts of the old code, the parts of the new code are named.
+    """
     one, other = (_met.get(code) or _read(code, _Code) for code in (old, new))
-    if one is None or other is None:
+    if other is None:
         return ""
+    if one is None:
+        return f"one of {', '.join(sorted(other.parts))}: the cache has no earlier digests of them"
     before, after = one.parts, other.parts
     words = {name: "changed" for name in before.keys() & after.keys() if before[name] != after[name]}
     words |= dict.fromkeys(after.keys() - before.keys(), "is new")
@@ -171,8 +180,10 @@ def _fixed_logits(model: nn.Module, shape: Shape, device: torch.device) -> NDArr
         with own_state(0, device), torch.no_grad():
             passes.append(model(inputs).detach().double().cpu().numpy().ravel())
     one, other = (logits[:: -(-len(logits) // _MOST)] for logits in passes)
+    if not np.isfinite(one).all():
+        return None
     repeatable = np.allclose(one, other, rtol=0, atol=TOLERANCE * np.abs(one).max(initial=0.0) / 10)
-    return one if repeatable and np.isfinite(one).all() else None
+    return one if repeatable else None
 
 
 def _fixed_inputs(shape: Shape) -> Tensor:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.batch import FEW
+from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.credibility.written_input import with_written_input
 from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, keep_layers
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.model_session import ModelSession
@@ -14,6 +17,7 @@ from robustbench_wb.engine.task_samples import refuse_small_images
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.layers.table import LayerTable
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 
@@ -83,6 +87,11 @@ def _measure(
     with context.progress.stage(label, len(session.samples), "samples") as advance:
         found = measure(step, access, session.samples, before=before, advance=advance, observers=observers)
     records = [replace(record, perturbed=content) for record in found]
+    if isinstance(stressor, Probe):
+        first = to_inputs(session.samples.inputs[:FEW], context.run.device)
+        records = [
+            replace(record, evidence=with_written_input(record.evidence, access.model, first)) for record in records
+        ]
     return records, [observer.table for observer in observers] or [None] * len(records)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
+from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.plan import Ladder, Plan, SubjectPlan
@@ -76,21 +77,44 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Sample
     try:
         with as_measurement_error(subject.name):
             model = untrained(subject, dataset, 0).to(device).eval()
-            inputs = to_inputs(dataset.test.inputs[:FEW], device)
-            with torch.no_grad():
-                forward = timed(lambda: model(inputs), device)
-            return SampleCost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
+            return time_model(model, to_inputs(dataset.test.inputs[:FEW], device), device)
     except HarnessError:  # the run reports it
         return None
 
 
-def costs(plan: Plan, datasets: list[Dataset], device: torch.device) -> list[Mapping[str, SampleCost]]:
-    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others."""
+def time_model(model: nn.Module, inputs: Tensor, device: torch.device) -> SampleCost:
+    """Time a forward pass and a training pass of a model on a few samples."""
+    with torch.no_grad():
+        forward = timed(lambda: model(inputs), device)
+    return SampleCost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
+
+
+Timings = dict[tuple[str, str, str], SampleCost | None]
+"""Costs that are known already, by name and size of the model and name of the data."""
+
+
+def costs(
+    plan: Plan, datasets: list[Dataset], device: torch.device, *, known: Timings | None = None
+) -> list[Mapping[str, SampleCost]]:
+    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others.
+
+    Args:
+        plan: models and tasks.
+        datasets: data of each task.
+        device: where the models are timed.
+        known: costs that are not measured again; what is measured is added.
+    """
+    timings = {} if known is None else known
     found: list[Mapping[str, SampleCost]] = []
     for task, dataset in zip(plan.tasks, datasets, strict=True):
-        own = {subject.name: cost(subject, dataset, device) for subject in task.subjects}
-        known = [one for one in own.values() if one is not None] or [SampleCost(1.0, 1.0 + BACKWARD)]
-        mean = SampleCost(fmean(one.forward for one in known), fmean(one.training for one in known))
+        own: dict[str, SampleCost | None] = {}
+        for subject in task.subjects:
+            place = (subject.name, subject.size, dataset.label)
+            if place not in timings:
+                timings[place] = cost(subject, dataset, device)
+            own[subject.name] = timings[place]
+        timed_ones = [one for one in own.values() if one is not None] or [SampleCost(1.0, 1.0 + BACKWARD)]
+        mean = SampleCost(fmean(one.forward for one in timed_ones), fmean(one.training for one in timed_ones))
         found.append({name: one or mean for name, one in own.items()})
     return found
 

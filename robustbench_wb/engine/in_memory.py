@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from robustbench_wb.engine.batch import BatchSize
+from robustbench_wb.engine.batch import FEW, BatchSize
 from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.credibility.probe_choice import choose_probe
+from robustbench_wb.engine.credibility.written_input import with_written_input
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.measure import BatchObserver, LadderStep, measure
 from robustbench_wb.engine.plan import Ladder
@@ -128,7 +129,9 @@ class InMemoryModel:
         before = before.copy()
         before[np.flatnonzero(before == State.ROBUST)[probe.looked_at :]] = State.NOT_RUN
         try:
-            return self._measure(probe, before, None).evidence
+            evidence = self._measure(probe, before, None).evidence
+            with as_measurement_error("model"):
+                return with_written_input(evidence, self.model, to_inputs(self.samples.inputs[:FEW], self.device))
         except MeasurementError:
             return {}
 

@@ -1,6 +1,6 @@
 """Execution of shards in this process."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from robustbench_wb.engine.model_evaluation import ModelEvaluation, begin_evaluation
 from robustbench_wb.engine.shard import CellPart, Shard
@@ -8,10 +8,15 @@ from robustbench_wb.engine.task_context import TaskContext
 
 
 class InlineExecutor:
-    """Measures shards one after the other, and holds one model at a time."""
+    """Measures shards one after the other, and holds one model at a time.
 
-    def __init__(self, contexts: Sequence[TaskContext]) -> None:
-        self._contexts = contexts
+    Args:
+        contexts: the tasks of the run.
+        note: told the name of each model before its code runs.
+    """
+
+    def __init__(self, contexts: Sequence[TaskContext], *, note: Callable[[str], None] | None = None) -> None:
+        self._contexts, self._note = contexts, note
         self._current: tuple[tuple[int, int], ModelEvaluation] | None = None
 
     def execute(self, shards: Iterable[Shard]) -> Iterator[CellPart]:
@@ -27,7 +32,10 @@ class InlineExecutor:
         if self._current is None or self._current[0] != place:
             self._current = None  # frees the last model first
             context = self._contexts[shard.task]
-            self._current = (place, begin_evaluation(context, context.subjects[shard.subject]))
+            plan = context.subjects[shard.subject]
+            if self._note is not None:
+                self._note(plan.name)
+            self._current = (place, begin_evaluation(context, plan))
         return self._current[1]
 
     def is_shareable(self, shard: Shard) -> bool:

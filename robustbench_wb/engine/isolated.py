@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing.connection import Connection
@@ -24,13 +25,15 @@ from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.task_context import TaskContext, task_contexts
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import HarnessError
-from robustbench_wb.progress import JobProgress, SilentProgress
+from robustbench_wb.progress import Advance, JobProgress, SilentProgress
 from robustbench_wb.user_code import UserCode
 
 GRACE_SECONDS: Final = 5.0
 """Time after the limit of a ladder in which a process can stop by itself."""
 START_SECONDS: Final = 60.0
-"""Time beyond the limit for the start of a process, its imports and its data."""
+"""Time beyond the limit for the start of a process, its imports and its data, and for a training step."""
+SIGN_SECONDS: Final = 1.0
+"""Time between two signs of life that a process sends while it trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,18 +138,24 @@ class _ModelProcess:
         """Seconds until each message: the code is imported, the model is ready, then one message per ladder."""
         if self._timeout is None:
             return [None] * (2 + len(rungs))
-        start, request = self._timeout + START_SECONDS, self._setup.request
-        trains = request.recipe != "none" and request.checkpoint is None
-        return [start, None if trains else start, *(self._timeout * count for count in rungs)]
+        start = self._timeout + START_SECONDS
+        return [start, start, *(self._timeout * count for count in rungs)]
 
     def _receive(self, connection: Connection, limit: float | None) -> list[CellPart] | str:
-        """The cells of a ladder, or the text that the process sent; empty if the process is dead."""
-        if not connection.poll(None if limit is None else limit + GRACE_SECONDS):
-            return f"{self._name}: took longer than {limit:g} seconds (timeout), and its process was ended"
-        try:
-            received: list[CellPart] | str = connection.recv()
-        except (EOFError, OSError):
-            return ""
+        """The cells of a ladder, or the text that the process sent; empty if the process is dead.
+
+        Each training step starts the time again, for a training may take long.
+        """
+        received: list[CellPart] | str = _TRAINS
+        what = "took"
+        while received == _TRAINS:
+            if not connection.poll(None if limit is None else limit + GRACE_SECONDS):
+                return f"{self._name}: {what} longer than {limit:g} seconds (timeout), and its process was ended"
+            try:
+                received = connection.recv()
+            except (EOFError, OSError):
+                return ""
+            what = "a training step, or what followed it, took"
         return received
 
     def _death(self, process: multiprocessing.process.BaseProcess) -> str:
@@ -159,15 +168,36 @@ class _ModelProcess:
 
 
 _READY: Final = "ready"
+_TRAINS: Final = "trains"
+
+
+class _SignsOfLife(SilentProgress):
+    """Progress receiver that tells the parent process of training steps, at most once in ``SIGN_SECONDS``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._next = connection, 0.0
+
+    @contextmanager
+    def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        """Tell of a stage that counts steps, and ignore others: cells have a limit as a whole."""
+        yield self._tell if unit == "steps" else lambda count: None
+
+    def _tell(self, count: int) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + SIGN_SECONDS
+            self._connection.send(_TRAINS)
 
 
 def _measure_model(setup: _ChildSetup, connection: Connection) -> None:
-    """Measure in a new process: send that code and model are ready, then the cells of each ladder, or what is wrong."""
+    """Measure in a new process: send that code and model are ready, then the cells of each ladder, or what is wrong.
+
+    Meanwhile, training steps are told.
+    """
     become_child(setup.threads)
     os.dup2(2, 1)  # results are printed by the parent
     try:
         with UserCode("run").running(), seeded_generators(rng.stream_key(setup.request.seed, "run")):
-            run = PreparedRun(setup.request, SilentProgress())
+            run = PreparedRun(setup.request, _SignsOfLife(connection))
             connection.send(_READY)
             inline = InlineExecutor(list(task_contexts(run, keeper=setup.keeper)))
             inline.evaluation(setup.shards[0])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.engine.foreign_stressor import lent, model_put_back
+from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import as_measurement_error
@@ -110,11 +111,13 @@ def measure(
         One record per rung. The time of a search is shared out among its cells by the passes that each has spent.
 
     Raises:
-        MeasurementError: the stressor or the model failed, or a perturbed input broke the threat model.
+        MeasurementError: the stressor or the model failed, a perturbed input broke the threat model, or the model
+            changed its weights.
     """
     signature, seed = step.rungs[0].signature, step.identities[0].seed
     # The answers of a random model depend on the cell, and not on what ran before it.
-    with UserCode(signature).running(), seeded_generators(rng.stream_key(seed, f"cell {signature}")):
+    seeded = seeded_generators(rng.stream_key(seed, f"cell {signature}"))
+    with UserCode(signature).running(libraries=False), seeded, steady_weights(model.model):
         return _measure(step, model, samples, before=before, advance=advance, observers=observers)
 
 

@@ -33,7 +33,7 @@ class ModelSession:
         Raises:
             MeasurementError: the surrogate cannot be built or trained.
         """
-        with UserCode(self.plan.name).running():  # the batch size takes forward passes
+        with UserCode(self.plan.name).running(libraries=False):  # the batch size takes forward passes
             return self._access(stressor)
 
     def _access(self, stressor: Stressor) -> MeasuredModel:

@@ -1,16 +1,17 @@
 """The plan of a run, made from a request. Every name and number is checked here, before any work starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustbench_wb.engine.changed_numbers import find_changed_recipe, find_variant
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
-from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import (
     Factory,
     is_external,
@@ -18,18 +19,22 @@ from robustbench_wb.models.external import (
     unloaded_factory,
     without_pretrained,
 )
+from robustbench_wb.models.providers.geometry import model_geometry
 from robustbench_wb.models.variant import Variant
+from robustbench_wb.namespaces import load_own_code
 from robustbench_wb.records.names import CUSTOM
 from robustbench_wb.spec import digest, parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.given_signature import read_number, read_signature, within_pixels
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
+from robustbench_wb.suites.default_suite import common_suite
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
 from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.pictures.folder_task import FolderTask
 from robustbench_wb.tasks.task import Task
 from robustbench_wb.text_files import is_file
-from robustbench_wb.training.recipe import Recipe, Scale, find_recipe
+from robustbench_wb.training.recipe import Recipe, Scale
 
 if TYPE_CHECKING:  # shortcuts import torch; making a plan must not
     from robustbench_wb.training.shortcuts.shortcut import Shortcut
@@ -109,20 +114,20 @@ def make_plan(request: RunRequest) -> Plan:
     Raises:
         UsageError: something in it cannot be carried out. Nothing has been written or computed then.
     """
-    suite = find_suite(request.suite)
+    suite = find_suite(request.suite or common_suite(request.tasks))
     settings = suite.settings(request.scale)
     if request.isolate and request.workers > 1:
         raise UsageError("isolate measures one model after the other; leave workers out", "isolate", "workers")
-    tasks = _distinct("task", (settings.tasks or suite.tasks) if request.tasks is None else request.tasks)
-    every = settings.variants or suite.variants
-    variants = _distinct("variant", every if request.variants is None else request.variants)
+    scale = request.scale
+    tasks = _distinct("task", suite.default_tasks(scale) if request.tasks is None else request.tasks)
+    variants = _distinct("variant", suite.default_variants(scale) if request.variants is None else request.variants)
     if request.checkpoint is not None and len(variants) != 1:
         message = "checkpoint holds the weights of one model; variants must name exactly one with it"
         raise UsageError(message, "checkpoint", "variants")
     return Plan(
         suite=_suite_name(suite, request),
         suite_version=suite.version,
-        scale=request.scale,
+        scale=scale,
         samples=request.samples if request.samples is not None else settings.samples,
         seed=request.seed,
         tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
@@ -152,15 +157,27 @@ def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, requ
     ladders = _ladders(suite, name, request)
     # Given weights belong to the evaluated model: a surrogate is trained.
     training = request.model_copy(update={"checkpoint": None})
+    planned = [_subject(variant, task=name, size=size, request=request) for variant in variants]
     sources = dict.fromkeys(ladder.rungs[0].surrogate for ladder in ladders)
     return TaskPlan(
-        task=find_task(name),
-        subjects=tuple(_subject(variant, task=name, size=size, request=request) for variant in variants),
+        task=_find_task(name, planned),
+        subjects=tuple({plan.name: plan for plan in planned}.values()),
         ladders=ladders,
         surrogates=tuple(
             _subject(source, task=name, size=size, request=training) for source in sources if source is not None
         ),
     )
+
+
+def _find_task(name: str, subjects: Sequence[SubjectPlan]) -> Task:
+    """The task of a name; pictures without a geometry get that of the first model of a library."""
+    task = find_task(name)
+    if isinstance(task, FolderTask) and task.geometry is None:
+        for subject in subjects:
+            geometry = model_geometry(subject.name) if is_external(subject.name) else None
+            if geometry is not None:
+                return task.with_geometry(geometry)
+    return task
 
 
 def _distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -170,8 +187,7 @@ def _distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _subject(name: str, *, task: str, size: str, request: RunRequest) -> SubjectPlan:
-    recipe = find_recipe(request.recipe, task, request.scale)
-    recipe_name = request.recipe
+    recipe_name, recipe = find_changed_recipe(request.recipe, task, request.scale)
     checkpoint = None
     if request.checkpoint is not None:
         checkpoint, recipe_name = Path(request.checkpoint), "checkpoint"
@@ -194,9 +210,8 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
             checkpoint=checkpoint,
             timeout=request.timeout,
         )
-    variant = VARIANTS.get(name)
     chosen = request.size or size
-    variant.size(chosen)  # raises for an unknown size, before any work
+    name, variant = find_variant(name, chosen)
     return SubjectPlan(
         name=name, source=variant, size=chosen, recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
     )
@@ -205,6 +220,7 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
 def _factory(name: str, trained: bool, request: RunRequest) -> Factory:
     if request.isolate:  # another process runs the code
         return unloaded_factory(name)
+    load_own_code()  # takes seconds, which are not the model's
     with time_limit(request.timeout):
         return load_factory(name, trained=trained)
 

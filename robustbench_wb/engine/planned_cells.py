@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from robustbench_wb.engine.measure import LadderStep
 from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.shortcuts import is_evaluated
-from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.engine.task_context import TaskContext, is_probe
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Cell, Identity
+from robustbench_wb.stressors.stressor import Stressor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,6 +19,8 @@ class PlannedCell:
     plan: SubjectPlan
     ladder: Ladder
     """Ladder that is measured to get the cell."""
+    rung: Stressor
+    """Stressor of the cell, at its strength."""
     cell: Cell
     identity: Identity | None
     """Identity of the record; None if it is unknown, because a model is not trained or cannot be built."""
@@ -26,9 +28,18 @@ class PlannedCell:
     """Reason why the identity is unknown."""
 
 
-def planned_cells(context: TaskContext, plan: SubjectPlan, only: Callable[[Cell], bool]) -> Iterator[PlannedCell]:
-    """Yield the cells of one model for which ``only`` is true, with the identity of their records."""
-    ladders = [ladder for ladder in context.task.ladders if is_evaluated(plan, ladder)]
+def planned_cells(
+    context: TaskContext, plan: SubjectPlan, only: Callable[[Cell], bool], *, probe: bool = False
+) -> Iterator[PlannedCell]:
+    """Yield the cells of one model for which ``only`` is true, with the identity of their records.
+
+    Args:
+        context: task of the model.
+        plan: the model.
+        only: chooses cells by their names.
+        probe: also yield the probe of an attacked model, which has a record and no row.
+    """
+    ladders = [ladder for ladder in context.ladders(plan) if probe or not is_probe(ladder)]
     parts = [part for ladder in ladders for part in (ladder.split if ladder.contaminations else (ladder,))]
     wanted = [part for part in parts if any(only(context.cell(plan, rung)) for rung in part.rungs)]
     if not wanted:
@@ -51,12 +62,14 @@ def _planned(session: ModelSession, ladder: Ladder) -> Iterator[PlannedCell]:
         return
     for step in steps:
         for rung, identity in zip(step.rungs, step.identities, strict=True):
-            yield PlannedCell(plan=plan, ladder=ladder, cell=context.cell(plan, rung), identity=identity)
+            cell = context.cell(plan, rung)
+            yield PlannedCell(plan=plan, ladder=ladder, rung=rung, cell=cell, identity=identity)
 
 
 def _unknown(context: TaskContext, plan: SubjectPlan, *, ladder: Ladder, reason: str) -> Iterator[PlannedCell]:
     for rung, alone in zip(ladder.rungs, ladder.split, strict=True):
-        yield PlannedCell(plan=plan, ladder=alone, cell=context.cell(plan, rung), identity=None, reason=reason)
+        cell = context.cell(plan, rung)
+        yield PlannedCell(plan=plan, ladder=alone, rung=rung, cell=cell, identity=None, reason=reason)
 
 
 def ladder_steps(session: ModelSession, ladder: Ladder) -> tuple[ModelSession, list[LadderStep]]:

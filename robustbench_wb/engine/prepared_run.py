@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from robustbench_wb.engine.device import choose_device
+from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shortcuts import fitted
@@ -38,6 +39,12 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
                 f"images of {dataset.shape.height}x{dataset.shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
                 f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
             )
+        if not len(dataset.train) and subject.recipe.epochs and subject.checkpoint is None:
+            raise UsageError(
+                f"task {dataset.label!r} has no pictures for training, and {subject.name!r} is to be trained; evaluate "
+                "it as it is with recipe 'none' or a checkpoint, or put folders train and val into the task's folder",
+                "recipe",
+            )
         if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
             raise UsageError(
                 f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
@@ -65,18 +72,30 @@ class PreparedRun:
         request: models, tasks and stressors to evaluate.
         progress: receives progress.
         may_train: whether a model that is not in the cache is trained; if not, it is an error.
+        loaded: data of tasks by name, which other runs with the same data folder and split have loaded; what is loaded
+            is added.
 
     Raises:
         UsageError: the request, the device or the data cannot be used.
     """
 
-    def __init__(self, request: RunRequest, progress: Progress, may_train: bool = True) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        progress: Progress,
+        may_train: bool = True,
+        *,
+        loaded: dict[str, Dataset] | None = None,
+    ) -> None:
         self.request, self.progress, self.may_train = request, progress, may_train
         self.plan: Plan = make_plan(request)
         self.device = choose_device(request.device)
-        self.datasets = [_load(task, request.data_dir) for task in self.plan.tasks]
-        if request.split == "validation":
-            self.datasets = [dataset.on_validation() for dataset in self.datasets]
+        known = {} if loaded is None else loaded
+        for task in self.plan.tasks:
+            if task.task.name not in known:
+                dataset = _load(task, request.data_dir)
+                known[task.task.name] = dataset.on_validation() if request.split == "validation" else dataset
+        self.datasets = [known[task.task.name] for task in self.plan.tasks]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
             _refuse_misfits(task, dataset)
         exact_float32(torch)
@@ -122,6 +141,21 @@ class PreparedRun:
                 may_train=self.may_train,
             )
         )
+
+
+def prepare_experiment(experiment: Experiment, progress: Progress, *, may_train: bool = True) -> list[PreparedRun]:
+    """Prepare all runs of an experiment. Data that several of them evaluate are loaded once.
+
+    Args:
+        experiment: what is run.
+        progress: receives progress.
+        may_train: see ``PreparedRun``.
+
+    Raises:
+        UsageError: a request, the device or the data cannot be used.
+    """
+    loaded: dict[str, Dataset] = {}
+    return [PreparedRun(request, progress, may_train, loaded=loaded) for request in experiment.requests]
 
 
 def _load(task: TaskPlan, data_dir: str | None) -> Dataset:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
+from robustbench_wb.errors import UsageError
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
@@ -18,16 +19,19 @@ class RunRequest(Spec):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    suite: str = "adversarial"
-    """Name of a suite, or a TOML file of your own."""
+    suite: str | None = None
+    """Name of a suite, or a TOML file of your own. Default: adversarial, or the one for the kind of the task."""
     tasks: tuple[str, ...] | None = None
-    """Name of a task, or a hub id OWNER/NAME. Default: the tasks of the suite."""
+    """Name of a task, folder:DIR of pictures in class folders (also 'folder:DIR;size=224'), or a hub id OWNER/NAME.
+    Default: the tasks of the suite."""
     variants: tuple[str, ...] | None = None
-    """Model: a variant's name, path.py:factory, timm:NAME, hf:NAME or a plug-in's name. Default: those of the suite."""
+    """Model: a variant's name (also 'crate;lam=0.05'), path.py:factory, timm:NAME, hf:NAME or a plug-in's name.
+    Default: those of the suite."""
     size: str | None = None
     """Size of registered variants. Default: the size of the scale."""
     recipe: str = "standard"
-    """Training configuration, a name that `list recipes` prints; 'none' evaluates the model as it is built."""
+    """Training configuration, a name that `list recipes` prints (also 'standard;epochs=5'); 'none' evaluates the model
+    as it is built."""
     scale: Scale = "smoke"
     """Amount of data and training: smoke, small or full. Results of different scales are never compared."""
     samples: int | None = Field(default=None, ge=1, lt=1 << 31)
@@ -53,11 +57,26 @@ class RunRequest(Spec):
     isolate: bool = False
     """Measure each model in a process of its own: a crash, a hang or a lack of memory is an error of that model."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Seconds for each cell, and for building a model, training excluded; a cell that takes longer is an error."""
+    """Seconds for each cell, and for building a model; a cell that takes longer is an error. Training is not limited,
+    but for a single step that hangs while ``isolate`` is set."""
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""
     _models: Mapping[str, Factory] = PrivateAttr(default_factory=dict)
     _trusted: frozenset[str] | None = PrivateAttr(default=None)
+
+    @field_validator("samples", "seed", "batch", "workers", "timeout", mode="before")
+    @classmethod
+    def _refuse_other_types(cls, value: object) -> object:
+        if isinstance(value, bool | str):  # pydantic would read them as numbers: true as 1
+            raise ValueError("input should be a number")
+        return value
+
+    @field_validator("isolate", "layers", mode="before")
+    @classmethod
+    def _refuse_words(cls, value: object) -> object:
+        if not isinstance(value, bool):  # pydantic would read 1 and "yes" as true
+            raise ValueError("input should be a valid boolean")
+        return value
 
     @property
     def models(self) -> Mapping[str, Factory]:
@@ -80,3 +99,19 @@ class RunRequest(Spec):
         copy = self.model_copy()
         copy._models = dict(models)
         return copy
+
+
+def validated(fields: Mapping[str, object]) -> RunRequest:
+    """A request of these fields.
+
+    Raises:
+        UsageError: a value is out of range or unknown; the message names the parameter.
+    """
+    try:
+        return RunRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        raise UsageError(
+            f"{name} {problem['input']}: {problem['msg'].lower().removeprefix('value error, ')}", name
+        ) from None

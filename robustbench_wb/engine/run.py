@@ -1,19 +1,22 @@
 """Execution of a plan: its shards, the executors that measure them, and the graded cells in the order of the plan."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from robustbench_wb import rng
-from robustbench_wb.engine.cost_forecast import costs, plan_seconds
+from robustbench_wb.engine.cost_forecast import SampleCost, Timings, costs, plan_seconds
 from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.isolated import IsolatedExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.running_note import running_note
 from robustbench_wb.engine.shard import ResultWriter, Shard
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.engine.workers import ProcessExecutor
+from robustbench_wb.progress import JobProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.user_code import UserCode
@@ -25,19 +28,41 @@ def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
     With several workers, this process trains all models and measures their clean cells, and other processes measure
     the rest. Which process measures a cell cannot change it.
     """
-    # The caller's generators stay as they are.
+    return measure_each([run], keeper)[0]
+
+
+def measure_each(runs: Sequence[PreparedRun], keeper: RecordKeeper) -> list[list[Measurement]]:
+    """Measure the runs of an experiment one after the other, with one forecast and one progress for all of them.
+
+    Returns:
+        Cells of each run, see ``measure_all``.
+    """
+    timings: Timings = {}
+    forecasts, seconds = [], 0.0
+    for run in runs:
+        with _safely(run):
+            forecasts.append(costs(run.plan, run.datasets, run.device, known=timings))
+        seconds += plan_seconds(run.plan, run.datasets, forecasts[-1])
+    suites = " and ".join(dict.fromkeys(run.plan.suite for run in runs))
+    with runs[0].progress.overall(f"{suites} suite", seconds) as whole:
+        return [_measured(run, keeper, forecast=own, whole=whole) for run, own in zip(runs, forecasts, strict=True)]
+
+
+@contextmanager
+def _safely(run: PreparedRun) -> Iterator[None]:
+    """Run code of users in the block; the caller's random generators stay as they are."""
     with UserCode("run").running(), seeded_generators(rng.stream_key(run.plan.seed, "run")):
-        return _measure_all(run, keeper)
+        yield
 
 
-def _measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
-    forecast = costs(run.plan, run.datasets, run.device)
-    seconds = plan_seconds(run.plan, run.datasets, forecast)
-    with run.progress.overall(f"{run.plan.suite} suite", seconds) as whole:
+def _measured(
+    run: PreparedRun, keeper: RecordKeeper, *, forecast: list[Mapping[str, SampleCost]], whole: JobProgress
+) -> list[Measurement]:
+    with _safely(run), running_note(run.request) as note:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         shards = [shard for number, context in enumerate(contexts) for shard in _shards(number, context)]
         writer = ResultWriter(keeper, [len(context.samples) for context in contexts])
-        inline = InlineExecutor(contexts)
+        inline = InlineExecutor(contexts, note=note)
         shared: list[Shard] = []
         if run.request.isolate:
             writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))

@@ -78,7 +78,7 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
-        brought = bring(plan.source, make, base=model_code, shape=shape, device=device)
+        brought = bring(plan.source, make, base=model_code, shape=shape, device=device, seed=request.seed)
         model_code = brought.code
         if plan.recipe.epochs > 0 and plan.checkpoint is None:
             refuse_untrainable(brought.model, plan.name)
@@ -145,8 +145,15 @@ def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.
     if isinstance(plan.source, Factory):
         return partial(_from_factory, plan.source, shape, seed, plan.timeout)
     variant = _variant(plan)
-    mean, std = dataset.train.moments() if isinstance(shape, ImageShape) else ([], [])
+    mean, std = _moments(dataset, shape)
     return partial(build, variant, plan.size, shape, mean=mean, std=std, seed=seed)
+
+
+def _moments(dataset: Dataset, shape: Shape) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of the training split; 0.5 and 0.25 if it has no samples."""
+    if not isinstance(shape, ImageShape):
+        return [], []
+    return dataset.train.moments() if len(dataset.train) else ([0.5] * shape.channels, [0.25] * shape.channels)
 
 
 def _from_factory(factory: Factory, shape: Shape, seed: int, timeout: float | None) -> nn.Module:

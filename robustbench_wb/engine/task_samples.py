@@ -17,6 +17,7 @@ from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
+from robustbench_wb.tasks.pictures.picture_split import PictureSplit
 from robustbench_wb.tasks.task import Dataset, Split
 
 BATCH_BYTES = 1 << 28
@@ -78,7 +79,7 @@ def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
         text = text.select(ids.astype(np.int64))
     return TaskSamples(
         ids=ids,
-        inputs=np.asarray(test.inputs[ids]),
+        inputs=test.take(ids.astype(np.int64)) if isinstance(test, PictureSplit) else np.asarray(test.inputs[ids]),
         labels=test.labels[ids],
         language=dataset.shape.causal,
         text=text,

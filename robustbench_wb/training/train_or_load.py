@@ -104,7 +104,7 @@ def train_or_load(request: TrainingRequest) -> TrainedWeights:
     if found is None and not request.may_train:
         raise SubjectError(NOT_TRAINED)
     if found is None:
-        with checkpoint_lock(path.stem, request.label):
+        with checkpoint_lock(path.stem, request.label, request.progress):
             found = _find(path)
             fresh = found is None
             if fresh:

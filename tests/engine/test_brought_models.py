@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from robustbench_wb import RunResult, evaluate, explain, run
+from robustbench_wb.engine.brought_model import changed_parts
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.models import installed
 from robustbench_wb.models.external import SUBJECTS
@@ -167,6 +168,9 @@ def test_a_changed_file_is_another_model_and_explain_names_it(kind: str, tmp_pat
     ).cells  # fmt: skip
     (change,) = [change for change in cell.changes if change.field == "model_code"]
     assert "stats.json changed" in change.parts
+    unknown = changed_parts("of another cache", str(change.new))
+    assert unknown.startswith("one of model.py, stats.json, ")
+    assert unknown.endswith(": the cache has no earlier digests of them")
 
 
 def test_a_changed_plug_in_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +267,17 @@ def test_damaged_or_random_behaviour_stops_nothing(tmp_path: Path) -> None:
         content[len(content) // 2] ^= 1
         path.write_bytes(bytes(content))
     assert measured(reference, tmp_path / "r").reused == 1
+
+
+def test_weights_that_are_nan_cause_no_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "model.py").write_text("from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
+    torch.save({"1.weight": torch.full((10, 64), torch.nan), "1.bias": torch.zeros(10)}, tmp_path / "nan.pth")
+    (row,) = run(
+        results=str(tmp_path / "r"), variants=f"{tmp_path}/model.py:net", checkpoint=str(tmp_path / "nan.pth"),
+        recipe="none", tasks="digits", samples=4, suite="clean", device="cpu",
+    ).rows  # fmt: skip
+    assert (row.status, row.accuracy) == ("error", None)
+    assert not recwarn.list
 
 
 def test_buffers_made_in_forward_are_restored(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """Models that crash, hang or fill the memory: an error row each, with a process for each model or a time limit."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,10 @@ from typing import Any
 import pytest
 
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine import isolated
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.running_note import running_note
+from robustbench_wb.folders import cache_folder
 
 MODEL = """
 import ctypes, os, time
@@ -48,13 +56,20 @@ class Stubborn(Honest):
                 pass
         return super().forward(images)
 
+class HangsInTraining(Honest):
+    def forward(self, images):
+        self.steps = getattr(self, "steps", 0) + self.training
+        if self.steps > 2:
+            ctypes.PyDLL(None).sleep(1000)  # no other thread of Python runs meanwhile
+        return super().forward(images)
+
 def sleeps_early(shape):
     time.sleep(1000)
 
 def killed(shape):
     os.kill(os.getpid(), 9)
 """
-RUN = ("--samples", "100", "--recipe", "none", "--json", "--progress", "none")
+RUN = ("--samples", "100", "--json", "--progress", "none")
 Found = dict[tuple[str, str], tuple[float | None, str]]
 """Accuracy, which is None of an error, and error of each cell, by model and stressor."""
 
@@ -66,6 +81,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def command(*models: str, options: tuple[str, ...], code: int) -> Found:
+        options = options if "--recipe" in options else (*options, "--recipe", "none")
         named = [part for model in models for part in ("--variant", f"model.py:{model}")]
         capfd.readouterr()
         assert run_cli(["run", *named, *RUN, *options]) == code, capfd.readouterr().err
@@ -106,6 +122,52 @@ def test_a_process_that_ends_is_an_error_of_its_model_alone(run: Callable[..., F
     assert run("Honest", options=stressors, code=0) == {
         key: value for key, value in found.items() if key[0] == "Honest"
     }
+
+
+@pytest.mark.slow(30)
+def test_a_training_that_hangs_is_ended(run: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "START_SECONDS", 10)
+    options = ("--recipe", "standard", "--stressor", "clean", "--isolate", "--timeout", "4")
+    found = run("HangsInTraining", options=options, code=4)
+    words = "a training step, or what followed it, took longer than 14 seconds (timeout), and its process was ended"
+    assert found == {("HangsInTraining", "clean"): (None, f"model.py:HangsInTraining: {words}")}
+
+
+def test_the_model_at_which_a_process_died_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    request, folder = RunRequest(variants=("model.py:make",)), cache_folder("running")
+    notes = set(folder.iterdir())
+    with running_note(request) as note:
+        note("model.py:make\x1b[0m")
+        (path,) = set(folder.iterdir()) - notes
+        content = path.read_bytes()
+        with running_note(request) as other:  # runs at the same time
+            other("another")
+        assert path.read_bytes() == content
+    assert not path.exists()
+    assert not caplog.messages
+    path.write_bytes(content + b"\xff")
+    with running_note(request.model_copy(update={"isolate": True})):
+        (message,) = caplog.messages
+    assert message.startswith("an earlier process of this run died while it measured model.py:make?[0m\ufffd; ")
+    assert "--isolate" in message
+
+
+@pytest.mark.slow(20)
+def test_a_crash_shows_where_and_the_next_run_names_the_model(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", "model.py:Crashes", "--recipe", "none"]
+    for place in ("first", "second"):
+        done = subprocess.run(
+            [*command, "--stressor", "clean", "--samples", "20"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGSEGV
+        assert 'model.py", line' in done.stderr
+        assert ("died while it measured model.py:Crashes" in done.stderr) == (place == "second")
 
 
 def test_isolation_and_several_workers_exclude_each_other(

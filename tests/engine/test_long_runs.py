@@ -64,6 +64,8 @@ def test_shortcuts_stand_beside_every_score(rows: list[ScoreRow], place: str) ->
 @pytest.mark.slow(20)
 def test_an_untrained_model_is_marked(rows: list[ScoreRow], place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["show", "v1", "--results", place]) == 0
+    assert "baseline: shortcut:" in capsys.readouterr().out
+    assert run_cli(["show", "v1", "--full", "--results", place]) == 0
     shown = capsys.readouterr().out
     assert "does not beat a shortcut: clean (root-and-literals" in shown
     assert "~: one-sided exact McNemar test" in shown

@@ -158,7 +158,7 @@ def test_a_changed_constant_is_another_measurement(tmp_path: Path) -> None:
     constants = tmp_path / "robustbench_wb" / "stressors" / "corruptions" / "contrast.py"
     constants.write_text(constants.read_text().replace("32: (0.75,", "32: (0.74,"))
     again = command(*task, "--progress", "none")
-    assert "1 cells measured, 2 reused" in again.stderr
+    assert "1 new evaluation, 2 reused" in again.stderr
     compared = command("diff", "v1", "v2")
     assert compared.returncode == ExitCode.OK  # the other corruption is what it was
     assert "not comparable (stressor_code: " in compared.stdout

@@ -77,7 +77,7 @@ def test_the_command_judges_images_of_one_model_on_another(model: Callable[..., 
         assert record.backwards.max() == 0
         assert record.evidence["surrogate/forwards"] == 21 * (record.forwards[record.forwards > 0] - 1).sum()
     again = CliRunner().invoke(app, [*command, "--results", results])
-    assert "0 cells measured, 4 reused" in again.output
+    assert "0 new evaluations, 4 reused" in again.output
 
 
 @pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 7])
@@ -150,7 +150,7 @@ def test_a_surrogate_that_cannot_be_had_costs_its_own_cells_only(model: Callable
     failed = report.rows[2]
     assert failed.error.startswith("no surrogate: ")
     assert "another planet" in failed.error
-    assert (failed.stressor, failed.accuracy) == (f"transfer-linf:{other}", 0)
+    assert (failed.stressor, failed.accuracy) == (f"transfer-linf:{other}", None)
     assert harness.run(asked, str(tmp_path / "r")).reused == 3
 
 

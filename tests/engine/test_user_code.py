@@ -18,12 +18,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustbench_wb import evaluate
+from robustbench_wb import evaluate, norms
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError, as_measurement_error
+from robustbench_wb.engine import batch
+from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError, SubjectError, UsageError, as_measurement_error
 from robustbench_wb.float_precision import Precision, exact_float32, read_precision, write_precision
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.guarded import guard
+from robustbench_wb.models.providers import file
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.user_code import UserCode
@@ -61,6 +63,8 @@ def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(ro
     found = rows("InPlace", "BehindAutograd", "ThroughNumpy", "Honest")
     honest = _numbers(found, ":Honest")
     assert [row[2] for row in honest] == ["ok"] * 4
+    words = "the model changes its input in place, unseen by autograd"
+    assert {row["variant"] for row in found if words in row["checks"]} == {"hostile.py:BehindAutograd"}
     for model in (":InPlace", ":BehindAutograd", ":ThroughNumpy"):
         assert _numbers(found, model) == honest
 
@@ -273,6 +277,40 @@ def test_replaced_functions_and_paths_exist_only_while_their_model_runs() -> Non
     assert sys.path == path
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(norms.Linf, "project"), (norms.Linf, "__init_subclass__"), (batch, "SHARE"), (batch, "is_random")],
+)
+def test_replacing_code_of_this_package_is_an_error_and_undone(owner: Any, name: str) -> None:
+    before = dict(vars(owner))
+    named = pytest.raises(SubjectError, match=rf"model: robustbench_wb\.[\w.]+\.{name} was replaced")
+    with named, UserCode("model").running():
+        setattr(owner, name, None)
+    assert dict(vars(owner)) == before
+    with UserCode("model").running():
+        batch.added = 1  # type: ignore[attr-defined]
+    del batch.added  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("where", ["import", "factory"])
+def test_a_model_file_that_replaces_code_of_this_package_is_refused(where: str, tmp_path: Path) -> None:
+    """The attack is in a module that nothing else may have imported yet."""
+    patch = "from robustbench_wb.stressors.attacks.square import SquareAttack as it; it.move = None"
+    make = "def make(shape): return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))"
+    code = [patch, make] if where == "import" else [make.replace("return", f"{patch}; return")]
+    (tmp_path / "model.py").write_text("\n".join(["from torch import nn", *code]))
+    with pytest.raises(UsageError if where == "import" else SubjectError, match=r"SquareAttack\.move was replaced"):
+        file.provide(f"{tmp_path}/model.py:make")(ImageShape(channels=1, height=4, width=4, classes=2, patch=1))
+
+
+def test_a_replaced_optimiser_is_put_back_when_a_model_was_built() -> None:
+    step, uniform = torch.optim.AdamW.step, torch.nn.init.uniform_
+    with UserCode("model").running():
+        torch.optim.AdamW.step = None  # type: ignore[method-assign, assignment]
+        torch.nn.init.uniform_ = None  # type: ignore[assignment]
+    assert (torch.optim.AdamW.step, torch.nn.init.uniform_) == (step, uniform)
+
+
 def test_layers_hooks_and_variables_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RBWB_CACHE_DIR", "/here")
     layer, images = torch.nn.Linear(3, 2), torch.rand(4, 3)
@@ -324,6 +362,21 @@ def test_a_guarded_module_keeps_its_class_state_and_gradient() -> None:
     assert isinstance(guarded, torch.nn.Sequential)
     assert list(guarded.state_dict()) == names
     assert torch.equal(torch.autograd.grad(guarded(images).sum(), images)[0], plain)
+
+
+def test_a_batch_without_samples_reaches_no_model() -> None:
+    class Picky(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert len(images)
+            return images.flatten(1)[:, :3]
+
+    model = guard(Picky(), UserCode("picky"))
+    images = torch.zeros(0, 1, 2, 2, requires_grad=True)
+    answer = model(images)
+    assert answer.shape == (0, 3)
+    (slope,) = torch.autograd.grad(answer.sum(), images)
+    assert slope.shape == images.shape
+    assert model(torch.ones(2, 1, 2, 2)).tolist() == [[1.0] * 3] * 2
 
 
 @pytest.mark.slow(10)

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.credibility.written_input import NAME as WRITES_TO_INPUT
 from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.stressors.stressor import AttackKind, Stressor
@@ -128,6 +129,8 @@ def _probe_checks(probe: Mapping[str, float]) -> list[CredibilityCheck]:
     )
     kind = "probabilities: a second softmax flattens the gradient" if probabilities else "logits"
     slope = "is not the derivative of the forward pass" if wrong_slope else "agrees with central differences"
+    if probe.get(WRITES_TO_INPUT):
+        slope += ": the model changes its input in place, unseen by autograd (.data, .detach(), numpy)"
     beyond = (black_box_only - TOLERATED_SAMPLES) / n
     vanishes = "the gradient of the {} vanishes on {} of {} samples".format
     ce, margin = vanishes("cross-entropy", vanished_ce, n), vanishes("margin", vanished_margin, n)
@@ -197,7 +200,7 @@ def _converged(row: GradedCell) -> CredibilityCheck | None:
     budget = int(passes.max(initial=0))
     late = int((broken & (passes > (1 - LATE_SHARE) * budget)).sum())
     value = (late - TOLERATED_SAMPLES) / max(n, 1)
-    reason = f"{late} of {n} samples broke in the last {100 * LATE_SHARE:g} % of {budget} forward passes"
+    reason = f"{late} of {n} samples broke in the last {100 * LATE_SHARE:g} % of iterations"
     reason = f"not converged: {reason}" if value > LATE else reason
     return _check("converged", value, limit=LATE, samples=n, worse="C", reason=reason)
 
@@ -223,7 +226,7 @@ def _strongest(row: GradedCell, same_threat: Sequence[GradedCell]) -> Credibilit
     gap = row.accuracy - best.accuracy
     if gap <= GAP_C and not any(cell.stressor.kind == "ensemble" for cell in (row, *same_threat)):
         return _check("strongest", 1, limit=0, samples=n, worse="B", reason="no ensemble attack was run in this ball")
-    stronger = f"{best.stressor.name} is {100 * gap:.1f} points stronger: read this accuracy as an upper bound"
+    stronger = f"{best.stressor.name} leaves {100 * gap:.1f} points less; read this as an upper bound"
     reason = stronger if gap > 0 else "no attack in this ball is stronger"
     worse: Grade = "C" if gap > GAP_C else "B"
     return _check("strongest", gap, limit=GAP_B, samples=n, worse=worse, reason=reason)

@@ -1,0 +1,204 @@
+"""Variants and recipes with changed numbers, like ``crate;lam=0.05`` and ``standard;epochs=10``: rows of their own."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from robustbench_wb.errors import MeasurementError, UsageError, as_measurement_error
+from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS, VARIANTS
+from robustbench_wb.models.shape import ImageShape
+from robustbench_wb.models.variant import Option, Size, Variant
+from robustbench_wb.registry import Registry, suggest_names
+from robustbench_wb.spec import to_json_types
+from robustbench_wb.training.recipe import Adversary, Recipe, Scale, find_recipe
+
+OTHER_NAMES: Final = {"lambda": "lam", "lr": "learning_rate"}
+"""Numbers as papers and other libraries call them, with the names of this package."""
+SEPARATOR: Final = ";"
+"""Sign between a name and the numbers that follow it."""
+
+_SOCKETS: Final[Mapping[str, Registry[Any]]] = {
+    "attention": ATTENTIONS,
+    "residual": RESIDUALS,
+    "feedforward": FEEDFORWARDS,
+    "embedding": EMBEDDINGS,
+    "text_embedding": EMBEDDINGS,
+    "head": HEADS,
+    "language_head": HEADS,
+}
+_ADVERSARY: Final = tuple(name for name in Adversary.model_fields if name not in ("method", "norm"))
+_ANY_IMAGE: Final = ImageShape(channels=1, height=8, width=8, classes=2, patch=2)
+
+
+class NamedNumbers(NamedTuple):
+    """A name and the numbers that were written behind it, in the order of their names."""
+
+    name: str
+    numbers: dict[str, str]
+
+
+def split_numbers(kind: str, reference: str) -> NamedNumbers:
+    """Split ``crate;lam=0.05`` into its name and its numbers.
+
+    Args:
+        kind: what the reference names, for messages: ``variant`` or ``recipe``.
+        reference: name, and numbers behind semicolons.
+
+    Raises:
+        UsageError: a part is not of the form ``name=value``, or a number is given twice.
+    """
+    name, *parts = (part.strip() for part in reference.split(SEPARATOR))
+    numbers: dict[str, str] = {}
+    for part in parts:
+        key, _, value = (text.strip() for text in part.partition("="))
+        if not (key and value):
+            raise UsageError(f"{kind} {reference!r}: {part!r} is not of the form name=value")
+        key = OTHER_NAMES.get(key, key)
+        if key in numbers:
+            raise UsageError(f"{kind} {reference!r} gives {key!r} twice")
+        numbers[key] = value
+    return NamedNumbers(name, dict(sorted(numbers.items())))
+
+
+def find_variant(reference: str, size: str) -> tuple[str, Variant]:
+    """Registered variant with its changed numbers, and its name with the numbers in one spelling.
+
+    Numbers are options of the mechanisms of the variant (``lam``, or ``feedforward.lam`` where several mechanisms have
+    it), and ``width``, ``depth``, ``heads`` and ``dim_head`` of its size.
+
+    Raises:
+        UnknownNameError: no variant has the name, or the variant has no such size.
+        UsageError: a number is unknown, ambiguous, malformed or out of range.
+    """
+    name, numbers = split_numbers("variant", reference)
+    variant = VARIANTS.get(name)
+    chosen = variant.size(size)  # raises for an unknown size, before any work
+    if not numbers:
+        return name, variant
+    options = _socket_options(variant)
+    changed: dict[str, dict[str, Option]] = {}
+    sides: dict[str, int] = {}
+    spelled = {}
+    for key, text in numbers.items():
+        if key in Size.model_fields:
+            sides[key] = _converted(name, key, 0, text=text)
+            spelled[key] = sides[key]
+            continue
+        socket, option = _find_option(name, key, options)
+        value = _converted(name, key, options[socket, option], text=text)
+        changed.setdefault(f"{socket}_options", {})[option] = spelled[key] = value
+    update: dict[str, object] = {field: {**getattr(variant, field), **given} for field, given in changed.items()}
+    if sides:
+        update["sizes"] = {size: _resized(name, chosen, sides)}
+    found = variant.model_copy(update=update)
+    _refuse_unbuildable(found, size)
+    return _spelled(name, spelled), found
+
+
+def _socket_options(variant: Variant) -> dict[tuple[str, str], object]:
+    """Options of all mechanisms of a variant by socket and name, each with its current value."""
+    found: dict[tuple[str, str], object] = {}
+    for socket, registry in _SOCKETS.items():
+        given = getattr(variant, f"{socket}_options")
+        for option in inspect.signature(registry.get(getattr(variant, socket))).parameters.values():
+            if isinstance(option.default, bool | int | float | str):
+                found[socket, option.name] = given.get(option.name, option.default)
+    return found
+
+
+def _find_option(variant: str, key: str, options: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    socket, dot, option = key.rpartition(".")
+    option = OTHER_NAMES.get(option, option)
+    found = [at for at in options if at[1] == option and (not dot or at[0] == socket)]
+    if not found:
+        known = [*{at[1] for at in options}, *Size.model_fields]
+        raise UsageError(f"variant {variant!r} has no number {key!r}; {suggest_names(key, known)}")
+    if len(found) > 1:
+        either = " or ".join(f"{at[0]}.{option}" for at in found)
+        raise UsageError(f"several mechanisms of variant {variant!r} have {option!r}; write {either}")
+    return found[0]
+
+
+def _converted(variant: str, key: str, like: Any, *, text: str) -> Any:
+    """A value of the type of ``like``."""
+    try:
+        value = {"true": True, "false": False}[text.lower()] if isinstance(like, bool) else type(like)(text)
+    except (ValueError, KeyError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(like)]
+        raise UsageError(f"variant {variant!r}: {key} must be {kind}, not {text!r}") from None
+    if isinstance(value, float) and not isfinite(value):
+        raise UsageError(f"variant {variant!r}: {key} must be finite, not {text!r}")
+    return value
+
+
+def _resized(variant: str, size: Size, sides: Mapping[str, int]) -> Size:
+    kept = size.model_dump(exclude={"dim_head"} if {"width", "heads"} & sides.keys() else None)
+    try:
+        return Size.model_validate({**kept, **sides})
+    except ValidationError as error:
+        raise UsageError(f"variant {variant!r}: {_reason(error)}") from None
+
+
+def _refuse_unbuildable(variant: Variant, size: str) -> None:
+    """Raise UsageError if a mechanism refuses its numbers. The model takes no memory."""
+    from robustbench_wb.models.build import skeleton
+
+    try:
+        with as_measurement_error(f"variant {variant.name!r}"):
+            skeleton(variant, size, _ANY_IMAGE)
+    except MeasurementError as error:
+        raise UsageError(str(error)) from error
+
+
+def find_changed_recipe(reference: str, task: str, scale: Scale) -> tuple[str, Recipe]:
+    """Registered recipe with its changed numbers, and its name with the numbers in one spelling.
+
+    Numbers are the fields of ``Recipe`` and those of its adversary, like ``eps``; ``adversary.warmup`` is that of the
+    adversary.
+
+    Raises:
+        UnknownNameError: no recipe has the name.
+        UsageError: a number is unknown, malformed or out of range, or nothing is trained.
+    """
+    name, numbers = split_numbers("recipe", reference)
+    recipe = find_recipe(name, task, scale)
+    if not numbers:
+        return name, recipe
+    if recipe.epochs == 0:
+        raise UsageError(f"recipe {name!r} trains nothing and has no numbers")
+    adversary = {} if recipe.adversary is None else recipe.adversary.model_dump()
+    own = recipe.model_dump(exclude={"adversary"})
+    inner: dict[str, str] = {}  # numbers of the adversary, by the name that was written
+    for key, text in numbers.items():
+        at = key.removeprefix("adversary.")
+        if at in _ADVERSARY and adversary and (at != key or at not in own):
+            inner[key] = at
+            adversary[at] = text
+        elif key in own:
+            own[key] = text
+        else:
+            known = [*own, *(adversary and _ADVERSARY)]
+            raise UsageError(f"recipe {name!r} has no number {key!r}; {suggest_names(key, known)}")
+    try:
+        found = Recipe.model_validate({**own, "adversary": adversary or None})
+    except ValidationError as error:
+        raise UsageError(f"recipe {name!r}: {_reason(error)}") from None
+    values = to_json_types(found)
+    spelled = {key: values["adversary"][inner[key]] if key in inner else values[key] for key in numbers}
+    if not all(isfinite(value) for value in spelled.values() if isinstance(value, float)):
+        raise UsageError(f"recipe {reference!r}: numbers must be finite")
+    return _spelled(name, spelled), found
+
+
+def _reason(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = str(problem["loc"][-1]) if problem["loc"] else ""
+    return " ".join(part for part in (where, problem["msg"].removeprefix("Value error, ").lower()) if part)
+
+
+def _spelled(name: str, values: Mapping[str, object]) -> str:
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
+    return SEPARATOR.join([name, *(f"{key}={text}" for key, text in texts.items())])
