@@ -7,7 +7,7 @@ from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimsResult, ClaimVerdict
 from robustbench_wb.report.comparison import change_text, fields_text, p_text, unit_text
-from robustbench_wb.report.text_block import TextBlock
+from robustbench_wb.report.text_block import TextBlock, counted
 
 _VERDICTS: Final[tuple[ClaimVerdict, ...]] = ("holds", "refuted", "undecided", "not comparable", "incomplete")
 _DIGITS: Final = 12
@@ -33,7 +33,7 @@ def claims_headline(result: ClaimsResult) -> str:
 def evidence_text(checked: CheckedClaim) -> str:
     """Estimate, interval and p-value in one line; empty without evidence.
 
-    Example: ``difference -0.2 [-1.0, 0.6] points, n 360, p 0.0123, Holm-adjusted 0.0246``."""
+    Example: ``difference -0.2 [-1.0, 0.6] points, n 360, one-sided p 0.0123, Holm-adjusted 0.0246``."""
     evidence = checked.evidence
     if evidence is None:
         return ""
@@ -47,7 +47,7 @@ def evidence_text(checked: CheckedClaim) -> str:
         (evidence.p_refuted, checked.adjusted_refuted) if refuted else (evidence.p_holds, checked.adjusted_holds)
     )
     if adjusted is not None:
-        told.append(f"p {'of the opposite ' if refuted else ''}{p_text(p)}, Holm-adjusted {p_text(adjusted)}")
+        told.append(f"one-sided p {'of the opposite ' if refuted else ''}{p_text(p)}, Holm-adjusted {p_text(adjusted)}")
     return ", ".join(told)
 
 
@@ -64,7 +64,7 @@ def _notes(checked: CheckedClaim) -> Iterable[str]:
         keys = " and ".join(key[:_DIGITS] for key in (cited.key, cited.than_key) if key)
         yield f"{cited.signature or cited.cell}: {keys or 'no record'}"
     if len(checked.cited) > _CELLS:
-        yield f"and {len(checked.cited) - _CELLS} more cells"
+        yield f"and {counted(len(checked.cited) - _CELLS, 'more cell')}"
 
 
 def _what(checked: CheckedClaim) -> str:
@@ -94,7 +94,7 @@ def _legend(result: ClaimsResult) -> tuple[str, ...]:
         f"holds: supported at alpha = {alpha}; refuted: rejected at alpha = {alpha}; one-sided tests, Holm-corrected "
         "over the file",
         "difference: first model minus second, paired by sample, in points of accuracy or percent of perplexity "
-        "[95 % interval]",
+        "[two-sided 95 % interval]",
         "minimum detectable effect: distance from the limit that is detected with 80 % power, before the correction",
         "a result for one seed is about that checkpoint only",
     )

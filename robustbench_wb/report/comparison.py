@@ -1,7 +1,7 @@
 """Comparison of two tables as text: a verdict on each model, then tables of its cells."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import expm1
 from typing import Final, Literal
 
@@ -10,7 +10,7 @@ from robustbench_wb.analysis.compare.comparison import CellDifference, Compariso
 from robustbench_wb.records.names import Metric, variant_name
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text_block import Column, TextBlock, fit_width
+from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
 from robustbench_wb.stats.multiplicity import Correction
 
 _COLUMNS: Final = (
@@ -28,7 +28,7 @@ _DISPENSABLE: Final = ("old -> new", "p", "MDE")
 
 _NOT_FOR_PERPLEXITY: Final = ("lost", "gained")
 
-_STYLES: Final = {
+VERDICT_STYLES: Final = {
     "worse": "bold red",
     "better": "green",
     "equivalent": "",
@@ -36,7 +36,7 @@ _STYLES: Final = {
     "incomplete": "red",
     "not comparable": "red",
 }
-_CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
+CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 _DIGEST_LENGTH: Final = 64
 _LARGEST: Final = 700.0
 """Largest logarithm of a ratio that is printed as it is; larger ones are clipped, because exp(710) overflows."""
@@ -60,21 +60,41 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
         what += f", protocol {pair.new.protocol}" if pair.new.protocol != "sound" else ""
         title = f"{pair.new.task}, {pair.new.scale} scale, {what}: {labels[pair.new.subject]}"
         panels.setdefault(title, []).append(pair)
-    blocks = [_panel(title, pairs, width=width, ids=ids) for title, pairs in panels.items()]
+    name = comparison.sample_name if ids else None
+    blocks = [_panel(title, pairs, width=width, name=name) for title, pairs in panels.items()]
     return [_headline(comparison), *blocks, _summary(comparison)]
 
 
 def _headline(comparison: Comparison) -> TextBlock:
     """Title with the verdicts on the models, and a sentence on each overall difference."""
+    notes = (*no_change(comparison), *comparison.notes, *map(_sentence, comparison.claims))
+    return TextBlock(comparison_title(comparison), notes=notes)
+
+
+def distinct_models(comparison: Comparison) -> list[OverallDifference]:
+    """Overall difference of each model: that of its architecture, or of its only checkpoint."""
     models = {_group(one): one for one in reversed(comparison.claims)}  # architectures come first and are kept
-    counts = Counter[str](one.verdict for one in models.values())
-    names = [f"{counts[name]} {name}" if len(models) > 1 else name for name in _STYLES if counts[name]]
+    return list(reversed(models.values()))
+
+
+def no_change(comparison: Comparison) -> list[str]:
+    """Note that both tables have the same records; empty if they have not."""
+    return [identical_text(len(comparison.pairs))] if comparison.is_unchanged else []
+
+
+def identical_text(count: int) -> str:
+    """Sentence on two tables whose ``count`` records are all the same."""
+    return f"no change: {count} of {counted(count, 'record')} identical"
+
+
+def comparison_title(comparison: Comparison) -> str:
+    """Names of the tables, and the verdicts on the models."""
+    models = distinct_models(comparison)
+    counts = Counter[str](one.verdict for one in models)
+    names = [f"{counts[name]} {name}" if len(models) > 1 else name for name in VERDICT_STYLES if counts[name]]
     sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
-    of = f", of {len(models)} models" if len(models) > 1 else ""
-    title = f"{sides}{', '.join(names)}{of}" if models else f"{sides}nothing to compare, no cell is in both tables"
-    count = len(comparison.pairs)
-    same = [f"no change: {count} of {count} records identical"] if comparison.is_unchanged else []
-    return TextBlock(title, notes=(*same, *comparison.notes, *map(_sentence, comparison.claims)))
+    of = f", of {counted(len(models), 'model')}" if len(models) > 1 else ""
+    return f"{sides}{', '.join(names)}{of}" if models else f"{sides}nothing to compare, no cell is in both tables"
 
 
 def _group(overall: OverallDifference) -> tuple[str, ...]:
@@ -86,10 +106,10 @@ def _sentence(overall: OverallDifference) -> str:
     where = f"{variant_name(overall)} ({overall.recipe}), {overall.task}, suite {overall.suite}, {overall.scale} scale"
     cells = f"{overall.cells} of {overall.cells + overall.left_out}" if overall.left_out else str(overall.cells)
     over = f"over {cells} cell{'' if cells == '1' else 's'}"
-    over += f", {overall.samples} samples" if overall.samples else ""
-    numbers = [] if overall.worst is None else [_with_unit(overall), f"p {p_text(overall.p)}", over]
+    over += f", {counted(overall.samples, 'sample')}" if overall.samples else ""
+    numbers = [] if overall.worst is None else [_with_unit(overall), f"two-sided p {p_text(overall.p)}", over]
     if overall.detectable_drop is not None:
-        numbers.append(f"MDE {change_text(overall.detectable_drop, overall.metric).removeprefix('+')}")
+        numbers.append(f"minimum detectable effect {detectable_text(overall)}")
     numbers += [overall.reason] if overall.reason else []
     return f"{overall.verdict}: {where}: {', '.join(numbers)}; {unit_text(overall.unit, overall.seeds)}"
 
@@ -98,27 +118,40 @@ def unit_text(unit: Literal["checkpoint", "architecture"], seeds: Sequence[int])
     """What a result is about, like ``this checkpoint (seed 0)`` or ``this architecture, 2 seeds (0, 1)``."""
     names = ", ".join(map(str, seeds))
     return (
-        f"this architecture, {len(seeds)} seeds ({names})"
+        f"this architecture, {counted(len(seeds), 'seed')} ({names})"
         if unit == "architecture"
         else f"this checkpoint (seed {names})"
     )
+
+
+def detectable_text(found: PairedDifference) -> str:
+    """Minimum detectable effect with its unit, like ``12.6 points``; empty if it is unknown."""
+    if found.detectable_drop is None:
+        return ""
+    text = change_text(found.detectable_drop, found.metric).removeprefix("+")
+    return f"{text} points" if found.metric == "accuracy" else text
 
 
 def _with_unit(found: PairedDifference) -> str:
     return difference_text(found) + (" points" if found.metric == "accuracy" else "")
 
 
-def _panel(title: str, pairs: Sequence[CellDifference], *, width: int | None, ids: bool) -> TextBlock:
-    notes = (*_notes(pairs), *(_ids(pair) for pair in pairs if ids and (pair.lost_ids or pair.gained_ids)))
+def _panel(
+    title: str, pairs: Sequence[CellDifference], *, width: int | None, name: Callable[[int], str] | None
+) -> TextBlock:
+    changed = [pair for pair in pairs if pair.lost_ids or pair.gained_ids]
+    notes = (*reason_notes(pairs), *(_ids(pair, name) for pair in changed if name is not None))
     rows = tuple(_line(pair) for pair in pairs)
     foreign = _NOT_FOR_PERPLEXITY if pairs[0].metric == "perplexity" else ()
     kept = [index for index, column in enumerate(_COLUMNS) if column.heading not in foreign]
     shown = tuple(tuple(row[index] for index in kept) for row in rows)
-    block = TextBlock(title, columns=tuple(_COLUMNS[index] for index in kept), rows=shown, notes=notes, styles=_STYLES)
+    block = TextBlock(
+        title, columns=tuple(_COLUMNS[index] for index in kept), rows=shown, notes=notes, styles=VERDICT_STYLES
+    )
     return fit_width(block, width, _DISPENSABLE)
 
 
-def _notes(pairs: Sequence[CellDifference]) -> list[str]:
+def reason_notes(pairs: Sequence[CellDifference]) -> list[str]:
     """Reasons for verdicts that do not follow from the numbers, one line per reason, with its cells."""
     reasons: dict[str, list[str]] = {}
     for pair in pairs:
@@ -131,9 +164,9 @@ def _notes(pairs: Sequence[CellDifference]) -> list[str]:
     return [f"{reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
 
-def _ids(pair: CellDifference) -> str:
+def _ids(pair: CellDifference, name: Callable[[int], str]) -> str:
     sides = (("lost", pair.lost_ids), ("gained", pair.gained_ids))
-    return f"{pair.new.cell}: " + "; ".join(f"{what} {', '.join(map(str, ids))}" for what, ids in sides if ids)
+    return f"{pair.new.cell}: " + "; ".join(f"{what} {', '.join(map(name, ids))}" for what, ids in sides if ids)
 
 
 def fields_text(items: Sequence[FieldDifference]) -> str:
@@ -152,7 +185,7 @@ def _line(pair: CellDifference) -> tuple[str, ...]:
         pair.new.cell,
         pair.verdict,
         f"{short_text(pair.old)} -> {short_text(pair.new)}",
-        _outcome(pair),
+        outcome_text(pair),
         _count(pair.lost),
         _count(pair.gained),
         p_text(pair.adjusted_p),
@@ -160,7 +193,8 @@ def _line(pair: CellDifference) -> tuple[str, ...]:
     )
 
 
-def _outcome(pair: CellDifference) -> str:
+def outcome_text(pair: CellDifference) -> str:
+    """Difference with its interval, or the names of the fields that forbid a comparison."""
     if pair.differing:
         return "differs: " + ", ".join(item.field for item in pair.differing)
     return "" if pair.n == pair.unjudged else difference_text(pair)
@@ -208,16 +242,22 @@ def p_text(p: float | None) -> str:
 
 def _summary(comparison: Comparison) -> TextBlock:
     counts = Counter[str](pair.verdict for pair in comparison.pairs)
-    verdicts = ", ".join(f"{counts[name]} {name}" for name in _STYLES if counts[name])
+    verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICT_STYLES if counts[name])
     notes = [f"cells: {verdicts}"] if verdicts else []
     if comparison.pairs:
         notes += _legend(comparison)
-    alone = (("only in the new table", comparison.added), ("only in the old table", comparison.removed))
-    for what, rows in alone:
+    return TextBlock(notes=(*notes, *alone_notes(comparison)))
+
+
+def alone_notes(comparison: Comparison, limit: int | None = None) -> list[str]:
+    """Cells of one table only, one line each; only their number if they are more than ``limit``."""
+    notes = []
+    for side, rows in (("new", comparison.added), ("old", comparison.removed)):
         labels = model_labels(rows)
-        cells = [f"{row.task} {labels[row.subject]} {row.cell}" for row in rows]
-        notes += [f"{what}: {cell}" for cell in cells]
-    return TextBlock(notes=tuple(notes))
+        cells = [f"only in the {side} table: {row.task} {labels[row.subject]} {row.cell}" for row in rows]
+        many = limit is not None and len(cells) > limit
+        notes += [f"{counted(len(cells), 'cell')} only in the {side} table: --full"] if many else cells
+    return notes
 
 
 def _legend(comparison: Comparison) -> list[str]:
@@ -225,21 +265,23 @@ def _legend(comparison: Comparison) -> list[str]:
     metrics = {pair.metric for pair in comparison.pairs}
     wide, narrow = (f"{100 * (1 - part):g} %" for part in (comparison.alpha, 2 * comparison.alpha))
     margin, alpha = 100 * comparison.margin, f"{comparison.alpha:g}"
-    rule = f"{_CORRECTED[comparison.correction]}-adjusted within each model and suite, at most {alpha}"
+    rule = f"{CORRECTED[comparison.correction]}-adjusted within each model and suite, at most {alpha}"
     notes, points = [], "point" if margin == 1 else "points"
     if "accuracy" in metrics:
         notes += [
             f"difference: new - old in points [{wide} paired score interval]",
             f"equivalent: {narrow} interval within {margin:g} {points}, two one-sided tests at {alpha}",
-            f"worse, better: exact McNemar p, {rule}",
-            "MDE: minimum detectable drop in points at 80 % power, given n and the share of changed samples",
+            f"worse, better: two-sided exact McNemar p, {rule}",
+            "MDE: minimum detectable effect (drop) in points at 80 % power, given n and the share of changed samples",
         ]
     if "perplexity" in metrics:
         notes += [
             f"perplexity difference: new relative to old in percent [{wide} BCa bootstrap interval], lower is better",
             f"perplexity equivalent: {narrow} interval within a factor of {1 + comparison.margin:g} both ways",
-            f"perplexity worse, better: permutation p of the samples' losses, {rule}",
-            "perplexity MDE: minimum detectable rise at 80 % power, given n and the spread of the differences",
+            f"perplexity worse, better: two-sided permutation p of the samples' losses, {rule}",
+            "perplexity MDE: minimum detectable effect (rise) at 80 % power, given n and the spread of the differences",
         ]
-    models = f"mean of the cells' differences, clustered by sample, permutation p at most {alpha}, not adjusted"
+    models = (
+        f"mean of the cells' differences, clustered by sample, two-sided permutation p at most {alpha}, not adjusted"
+    )
     return [*notes, f"models: {models}; a result for one seed is about that checkpoint only"]

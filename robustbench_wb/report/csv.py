@@ -7,6 +7,7 @@ from typing import Final
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
+from robustbench_wb.analysis.over_seeds.seed_means import SeedMeans, seed_mean_lines
 from robustbench_wb.records.score_row import ScoreRow
 
 COLUMNS: Final = tuple(ScoreRow.model_fields)
@@ -21,7 +22,8 @@ DIFF_COLUMNS: Final = (
 )
 """Columns of a comparison, in order. New columns go to the end."""
 
-RANKING_COLUMNS: Final = (*(name for name in PanelRanking.model_fields if name != "lines"), *RankedModel.model_fields)
+_PANEL: Final = tuple(name for name in PanelRanking.model_fields if name not in ("lines", "headline"))
+RANKING_COLUMNS: Final = (*_PANEL, *RankedModel.model_fields)
 """Columns of rankings, in order: fields of ``PanelRanking``, then ``RankedModel``. New ones go to the end."""
 
 # Spreadsheets run a cell that begins with one of these characters as a formula; they trim tab and return first.
@@ -39,8 +41,18 @@ def rows_csv(rows: Iterable[ScoreRow]) -> str:
 
 def ranking_csv(rankings: Iterable[PanelRanking]) -> str:
     """Rankings as CSV, a line per model and panel; None is empty, and several ``n`` are joined by a blank."""
-    lines = [{**ranking.model_dump(), **line.model_dump()} for ranking in rankings for line in ranking.lines]
+    lines = [
+        {**ranking.model_dump(include=set(_PANEL)), **line.model_dump()}
+        for ranking in rankings
+        for line in ranking.lines
+    ]
     return _table(RANKING_COLUMNS, lines)
+
+
+def seed_means_csv(means: SeedMeans) -> str:
+    """Headline numbers over seeds as CSV, a line per architecture and number; several seeds are joined by a blank."""
+    lines = seed_mean_lines(means)
+    return _table(list(lines[0]) if lines else [], lines)
 
 
 def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
@@ -55,6 +67,9 @@ def comparison_csv(comparison: Comparison, ids: bool = False) -> str:
     """
     columns = DIFF_COLUMNS + (("lost_ids", "gained_ids") if ids else ())
     lines = [*map(_difference, comparison.claims), *map(_difference, comparison.pairs)]
+    for line, pair in zip(lines[len(comparison.claims) :], comparison.pairs, strict=True):
+        line["lost_ids"] = [comparison.sample_name(one) for one in pair.lost_ids]
+        line["gained_ids"] = [comparison.sample_name(one) for one in pair.gained_ids]
     return _table(columns, lines)
 
 

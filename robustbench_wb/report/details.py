@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, printable
 from robustbench_wb.spec import to_json_types
 
 
@@ -12,7 +12,7 @@ def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlo
     """Table of the models that ``train`` trained or found in the cache, one row per model."""
     lines, notes = [], []
     for subject in subjects:
-        names = tuple(str(subject[name]) for name in ("task", "variant", "size", "recipe"))
+        names = tuple(str(subject[name]) for name in ("task", "variant", "size", "recipe", "seed"))
         card = subject["card"]
         if card is None:
             lines.append((*names, "", "", "error", ""))
@@ -21,7 +21,7 @@ def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlo
             how = "trained now" if card["trained"] else "from the cache" if card["train_seconds"] else "as given"
             facts = (f"{card['parameters']:,}", f"{card['train_seconds']:.1f}", how, card["weights"][:12])
             lines.append((*names, *facts))
-    columns = [Column(name) for name in ("task", "variant", "size", "recipe")]
+    columns = [Column(name) for name in ("task", "variant", "size", "recipe", "seed")]
     columns += [Column("parameters", "right"), Column("seconds", "right"), Column("how"), Column("weights")]
     return [TextBlock(columns=tuple(columns), rows=tuple(lines), notes=tuple(notes))]
 
@@ -38,9 +38,10 @@ def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[TextBloc
 
 
 def details_blocks(title: str, details: Mapping[str, object]) -> list[TextBlock]:
-    """Table of the nonempty fields of one registry entry."""
-    lines = tuple((name, _words(value)) for name, value in details.items() if value not in ("", None, {}, []))
-    return [TextBlock(title, columns=(Column("field"), Column("value")), rows=lines)]
+    """Table of the nonempty fields of one registry entry; no table without such fields."""
+    filled = ((name, _words(value)) for name, value in details.items() if value not in (None, {}, []))
+    lines = tuple((name, text) for name, text in filled if printable(text))
+    return [TextBlock(title, columns=(Column("field"), Column("value")), rows=lines)] if lines else []
 
 
 def details_json(value: object) -> str:

@@ -3,7 +3,7 @@
 from textwrap import wrap
 
 from robustbench_wb.engine.doctor.diagnosis import Diagnosis
-from robustbench_wb.report.text_block import GAP, Column, TextBlock
+from robustbench_wb.report.text_block import GAP, Column, TextBlock, counted
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
@@ -31,5 +31,5 @@ def diagnosis_blocks(diagnosis: Diagnosis, width: int | None = None) -> list[Tex
     )
     fixes = tuple(f"{f.verdict}: {f.check}: {f.fix}" for f in diagnosis.findings if f.fix)
     counts = {verdict: sum(f.verdict == verdict for f in diagnosis.findings) for verdict in ("fail", "warn")}
-    last = f"{len(diagnosis.findings)} checks: {counts['fail']} failed, {counts['warn']} with warnings"
+    last = f"{counted(len(diagnosis.findings), 'check')}: {counts['fail']} failed, {counts['warn']} with warnings"
     return [findings, TextBlock(notes=(*fixes, last))]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from robustbench_wb.analysis.explanation import Explanation, FieldChange
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 from robustbench_wb.spec import to_json_types
 
 _COLUMNS: Final = (Column("cell"), Column("will be"), Column("why"))
@@ -26,7 +26,7 @@ def explain_blocks(found: Sequence[Explanation]) -> list[TextBlock]:
     counts = Counter(_WHAT[item.outcome] for item in found)
     told = ", ".join(f"{counts[what]} {what}" for what in _STYLES if counts[what])
     rows = tuple((item.cell.label, _WHAT[item.outcome], _why(item)) for item in found)
-    return [TextBlock(f"{len(found)} cells: {told}", columns=_COLUMNS, rows=rows, styles=_STYLES)]
+    return [TextBlock(f"{counted(len(found), 'cell')}: {told}", columns=_COLUMNS, rows=rows, styles=_STYLES)]
 
 
 def _why(item: Explanation) -> str:

@@ -8,9 +8,9 @@ from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDi
 from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.names import label, subject_label, variant_name
-from robustbench_wb.report.comparison import difference_text, p_text
+from robustbench_wb.report.comparison import difference_text, identical_text, p_text
 from robustbench_wb.report.scores import short_text
-from robustbench_wb.report.text_block import Column, TextBlock, fit_width
+from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width, wrapped
 
 _COLUMNS: Final = (
     Column("model"),
@@ -19,10 +19,10 @@ _COLUMNS: Final = (
     Column("old -> new", "right"),
     Column("difference", "right"),
     Column("margin", "right"),
-    Column("p", "right"),
+    Column("one-sided p", "right"),
     Column("MDE", "right"),
 )
-_DISPENSABLE: Final = ("old -> new", "p", "margin")
+_DISPENSABLE: Final = ("old -> new", "one-sided p", "margin")
 _STYLES: Final = {
     "regressed": "bold red",
     "doubtful": "red",
@@ -38,6 +38,12 @@ _WHY: Final = {
     ExitCode.NOT_COMPARABLE: "a cell is not comparable",
     ExitCode.INCOMPLETE: "cells failed or are missing",
 }
+SHOWN: Final = 15
+"""Largest number of decisions on the first screen."""
+UNDECIDED: Final = 4
+"""Largest number of undecided decisions on the first screen of a gate that is not closed."""
+_UNDECIDED: Final = "undecided: the interval excludes neither no drop nor one as large as the margin"
+_MDE: Final = "MDE: minimum detectable effect (drop) at 80 % power; more samples make it smaller"
 _IDS: Final = 20
 """Displayed ids of lost, and of gained, samples of a regressed cell; JSON and JUnit have all ids."""
 
@@ -60,8 +66,7 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    same = [] if gate.identical is None else [f"no change: {gate.identical} of {gate.identical} records identical"]
-    blocks = [TextBlock(gate_headline(gate), notes=(*same, *gate.notes, *_counts(gate)))]
+    blocks = [TextBlock(gate_headline(gate), notes=(*_same(gate), *gate.notes, *_counts(gate)))]
     for against in dict.fromkeys(decision.against for decision in gate.judgements):
         members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
         if members:
@@ -69,10 +74,61 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
     return [*blocks, TextBlock(notes=tuple(_legend(gate)))]
 
 
+def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
+    """Headline with counts, then the decisions that close the gate, and what they mean.
+
+    Args:
+        gate: result of the gate.
+        width: terminal columns to fit by dropping less important columns; None keeps all.
+    """
+    notes = (*_same(gate), *gate.notes, *wrapped([] if _same(gate) else _counts(gate)))
+    failing = [item for item in gate.judgements if gate.failing(item)]
+    left = len(failing) - SHOWN
+    more = [f"{counted(left, 'more failing decision')}: --full"] if left > 0 else []
+    undecided = [item for item in gate.judgements if item.outcome == "undecided" and not gate.failing(item)]
+    if undecided:
+        hint = ": --full" if len(undecided) > UNDECIDED or failing else ""
+        more.append(f"{len(undecided)} undecided, which do not close the gate (--strict: they do){hint}")
+    blocks = [TextBlock(gate_headline(gate), notes=notes)]
+    for against in dict.fromkeys(decision.against for decision in failing):
+        members = [item for item in failing[:SHOWN] if item.against == against]
+        if members:
+            blocks.append(_decisions(f"against the {against}", members, width=width))
+    if undecided and not failing:
+        blocks.append(_decisions("undecided", undecided[:UNDECIDED], width=width, smallest=True))
+        more += [_UNDECIDED, _MDE]
+    legend = _test_legend(gate) if failing else []
+    return [*blocks, *([TextBlock(notes=wrapped([*more, *legend]))] if more or legend else [])]
+
+
+def _decisions(title: str, members: Sequence[GateDecision], *, width: int | None, smallest: bool = False) -> TextBlock:
+    """Table of decisions with short names of the models; ``smallest`` keeps the minimum detectable effect."""
+    end = None if smallest else -1
+    rows = []
+    for item in members:
+        source = item.row or item.found
+        named = source.new if isinstance(source, CellDifference) else source
+        model = f"{named.task} {variant_name(named)}" if named is not None else ""
+        rows.append((model, *_row(item)[1:end]))
+    notes = tuple(_reasons(members))
+    block = TextBlock(title, columns=_COLUMNS[:end], rows=tuple(rows), notes=notes, styles=_STYLES)
+    return fit_width(block, width, ("margin", *_DISPENSABLE))
+
+
+def _same(gate: GateResult) -> list[str]:
+    """Note that both tables have the same records; empty if they have not."""
+    return [] if gate.identical is None else [identical_text(gate.identical)]
+
+
 def gate_headline(gate: GateResult) -> str:
     """Outcome of the gate, like ``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
     sides = f"{gate.baseline} -> {gate.version}: "
     if gate.exit_code == ExitCode.OK:
+        undecided = sum(item.outcome == "undecided" for item in gate.judgements)
+        if undecided:
+            return (
+                f"{sides}no significant drop, but {undecided} of {counted(len(gate.judgements), 'decision')} undecided"
+            )
         return f"{sides}passed"
     why = _WHY[gate.exit_code]
     if gate.exit_code == ExitCode.REGRESSION and not any(item.outcome == "regressed" for item in gate.judgements):
@@ -86,11 +142,17 @@ def decision_names(decision: GateDecision) -> DecisionNames:
         overall = decision.found
         seeds = ",".join(map(str, overall.seeds))
         model = f"{overall.task} {overall.scale} {overall.suite}: {variant_name(overall)} {overall.recipe} seed {seeds}"
-        return DecisionNames(model=model, cell=f"mean of {overall.cells} cells", margin=_margin(decision))
+        return DecisionNames(model=model, cell=f"mean of {counted(overall.cells, 'cell')}", margin=_margin(decision))
     row = decision.row
     if row is None:
         return DecisionNames(model="", cell="", margin="")
     return DecisionNames(model=subject_label(row), cell=row.cell, margin=_margin(decision))
+
+
+def case_name(decision: GateDecision) -> str:
+    """Name of the test case of a decision within its model, such as ``pgd-linf@8/255, credibility``."""
+    cell = decision_names(decision).cell
+    return f"{cell}, credibility" if decision.outcome == "doubtful" else cell
 
 
 def decision_text(decision: GateDecision) -> str:
@@ -101,7 +163,7 @@ def decision_text(decision: GateDecision) -> str:
     if numbers:
         parts.append(f"difference {numbers}, margin {margin}")
     if decision.smallest is not None:
-        parts.append(f"minimum detectable drop {_percent(decision, decision.smallest)}")
+        parts.append(f"minimum detectable effect {_percent(decision, decision.smallest)}")
     return f"{model}, {cell}: {decision.outcome} against the {decision.against}: {'; '.join(parts)}"
 
 
@@ -172,15 +234,23 @@ def _percent(item: GateDecision, value: float) -> str:
     return f"{100 * value:.1f}" + ("%" if source is not None and source.metric == "perplexity" else "")
 
 
+def _test_legend(gate: GateResult) -> list[str]:
+    return [
+        f"regressed: drop significantly larger than the margin, one-sided Holm-adjusted p at most {gate.alpha:g}",
+        "difference: new - old [two-sided 95 % interval]",
+    ]
+
+
 def _legend(gate: GateResult) -> Iterable[str]:
     if gate.added:
         cells = ", ".join(f"{subject_label(row)} {row.cell}" for row in gate.added)
         yield f"not in the baseline and not tested: {cells}"
     if gate.noise:
         noisy = sum(item.floor > 0 and item.row is not None for item in gate.judgements)
-        yield f"noise floors from {gate.noise} for {noisy} cells; a regression must exceed margin plus noise floor"
-    alpha = f"{gate.alpha:g}"
+        cells = counted(noisy, "cell")
+        yield f"noise floors from {gate.noise} for {cells}; a regression must exceed margin plus noise floor"
     confidence = f"{100 * (1 - 2 * gate.alpha):g} %"
-    yield f"regressed: drop significantly larger than the margin, one-sided Holm-adjusted p at most {alpha}"
+    yield from _test_legend(gate)
     yield f"passed: the {confidence} interval excludes a drop as large as the margin; undecided: neither"
-    yield "MDE: minimum detectable drop at 80 % power; margins are in points of accuracy or percent of perplexity"
+    yield "MDE: minimum detectable effect (drop) at 80 % power"
+    yield "margins are in points of accuracy or percent of perplexity"

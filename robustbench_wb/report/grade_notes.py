@@ -42,5 +42,8 @@ def _line(grade: str, label: str, doubtful: Sequence[tuple[ScoreRow, Credibility
     """Cells that one check lowers to a grade, with the reason; if the reasons differ, that of the worst cell."""
     cells = "every graded cell" if everywhere else ", ".join(row.cell for row, _ in doubtful)
     row, worst = max(doubtful, key=lambda entry: entry[1].value)
-    same = len({check.reason for _, check in doubtful}) == 1
-    return f"{grade}: {label} {cells}: {worst.reason if same else f'worst case {row.cell}: {worst.reason}'}"
+    if len({check.reason for _, check in doubtful}) == 1:
+        return f"{grade}: {label} {cells}: {worst.reason}"
+    if worst.name == "strongest":
+        return f"{grade}: {label} {cells}: {worst.reason.replace(' leaves ', ' leaves up to ', 1)}"
+    return f"{grade}: {label} {cells}: worst case {row.cell}: {worst.reason}"

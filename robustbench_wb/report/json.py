@@ -20,6 +20,9 @@ OUTPUT_SCHEMA: Final = 1
 """Schema number of comparisons, gates and claims, which no command reads back. Removing a field or changing its meaning
 raises the number; adding a field does not."""
 
+RANKING_SCHEMA: Final = 2
+"""Schema number of the rankings in a leaderboard, which no command reads back."""
+
 
 def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
     """JSON object ``{"schema": 9, "version": 3, "rows": [...]}`` with the fields of ``ScoreRow``."""
@@ -27,9 +30,17 @@ def rows_json(rows: Iterable[ScoreRow], version: int | None = None) -> str:
 
 
 def leaderboard_json(rows: Iterable[ScoreRow], rankings: Iterable[PanelRanking], version: int | None = None) -> str:
-    """JSON object with ``rows`` like ``rows_json``, and ``rankings`` with the fields of ``PanelRanking``."""
+    """JSON object with ``rows`` like ``rows_json``, and ``rankings`` with the fields of ``PanelRanking``.
+
+    ``ranking_schema`` is the number of the rankings: 1 (no number) ranked by the mean over cells, 2 by the headline.
+    """
     plain_rankings = [to_json_types(ranking) for ranking in rankings]
-    content = {"version": version, "rows": [to_json_types(row) for row in rows], "rankings": plain_rankings}
+    content = {
+        "version": version,
+        "rows": [to_json_types(row) for row in rows],
+        "rankings": plain_rankings,
+        "ranking_schema": RANKING_SCHEMA,
+    }
     return value_json(content, SCHEMA_VERSION)
 
 
@@ -41,6 +52,8 @@ def comparison_json(comparison: Comparison, ids: bool = False) -> str:
         ids: whether to include ``lost_ids`` and ``gained_ids``, which can be longer than all other fields together.
     """
     content = comparison.model_dump(exclude=None if ids else {"pairs": {"__all__": {"lost_ids", "gained_ids"}}})
+    if not ids:
+        del content["sample_names"]
     return value_json({**to_json_types(content), "exit_code": int(comparison.exit_code)})
 
 

@@ -7,7 +7,7 @@ from robustbench_wb.analysis.claims.claims_result import ClaimsResult
 from robustbench_wb.analysis.compare.comparison import CellDifference
 from robustbench_wb.analysis.gate.gate_result import GateDecision, GateResult
 from robustbench_wb.report.claims import claims_headline, evidence_text
-from robustbench_wb.report.gate import changed_ids, decision_names, decision_text, gate_headline
+from robustbench_wb.report.gate import case_name, changed_ids, decision_names, decision_text, gate_headline
 from robustbench_wb.report.text_block import printable
 
 _NOT_JUDGED: Final = ("not comparable", "incomplete", "missing")
@@ -59,9 +59,8 @@ def _text(root: Xml.Element) -> str:
 
 
 def _case(suite: Xml.Element, gate: GateResult, decision: GateDecision) -> None:
-    names = decision_names(decision)
-    name = f"{names.cell}, credibility" if decision.outcome == "doubtful" else names.cell
-    case = Xml.SubElement(suite, "testcase", classname=printable(names.model), name=printable(name))
+    model, name = decision_names(decision).model, case_name(decision)
+    case = Xml.SubElement(suite, "testcase", classname=printable(model), name=printable(name))
     text = printable(decision_text(decision))
     if gate.failing(decision):
         tag = "error" if decision.outcome in _NOT_JUDGED else "failure"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from robustbench_wb.engine.layers import StressedLayers, SubjectLayers
 from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.records.names import variant_name
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 
 _FORMULAS = "formulas and conventions: docs/layers.md"
 
@@ -59,7 +59,7 @@ def _stressed_block(title: str, one: StressedLayers) -> TextBlock:
             numbers = (_number(clean[i]), _number(stressed[i]), _number(moved.mean[i], "+"), interval)
             lines.append((name, str(i + 1), *numbers))
     notes = [
-        f"n = {len(one.stressed.ids)} perturbed samples; drift: mean paired difference from the clean samples",
+        f"n = {len(one.stressed.ids)}, perturbed; drift: mean paired difference from the clean samples",
         *_gaps(one.stressed),
     ]
     return TextBlock(f"{title}, {one.signature}", columns=columns, rows=tuple(lines), notes=tuple(notes))
@@ -77,7 +77,7 @@ def _gaps(table: LayerTable) -> Iterable[str]:
         if least == 0 and not table.defined(name).any():
             yield f"{name}: not defined for this model"
         elif least < len(table.ids):
-            yield f"{name}: defined for as few as {least} samples in a layer"
+            yield f"{name}: defined for as few as {counted(least, 'sample')} in a layer"
 
 
 def _number(value: float, sign: str = "") -> str:

@@ -1,19 +1,18 @@
-"""Rankings as text: ranks with intervals, costs, and signatures to cite."""
+"""Rankings as text: ranks with intervals and all headline numbers, means, costs, and signatures to cite."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
-from robustbench_wb.records.names import variant_name
-from robustbench_wb.records.score_row import PanelKey
-from robustbench_wb.report.scores import panel_title, perplexity_text
-from robustbench_wb.report.text_block import Column, TextBlock, fit_width
+from robustbench_wb.report.headline import GROUP_NOTE, RANK_NOTE, headline_table, headline_title
+from robustbench_wb.report.model_labels import model_labels
+from robustbench_wb.report.scores import perplexity_text
+from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
 
 _COLUMNS: Final = (
-    Column("rank"),
-    Column("group"),
     Column("model"),
-    Column("score", "right"),
+    Column("mean", "right"),
     Column("clean", "right"),
     Column("worst", "right"),
     Column("in cell"),
@@ -21,7 +20,7 @@ _COLUMNS: Final = (
     Column("cells", "right"),
     Column("n", "right"),
 )
-_DISPENSABLE: Final = ("n", "clean", "in cell", "cells", "group")
+_DISPENSABLE: Final = ("n", "clean", "in cell", "cells")
 _COSTS: Final = (
     Column("model"),
     Column("parameters", "right"),
@@ -35,7 +34,7 @@ _PREFIXES: Final = ("", "k", "M", "G", "T", "P")
 
 
 def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -> list[TextBlock]:
-    """For each panel the ranking, then the costs and signatures of its models.
+    """For each panel the ranking with all headline numbers, then means over all cells, costs and signatures.
 
     Args:
         rankings: rankings of one table.
@@ -43,51 +42,61 @@ def ranking_blocks(rankings: Iterable[PanelRanking], width: int | None = None) -
     """
     blocks: list[TextBlock] = []
     for ranking in rankings:
-        names = model_names(ranking)
-        blocks += [_ranks(ranking, names, width), _costs(ranking, names)]
+        labels = model_labels(ranking.headline.rows)
+        names = [labels[row.subject] for row in ranking.headline.rows]
+        blocks += [_ranks(ranking, names, width), _means(ranking, names, width), _costs(ranking, names)]
     return blocks
 
 
 def ranking_title(ranking: PanelRanking) -> str:
-    """Title with task, scale, protocol unless it is the default, metric, and suite."""
-    panel = PanelKey(
-        task=ranking.task,
-        scale=ranking.scale,
-        suite=ranking.suite,
-        suite_version=ranking.suite_version,
-        metric=ranking.metric,
-        protocol=ranking.protocol,
-        n=ranking.lines[0].n[0],
-    )
-    return f"{panel_title(panel)}, suite {ranking.suite} v{ranking.suite_version}"
-
-
-def model_names(ranking: PanelRanking) -> list[str]:
-    """Name of each ranked model, with its recipe and seed if they vary."""
-    recipes = len({line.recipe for line in ranking.lines if line.recipe}) > 1
-    seeds = len({line.seed for line in ranking.lines}) > 1
-    return [_name(line, recipes, seeds) for line in ranking.lines]
-
-
-def _name(line: RankedModel, recipe: bool, seed: bool) -> str:
-    parts = [variant_name(line)]
-    parts += [line.recipe] if recipe and line.recipe else []
-    return " ".join([*parts, f"seed {line.seed}"] if seed else parts)
+    """Title with metric, task, number of samples, seeds, suite and scale."""
+    return headline_title(ranking.headline)
 
 
 def _ranks(ranking: PanelRanking, names: Sequence[str], width: int | None) -> TextBlock:
+    block = headline_table(ranking.headline, ranks=True, every=True, width=width)
+    column = ranking.headline.main_column
+    notes = [f"ranked by {column.name} [95 % CI]: {_rule(ranking)}"]
+    notes += [f"{RANK_NOTE}; {counted(ranking.tests, 'paired test')}", GROUP_NOTE]
+    notes.append("models measured on other cells or another number of samples are ranked apart")
+    notes += _reasons(names, [ranking.headline.main_number(row).note for row in ranking.headline.rows])
+    return replace(block, title=f"{ranking_title(ranking)}: ranking", notes=tuple(notes))
+
+
+def _rule(ranking: PanelRanking) -> str:
+    """How the number that ranks is made."""
+    column = ranking.headline.main_column
+    if column.rule == "joint":
+        return f"correct when clean and under every attack ({', '.join(column.cells)})"
+    kind = "accuracy" if ranking.metric == "accuracy" else "perplexity, lower is better"
+    return f"mean {kind}, over {counted(len(column.cells), 'cell')}" if len(column.cells) > 1 else f"{kind}, one cell"
+
+
+def _means(ranking: PanelRanking, names: Sequence[str], width: int | None) -> TextBlock:
     rows = tuple(_row(ranking, line, name) for line, name in zip(ranking.lines, names, strict=True))
-    notes, styles = tuple(_notes(ranking, names)), {"F": "red", "C": "yellow"}
-    block = TextBlock(f"{ranking_title(ranking)}: ranking", columns=_COLUMNS, rows=rows, notes=notes, styles=styles)
+    if ranking.metric == "accuracy":
+        notes = ["mean: mean accuracy over all cells [95 % CI]; a failed or F-graded cell counts as 0"]
+    else:
+        notes = ["mean: geometric mean perplexity over all cells [95 % CI]; none if a cell failed"]
+    notes += _reasons(names, [line.reason for line in ranking.lines])
+    styles = {"F": "red", "C": "yellow"}
+    block = TextBlock("Mean over all cells", columns=_COLUMNS, rows=rows, notes=tuple(notes), styles=styles)
     return fit_width(block, width, _DISPENSABLE)
 
 
+def _reasons(names: Sequence[str], reasons: Sequence[str]) -> list[str]:
+    """Notes on the models, one line per distinct reason."""
+    found: dict[str, list[str]] = {}
+    for name, reason in zip(names, reasons, strict=True):
+        if reason:
+            found.setdefault(reason, []).append(name)
+    return [f"{', '.join(members)}: {reason}" for reason, members in found.items()]
+
+
 def _row(ranking: PanelRanking, line: RankedModel, name: str) -> tuple[str, ...]:
-    rank = f"{line.rank}" if line.rank_low is None else f"{line.rank} [{line.rank_low}, {line.rank_high}]"
     count = f"{line.cells}" if line.counted == line.cells else f"{line.counted} of {line.cells}"
     clean, worst = (_value(ranking, value) for value in (line.clean, line.worst))
-    n = " ".join(map(str, line.n))
-    return rank, line.group, name, _score(ranking, line), clean, worst, line.worst_cell, line.grade, count, n
+    return name, _score(ranking, line), clean, worst, line.worst_cell, line.grade, count, " ".join(map(str, line.n))
 
 
 def _score(ranking: PanelRanking, line: RankedModel) -> str:
@@ -101,22 +110,6 @@ def _value(ranking: PanelRanking, value: float | None) -> str:
     if value is None:
         return ""
     return f"{100 * value:.1f}" if ranking.metric == "accuracy" else perplexity_text(value)
-
-
-def _notes(ranking: PanelRanking, names: Sequence[str]) -> Iterable[str]:
-    yield f"rank [interval]: simultaneous 95 % rank intervals ({ranking.tests} paired tests, Holm-corrected)"
-    yield "group: models sharing a letter do not differ significantly"
-    if ranking.metric == "accuracy":
-        yield "score: mean accuracy over all cells; a failed or F-graded cell counts as 0"
-    else:
-        yield "score: geometric mean perplexity over all cells, lower is better; none if a cell failed"
-    yield "models measured on other cells or another number of samples are ranked apart"
-    reasons: dict[str, list[str]] = {}
-    for line, name in zip(ranking.lines, names, strict=True):
-        if line.reason:
-            reasons.setdefault(line.reason, []).append(name)
-    for reason, found in reasons.items():
-        yield f"no intervals for {', '.join(found)}: {reason}"
 
 
 def _costs(ranking: PanelRanking, names: Sequence[str]) -> TextBlock:

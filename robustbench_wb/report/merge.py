@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from robustbench_wb.report.text_block import TextBlock
+from robustbench_wb.report.text_block import TextBlock, counted
 from robustbench_wb.store.merge import MergeResult
 
 _IDS: Final = 20
@@ -12,8 +12,7 @@ _IDS: Final = 20
 
 def merge_blocks(merged: MergeResult) -> list[TextBlock]:
     """Headline with counts, then measurements that are not deterministic, then conflicts."""
-    parts = [f"{count} {name}{'' if count == 1 else 's'}"
-             for count, name in ((merged.rows, "row"), (merged.records, "record")) if count]  # fmt: skip
+    parts = [counted(count, name) for count, name in ((merged.rows, "row"), (merged.records, "record")) if count]
     new = ", ".join(parts) + (f", now v{merged.version}" if merged.version is not None else "")
     sources = ", ".join(f"{source.place} (v{source.version})" for source in merged.sources)
     return [TextBlock(f"merged {sources}: {new or 'nothing new'}", notes=tuple(_notes(merged)))]

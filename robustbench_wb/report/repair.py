@@ -1,15 +1,17 @@
 """Results of ``repair`` and ``vacuum`` as text."""
 
-from robustbench_wb.report.text_block import TextBlock
+from robustbench_wb.report.text_block import TextBlock, counted
 from robustbench_wb.store.repair import RepairResult
 from robustbench_wb.store.vacuum import VacuumResult
 
 
 def repair_blocks(found: RepairResult) -> list[TextBlock]:
     """Headline, then damaged files and records, lost versions, and cells to be measured again."""
-    title = f"{found.place}: nothing is damaged, {found.kept} records"
+    title = f"{found.place}: nothing is damaged, {counted(found.kept, 'record')}"
     if found.aside:
-        title = f"{found.place}: repaired, {found.kept} records kept; the damaged tables are in {found.aside}"
+        title = (
+            f"{found.place}: repaired, {counted(found.kept, 'record')} kept; the damaged tables are in {found.aside}"
+        )
     notes = [f"damaged: {name}" for name in found.files]
     notes += [f"damaged: {reason.split('; ')[0]}" for reason in found.records]
     notes += [f"lost: the rows of v{number}; it has those of the version before" for number in found.versions]
@@ -21,4 +23,4 @@ def repair_blocks(found: RepairResult) -> list[TextBlock]:
 
 def vacuum_blocks(found: VacuumResult) -> list[TextBlock]:
     """One line with counts."""
-    return [TextBlock(f"{found.place}: {found.files} files removed, {found.size:,} bytes")]
+    return [TextBlock(f"{found.place}: {counted(found.files, 'file')} removed, {found.size:,} bytes")]

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.analysis.row_order import CellKey, cell_key, rank_rows, split_panels, strength_sort_key
+from robustbench_wb.analysis.headline.headline import Headline
+from robustbench_wb.analysis.row_order import CellKey, cell_key, split_panels, strength_sort_key
 from robustbench_wb.records.names import Metric, cell_name
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.grade_notes import grade_notes
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 
 _UNIT: Final[dict[Metric, str]] = {
     "accuracy": "robust accuracy in percent",
@@ -18,10 +19,6 @@ _UNIT: Final[dict[Metric, str]] = {
 _INTERVAL: Final[dict[Metric, str]] = {
     "accuracy": "[95 % Wilson interval]",
     "perplexity": "[95 % t interval over samples]",
-}
-_ORDER: Final[dict[Metric, str]] = {
-    "accuracy": "mean accuracy over all cells of a model; a failed or F-graded cell counts as 0",
-    "perplexity": "geometric mean perplexity over all cells of a model; a failed cell is worst",
 }
 
 
@@ -40,19 +37,21 @@ def score_blocks(rows: Iterable[ScoreRow], version: int | None = None, width: in
 
 
 def leaderboard_blocks(
-    rows: Iterable[ScoreRow], version: int | None = None, width: int | None = None
+    rows: Iterable[ScoreRow], headline: Headline, version: int | None = None, width: int | None = None
 ) -> list[TextBlock]:
     """Score tables with the best model of each table first, and a note on the order.
 
     Args:
         rows: rows to show, in any order.
+        headline: headline numbers of these rows.
         version: number of the table version, for the note below the table.
         width: terminal columns to fit; None never splits a table.
     """
-    order = rank_rows(rows)
-    metrics = dict.fromkeys(row.metric for row in order)
-    notes = tuple(f"order: {_ORDER[metric]}" for metric in metrics)
-    return [*score_blocks(order, version, width), *([TextBlock(notes=notes)] if notes else [])]
+    places = [(panel.key, row.subject) for panel in headline.panels for row in panel.rows]
+    ranks = {place: at for at, place in enumerate(places)}
+    order = sorted(rows, key=lambda row: ranks.get((row.panel, row.subject), len(ranks)))
+    columns = ", ".join(dict.fromkeys(panel.main_column.name for panel in headline.panels))
+    return [*score_blocks(order, version, width), *([TextBlock(notes=(f"order: by {columns}",))] if order else [])]
 
 
 def score_text(row: ScoreRow) -> str:
@@ -238,7 +237,9 @@ def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) 
         if row.status == "error":
             failed.setdefault((label, row.error or "no sample was judged"), []).append(row.cell)
         elif row.status == "incomplete":
-            missing = f"{row.errored + row.not_run} of {row.n} samples not judged, {row.metric} {_bounds(row)}"
+            missing = (
+                f"{row.errored + row.not_run} of {counted(row.n, 'sample')} not judged, {row.metric} {_bounds(row)}"
+            )
             notes.append(f"* {label} {row.cell}: {missing}: {row.error}".removesuffix(": "))
     return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from robustbench_wb.analysis.gate.noise_floor import CellNoise, NoiseFloor
 from robustbench_wb.records.names import cell_name, variant_name
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 
 _COLUMNS: Final = (
     Column("model"),
@@ -33,15 +33,15 @@ def selfcheck_headline(noise: NoiseFloor) -> str:
     measured = [cell for cell in noise.cells if not cell.error]
     moved = [cell for cell in measured if cell.floor]
     same = sum(cell.identical for cell in measured)
-    found = f"outcomes changed in {len(moved)} of {len(measured)} cells" if moved else "no outcome changed"
-    found += f" in {len(measured)} cells" if not moved else ""
-    parts = [f"{len(noise.settings)} runs: {found}, {same} of them bit-identical"]
+    found = f"outcomes changed in {len(moved)} of {counted(len(measured), 'cell')}" if moved else "no outcome changed"
+    found += f" in {counted(len(measured), 'cell')}" if not moved else ""
+    parts = [f"{counted(len(noise.settings), 'run')}: {found}, {same} of them bit-identical"]
     if any(len(cell.weights) > 1 for cell in noise.cells):
         parts.append("retraining gave a model different weights")
     elif noise.retrained:
         parts.append("retraining gave every model the same weights")
     if len(measured) < len(noise.cells):
-        parts.append(f"{len(noise.cells) - len(measured)} cells were not measured by every run")
+        parts.append(f"{counted(len(noise.cells) - len(measured), 'cell')} not measured by every run")
     return "; ".join(parts)
 
 

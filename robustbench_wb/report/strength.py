@@ -17,7 +17,7 @@ from robustbench_wb.records.credibility import CredibilityCheck, read_checks
 from robustbench_wb.report.grade_notes import GRADE_MEANING
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import score_text
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 from robustbench_wb.spec import to_json_types
 
 _NAMES: Final = ("task", "scale", "suite", "variant", "size", "recipe", "seed", "stressor", "strength", "signature")
@@ -87,7 +87,7 @@ def _runs(found: Sequence[AttackStrength]) -> list[TextBlock]:
         for strength, curve in curves
     ]  # fmt: skip
     columns = [Column("strength"), *(Column(f"{100 * share:g} % of a run", "right") for share in RUN_SHARES)]
-    columns += [Column(f"{runs} run{'s' if runs > 1 else ''}", "right") for runs in curves[0][1].runs]
+    columns += [Column(counted(runs, "run"), "right") for runs in curves[0][1].runs]
     columns += [Column("lost late in run", "right"), Column("late in budget", "right")]
     return [TextBlock(columns=tuple(columns), rows=tuple(lines))]
 

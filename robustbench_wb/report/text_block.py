@@ -1,7 +1,8 @@
 """Tables as data, with two renderers: aligned plain text for pipes, rich tables for terminals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from textwrap import wrap
 from typing import Literal
 
 from rich.cells import cell_len
@@ -12,6 +13,8 @@ from rich.text import Text
 Align = Literal["left", "right"]
 GAP = 2
 """Number of blanks between two columns."""
+LINE = 80
+"""Terminal columns of a note on the first screen of a command."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,18 @@ class TextBlock:
     notes: tuple[str, ...] = ()
     styles: dict[str, str] = field(default_factory=dict)
     """Rich style of a cell by its text; the plain renderer ignores it."""
+    styled: tuple[str, ...] = ()
+    """Headings of the columns whose cells have styles; empty: all columns."""
 
     @property
     def width(self) -> int:
         """Width of the plain table in terminal columns."""
         widths = _widths([column.heading for column in self.columns], self.rows)
         return sum(widths) + GAP * (len(widths) - 1)
+
+    def style(self, cell: str, column: Column) -> str:
+        """Style of a cell; empty for none."""
+        return self.styles.get(cell, "") if not self.styled or column.heading in self.styled else ""
 
 
 def fit_width(block: TextBlock, width: int | None, dispensable: Sequence[str]) -> TextBlock:
@@ -60,6 +69,21 @@ def fit_width(block: TextBlock, width: int | None, dispensable: Sequence[str]) -
         rows = tuple(tuple(row[at] for at in kept) for row in block.rows)
         block = replace(block, columns=tuple(block.columns[at] for at in kept), rows=rows)
     return block
+
+
+def wrapped(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes broken into lines of at most ``LINE`` characters, at blanks."""
+    return tuple(line for note in notes for line in wrap(note, LINE, break_long_words=False, break_on_hyphens=False))
+
+
+def counted(count: int, noun: str) -> str:
+    """Count with its noun: ``1 row``, ``1200 rows``.
+
+    Args:
+        count: number of things.
+        noun: singular, whose plural ends in s; several words are possible if the last one is the noun.
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:
@@ -121,7 +145,9 @@ def _rich_table(block: TextBlock) -> RichTable:
     for column in block.columns:
         table.add_column(Text(printable(column.heading)), justify=column.align, overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(printable(cell), style=block.styles.get(cell, "")) for cell in row))
+        table.add_row(
+            *(Text(printable(cell), style=block.style(cell, at)) for at, cell in zip(block.columns, row, strict=True))
+        )
     return table
 
 

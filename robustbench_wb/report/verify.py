@@ -6,7 +6,7 @@ from typing import Final
 from robustbench_wb.analysis.verify.verify_result import RemeasuredCells, VerifyResult
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.names import label
-from robustbench_wb.report.text_block import Column, TextBlock
+from robustbench_wb.report.text_block import Column, TextBlock, counted
 
 _COLUMNS: Final = (
     Column("row", "right"),
@@ -61,17 +61,18 @@ def remeasured_text(item: RemeasuredCells) -> str:
 
 def _counts(found: VerifyResult) -> Iterator[str]:
     rest = found.rows - found.recomputed - found.unrecorded
-    yield f"{found.recomputed} of {found.rows} rows recomputed from their records"
+    yield f"{found.recomputed} of {counted(found.rows, 'row')} recomputed from their records"
     if found.unrecorded:
-        yield f"{found.unrecorded} failed or incomplete rows, which keep no record, recomputed from their own counts"
+        yield f"{counted(found.unrecorded, 'failed or incomplete row')} without a record, recomputed from its counts"
     if rest:
-        yield f"{rest} rows without a readable record"
+        yield f"{counted(rest, 'row')} without a readable record"
     if found.unsealed:
-        yield f"{found.unsealed} rows without a checksum: their columns that cannot be recomputed are unprotected"
+        yield f"{counted(found.unsealed, 'row')} without a checksum: columns that cannot be recomputed are unprotected"
     if found.sealed_only:
         yield f"columns that cannot be recomputed, protected by the checksum only: {', '.join(found.sealed_only)}"
     if found.context:
-        yield f"{found.context} rows were graded or compared with a shortcut in a run with other cells than this table"
+        rows = counted(found.context, "row")
+        yield f"{rows} graded or compared with a shortcut in a run with other cells than this table"
 
 
 def _short(value: object) -> str:

@@ -15,8 +15,8 @@ from tests.store.make import record, row, scored, states, text_row
 BROKEN = {"vit": (12, 60, 300), "crate": (20, 40, 120)}
 STRENGTHS = ("2/255", "8/255")
 GRADED: Final[dict[tuple[str, str], tuple[Grade, str, float, str]]] = {
-    ("vit", "2/255"): ("C", "strongest", 0.062, "apgd-linf leaves 6.2 points less"),
-    ("vit", "8/255"): ("C", "strongest", 0.114, "apgd-linf leaves 11.4 points less"),
+    ("vit", "2/255"): ("C", "strongest", 0.062, "apgd-linf leaves 6.2 points less; read this as an upper bound"),
+    ("vit", "8/255"): ("C", "strongest", 0.114, "apgd-linf leaves 11.4 points less; read this as an upper bound"),
     ("crate", "2/255"): ("B", "strongest", 1, "no ensemble was run in this ball"),
     ("crate", "8/255"): ("F", "gradient", 0.75, "no gradient of the margin at 48 of 64"),
 }

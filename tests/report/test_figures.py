@@ -1,126 +1,99 @@
-"""Positions of the marks of a figure, read back from the drawn paths."""
+"""Charts as data, and what matplotlib draws of them: values, tooltips, fonts, names that stay apart."""
 
 import re
 from itertools import pairwise
-from math import isclose, log10
+from typing import Final
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_wb.analysis.headline.make_headline import make_headline
+from robustbench_wb.errors import UsageError
+from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.axes import Axis, category_axis, linear_axis, logarithmic_axis
-from robustbench_wb.report.html.figure import Figure, FigurePoint, Series, draw_figure
-from robustbench_wb.report.html.panel import panel_rows
-from robustbench_wb.report.html.plots import cost_figures, curve_figures, scatter_figures
+from robustbench_wb.report.figures.chart import COLUMN, Chart, ChartAxis, ChartPoint, ChartSeries
+from robustbench_wb.report.figures.draw import MARKERS, PALETTE, draw_chart, spread
+from robustbench_wb.report.figures.files import charts_by_name, figure_files, plot_chart
+from robustbench_wb.report.figures.flip_charts import flip_charts
+from robustbench_wb.report.figures.inline_svg import inline_svg
+from robustbench_wb.report.figures.panel_charts import curve_charts
+from robustbench_wb.report.figures.table_charts import PanelCharts, panel_charts
+from robustbench_wb.report.panel import PanelRows, panel_rows
 from robustbench_wb.stats.pareto import pareto_front
+from tests.known import known
 from tests.report.big_sample import big_table
-from tests.report.curve_sample import curve_run
-from tests.report.sample import run, text_run
+from tests.report.sample import comparison, run, text_run
 
-POSITIVE = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=8)
-
-
-@given(POSITIVE, st.booleans())
-def test_an_axis_holds_its_values_and_keeps_their_order(values: list[float], log: bool) -> None:
-    axis = logarithmic_axis("x", values) if log else linear_axis("x", values)
-    shares = [axis.share(value) for value in sorted(values)]
-    assert all(-1e-9 <= share <= 1 + 1e-9 for share in shares)
-    assert shares == sorted(shares)
-    assert axis.low <= min(values) * (1 + 1e-9)
-    assert axis.high >= max(values) * (1 - 1e-9)
-    assert 2 <= len(axis.ticks) <= 10
-    assert all(axis.low <= value <= axis.high * (1 + 1e-9) for value, _ in axis.ticks)
+HOSTILE: Final = "a$b_{<script>alert(1)</script>}\x00 中文"
 
 
-@pytest.mark.parametrize(
-    ("axis", "ticks"),
-    [
-        (linear_axis("", [0], low=0, high=100), "0 20 40 60 80 100"),
-        (linear_axis("", [92.2, 99.4]), "92 94 96 98 100"),
-        (linear_axis("", [5, 5]), "5 6"),
-        (logarithmic_axis("", [20.1, 4000]), "100 1000"),
-        (logarithmic_axis("", [3, 8]), "2 5 10"),
-        (category_axis("", ["clean", "8/255"]), "clean 8/255"),
-    ],
-)
-def test_ticks_are_round(axis: Axis, ticks: str) -> None:
-    assert " ".join(text for _, text in axis.ticks) == ticks
+def ranked(rows: list[ScoreRow], records: dict[str, Record]) -> tuple[PanelRows, PanelCharts]:
+    panel = panel_rows(rows, make_headline(rows, records))[0]
+    return panel, panel_charts(panel)
 
 
-def scale(ticks: tuple[tuple[str, str], ...], log: bool = False) -> tuple[float, float]:
-    """Offset and width of a unit, read from the first and last tick."""
-    (x0, first), (x1, last) = ticks[0], ticks[-1]
-    v0, v1 = (log10(float(text)) if log else float(text) for text in (first, last))
-    width = (float(x1) - float(x0)) / (v1 - v0)
-    return float(x0) - v0 * width, width
-
-
-def readings(figure: Figure, number: int) -> list[float]:
-    """Values of a series, read back from the drawn points with the ticks of the axis."""
-    offset, width = scale(figure.y_ticks)
-    return [(float(y) - offset) / width for one in figure.series if one.number == number for _, y, _ in one.dots]
-
-
-def test_a_curve_can_be_read_off_its_ticks() -> None:
+def test_curves_hold_the_numbers_and_intervals_of_the_rows() -> None:
     rows = big_table(5, 2)
     panel = panel_rows(rows)[0]
-    figures = curve_figures(panel)
-    assert [figure.title for figure in figures] == ["attack-0", "attack-1"]
-    for figure in figures:
-        for subject, number in panel.numbers.items():
-            own = [row for row in rows if row.subject == subject and row.stressor in ("clean", figure.title)]
-            assert readings(figure, number) == pytest.approx([100 * (row.accuracy or 0) for row in own], abs=0.05)
-
-
-def test_whiskers_are_the_intervals() -> None:
-    rows = big_table(1, 1)
-    figure = curve_figures(panel_rows(rows)[0])[0]
-    offset, width = scale(figure.y_ticks)
-    ends = [float(text) for text in re.findall(r"M[^,]+,([\d.]+)V[\d.]+", figure.series[0].whiskers)]
-    tops = [float(text) for text in re.findall(r"V([\d.]+)", figure.series[0].whiskers)]
-    assert [(end - offset) / width for end in ends] == pytest.approx([100 * (r.low or 0) for r in rows], abs=0.05)
-    assert [(top - offset) / width for top in tops] == pytest.approx([100 * (r.high or 0) for r in rows], abs=0.05)
+    charts = curve_charts(panel)
+    assert [chart.title for chart in charts] == ["attack-0", "attack-1"]
+    for chart in charts:
+        assert chart.x.names[:2] == ("clean", "1/255")
+        for one in chart.series:
+            own = [row for row in rows if panel.short_labels[row.subject] == one.label]
+            wanted = [row for row in own if row.stressor in ("clean", chart.title)]
+            assert [point.y for point in one.points] == [100 * known(row.accuracy) for row in wanted]
+            assert [point.y_ends for point in one.points] == [
+                (100 * known(row.low), 100 * known(row.high)) for row in wanted
+            ]
 
 
 def test_a_failed_cell_is_a_gap_and_perplexities_are_drawn_too() -> None:
-    panel = panel_rows(run()[0])[0]
-    assert [len(one.dots) for figure in curve_figures(panel) for one in figure.series] == [3, 3]
+    assert [len(one.points) for chart in curve_charts(panel_rows(run()[0])[0]) for one in chart.series] == [3, 3]
     texts = panel_rows(text_run()[0])[0]
-    swap = curve_figures(texts)[0]
-    assert swap.title == "swap"
-    assert {one.number: len(one.dots) for one in swap.series} == {1: 3, 2: 2}
-    assert {one.number: one.line.count("M") for one in swap.series} == {1: 1, 2: 2}  # no line across the gap
-    assert cost_figures(texts) == []
+    (swap,) = curve_charts(texts)
+    assert {one.number: len(one.points) for one in swap.series} == {1: 3, 2: 2}
+    drawn = draw_chart(swap).axes[0].get_lines()
+    assert [int(np.isnan(np.asarray(line.get_ydata(), float)).sum()) for line in drawn[:2]] == [0, 1]
+    assert panel_charts(texts).costs == []
 
 
-def test_a_scatter_is_at_the_strength_where_subjects_differ_most() -> None:
-    rows = curve_run()[0]
-    panel = panel_rows(rows)[0]
-    titles = [figure.title for figure in scatter_figures(panel)]
-    assert "label-noise:pair@2/5" in titles  # 3 and 6 of 10 right, against 7 and 7 at 1/5
-    figure = scatter_figures(panel)[titles.index("label-noise:pair@2/5")]
-    offset, width = scale(figure.x_ticks)
-    across = {one.number: (float(one.dots[0][0]) - offset) / width for one in figure.series}
-    clean = {panel.numbers[row.subject]: 100 * (row.accuracy or 0) for row in rows if row.stressor == "clean"}
-    assert across == pytest.approx(clean, abs=0.2)
+def test_the_main_chart_has_the_joint_accuracy_that_ranks() -> None:
+    panel, charts = ranked(*run())
+    main = known(charts.main)
+    assert main.title == "Robust accuracy by Linf radius"
+    assert main.x.names == ("clean", "2/255", "8/255")
+    column = panel.headlines[0].main_column.name
+    assert [len(one.points) for one in main.series] == [2, 3]  # one number is graded F, and its model is last
+    for one in main.series[1:]:
+        (model,) = [model for model, label in panel.short_labels.items() if label == one.label]
+        number = panel.headline_numbers[model, column]
+        assert one.points[-1].y == 100 * known(number.value)
+        assert column in one.points[-1].text
+    assert [one.number for one in main.series] == [1, 2]  # the best model first
 
 
-def test_costs_are_means_over_all_cells_with_nothing_for_what_failed() -> None:
-    rows = big_table(3, 1)
-    rows[1] = rows[1].model_copy(update={"grade": "F"})
-    figures = {figure.title: figure for figure in cost_figures(panel_rows(rows)[0])}
-    assert set(figures) == {"training time", "size", "attack passes"}
-    panel = panel_rows(rows)[0]
-    for subject, number in panel.numbers.items():
-        own = [row for row in rows if row.subject == subject]
-        mean = sum(100 * (row.accuracy or 0) for row in own if row.grade != "F") / len(own)
-        assert readings(figures["size"], number) == pytest.approx([mean], abs=0.05)
-    best, middle, last = (one.dots[0] for one in sorted(figures["training time"].series, key=lambda one: one.number))
-    # The F grade removes the cheapest model from the front; the most expensive one is worse than a cheaper one.
-    assert [text.split(":")[0] for _, _, text in (best, middle, last)] == [f"variant-{at}-nano" for at in (1, 2, 0)]
-    assert figures["training time"].front == f"M{last[0]},{last[1]}L{best[0]},{best[1]}"
-    assert figures["attack passes"].front == ""
+def test_without_several_radii_the_main_chart_is_a_ranking() -> None:
+    rows = [row for row in run()[0] if row.strength in ("", "8/255")]
+    main = known(ranked(rows, run()[1])[1].main)
+    assert main.name == "ranking"
+    assert main.y.names == ("vit", "crate")
+    assert [point.y for one in main.series for point in one.points] == [0]  # the other number is graded F
+    assert [label.get_text() for label in draw_chart(main).axes[0].get_yticklabels()] == list(main.y.names)
+
+
+def test_costs_show_the_number_that_ranks_with_its_front() -> None:
+    panel, charts = ranked(big_table(3, 1), {})
+    costs = {chart.title: chart for chart in charts.costs}
+    assert set(costs) == {"training time", "size", "attack passes"}
+    y = [100 * known(panel.headlines[0].main_number(row).value) for row in panel.ranked.values()]
+    assert [one.points[0].y for one in costs["size"].series] == y
+    spent = [one.points[0].x for one in costs["training time"].series]
+    front = [(spent[at], y[at]) for at in pareto_front(spent, y)]
+    assert [(point.x, point.y) for point in costs["training time"].front] == front
+    assert costs["attack passes"].front == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
@@ -133,24 +106,84 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> N
     assert [points[at][0] for at in found] == sorted(points[at][0] for at in found)
 
 
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
-def test_labels_neither_touch_nor_leave_the_figure(values: list[float]) -> None:
-    series = [Series(number, (FigurePoint(x=0, y=value, text=""),)) for number, value in enumerate(values, 1)]
-    figure = draw_figure("", category_axis("", ["a"]), linear_axis("", [0], low=0, high=100), series=series)
-    heights = [float(one.label[1]) - 3 for one in figure.series]
-    assert all(figure.top - 0.1 <= height <= figure.bottom + 0.1 for height in heights)
-    ordered = sorted(heights)
-    room = min(10.0, (figure.bottom - figure.top) / max(len(values) - 1, 1))
-    assert all(after - before >= room - 0.11 for before, after in pairwise(ordered))
-    down = sorted(range(len(values)), key=lambda at: (-values[at], at))
-    drawn = [float(figure.series[at].dots[0][1]) for at in down]
-    assert drawn == sorted(drawn)
+def test_flips_are_lost_to_the_left_and_gained_to_the_right() -> None:
+    found = comparison()
+    panel = panel_rows([pair.new for pair in found.pairs])[0]
+    changed = {pair.new.subject for pair in found.pairs if pair.lost or pair.gained}
+    charts = flip_charts(panel, found.pairs)
+    assert [chart.title for chart in charts] == [
+        panel.short_labels[model] for model in panel.labels if model in changed
+    ]
+    pair = next(one for one in found.pairs if one.lost and panel.short_labels[one.new.subject] == charts[0].title)
+    gained, lost = charts[0].series
+    at = charts[0].y.names.index(pair.new.cell)
+    assert (lost.points[at].x, gained.points[at].x) == (-known(pair.lost), pair.gained)
+    bars = [bar for group in draw_chart(charts[0]).axes[0].containers for bar in group]
+    assert sorted(bar.get_width() for bar in bars) == sorted(
+        point.x for one in charts[0].series for point in one.points
+    )
 
 
-def test_an_axis_stops_what_lies_beyond_it() -> None:
-    axis = logarithmic_axis("", [2.0, 20.0])
-    assert isclose(axis.share(float("inf")), 1)
-    assert isclose(axis.share(0.1), 0)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_names_neither_touch_nor_leave_the_axes(values: list[float]) -> None:
+    wanted, gap = sorted(values), 0.05
+    heights = spread(wanted, gap)
+    room = min(gap, 1 / max(len(wanted) - 1, 1))
+    assert all(-1e-9 <= height <= 1 + 1e-9 for height in heights)
+    assert all(after - before >= room - 1e-9 for before, after in pairwise(heights))
+
+
+def chart(labels: list[str]) -> Chart:
+    series = [
+        ChartSeries(at, label, (ChartPoint(x=0, y=90, text=f"{label}: 90", y_ends=(80, 95)),
+                                ChartPoint(x=1, y=50 + at, text=label, y_ends=(40, float("inf")))))
+        for at, label in enumerate(labels, 1)
+    ]  # fmt: skip
+    across = ChartAxis(label="radius", names=("clean", "8/255"))
+    return Chart(name="A b/c", title="t", x=across, y=ChartAxis(label="accuracy (%)"), series=series, kind="lines")
+
+
+def test_files_are_a_column_wide_with_embedded_fonts_and_the_same_every_time() -> None:
+    drawn = chart(["vit", "a-name-that-is-too-long-to-stand-beside"])
+    files = figure_files([drawn])
+    assert list(charts_by_name([drawn, drawn])) == ["a-b-c", "a-b-c-2"]
+    assert list(files) == ["a-b-c.pdf", "a-b-c.svg"]
+    assert files == figure_files([drawn])
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", files["a-b-c.pdf"])
+    assert float(known(box)[1]) == pytest.approx(72 * COLUMN)
+    assert b"/FontFile2" in files["a-b-c.pdf"]  # an embedded TrueType font
+    assert b"/Type3" not in files["a-b-c.pdf"]
+    assert b"<text" not in files["a-b-c.svg"]  # outlines need no font
+    assert draw_chart(drawn).legends  # long names stand below
+
+
+def test_models_differ_in_colour_and_marker() -> None:
+    assert len(set(PALETTE)) == 8 < len(set(MARKERS)) == 9
+    styles = {(PALETTE[at % 8], MARKERS[at % 9]) for at in range(72)}
+    assert len(styles) == 72
+
+
+def test_an_inline_figure_has_tooltips_and_no_styles_or_colours_of_its_own() -> None:
+    text = inline_svg(chart(["vit", HOSTILE]), "f1")
+    assert "<script" not in text
+    assert "style=" not in text
+    assert "url(" not in text
+    assert not re.search("#[0-9a-f]{6}", text)
+    assert {"var(--c0)", "var(--c1)", "var(--ink)"} <= set(re.findall(r"var\(--\w+\)", text))
+    assert re.findall("<title>(.*?)</title>", text)[:2] == ["vit: 90", "vit"]
+    assert text.count("<title>") == 4
+    assert all(name.startswith("f1-") for name in re.findall(r' (?:id|href)="#?([^"]*)"', text))
+    assert "a$b_{&lt;script&gt;" in text  # no formula, and no markup
+
+
+def test_a_chart_is_plotted_by_name_and_shown_in_notebooks() -> None:
+    charts = [chart(["vit"])]
+    assert list(charts_by_name(charts)) == ["a-b-c"]
+    assert plot_chart(charts, "a-b-c")._repr_svg_().startswith("<?xml")
+    with pytest.raises(UsageError, match="'a-b' is unknown; did you mean"):
+        plot_chart(charts, "a-b")
+    with pytest.raises(UsageError, match="nothing to plot"):
+        plot_chart([])
 
 
 def test_rows_of_one_slot_are_one_row_of_the_page() -> None:

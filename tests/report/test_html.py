@@ -17,9 +17,10 @@ from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.field_tables import OMITTED_FIELDS
+from robustbench_wb.report.html.headline_table import SHADES
 from robustbench_wb.report.html.page import ReportContents, report_page
-from robustbench_wb.report.html.panel import panel_rows
-from robustbench_wb.report.html.score_matrix import SHADES, score_matrix
+from robustbench_wb.report.html.score_matrix import score_matrix
+from robustbench_wb.report.panel import panel_rows
 from robustbench_wb.report.scores import interval_text, score_text, short_text
 from robustbench_wb.report.text_block import printable
 from robustbench_wb.spec import canonical_json
@@ -126,7 +127,7 @@ def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
 def test_no_text_breaks_out_of_its_place(variant: str, error: str, stressor: str, reason: str) -> None:
     texts = (variant, error, stressor, reason)
     found = page_of(*texts)
-    assert found.tags == page_of(*("harmless" if text else "" for text in texts)).tags
+    assert found.tags == page_of(*("x" * len(printable(text)) for text in texts)).tags  # long names stand elsewhere
     assert not found.unclosed
     assert all(printable(text) in found.words for text in texts)
 

@@ -51,14 +51,14 @@ CONTRAST = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || element.closest("script, style")) continue;
+    if (!walker.currentNode.textContent.trim() || element.closest("script, style, title")) continue;
     const style = getComputedStyle(element);
     const colour = element.closest("svg") ? style.fill : style.color;
     found.push([ratio(parse(colour).slice(0, 3), behind(element)), 4.5, element.outerHTML.slice(0, 120)]);
   }
-  document.querySelectorAll(".dot, .line, .whisker").forEach((element) => {
+  document.querySelectorAll(".series use, .series > path, .bar .value").forEach((element) => {
     const style = getComputedStyle(element);
-    const colour = element.matches(".dot") ? style.fill : style.stroke;
+    const colour = element.matches("path") ? style.stroke : style.fill;
     found.push([ratio(parse(colour).slice(0, 3), behind(element)), 3, element.outerHTML.slice(0, 120)]);
   });
   return [found.length, found.filter(([ratio, least]) => !(ratio >= least))];
@@ -109,12 +109,18 @@ def first_cells(shown: Page, column: int) -> list[str]:
     return found
 
 
+def unfolded(shown: Page) -> Page:
+    """The page with its table of single evaluations opened, as a reader does."""
+    shown.locator("details.single > summary").first.click()
+    return shown
+
+
 def numbers(texts: list[str]) -> list[float]:
     return [float(re.split(r"[ *]", text)[0]) for text in texts if re.match(r"\d", text)]
 
 
 def test_a_heading_sorts_down_then_up_then_as_it_was(opened: Any) -> None:
-    shown = opened(ReportContents(name="v1", rows=big_table(20, 2)))
+    shown = unfolded(opened(ReportContents(name="v1", rows=big_table(20, 2))))
     heading = shown.locator(".matrix thead th").nth(8)
     before = first_cells(shown, 8)
     orders = []
@@ -135,7 +141,7 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
     failed = row(None, 1000, "NaN", variant="variant-0", stressor=rows[at].stressor, strength=rows[at].strength)
     gone = next(made for made in rows if made.variant == "variant-1" and made.strength == "4/255")
     rows[at] = failed
-    shown = opened(ReportContents(name="v1", rows=[made for made in rows if made is not gone]))
+    shown = unfolded(opened(ReportContents(name="v1", rows=[made for made in rows if made is not gone])))
     headings = [text or "" for text in shown.locator(".matrix thead th").all_text_contents()]
     column = next(index for index, text in enumerate(headings) if "@4/255" in text)
     for _ in range(2):
@@ -146,12 +152,12 @@ def test_what_has_no_number_is_last_in_both_directions(opened: Any) -> None:
 
 
 def test_filters_hide_rows_and_columns_and_say_so(opened: Any) -> None:
-    shown = opened(ReportContents(name="v1", rows=big_table(20, 2)))
+    shown = unfolded(opened(ReportContents(name="v1", rows=big_table(20, 2))))
     shown.get_by_role("searchbox", name="models").fill("VARIANT-1")
     assert len(first_cells(shown, 0)) == 11
     shown.get_by_role("searchbox", name="perturbations").fill("attack-1@8")
     assert shown.locator(".matrix thead th:visible").count() == 2
-    assert shown.locator("output").first.inner_text() == "11 of 20 rows, 1 of 19 columns"
+    assert shown.locator(".single output").first.inner_text() == "11 of 20 rows, 1 of 19 columns"
     shown.get_by_role("searchbox", name="models").fill("")
     shown.get_by_role("searchbox", name="perturbations").fill("")
     assert len(first_cells(shown, 0)) == 20
@@ -159,7 +165,7 @@ def test_filters_hide_rows_and_columns_and_say_so(opened: Any) -> None:
 
 
 def test_a_number_leads_to_its_own_line_and_opens_what_hides_it(opened: Any) -> None:
-    shown = opened(ReportContents(name="v1", rows=big_table(3, 2)))
+    shown = unfolded(opened(ReportContents(name="v1", rows=big_table(3, 2))))
     link = shown.locator(".matrix tbody tr").nth(1).locator("td").nth(4).locator("a")
     target = shown.locator(str(link.get_attribute("href")))
     assert not target.is_visible()
@@ -184,8 +190,8 @@ def test_links_between_sections_work_without_a_mouse(opened: Any) -> None:
 
 
 def test_headings_stay_in_view_and_only_the_table_scrolls_sideways(opened: Any) -> None:
-    shown = opened(ReportContents(name="v1", rows=big_table(20, 11)))
-    scroll = shown.locator(".scroll").first
+    shown = unfolded(opened(ReportContents(name="v1", rows=big_table(20, 11))))
+    scroll = shown.locator(".single .scroll").first
     corner = shown.locator(".matrix thead th").first
     before = corner.bounding_box()
     scroll.evaluate("box => box.scrollTo(3000, 400)")
@@ -193,7 +199,9 @@ def test_headings_stay_in_view_and_only_the_table_scrolls_sideways(opened: Any) 
     assert before is not None
     assert after is not None
     assert before["x"] == after["x"]
-    assert after["y"] >= (scroll.bounding_box() or {})["y"]
+    box = scroll.bounding_box()
+    assert box is not None
+    assert after["y"] >= box["y"]
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
     scroll.focus()
     assert shown.evaluate("document.activeElement.getAttribute('role')") == "region"
@@ -215,11 +223,15 @@ def test_a_leaderboard_stands_out_and_sorts(opened: Any, scheme: str) -> None:
     assert looked > 100
     assert faint == []
     ranking = shown.locator("table").first
-    names = "rows => rows.map(row => row.cells[2].textContent.trim())"
-    assert ranking.locator("tbody tr").evaluate_all(names) == ["gone-nano", "boosting-nano", "crate-nano", "vit-nano"]
-    clean = ranking.locator("thead button").nth(4)
-    clean.click()
-    assert ranking.locator("tbody tr").evaluate_all(names) == ["vit-nano", "gone-nano", "boosting-nano", "crate-nano"]
+    names = "rows => rows.map(row => row.cells[1].textContent.trim())"
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["gone", "crate", "boosting", "vit"]
+    ranking.locator("thead button").nth(4).click()
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["gone", "crate", "boosting", "vit"]
+    radius = ranking.locator("thead button").nth(5)
+    radius.click()
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["gone", "boosting", "vit", "crate"]
+    radius.click()
+    assert ranking.locator("tbody tr").evaluate_all(names) == ["vit", "boosting", "gone", "crate"]
     for link in shown.locator("nav a").all():
         link.click()
         assert shown.locator(str(link.get_attribute("href"))).is_visible()
@@ -233,7 +245,9 @@ def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
     assert light.evaluate(surface) == "rgb(255, 255, 255)"
     assert dark.evaluate(surface) != light.evaluate(surface)
     assert dark.evaluate(ink) != light.evaluate(ink)
-    marks = [shown.locator(".dot").first.evaluate("dot => getComputedStyle(dot).fill") for shown in (light, dark)]
+    marks = [
+        shown.locator(".series use").first.evaluate("mark => getComputedStyle(mark).fill") for shown in (light, dark)
+    ]
     assert marks[0] != marks[1]
     dark.emulate_media(media="print")
     assert dark.evaluate(surface) == "rgb(255, 255, 255)"
@@ -242,7 +256,7 @@ def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
 
 
 def test_without_script_nothing_is_missing_but_controls(opened: Any) -> None:
-    shown = opened(ReportContents(name="v1", rows=big_table(3, 2)), java_script_enabled=False)
+    shown = unfolded(opened(ReportContents(name="v1", rows=big_table(3, 2)), java_script_enabled=False))
     assert shown.locator(".matrix td:visible").count() == 3 * 19
     assert shown.locator("th button, .filter").count() == 0
     shown.locator("#numbers summary").first.click()

@@ -13,7 +13,7 @@ from robustbench_wb.analysis.leaderboard.panel_ranking import RankedModel
 from robustbench_wb.analysis.leaderboard.rank_panels import rank_panels
 from robustbench_wb.report.csv import RANKING_COLUMNS, ranking_csv
 from robustbench_wb.report.html.leaderboard import leaderboard_page
-from robustbench_wb.report.json import leaderboard_json, rows_json
+from robustbench_wb.report.json import RANKING_SCHEMA, leaderboard_json, rows_json
 from robustbench_wb.report.leaderboard import ranking_blocks
 from robustbench_wb.report.markdown import markdown_text
 from robustbench_wb.report.text_block import plain_text, rich_group
@@ -55,6 +55,7 @@ def test_the_columns_of_the_export_are_public_and_read_back() -> None:
         *("variant", "size", "recipe", "seed", "rank", "rank_low", "rank_high", "group", "score", "low", "high"),
         *("worst_cell", "worst", "clean", "grade", "counted", "cells", "n"),
         *("parameters", "flops", "train_seconds", "forwards", "backwards", "peak_memory", "signature", "reason"),
+        *("headline", "headline_low", "headline_high", "headline_grade", "headline_column", "headline_numbers"),
     )
     assert expected == RANKING_COLUMNS
     found = board()[1]
@@ -72,9 +73,12 @@ def test_the_columns_of_the_export_are_public_and_read_back() -> None:
 def test_json_has_the_rows_as_before_and_the_rankings() -> None:
     rows, found = board()
     content = json.loads(leaderboard_json(rows, found, 3))
-    assert {**content, "rankings": None} == {**json.loads(rows_json(rows, 3)), "rankings": None}
-    assert [len(one["lines"]) for one in content["rankings"]] == [4, 2, 2]
-    assert content["rankings"][0]["lines"][0]["variant"] == "gone"
+    rankings, schema = content.pop("rankings"), content.pop("ranking_schema")
+    assert content == json.loads(rows_json(rows, 3))
+    assert schema == RANKING_SCHEMA
+    assert [len(one["lines"]) for one in rankings] == [4, 2, 2]
+    assert rankings[0]["lines"][0]["variant"] == "gone"
+    assert rankings[0]["headline"]["columns"][rankings[0]["headline"]["main"]]["name"] == "Linf 8/255"
 
 
 def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:

@@ -10,12 +10,13 @@ from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.curves.attack_strength import AttackRuns, attack_strengths
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.analysis.row_order import strength_sort_key
 from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.curves import curves_blocks, curves_json
 from robustbench_wb.report.scores import leaderboard_blocks, score_blocks, score_text
 from robustbench_wb.report.strength import strength_blocks
-from robustbench_wb.report.text_block import plain_table, plain_text, rich_group
+from robustbench_wb.report.text_block import counted, plain_table, plain_text, rich_group
 from tests.known import known
 from tests.report.curve_sample import alexnet_run, curve_run
 from tests.report.sample import comparison, run, text_comparison, text_run
@@ -37,7 +38,8 @@ def rendered(name: str) -> str:
         rows = run()[0]
         blocks = score_blocks(rows, 3, columns)
     elif what == "board":
-        blocks = leaderboard_blocks([*run()[0], *text_run()[0]], 3, columns)
+        rows, records = [*run()[0], *text_run()[0]], {**run()[1], **text_run()[1]}
+        blocks = leaderboard_blocks(rows, make_headline(rows, records), version=3, width=columns)
     elif what == "strength":
         rows, records = run()
         blocks = strength_blocks(attack_strengths(rows, records, lambda signature: AttackRuns(runs=2, steps=19)), 3)
@@ -72,7 +74,7 @@ def test_golden(name: str) -> None:
 @pytest.mark.parametrize("width", [80, 100])
 def test_tables_stay_within_the_width(width: int) -> None:
     rows = [*run()[0], *text_run()[0]]
-    blocks = score_blocks(rows, 3, width), leaderboard_blocks(rows, 3, width)
+    blocks = score_blocks(rows, 3, width), leaderboard_blocks(rows, make_headline(rows, {}), version=3, width=width)
     verdicts = comparison_blocks(comparison(), width), comparison_blocks(text_comparison(), width)
     for text in map(plain_text, (*blocks, *verdicts)):
         tables = [line for line in text.splitlines() if "  " in line]
@@ -151,3 +153,8 @@ def test_curves_as_json_hold_what_the_tables_show() -> None:
     assert content["corruption_errors"][1]["normalised"][0]["ce"]["fog"] == errors[1].normalised[0].ce["fog"]
     failed = next(one for one in content["curves"] if one["stressor"] == "duplicates")
     assert (failed["area"], failed["points"][1]["error"]) == (None, "SubjectError: too dirty")
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1200 rows")])
+def test_counts_agree_with_their_noun(count: int, text: str) -> None:
+    assert counted(count, "row") == text

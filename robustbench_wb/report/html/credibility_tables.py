@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from robustbench_wb.records.credibility import read_checks
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grade_notes import GRADE_MEANING
-from robustbench_wb.report.html.panel import PanelRows
+from robustbench_wb.report.panel import PanelRows
 from robustbench_wb.report.scores import interval_text, short_text
 from robustbench_wb.report.text_block import Column, TextBlock
 
@@ -29,6 +29,27 @@ def credibility_blocks(panels: Sequence[PanelRows]) -> list[TextBlock]:
     ]
 
 
+def headline_doubts(panels: Sequence[PanelRows]) -> TextBlock:
+    """Headline numbers that are limited by a doubt, a failed evaluation or missing records, with the reason.
+
+    Models with the same doubts on the same numbers share a row."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for panel in panels:
+        for (model, name), number in panel.headline_numbers.items():
+            if number.note:
+                own = found.setdefault((panel.rows[0].task, number.note), {})
+                own.setdefault(panel.labels[model], []).append(f"{name} {number.grade}".rstrip())
+    lines = []
+    for (task, reason), models in found.items():
+        shared: dict[str, list[str]] = {}
+        for label, numbers in models.items():
+            shared.setdefault(", ".join(numbers), []).append(label)
+        lines += [(task, ", ".join(members), where, reason) for where, members in shared.items()]
+    columns = (Column("task"), Column("model"), Column("number and grade"), Column("reason"))
+    notes = () if lines else ("no headline number is limited by a doubt",)
+    return TextBlock("Headline numbers with a doubt", columns=columns, rows=tuple(lines), notes=notes)
+
+
 def doubts_text(row: ScoreRow) -> str:
     """All checks of a row with a grade below A, with their reasons."""
     return "; ".join(
@@ -46,6 +67,7 @@ def _block(
         rows=rows,
         notes=notes if rows else (*notes, "none"),
         styles={"F": "red", "C": "yellow"},
+        styled=("grade",),
     )
 
 

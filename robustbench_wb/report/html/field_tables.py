@@ -7,7 +7,8 @@ from typing import Final
 from robustbench_wb.analysis.row_order import cell_key
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.credibility_tables import doubts_text
-from robustbench_wb.report.html.panel import PanelRows
+from robustbench_wb.report.panel import PanelRows
+from robustbench_wb.report.text_block import printable
 
 OMITTED_FIELDS: Final = ("checks", "layers")
 """Fields with long JSON, left out: checks below A appear as doubts instead, and layer measures as figures."""
@@ -55,7 +56,7 @@ def _field_table(panel: PanelRows, label: str, rows: Sequence[ScoreRow]) -> Fiel
     varying = {name for name in first if any(one[name] != first[name] for one in texts)}
     always = _ALWAYS[panel.metric]
     columns = (*always, *(name for name in first if name in varying and name not in always))
-    shared = tuple((name, text) for name, text in first.items() if name not in columns and text)
+    shared = tuple((name, text) for name, text in first.items() if name not in columns and printable(text))
     lines = tuple(
         FieldTableRow(
             anchor=panel.anchors[row.subject, cell_key(row)],

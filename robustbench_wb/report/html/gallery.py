@@ -18,7 +18,7 @@ from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.panel import PanelRows, panel_rows
+from robustbench_wb.report.panel import PanelRows, panel_rows
 from robustbench_wb.tasks.task import Dataset
 
 SHOWN: Final = 24
@@ -159,11 +159,26 @@ def _sample(
     if perturbed is not None:
         broken += f"; {names[one.models[0]]} predicts {dataset.classes[perturbed.answer]}"
     name = f"sample {one.sample}, class {dataset.classes[int(dataset.test.labels[one.sample])]}"
-    if first.side:
-        return GallerySample(name=name, broken=broken, images=_images(dataset.test.inputs[one.sample], perturbed))
-    text = dataset.test.texts[one.sample]
+    images, pieces = sample_views(dataset, one.sample, perturbed, images=bool(first.side))
+    return GallerySample(name=name, broken=broken, images=images, text=pieces)
+
+
+def sample_views(
+    dataset: Dataset, sample: int, perturbed: PerturbedSample | None, *, images: bool
+) -> tuple[tuple[tuple[str, str], ...], tuple[TextPiece, ...]]:
+    """Images of a sample with their captions, or the pieces of its text; the other is empty.
+
+    Args:
+        dataset: data of the task.
+        sample: row number in the split.
+        perturbed: the perturbed sample; None shows the clean sample alone.
+        images: whether the samples are images.
+    """
+    if images:
+        return _images(dataset.test.inputs[sample], perturbed), ()
+    text = dataset.test.texts[sample]
     new = text if perturbed is None or perturbed.text is None else perturbed.text
-    return GallerySample(name=name, broken=broken, text=tuple(text_pieces(text, new)))
+    return (), tuple(text_pieces(text, new))
 
 
 def _images(clean: NDArray[np.uint8], perturbed: PerturbedSample | None) -> tuple[tuple[str, str], ...]:

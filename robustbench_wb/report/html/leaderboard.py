@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 
+from robustbench_wb.analysis.headline.headline import Headline
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.html.template import render
+from robustbench_wb.report.html.template import PageLink, render
 from robustbench_wb.report.leaderboard import ranking_blocks, ranking_title
 from robustbench_wb.report.scores import leaderboard_blocks
 
 
 def leaderboard_page(
-    name: str, rows: Sequence[ScoreRow], rankings: Sequence[PanelRanking], version: int | None = None
+    name: str,
+    rows: Sequence[ScoreRow],
+    rankings: Sequence[PanelRanking],
+    version: int | None = None,
+    *,
+    links: Sequence[PageLink] = (),
 ) -> str:
     """Self-contained HTML document, see ``robustbench_wb.report.html.template.render``.
 
@@ -19,9 +25,12 @@ def leaderboard_page(
         rows: rows of the table.
         rankings: rankings of these rows.
         version: number of the table version, for the notes.
+        links: links to the other pages of a site.
     """
     panels = [
         {"anchor": f"panel-{number}", "title": ranking_title(ranking), "blocks": ranking_blocks([ranking])}
         for number, ranking in enumerate(rankings, 1)
     ]
-    return render("leaderboard.html", name=name, panels=panels, scores=leaderboard_blocks(rows, version))
+    headline = Headline(panels=tuple(ranking.headline for ranking in rankings))
+    scores = leaderboard_blocks(rows, headline, version=version)
+    return render("leaderboard.html", links=links, name=name, panels=panels, scores=scores)

@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 from math import log
-from typing import Final
 
 from robustbench_wb.analysis.row_order import CellKey
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grade_notes import GRADE_MEANING
-from robustbench_wb.report.html.figure import series_style
-from robustbench_wb.report.html.panel import PanelRows, PlottedValue, plotted_value
+from robustbench_wb.report.html.headline_table import SHADES, mark_of
+from robustbench_wb.report.panel import PanelRows, PlottedValue, plotted_value
 from robustbench_wb.report.scores import interval_text, panel_facts, short_text
 from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
-
-SHADES: Final = 10
-"""Number of the darkest shade of a cell; 0 is unshaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +27,7 @@ class MatrixCell:
     sort: str = ""
     """Number that the column is sorted by; an empty text comes last in both directions."""
     shade: int | None = None
-    """Shade from 0 to ``SHADES``, darker is better; None without a value."""
+    """Shade from 0 to ``SHADES``, stronger is better; None without a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +36,10 @@ class MatrixRow:
 
     number: int
     """Rank of the model, from 1."""
+    mark: str
+    """Marker of the model in the figures."""
     style: str
-    """Classes of the style sheet for the colour and dash pattern."""
+    """Class of the style sheet for the colour of the model."""
     label: str
     entries: tuple[MatrixCell, ...]
 
@@ -71,7 +69,8 @@ def score_matrix(panel: PanelRows, version: int | None = None) -> ScoreMatrix:
             for cell in panel.cells
         )
         number = panel.numbers[model]
-        lines.append(MatrixRow(number=number, style=series_style(number), label=label, entries=entries))
+        mark, style = mark_of(number)
+        lines.append(MatrixRow(number=number, mark=mark, style=style, label=label, entries=entries))
     return ScoreMatrix(tuple(panel.cells), tuple(lines), _notes(panel, version))
 
 
@@ -94,7 +93,7 @@ def _entry(row: ScoreRow | None, anchor: str, values: list[PlottedValue]) -> Mat
 
 
 def _shade(row: ScoreRow, own: PlottedValue, values: list[PlottedValue]) -> int:
-    """Shade of a cell, darker is better: accuracies from 0 to 100 %, perplexities by logarithm within the panel."""
+    """Shade of a cell, stronger is better: accuracies from 0 to 100 %, perplexities by logarithm within the panel."""
     if row.metric == "accuracy":
         return round(own.value / 100 * SHADES)
     logs = [log(found.value) for found in values]
@@ -103,8 +102,8 @@ def _shade(row: ScoreRow, own: PlottedValue, values: list[PlottedValue]) -> int:
 
 
 def _notes(panel: PanelRows, version: int | None) -> tuple[str, ...]:
-    darker = "the higher the accuracy" if panel.metric == "accuracy" else "the lower the perplexity"
-    notes = [panel_facts(panel.rows, version), f"the darker a cell, {darker}; best model first"]
+    better = "the higher the accuracy" if panel.metric == "accuracy" else "the lower the perplexity"
+    notes = [panel_facts(panel.rows, version), f"the stronger the colour of a cell, {better}; best model first"]
     if any(row.status == "incomplete" for row in panel.rows):
         notes.append("*: not all samples were judged; unjudged samples count as broken")
     graded = [GRADE_MEANING] if any(row.grade for row in panel.rows) else []

@@ -1,6 +1,8 @@
 """Rendering of HTML templates to self-contained documents."""
 
 from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -16,8 +18,17 @@ FOLDED: Final = 100
 """Number of rows above which a table is collapsed, because hidden tables cost no layout time."""
 
 
-def render(template: str, /, **values: object) -> str:
-    """Document of a template; equal values give equal bytes.
+@dataclass(frozen=True)
+class PageLink:
+    """Link to another page of a site."""
+
+    title: str
+    file: str
+    """File in the same folder."""
+
+
+def render(template: str, /, *, links: Sequence[PageLink] = (), **values: object) -> str:
+    """Document of a template; equal values give equal bytes. ``links`` lead to the other pages of a site.
 
     The content security policy allows the page's own style and script by their digests, and images inside the file.
     Text of the table can therefore neither load nor run anything.
@@ -33,6 +44,7 @@ def render(template: str, /, **values: object) -> str:
             policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
             folded=FOLDED,
             block_id=count(1).__next__,
+            links=links,
             **values,
         )
     )

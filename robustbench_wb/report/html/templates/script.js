@@ -5,9 +5,15 @@
     return "v" in cell.dataset ? cell.dataset.v : cell.textContent.trim();
   };
 
+  // A column aligned to the right holds numbers like "55.0 [50.6, 59.3] B" or "<= 80.0"; a word there is no number.
+  const key = (row, column, numbers) => {
+    const text = value(row, column);
+    return numbers ? (/^(?:<= )?(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)/.exec(text) || ["", ""])[1] : text;
+  };
+
   // Empty cells come last in both directions. A column of numbers is sorted by size, any other column as text.
-  const sorted = (rows, column, sign) => {
-    const keyed = rows.map((row) => [value(row, column), row]);
+  const sorted = (rows, column, sign, numbers) => {
+    const keyed = rows.map((row) => [key(row, column, numbers), row]);
     const filled = keyed.filter(([key]) => key !== "");
     const numeric = filled.every(([key]) => key !== "" && Number.isFinite(Number(key)));
     const order = numeric ? (a, b) => a[0] - b[0] : (a, b) => a[0].localeCompare(b[0], "en", { numeric: true });
@@ -32,7 +38,7 @@
         const next = NEXT[heading.getAttribute("aria-sort")];
         headings.forEach((other) => other.setAttribute("aria-sort", "none"));
         heading.setAttribute("aria-sort", next);
-        body.append(...(next === "none" ? original : sorted(original, column, SIGN[next])));
+        body.append(...(next === "none" ? original : sorted(original, column, SIGN[next], heading.classList.contains("right"))));
       });
     });
   };
@@ -82,7 +88,8 @@
 
   const FEW = 8;
   document.querySelectorAll("table.sortable").forEach((table) => {
-    if (table.classList.contains("matrix") || table.tBodies[0].rows.length > FEW) makeFilterable(table);
+    const plain = table.classList.contains("headline");
+    if (table.classList.contains("matrix") || (!plain && table.tBodies[0].rows.length > FEW)) makeFilterable(table);
     makeSortable(table);
   });
 

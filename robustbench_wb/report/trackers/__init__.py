@@ -1,0 +1,1 @@
+"""Experiment trackers: one file each, behind one function type."""
