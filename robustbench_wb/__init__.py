@@ -21,17 +21,26 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` 
     from robustbench_wb.api.evaluate import evaluate as evaluate
     from robustbench_wb.api.evaluation import Evaluation as Evaluation
     from robustbench_wb.api.explain import explain as explain
+    from robustbench_wb.api.export import export_hf as export_hf
+    from robustbench_wb.api.export import export_hf_results as export_hf_results
+    from robustbench_wb.api.export import export_robustbench as export_robustbench
+    from robustbench_wb.api.export import export_tracker as export_tracker
+    from robustbench_wb.api.forecast import forecast as forecast
     from robustbench_wb.api.gate import gate as gate
+    from robustbench_wb.api.history import history as history
     from robustbench_wb.api.leaderboard import leaderboard as leaderboard
     from robustbench_wb.api.merge import merge as merge
     from robustbench_wb.api.repair import repair as repair
     from robustbench_wb.api.run import RunResult as RunResult
     from robustbench_wb.api.run import run as run
     from robustbench_wb.api.selfcheck import selfcheck as selfcheck
+    from robustbench_wb.api.site import site as site
     from robustbench_wb.api.strength import strength as strength
     from robustbench_wb.api.train import train as train
     from robustbench_wb.api.vacuum import vacuum as vacuum
     from robustbench_wb.api.verify import verify as verify
+    from robustbench_wb.engine.experiment import Experiment as Experiment
+    from robustbench_wb.engine.experiment import read_experiment as read_experiment
     from robustbench_wb.engine.request import RunRequest as RunRequest
     from robustbench_wb.errors import HarnessError as HarnessError
     from robustbench_wb.errors import MeasurementError as MeasurementError
@@ -72,6 +81,7 @@ _DOOR = {
     "Comparison": "analysis.compare.comparison",
     "Corruption": "stressors.corruptions.corruption",
     "Evaluation": "api.evaluation",
+    "Experiment": "engine.experiment",
     "GateResult": "analysis.gate.gate_result",
     "HarnessError": "errors",
     "ImageShape": "models.shape",
@@ -95,12 +105,20 @@ _DOOR = {
     "doctor": "api.doctor",
     "evaluate": "api.evaluate",
     "explain": "api.explain",
+    "export_hf": "api.export",
+    "export_hf_results": "api.export",
+    "export_robustbench": "api.export",
+    "export_tracker": "api.export",
+    "forecast": "api.forecast",
     "gate": "api.gate",
+    "history": "api.history",
     "leaderboard": "api.leaderboard",
     "merge": "api.merge",
+    "read_experiment": "engine.experiment",
     "repair": "api.repair",
     "run": "api.run",
     "selfcheck": "api.selfcheck",
+    "site": "api.site",
     "strength": "api.strength",
     "train": "api.train",
     "vacuum": "api.vacuum",

@@ -7,10 +7,11 @@ from robustbench_wb.analysis.compare.align import ALLOWABLE
 from robustbench_wb.analysis.compare.compare_tables import compare_tables, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import Comparison
 from robustbench_wb.api.staleness import edited_notes, require_rows, same_version_notes
+from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest_names
 from robustbench_wb.stats.multiplicity import CORRECTIONS, Correction
-from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
+from robustbench_wb.store.loaded_table import LoadedTable, find_records
 
 
 def compare(
@@ -26,7 +27,8 @@ def compare(
 
     Args:
         old: the earlier table: a version, ``PLACE:VERSION``, a results folder, a baseline, or a file of
-            ``leaderboard``; see ``robustbench_wb.store.loaded_table.load_table``.
+            ``leaderboard``; see ``robustbench_wb.store.loaded_table.load_table``. Or a per-sample log of
+            lm-evaluation-harness or inspect_ai; both tables are then logs.
         new: the later table.
         results: folder or Delta URL of versions without a place, and of the records of files.
         delta: largest difference that counts as none: points of accuracy, percent of perplexity (0 to 100).
@@ -37,8 +39,10 @@ def compare(
         StoreError: there is no such version, folder or file, or it has no rows.
         UsageError: a parameter is out of its range.
     """
-    before, after = load_table(old, results), load_table(new, results)
-    return compare_loaded(before, after, results, delta=delta, allow=allow, correction=correction)
+    tables = load_compared(old, new, results)
+    compared = compare_loaded(tables.old, tables.new, results, delta=delta, allow=allow, correction=correction)
+    added = {"notes": (*tables.notes, *compared.notes), "sample_names": tables.sample_names}
+    return compared.model_copy(update=added)
 
 
 def compare_loaded(

@@ -8,6 +8,8 @@ from robustbench_wb.engine.doctor.diagnosis import Diagnosis
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.suites.default_suite import common_suite
+from robustbench_wb.suites.suite import find_suite
 
 
 def doctor(
@@ -23,4 +25,8 @@ def doctor(
     Raises:
         UsageError: the request or the data cannot be used.
     """
-    return diagnose(PreparedRun(make_request(request, fields), progress or SilentProgress()))
+    wanted = make_request(request, fields)
+    if wanted.tasks is None:  # a suite may have many, and each would be loaded
+        first = find_suite(wanted.suite or common_suite(None)).default_tasks(wanted.scale)[:1]
+        wanted = wanted.model_copy(update={"tasks": first})
+    return diagnose(PreparedRun(wanted, progress or SilentProgress()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,9 @@ class EvaluationRow:
     n: int
     """Number of samples."""
     accuracy: float
-    """Share of samples classified correctly under the stressor; samples that could not be judged count as broken."""
+    """Share of samples classified correctly under the stressor; samples that could not be judged count as broken.
+
+    NaN, like the interval, if the evaluation failed."""
     low: float
     """Low end of the 95 % Wilson interval."""
     high: float
@@ -141,8 +144,8 @@ class Evaluation:
         lines = tuple(
             (
                 row.name,
-                f"{100 * row.accuracy:.1f}",
-                f"[{100 * row.low:.1f}, {100 * row.high:.1f}]",
+                "error" if isnan(row.accuracy) else f"{100 * row.accuracy:.1f}",
+                "" if isnan(row.accuracy) else f"[{100 * row.low:.1f}, {100 * row.high:.1f}]",
                 *((row.grade,) if graded else ()),
                 _why(row),
             )
@@ -172,9 +175,9 @@ def evaluation_row(
         signature=row.signature,
         seed=row.seed,
         n=row.n,
-        accuracy=row.accuracy or 0.0,
-        low=row.low or 0.0,
-        high=1.0 if row.high is None else row.high,
+        accuracy=nan if row.accuracy is None else row.accuracy,
+        low=nan if row.low is None else row.low,
+        high=nan if row.high is None else row.high,
         grade=row.grade,
         checks=checks,
         robust=row.robust,

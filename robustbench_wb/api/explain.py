@@ -5,10 +5,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Unpack
 
 from robustbench_wb.analysis.explanation import Explanation, RequestedCell, explain_cells
-from robustbench_wb.api.request import RequestFields, make_request
+from robustbench_wb.api.request import ExperimentFields, make_experiment
 from robustbench_wb.engine.brought_model import changed_parts
+from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.planned_cells import planned_cells
-from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.prepared_run import prepare_experiment
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.task_context import task_contexts
 from robustbench_wb.errors import StoreError, UsageError
@@ -34,12 +35,12 @@ class ExplainResult:
 
 
 def explain(
-    request: RunRequest | None = None,
+    request: RunRequest | Experiment | None = None,
     results: str = "results",
     *,
     pattern: str = "",
     progress: Progress | None = None,
-    **fields: Unpack[RequestFields],
+    **fields: Unpack[ExperimentFields],
 ) -> ExplainResult:
     """Say of each cell of a request whether its record would be reused, and why not; nothing is trained or written.
 
@@ -48,14 +49,15 @@ def explain(
         results: folder or Delta URL where results live; it need not exist.
         pattern: only cells whose label matches, where ``*`` stands for anything; empty: all. See ``Cell.label``.
         progress: told what takes time.
-        **fields: see ``robustbench_wb.RunRequest``.
+        **fields: see ``robustbench_wb.run``.
 
     Raises:
         UsageError: the request or the data cannot be used, or no cell matches.
     """
-    job = PreparedRun(make_request(request, fields), progress or SilentProgress(), may_train=False)
+    jobs = prepare_experiment(make_experiment(request, fields), progress or SilentProgress(), may_train=False)
     planned = [
         RequestedCell(cell=found.cell, identity=found.identity, reason=found.reason)
+        for job in jobs
         for context in task_contexts(job)
         for plan in context.subjects
         for found in planned_cells(context, plan, lambda cell: fnmatchcase(cell.label, f"*{pattern}*"))

@@ -8,10 +8,11 @@ from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
 from robustbench_wb.api.staleness import edited_notes, old_code_notes, require_rows, same_version_notes
+from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
-from robustbench_wb.store.loaded_table import find_records, load_table
+from robustbench_wb.store.loaded_table import find_records
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.text_files import is_file
@@ -30,7 +31,8 @@ def gate(
     """Decide whether a version lost more than the margin since a baseline.
 
     Args:
-        baseline: a baseline file or any other table; see ``robustbench_wb.store.loaded_table.load_table``.
+        baseline: a baseline file or any other table; see ``robustbench_wb.store.loaded_table.load_table``. Or a
+            per-sample log of lm-evaluation-harness or inspect_ai; ``version`` is then a log as well.
         version: the table to decide on, named likewise.
         results: folder or Delta URL of versions without a place.
         margin: largest accepted drop in every suite: points of accuracy, percent of perplexity.
@@ -45,7 +47,7 @@ def gate(
     if margin is not None and config is not None:
         raise UsageError("margin and config both give margins; use one of them", "margin", "config")
     margins = Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
-    before, after = load_table(baseline, results), load_table(version, results)
+    before, after, unusual, _ = load_compared(baseline, version, results)
     require_rows(before, after)
     for note in (*edited_notes(before), *edited_notes(after)):
         raise StoreError(note)
@@ -63,7 +65,7 @@ def gate(
         version=after.name,
         noise=floors,
     )
-    notes = (*same_version_notes(before, after), *old_code_notes(after))
+    notes = (*unusual, *same_version_notes(before, after), *old_code_notes(after))
     return judged.model_copy(update={"noise": file or "", "notes": notes})
 
 

@@ -1,24 +1,29 @@
 """``report``: everything that the HTML page of one table shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.length_curves import length_curves
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.api.compare import compare_loaded
 from robustbench_wb.engine.perturbed_samples import remake_samples
+from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.trust import trusted_requests
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.records.perturbed_sample import PerturbedSamples, SampleSelection
 from robustbench_wb.records.record import Record
+from robustbench_wb.report.html.flip_gallery import FlipCell, flip_cells, make_flip_gallery
 from robustbench_wb.report.html.gallery import Gallery, GalleryCell, gallery_cells, make_gallery
 from robustbench_wb.report.html.page import ReportContents
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
-from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.catalogue import FOLDER, find_task
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -40,8 +45,8 @@ def report(
             ``robustbench_wb.store.loaded_table.load_table``.
         results: folder or Delta URL of versions without a place, and of the records of files.
         against: an earlier table, named likewise, to compare with.
-        gallery: whether to show broken samples. Their tasks are loaded, if possible from ``data_dir``, and the samples
-            are perturbed again by models from the cache or trained again.
+        gallery: whether to show broken samples, and with ``against`` those that flipped. Their tasks are loaded, if
+            possible from ``data_dir``, and the samples are perturbed again by models from the cache or trained again.
         variants: models ``path.py:factory`` whose code you trust. The gallery leaves out other models that the table
             names as code of files.
         trust_code: trust all code that the table names.
@@ -52,9 +57,11 @@ def report(
         StoreError: there is no such version, folder or file.
     """
     side = load_table(version, results)
+    earlier = None if against is None else load_table(against, results)
     trusted = partial(trusted_requests, named=variants, trust_code=trust_code)
-    records = find_records((side,), [row.key for row in side.rows if row.key], results)
-    return ReportContents(
+    sides = (side,) if earlier is None else (side, earlier)
+    records = find_records(sides, [row.key for one in sides for row in one.rows if row.key], results)
+    contents = ReportContents(
         name=side.name,
         rows=side.rows,
         version=side.version,
@@ -62,11 +69,14 @@ def report(
         curves=strength_curves(side.rows, records),
         lengths=length_curves(side.rows, records),
         errors=corruption_errors(side.rows, records),
-        comparison=None if against is None else compare_loaded(load_table(against, results), side, results),
-        gallery=_gallery(side, records, trusted, data_dir=data_dir, progress=progress or SilentProgress())
-        if gallery
-        else (),
+        comparison=None if earlier is None else compare_loaded(earlier, side, results),
+        headline=make_headline(side.rows, records),
     )
+    if not gallery:
+        return contents
+    remake = _Remake(trusted=trusted, sides=sides, data_dir=data_dir, progress=progress or SilentProgress())
+    flipped = [] if earlier is None else _flips(contents, side, earlier, records=records, remake=remake)
+    return replace(contents, gallery=[*flipped, *_gallery(side, records, remake)])
 
 
 def _provenance(side: LoadedTable) -> dict[str, object]:
@@ -76,29 +86,73 @@ def _provenance(side: LoadedTable) -> dict[str, object]:
     return {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
 
 
-def _gallery(
-    side: LoadedTable,
-    records: Mapping[str, Record],
-    trusted: Callable[[list[RunRequest]], tuple[list[RunRequest], dict[str, str]]],
-    *,
-    data_dir: str | None,
-    progress: Progress,
-) -> list[Gallery]:
-    """Broken samples, perturbed again: perturbed inputs are not stored."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Remake:
+    """How to load tasks and to perturb samples again, because perturbed inputs are not stored."""
 
-    @cache
-    def load(label: str) -> Dataset | str:
-        name = label.removesuffix("-validation")
-        try:
-            dataset = find_task(name).load(data_dir)
-            return dataset if name == label else dataset.on_validation()
-        except HarnessError as error:
-            return f"the samples cannot be had: {error}"
+    trusted: Callable[[list[RunRequest]], tuple[list[RunRequest], dict[str, str]]]
+    sides: Sequence[LoadedTable]
+    data_dir: str | None
+    progress: Progress
+    loaded: dict[str, Dataset | str] = field(default_factory=dict)
 
-    chosen = gallery_cells(side.rows, records, load)
+    def load(self, label: str) -> Dataset | str:
+        """Dataset with a label, or a sentence on why it cannot be loaded."""
+        if label not in self.loaded:
+            name = label.removesuffix("-validation")
+            try:
+                dataset = self._folder(name) or find_task(name).load(self.data_dir)
+                self.loaded[label] = dataset if name == label else dataset.on_validation()
+            except HarnessError as error:
+                self.loaded[label] = f"the samples cannot be had: {error}"
+        return self.loaded[label]
+
+    def _folder(self, label: str) -> Dataset | None:
+        """The folder of pictures with a label, among the tasks of the tables' own requests; None if it is no folder."""
+        requests, _ = self.trusted([request for side in self.sides for request in find_run_requests(side)])
+        for request in requests:
+            if any(name.startswith(FOLDER) for name in request.tasks or ()):
+                for task in (plan.task for plan in make_plan(request).tasks if plan.task.name.startswith(FOLDER)):
+                    dataset = task.load(self.data_dir)
+                    if dataset.label == label:
+                        return dataset
+        return None
+
+    def perturb(self, side: LoadedTable, wanted: list[SampleSelection]) -> PerturbedSamples:
+        """Samples of a table, perturbed again."""
+        requests, withheld = self.trusted(
+            [request.model_copy(update={"data_dir": self.data_dir}) for request in find_run_requests(side)]
+        )
+        return remake_samples(requests, wanted, self.progress, withheld=withheld)
+
+
+def _gallery(side: LoadedTable, records: Mapping[str, Record], remake: _Remake) -> list[Gallery]:
+    """Broken samples of a table."""
+    chosen = gallery_cells(side.rows, records, remake.load)
     wanted = [one for choice in chosen if isinstance(choice, GalleryCell) for one in choice.wanted]
-    requests, withheld = trusted(
-        [request.model_copy(update={"data_dir": data_dir}) for request in find_run_requests(side)]
+    perturbed = remake.perturb(side, wanted)
+    return [choice if isinstance(choice, Gallery) else make_gallery(choice, perturbed) for choice in chosen]
+
+
+def _flips(
+    contents: ReportContents,
+    side: LoadedTable,
+    earlier: LoadedTable,
+    *,
+    records: Mapping[str, Record],
+    remake: _Remake,
+) -> list[Gallery]:
+    """Samples that are robust in one of the two tables only."""
+    comparison = contents.comparison
+    if comparison is None:
+        return []
+    chosen = flip_cells(contents.panels, comparison, records=records, load=remake.load)
+    cells = [one for one in chosen if isinstance(one, FlipCell)]
+    lost, gained = (
+        remake.perturb(table, [one for cell in cells for one in cell.wanted(lost=of_new)])
+        for table, of_new in ((side, True), (earlier, False))
     )
-    sight = remake_samples(requests, wanted, progress, withheld=withheld)
-    return [choice if isinstance(choice, Gallery) else make_gallery(choice, sight) for choice in chosen]
+    return [
+        choice if isinstance(choice, Gallery) else make_flip_gallery(choice, comparison, lost=lost, gained=gained)
+        for choice in chosen
+    ]

@@ -3,11 +3,11 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
-from pydantic import ValidationError
-
-from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.experiment import SINGULAR, Experiment, experiment_of
+from robustbench_wb.engine.request import RunRequest, validated
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import is_external
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class RequestFields(TypedDict, total=False):
     """Fields of a ``robustbench_wb.RunRequest`` as keyword arguments; a single name may stand for a sequence."""
 
-    suite: str
+    suite: str | None
     tasks: "str | Sequence[str] | None"
     variants: "str | Sequence[str] | Mapping[str, nn.Module] | None"
     """Names or references; or modules in memory by a name of one's own, which are evaluated as they are."""
@@ -44,6 +44,39 @@ class RequestFields(TypedDict, total=False):
     isolate: bool
     timeout: float | None
     layers: bool
+
+
+class ExperimentFields(RequestFields, total=False):
+    """Fields of a request, and lists of suites, recipes and seeds instead of one of each."""
+
+    suites: "str | Sequence[str]"
+    recipes: "str | Sequence[str]"
+    seeds: "int | str | Sequence[int | str]"
+    """Seeds as numbers, a list of numbers, or text with ranges like ``0-2,5``."""
+
+
+def make_experiment(request: RunRequest | Experiment | None, fields: ExperimentFields) -> Experiment:
+    """The experiment, or one made of a request or of keyword arguments.
+
+    Raises:
+        UsageError: several of them are given, or a value is out of range; the message names the parameter.
+    """
+    if isinstance(request, Experiment):
+        if fields:
+            message = f"an experiment and {next(iter(fields))} are both given; an experiment has all fields"
+            raise UsageError(message, next(iter(fields)))
+        return request
+    several = {name: fields[name] for name in SINGULAR if name in fields}  # type: ignore[literal-required]
+    for name in several:
+        if SINGULAR[name] in fields:
+            raise UsageError(f"{name} and {SINGULAR[name]} are both given; use one of them", name, SINGULAR[name])
+    single = cast("RequestFields", {name: value for name, value in fields.items() if name not in several})
+    settings = make_request(request, single)
+    axes = {name: (getattr(settings, one),) for name, one in SINGULAR.items() if getattr(settings, one) is not None}
+    if settings.models and "recipes" in several:
+        raise UsageError("recipes: a module in memory is evaluated as it is; leave recipes out", "recipes")
+    given = {**axes, "tasks": settings.tasks, "variants": settings.variants, **several}
+    return replace(experiment_of(given), settings=settings)
 
 
 def make_request(request: RunRequest | None, fields: RequestFields) -> RunRequest:
@@ -81,20 +114,6 @@ def _whole(request: object, fields: RequestFields) -> RunRequest:
     if fields:
         raise UsageError(f"request and {next(iter(fields))} are both given; a request has all fields", "request")
     return request
-
-
-def validated(fields: Mapping[str, object]) -> RunRequest:
-    """A request of these fields.
-
-    Raises:
-        UsageError: a value is out of range or unknown; the message names the parameter.
-    """
-    try:
-        return RunRequest.model_validate(dict(fields))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        raise UsageError(f"{name} {problem['input']}: {problem['msg'].lower()}", name) from None
 
 
 def _with_models(request: RunRequest, models: Mapping[str, "nn.Module"]) -> RunRequest:

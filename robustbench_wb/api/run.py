@@ -1,20 +1,24 @@
 """``run``: measure a suite on tasks and models, and commit one version of the score table."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
+from robustbench_wb.analysis.headline.headline import Headline
+from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.analysis.score import score_rows
-from robustbench_wb.api.request import RequestFields, make_request
-from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.api.request import ExperimentFields, make_experiment
+from robustbench_wb.engine.experiment import Experiment
+from robustbench_wb.engine.prepared_run import PreparedRun, prepare_experiment
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.engine.run import measure_all
+from robustbench_wb.engine.run import measure_each
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.scores import score_blocks
+from robustbench_wb.report.headline import first_screen, saved_line
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.store.location import prepare_location
 from robustbench_wb.store.provenance import collect_provenance
@@ -24,16 +28,19 @@ from robustbench_wb.store.score_table import ScoreTable
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 100
-"""Columns of a printed table."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """Outcome of a finished run. Printing it shows the score table."""
+    """Outcome of a finished run. Printing it shows the headline numbers."""
 
     rows: tuple[ScoreRow, ...]
     """One per cell, errors included."""
+    headline: Headline
+    """Headline numbers, best model first, like the joint robust accuracy at one radius."""
+    results: str
+    """Folder or Delta URL of the version."""
     version: int
     """Version that the run committed to the score table."""
     measured: int
@@ -55,62 +62,89 @@ class RunResult:
         return to_frame(columns(row) for row in self.rows)
 
     def __str__(self) -> str:
-        return "\n".join([plain_text(score_blocks(list(self.rows), self.version, WIDTH)).rstrip(), *self.notes])
+        text = plain_text(first_screen(self.headline))
+        return "\n".join([text, self.saved, *self.notes])
+
+    @property
+    def saved(self) -> str:
+        """What the run stored, one line."""
+        return saved_line(
+            version=self.version,
+            results=self.results,
+            measured=self.measured,
+            reused=self.reused,
+            trained=self.trained,
+        )
 
 
 def run(
-    request: RunRequest | None = None,
+    request: RunRequest | Experiment | None = None,
     results: str = "results",
     *,
     progress: Progress | None = None,
     command: str = "",
-    **fields: Unpack[RequestFields],
+    **fields: Unpack[ExperimentFields],
 ) -> RunResult:
-    """Run a suite and commit one version of the score table.
+    """Run suites on tasks, models, recipes and seeds, and commit one version of the score table.
 
     Cells whose key is in the store are reused. Measured cells are stored at once, so that a killed run continues where
     it stopped. A cell that fails becomes an error row and never stops the others.
 
     Args:
-        request: what to run; or pass its fields as keywords, like ``suite="clean", variants={"mine": module}``.
+        request: what to run: a request, or an experiment (``robustbench_wb.read_experiment``); or pass its fields as
+            keywords, like ``suite="clean", variants={"mine": module}, seeds=[0, 1, 2]``.
         results: folder or Delta URL where results live.
         progress: told what is done.
         command: what the user typed; kept as provenance.
-        **fields: see ``robustbench_wb.RunRequest``. ``variants`` also takes modules in memory by name.
+        **fields: see ``robustbench_wb.RunRequest``. ``suites``, ``recipes`` and ``seeds`` take several values in place
+            of ``suite``, ``recipe`` and ``seed``; ``variants`` also takes modules in memory by name.
 
     Raises:
         UsageError: the request, the data or the results location cannot be used; nothing has been written then.
     """
-    wanted = make_request(request, fields)
-    job = PreparedRun(wanted, progress or SilentProgress())
+    wanted = make_experiment(request, fields)
+    jobs = prepare_experiment(wanted, progress or SilentProgress())
     place = prepare_location(results)
     store = RecordStore(place)
     with watching_interrupts():
-        cells = measure_all(job, store)
-    rows = score_rows(cells)
-    version = ScoreTable(place).commit(rows, _provenance(job, wanted, command))
+        measured = measure_each(jobs, store)
+    cells = [cell for part in measured for cell in part]
+    rows = [row for part in measured for row in score_rows(part)]
+    version = ScoreTable(place).commit(rows, _provenance(jobs, command))
     store.compact()
     return RunResult(
         rows=tuple(rows),
+        headline=make_headline(rows, {cell.record.key: cell.record for cell in cells if cell.record is not None}),
+        results=results,
         version=version,
         measured=sum(cell.record is not None and not cell.reused for cell in cells),
         reused=sum(cell.reused for cell in cells),
         trained=_trained(cells),
-        notes=tuple(note for factory in wanted.models.values() for note in factory.notes),
+        notes=tuple(note for factory in wanted.settings.models.values() for note in factory.notes),
     )
 
 
 def _trained(cells: list[Measurement]) -> int:
-    fresh = {(c.cell.task, c.cell.variant, c.subject.weights) for c in cells if c.subject.trained}
+    fresh = {(c.cell.task, c.cell.variant, c.cell.recipe, c.subject.weights) for c in cells if c.subject.trained}
     return len(fresh)
 
 
-def _provenance(job: PreparedRun, request: RunRequest, command: str) -> dict[str, object]:
+def _provenance(jobs: Sequence[PreparedRun], command: str) -> dict[str, object]:
+    plans = [job.plan for job in jobs]
     return collect_provenance(
-        device=str(job.device),
-        seed=request.seed,
-        suite=job.plan.suite,
-        suite_version=job.plan.suite_version,
-        spec=request.model_dump(mode="json"),
+        device=str(jobs[0].device),
+        seed=_one_or_all(plan.seed for plan in plans),
+        suite=_one_or_all(plan.suite for plan in plans),
+        suite_version=_one_or_all(plan.suite_version for plan in plans),
+        spec=_one_or_all(job.request.model_dump(mode="json") for job in jobs),
         command=command,
     )
+
+
+def _one_or_all(values: Iterable[T]) -> T | list[T]:
+    """The only one of some values, or the list of those that differ."""
+    found: list[T] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found[0] if len(found) == 1 else found

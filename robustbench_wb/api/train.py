@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
-from robustbench_wb.api.request import RequestFields, make_request
-from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.api.request import ExperimentFields, make_experiment
+from robustbench_wb.engine.experiment import Experiment
+from robustbench_wb.engine.prepared_run import prepare_experiment
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.train import TrainedSubject, train_subjects
 from robustbench_wb.errors import ExitCode
@@ -20,7 +21,7 @@ class TrainResult:
     """Models of a request, trained now or found in the cache."""
 
     subjects: tuple[TrainedSubject, ...]
-    """One per task and variant; a model that cannot be built or diverges has an error."""
+    """One per task, variant, recipe and seed; a model that cannot be built or diverges has an error."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -36,18 +37,20 @@ class TrainResult:
 
 
 def train(
-    request: RunRequest | None = None, *, progress: Progress | None = None, **fields: Unpack[RequestFields]
+    request: RunRequest | Experiment | None = None,
+    *,
+    progress: Progress | None = None,
+    **fields: Unpack[ExperimentFields],
 ) -> TrainResult:
     """Train every model of a request that is not in the cache yet; measure nothing.
 
     Args:
         request: as for ``robustbench_wb.run``; or pass its fields as keywords.
         progress: told what is done.
-        **fields: see ``robustbench_wb.RunRequest``.
+        **fields: see ``robustbench_wb.run``.
 
     Raises:
         UsageError: the request or the data cannot be used.
     """
-    return TrainResult(
-        subjects=tuple(train_subjects(PreparedRun(make_request(request, fields), progress or SilentProgress())))
-    )
+    jobs = prepare_experiment(make_experiment(request, fields), progress or SilentProgress())
+    return TrainResult(subjects=tuple(train_subjects(jobs)))

@@ -66,8 +66,11 @@ def test_a_notebook_runs(notebook: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_the_programs_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## From Python\n")[1].split("\n## ")[0]
-    programs = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/python.md"))
+    example = page.split("\n## An example: models in memory, two seeds\n")[1]
+    programs = [
+        program for text in (readme, example) for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ]
     assert len(programs) == 2
     first = [line for line in programs[0].splitlines() if line.strip()]
     assert len(first) <= 10

@@ -45,7 +45,7 @@ def test_a_module_is_measured_as_it_is_and_reused(tmp_path: Path) -> None:
     other = measured({"mine": network(seed=1)}, tmp_path)
     assert (other.measured, other.reused) == (3, 0)
     assert list(first.to_pandas()["variant"]) == ["mine"] * 3
-    assert "pgd-linf" in str(first)
+    assert "Ranked by Linf" in str(first)
 
 
 def test_it_agrees_with_evaluate(tmp_path: Path) -> None:
