@@ -13,7 +13,9 @@ from robustbench_wb.cli.curves import curves_command
 from robustbench_wb.cli.diff import diff_command
 from robustbench_wb.cli.doctor import doctor_command
 from robustbench_wb.cli.explain import explain_command
+from robustbench_wb.cli.export import export_app
 from robustbench_wb.cli.gate import gate_command
+from robustbench_wb.cli.history import history_command
 from robustbench_wb.cli.import_checkpoint import import_command
 from robustbench_wb.cli.layers import layers_command
 from robustbench_wb.cli.leaderboard import leaderboard_command
@@ -25,6 +27,7 @@ from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
 from robustbench_wb.cli.selfcheck import selfcheck_command
 from robustbench_wb.cli.show import show_command
+from robustbench_wb.cli.site import site_command
 from robustbench_wb.cli.strength import strength_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
@@ -46,7 +49,7 @@ app = typer.Typer(
     help="Benchmark the robustness of transformers, and trust the numbers.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,7 +73,10 @@ app.command("merge", epilog=EPILOG)(merge_command)
 app.command("repair", epilog=EPILOG)(repair_command)
 app.command("vacuum", epilog=EPILOG)(vacuum_command)
 app.command("leaderboard")(leaderboard_command)
+app.command("history")(history_command)
 app.command("report")(report_command)
+app.command("site")(site_command)
+app.add_typer(export_app, name="export")
 app.command("import-checkpoint")(import_command)
 
 # The parser's own errors: typer's BadParameter derives from UsageError, which derives from this class.

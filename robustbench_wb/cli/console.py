@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -23,8 +23,8 @@ from rich.progress import (
 from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
 from robustbench_wb.progress import Progress as ProgressView
-from robustbench_wb.report.text_block import TextBlock, plain_text, rich_group
-from robustbench_wb.text_files import reason_of
+from robustbench_wb.report.text_block import LINE, TextBlock, plain_text, rich_group
+from robustbench_wb.text_files import is_folder, reason_of
 
 LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
@@ -33,6 +33,11 @@ LINE_SECONDS = 10.0
 def width() -> int:
     """Width of the terminal in columns; 100 in a pipe."""
     return Console().width if sys.stdout.isatty() else 100
+
+
+def screen_width() -> int:
+    """Width of the first screen of a command: that of the terminal; 80 in a pipe."""
+    return Console().width if sys.stdout.isatty() else LINE
 
 
 def show(text: str) -> None:
@@ -84,6 +89,8 @@ def save(file: str, text: str) -> None:
     """
     from robustbench_wb.exports import write_export
 
+    if not file:
+        raise UsageError("the name of the file is empty; '-' is standard output")
     with _standard_output():  # which may be the file
         pass
     try:
@@ -92,6 +99,35 @@ def save(file: str, text: str) -> None:
         return  # the reader has enough
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be written: {reason_of(error)}") from error
+
+
+def require_folder(folder: str) -> None:
+    """Refuse what cannot be a folder of files, before they are made.
+
+    Raises:
+        UsageError: the name is empty, or something else has it.
+    """
+    if not folder.strip():
+        raise UsageError("the name of the folder is empty; '.' is the current one")
+    if os.path.lexists(folder) and not is_folder(Path(folder)):
+        raise UsageError(f"{folder} is not a folder; name another one")
+
+
+def save_files(folder: str, files: Mapping[str, bytes]) -> None:
+    """Write several results into a folder, which is created; each file is written whole or not at all.
+
+    Raises:
+        UsageError: the folder or a file cannot be written.
+    """
+    from robustbench_wb.exports import write_export
+
+    require_folder(folder)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            write_export(Path(folder) / name, content)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} cannot be written: {reason_of(error)}") from error
 
 
 def append(file: str, text: str) -> None:

@@ -1,21 +1,26 @@
 """``diff``: paired comparison of two tables, sample by sample."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
+from robustbench_wb.report.text_block import counted
 
-_SIDE = "a version like v1 or HEAD~1, FOLDER:v1, a results folder, a baseline, or a file that leaderboard wrote."
+if TYPE_CHECKING:  # the command line starts without what its commands need
+    from robustbench_wb.analysis.compare.comparison import Comparison
+    from robustbench_wb.report.text_block import TextBlock
+
+_SIDE = (
+    "a version like v1 or HEAD~1, FOLDER:v1, a results folder, a baseline, a file that leaderboard wrote, or a "
+    "per-sample log of lm-evaluation-harness or inspect_ai."
+)
 
 
 def diff_command(
     old: Annotated[str, typer.Argument(metavar="OLD", help=f"The earlier table: {_SIDE}")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The later table.")],
-    delta: Annotated[
-        float,
-        typer.Option("--delta", metavar="POINTS", help="Equivalence margin: points of accuracy, % of perplexity."),
-    ] = 1.0,
+    delta: options.Delta = 1.0,
     allow: Annotated[
         list[str] | None,
         typer.Option("--allow", metavar="FIELD", help="Compare cells although this field differs. Repeatable."),
@@ -30,14 +35,16 @@ def diff_command(
         typer.Option("--csv", metavar="FILE", help="Write CSV to this file; '-' is standard output."),
     ] = None,
     results: options.Results = "results",
+    full: options.Full = False,
     as_json: options.Json = False,
 ) -> None:
     """Compare two tables in pairs: which samples were lost and gained, and whether the difference is significant.
 
-    The output has one difference per model over all its cells, clustered by sample, and one verdict (worse, better,
-    equivalent, undecided) per cell, from exact McNemar tests of accuracies and permutation tests of losses, corrected
-    for the number of cells. Cells that measure different things are listed with the field that differs, and never
-    called a regression. The exit code is 0 for any verdict, and 3 when no cell can be compared.
+    The output lists the models and cells that changed; --full lists all. A model has one difference over all its cells,
+    clustered by sample, and a cell one verdict (worse, better, equivalent, undecided), from exact McNemar tests of
+    accuracies and permutation tests of losses, corrected for the number of cells. Cells that measure different things
+    are listed with the field that differs, and never called a regression. The exit code is 0 for any verdict, and 3
+    when no cell can be compared.
 
     Examples:
 
@@ -48,22 +55,33 @@ def diff_command(
       robustbench-wb diff ../main/results:v7 HEAD --allow numerics
 
       robustbench-wb diff baseline.csv HEAD --json
+
+      robustbench-wb diff old/samples_arc_easy.jsonl new/samples_arc_easy.jsonl
     """
     from robustbench_wb.api.compare import compare
-    from robustbench_wb.report.comparison import comparison_blocks
     from robustbench_wb.report.csv import comparison_csv
-    from robustbench_wb.report.json import comparison_json
 
     comparison = compare(old, new, results, delta=delta, allow=allow or (), correction=correction)
     if csv == "-":
         console.show(comparison_csv(comparison, ids))
     elif csv is not None:
         console.save(csv, comparison_csv(comparison, ids))
-        console.tell(f"{len(comparison.claims)} claims and {len(comparison.pairs)} cells written to {csv}")
-    else:
-        console.present(
-            lambda: comparison_blocks(comparison, console.width(), ids),
-            lambda: comparison_json(comparison, ids),
-            as_json,
+        console.tell(
+            f"{counted(len(comparison.claims), 'claim')} and {counted(len(comparison.pairs), 'cell')} written to {csv}"
         )
+    else:
+        _show(comparison, full=full, ids=ids, as_json=as_json)
     raise typer.Exit(comparison.exit_code)
+
+
+def _show(comparison: "Comparison", *, full: bool, ids: bool, as_json: bool) -> None:
+    from robustbench_wb.report.comparison import comparison_blocks
+    from robustbench_wb.report.comparison_screen import comparison_screen
+    from robustbench_wb.report.json import comparison_json
+
+    def blocks() -> "list[TextBlock]":
+        if full or ids:
+            return comparison_blocks(comparison, console.width(), ids)
+        return comparison_screen(comparison, console.screen_width())
+
+    console.present(blocks, lambda: comparison_json(comparison, ids), as_json)

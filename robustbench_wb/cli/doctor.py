@@ -17,7 +17,6 @@ Model = Annotated[
 
 @takes_request(
     ("suite", "tasks", "size", "scale", "checkpoint", "seed", "data_dir", "device", "batch"),
-    tasks=["digits"],
     batch=256,
 )
 def doctor_command(

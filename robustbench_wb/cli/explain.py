@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.cli.request import FIELDS_OF_RESULTS, takes_request
-from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.cli.request import FIELDS_OF_RESULTS, takes_experiment
+from robustbench_wb.engine.experiment import Experiment
 
 
-@takes_request(FIELDS_OF_RESULTS)
+@takes_experiment(FIELDS_OF_RESULTS, file=False)
 def explain_command(
-    request: RunRequest,
+    experiment: Experiment,
     cell: Annotated[
         str,
         typer.Argument(
@@ -31,12 +31,12 @@ def explain_command(
 
       robustbench-wb explain --suite adversarial
 
-      robustbench-wb explain "vit*pgd-linf@8/255" --suite adversarial --scale small
+      robustbench-wb explain "vit*pgd-linf@8/255" --suite adversarial --scale small --seeds 0-2
     """
     from robustbench_wb.api.explain import explain
     from robustbench_wb.report.explain import explain_blocks
     from robustbench_wb.report.json import explain_json
 
     with console.progress_view(progress) as view:
-        found = list(explain(request, results, pattern=cell, progress=view).cells)
+        found = list(explain(experiment, results, pattern=cell, progress=view).cells)
     console.present(lambda: explain_blocks(found), lambda: explain_json(found), as_json)

@@ -31,10 +31,12 @@ def gate_command(
     baseline: Annotated[
         str,
         typer.Option(
-            "--baseline", metavar="FILE_OR_VERSION", help="A file of `baseline pin`, or a version like v3 or FOLDER:v3."
+            "--baseline",
+            metavar="FILE_OR_VERSION",
+            help="A file of `baseline pin`, a version like v3 or FOLDER:v3, or a log of lm-eval or inspect_ai.",
         ),
     ],
-    version: Annotated[str, typer.Option("--version", help="Version to judge, like v4.")] = "latest",
+    version: Annotated[str, typer.Option("--version", help="Version to judge, like v4, or a log.")] = "latest",
     margin: Margin = None,
     config: Config = None,
     noise: Annotated[
@@ -47,6 +49,7 @@ def gate_command(
     ] = None,
     markdown: options.Markdown = None,
     results: options.Results = "results",
+    full: options.Full = False,
     as_json: options.Json = False,
 ) -> None:
     """Compare a version with a baseline, sample by sample, and fail if accuracy dropped by more than the margin.
@@ -65,20 +68,22 @@ def gate_command(
       robustbench-wb gate --baseline v3 --margin 0.5 --strict
 
       robustbench-wb gate --baseline baselines/main.parquet --junit robustness.xml --markdown -
+
+      robustbench-wb gate --baseline old.eval --version new.eval --margin 2
     """
     from robustbench_wb.api.gate import gate
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")
     judged = gate(baseline, version, results, margin=margin, config=config, strict=strict, noise=noise)
-    _write(judged, junit=junit, markdown=markdown, as_json=as_json)
+    _write(judged, junit=junit, markdown=markdown, full=full, as_json=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         _annotate(judged)
     raise typer.Exit(judged.exit_code)
 
 
-def _write(judged: "GateResult", *, junit: str | None, markdown: str | None, as_json: bool) -> None:
-    from robustbench_wb.report.gate import gate_blocks
+def _write(judged: "GateResult", *, junit: str | None, markdown: str | None, full: bool, as_json: bool) -> None:
+    from robustbench_wb.report.gate import gate_blocks, gate_screen
     from robustbench_wb.report.json import gate_json
     from robustbench_wb.report.junit import gate_junit
     from robustbench_wb.report.markdown import markdown_text as as_markdown
@@ -90,7 +95,11 @@ def _write(judged: "GateResult", *, junit: str | None, markdown: str | None, as_
         return
     if markdown is not None:
         console.save(markdown, as_markdown(gate_blocks(judged)))
-    console.present(lambda: gate_blocks(judged, console.width()), lambda: gate_json(judged), as_json)
+    console.present(
+        lambda: gate_blocks(judged, console.width()) if full else gate_screen(judged, console.screen_width()),
+        lambda: gate_json(judged),
+        as_json,
+    )
 
 
 def _annotate(judged: "GateResult") -> None:

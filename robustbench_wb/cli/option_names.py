@@ -11,6 +11,8 @@ OPTIONS: Final = {
     "stressors": "--stressor",
     "epsilons": "--epsilon",
     "batch": "--batch-size",
+    "suites": "--suite",
+    "recipes": "--recipe",
 }
 """Options that are not spelled like their parameter."""
 

@@ -9,6 +9,7 @@ Results = Annotated[
     typer.Option("--results", metavar="PLACE", envvar="RBWB_RESULTS", help="Folder or Delta URL where results live."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Full = Annotated[bool, typer.Option("--full", help="Print every evaluation, with intervals, grades and notes.")]
 DataDir = Annotated[
     str | None,
     typer.Option("--data-dir", metavar="DIR", help="Local mirror in hub layout.  [default: RBWB_DATA_DIR]"),
@@ -21,6 +22,9 @@ TrustedVariants = Annotated[
 ]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Run all Python files that the table names; only for your own results.")
+]
+Delta = Annotated[
+    float, typer.Option("--delta", metavar="POINTS", help="Equivalence margin: points of accuracy, % of perplexity.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Also fail on undecided results.")]
 Markdown = Annotated[

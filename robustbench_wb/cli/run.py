@@ -2,23 +2,32 @@
 
 import shlex
 import sys
+from typing import Annotated
 
 import typer
 
 from robustbench_wb.cli import console, options
-from robustbench_wb.cli.request import takes_request
+from robustbench_wb.cli.request import takes_experiment
+from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.request import RunRequest
 
 
-@takes_request(RunRequest.model_fields)
+@takes_experiment(RunRequest.model_fields)
 def run_command(
-    request: RunRequest,
+    experiment: Experiment,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what would be run, with seconds and memory, and do nothing.")
+    ] = False,
     results: options.Results = "results",
     progress: options.ProgressStyle = "auto",
     log_level: options.LogLevel = "warning",
+    full: options.Full = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a suite: train missing models, evaluate missing cells, commit one version of the score table.
+
+    The output has one line per model, ranked by its robust accuracy under all attacks at one radius; --full prints
+    every evaluation.
 
     Examples:
 
@@ -27,18 +36,47 @@ def run_command(
       robustbench-wb run --suite adversarial --task fashion-mnist --scale small --variant vit --variant crate
 
       robustbench-wb run --variant mymodel.py:make --stressor "pgd-linf;eps=8/255;steps=100"
+
+      robustbench-wb run --variant vit --variant "crate;lam=0.05" --seeds 0-2 --plan
+
+      robustbench-wb run experiment.toml
+
+    Several suites, tasks, models, recipes and seeds are one run and one version of the table; the same command resumes
+    it. A file has the lists suites, tasks, variants, recipes and seeds, other options by name, and the tables include
+    and exclude: docs/experiments.md.
     """
     console.set_log_level(log_level)
+    if plan:
+        _show_plan(experiment, results, progress=progress, as_json=as_json)
+        return
     from robustbench_wb.api.run import run
+    from robustbench_wb.report.headline import first_screen, next_line
     from robustbench_wb.report.json import rows_json
     from robustbench_wb.report.scores import score_blocks
 
     with console.progress_view(progress) as view:
-        report = run(request, results, progress=view, command=shlex.join(["robustbench-wb", *sys.argv[1:]]))
+        report = run(experiment, results, progress=view, command=shlex.join(["robustbench-wb", *sys.argv[1:]]))
     rows, version = list(report.rows), report.version
-    console.present(lambda: score_blocks(rows, version, console.width()), lambda: rows_json(rows, version), as_json)
-    console.tell(
-        f"v{report.version} in {results}: {report.measured} cells measured, {report.reused} reused, "
-        f"{report.trained} subjects trained"
+    console.present(
+        lambda: (
+            score_blocks(rows, version, console.width())
+            if full
+            else first_screen(report.headline, width=console.screen_width())
+        ),
+        lambda: rows_json(rows, version),
+        as_json,
     )
+    console.tell(report.saved)
+    console.tell(next_line(version, results))
+    if len({row.seed for row in rows}) > 1:
+        console.tell("Mean and deviation over seeds:  leaderboard --over-seeds")
     raise typer.Exit(report.exit_code)
+
+
+def _show_plan(experiment: Experiment, results: str, *, progress: str, as_json: bool) -> None:
+    from robustbench_wb.api.forecast import forecast
+    from robustbench_wb.report.forecast import forecast_blocks, forecast_json
+
+    with console.progress_view(progress) as view:
+        found = forecast(experiment, results, progress=view)
+    console.present(lambda: forecast_blocks(found, console.width()), lambda: forecast_json(found), as_json)

@@ -7,6 +7,7 @@ import typer
 from robustbench_wb.cli import console, options
 from robustbench_wb.cli.request import FIELDS_OF_RESULTS, takes_request
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.report.text_block import counted
 
 
 @takes_request(FIELDS_OF_RESULTS)
@@ -49,6 +50,6 @@ def selfcheck_command(
         noise = selfcheck(request, times=times, retrain=retrain, progress=view)
     if save is not None:
         console.save(save, noise_floor_json(noise))
-        console.tell(f"{len(noise.cells)} cells written to {save}")
+        console.tell(f"{counted(len(noise.cells), 'cell')} written to {save}")
     console.present(lambda: selfcheck_blocks(noise), lambda: noise_floor_json(noise), as_json)
     raise typer.Exit(noise.exit_code)

@@ -15,25 +15,31 @@ _VERSION = re.compile(r"v[0-9]+|latest|HEAD(~[0-9]+)?")
 def show_command(
     name: Annotated[str, typer.Argument(help="A name that `list` prints, a version like v3, or 'latest'.")],
     results: options.Results = "results",
+    full: options.Full = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a name stands for, or the scores and provenance of one version of the score table.
+    """Show what a name stands for, or the headline numbers of one version of the score table.
+
+    --full prints every evaluation and the provenance of the version.
 
     Examples:
 
       robustbench-wb show crate
 
-      robustbench-wb show v1 --results results
+      robustbench-wb show v1 --full
     """
     if _VERSION.fullmatch(name):
-        _show_version(name, results, as_json)
+        _show_version(name, results, full=full, as_json=as_json)
     else:
         _show_entry(name, as_json)
 
 
-def _show_version(name: str, results: str, as_json: bool) -> None:
+def _show_version(name: str, results: str, *, full: bool, as_json: bool) -> None:
+    from robustbench_wb.api.leaderboard import leaderboard
     from robustbench_wb.report.details import details_blocks, details_json
+    from robustbench_wb.report.headline import first_screen
     from robustbench_wb.report.scores import score_blocks
+    from robustbench_wb.report.text_block import TextBlock
     from robustbench_wb.store.score_table import ScoreTable
 
     table = ScoreTable(results)
@@ -42,11 +48,15 @@ def _show_version(name: str, results: str, as_json: bool) -> None:
     info = table.info(number)
     details = {"committed": info.time.isoformat(timespec="seconds"), **info.provenance}
     content = {"version": number, "time": info.time.isoformat(), "provenance": info.provenance, "rows": rows}
-    console.present(
-        lambda: [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)],
-        lambda: details_json(content),
-        as_json,
-    )
+
+    def blocks() -> list[TextBlock]:
+        if full:
+            return [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)]
+        headline = leaderboard(f"v{number}", results).headline
+        note = TextBlock(notes=(f"v{number} of {details['committed']}. All evaluations and provenance: --full",))
+        return [*first_screen(headline, width=console.screen_width()), note]
+
+    console.present(blocks, lambda: details_json(content), as_json)
 
 
 def _show_entry(name: str, as_json: bool) -> None:

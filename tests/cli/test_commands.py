@@ -83,15 +83,15 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) -> None:
     first = cli("run", *SMALL, RBWB_CACHE_DIR=str(tmp_path / "cache"))  # where nothing is trained yet
     assert first.returncode == 0, first.stderr
-    assert "pgd-linf" in first.stdout
-    assert "v1 in results: 2 cells measured, 0 reused, 1 subjects trained" in first.stderr
+    assert "Robust accuracy (%) on digits · n = 60 · seed 0" in first.stdout
+    assert "Saved v1 in results · 2 new evaluations, 0 reused · 1 model trained" in first.stderr
     assert "\x1b" not in first.stdout
     assert not set("│─╭━┃") & set(first.stdout)
     again = here("run", *SMALL, "--json")
     content = json.loads(again.stdout)
     assert content["version"] == 2
     assert [row["stressor"] for row in content["rows"]] == ["clean", "pgd-linf"]
-    assert "0 cells measured, 2 reused" in again.stderr
+    assert "0 new evaluations, 2 reused" in again.stderr
     same = here("diff", "v1", "v2")
     assert same.returncode == 0
     assert "equivalent" in same.stdout
@@ -107,11 +107,12 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
         assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
     assert here("leaderboard", "--csv", "-").stdout == (tmp_path / "board.csv").read_bytes().decode()
     assert {row["metric"] for row in rows} == {"accuracy"}
-    assert "order: mean accuracy over all cells" in here("leaderboard").stdout
-    shown = here("show", "v1")
+    assert "Ranked by Linf 8/255" in here("leaderboard").stdout
+    assert "order: by Linf 8/255" in here("leaderboard", "--full").stdout
+    shown = here("show", "v1", "--full")
     assert shown.returncode == 0
     assert "packages" in shown.stdout
-    assert here("show", "HEAD~2").stdout == shown.stdout
+    assert here("show", "HEAD~2", "--full").stdout == shown.stdout
     assert here("show", "latest", "--json").returncode == 0
 
 
@@ -120,7 +121,7 @@ def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> Non
     here("run", *SMALL)
     # A process of its own: the level of the log is set for the whole of one.
     again = cli("run", *SMALL, "--progress", "none", "--log-level", "debug", "--batch-size", "13")
-    assert "0 cells measured, 2 reused, 0 subjects trained" in again.stderr
+    assert "0 new evaluations, 2 reused · 0 models trained" in again.stderr
 
 
 @pytest.mark.slow(6)
@@ -251,7 +252,7 @@ def test_a_model_that_misbehaves_is_an_error_row_and_exit_code_4(factory: str, w
     assert "Traceback" not in done.stderr
     assert words in done.stdout
     assert "error" in done.stdout
-    assert "0 cells measured" in done.stderr
+    assert "0 new evaluations" in done.stderr
 
 
 def test_results_in_places_that_cannot_be_written(here: Run, tmp_path: Path) -> None:

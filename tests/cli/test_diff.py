@@ -48,13 +48,16 @@ def commit(place: str, outcomes: Sequence[int], weights: str, stressor: str = "p
 def test_a_verdict_comes_first_and_says_what_it_is_about(command: Command) -> None:
     commit("results", states(1000, 0), "old")
     commit("results", states(960, 40), "new")
-    first, second, *rest = command("HEAD~1", "HEAD").splitlines()
+    first, second, *rest = command("HEAD~1", "HEAD", "--full").splitlines()
     assert first == "v1 -> v2: worse"
     assert second.startswith(
         "worse: vit-nano (plain), digits, suite adversarial, small scale: -4.0 [-5.4, -3.0] points"
     )
     assert second.endswith("; this checkpoint (seed 0)")
-    assert "MDE" in second
+    assert "minimum detectable effect" in second
+    screen = command("HEAD~1", "HEAD")
+    assert "vit-nano plain  worse    -4.0 [-5.4, -3.0]" in screen
+    assert "pgd-linf@8/255  worse" in screen
     assert any("pgd-linf@8/255  worse" in line for line in rest)
 
 
@@ -62,7 +65,7 @@ def test_several_seeds_speak_for_their_architecture(command: Command) -> None:
     for version, lost in (("old", 0), ("new", 60)):
         for seed in range(3):
             commit("results", states(1000 - lost - seed, lost + seed), version, seed=seed)
-    first, second, *rest = command("v3", "v6").splitlines()
+    first, second, *rest = command("v3", "v6", "--full").splitlines()
     assert first == "v3 -> v6: worse"
     assert second.endswith("; this architecture, 3 seeds (0, 1, 2)")
     assert [line.endswith(f"; this checkpoint (seed {seed})") for seed, line in enumerate(rest[:3])] == [True] * 3
@@ -114,7 +117,7 @@ def test_what_differs_is_named_and_may_be_allowed(
     shown = command("a", "b", code=3)
     assert shown.splitlines()[0] == "a:v1 -> b:v1: not comparable"
     assert f"not comparable ({field}: {words}): pgd-linf@8/255" in shown
-    assert "worse" not in shown.split("cells: ")[0]
+    assert "worse" not in shown.split("worse, better: ")[0]
     allowed = command("a", "b", "--allow", field)
     assert allowed.splitlines()[0] == "a:v1 -> b:v1: worse"
     assert f"compared despite differences ({field}: {words}): pgd-linf@8/255" in allowed
@@ -128,7 +131,7 @@ def test_every_field_that_differs_must_be_allowed(command: Command) -> None:
     commit("b", states(500, 100), "new", samples="fewer", numerics="cuda")
     shown = command("a", "b", "--allow", "numerics", code=3)
     assert "not comparable (n: 1000 and 600; samples: samples and fewer)" in shown
-    assert "numerics" not in shown.split("cells: ")[0].split("differs: ")[0]
+    assert "numerics" not in shown.split("compared despite differences")[0]
     (pair,) = json.loads(command("a", "b", "--allow", "numerics", "--allow", "samples", "--json"))["pairs"]
     assert (pair["n"], pair["lost"]) == (600, 100)
 
@@ -154,7 +157,7 @@ def test_delta_and_correction(command: Command) -> None:
     commit("results", states(1000, 0), "old")
     commit("results", states(985, 15), "new")
     assert command("v1", "v2").startswith("v1 -> v2: worse")
-    shown = command("v1", "v2", "--delta", "3", "--correction", "bh")
+    shown = command("v1", "v2", "--delta", "3", "--correction", "bh", "--full")
     assert shown.startswith("v1 -> v2: equivalent")
     assert "90 % interval within 3 points, two one-sided tests at 0.05" in shown
     assert "Benjamini-Hochberg-adjusted" in shown
@@ -176,7 +179,7 @@ def test_ids_are_named_on_demand(command: Command) -> None:
 def test_csv_holds_claims_and_cells_in_full_precision(command: Command, tmp_path: Path) -> None:
     commit("results", states(1000, 0), "old")
     commit("results", states(993, 7), "new")
-    assert command("v1", "v2", "--csv", "diff.csv") == "1 claims and 1 cells written to diff.csv\n"
+    assert command("v1", "v2", "--csv", "diff.csv") == "1 claim and 1 cell written to diff.csv\n"
     content = json.loads(command("v1", "v2", "--json"))
     lines = list(csv.DictReader(io.StringIO((tmp_path / "diff.csv").read_text())))
     for line, found in zip(lines, (*content["claims"], *content["pairs"]), strict=True):

@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,26 @@ def test_what_no_file_can_hold_is_one_line(typed: Typed) -> None:
     assert "\\udcff" in typed("show", "\udcff", code=2)[1]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("leaderboard", "--csv", ""), "the name of the file is empty"),
+        (("site", ""), "the name of the folder is empty"),
+        (("report", "--figures", " "), "the name of the folder is empty"),
+        (("site", "taken"), "taken is not a folder"),
+        (("report", "--figures", "taken"), "taken is not a folder"),
+    ],
+)
+def test_names_that_hold_no_results_are_refused_before_work(
+    command: Sequence[str], said: str, typed: Typed, place: Path
+) -> None:
+    Path("taken").write_text("mine")
+    before = sorted(place.iterdir())
+    assert said in typed(*command, code=2)[1]
+    assert sorted(place.iterdir()) == before
+    assert Path("taken").read_text() == "mine"
+
+
 def test_a_reader_that_has_enough_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = os.pipe()
     os.close(ends[0])
@@ -83,7 +103,7 @@ def test_a_reader_that_has_enough_ends_nothing(monkeypatch: pytest.MonkeyPatch) 
         ("show v9 2>&1 | true", 2, ""),
         ("leaderboard >&-", 0, ""),
         ("leaderboard > /dev/full", 2, "error: standard output cannot be written: No space left on device\n"),
-        ("leaderboard --csv /dev/stdout > out.csv", 0, "1 rows of v1 written to /dev/stdout\n"),
+        ("leaderboard --csv /dev/stdout > out.csv", 0, "1 row of v1 written to /dev/stdout\n"),
     ],
 )
 def test_streams_of_a_shell(command: str, code: int, said: str, place: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_a_release_wrote_is_read(number: int, command: Command) -> None:
     rows = [ScoreRow.model_validate(one) for one in shown["rows"]]
     for ending in ("csv", "json"):
         assert load_table(str(folder / f"leaderboard.{ending}"), results).rows == rows
-    assert "pgd-linf" in command("show", "v1", "--results", results)[0]
+    assert "pgd-linf" in command("show", "v1", "--results", results, "--full")[0]
     compared = json.loads(command("diff", results, str(folder / "leaderboard.csv"), "--json")[0])
     assert [pair["verdict"] for pair in compared["pairs"]] == ["equivalent"] * 3
 
@@ -150,7 +150,7 @@ def test_a_later_table_is_refused_and_not_written_to(latest: Path, columns: dict
         ScoreTable("results").commit([row()], {})
     assert sorted(latest.rglob("*")) == before
     # The earlier version is of today.
-    assert "pgd-linf" in command("show", "v1")[0]
+    assert "pgd-linf" in command("show", "v1", "--full")[0]
 
 
 def test_later_files_are_refused(latest: Path, command: Command) -> None:

@@ -76,14 +76,14 @@ def variants(*names: str) -> tuple[str, ...]:
 def test_every_form_is_evaluated_as_it_is(folder: Path, typed: Callable[..., tuple[str, str]]) -> None:
     out, err = typed("run", *variants(*WORK, "Extra", "Frozen", "script_frozen", "compiled"), *RUN, "--recipe", "none")
     assert "error" not in out
-    assert " 28 cells measured" in f" {err}"
+    assert " 28 new evaluations" in f" {err}"
 
 
 def test_forms_are_trained_alike(folder: Path, typed: Callable[..., tuple[str, str]]) -> None:
     names = ("make", "lazy", "parallel", "scripted", "Extra")
-    out, err = typed("run", *variants(*names), *RUN)
+    out, err = typed("run", *variants(*names), *RUN, "--full")
     assert "error" not in out
-    assert "5 subjects trained" in err
+    assert "5 models trained" in err
     lines = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("model.py:")]
     assert len(lines) == len(names)
     assert {lines[0]} == {lines[place] for place in (2, 3, 4)}, "they are the same function with the same weights"
@@ -104,7 +104,7 @@ def test_a_form_that_cannot_be_trained_is_an_error_row(
 ) -> None:
     out, err = typed("run", *variants(name), *RUN, code=4)
     assert words in " ".join(out.split())
-    assert "0 subjects trained" in err
+    assert "0 models trained" in err
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,13 @@ def command(measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_the_terminal_shows_ranks_costs_and_scores(command: Command) -> None:
     code, out, _ = command()
     assert code == 0
-    assert out.index(": ranking") < out.index("Cost\n") < out.index("order: mean accuracy")
-    assert "1 [1, 1]  a" in out
-    assert "2 [2, 2]  b" in out
+    assert "1 [1, 1] a  model.py:flat " in out
+    assert "2 [2, 2] b  model.py:blind" in out
+    assert "Ranked by Linf 8/255 [95 % CI]." in out
+    assert len(out.splitlines()) < 15
+    code, out, _ = command("--full")
+    assert code == 0
+    assert out.index(": ranking") < out.index("Mean over all") < out.index("Cost\n") < out.index("order: by Linf 8/255")
     assert "|n:60|seed:0|numerics:cpu;float32;torch-" in out
 
 
@@ -79,7 +83,7 @@ def test_every_file_is_written_at_once(command: Command, tmp_path: Path) -> None
     assert tuple(map(tuple, headers)) == (COLUMNS, RANKING_COLUMNS)
     for name, text in texts.items():
         assert command(name, "-")[1].rstrip("\n") == text.rstrip("\n").replace("\r\n", "\r\n")
-    assert texts["--markdown"].startswith("# digits")
+    assert texts["--markdown"].startswith("# Robust accuracy (%) on digits")
     assert texts["--html"].startswith("<!doctype html>")
 
 
@@ -93,7 +97,7 @@ def test_the_table_can_be_named_like_a_side_of_diff(command: Command, tmp_path: 
     assert command(file, "--ranking-csv", "-")[1] == expected
     code, out, _ = command(file, "--results", str(tmp_path / "elsewhere"))
     assert code == 0
-    assert "no intervals for" in out
+    assert "<=: an upper bound, because records are missing." in out
     assert "2 of 2 records are not in the store" in out
 
 
@@ -102,6 +106,7 @@ def test_the_table_can_be_named_like_a_side_of_diff(command: Command, tmp_path: 
     [
         (["--csv", "-", "--json"], "--csv and --json cannot all write to standard output"),
         (["--html", "-", "--markdown", "-"], "cannot all write to standard output"),
+        (["--over-seeds", "--html", "page.html"], "--html has no means over seeds"),
         (["v1", "--version", "v1"], "given twice"),
         (["v7"], "there is no version 'v7'"),
         (["nowhere.csv"], "cannot be read"),

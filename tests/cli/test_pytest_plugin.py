@@ -46,29 +46,41 @@ def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return project.runpytest_inprocess("-p", "no:cacheprovider", "-p", MODULE, *arguments)
 
 
-def test_an_open_gate_is_one_more_test_that_passes(project: pytest.Pytester) -> None:
+CELL = "digits small adversarial: vit-nano plain seed 0, pgd-linf@8/255"
+
+
+def test_every_evaluation_and_the_gate_are_tests(project: pytest.Pytester) -> None:
     commit(0)
-    run(project, "--robustness-baseline", FILE, "-v").assert_outcomes(passed=2)
+    found = run(project, "--robustness-baseline", FILE, "-v")
+    found.assert_outcomes(passed=3)
+    found.stdout.fnmatch_lines([f"*{FILE}::{CELL} PASSED*", f"*{FILE}::robustness gate PASSED*"])
     run(project).assert_outcomes(passed=1)
 
 
 def test_a_closed_gate_fails_with_its_text_alone(project: pytest.Pytester) -> None:
     commit(40)
     found = run(project, "--robustness-baseline", FILE)
-    found.assert_outcomes(passed=1, failed=1)
+    found.assert_outcomes(passed=1, failed=2)
     shown = found.stdout.str()
+    assert f"{CELL}: regressed against the baseline: the drop is significantly larger than the margin" in shown
+    assert "lost 960, 961, 962" in shown
     assert f"{FILE} -> v2: failed, a drop beyond the margin (exit code 1)" in shown
     assert "pytest_plugin.py" not in shown
+
+
+def test_one_evaluation_is_selected_by_its_name(project: pytest.Pytester) -> None:
+    commit(40)
+    run(project, "--robustness-baseline", FILE, "-k", "pgd-linf").assert_outcomes(failed=1, deselected=2)
 
 
 def test_what_is_undecided_is_a_warning_unless_strict(project: pytest.Pytester) -> None:
     commit(12)
     arguments = ("--robustness-baseline", FILE)
     found = run(project, *arguments)
-    found.assert_outcomes(passed=2, warnings=1)
-    assert "minimum detectable drop" in found.stdout.str()
-    run(project, *arguments, "--robustness-strict").assert_outcomes(passed=1, failed=1)
-    run(project, *arguments, "--robustness-version", "v1").assert_outcomes(passed=2)
+    found.assert_outcomes(passed=3, warnings=1)
+    assert "minimum detectable effect" in found.stdout.str()
+    run(project, *arguments, "--robustness-strict").assert_outcomes(passed=1, failed=2)
+    run(project, *arguments, "--robustness-version", "v1").assert_outcomes(passed=3)
 
 
 def test_a_mistake_is_one_line(project: pytest.Pytester) -> None:

@@ -106,7 +106,7 @@ def test_a_drop_within_margin_and_floor_is_no_regression(command: Command) -> No
     commit(cells(40, "new"))
     command(*GATE, code=1)
     floors(0.05)
-    out, _ = command(*GATE, "--noise", "noise.json")
+    out, _ = command(*GATE, "--noise", "noise.json", "--full")
     assert "noise floors from noise.json for " in out
     content = json.loads(command(*GATE, "--noise", "noise.json", "--json")[0])
     (lost,) = [one for one in content["judgements"] if one["row"] and one["row"]["stressor"] == "pgd-linf"]

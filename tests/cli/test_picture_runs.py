@@ -1,0 +1,53 @@
+"""Runs on a folder of photographs through the front door, with a model of timm at its own size."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robustbench_wb.cli.app import run_cli
+from tests.tasks.test_pictures import picture
+
+MODEL = "timm:vit_tiny_patch16_224;pretrained=false"
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for label in range(3):
+        for number in range(4):
+            picture(tmp_path / "photos" / f"class{label}" / f"{number}.jpg", 10 * label + number, (300 + number, 260))
+    return tmp_path / "photos"
+
+
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, tuple[str, float, list[str]]]:
+    """Task, accuracy and states of the samples by stressor, of one run."""
+    assert run_cli(["run", "--variant", MODEL, "--recipe", "none", "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)["rows"]
+    return {row["signature"]: (row["task"], row["accuracy"], row["key"]) for row in found}
+
+
+@pytest.mark.slow(60)
+def test_batch_sizes_change_nothing_and_the_model_gives_the_size(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stressors = ("pgd-linf;eps=1/255;steps=2", "torchattacks:PGD;eps=1/255;steps=2", "gaussian-noise;severity=3")
+    common = ["--task", f"folder:{photographs}", "--samples", "7"]
+    common += [part for stressor in stressors for part in ("--stressor", stressor)]
+    one, other = (
+        rows(capsys, *common, "--batch-size", size, "--results", str(tmp_path / f"results-{size}"))
+        for size in ("2", "5")
+    )
+    assert one == other
+    assert len(one) == 4
+    assert {task for task, _, _ in one.values()} == {"photos;size=224;resize=248;interpolation=bicubic"}
+
+
+def test_training_without_a_training_split_is_refused_with_what_to_do(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = ["run", "--task", f"folder:{photographs}", "--variant", "vit", "--results", str(tmp_path / "r")]
+    assert run_cli(request) == 2
+    message = capsys.readouterr().err
+    assert "no pictures for training" in message
+    assert "--recipe 'none'" in message
+    assert not (tmp_path / "r").exists()
