@@ -80,6 +80,20 @@ def faults(session: nox.Session) -> None:
     run(session, "-m", "tests.faults.session", *session.posargs, env=ENVIRONMENT)
 
 
+@nox.session(python=["3.11", "3.12", "3.13"], venv_backend="virtualenv")
+def pythons(session: nox.Session) -> None:
+    """The fast tests on each supported Python, in an environment of its own. Not a gate."""
+    tests(session)
+
+
+@nox.session(venv_backend="virtualenv")
+def lowest(session: nox.Session) -> None:
+    """The fast tests with the lowest versions of all dependencies that ``pyproject.toml`` allows. Not a gate."""
+    session.install("uv")
+    session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[dev]")
+    session.run("python", "-m", "pytest", *FAST, *session.posargs, env=ENVIRONMENT)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Documentation site with the API reference; a broken link or a missing name is an error."""

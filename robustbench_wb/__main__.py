@@ -1,5 +1,6 @@
 """Entry point of ``python -m robustbench_wb``."""
 
+import faulthandler
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ def main() -> None:
         stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for stream in (sys.stdout, sys.stderr)
     )
     UserCode.owns_process = True
+    faulthandler.enable(sys.stderr)  # a model that crashes in compiled code shows where
     try:
         code = run_cli(sys.argv[1:])
     except BaseException:

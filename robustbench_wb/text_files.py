@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Text = TypeVar("Text", str, str | bytes)
 
 
 def read_text(path: str | Path) -> str:
@@ -35,7 +36,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     return _parse(tomllib.loads, text)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises:
@@ -44,7 +45,7 @@ def parse_json(text: str) -> Any:
     return _parse(json.loads, text)
 
 
-def _parse(parser: Callable[[str], T], text: str) -> T:
+def _parse(parser: Callable[[Text], T], text: Text) -> T:
     try:
         return parser(text)
     except RecursionError:

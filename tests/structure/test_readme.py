@@ -1,19 +1,22 @@
-"""What the README promises is what happens: its commands are run as they are written."""
+"""What the README and the pages behind it promise is what happens: their commands are run as they are written."""
 
-import os
 import re
+import shlex
 import shutil
-import subprocess
-import sys
 from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
+from robustbench_wb.cli.app import run_cli
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS, SUITES, MODELS = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("commands", "suites", "subjects")
+)
 MAIN_JOB = ".venv/bin/python -m robustbench_wb run --suite adversarial"
-OTHERS = ("nox", "pip install", "path/to", "fashion-mnist")
+OTHERS = ("nox", "pip install", "timm:", "path/to")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -29,47 +32,51 @@ def commands(block: str) -> list[str]:
 
 
 def chains() -> list[list[str]]:
-    """What is typed one after the other: what stands before the suites builds on the table of the main job; each block
-    of suites and stressors starts anew, so that it can be typed beside the others."""
-    written = [commands(block) for block in blocks("bash")]
-    alone = [commands(block) for block in blocks("bash", README.split("\n## Suites, scales, stressors\n")[1])]
-    before = [line for block in written if block not in alone for line in block]
-    return [before, *filter(None, alone)]
+    """What is typed one after the other: the tour of the commands after the main job, and each other block."""
+    main, *_ = filter(None, (commands(block) for block in blocks("bash")))
+    (tour,) = (commands(block) for block in blocks("bash", COMMANDS))
+    return [
+        main + tour,
+        *filter(None, (commands(block) for page in (MODELS, SUITES) for block in blocks("bash", page))),
+    ]
 
 
-def run(command: str, folder: Path, cache: str) -> subprocess.CompletedProcess[str]:
-    python = f"{sys.executable} -m robustbench_wb"
-    line = command.replace(".venv/bin/python -m robustbench_wb", python).replace("robustbench-wb ", f"{python} ")
-    environment = {**os.environ, "RBWB_CACHE_DIR": cache}
-    return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=1800, check=False
-    )
+def words(command: str) -> list[str]:
+    """A command as the shell gives it to the program, without the program's own name."""
+    return shlex.split(command.removeprefix("robustbench-wb "), comments=True)
 
 
-def test_every_command_is_typed_once() -> None:
+def test_every_page_has_commands_and_the_main_job_is_typed_once() -> None:
     typed = [line for chain in chains() for line in chain]
-    assert len(typed) >= 5
+    assert len(chains()) == 4
     assert typed[0] == MAIN_JOB
     assert typed.count(MAIN_JOB) == 1
-    assert typed == [line for block in blocks("bash") for line in commands(block)]
 
 
+@pytest.mark.full_probe
 @pytest.mark.parametrize(
-    "chain", [pytest.param(chain, marks=pytest.mark.slow(30 * len(chain))) for chain in chains()], ids=itemgetter(0)
+    "chain", [pytest.param(chain, marks=pytest.mark.slow(20 * len(chain))) for chain in chains()], ids=itemgetter(0)
 )
 def test_the_commands_of_the_readme_work_in_order(
-    chain: list[str], tmp_path: Path, cache: str, request: pytest.FixtureRequest
+    chain: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
-    for name, text in re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+    for name, text in re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", MODELS, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
     for command in chain:
-        if command == MAIN_JOB:  # typed once for all tests
+        if command == MAIN_JOB:  # typed once for all tests, and in a process of its own
             done = request.getfixturevalue("main_job")
             shutil.copytree(done.folder, tmp_path, dirs_exist_ok=True)
+            code, out, err = done.returncode, done.stdout, done.stderr
         else:
-            done = run(command, tmp_path, cache)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert done.stdout.strip() or done.stderr.strip()
+            code = run_cli(words(command))
+            out, err = capsys.readouterr()
+        assert code == 0, f"{command}\n{err}"
+        assert out.strip() or err.strip()
 
 
 def test_the_environment_commands_install_what_is_pinned() -> None:
@@ -87,8 +94,13 @@ def test_links_to_files_exist() -> None:
 def test_every_column_of_the_table_is_explained() -> None:
     from robustbench_wb.report.csv import COLUMNS
 
-    explained = set(re.findall(r"`(\w+)`", README.split("## What the columns mean")[1].split("\n## ")[0]))
-    assert set(COLUMNS) <= explained
+    table = (
+        (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").split("\n## Scores\n")[1].split("\n\nFormulas")[0]
+    )
+    explained = [
+        name for cell in re.findall(r"^\|([^|]*)\|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    ]
+    assert explained == list(COLUMNS)  # in the order of the file
 
 
 def test_continuous_integration_runs_the_test_command() -> None:

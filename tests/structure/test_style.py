@@ -46,6 +46,16 @@ def imported(tree: ast.Module) -> dict[str, Definition]:
     return found
 
 
+def plural_counts(tree: ast.Module) -> Iterator[ast.JoinedStr]:
+    """Texts with ``len(...)`` right before a word that ends in s."""
+    for text in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+        for value, after in pairwise(text.values):
+            call = value.value if isinstance(value, ast.FormattedValue) else None
+            counts = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "len"
+            if counts and isinstance(after, ast.Constant) and re.match(r" [a-z]+s\b", str(after.value)):
+                yield text
+
+
 def methods(tree: ast.Module) -> dict[str, Definition]:
     """Methods of the classes of a module, by name."""
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -149,3 +159,13 @@ def test_docstrings_stand_alone() -> None:
         if LEANING.match(text.strip())
     ]
     assert not leaning, "\n".join(leaning)
+
+
+def test_printed_counts_agree_with_their_noun() -> None:
+    """``counted(len(rows), "row")`` writes ``1 row``."""
+    printing = {
+        name: tree
+        for name, tree in trees().items()
+        if name.split(".")[1:2] in (["report"], ["cli"]) and ".html" not in name
+    }
+    assert not [f"{name}:{text.lineno}" for name, tree in printing.items() for text in plural_counts(tree)]

@@ -14,7 +14,8 @@ TORCHS = {"_forward_hooks", "_forward_pre_hooks"}
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
+    """Whether a name is private; ``__dunders__`` and the ``_repr_svg_`` of notebooks are protocols."""
+    return name.startswith("_") and not name.startswith("__") and not name.endswith("_")
 
 
 def mistakes(tree: ast.Module) -> Iterator[str]:
