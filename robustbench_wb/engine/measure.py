@@ -22,6 +22,7 @@ from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.progress import Advance
 from robustbench_wb.records.record import Identity, Record, State
+from robustbench_wb.stressors.attacks.torchattacks import TorchAttack
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
@@ -136,7 +137,7 @@ def _measure(
     alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _open(rungs[0])))
     tallies = [_Tally(identity, samples, before) for identity in step.identities]
     advance(count - len(alive))
-    for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs)):
+    for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=_group(rungs[0])):
         access = model.access(advance)
         with as_measurement_error(rungs[0].signature):
             found = model.batch.fit(access, partial(_perturb, rungs, batch))
@@ -157,6 +158,11 @@ def _measure(
     seconds = time.perf_counter() - started - sum(tally.looked for tally in tallies)
     passes = [1 + int(tally.forwards.sum()) + int(tally.backwards.sum()) for tally in tallies]
     return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
+
+
+def _group(stressor: Stressor) -> int:
+    """Samples that a stressor perturbs together, so that their results depend on each other."""
+    return stressor.batch if isinstance(stressor, TorchAttack) else 1
 
 
 def _open(stressor: Stressor) -> tuple[State, ...]:

@@ -125,14 +125,17 @@ class MeasuredModel:
 
 
 def sample_batches(
-    model: MeasuredModel, samples: TaskSamples, rows: NDArray[np.int64], *, seed: int, rungs: int = 1
+    model: MeasuredModel, samples: TaskSamples, rows: NDArray[np.int64], *, seed: int, rungs: int = 1, group: int = 1
 ) -> Iterator[tuple[NDArray[np.int64], SampleBatch]]:
     """Yield batches of some rows of the samples that fit into memory, each with the rows that it holds.
 
-    A batch is smaller by the number of ``rungs`` that are perturbed at once: each keeps an input per sample.
+    A batch is smaller by the number of ``rungs`` that are perturbed at once: each keeps an input per sample. It holds
+    whole groups of ``group`` samples, which a stressor perturbs together: which samples share one is then no matter of
+    the batch size.
     """
     numbers = int(np.prod(samples.inputs.shape[1:])) * (VECTOR if samples.inputs.dtype.kind == "i" else 1)
     size = max(model.batch.size, BATCH_BYTES // (4 * rungs * numbers))
+    size = max(1, size // group) * group
     for start in range(0, len(rows), size):
         chosen = rows[start : start + size]
         some = samples.select(chosen)
