@@ -364,21 +364,6 @@ def test_a_guarded_module_keeps_its_class_state_and_gradient() -> None:
     assert torch.equal(torch.autograd.grad(guarded(images).sum(), images)[0], plain)
 
 
-def test_a_batch_without_samples_reaches_no_model() -> None:
-    class Picky(torch.nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            assert len(images)
-            return images.flatten(1)[:, :3]
-
-    model = guard(Picky(), UserCode("picky"))
-    images = torch.zeros(0, 1, 2, 2, requires_grad=True)
-    answer = model(images)
-    assert answer.shape == (0, 3)
-    (slope,) = torch.autograd.grad(answer.sum(), images)
-    assert slope.shape == images.shape
-    assert model(torch.ones(2, 1, 2, 2)).tolist() == [[1.0] * 3] * 2
-
-
 @pytest.mark.slow(10)
 @pytest.mark.parametrize("isolated", [(), ("--isolate",)], ids=["here", "isolated"])
 def test_files_named_like_libraries_and_late_prints_do_no_harm(isolated: tuple[str, ...], tmp_path: Path) -> None:

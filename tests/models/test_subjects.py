@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.external import is_external, load_factory
+from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.weights import weights_digest
+from robustbench_wb.user_code import UserCode
 
 SHAPE = ImageShape(channels=3, height=4, width=4, classes=2, patch=2)
 GOOD = """
@@ -186,3 +188,18 @@ def test_digest_sees_name_shape_and_type_but_not_strides() -> None:
     assert len({before, *(weights_digest(other) for other in others)}) == 6
     signed = torch.view_as_complex(torch.ones(2, 2)).conj().imag  # a lazily negated view
     assert weights_digest({"a": signed}) == weights_digest({"a": torch.tensor([-1.0, -1.0])})
+
+
+def test_a_batch_without_samples_reaches_no_model() -> None:
+    class Picky(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert len(images)
+            return images.flatten(1)[:, :3]
+
+    model = guard(Picky(), UserCode("picky"))
+    images = torch.zeros(0, 1, 2, 2, requires_grad=True)
+    answer = model(images)
+    assert answer.shape == (0, 3)
+    (slope,) = torch.autograd.grad(answer.sum(), images)
+    assert slope.shape == images.shape
+    assert model(torch.ones(2, 1, 2, 2)).tolist() == [[1.0] * 3] * 2
