@@ -15,10 +15,16 @@ class OutOfTimeError(BaseException):
 
 
 class _Watch:
-    """Whether Ctrl-C is watched for, and whether it came."""
+    """Whether Ctrl-C is watched for, and whether it came.
 
-    active = False
-    seen = False
+    The values belong to an object, because names of this module are put back after code of users has run.
+    """
+
+    def __init__(self) -> None:
+        self.active = self.seen = False
+
+
+_WATCH: Final = _Watch()
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -26,7 +32,7 @@ def is_interrupt(error: BaseException) -> bool:
 
     Without a watch, every ``KeyboardInterrupt`` of the main thread is taken for one.
     """
-    return isinstance(error, KeyboardInterrupt) and _is_main_thread() and (_Watch.seen or not _Watch.active)
+    return isinstance(error, KeyboardInterrupt) and _is_main_thread() and (_WATCH.seen or not _WATCH.active)
 
 
 @contextmanager
@@ -34,23 +40,23 @@ def watching_interrupts() -> Iterator[None]:
     """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone."""
     handler = signal.getsignal(signal.SIGINT)
     ignored = handler is signal.SIG_IGN  # as for a job in the background of a shell
-    if _Watch.active or not _is_main_thread() or not (ignored or handler is signal.default_int_handler):
+    if _WATCH.active or not _is_main_thread() or not (ignored or handler is signal.default_int_handler):
         yield
         return
     if not ignored:
         signal.signal(signal.SIGINT, _note)
-    _Watch.active, _Watch.seen = True, False
+    _WATCH.active, _WATCH.seen = True, False
     try:
         yield
     finally:
-        _Watch.active = False
+        _WATCH.active = False
         signal.signal(signal.SIGINT, handler)
 
 
 def ignore_interrupts() -> None:
     """Ignore Ctrl-C in this process, whose parent handles it. Any ``KeyboardInterrupt`` then comes from a model."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _Watch.active, _Watch.seen = True, False
+    _WATCH.active, _WATCH.seen = True, False
 
 
 def _is_main_thread() -> bool:
@@ -58,5 +64,5 @@ def _is_main_thread() -> bool:
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    _Watch.seen = True
+    _WATCH.seen = True
     raise KeyboardInterrupt
