@@ -77,7 +77,7 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Sample
     try:
         with as_measurement_error(subject.name):
             model = untrained(subject, dataset, 0).to(device).eval()
-            return time_model(model, to_inputs(dataset.test.inputs[:FEW], device), device)
+            return time_model(model, to_inputs(dataset.test.select_rows(slice(FEW)).inputs, device), device)
     except HarnessError:  # the run reports it
         return None
 

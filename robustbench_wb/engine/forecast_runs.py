@@ -115,7 +115,7 @@ def _timed(run: PreparedRun, subject: SubjectPlan, dataset: Dataset) -> _Model:
         with as_measurement_error(subject.name), UserCode(subject.name).running():
             taken = as_taken(subject, dataset)
             model = untrained(subject, taken, run.plan.seed).to(run.device).eval()
-            inputs = to_inputs(taken.test.inputs[:FEW], run.device)
+            inputs = to_inputs(taken.test.select_rows(slice(FEW)).inputs, run.device)
             batch = batch_size_for(run.request.batch, model, inputs)
             return _Model(
                 cost=time_model(model, tiled(inputs, min(batch, MAX_TIMED_BATCH)), run.device),

@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
+import robustbench_wb as harness
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.engine.batch import FEW
+from robustbench_wb.tasks.pictures import decode
 from tests.tasks.test_pictures import picture
 
 MODEL = "timm:vit_tiny_patch16_224;pretrained=false"
@@ -40,6 +45,24 @@ def test_batch_sizes_change_nothing_and_the_model_gives_the_size(
     assert one == other
     assert len(one) == 4
     assert {task for task, _, _ in one.values()} == {"photos;size=224;resize=248;interpolation=bicubic"}
+
+
+def test_a_run_decodes_its_own_pictures_and_a_few_to_time_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        picture(tmp_path / "many" / "ab"[number % 2] / f"{number}.png", number, (20, 20))
+    decoded: set[str] = set()
+    real = decode.decode_picture
+
+    def counted(shown: Image.Image, *rest: Any) -> Any:
+        decoded.add(str(getattr(shown, "filename", "")))
+        return real(shown, *rest)
+
+    monkeypatch.setattr(decode, "decode_picture", counted)
+    folder = f"folder:{tmp_path / 'many'}"
+    harness.run(tasks=[folder], variants=["vit"], recipe="none", suite="clean", samples=4, results=str(tmp_path / "r"))
+    assert 4 <= len(decoded) <= 4 + FEW
 
 
 def test_training_without_a_training_split_is_refused_with_what_to_do(

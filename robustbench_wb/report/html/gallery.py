@@ -175,7 +175,7 @@ def sample_views(
         images: whether the samples are images.
     """
     if images:
-        return _images(dataset.test.inputs[sample], perturbed), ()
+        return _images(dataset.test.select_rows(slice(sample, sample + 1)).inputs[0], perturbed), ()
     text = dataset.test.texts[sample]
     new = text if perturbed is None or perturbed.text is None else perturbed.text
     return (), tuple(text_pieces(text, new))
