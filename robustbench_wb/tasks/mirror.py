@@ -36,7 +36,7 @@ def followed_mirror(hub_id: str, data_dir: str | None, config: str | None = None
         return
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / hub_id
-        for path in _walk(folder):
+        for path in walk_files(folder):
             place = copy / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(path.resolve())
@@ -53,7 +53,7 @@ def mirror_folder(hub_id: str, root: str | None, config: str | None = None) -> P
         return None
     names = [hub_id, hub_id.split("/")[-1], *([config] if config else [])]
     folders = (base / name for name in names)
-    return next((folder for folder in folders if any(path.suffix in _DATA for path in _walk(folder))), None)
+    return next((folder for folder in folders if any(path.suffix in _DATA for path in walk_files(folder))), None)
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,11 @@ def _arrow_table(source: "pa.NativeFile") -> "pa.Table":
         return pa.ipc.open_file(source).read_all()
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, in sorted order. Symlinked folders are followed, each real folder once."""
+def walk_files(folder: Path, *, hidden: bool = True) -> Iterator[Path]:
+    """Files below a folder, in sorted order. Symlinked folders are followed, each real folder once.
+
+    Without ``hidden``, files and folders whose names begin with a dot are left out.
+    """
     seen: set[str] = set()
     for where, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
@@ -121,5 +124,5 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        yield from (Path(where) / name for name in sorted(files))
+        folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
+        yield from (Path(where) / name for name in sorted(files) if hidden or not name.startswith("."))

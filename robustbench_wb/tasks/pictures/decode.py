@@ -1,6 +1,5 @@
 """Decoding of picture files straight to the size of a task, in parallel, into an array on disk."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing import current_process
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image, __version__, features
@@ -57,7 +56,7 @@ def decode_pictures(
         open_memmap(path, "w+", np.uint8, (len(files), *shape)).flush()
         jobs = [range(first, min(first + CHUNK, len(files))) for first in range(0, len(files), CHUNK)]
         one = partial(_decode_rows, path, folder, files=files, geometry=geometry, channels=shape[0])
-        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processes = cpu_count()
         if processes == 1 or len(files) < PARALLEL or current_process().daemon:
             for rows in jobs:
                 one(rows)

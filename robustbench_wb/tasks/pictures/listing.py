@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import DataError
+from robustbench_wb.tasks.mirror import walk_files
 from robustbench_wb.text_files import parse_json, read_text, reason_of
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp"})
@@ -78,7 +78,8 @@ def _one(folder: Path, labels: Path | None) -> LabelledPictures:
     if table is None:
         return LabelledPictures(tuple(files), tuple(file.split("/")[0] for file in files))
     known = _label_table(table)
-    missing = [name for name in known if name not in files]
+    present = set(files)
+    missing = [name for name in known if name not in present]
     if missing:
         raise DataError(f"{table} names {len(missing)} files that {folder} lacks, like {missing[0]}")
     chosen = [file for file in files if file in known]
@@ -105,18 +106,9 @@ def _folders(folder: Path) -> list[str]:
 
 def _pictures(folder: Path) -> Iterator[str]:
     """Relative paths of all pictures below a folder, sorted by folder and name. Each real folder is entered once."""
-    entered: set[str] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        base = Path(where).relative_to(folder)
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield (base / name).as_posix()
+    for path in walk_files(folder, hidden=False):
+        if path.suffix.lower() in SUFFIXES:
+            yield path.relative_to(folder).as_posix()
 
 
 def _label_table(path: Path) -> dict[str, str]:
