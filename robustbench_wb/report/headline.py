@@ -10,8 +10,8 @@ from robustbench_wb.analysis.headline.headline import Headline, HeadlinePanel, H
 from robustbench_wb.analysis.over_seeds.seed_means import SeedPanel
 from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.report.forecast import seeds_text
+from robustbench_wb.report.headline_text import number_interval, value_text
 from robustbench_wb.report.model_labels import model_labels, recipe_text
-from robustbench_wb.report.scores import perplexity_text
 from robustbench_wb.report.text_block import LINE, Column, TextBlock, counted, fit_width, wrapped
 
 SEPARATOR: Final = " · "
@@ -68,7 +68,7 @@ def table_title(panel: HeadlinePanel | SeedPanel, seeds: str) -> str:
     if panel.metric == "perplexity":
         what = "Perplexity (lower is better)"
     else:
-        what = "Robust accuracy (%)" if panel.columns[panel.main].rule == "joint" else "Accuracy (%)"
+        what = "Robust accuracy (%)" if panel.main_column.rule == "joint" else "Accuracy (%)"
     facts = [
         f"{what} on {panel.task}",
         f"n = {panel.n}",
@@ -139,17 +139,12 @@ def _number_text(panel: HeadlinePanel, row: HeadlineRow, at: int) -> str:
     number, main = row.numbers[at], at == panel.main
     if number.value is None:
         return "error" if number.failed or main else ""
-    text = _value_text(panel, number.value) + ("*" if number.failed or number.unjudged else "")
+    text = value_text(number.value, panel.metric) + ("*" if number.failed or number.unjudged else "")
     if panel.columns[at].rule == "joint" and number.low is None:
         text = f"<= {text}"
-    if main and number.low is not None:
-        high = "inf" if number.high is None else _value_text(panel, number.high)
-        text += f" [{_value_text(panel, number.low)}, {high}]"
+    if main:
+        text = f"{text} {number_interval(number, panel.metric)}".rstrip()
     return f"{text} {number.grade}".rstrip() if main or number.grade in ("C", "F") else text
-
-
-def _value_text(panel: HeadlinePanel, value: float) -> str:
-    return f"{100 * value:.1f}" if panel.metric == "accuracy" else perplexity_text(value)
 
 
 def _meaning(panel: HeadlinePanel, table: TextBlock, ranks: bool) -> Iterable[str]:
@@ -210,7 +205,7 @@ def _baseline_notes(panel: HeadlinePanel, baselines: Sequence[HeadlinePanel]) ->
         value = baseline.main_number(baseline.rows[0]).value
         if baseline.task == panel.task and value is not None:
             name, column = baseline.rows[0].variant, baseline.main_column.name
-            yield f"Best shortcut baseline: {name} {_value_text(panel, value)} ({column})"
+            yield f"Best shortcut baseline: {name} {value_text(value, panel.metric)} ({column})"
 
 
 def saved_line(*, version: int, results: str, measured: int, reused: int, trained: int) -> str:

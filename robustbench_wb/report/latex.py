@@ -7,8 +7,8 @@ from typing import Final
 from robustbench_wb.analysis.headline.headline import Headline, HeadlineNumber, HeadlinePanel, HeadlineRow
 from robustbench_wb.records.names import Metric
 from robustbench_wb.report.headline import seed_list
+from robustbench_wb.report.headline_text import value_text
 from robustbench_wb.report.model_labels import model_labels, recipe_text
-from robustbench_wb.report.scores import perplexity_text
 from robustbench_wb.report.text_block import counted, printable
 
 _SPECIAL: Final = {
@@ -109,18 +109,14 @@ def number_latex(number: HeadlineNumber, metric: Metric, *, bold: bool = False) 
     """Number with its interval in small type, and with its grade as a superscript if it is an upper bound only."""
     if number.value is None:
         return "--"
-    value = _value(number.value, metric)
+    value = value_text(number.value, metric)
     text = f"\\textbf{{{value}}}" if bold else value
     if number.grade in _UPPER_BOUND:
         text += f"\\textsuperscript{{{number.grade}}}"
     if number.low is None:
         return text
-    high = "$\\infty$" if number.high is None else _value(number.high, metric)
-    return f"{text} {{\\scriptsize [{_value(number.low, metric)}, {high}]}}"
-
-
-def _value(value: float, metric: Metric) -> str:
-    return f"{100 * value:.1f}" if metric == "accuracy" else perplexity_text(value)
+    high = "$\\infty$" if number.high is None else value_text(number.high, metric)
+    return f"{text} {{\\scriptsize [{value_text(number.low, metric)}, {high}]}}"
 
 
 def _caption(panel: HeadlinePanel) -> str:

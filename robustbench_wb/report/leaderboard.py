@@ -6,8 +6,8 @@ from typing import Final
 
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
 from robustbench_wb.report.headline import GROUP_NOTE, RANK_NOTE, headline_table, headline_title
+from robustbench_wb.report.headline_text import value_text
 from robustbench_wb.report.model_labels import model_labels
-from robustbench_wb.report.scores import perplexity_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
 
 _COLUMNS: Final = (
@@ -107,9 +107,7 @@ def _score(ranking: PanelRanking, line: RankedModel) -> str:
 
 
 def _value(ranking: PanelRanking, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}" if ranking.metric == "accuracy" else perplexity_text(value)
+    return "" if value is None else value_text(value, ranking.metric)
 
 
 def _costs(ranking: PanelRanking, names: Sequence[str]) -> TextBlock:

@@ -6,12 +6,16 @@ from typing import Protocol
 from robustbench_wb.records.names import NamedVariant, variant_name
 
 
-class LabelledModel(NamedVariant, Protocol):
-    """Fields that name a model: those of ``ScoreRow.subject``. Score rows and headline rows have them."""
+class TrainedVariant(NamedVariant, Protocol):
+    """Fields that name an architecture with its training. Score rows, headline rows and architectures have them."""
 
     @property
     def recipe(self) -> str:
         """Training configuration; empty for shortcut baselines."""
+
+
+class LabelledModel(TrainedVariant, Protocol):
+    """Fields that name a model: those of ``ScoreRow.subject``. Score rows and headline rows have them."""
 
     @property
     def seed(self) -> int:
@@ -41,15 +45,7 @@ def model_labels(rows: Iterable[LabelledModel], *, sized: bool = True) -> dict[t
     return labels
 
 
-class Trained(Protocol):
-    """Anything with the name of a recipe."""
-
-    @property
-    def recipe(self) -> str:
-        """Training configuration; empty for shortcut baselines."""
-
-
-def recipe_text(rows: Iterable[Trained]) -> str:
+def recipe_text(rows: Iterable[TrainedVariant]) -> str:
     """The recipe of all rows, like ``recipe standard;epochs=5``; empty for ``standard``, and where recipes vary."""
     found = {row.recipe for row in rows if row.recipe}
     return f"recipe {found.pop()}" if len(found) == 1 and found != {"standard"} else ""

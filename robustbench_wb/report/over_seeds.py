@@ -7,7 +7,7 @@ from robustbench_wb.analysis.over_seeds.seed_means import SeedMean, SeedMeans, S
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.headline import GROUP_NOTE, listed_models, table_title
-from robustbench_wb.report.scores import perplexity_text
+from robustbench_wb.report.headline_text import value_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width, wrapped
 
 _FORMULA: Final = (
@@ -43,7 +43,7 @@ def _block(panel: SeedPanel, width: int | None) -> TextBlock:
         rows=rows,
         notes=wrapped(_notes(panel)),
     )
-    main = panel.columns[panel.main].name
+    main = panel.main_column.name
     return fit_width(block, width, [panel.columns[at].name for at in reversed(shown) if panel.columns[at].name != main])
 
 
@@ -57,17 +57,12 @@ def number_text(panel: SeedPanel, number: SeedMean) -> str:
     """One number, like ``78.6 ± 1.2 [74.1, 82.5] B``; an upper bound like ``<= 78.6 ± 1.2 B``."""
     if number.mean is None:
         return ""
-    parts = ["<=", mean_text(panel, number.mean)] if number.bound else [mean_text(panel, number.mean)]
+    parts = ["<=", value_text(number.mean, panel.metric)] if number.bound else [value_text(number.mean, panel.metric)]
     parts += [] if number.deviation is None else [f"± {deviation_text(panel, number.deviation)}"]
     if number.low is not None:
-        high = "inf" if number.high is None else mean_text(panel, number.high)
-        parts.append(f"[{mean_text(panel, number.low)}, {high}]")
+        high = "inf" if number.high is None else value_text(number.high, panel.metric)
+        parts.append(f"[{value_text(number.low, panel.metric)}, {high}]")
     return " ".join([*parts, number.grade]).rstrip()
-
-
-def mean_text(panel: SeedPanel, value: float) -> str:
-    """A mean, or an end of its interval: percent, or a perplexity."""
-    return f"{100 * value:.1f}" if panel.metric == "accuracy" else perplexity_text(value)
 
 
 def deviation_text(panel: SeedPanel, value: float) -> str:
@@ -76,7 +71,7 @@ def deviation_text(panel: SeedPanel, value: float) -> str:
 
 
 def _notes(panel: SeedPanel) -> Iterator[str]:
-    yield f"mean ± standard deviation over seeds (S - 1); ordered by {panel.columns[panel.main].name}"
+    yield f"mean ± standard deviation over seeds (S - 1); ordered by {panel.main_column.name}"
     yield _FORMULA
     if panel.tests:
         tests = counted(panel.tests, "pair")

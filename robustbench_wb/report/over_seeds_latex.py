@@ -1,9 +1,10 @@
 """Headline numbers over seeds as LaTeX tables (booktabs)."""
 
 from robustbench_wb.analysis.over_seeds.seed_means import Architecture, SeedMean, SeedMeans, SeedPanel
+from robustbench_wb.report.headline_text import value_text
 from robustbench_wb.report.latex import NEEDS, booktabs, heading_latex, label_names, latex_text
 from robustbench_wb.report.model_labels import recipe_text
-from robustbench_wb.report.over_seeds import architecture_names, deviation_text, mean_text
+from robustbench_wb.report.over_seeds import architecture_names, deviation_text
 from robustbench_wb.report.text_block import counted
 
 
@@ -30,7 +31,7 @@ def _number(panel: SeedPanel, line: Architecture, at: int) -> str:
     number = line.numbers[at]
     if number.mean is None:
         return "--"
-    text = mean_text(panel, number.mean)
+    text = value_text(number.mean, panel.metric)
     if at == panel.main and (line is panel.lines[0] or set(line.group) & set(panel.lines[0].group)):
         text = f"\\textbf{{{text}}}"
     if number.bound:
@@ -45,8 +46,8 @@ def _number(panel: SeedPanel, line: Architecture, at: int) -> str:
 def _brackets(panel: SeedPanel, number: SeedMean) -> str:
     if number.low is None:
         return ""
-    high = "$\\infty$" if number.high is None else mean_text(panel, number.high)
-    return f" {{\\scriptsize [{mean_text(panel, number.low)}, {high}]}}"
+    high = "$\\infty$" if number.high is None else value_text(number.high, panel.metric)
+    return f" {{\\scriptsize [{value_text(number.low, panel.metric)}, {high}]}}"
 
 
 def _caption(panel: SeedPanel) -> str:
@@ -63,9 +64,9 @@ def _caption(panel: SeedPanel) -> str:
     ]
     if any(number.low is not None for line in panel.lines for number in line.numbers):
         sentences.append("Brackets: 95\\,\\% intervals over seeds and samples.")
-    if panel.columns[panel.main].rule == "joint":
+    if panel.main_column.rule == "joint":
         sentences.append("Robust means correct under every attack of the suite at that radius.")
-    by = heading_latex(panel.columns[panel.main].name)
+    by = heading_latex(panel.main_column.name)
     if panel.lines[0].group:
         tested = f"paired by seed and sample, Holm-corrected over {counted(panel.tests, 'pair')}"
         sentences.append(f"Bold: not significantly different from the best mean by {by} ({tested}).")

@@ -122,7 +122,7 @@ class _Layout:
     height: float
     axes: tuple[float, float, float, float]
     legend: bool
-    """Whether a legend below the axes names the models, because their names are too long to stand beside the lines."""
+    """Whether a legend below the axes names the models, because their names are too long for the ends of the lines."""
 
     @classmethod
     def of(cls, chart: Chart, shown: Sequence[ChartSeries], *, width: float, title: bool, numbers: bool) -> "_Layout":
