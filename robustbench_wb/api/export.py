@@ -139,9 +139,9 @@ def exported_models(version: str, results: str) -> dict[tuple[str, ...], Exporte
     panels: dict[tuple[str, ...], list[ExportedPanel]] = {}
     for panel in make_headline(side.rows, records).panels:
         for row in panel.rows:
-            _refuse_bounds(panel, row, labels[_subject(row)])
-            own = [one for one in side.rows if one.subject == _subject(row) and _is_of(one.panel, panel)]
-            panels.setdefault(_subject(row), []).append(ExportedPanel(panel=panel, row=row, rows=own))
+            _refuse_bounds(panel, row, labels[row.subject])
+            own = [one for one in side.rows if one.subject == row.subject and one.panel == panel.key]
+            panels.setdefault(row.subject, []).append(ExportedPanel(panel=panel, row=row, rows=own))
     return {
         subject: ExportedModel(
             name=labels[subject],
@@ -162,15 +162,6 @@ def _refuse_bounds(panel: HeadlinePanel, row: HeadlineRow, name: str) -> None:
                 f"{column.name} of {name} is only an upper bound, which is not exported: {number.note}; "
                 "name the version or results folder that has the records"
             )
-
-
-def _subject(row: HeadlineRow) -> tuple[str, ...]:
-    return (row.variant, row.size, row.recipe, str(row.seed))
-
-
-def _is_of(key: tuple[object, ...], panel: HeadlinePanel) -> bool:
-    names = ("task", "scale", "suite", "suite_version", "metric", "protocol", "n")
-    return key == tuple(getattr(panel, name) for name in names)
 
 
 def _one(models: Mapping[tuple[str, ...], ExportedModel], model: str | None) -> ExportedModel:

@@ -1,11 +1,11 @@
 """Experiments: tasks x variants x recipes x suites x seeds, as one frozen value that is cut into requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from robustbench_wb.engine.request import RunRequest, validated
 from robustbench_wb.errors import UsageError
@@ -36,6 +36,11 @@ class Selection:
     recipes: tuple[str, ...] | None = None
     suites: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The lists that are given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 AXES: Final = tuple(axis.name for axis in fields(Selection))
@@ -83,8 +88,7 @@ class Experiment:
             for one in left_out:
                 del found[one]
         for entry in self.include:
-            given = {name: value for name in AXES if (value := getattr(entry, name)) is not None}
-            found.update(dict.fromkeys(self._combinations(replace(self.axes, **given))))
+            found.update(dict.fromkeys(self._combinations(replace(self.axes, **entry.given))))
         if not found:
             raise UsageError("nothing is left of the experiment; exclude less")
         return tuple(self._grouped(found))
@@ -141,13 +145,11 @@ def _suites(axes: Selection) -> dict[str, tuple[str, ...] | None]:
 
 def _fits(one: Combination, entry: Selection) -> bool:
     texts = {name: str(getattr(one, name.removesuffix("s"))) for name in AXES}
-    given = {name: value for name in AXES if (value := getattr(entry, name)) is not None}
-    return all(any(fnmatchcase(texts[name], str(value)) for value in values) for name, values in given.items())
+    return all(any(fnmatchcase(texts[name], str(value)) for value in values) for name, values in entry.given.items())
 
 
 def _shown(entry: Selection) -> str:
-    given = {name: value for name in AXES if (value := getattr(entry, name)) is not None}
-    return "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in given.items())
+    return "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in entry.given.items())
 
 
 def experiment_of(given: Mapping[str, object], where: str = "") -> Experiment:

@@ -87,8 +87,8 @@ class HeadlineRow(Spec):
         return (self.variant, self.size, self.recipe, str(self.seed))
 
 
-class HeadlinePanel(Spec):
-    """Headline numbers of the models that were evaluated on the same samples and evaluations."""
+class ColumnPanel(Spec):
+    """Key and columns of a panel of headline numbers."""
 
     task: str
     scale: str
@@ -100,7 +100,22 @@ class HeadlinePanel(Spec):
     """Number of requested samples."""
     columns: tuple[HeadlineColumn, ...]
     main: int
-    """Index of the column by which models are ranked."""
+    """Index of the column by which lines are ranked."""
+
+    @property
+    def key(self) -> PanelKey:
+        """Key of the panel, as in ``ScoreRow.panel``."""
+        return PanelKey(**{name: getattr(self, name) for name in PanelKey._fields})
+
+    @property
+    def main_column(self) -> HeadlineColumn:
+        """Column by which lines are ranked."""
+        return self.columns[self.main]
+
+
+class HeadlinePanel(ColumnPanel):
+    """Headline numbers of the models that were evaluated on the same samples and evaluations."""
+
     tests: int
     """Number of tested pairs of models, which Holm's correction uses."""
     evaluations: int
@@ -111,16 +126,6 @@ class HeadlinePanel(Spec):
     """Number of evaluations by attacks other than controls that are graded F."""
     rows: tuple[HeadlineRow, ...]
     """Models, best first; equal numbers by name."""
-
-    @property
-    def key(self) -> PanelKey:
-        """Key of the panel, as in ``ScoreRow.panel``."""
-        return PanelKey(**{name: getattr(self, name) for name in PanelKey._fields})
-
-    @property
-    def main_column(self) -> HeadlineColumn:
-        """Column by which models are ranked."""
-        return self.columns[self.main]
 
     def main_number(self, row: HeadlineRow) -> HeadlineNumber:
         """Number by which a model is ranked."""

@@ -55,7 +55,7 @@ class ModelHistory(Spec):
     size: str
     recipe: str
     seed: int
-    series: tuple[HeadlineSeries, ...]
+    series: tuple[HeadlineSeries, ...] = ()
     """One per headline column of the first screen, in its order."""
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,19 +39,6 @@ from robustbench_wb.stats.resampling import sign_flip_p
 Floats = NDArray[np.float64]
 
 ALPHA: Final = 0.05
-
-
-class ModelKey(NamedTuple):
-    """Names of a model under a suite, which stay the same from version to version."""
-
-    task: str
-    scale: str
-    suite: str
-    metric: Metric
-    variant: str
-    size: str
-    recipe: str
-    seed: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,7 +79,7 @@ def make_history(
         margin: equivalence margin, a share; relative for a perplexity.
         alpha: level of each verdict and of the test of change points.
     """
-    found: dict[ModelKey, dict[str, list[_Measured]]] = {}
+    found: dict[ModelHistory, dict[str, list[_Measured]]] = {}
     known: dict[tuple[str, tuple[str, ...]], JointAccuracy] = {}
     for version, rows in versions:
         for model, own in _models(rows):
@@ -115,11 +102,11 @@ def make_history(
     )
 
 
-def _models(rows: Iterable[ScoreRow]) -> list[tuple[ModelKey, dict[CellKey, ScoreRow]]]:
-    """Rows of each model of one version, by cell."""
-    found: dict[ModelKey, dict[CellKey, ScoreRow]] = {}
+def _models(rows: Iterable[ScoreRow]) -> list[tuple[ModelHistory, dict[CellKey, ScoreRow]]]:
+    """Rows of each model of one version, by cell. The model is a history without points, whose names stay the same."""
+    found: dict[ModelHistory, dict[CellKey, ScoreRow]] = {}
     for row in (row for panel in latest_panels(rows) for row in panel):
-        key = ModelKey(
+        key = ModelHistory(
             task=row.task,
             scale=row.scale,
             suite=row.suite,
@@ -141,7 +128,9 @@ def _add(series: list[_Measured], measured: _Measured) -> None:
         series.append(measured)
 
 
-def _history(model: ModelKey, found: Mapping[str, Sequence[_Measured]], *, margin: float, alpha: float) -> ModelHistory:
+def _history(
+    model: ModelHistory, found: Mapping[str, Sequence[_Measured]], *, margin: float, alpha: float
+) -> ModelHistory:
     shown = {name: points for name, points in found.items() if points[-1].first or points[-1].main}
     series = tuple(
         HeadlineSeries(
@@ -149,7 +138,7 @@ def _history(model: ModelKey, found: Mapping[str, Sequence[_Measured]], *, margi
         )
         for name, points in shown.items()
     )
-    return ModelHistory(**model._asdict(), series=series)
+    return model.model_copy(update={"series": series})
 
 
 def _points(measured: Sequence[_Measured], metric: Metric, *, margin: float, alpha: float) -> tuple[HistoryPoint, ...]:

@@ -4,12 +4,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
-from robustbench_wb.analysis.headline.headline import HeadlineColumn, OptionalGrade
+from robustbench_wb.analysis.headline.headline import ColumnPanel, OptionalGrade
 from robustbench_wb.frames import columns as fields_of
 from robustbench_wb.frames import to_frame
-from robustbench_wb.records.names import Metric
 from robustbench_wb.spec import Spec
-from robustbench_wb.stressors.protocol import ProtocolName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,20 +50,9 @@ class Architecture(Spec):
     ``robustbench_wb.analysis.over_seeds.seed_letters``. Empty if it could not be tested."""
 
 
-class SeedPanel(Spec):
+class SeedPanel(ColumnPanel):
     """Architectures that were evaluated on the same samples and evaluations."""
 
-    task: str
-    scale: str
-    suite: str
-    suite_version: int
-    metric: Metric
-    protocol: ProtocolName
-    n: int
-    """Number of requested samples."""
-    columns: tuple[HeadlineColumn, ...]
-    main: int
-    """Index of the column by which architectures are ordered."""
     tests: int
     """Number of tested pairs of architectures."""
     lines: tuple[Architecture, ...]
