@@ -79,6 +79,10 @@ class JobTrackingProgress:
             self._whole.add_skipped(self._left)
             self._left = 0.0
 
+    def plan_less(self, work: float) -> None:
+        """Take work that was planned too high from the whole job; negative work adds to it."""
+        self._whole.add_skipped(work)
+
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a stage. Its total corresponds to what is left of the current piece of work."""

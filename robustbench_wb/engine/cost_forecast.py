@@ -1,7 +1,6 @@
 """Forecast of the seconds that a plan takes, from the passes that it needs and a short timing of each model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import torch
@@ -64,6 +63,8 @@ class SampleCost:
     """One forward pass."""
     training: float
     """One forward pass and one backward pass to the weights."""
+    guessed: bool = field(default=False, compare=False)
+    """Whether the model was not timed."""
 
 
 FREE = SampleCost(0.0, 0.0)
@@ -71,7 +72,8 @@ FREE = SampleCost(0.0, 0.0)
 
 
 def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> SampleCost | None:
-    """Time a model on a few samples. None for a model from outside, which is built once, and for one that fails."""
+    """Time a model on a few samples. None for a model from outside, which is timed once it is built, and for one that
+    fails."""
     if not isinstance(subject.source, Variant):
         return None
     try:
@@ -95,8 +97,8 @@ Timings = dict[tuple[str, str, str], SampleCost | None]
 
 def costs(
     plan: Plan, datasets: list[Dataset], device: torch.device, *, known: Timings | None = None
-) -> list[Mapping[str, SampleCost]]:
-    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others.
+) -> list[dict[str, SampleCost]]:
+    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others, as a guess.
 
     Args:
         plan: models and tasks.
@@ -105,7 +107,7 @@ def costs(
         known: costs that are not measured again; what is measured is added.
     """
     timings = {} if known is None else known
-    found: list[Mapping[str, SampleCost]] = []
+    found: list[dict[str, SampleCost]] = []
     for task, dataset in zip(plan.tasks, datasets, strict=True):
         own: dict[str, SampleCost | None] = {}
         for subject in task.subjects:
@@ -114,7 +116,8 @@ def costs(
                 timings[place] = cost(subject, dataset, device)
             own[subject.name] = timings[place]
         timed_ones = [one for one in own.values() if one is not None] or [SampleCost(1.0, 1.0 + BACKWARD)]
-        mean = SampleCost(fmean(one.forward for one in timed_ones), fmean(one.training for one in timed_ones))
+        forward, training = (fmean(one.forward for one in timed_ones), fmean(one.training for one in timed_ones))
+        mean = SampleCost(forward, training, guessed=True)
         found.append({name: one or mean for name, one in own.items()})
     return found
 
@@ -140,7 +143,7 @@ def subject_seconds(
     return (1 + retrained) * training_seconds(subject, dataset, cost) + measured
 
 
-def plan_seconds(plan: Plan, datasets: list[Dataset], costs: list[Mapping[str, SampleCost]]) -> float:
+def plan_seconds(plan: Plan, datasets: list[Dataset], costs: list[dict[str, SampleCost]]) -> float:
     """Seconds of training and measuring everything in a plan."""
     return sum(
         subject_seconds(subject, task.ladders, dataset, samples=evaluated(plan, dataset), cost=own[subject.name])

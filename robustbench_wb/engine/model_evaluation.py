@@ -8,15 +8,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.cell_measurer import CellResult, cache_layers, find_or_measure
-from robustbench_wb.engine.cost_forecast import ladder_seconds
+from robustbench_wb.engine.cost_forecast import ladder_seconds, time_model
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.task_context import TaskContext, is_probe
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.engine.time_limit import time_limit
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.layers.drift import LayerPair
+from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.records.record import Cell, Identity, Measurement, State, SubjectCard
+from robustbench_wb.user_code import UserCode
 
 _log = logging.getLogger(__name__)
 _NO_SUBJECT = SubjectCard(parameters=0, weights="", train_seconds=0.0, trained=False)
@@ -114,7 +118,10 @@ class ModelEvaluation:
                 before = results[-1].record.states
 
     def _failed(self, ladder: Ladder, card: SubjectCard, error: str) -> Iterator[Measurement]:
-        """Yield an error for every cell of a ladder."""
+        """Yield an error for every cell of a ladder, and take its work from the forecast, which has no probes."""
+        if not is_probe(ladder):
+            context = self.context
+            context.progress.plan_less(ladder_seconds(ladder, len(context.samples), context.cost(self.plan)))
         for rung in ladder.rungs:
             yield self._measurement(card, self.context.cell(self.plan, rung), error=error)
 
@@ -157,7 +164,22 @@ def begin_evaluation(context: TaskContext, plan: SubjectPlan) -> ModelEvaluation
         _log.debug("no subject", exc_info=True)
         return ModelEvaluation(context=context, plan=plan, session=None, error=str(error))
     own = tuple(ladder for ladder in context.ladders(plan) if not ladder.contaminations)
-    return ModelEvaluation(context=context, plan=plan, session=session.with_known(own))
+    session = session.with_known(own)
+    if context.cost(plan).guessed and not all(key in session.known for key in context.keys(session.subject, own)):
+        _time(session)
+    return ModelEvaluation(context=context, plan=plan, session=session)
+
+
+def _time(session: ModelSession) -> None:
+    """Time a model whose cost is a guess on a few samples. It stays a guess where the model fails: its cells say so."""
+    context, plan = session.context, session.plan
+    device, limit = context.run.device, context.run.request.timeout
+    try:
+        with as_measurement_error(plan.name), UserCode(plan.name).running(libraries=False), time_limit(limit):
+            inputs = to_inputs(session.samples.inputs[:FEW], device)
+            context.replace_guess(plan, time_model(session.subject.model, inputs, device))
+    except MeasurementError:
+        _log.debug("not timed", exc_info=True)
 
 
 def _tried(ladder: Ladder, clean: NDArray[np.int8]) -> NDArray[np.int8]:

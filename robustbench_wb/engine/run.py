@@ -56,7 +56,7 @@ def _safely(run: PreparedRun) -> Iterator[None]:
 
 
 def _measured(
-    run: PreparedRun, keeper: RecordKeeper, *, forecast: list[Mapping[str, SampleCost]], whole: JobProgress
+    run: PreparedRun, keeper: RecordKeeper, *, forecast: list[dict[str, SampleCost]], whole: JobProgress
 ) -> list[Measurement]:
     with _safely(run), running_note(run.request) as note:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))

@@ -1,10 +1,10 @@
 """Everything that the evaluations of one task share: its data, its samples and the identity of its cells."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from robustbench_wb.engine.batch import BatchSizes
-from robustbench_wb.engine.cost_forecast import FREE, SampleCost, training_seconds
+from robustbench_wb.engine.cost_forecast import FREE, SampleCost, subject_seconds, training_seconds
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.device import numerics
@@ -40,8 +40,8 @@ class TaskContext:
     surrogates: Surrogates
     batches: BatchSizes
     keeper: RecordKeeper
-    costs: Mapping[str, SampleCost]
-    """Forecast cost of each model, by name."""
+    costs: dict[str, SampleCost]
+    """Forecast cost of each model, by name; the guess for a model is replaced when it has been timed."""
     progress: JobTrackingProgress
     """Progress whose stages also advance the whole run."""
 
@@ -58,6 +58,19 @@ class TaskContext:
     def cost(self, plan: SubjectPlan) -> SampleCost:
         """Forecast seconds per sample of a model."""
         return self.costs.get(plan.name, FREE)
+
+    def replace_guess(self, plan: SubjectPlan, cost: SampleCost) -> None:
+        """Take the cost of a model, which was guessed, from a timing: the forecast of the whole run changes."""
+        before = self._evaluation_seconds(plan)
+        self.costs[plan.name] = cost
+        self.progress.plan_less(before - self._evaluation_seconds(plan))
+
+    def _evaluation_seconds(self, plan: SubjectPlan) -> float:
+        """Forecast seconds of all cells of a model that is trained, and of the trainings that they need."""
+        ladders = tuple(ladder for ladder in self.ladders(plan) if not is_probe(ladder))
+        samples, cost = len(self.samples), self.cost(plan)
+        whole = subject_seconds(plan, ladders, self.dataset, samples=samples, cost=cost)
+        return whole - self.training_seconds(plan)
 
     def steps(self, subject: Subject, ladder: Ladder) -> list[LadderStep]:
         """Steps of a ladder, in the order in which they are measured: all rungs at once, or one rung after the other.
@@ -128,7 +141,7 @@ def task_contexts(
     run: PreparedRun,
     *,
     keeper: RecordKeeper | None = None,
-    costs: Sequence[Mapping[str, SampleCost]] = (),
+    costs: Sequence[dict[str, SampleCost]] = (),
     whole: JobProgress | None = None,
 ) -> Iterator[TaskContext]:
     """Yield the context of each task of a run, in order.

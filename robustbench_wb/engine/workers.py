@@ -6,7 +6,7 @@ the ladder that it was measuring, and no more.
 
 import logging
 import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class _WorkerSetup:
 
     request: RunRequest
     keeper: RecordKeeper
-    costs: Sequence[Mapping[str, SampleCost]]
+    costs: Sequence[dict[str, SampleCost]]
     threads: int
     """CPU threads of each worker."""
     numbers: "Synchronized[int]"
@@ -58,7 +58,7 @@ class ProcessExecutor:
     """
 
     def __init__(
-        self, run: PreparedRun, *, keeper: RecordKeeper, costs: Sequence[Mapping[str, SampleCost]], whole: JobProgress
+        self, run: PreparedRun, *, keeper: RecordKeeper, costs: Sequence[dict[str, SampleCost]], whole: JobProgress
     ) -> None:
         self._run, self._keeper, self._costs, self._whole = run, keeper, costs, whole
 

@@ -1,6 +1,9 @@
 """How much work a plan is: counted by hand, and weighed by what a pass of each subject takes in a trial."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +12,12 @@ from torch import Tensor, nn
 from robustbench_wb.engine import cost_forecast as work
 from robustbench_wb.engine.cost_forecast import SampleCost, costs, plan_seconds
 from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import NoRecords
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.run import measure_all
 from robustbench_wb.errors import SubjectError
+from robustbench_wb.progress import JobProgress, SilentProgress
 from robustbench_wb.tasks.task import Dataset
 
 CPU = torch.device("cpu")
@@ -71,3 +78,46 @@ def test_what_cannot_be_timed_is_taken_for_an_average_one(digits: Dataset, monke
     (found,) = costs(planned(variants=("vit", "crate")), [digits], CPU)
     assert found["crate"] == found["vit"]
     assert found["vit"].forward > 0
+
+
+class Heard(SilentProgress):
+    """Progress that adds up what it is told of the whole job."""
+
+    planned = done = skipped = 0.0
+
+    @contextmanager
+    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
+        self.planned = work
+        yield self
+
+    def add_done(self, work: float) -> None:
+        self.done += work
+
+    def add_skipped(self, work: float) -> None:
+        self.skipped += work
+
+
+def test_a_model_from_outside_is_timed_once_it_is_built(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("""
+from torch import nn
+
+def small(shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+class Broken(nn.Module):
+    def forward(self, images):
+        if images.requires_grad or len(images) == 8:
+            raise RuntimeError("not today")
+        return images.flatten(1)[:, :10]
+""")
+    models = tuple(f"{tmp_path}/own.py:{name}" for name in ("small", "Broken"))
+    stressors = ("gaussian-noise;severity=3",)
+    own: dict[str, object] = {"suite": "clean", "tasks": ("digits",), "samples": 20, "variants": models}
+    request = RunRequest.model_validate({**own, "recipe": "none", "stressors": stressors, "batch": 16})
+    heard = Heard()
+    cells = measure_all(PreparedRun(request, heard), NoRecords())
+    assert [cell.error for cell in cells if cell.cell.variant == models[0]] == ["", ""]
+    guessed = 2 * 2 * 20  # cells, passes of each, samples; a second for each pass
+    assert heard.planned == 2 * guessed
+    assert heard.skipped > 0.9 * guessed  # what the guess for the first model was too high
+    assert heard.done + heard.skipped == pytest.approx(heard.planned)
