@@ -100,8 +100,8 @@ def measured(code: str, arguments: Sequence[str], environment: dict[str, str]) -
 def differing(old: str, new: str) -> tuple[int, int]:
     """Number of samples with another outcome, and of compared cells, between two versions of the score table."""
     command = [sys.executable, "-m", "robustbench_wb", "diff", old, new, "--json"]
-    cells = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["cells"]
-    return sum(cell["lost"] + cell["gained"] for cell in cells), len(cells)
+    pairs = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["pairs"]
+    return sum(pair["lost"] + pair["gained"] for pair in pairs), len(pairs)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.records.record import SCHEMA_VERSION, Identity, Record
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.delta_query import read_delta_table
-from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, table_uri
+from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, open_table, table_uri
 from robustbench_wb.store.schema_number import reject_newer_schema
 from robustbench_wb.text_files import parse_json
 
@@ -208,10 +208,7 @@ class RecordStore:
         if self._table is not None:
             self._table.update_incremental()
             return self._table
-        try:
-            self._table = DeltaTable(self.uri)
-        except TableNotFoundError:
-            return None
+        self._table = open_table(self.uri)
         return self._table
 
     def _create(self) -> DeltaTable:

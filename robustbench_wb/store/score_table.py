@@ -8,14 +8,21 @@ from typing import Any, Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.delta_query import read_delta_table
-from robustbench_wb.store.location import KEEP_HISTORY, as_store_errors, create_table, no_results_error, table_uri
+from robustbench_wb.store.location import (
+    KEEP_HISTORY,
+    as_store_errors,
+    create_table,
+    no_results_error,
+    open_table,
+    table_uri,
+)
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.text_files import parse_json
 
@@ -157,10 +164,7 @@ class ScoreTable:
         return number
 
     def _open(self) -> DeltaTable | None:
-        try:
-            return DeltaTable(self.uri)
-        except TableNotFoundError:
-            return None
+        return open_table(self.uri)
 
     def _create(self) -> DeltaTable:
         return create_table(self.uri, SCHEMA, KEEP_HISTORY)

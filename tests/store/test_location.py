@@ -60,8 +60,9 @@ def test_a_path_that_delta_lake_would_mangle_is_refused_before_any_work(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_urls_pass_and_their_errors_are_ours() -> None:
-    prepare_location("s3://bucket/folder")
+def test_errors_of_urls_are_ours() -> None:
+    with pytest.raises(StoreError, match="cannot be written to 'nosuch://bucket/x': Unknown scheme: nosuch"):
+        prepare_location("nosuch://bucket/x")
     assert table_uri("s3://bucket/folder/", "scores") == "s3://bucket/folder/scores"
     with pytest.raises(StoreError, match="'nosuch://"):
         ScoreTable("nosuch://bucket/x").rows()
