@@ -246,6 +246,9 @@ def _device_settings(torch: ModuleType) -> Iterator[_Setting]:
         (torch.backends.mkldnn, "enabled"),
     ):
         yield _Setting(lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value))  # type: ignore[misc]
+    for kernel in ("flash", "mem_efficient", "math", "cudnn"):
+        backends = torch.backends.cuda
+        yield _Setting(getattr(backends, f"{kernel}_sdp_enabled"), getattr(backends, f"enable_{kernel}_sdp"))
     yield _Setting(lambda: read_precision(torch), lambda value: write_precision(torch, value))
     hooks = vars(sys.modules["torch.nn.modules.module"])
     for table in [hooks[name] for name in hooks if name.startswith("_global_") and isinstance(hooks[name], dict)]:

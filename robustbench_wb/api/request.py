@@ -39,6 +39,7 @@ class RequestFields(TypedDict, total=False):
     seed: int
     data_dir: str | None
     device: str
+    deterministic: bool
     batch: int | None
     workers: int
     isolate: bool

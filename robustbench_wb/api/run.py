@@ -8,6 +8,7 @@ from robustbench_wb.analysis.headline.headline import Headline
 from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.request import ExperimentFields, make_experiment
+from robustbench_wb.engine.device import hardware
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.prepared_run import PreparedRun, prepare_experiment
 from robustbench_wb.engine.request import RunRequest
@@ -133,6 +134,7 @@ def _provenance(jobs: Sequence[PreparedRun], command: str) -> dict[str, object]:
     plans = [job.plan for job in jobs]
     return collect_provenance(
         device=str(jobs[0].device),
+        hardware=hardware(jobs[0].device),
         seed=_one_or_all(plan.seed for plan in plans),
         suite=_one_or_all(plan.suite for plan in plans),
         suite_version=_one_or_all(plan.suite_version for plan in plans),

@@ -16,6 +16,7 @@ import torch
 from robustbench_wb import rng
 from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.cost_forecast import ladder_seconds
+from robustbench_wb.engine.device import choose_device
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.model_evaluation import ModelEvaluation
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -196,7 +197,8 @@ def _measure_model(setup: _ChildSetup, connection: Connection) -> None:
     become_child(setup.threads)
     os.dup2(2, 1)  # results are printed by the parent
     try:
-        with UserCode("run").running(), seeded_generators(rng.stream_key(setup.request.seed, "run")):
+        device = choose_device(setup.request.device)
+        with UserCode("run").running(), seeded_generators(rng.stream_key(setup.request.seed, "run"), device):
             run = PreparedRun(setup.request, _SignsOfLife(connection))
             connection.send(_READY)
             inline = InlineExecutor(list(task_contexts(run, keeper=setup.keeper)))

@@ -16,7 +16,7 @@ from robustbench_wb import rng
 from robustbench_wb.engine.foreign_stressor import lent, model_put_back
 from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
-from robustbench_wb.engine.torch_state import seeded_generators
+from robustbench_wb.engine.torch_state import arithmetic, seeded_generators
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.word_embeddings import WordEmbeddings
@@ -117,8 +117,9 @@ def measure(
     """
     signature, seed = step.rungs[0].signature, step.identities[0].seed
     # The answers of a random model depend on the cell, and not on what ran before it.
-    seeded = seeded_generators(rng.stream_key(seed, f"cell {signature}"))
-    with UserCode(signature).running(libraries=False), seeded, steady_weights(model.model):
+    seeded = seeded_generators(rng.stream_key(seed, f"cell {signature}"), model.device)
+    settings = arithmetic(model.device, deterministic=model.deterministic, refuses=True)
+    with UserCode(signature).running(libraries=False), settings, seeded, steady_weights(model.model):
         return _measure(step, model, samples, before=before, advance=advance, observers=observers)
 
 

@@ -40,10 +40,13 @@ class ModelSession:
         device, batches = self.context.run.device, self.context.batches
         batch = batches.of(self.subject.model, self.samples.inputs)
         surrogate = self.context.surrogates.of(stressor)
-        if surrogate is None:
-            return MeasuredModel(model=self.subject.model, batch=batch, device=device)
-        beside = batch.beside(batches.of(surrogate.model, self.samples.inputs))
-        return MeasuredModel(model=self.subject.model, batch=beside, device=device, surrogate=surrogate.model)
+        return MeasuredModel(
+            model=self.subject.model,
+            batch=batch if surrogate is None else batch.beside(batches.of(surrogate.model, self.samples.inputs)),
+            device=device,
+            surrogate=None if surrogate is None else surrogate.model,
+            deterministic=self.context.run.request.deterministic,
+        )
 
     @property
     def has_layers(self) -> bool:

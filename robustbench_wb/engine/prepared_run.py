@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import torch
 
-from robustbench_wb.engine.device import choose_device
+from robustbench_wb.engine.device import choose_device, prepare_determinism
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
+from robustbench_wb.engine.torch_state import arithmetic
 from robustbench_wb.errors import DataError, HarnessError, SubjectError, UsageError, error_text
 from robustbench_wb.float_precision import exact_float32
 from robustbench_wb.models.shape import ImageShape
@@ -89,6 +90,8 @@ class PreparedRun:
     ) -> None:
         self.request, self.progress, self.may_train = request, progress, may_train
         self.plan: Plan = make_plan(request)
+        if request.deterministic:
+            prepare_determinism()
         self.device = choose_device(request.device)
         known = {} if loaded is None else loaded
         for task in self.plan.tasks:
@@ -130,17 +133,18 @@ class PreparedRun:
         return replace(trained, card=card)
 
     def _obtained(self, subject: SubjectPlan, dataset: Dataset, *, label: str, progress: Progress) -> Subject:
-        return obtain_subject(
-            SubjectRequest(
-                plan=subject,
-                dataset=dataset,
-                seed=self.plan.seed,
-                device=self.device,
-                label=label,
-                progress=progress,
-                may_train=self.may_train,
-            )
+        wanted = SubjectRequest(
+            plan=subject,
+            dataset=dataset,
+            seed=self.plan.seed,
+            device=self.device,
+            label=label,
+            progress=progress,
+            may_train=self.may_train,
+            deterministic=self.request.deterministic,
         )
+        with arithmetic(self.device, deterministic=self.request.deterministic):
+            return obtain_subject(wanted)
 
 
 def prepare_experiment(experiment: Experiment, progress: Progress, *, may_train: bool = True) -> list[PreparedRun]:

@@ -50,6 +50,8 @@ class RunRequest(Spec):
     """Local mirror of datasets in hub layout. Default: RBWB_DATA_DIR."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1 or mps."""
+    deterministic: bool = False
+    """Use deterministic algorithms of torch alone; an evaluation that has none is an error. Slower on CUDA."""
     batch: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
     workers: int = Field(default=1, ge=1, le=1024)
@@ -71,7 +73,7 @@ class RunRequest(Spec):
             raise ValueError("input should be a number")
         return value
 
-    @field_validator("isolate", "layers", mode="before")
+    @field_validator("deterministic", "isolate", "layers", mode="before")
     @classmethod
     def _refuse_words(cls, value: object) -> object:
         if not isinstance(value, bool):  # pydantic would read 1 and "yes" as true

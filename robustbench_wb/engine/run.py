@@ -51,7 +51,7 @@ def measure_each(runs: Sequence[PreparedRun], keeper: RecordKeeper) -> list[list
 @contextmanager
 def _safely(run: PreparedRun) -> Iterator[None]:
     """Run code of users in the block; the caller's random generators stay as they are."""
-    with UserCode("run").running(), seeded_generators(rng.stream_key(run.plan.seed, "run")):
+    with UserCode("run").running(), seeded_generators(rng.stream_key(run.plan.seed, "run"), run.device):
         yield
 
 

@@ -61,6 +61,8 @@ class SubjectRequest:
     progress: Progress
     may_train: bool = True
     """False: a model that is not in the cache is an error."""
+    deterministic: bool = False
+    """Whether it is trained by deterministic algorithms of torch alone."""
 
 
 def obtain_subject(request: SubjectRequest) -> Subject:
@@ -74,7 +76,7 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     plan, device = request.plan, request.device
     dataset = as_taken(plan, request.dataset)
     shape = dataset.shape
-    make = _builder(plan, dataset, request.seed)
+    make = _builder(plan, dataset, seed=request.seed, device=device)
     model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
     brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
@@ -139,11 +141,11 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
     return replace(dataset, train=train, test=test, shape=shape, tokenizer=tokenizer)
 
 
-def _builder(plan: SubjectPlan, dataset: Dataset, seed: int) -> Callable[[], nn.Module]:
-    """A function that builds the untrained model, the same one each time."""
+def _builder(plan: SubjectPlan, dataset: Dataset, *, seed: int, device: torch.device) -> Callable[[], nn.Module]:
+    """A function that builds the untrained model, the same one each time. It may draw weights on the device."""
     shape = dataset.shape
     if isinstance(plan.source, Factory):
-        return partial(_from_factory, plan.source, shape, seed, plan.timeout)
+        return partial(_from_factory, plan.source, shape, plan=plan, seed=seed, device=device)
     variant = _variant(plan)
     mean, std = _moments(dataset, shape)
     return partial(build, variant, plan.size, shape, mean=mean, std=std, seed=seed)
@@ -156,9 +158,9 @@ def _moments(dataset: Dataset, shape: Shape) -> tuple[list[float], list[float]]:
     return dataset.train.moments() if len(dataset.train) else ([0.5] * shape.channels, [0.25] * shape.channels)
 
 
-def _from_factory(factory: Factory, shape: Shape, seed: int, timeout: float | None) -> nn.Module:
+def _from_factory(factory: Factory, shape: Shape, *, plan: SubjectPlan, seed: int, device: torch.device) -> nn.Module:
     """Build a user's model. Its random initialisation is drawn from generators of its own."""
-    with seeded_generators(rng.stream_key(seed, "factory-init")), time_limit(timeout):
+    with seeded_generators(rng.stream_key(seed, "factory-init"), device), time_limit(plan.timeout):
         return factory(shape)
 
 
@@ -169,7 +171,7 @@ def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
         SubjectError: it cannot be built.
         CheckpointError: the given checkpoint cannot be used.
     """
-    model = _builder(plan, dataset, seed)()
+    model = _builder(plan, dataset, seed=seed, device=torch.device("cpu"))()
     if plan.checkpoint is not None:
         load_given(model, plan.checkpoint)
     return model
@@ -190,7 +192,7 @@ def _weights(request: SubjectRequest, make: Callable[[], nn.Module], model_code:
             seed=request.seed,
             split=request.dataset.train,
             device=request.device,
-            numerics=numerics(request.device),
+            numerics=numerics(request.device, deterministic=request.deterministic),
             label=request.label,
             progress=request.progress,
             may_train=request.may_train,

@@ -106,7 +106,7 @@ class TaskContext:
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,
-            numerics=numerics(self.run.device),
+            numerics=numerics(self.run.device, deterministic=self.run.request.deterministic),
             seed=self.run.plan.seed,
         )
 

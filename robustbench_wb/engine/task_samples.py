@@ -112,6 +112,8 @@ class MeasuredModel:
     device: torch.device
     surrogate: nn.Module | None = None
     """The model that a transfer attack runs on; None for all other stressors."""
+    deterministic: bool = False
+    """Whether only deterministic algorithms of torch may run."""
 
     def access(self, advance: Advance = lambda count: None) -> ModelAccess:
         """Access for a stressor, at the current batch size."""

@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ class GitState(TypedDict):
 def collect_provenance(
     *,
     device: str,
+    hardware: Mapping[str, object],
     seed: int | Sequence[int],
     suite: str | Sequence[str],
     suite_version: int | Sequence[int],
@@ -41,6 +42,7 @@ def collect_provenance(
 
     Args:
         device: name of the device, such as ``cpu`` or ``cuda:0``.
+        hardware: name of the processor or GPU, and versions of its driver, as JSON types.
         seed: the run seed, or those of an experiment.
         suite: name of the suite, or of those of an experiment.
         suite_version: version of the suite, or of those of an experiment.
@@ -55,6 +57,7 @@ def collect_provenance(
     """
     return {
         "device": device,
+        "hardware": dict(hardware),
         "seed": seed,
         "suite": suite,
         "suite_version": suite_version,

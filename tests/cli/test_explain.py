@@ -76,7 +76,7 @@ def test_the_fields_that_changed_are_named_with_both_values(
 
 
 def test_edited_code_and_another_device_are_named(results: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustbench_wb.engine.task_context.numerics", lambda device: "abacus")
+    monkeypatch.setattr("robustbench_wb.engine.task_context.numerics", lambda device, deterministic: "abacus")
     monkeypatch.setattr("robustbench_wb.stressors.attacks.ball_noise.NoiseLinf.code", lambda self: "edited")
     clean, first, _ = explain(REQUEST, results).cells
     assert {change.field: change.new for change in clean.changes} == {"numerics": "abacus"}

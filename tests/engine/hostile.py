@@ -128,6 +128,7 @@ class Interferes(Honest):
         sys.setrecursionlimit(5000)
         torch.set_float32_matmul_precision("medium")
         torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cuda.enable_math_sdp(False)
         NoAnswers().__enter__()
         FlopCounterMode(display=False).__enter__()
         torch.autocast("cpu").__enter__()

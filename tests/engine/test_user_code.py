@@ -93,6 +93,7 @@ def _settings() -> tuple[object, ...]:
         torch.is_grad_enabled(),
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cuda.math_sdp_enabled(),
         warnings.filters[:],
         np.geterr(),
         sys.path[:],

@@ -72,12 +72,19 @@ def test_errors_of_urls_are_ours() -> None:
 
 def test_provenance_is_plain_and_complete() -> None:
     found = collect_provenance(
-        device="cpu", seed=0, suite="adversarial", suite_version=1, spec={"scale": "smoke"}, command="run"
+        device="cpu",
+        hardware={"cpu": "Some Processor"},
+        seed=0,
+        suite="adversarial",
+        suite_version=1,
+        spec={"scale": "smoke"},
+        command="run",
     )
     packages = a(dict, found["packages"])
     assert packages["numpy"]
     assert packages.keys() >= {"torch", "robustbench_wb", "deltalake"}
     assert str(found["time"]).endswith("+00:00")
+    assert found["hardware"] == {"cpu": "Some Processor"}
     assert found["spec"] == {"scale": "smoke"}
 
 

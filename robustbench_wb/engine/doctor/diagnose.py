@@ -73,7 +73,7 @@ def diagnose(run: PreparedRun) -> Diagnosis:
     cost_of_suite: Forecast | None = None
     parameters = 0
     total = len(CHECKS) + 3
-    seeded = seeded_generators(rng.stream_key(run.plan.seed, "doctor"))
+    seeded = seeded_generators(rng.stream_key(run.plan.seed, "doctor"), run.device)
     with UserCode(plan.name).running(), seeded, run.progress.stage(f"doctor {plan.name}", total, "checks") as advance:
         try:
             with as_measurement_error(plan.name):
