@@ -66,6 +66,12 @@ def exact_float32(torch: ModuleType) -> None:
             part.fp32_precision = "ieee"
 
 
+def allow_tf32(torch: ModuleType) -> None:
+    """Allow TF32 in products and convolutions of float32 numbers on NVIDIA devices: 10 bits of fraction, not 23."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+
+
 def _parts(torch: ModuleType) -> list[Any]:
     """Kinds of operators with a precision of their own."""
     return list(_every_part(torch))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from robustbench_wb.api.evaluation_stressors import Stressors, default_stressors
 from robustbench_wb.engine.batch import BatchSizes
 from robustbench_wb.engine.device import choose_device
 from robustbench_wb.engine.in_memory import InMemoryCell, InMemoryModel
+from robustbench_wb.engine.request import SearchPrecision
+from robustbench_wb.engine.search_precision import refuse_search_precision
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.engine.torch_state import own_state
 from robustbench_wb.errors import UsageError
@@ -44,6 +47,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
+    search_precision: SearchPrecision = "float32",
     keep_images: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -64,6 +68,8 @@ def evaluate(
         seed: seed of all noise.
         batch_size: samples per forward pass, never changes a result; None: as many as are fast and fit.
         device: None: where the model is.
+        search_precision: precision of the model while attacks search, ``float32``, ``bfloat16`` or ``tf32``; every
+            outcome is decided in float32.
         keep_images: keep the perturbed images. Perturbed texts are always kept.
         progress: told what is measured.
 
@@ -71,7 +77,14 @@ def evaluate(
         UsageError: an argument cannot be used; the message names it.
         SubjectError: the model raises, or does not return logits (N, classes).
     """
-    run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
+    run = _Settings(
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        search_precision=search_precision,
+        keep_images=keep_images,
+        progress=progress,
+    )
     if tokenizer is not None and not (mean is None and std is None and transform is None):
         raise UsageError("mean, std and transform are for images, not texts", "mean", "std", "transform")
     code = UserCode(_name(model))
@@ -96,6 +109,7 @@ class _Settings:
     seed: int
     batch_size: int | None
     device: str | torch.device | None
+    search_precision: SearchPrecision
     keep_images: bool
     progress: Progress | None
 
@@ -103,6 +117,11 @@ class _Settings:
         whole_number("seed", self.seed, low=0)
         if self.batch_size is not None:
             whole_number("batch_size", self.batch_size, low=1, stop=COUNTS)
+        if self.search_precision not in get_args(SearchPrecision):
+            known = ", ".join(get_args(SearchPrecision))
+            raise UsageError(
+                f"search_precision must be one of {known} (got {self.search_precision!r})", "search_precision"
+            )
 
 
 def _evaluate(
@@ -119,6 +138,7 @@ def _evaluate(
     chosen = None if stressors is None else parse_stressors(stressors, samples.shape)
     tokenizer = None if samples.text is None else samples.text.tokenizer
     device = device_of(model) if run.device is None else choose_device(str(run.device))
+    refuse_search_precision(run.search_precision, device)
     with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):
         subject.eval()
         classes = count_classes(subject, to_inputs(samples.inputs[:2], device))
@@ -130,8 +150,10 @@ def _evaluate(
             device=device,
             batch=BatchSizes(run.batch_size, device).of(subject, samples.inputs),
             progress=run.progress or SilentProgress(),
+            stressors=default_stressors(subject, tokenizer, image=image) if chosen is None else chosen,
+            search_precision=run.search_precision,
             keep_images=run.keep_images,
-        ).cells(default_stressors(subject, tokenizer, image=image) if chosen is None else chosen)
+        ).cells()
     name = _name(model)
     rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)
     return Evaluation(model=name, classes=classes, n=len(samples), seed=run.seed, device=str(device), rows=rows)

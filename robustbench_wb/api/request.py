@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from robustbench_wb.engine.experiment import SINGULAR, Experiment, experiment_of
-from robustbench_wb.engine.request import RunRequest, validated
+from robustbench_wb.engine.request import RunRequest, SearchPrecision, validated
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import is_external
@@ -40,6 +40,7 @@ class RequestFields(TypedDict, total=False):
     data_dir: str | None
     device: str
     deterministic: bool
+    search_precision: SearchPrecision
     batch: int | None
     workers: int
     isolate: bool

@@ -63,7 +63,7 @@ def hardware(device: torch.device) -> dict[str, object]:
             "cards": torch.cuda.device_count(),
             "driver": _driver(),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     return {name: value for name, value in found.items() if value}
 

@@ -16,6 +16,8 @@ from robustbench_wb.engine.credibility.written_input import with_written_input
 from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.measure import BatchObserver, LadderStep, measure
 from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.request import SearchPrecision
+from robustbench_wb.engine.search_precision import SearchPlan, headline_strengths, search_plan
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, refuse_small_images
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
@@ -79,14 +81,17 @@ class InMemoryModel:
     device: torch.device
     batch: BatchSize
     progress: Progress
+    stressors: Sequence[Stressor]
+    """What is measured; the first is ``clean``."""
+    search_precision: SearchPrecision = "float32"
     keep_images: bool = False
 
-    def cells(self, stressors: Sequence[Stressor]) -> list[InMemoryCell]:
-        """Measure stressors, each alone on the samples; the first must be ``clean``.
+    def cells(self) -> list[InMemoryCell]:
+        """Measure the stressors, each alone on the samples.
 
         A stressor that fails becomes a cell with an error. Without a clean record all others fail.
         """
-        first, *others = stressors
+        first, *others = self.stressors
         cells = [self._cell(first, None)]
         clean = cells[0].record
         for stressor in others:
@@ -94,7 +99,7 @@ class InMemoryModel:
                 cells.append(self._failed(stressor, f"the clean evaluation failed: {cells[0].error}"))
             else:
                 cells.append(self._cell(stressor, clean.states))
-        evidence = {} if clean is None else self._probe_evidence(stressors, clean.states)
+        evidence = {} if clean is None else self._probe_evidence(clean.states)
         graded = [GradedCell(cell.stressor, cell.record) for cell in cells if cell.record and cell.stressor.kind]
         credibility = {row.stressor.signature: grade_cell(row, graded, evidence) for row in graded}
         return [replace(cell, credibility=credibility.get(cell.stressor.signature)) for cell in cells]
@@ -121,9 +126,9 @@ class InMemoryModel:
             stressor=stressor, identity=self._identity(stressor), record=None, error=error, perturbed=kept
         )
 
-    def _probe_evidence(self, stressors: Sequence[Stressor], before: NDArray[np.int8]) -> Mapping[str, float]:
+    def _probe_evidence(self, before: NDArray[np.int8]) -> Mapping[str, float]:
         """Evidence on whether the model blinds attacks; empty if no attack is graded or the probe fails."""
-        probe = choose_probe([Ladder((stressor,)) for stressor in stressors])
+        probe = choose_probe([Ladder((stressor,)) for stressor in self.stressors])
         if probe is None:
             return {}
         before = before.copy()
@@ -145,7 +150,9 @@ class InMemoryModel:
         stage = self.progress.stage(stressor.label, len(self.samples), "samples")
         with as_measurement_error(stressor.name), stage as advance:
             (record,) = measure(
-                LadderStep(rungs=(stressor,), identities=(self._identity(stressor),)),
+                LadderStep(
+                    rungs=(stressor,), identities=(self._identity(stressor),), search=self._search_plan(stressor)
+                ),
                 MeasuredModel(model=self.model, batch=self.batch, device=self.device),
                 self.samples,
                 before=before,
@@ -153,6 +160,10 @@ class InMemoryModel:
                 observers=() if observer is None else (observer,),
             )
         return record
+
+    def _search_plan(self, stressor: Stressor) -> SearchPlan:
+        headline = headline_strengths(self.stressors)
+        return search_plan(self.search_precision, (stressor,), headline, causal=False)
 
     def _identity(self, stressor: Stressor) -> Identity:
         return Identity(
@@ -163,6 +174,6 @@ class InMemoryModel:
             samples="",
             weights="",
             model_code="",
-            numerics=numerics(self.device),
+            numerics=numerics(self.device) + self._search_plan(stressor).numerics,
             seed=self.seed,
         )

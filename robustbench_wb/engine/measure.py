@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb import rng
+from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.foreign_stressor import lent, model_put_back
+from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.engine.torch_state import arithmetic, seeded_generators
@@ -41,6 +43,8 @@ class LadderStep:
     """Strengths, ascending."""
     identities: tuple[Identity, ...]
     """Identity of the cell of each rung."""
+    search: SearchPlan = field(default_factory=SearchPlan)
+    """Precision in which it is searched."""
 
 
 class _Tally:
@@ -141,7 +145,7 @@ def _measure(
     for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=_group(rungs[0])):
         access = model.access(advance)
         with as_measurement_error(rungs[0].signature):
-            found = model.batch.fit(access, partial(_perturb, rungs, batch))
+            found = _searched(step, batch, model.batch, access)
             for level, (stressor, perturbed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
@@ -170,6 +174,21 @@ def _open(stressor: Stressor) -> tuple[State, ...]:
     """States of the samples that a stressor tries: an adversarial one has nothing to do where there is an error."""
     tried = (State.ROBUST, State.SCORED)
     return tried if stressor.adversarial() else (*tried, State.WRONG)
+
+
+def _searched(step: LadderStep, batch: SampleBatch, size: BatchSize, access: ModelAccess) -> list[PerturbedBatch]:
+    """Perturb the samples at all rungs; an attack may search in less precision first, see ``search_twice``."""
+
+    def search(some: SampleBatch, own: ModelAccess) -> list[PerturbedBatch]:
+        return size.fit(own, partial(_perturb, step.rungs, some))
+
+    def ask(some: SampleBatch, tried: PerturbedBatch) -> NDArray[np.bool_]:
+        logits = size.fit(access, lambda own: _logits(own, tried.inputs, tried.vectors))
+        return _wrong(logits, some.labels).cpu().numpy()
+
+    if step.search.precision == "float32":
+        return search(batch, access)
+    return search_twice(step.search, step.rungs, batch, access=access, search=search, ask=ask)
 
 
 def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess) -> list[PerturbedBatch]:

@@ -8,6 +8,7 @@ from robustbench_wb.engine.device import choose_device, prepare_determinism
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.search_precision import refuse_search_precision
 from robustbench_wb.engine.shortcuts import fitted
 from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subject
 from robustbench_wb.engine.torch_state import arithmetic
@@ -93,6 +94,7 @@ class PreparedRun:
         if request.deterministic:
             prepare_determinism()
         self.device = choose_device(request.device)
+        refuse_search_precision(request.search_precision, self.device)
         known = {} if loaded is None else loaded
         for task in self.plan.tasks:
             if task.task.name not in known:

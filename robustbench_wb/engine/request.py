@@ -10,6 +10,9 @@ from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
 
+SearchPrecision = Literal["float32", "bfloat16", "tf32"]
+"""Precision in which a model computes while an attack searches."""
+
 
 class RunRequest(Spec):
     """A run: suite, tasks, models and scale, and the way to carry it out.
@@ -52,6 +55,9 @@ class RunRequest(Spec):
     """Device: auto, cpu, cuda, cuda:1 or mps."""
     deterministic: bool = False
     """Use deterministic algorithms of torch alone; an evaluation that has none is an error. Slower on CUDA."""
+    search_precision: SearchPrecision = "float32"
+    """Precision of the model while attacks search: float32, bfloat16 or tf32. Every outcome is decided in float32, and
+    what holds at the headline radius is searched again in it."""
     batch: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
     workers: int = Field(default=1, ge=1, le=1024)

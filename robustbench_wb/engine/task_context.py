@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from robustbench_wb.engine.batch import BatchSizes
 from robustbench_wb.engine.cost_forecast import FREE, SampleCost, subject_seconds, training_seconds
@@ -12,6 +13,7 @@ from robustbench_wb.engine.measure import LadderStep
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import NoRecords, RecordKeeper
+from robustbench_wb.engine.search_precision import SearchPlan, headline_strengths, search_plan
 from robustbench_wb.engine.shortcuts import is_evaluated, shortcut_plans
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
@@ -80,14 +82,26 @@ class TaskContext:
         """
         names = tuple(stressor.strength for stressor in ladder.rungs)
         if ladder.rungs[0].sweeps and len(names) > 1:
-            identities = tuple(self._identity(subject, rung, names) for rung in ladder.rungs)
-            return [LadderStep(rungs=ladder.rungs, identities=identities)]
+            search = self._search(ladder.rungs)
+            identities = tuple(self._identity(subject, rung, ladder=names, search=search) for rung in ladder.rungs)
+            return [LadderStep(rungs=ladder.rungs, identities=identities, search=search)]
         adversarial = ladder.rungs[0].adversarial()
         lower = [names[:level] if adversarial else () for level in range(len(names))]
+        alone = [(rung, done, self._search((rung,))) for rung, done in zip(ladder.rungs, lower, strict=True)]
         return [
-            LadderStep(rungs=(rung,), identities=(self._identity(subject, rung, done),))
-            for rung, done in zip(ladder.rungs, lower, strict=True)
+            LadderStep(
+                rungs=(rung,), identities=(self._identity(subject, rung, ladder=done, search=search),), search=search
+            )
+            for rung, done, search in alone
         ]
+
+    def _search(self, rungs: tuple[Stressor, ...]) -> SearchPlan:
+        precision = self.run.request.search_precision
+        return search_plan(precision, rungs, self._headline, causal=self.dataset.shape.causal)
+
+    @cached_property
+    def _headline(self) -> Mapping[str, str]:
+        return headline_strengths(rung for ladder in self.task.ladders for rung in ladder.rungs)
 
     def keys(self, subject: Subject, ladders: Sequence[Ladder]) -> list[str]:
         """Keys of the records of a model under some ladders; ladders without a surrogate have none."""
@@ -95,7 +109,9 @@ class TaskContext:
         steps = [step for ladder in usable for step in self.steps(subject, ladder)]
         return [identity.key for step in steps for identity in step.identities]
 
-    def _identity(self, subject: Subject, stressor: Stressor, ladder: tuple[str, ...]) -> Identity:
+    def _identity(
+        self, subject: Subject, stressor: Stressor, *, ladder: tuple[str, ...], search: SearchPlan
+    ) -> Identity:
         # An attack on texts takes its words from the training split.
         words = stressor.modality == "text"
         return Identity(
@@ -106,7 +122,7 @@ class TaskContext:
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,
-            numerics=numerics(self.run.device, deterministic=self.run.request.deterministic),
+            numerics=numerics(self.run.device, deterministic=self.run.request.deterministic) + search.numerics,
             seed=self.run.plan.seed,
         )
 

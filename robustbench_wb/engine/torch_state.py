@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -155,4 +155,4 @@ def _cards(device: torch.device) -> list[int]:
     """Number of the CUDA device whose generator is put back; empty for another device, or if CUDA is not in use."""
     if device.type != "cuda" or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return []
-    return [torch.cuda.current_device() if device.index is None else device.index]
+    return [torch.cuda.current_device() if str(device) == "cuda" else device.index]

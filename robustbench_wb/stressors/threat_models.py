@@ -13,6 +13,10 @@ AXES: Final = ("eps", "severity", "rate", "budget", "length")
 """Names of the parameters that can be the strength of a stressor."""
 
 
+KINDS: Final = ("control", "single-step", "black-box", "white-box", "ensemble")
+"""Kinds of attacks, weakest first."""
+
+
 class ThreatModel(NamedTuple):
     """What an attack may change, and how the attack searches."""
 

@@ -326,7 +326,9 @@ def test_a_forged_record_is_found_by_measuring_again(results: str, command: Comm
 def test_a_subject_that_is_another_one_cannot_be_measured_again(
     results: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustbench_wb.engine.task_context.numerics", lambda device, deterministic: "abacus;float32;torch-0")
+    monkeypatch.setattr(
+        "robustbench_wb.engine.task_context.numerics", lambda device, deterministic: "abacus;float32;torch-0"
+    )
     shown = command("verify", "--results", results, "--rerun", "4", code=3)
     assert "cannot be measured again: numerics: cpu;float32;torch" in shown
     assert "is now abacus;float32;torch-0" in shown

@@ -75,9 +75,13 @@ def _refusing(device: torch.device) -> Iterator[None]:
 
 
 def test_an_error_of_the_model_is_not_hidden_by_its_changes() -> None:
-    with pytest.raises(ValueError, match="mine"), _refusing(CUDA):
-        _flip_benchmark(True)
-        raise ValueError("mine")
+    def fail() -> None:
+        with _refusing(CUDA):
+            _flip_benchmark(True)
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        fail()
     assert not torch.backends.cudnn.benchmark
 
 

@@ -8,12 +8,10 @@ from robustbench_wb.analysis.headline.headline import ColumnRule, HeadlineColumn
 from robustbench_wb.analysis.row_order import CellKey, cell_key, strength_sort_key
 from robustbench_wb.records.names import CUSTOM, cell_name
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.stressors.threat_models import ThreatModel, strength_name, threat_model
+from robustbench_wb.stressors.threat_models import KINDS, ThreatModel, strength_name, threat_model
 from robustbench_wb.suites.suite import SUITES
 
 CLEAN: Final = "clean"
-KINDS: Final = ("control", "single-step", "black-box", "white-box", "ensemble")
-"""Kinds of attacks, weakest first."""
 CONTROLS: Final = KINDS[:2]
 """Kinds that are too weak to show robustness."""
 _LABELS: Final[Mapping[str, str]] = {
