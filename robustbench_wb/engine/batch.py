@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustbench_wb.engine.device_errors import free_cached_memory, is_out_of_memory
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.model_access import ModelAccess
@@ -55,16 +56,12 @@ class BatchSize:
             try:
                 return work(replace(access, batch_size=min(access.batch_size, self.size)))
             except (MemoryError, RuntimeError) as error:
-                if self.size == 1 or not _out_of_memory(error):
+                if self.size == 1 or not is_out_of_memory(error):
                     raise
             # Outside the handler: the exception would keep the tensors that filled the memory alive.
             self.size //= 2
             _log.warning("memory ran out: going on with batches of %d", self.size)
-            torch.cuda.empty_cache()  # nothing happens without CUDA
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            free_cached_memory(next(access.model.parameters(), torch.empty(0)).device)
 
 
 class BatchSizes:
@@ -73,10 +70,11 @@ class BatchSizes:
     Args:
         wanted: samples per forward pass; None: as many as are fast and fit.
         device: where the models are.
+        sharers: processes that share the memory of the device.
     """
 
-    def __init__(self, wanted: int | None, device: torch.device) -> None:
-        self._wanted, self._device = wanted, device
+    def __init__(self, wanted: int | None, device: torch.device, *, sharers: int = 1) -> None:
+        self._wanted, self._device, self._sharers = wanted, device, sharers
         self._known: WeakKeyDictionary[nn.Module, BatchSize] = WeakKeyDictionary()
 
     def of(self, model: nn.Module, samples: NDArray[Any]) -> BatchSize:
@@ -86,7 +84,9 @@ class BatchSizes:
             with as_measurement_error("first forward passes"):
                 inputs = to_inputs(samples[:FEW], self._device)
                 draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
-                self._known[model] = BatchSize(batch_size_for(self._wanted, model, inputs), draws)
+                self._known[model] = BatchSize(
+                    batch_size_for(self._wanted, model, inputs, sharers=self._sharers), draws
+                )
         return self._known[model]
 
 
@@ -105,7 +105,7 @@ def is_random(model: nn.Module, inputs: Tensor) -> bool:
     )
 
 
-def batch_size_for(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
+def batch_size_for(wanted: int | None, model: nn.Module, inputs: Tensor, *, sharers: int = 1) -> int:
     """The wanted batch size. None: on CUDA the largest safe one, elsewhere a safe one that is large enough to be fast.
 
     Token ids have no input gradient, so the memory of one is unknown: their batch is ``ENOUGH`` until memory runs
@@ -117,7 +117,7 @@ def batch_size_for(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
         return ENOUGH
     try:
         with as_measurement_error("memory"):
-            safe, _ = safe_batch(model, inputs)
+            safe, _ = safe_batch(model, inputs, sharers)
     except MeasurementError:  # attacks that need gradients report it
         _log.debug("no gradient, so its memory is not known", exc_info=True)
         return ENOUGH
@@ -125,15 +125,22 @@ def batch_size_for(wanted: int | None, model: nn.Module, inputs: Tensor) -> int:
     return limit if safe is None else max(1, min(safe, limit))
 
 
-def safe_batch(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
+def safe_batch(model: nn.Module, inputs: Tensor, sharers: int = 1) -> tuple[int | None, str]:
     """The largest power of two whose input gradient takes at most half of the free memory, and how it was found.
 
-    ``inputs`` are a few samples. None if the device does not say how much memory is free.
+    Args:
+        model: the model, on the device of the inputs.
+        inputs: a few samples.
+        sharers: processes that share the memory of the device, among which the free memory is divided.
+
+    Returns:
+        Batch size, None if the device does not say how much memory is free; and how it was found, as text.
     """
-    return batch_by_trial(model, inputs) if inputs.is_cuda else _by_estimate(model, inputs)
+    share = SHARE / sharers
+    return batch_by_trial(model, inputs, share) if inputs.is_cuda else _by_estimate(model, inputs, share)
 
 
-def batch_by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
+def batch_by_trial(model: nn.Module, inputs: Tensor, share: float = SHARE) -> tuple[int | None, str]:
     """Double the batch until its peak passes the share of free memory, or memory runs out."""
     free, _ = torch.cuda.mem_get_info(inputs.device)
     before = torch.cuda.memory_allocated(inputs.device)
@@ -142,17 +149,19 @@ def batch_by_trial(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
         torch.cuda.reset_peak_memory_stats(inputs.device)
         try:
             input_gradient(model, tiled(inputs, batch))
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             break
         used = torch.cuda.max_memory_allocated(inputs.device) - before
-        if used > SHARE * free:
+        if used > share * free:
             break
         safe, peak, batch = batch, used, 2 * batch
     torch.cuda.empty_cache()
     return safe, f"measured peak {_bytes(peak)} at batch {safe}, {_bytes(free)} free"
 
 
-def _by_estimate(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
+def _by_estimate(model: nn.Module, inputs: Tensor, share: float) -> tuple[int | None, str]:
     """Estimate the batch from the bytes that autograd keeps per sample: on a CPU, running out ends the process."""
     one, five = (kept_bytes(model, tiled(inputs, count)) for count in (1, 5))
     per_sample = OVERHEAD * max((five - one) / 4, inputs[0].nbytes)
@@ -161,7 +170,7 @@ def _by_estimate(model: nn.Module, inputs: Tensor) -> tuple[int | None, str]:
     if free is None:
         return None, f"{measured}; free memory is not known on this device"
     safe = 1
-    while safe < LIMIT and 2 * safe * per_sample <= SHARE * free:
+    while safe < LIMIT and 2 * safe * per_sample <= share * free:
         safe *= 2
     return safe, f"{measured}, {_bytes(free)} free"
 

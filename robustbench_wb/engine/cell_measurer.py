@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.credibility.written_input import with_written_input
+from robustbench_wb.engine.device_errors import refuse_lost_device
 from robustbench_wb.engine.layer_observer import LayerObserver, find_layers, keep_layers
 from robustbench_wb.engine.measure import LadderStep, measure
 from robustbench_wb.engine.model_session import ModelSession
@@ -53,6 +54,7 @@ def find_or_measure(
     made: Sequence[Record | None] = known
     measured = None in known or (observed and None in tables)
     if measured:
+        refuse_lost_device(session.context.run.device)
         limit = session.context.run.request.timeout
         with as_measurement_error(session.plan.name), time_limit(None if limit is None else limit * len(step.rungs)):
             made, tables = _measure(session, step, before=before, layers=observed)

@@ -14,6 +14,7 @@ from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
 from robustbench_wb.engine.credibility.probe_choice import choose_probe
 from robustbench_wb.engine.credibility.written_input import with_written_input
 from robustbench_wb.engine.device import numerics
+from robustbench_wb.engine.device_errors import refuse_lost_device, watching_device
 from robustbench_wb.engine.measure import BatchObserver, LadderStep, measure
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.request import SearchPrecision
@@ -147,8 +148,9 @@ class InMemoryModel:
             MeasurementError: the stressor or the model failed.
         """
         refuse_small_images(self.samples, stressor.name)
+        refuse_lost_device(self.device)
         stage = self.progress.stage(stressor.label, len(self.samples), "samples")
-        with as_measurement_error(stressor.name), stage as advance:
+        with watching_device(self.device, stressor.signature), as_measurement_error(stressor.name), stage as advance:
             (record,) = measure(
                 LadderStep(
                     rungs=(stressor,), identities=(self._identity(stressor),), search=self._search_plan(stressor)

@@ -17,6 +17,7 @@ from robustbench_wb import rng
 from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.cost_forecast import ladder_seconds
 from robustbench_wb.engine.device import choose_device
+from robustbench_wb.engine.device_errors import is_lost
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.model_evaluation import ModelEvaluation
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -87,8 +88,10 @@ class IsolatedExecutor:
                     advance(1)
                     work = ladder_seconds(ladders[shards[done - 1].ladder], len(context.samples), context.cost(plan))
                     self._whole.add_done(work)
-                # Without the clean cell, which comes first, there is nothing to go on with.
-                lost = shards[done:] if shards[0].ladder == 0 and done == 0 else shards[done : done + 1]
+                # Without the clean cell, which comes first, there is nothing to go on with. Without a problem, the next
+                # process goes on.
+                last = len(shards) if shards[0].ladder == 0 and done == 0 else done + 1
+                lost = shards[done:last] if process.problem else []
                 evaluation = ModelEvaluation(context=context, plan=plan, session=None, error=process.problem)
                 for shard in lost:
                     for rung, cell in enumerate(evaluation.measure(ladders[shard.ladder])):
@@ -126,6 +129,8 @@ class _ModelProcess:
                 received = self._receive(ours, limit)
                 if isinstance(received, list):
                     yield received
+                elif received == _RESTARTS:
+                    return
                 elif received != _READY:
                     self.problem = received or self._death(process)
                     return
@@ -170,6 +175,8 @@ class _ModelProcess:
 
 _READY: Final = "ready"
 _TRAINS: Final = "trains"
+_RESTARTS: Final = "restarts"
+"""Message of a process that cannot use its device any more; all ladders before it are measured."""
 
 
 class _SignsOfLife(SilentProgress):
@@ -206,5 +213,9 @@ def _measure_model(setup: _ChildSetup, connection: Connection) -> None:
             connection.send(_READY)
             for shard in setup.shards:
                 connection.send(list(inline.execute([shard])))
+                # Without the clean cell, a new process would fail as well.
+                if is_lost(run.device) and inline.evaluation(shard).clean.record is not None:
+                    connection.send(_RESTARTS)
+                    return
     except HarnessError as error:
         connection.send(str(error))

@@ -12,6 +12,7 @@ from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.cell_measurer import CellResult, cache_layers, find_or_measure
 from robustbench_wb.engine.cost_forecast import ladder_seconds, time_model
 from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.device_errors import watching_device
 from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.task_context import TaskContext, is_probe
@@ -80,7 +81,8 @@ class ModelEvaluation:
         """Measure each rung on a model of its own, trained on the training split that the rung contaminates."""
         for stressor, alone in zip(ladder.contaminations, ladder.split, strict=True):
             try:
-                trained = session.retrained(stressor)
+                with watching_device(self.context.run.device, f"{self.plan.name}, {stressor.label}"):
+                    trained = session.retrained(stressor)
             except MeasurementError as error:
                 _log.debug("no contaminated subject", exc_info=True)
                 yield from self._failed(alone, _NO_SUBJECT, str(error))
@@ -96,7 +98,7 @@ class ModelEvaluation:
             # The forecast does not count the probe.
             work = 0.0 if probe else ladder_seconds(Ladder(step.rungs), len(session.samples), context.cost(self.plan))
             try:
-                with context.progress.planned_work(work):
+                with watching_device(context.run.device, cells[0].label), context.progress.planned_work(work):
                     results = find_or_measure(session, step, before=before, layers=layers)
             except MeasurementError as error:
                 if probe:
@@ -159,7 +161,8 @@ class ModelEvaluation:
 def begin_evaluation(context: TaskContext, plan: SubjectPlan) -> ModelEvaluation:
     """Train a model, or find it in the cache, and look up its stored records."""
     try:
-        session = open_session(context, plan)
+        with watching_device(context.run.device, plan.name):
+            session = open_session(context, plan)
     except MeasurementError as error:
         _log.debug("no subject", exc_info=True)
         return ModelEvaluation(context=context, plan=plan, session=None, error=str(error))

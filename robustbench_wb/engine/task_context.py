@@ -159,6 +159,7 @@ def task_contexts(
     keeper: RecordKeeper | None = None,
     costs: Sequence[dict[str, SampleCost]] = (),
     whole: JobProgress | None = None,
+    sharers: int = 1,
 ) -> Iterator[TaskContext]:
     """Yield the context of each task of a run, in order.
 
@@ -167,6 +168,7 @@ def task_contexts(
         keeper: where records are; None: there are none, and none are kept.
         costs: forecast cost of each model by name, for each task; empty: unknown.
         whole: told how much of the planned work is done; None: nobody is told.
+        sharers: processes that share the memory of the device.
     """
     progress = JobTrackingProgress(run.progress, whole or HiddenJobProgress())
     for number, (task, dataset) in enumerate(zip(run.plan.tasks, run.datasets, strict=True)):
@@ -179,7 +181,7 @@ def task_contexts(
             samples_digest=digest(samples.ids.tolist()),
             subjects=(*task.subjects, *shortcut_plans(dataset)),
             surrogates=_surrogates(run, task, dataset=dataset, progress=progress),
-            batches=BatchSizes(run.request.batch, run.device),
+            batches=BatchSizes(run.request.batch, run.device, sharers=sharers),
             keeper=keeper or NoRecords(),
             costs=costs[number] if costs else {},
             progress=progress,

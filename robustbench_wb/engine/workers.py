@@ -6,23 +6,24 @@ the ladder that it was measuring, and no more.
 
 import logging
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
 from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.cost_forecast import SampleCost
+from robustbench_wb.engine.device_errors import free_cached_memory, is_lost
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.task_context import task_contexts
-from robustbench_wb.progress import JobProgress, SilentProgress
+from robustbench_wb.progress import Advance, JobProgress, SilentProgress
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 TELL_SECONDS = 1.0
 """Longest time between two updates of the progress of the whole run."""
+
+
+_SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
+
+
+class _Found(NamedTuple):
+    """What a worker returns."""
+
+    cells: list[CellPart] | None = None
+    """Cells of the shard; None if it was not measured."""
+    lost_device: bool = False
+    """Whether the worker cannot use its device any more."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +54,7 @@ class _WorkerSetup:
     costs: Sequence[dict[str, SampleCost]]
     threads: int
     """CPU threads of each worker."""
+    workers: int
     numbers: "Synchronized[int]"
     """Number of the next worker."""
     sums: "SynchronizedArray[float]"
@@ -63,39 +77,62 @@ class ProcessExecutor:
         self._run, self._keeper, self._costs, self._whole = run, keeper, costs, whole
 
     def execute(self, shards: Iterable[Shard]) -> Iterator[CellPart]:
-        """Yield the cells of each shard as it is finished. When a worker dies, all unfinished shards are lost."""
+        """Yield the cells of each shard as it is finished. When a worker dies, all unfinished shards are lost.
+
+        When a worker can use its device no more, other workers are started for the unfinished shards.
+        """
         waiting = list(shards)
-        workers = min(self._run.request.workers, len(waiting))
-        context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
-        setup = _WorkerSetup(
-            request=self._run.request,
-            keeper=self._keeper,
-            costs=self._costs,
-            threads=max(1, torch.get_num_threads() // workers),
-            numbers=context.Value("i", 0),
-            sums=context.Array("d", 2),
-        )
-        others = set(multiprocessing.active_children())
+        free_cached_memory(self._run.device)  # of this process, which the workers can use
         stage = self._run.progress.stage(f"cells by {self._run.request.workers} workers", len(waiting), "ladders")
-        with stage as advance, ProcessPoolExecutor(workers, context, _begin, (setup,)) as pool:
+        with stage as advance:
+            goes_on = True
+            while waiting and goes_on:
+                goes_on = yield from self._round(waiting, advance)
+
+    def _round(self, waiting: list[Shard], advance: Advance) -> Generator[CellPart, None, bool]:
+        """Yield the cells of shards, which leave ``waiting`` then; return whether other workers can measure the rest."""
+        setup = self._setup(min(self._run.request.workers, len(waiting)))
+        others, goes_on = set(multiprocessing.active_children()), False
+        with ProcessPoolExecutor(setup.workers, _SPAWN, _begin, (setup,)) as pool:
             try:
-                for future in self._finished({pool.submit(_measure, shard) for shard in waiting}, setup.sums):
-                    yield from future.result()
-                    advance(1)
+                asked = {pool.submit(_measure, shard): shard for shard in waiting}
+                for future in self._finished(set(asked), setup.sums):
+                    found = _Found() if future.cancelled() else future.result()
+                    if found.cells is not None:
+                        waiting.remove(asked[future])
+                        yield from found.cells
+                        advance(1)
+                    if found.lost_device and not goes_on:
+                        goes_on = True
+                        _log.warning("a worker cannot use its device any more: new workers are started")
+                        pool.shutdown(wait=False, cancel_futures=True)
             except BrokenProcessPool:
                 _log.warning("a worker died: what it was to measure is measured without workers")
+                return False
             except BaseException:
                 # Unfinished shards are in no table; the next run measures them.
                 for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
                 raise
+        return goes_on
 
-    def _finished(
-        self, pending: set[Future[list[CellPart]]], sums: "SynchronizedArray[float]"
-    ) -> Iterator[Future[list[CellPart]]]:
+    def _setup(self, workers: int) -> _WorkerSetup:
+        return _WorkerSetup(
+            request=self._run.request,
+            keeper=self._keeper,
+            costs=self._costs,
+            threads=max(1, torch.get_num_threads() // workers),
+            workers=workers,
+            numbers=_SPAWN.Value("i", 0),
+            sums=_SPAWN.Array("d", 2),
+        )
+
+    def _finished(self, pending: set["Future[_Found]"], sums: "SynchronizedArray[float]") -> Iterator["Future[_Found]"]:
         """Yield each future when it is done, and report the progress of all workers meanwhile."""
         while pending:
-            done, pending = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
+            done, _ = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
+            done |= {future for future in pending if future.cancelled()}  # of which nobody is told
+            pending = pending - done
             with sums.get_lock():
                 spent, skipped = sums[0], sums[1]
                 sums[:] = [0.0, 0.0]
@@ -127,18 +164,21 @@ class _RemoteWhole:
 class _Worker:
     """State that a worker process keeps from shard to shard."""
 
-    def __init__(self, setup: _WorkerSetup, request: RunRequest) -> None:
+    def __init__(self, setup: _WorkerSetup, request: RunRequest, sharers: int) -> None:
         run = PreparedRun(request, SilentProgress(), may_train=False)
-        self._whole = _RemoteWhole(setup.sums)
-        contexts = task_contexts(run, keeper=setup.keeper, costs=setup.costs, whole=self._whole)
+        self._device, self._whole = run.device, _RemoteWhole(setup.sums)
+        contexts = task_contexts(run, keeper=setup.keeper, costs=setup.costs, whole=self._whole, sharers=sharers)
         self._inline = InlineExecutor(list(contexts))
 
-    def measure(self, shard: Shard) -> list[CellPart]:
-        """The cells of a shard."""
+    def measure(self, shard: Shard) -> _Found:
+        """Measure a shard, unless an earlier one has made the device useless."""
+        if is_lost(self._device):
+            return _Found(lost_device=True)
         _ = self._inline.evaluation(shard).clean  # the work of the parent, which has reported it
         self._whole.reports = True
         try:
-            return list(self._inline.execute([shard]))
+            cells = list(self._inline.execute([shard]))
+            return _Found(cells, is_lost(self._device))
         finally:
             self._whole.reports = False
 
@@ -152,11 +192,15 @@ def _begin(setup: _WorkerSetup) -> None:
     become_child(setup.threads)
     with setup.numbers.get_lock():
         number, setup.numbers.value = setup.numbers.value, setup.numbers.value + 1
-    request, cards = setup.request, torch.cuda.device_count()
+    request, cards, sharers = setup.request, torch.cuda.device_count(), setup.workers
     if request.device in ("auto", "cuda") and cards > 1:
         request = request.model_copy(update={"device": f"cuda:{number % cards}"})
-    _worker = _Worker(setup, request)
+        torch.cuda.set_device(
+            number % cards
+        )  # for code that names no device: it would start CUDA on the first one, too
+        sharers = -(-setup.workers // cards)
+    _worker = _Worker(setup, request, sharers)
 
 
-def _measure(shard: Shard) -> list[CellPart]:
+def _measure(shard: Shard) -> _Found:
     return _worker.measure(shard)
