@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py [--device cuda]
 
-A ratio above 1 means that bfloat16 is faster. Attacks of this package always run in float32.
+A ratio above 1 means that bfloat16 is faster, as `run --search-precision bfloat16` can be.
 """
 
 import argparse

@@ -90,7 +90,7 @@ class ProcessExecutor:
                 goes_on = yield from self._round(waiting, advance)
 
     def _round(self, waiting: list[Shard], advance: Advance) -> Generator[CellPart, None, bool]:
-        """Yield the cells of shards, which leave ``waiting`` then; return whether other workers can measure the rest."""
+        """Yield the cells of shards, which leave ``waiting`` then; return whether new workers can measure the rest."""
         setup = self._setup(min(self._run.request.workers, len(waiting)))
         others, goes_on = set(multiprocessing.active_children()), False
         with ProcessPoolExecutor(setup.workers, _SPAWN, _begin, (setup,)) as pool:
