@@ -1,6 +1,6 @@
 """A search in less precision: every outcome is decided in float32, and at the headline radius it loses nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from robustbench_wb.engine.search_precision import (
     search_plan,
     search_twice,
 )
-from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
+from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, choose_samples
 from robustbench_wb.engine.torch_state import arithmetic
 from robustbench_wb.errors import UsageError
 from robustbench_wb.float_precision import read_precision
@@ -36,6 +36,7 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.tasks.task import Dataset
 from tests.engine.linear_model import LINEAR
 from tests.store.make import identity, record, row
 
@@ -75,16 +76,25 @@ class Broken(Mean):
         return logits * torch.nan if torch.is_autocast_enabled("cpu") else logits
 
 
-def _records(model: nn.Module, search: SearchPlan) -> list[Record]:
+def _grey() -> TaskSamples:
     levels = np.linspace(40, 215, SAMPLES).astype(np.uint8).repeat(4).reshape(SAMPLES, 1, 2, 2)
     labels = (levels[:, 0, 0, 0] < 128).astype(np.int64)
-    samples = TaskSamples(ids=np.arange(SAMPLES, dtype=np.int32), inputs=levels, labels=labels)
-    rungs = _ladder()
+    return TaskSamples(ids=np.arange(SAMPLES, dtype=np.int32), inputs=levels, labels=labels)
+
+
+def _records(
+    model: nn.Module,
+    search: SearchPlan,
+    *,
+    samples: TaskSamples | None = None,
+    rungs: tuple[Stressor, ...] = (),
+) -> list[Record]:
+    samples, rungs = samples or _grey(), rungs or _ladder()
     step = LadderStep(
         rungs=rungs, identities=tuple(identity(signature=rung.signature) for rung in rungs), search=search
     )
     measured = MeasuredModel(model=model, batch=BatchSize(16), device=torch.device("cpu"))
-    before = np.full(SAMPLES, State.ROBUST, np.int8)
+    before = np.full(len(samples), State.ROBUST, np.int8)
     return measure(step, measured, samples, before=before, advance=lambda count: None)
 
 
@@ -109,6 +119,20 @@ def test_at_the_headline_radius_no_sample_holds_that_float32_breaks(model: nn.Mo
     else:
         assert evidence["unconfirmed"] == 0
     assert quick > whole  # both searches are counted
+
+
+def test_a_trained_model_is_no_more_robust_by_a_search_in_bfloat16(
+    trained: Callable[[str], nn.Module], digits: Dataset
+) -> None:
+    samples, rungs = (
+        choose_samples(digits, 50),
+        tuple(parse_stressor(f"pgd-linf;eps={radius};steps=3;loss=ce") for radius in RADII),
+    )
+    exact = _records(trained("vit"), SearchPlan(), samples=samples, rungs=rungs)
+    found = _records(trained("vit"), SearchPlan(precision="bfloat16", headline=RADII[1]), samples=samples, rungs=rungs)
+    assert 0 < found[1].count(State.ROBUST) < len(samples)
+    assert not ((found[1].states == State.ROBUST) & (exact[1].states != State.ROBUST)).any()
+    assert sum(record.forwards.sum() for record in found) > sum(record.forwards.sum() for record in exact)
 
 
 def test_away_from_the_headline_radius_survivors_are_not_searched_again() -> None:
