@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -68,8 +68,7 @@ def evaluate(
         seed: seed of all noise.
         batch_size: samples per forward pass, never changes a result; None: as many as are fast and fit.
         device: None: where the model is.
-        search_precision: precision of the model while attacks search, ``float32``, ``bfloat16`` or ``tf32``; every
-            outcome is decided in float32.
+        search_precision: ``bfloat16`` or ``tf32`` while attacks search; every outcome is decided in float32.
         keep_images: keep the perturbed images. Perturbed texts are always kept.
         progress: told what is measured.
 
@@ -77,14 +76,8 @@ def evaluate(
         UsageError: an argument cannot be used; the message names it.
         SubjectError: the model raises, or does not return logits (N, classes).
     """
-    run = _Settings(
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-        search_precision=search_precision,
-        keep_images=keep_images,
-        progress=progress,
-    )
+    run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
+    run = replace(run, search_precision=search_precision)
     if tokenizer is not None and not (mean is None and std is None and transform is None):
         raise UsageError("mean, std and transform are for images, not texts", "mean", "std", "transform")
     code = UserCode(_name(model))
@@ -109,9 +102,9 @@ class _Settings:
     seed: int
     batch_size: int | None
     device: str | torch.device | None
-    search_precision: SearchPrecision
     keep_images: bool
     progress: Progress | None
+    search_precision: SearchPrecision = "float32"
 
     def __post_init__(self) -> None:
         whole_number("seed", self.seed, low=0)

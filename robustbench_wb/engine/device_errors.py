@@ -44,19 +44,19 @@ def free_cached_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-class _Lost:
+class LostDevices:
     """Devices that this process has lost, with the reason. The values belong to an object, see ``interrupts``."""
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
 
 
-_LOST: Final = _Lost()
+LOST: Final = LostDevices()
 
 
 def is_lost(device: torch.device) -> bool:
     """Whether an evaluation has made a device useless for this process."""
-    return str(device) in _LOST.reasons
+    return str(device) in LOST.reasons
 
 
 def refuse_lost_device(device: torch.device) -> None:
@@ -66,7 +66,7 @@ def refuse_lost_device(device: torch.device) -> None:
         MeasurementError: an earlier evaluation has made it useless; the message names that evaluation.
     """
     if is_lost(device):
-        raise MeasurementError(_LOST.reasons[str(device)])
+        raise MeasurementError(LOST.reasons[str(device)])
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def watching_device(device: torch.device, what: str) -> Iterator[None]:
         refuse_lost_device(device)
         reason = _failure(device)
         if reason:
-            _LOST.reasons[str(device)] = (
+            LOST.reasons[str(device)] = (
                 f"not evaluated: this process cannot use {device} any more after an error in {what} ({reason}); the "
                 "same command evaluates what is missing"
             )

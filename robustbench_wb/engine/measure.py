@@ -145,7 +145,7 @@ def _measure(
     for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=_group(rungs[0])):
         access = model.access(advance)
         with as_measurement_error(rungs[0].signature):
-            found = _searched(step, batch, model.batch, access)
+            found = _searched(step, batch, size=model.batch, access=access)
             for level, (stressor, perturbed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
@@ -176,7 +176,7 @@ def _open(stressor: Stressor) -> tuple[State, ...]:
     return tried if stressor.adversarial() else (*tried, State.WRONG)
 
 
-def _searched(step: LadderStep, batch: SampleBatch, size: BatchSize, access: ModelAccess) -> list[PerturbedBatch]:
+def _searched(step: LadderStep, batch: SampleBatch, *, size: BatchSize, access: ModelAccess) -> list[PerturbedBatch]:
     """Perturb the samples at all rungs; an attack may search in less precision first, see ``search_twice``."""
 
     def search(some: SampleBatch, own: ModelAccess) -> list[PerturbedBatch]:

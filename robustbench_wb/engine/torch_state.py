@@ -48,30 +48,40 @@ def _attribute(path: str, value: bool) -> _Setting:
     """A setting that is an attribute of a part of torch."""
     owner, _, name = path.rpartition(".")
     return _Setting(
-        path, value, lambda: attrgetter(path)(torch), lambda new: setattr(attrgetter(owner)(torch), name, new)
+        name=path,
+        value=value,
+        read=lambda: attrgetter(path)(torch),
+        write=lambda new: setattr(attrgetter(owner)(torch), name, new),
+    )
+
+
+def _kernel(name: str) -> _Setting:
+    """Whether torch may choose a kernel for attention."""
+    cuda = torch.backends.cuda
+    return _Setting(
+        name=f"backends.cuda.enable_{name}_sdp",
+        value=True,
+        read=getattr(cuda, f"{name}_sdp_enabled"),
+        write=getattr(cuda, f"enable_{name}_sdp"),
     )
 
 
 def _settings(deterministic: bool) -> tuple[_Setting, ...]:
     """Settings with their values during a cell: those of torch itself, but for what ``deterministic`` changes."""
-    cuda = torch.backends.cuda
-    kernels = ("flash", "mem_efficient", "math", "cudnn")
+    algorithms = _Setting(
+        name="use_deterministic_algorithms",
+        value=(deterministic, False),
+        read=_determinism,
+        write=_write_determinism,
+    )
     return (
-        _Setting("use_deterministic_algorithms", (deterministic, False), _determinism, _write_determinism),
+        algorithms,
         _attribute("backends.cudnn.enabled", True),
         _attribute("backends.cudnn.benchmark", False),  # a race would choose the kernel
         _attribute("backends.cudnn.deterministic", deterministic),
         _attribute("backends.cuda.matmul.allow_fp16_reduced_precision_reduction", True),
         _attribute("backends.cuda.matmul.allow_bf16_reduced_precision_reduction", True),
-        *(
-            _Setting(
-                f"backends.cuda.enable_{kernel}_sdp",
-                True,
-                getattr(cuda, f"{kernel}_sdp_enabled"),
-                getattr(cuda, f"enable_{kernel}_sdp"),
-            )
-            for kernel in kernels
-        ),
+        *map(_kernel, ("flash", "mem_efficient", "math", "cudnn")),
     )
 
 

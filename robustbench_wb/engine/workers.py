@@ -36,7 +36,7 @@ TELL_SECONDS = 1.0
 _SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
 
 
-class _Found(NamedTuple):
+class ShardResult(NamedTuple):
     """What a worker returns."""
 
     cells: list[CellPart] | None = None
@@ -95,9 +95,9 @@ class ProcessExecutor:
         others, goes_on = set(multiprocessing.active_children()), False
         with ProcessPoolExecutor(setup.workers, _SPAWN, _begin, (setup,)) as pool:
             try:
-                asked = {pool.submit(_measure, shard): shard for shard in waiting}
+                asked = {pool.submit(measure_shard, shard): shard for shard in waiting}
                 for future in self._finished(set(asked), setup.sums):
-                    found = _Found() if future.cancelled() else future.result()
+                    found = ShardResult() if future.cancelled() else future.result()
                     if found.cells is not None:
                         waiting.remove(asked[future])
                         yield from found.cells
@@ -127,7 +127,9 @@ class ProcessExecutor:
             sums=_SPAWN.Array("d", 2),
         )
 
-    def _finished(self, pending: set["Future[_Found]"], sums: "SynchronizedArray[float]") -> Iterator["Future[_Found]"]:
+    def _finished(
+        self, pending: set["Future[ShardResult]"], sums: "SynchronizedArray[float]"
+    ) -> Iterator["Future[ShardResult]"]:
         """Yield each future when it is done, and report the progress of all workers meanwhile."""
         while pending:
             done, _ = wait(pending, TELL_SECONDS, FIRST_COMPLETED)
@@ -170,15 +172,15 @@ class _Worker:
         contexts = task_contexts(run, keeper=setup.keeper, costs=setup.costs, whole=self._whole, sharers=sharers)
         self._inline = InlineExecutor(list(contexts))
 
-    def measure(self, shard: Shard) -> _Found:
+    def measure(self, shard: Shard) -> ShardResult:
         """Measure a shard, unless an earlier one has made the device useless."""
         if is_lost(self._device):
-            return _Found(lost_device=True)
+            return ShardResult(lost_device=True)
         _ = self._inline.evaluation(shard).clean  # the work of the parent, which has reported it
         self._whole.reports = True
         try:
             cells = list(self._inline.execute([shard]))
-            return _Found(cells, is_lost(self._device))
+            return ShardResult(cells, is_lost(self._device))
         finally:
             self._whole.reports = False
 
@@ -202,5 +204,6 @@ def _begin(setup: _WorkerSetup) -> None:
     _worker = _Worker(setup, request, sharers)
 
 
-def _measure(shard: Shard) -> _Found:
+def measure_shard(shard: Shard) -> ShardResult:
+    """Measure a shard in this process, which ``_begin`` has made a worker."""
     return _worker.measure(shard)

@@ -42,7 +42,7 @@ FORMS = (
 @pytest.fixture
 def losses() -> dict[str, str]:
     """Devices that this process has lost, none before and after the test."""
-    return device_errors._LOST.reasons
+    return device_errors.LOST.reasons
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ class Losing(Linear):
         marker = pathlib.Path(__file__).with_name("marker")
         if len(images) > 16 and float(images.min()) > 0.1 and not marker.exists():
             marker.touch()
-            device_errors._LOST.reasons["cpu"] = "not evaluated: the device is lost"
+            device_errors.LOST.reasons["cpu"] = "not evaluated: the device is lost"
             raise RuntimeError("{ILLEGAL}")
         return super().forward(images)
 
@@ -176,19 +176,19 @@ def test_shards_of_a_worker_that_lost_its_device_go_to_new_workers(monkeypatch: 
     part = cast("CellPart", "cell")
     measured: list[int] = []
 
-    def measure(shard: Shard) -> workers._Found:
+    def measure(shard: Shard) -> workers.ShardResult:
         lost = len(STARTED) == 1 and len(measured) >= 2
         if lost and measured[-1] == 1:
             measured.append(-1)
-            return workers._Found([part], lost_device=True)
+            return workers.ShardResult([part], lost_device=True)
         if lost:
-            return workers._Found(lost_device=True)
+            return workers.ShardResult(lost_device=True)
         measured.append(shard.ladder)
-        return workers._Found([part])
+        return workers.ShardResult([part])
 
     STARTED.clear()
     monkeypatch.setattr(workers, "ProcessPoolExecutor", OneThread)
-    monkeypatch.setattr(workers, "_measure", measure)
+    monkeypatch.setattr(workers, "measure_shard", measure)
     run = SimpleNamespace(request=SimpleNamespace(workers=4), progress=SilentProgress(), device=torch.device("cpu"))
     executor = workers.ProcessExecutor(
         cast("PreparedRun", run), keeper=NoRecords(), costs=(), whole=HiddenJobProgress()
