@@ -25,14 +25,13 @@ UNKNOWN = (100, 100)
 def passes(ladder: Ladder) -> tuple[int, int] | None:
     """Forward passes and input gradients of all rungs on one sample that is never broken; None if not known.
 
-    A search by bisection tries few rungs in full. The verdict is added to what the stressor spends: one pass, or two if
-    the stressor does not look at predictions.
+    A search by bisection tries few rungs in full. The verdict is added to what the stressor spends: one pass.
     """
     spent = [rung.passes for rung in ladder.rungs]
     known = [cost for cost in spent if cost is not None]
     if len(known) < len(spent):
         return None
-    verdicts = sum(1 if rung.kind is not None else 2 for rung in ladder.rungs)
+    verdicts = len(spent)
     if ladder.rungs[0].sweeps:
         known = known[: len(known).bit_length()]
         verdicts += len(spent) - len(known)  # one pass for each of the others

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_wb import rng
-from robustbench_wb.engine.batch import BatchSize
+from robustbench_wb.engine.batch import FEW, BatchSize
 from robustbench_wb.engine.foreign_stressor import lent, model_put_back
 from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
@@ -30,6 +31,12 @@ from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.training.language_loss import next_token_losses
 from robustbench_wb.user_code import UserCode
+
+MOVED: Final = 1e-5
+"""Largest difference of a logit between two passes of a model that computes in float32, as a share of the largest
+absolute logit of the batch. Batchings of this package's variants differ by less than a tenth of it."""
+ROUNDING: Final = 100 * MOVED
+"""Share of the largest absolute logit of a batch up to which two logits of a sample are taken for equally large."""
 
 BatchObserver = Callable[[SampleBatch, PerturbedBatch, ModelAccess], float]
 """Called with each batch that a cell perturbs; returns the seconds that it took, which are not the cell's."""
@@ -156,7 +163,7 @@ def _measure(
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
                 stressor.verify(lent(stressor, part), tried, access)
-                verdict = model.batch.fit(access, partial(_verdict, part, tried))
+                verdict = model.batch.fit(access, partial(_verdict, part, tried, twice=stressor.adversarial()))
                 tallies[level].add(rows[still], tried, verdict)
                 if observers:
                     tallies[level].looked += observers[level](part, tried, access)
@@ -198,8 +205,8 @@ def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess)
         return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
 
 
-def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> "_Verdict":
-    return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access)
+def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> "_Verdict":
+    return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access, twice=twice)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -210,29 +217,37 @@ class _Verdict:
     finite: NDArray[np.bool_]
     losses: NDArray[np.float32]
     wobble: int
-    passes: int
-    """Forward passes per sample that the second pass took."""
+    passes: NDArray[np.int32]
+    """Forward passes that the verdict on each sample took."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Counts that add up over batches."""
 
 
-def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> _Verdict:
-    """Classify the perturbed inputs in float32, in another order and batching than the search; count disagreements.
+def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> _Verdict:
+    """Classify the perturbed inputs in float32, in another order and batching than a search; count disagreements.
 
-    The outcome is that of this second pass alone. A stressor that does not look at predictions gets a first pass here,
-    so that outcomes which rounding changes are counted for every cell.
+    The outcome and the losses are those of this pass alone. A stressor that does not look at predictions has made no
+    pass before, so samples whose outcome rounding could change get another one here (see ``_ask_again``): disagreements
+    are counted for every cell.
+
+    Args:
+        batch: the samples.
+        perturbed: their perturbed inputs.
+        access: the model.
+        twice: whether every sample gets another pass if the stressor made none.
     """
-    passes = 1
-    if perturbed.broken is None:
-        first = _wrong(_logits(access, perturbed.inputs, perturbed.vectors), batch.labels)
-        passes = 2
-    else:
-        first = torch.from_numpy(perturbed.broken).to(batch.labels.device)
     vectors = None if perturbed.vectors is None else perturbed.vectors.flip(0)
     logits = _logits(access, perturbed.inputs.flip(0), vectors).flip(0)
     wrong = _wrong(logits, batch.labels)
     losses = F.cross_entropy(logits, batch.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
+    passes = np.ones(len(batch.ids), np.int32)
+    if perturbed.broken is not None:
+        first = torch.from_numpy(perturbed.broken).to(batch.labels.device)
+    else:
+        rows, other = _ask_again(logits, perturbed, access, twice=twice or access.draws > 1)
+        first = wrong.index_put((rows,), _wrong(other, batch.labels[rows]))
+        passes[rows.cpu().numpy()] = 2
     if perturbed.failed is not None:
         # A sample whose search failed may still be judged broken, but never robust.
         finite &= wrong | ~torch.from_numpy(perturbed.failed).to(finite.device)
@@ -244,6 +259,37 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -
         passes=passes,
         evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
     )
+
+
+def _ask_again(logits: Tensor, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> tuple[Tensor, Tensor]:
+    """Ask the model a second time, in other batches, about samples whose class rounding could change.
+
+    These are the samples whose two largest logits differ by at most ``ROUNDING`` times the largest absolute logit of
+    the batch, and at least the ``FEW`` samples with the smallest difference. If a logit of one of them moves between
+    the passes by more than ``MOVED`` times that logit, the model is less exact than the bound assumes: then every
+    sample is asked.
+
+    Args:
+        logits: logits of the first pass, (N, classes).
+        perturbed: the inputs that were classified.
+        access: the model.
+        twice: whether every sample is asked in any case.
+
+    Returns:
+        Rows of the samples that were asked, int64 (M,), and their logits, (M, classes).
+    """
+    known = logits.nan_to_num(0.0, 0.0, 0.0)
+    scale = known.abs().max()
+    largest = known.topk(min(2, logits.shape[1])).values
+    order = (gaps := largest[:, 0] - largest[:, -1]).argsort()
+    near = max(FEW, int((gaps <= ROUNDING * scale).sum()))
+    for count in (len(order),) if twice or near >= len(order) else (near, len(order)):
+        rows = order[:count].sort().values
+        vectors = None if perturbed.vectors is None else perturbed.vectors[rows]
+        other = _logits(access, perturbed.inputs[rows], vectors)
+        if not bool(((other - logits[rows]).abs() > MOVED * scale).any()):
+            break
+    return rows, other
 
 
 def _obedience(logits: Tensor, labels: Tensor, target: int) -> dict[str, float]:
@@ -272,7 +318,14 @@ def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -
     evidence: dict[str, float] = {}
     if counted is not None:
         evidence = {"predicted": counted[:, 1:].numel(), "counted": int(counted[:, 1:].sum())}
-    return _Verdict(correct=finite, finite=finite, losses=losses.cpu().numpy(), wobble=0, passes=1, evidence=evidence)
+    return _Verdict(
+        correct=finite,
+        finite=finite,
+        losses=losses.cpu().numpy(),
+        wobble=0,
+        passes=np.ones_like(finite, np.int32),
+        evidence=evidence,
+    )
 
 
 def _wrong(logits: Tensor, labels: Tensor) -> Tensor:

@@ -130,7 +130,8 @@ class Record:
     backwards: NDArray[np.int32]
     """Input gradients spent on each sample in this cell alone."""
     wobble: int
-    """Samples whose outcome differed between the search and the independent second pass (another batch)."""
+    """Samples whose outcome differed between the search and the independent second pass (another batch). Without a
+    search, only samples whose class rounding could change are passed twice."""
     seconds: float
     """Wall time of the cell. Not part of the identity."""
     evidence: Mapping[str, float] = field(default_factory=dict)

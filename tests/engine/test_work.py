@@ -41,7 +41,7 @@ def test_a_plan_is_the_sum_of_its_passes(digits: Dataset) -> None:
     signatures = ("gaussian-noise;severity=3", "pgd-linf;eps=8/255;steps=7;loss=ce", "label-noise;rate=1/5")
     plan = planned(variants=("vit", "crate"), stressors=signatures)
     training = 30 * 1437 * 5  # epochs, samples, seconds of a training pass
-    clean, noise, labels = 2 * 100, 2 * 100, 2 * 100  # two passes for the verdict
+    clean, noise, labels = 100, 100, 100  # one pass for the verdict
     attack = (8 + 1 + 2 * 7) * 100  # seven steps and a last look, a verdict, seven gradients
     measured = clean + noise + labels + attack
     trial = {"vit": SampleCost(1.0, 5.0), "crate": SampleCost(0.5, 2.5)}
