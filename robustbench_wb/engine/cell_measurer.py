@@ -105,4 +105,5 @@ def _perturbed_cache(session: ModelSession) -> PerturbedCache:
         seed=run.plan.seed,
         device=run.device,
         progress=run.progress,
+        last=session.context.taken,
     )

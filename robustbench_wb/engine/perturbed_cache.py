@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sampl
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.progress import Advance, Progress
+from robustbench_wb.spec import digest
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Modality
@@ -79,6 +80,8 @@ class PerturbedCache:
     seed: int
     device: torch.device
     progress: Progress
+    last: dict[str, tuple[ModelFreeStressor, str]] = field(default_factory=dict)
+    """The perturbation that was taken last, by the digest of its key: the next model takes it without a check."""
 
     def take(self, stressor: ModelFreeStressor) -> tuple[ModelFreeStressor, str]:
         """Find the perturbations of all samples, or make them now.
@@ -91,16 +94,17 @@ class PerturbedCache:
             MeasurementError: the stressor failed.
             UsageError: the limit of the cache is no number.
         """
-        limit = _limit()
-        if self.samples.inputs.nbytes > limit:
+        if not fits_cache(self.samples.inputs.nbytes):
             return stressor, ""
         with as_measurement_error(stressor.name):
-            fill = partial(self._fill, stressor=stressor)
-            made, content = load_or_make_arrays(
-                self._key(stressor), stressor.label, "store", fill=fill, read=_read, kind=KIND
-            )
-        _make_room(limit)
-        return CachedPerturbation.of(stressor, made, self.samples.ids), content
+            key, fill = self._key(stressor), partial(self._fill, stressor=stressor)
+            if (found := self.last.get(digest(key))) is not None:
+                return found
+            self.last.clear()
+            made, content = load_or_make_arrays(key, stressor.label, "store", fill=fill, read=_read, kind=KIND)
+        _make_room(_limit())
+        self.last[digest(key)] = CachedPerturbation.of(stressor, made, self.samples.ids), content
+        return self.last[digest(key)]
 
     def _key(self, stressor: ModelFreeStressor) -> dict[str, object]:
         text = self.samples.text
@@ -188,6 +192,15 @@ def _read(folder: Path, card: Any) -> tuple[PerturbedData, str]:
         counted=arrays.get("counted"),
     )
     return made, str(card["sha256"])
+
+
+def fits_cache(size: int) -> bool:
+    """Whether the cache of perturbations can hold a number of bytes at once.
+
+    Raises:
+        UsageError: the limit of the cache is no number.
+    """
+    return size <= _limit()
 
 
 def _limit() -> float:

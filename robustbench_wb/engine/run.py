@@ -13,6 +13,7 @@ from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.running_note import running_note
 from robustbench_wb.engine.shard import ResultWriter, Shard
+from robustbench_wb.engine.shared_rounds import RoundsExecutor
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.engine.workers import ProcessExecutor
@@ -66,8 +67,10 @@ def _measured(
         shared: list[Shard] = []
         if run.request.isolate:
             writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))
+        elif run.request.workers == 1:
+            writer.write(RoundsExecutor(contexts, inline, note=note).execute(shards))
         else:
-            writer.write(inline.execute(shards if run.request.workers == 1 else _own(inline, shards, shared)))
+            writer.write(inline.execute(_own(inline, shards, shared)))
         if shared:
             writer.write(ProcessExecutor(run, keeper=keeper, costs=forecast, whole=whole).execute(shared))
             # Shards that were lost with a worker are measured here.

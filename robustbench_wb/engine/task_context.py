@@ -1,7 +1,7 @@
 """Everything that the evaluations of one task share: its data, its samples and the identity of its cells."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from robustbench_wb.engine.batch import BatchSizes
@@ -22,6 +22,7 @@ from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
 from robustbench_wb.records.record import Cell, Identity
 from robustbench_wb.spec import digest
+from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 
@@ -46,6 +47,8 @@ class TaskContext:
     """Forecast cost of each model, by name; the guess for a model is replaced when it has been timed."""
     progress: JobTrackingProgress
     """Progress whose stages also advance the whole run."""
+    taken: dict[str, tuple[ModelFreeStressor, str]] = field(default_factory=dict)
+    """The perturbed samples that a model took last, see ``PerturbedCache.last``."""
 
     def ladders(self, plan: SubjectPlan) -> tuple[Ladder, ...]:
         """Ladders of a model: the clean cell, the probe if the model is attacked, and all others."""

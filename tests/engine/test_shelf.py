@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from robustbench_wb.api import run as harness
+from robustbench_wb.engine import shared_rounds
+from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.task_context import task_contexts
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.folders import cache_folder
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.record_store import RecordStore
@@ -131,6 +135,43 @@ def test_what_does_not_fit_is_made_for_each_subject(
     assert made == [2, 5, 2, 5]
     assert [row.accuracy for row in rows] == [row.accuracy for row in kept]
     assert {row.perturbed for row in rows} == {""}
+
+
+def test_more_than_fits_together_is_made_once_for_all_models_that_are_held(
+    run: Callable[..., list[ScoreRow]], made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.py").write_text(LINEAR.replace("SCALE = 1.0", "SCALE = 2.0"))
+    two: dict[str, object] = {
+        "variants": (f"{tmp_path / 'own.py'}:make", f"{tmp_path / 'other.py'}:make"),
+        "stressors": (*NOISE, "fgsm-linf;eps=1/255", "gaussian-noise;severity=4"),
+    }
+    before = run("0", **two)
+    monkeypatch.setenv("RBWB_SHELF_GB", str(1.5 * 90 * 8 * 8 / 1e9))  # bytes of the images of one cell and a half
+    for name, held, expected in (("1", 1.0, [2, 5, 4]), ("2", 0.0, [2, 5, 4, 2, 5, 4])):
+        shutil.rmtree(cache_folder("perturbed"))
+        made.clear()
+        monkeypatch.setattr(shared_rounds, "HELD", held)
+        after = run(name, **two)
+        assert made == expected
+        assert len(shelf()) == 1
+        shown = [[(row.slot, row.key, row.perturbed) for row in rows] for rows in (before, after)]
+        assert shown[0] == shown[1]
+        stores = [RecordStore(str(tmp_path / place)).find([row.key for row in before]) for place in ("0", name)]
+        for row in before:
+            one, other = (store[row.key] for store in stores)
+            assert one.states.tobytes() + one.losses.tobytes() == other.states.tobytes() + other.losses.tobytes()
+
+
+def test_rounds_are_for_what_fits_alone_but_not_together(
+    run: Callable[..., list[ScoreRow]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    request = RunRequest(variants=("vit", "crate"), recipe="none", stressors=NOISE, samples=90, device="cpu")
+    (context,) = task_contexts(PreparedRun(request, SilentProgress()))
+    size, found = 90 * 8 * 8, {}
+    for limit in (size - 1, size, 2 * size - 1, 2 * size):
+        monkeypatch.setenv("RBWB_SHELF_GB", str(limit / 1e9))
+        found[limit] = shared_rounds.in_rounds(context)
+    assert list(found.values()) == [False, True, True, False]
 
 
 @pytest.mark.parametrize("limit", ["a lot", "-1", "nan"])
