@@ -78,9 +78,9 @@ def one_by_one(peer: Peer, severity: int, images: Tensor) -> Callable[[], int]:
 
 
 def seconds_per_image(run: Callable[[], int], minimum: float) -> float:
-    """Seconds per image of a function that corrupts images, called for at least ``minimum`` seconds."""
-    count, started = 0, time.perf_counter()
-    while (taken := time.perf_counter() - started) < minimum or not count:
+    """CPU seconds per image of a function that corrupts images, called for at least ``minimum`` seconds."""
+    count, started = 0, time.process_time()
+    while (taken := time.process_time() - started) < minimum or not count:
         count += run()
     return taken / count
 

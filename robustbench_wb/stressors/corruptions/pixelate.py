@@ -29,21 +29,32 @@ class Pixelate(Corruption):
             return images.clone()  # Pillow cannot hold an empty picture
         height, width = images.shape[-2:]
         scale = cast("float", self.severity_constants(images.shape))
-        small = shrink(images.cpu().numpy(), max(1, int(width * scale)))
-        small = shrink(small.swapaxes(2, 3), max(1, int(height * scale))).swapaxes(2, 3)
+        # The reference shrinks rows first, then the columns of the result.
+        small = _shrink_rows(images.cpu().numpy(), max(1, int(width * scale)))
+        small = _shrink_columns(small, max(1, int(height * scale)))
         rows, columns = repeats(small.shape[2], height), repeats(small.shape[3], width)
-        large = np.ascontiguousarray(small).take(columns, axis=3).take(rows, axis=2)
+        large = small.take(columns, axis=3, mode="clip").take(rows, axis=2, mode="clip")  # "raise" copies once more
         return torch.from_numpy(large).to(images.device)
 
 
-def shrink(images: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+def _shrink_rows(images: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     """Rounded means over the widths of the new pixels: (B, C, H, W) to (B, C, H, width).
 
-    All rows of all images form one picture for Pillow, which processes each row alone. The reference shrinks rows
-    first, then the columns of the result.
+    All rows of all images form one picture for Pillow, one below the other. Pillow processes each row alone.
     """
     rows = Image.fromarray(images.reshape(-1, images.shape[-1]))
     return np.asarray(rows.resize((width, rows.height), Image.Resampling.BOX)).reshape(*images.shape[:-1], width)
+
+
+def _shrink_columns(images: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """Rounded means over the heights of the new pixels: (B, C, H, W) to (B, C, height, W).
+
+    All images form one picture for Pillow, side by side. Pillow processes each column alone.
+    """
+    count, channels, before, width = images.shape
+    row = images.reshape(-1, before, width).swapaxes(0, 1).reshape(before, -1)
+    small = np.asarray(Image.fromarray(row).resize((row.shape[1], height), Image.Resampling.BOX))
+    return np.ascontiguousarray(small.reshape(height, -1, width).swapaxes(0, 1)).reshape(count, channels, height, width)
 
 
 def repeats(few: int, many: int) -> NDArray[np.int32]:
