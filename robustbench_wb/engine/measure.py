@@ -226,15 +226,15 @@ class _Verdict:
 def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> _Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than a search; count disagreements.
 
-    The outcome and the losses are those of this pass alone. A stressor that does not look at predictions has made no
-    pass before, so samples whose outcome rounding could change get another one here (see ``_ask_again``): disagreements
-    are counted for every cell.
+    The outcome and the losses are those of this pass alone. If the stressor does not say what it saw, the samples get
+    another pass here, so that disagreements are counted for every cell: all of them if the stressor queried the model,
+    else those whose outcome rounding could change (see ``_ask_again``).
 
     Args:
         batch: the samples.
         perturbed: their perturbed inputs.
         access: the model.
-        twice: whether every sample gets another pass if the stressor made none.
+        twice: whether every sample gets another pass in any case.
     """
     vectors = None if perturbed.vectors is None else perturbed.vectors.flip(0)
     logits = _logits(access, perturbed.inputs.flip(0), vectors).flip(0)
@@ -245,7 +245,8 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
     if perturbed.broken is not None:
         first = torch.from_numpy(perturbed.broken).to(batch.labels.device)
     else:
-        rows, other = _ask_again(logits, perturbed, access, twice=twice or access.draws > 1)
+        searched = twice or bool(perturbed.forwards.any())
+        rows, other = _ask_again(logits, perturbed, access, twice=searched or access.draws > 1)
         first = wrong.index_put((rows,), _wrong(other, batch.labels[rows]))
         passes[rows.cpu().numpy()] = 2
     if perturbed.failed is not None:

@@ -86,7 +86,7 @@ def test_every_strength_stands_alone_and_tries_all_samples(tmp_path: Path) -> No
     report = harness.run(request(stressors=("published-fgsm-linf;eps=1/255",), epsilons=strengths), str(tmp_path))
     alone = harness.run(request(stressors=("published-fgsm-linf;eps=1/2",)), str(tmp_path))
     assert [row.ladder for row in report.rows] == [""] * 4
-    assert [row.forwards for row in report.rows[1:]] == [3.2] * 3  # label, gradient, verdict; 8 of 40 samples twice
+    assert [row.forwards for row in report.rows[1:]] == [4.0] * 3  # the label, the gradient, and twice the verdict
     assert alone.reused == 2
     assert [row.protocol for row in report.rows] == ["sound", *["as-published"] * 3]
     for row in report.rows:

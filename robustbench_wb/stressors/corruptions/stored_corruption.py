@@ -15,6 +15,7 @@ from robustbench_wb.progress import Advance
 from robustbench_wb.spec import digest
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.sample_batch import SampleBatch
+from robustbench_wb.tasks.pictures.manifest import read_manifest
 
 SEVERITIES = 5
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -64,8 +65,14 @@ class StoredCorruption(ModelFreeStressor):
         return f"{self.name}-{self.corruption}"
 
     def code(self) -> str:
-        """Digest of the source and of the bytes of the files."""
-        files = [self._array, self._array.with_name("labels.npy")] if self._array.is_file() else _files(self._pictures)
+        """Digest of the source and of the bytes of the files. Pictures are read once, see ``read_manifest``.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        if not self._array.is_file():
+            return digest([super().code(), *picture_digests(self._pictures)])
+        files = self._array, self._array.with_name("labels.npy")
         return digest([super().code(), *(_file_digest(path) for path in files)])
 
     def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
@@ -124,6 +131,13 @@ class StoredCorruption(ModelFreeStressor):
 def _files(folder: Path) -> list[Path]:
     """Images of all class folders, sorted by class and name."""
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in _PICTURES)
+
+
+@cache
+def picture_digests(folder: Path) -> list[str]:
+    """SHA-256 (hex) of each image of a folder, in the order of ``_files``; looked up once per process."""
+    names = [path.relative_to(folder).as_posix() for path in _files(folder)]
+    return [picture.sha256 for picture in read_manifest(folder, names).values()]
 
 
 @cache

@@ -1,5 +1,6 @@
 """Published corrupted images: used in place, in the task's own order or not at all."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,10 @@ from robustbench_wb.cli.app import app
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.source import code_digest
+from robustbench_wb.spec import digest
 from robustbench_wb.stressors.catalogue import parse_stressor
+from robustbench_wb.stressors.corruptions.stored_corruption import StoredCorruption, picture_digests
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.digits import DIGITS
@@ -128,3 +132,31 @@ def test_pictures_in_class_folders(tmp_path: Path, split: Split) -> None:
     batch = SampleBatch(inputs=images[chosen], labels=torch.tensor(split.labels[order])[chosen], ids=chosen, seed=0)
     expected = 255 - split.inputs[order][chosen.numpy()].repeat(3, axis=1)
     assert (make_data(stressor, batch).inputs == expected).all()
+
+
+def test_a_second_start_reads_only_changed_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
+    paths = [tmp_path / "fog" / "1" / place for place in ("a/1.png", "a/2.png", "b/0.png")]
+    for level, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (level, level, level)).save(path)
+    stressor = parse_stressor(f"stored;corruption=fog;folder={tmp_path};severity=1")
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    before = stressor.code()
+    assert before == digest([code_digest(StoredCorruption.__module__), *contents])
+
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    picture_digests.cache_clear()  # as in another process
+    assert stressor.code() == before
+    assert read == []
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(paths[1])
+    picture_digests.cache_clear()
+    assert stressor.code() != before
+    assert read == [paths[1]]
