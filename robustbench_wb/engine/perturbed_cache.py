@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,6 +35,9 @@ KIND = "perturbed"
 LIMIT_GB = 8.0
 """Largest size of the folder unless RBWB_SHELF_GB says otherwise; the least recently used samples are removed first."""
 _FORMAT = 1  # of a folder; raise it when it changes
+THREAD_VALUES = 1 << 22
+"""Pixel values that a thread perturbs at once. Cannot change a result."""
+_FLUSH_BYTES = 1 << 26
 _BATCH = 1024  # samples asked for at once; cannot change a result
 
 
@@ -125,21 +130,22 @@ class PerturbedCache:
         return hashlib.sha256(np.ascontiguousarray(self.samples.inputs).data).hexdigest()
 
     def _fill(self, folder: Path, *, stressor: ModelFreeStressor) -> dict[str, object]:
-        """Write the perturbations of all samples, batch by batch; return the card."""
+        """Write the perturbations of all samples, part by part; return the card."""
         parts: list[PerturbedData] = []
         count, label = len(self.samples), f"make {stressor.label} {stressor.strength}".rstrip()
         images = self.samples.inputs if self.samples.inputs.dtype == np.uint8 else None
 
         def make(path: Path | None) -> None:
             pages = open_memmap(path, "w+", np.uint8, images.shape) if path and images is not None else None
+            unwritten = 0
             with self.progress.stage(label, count, "samples") as advance:
-                nothing = MeasuredModel(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
-                every = np.arange(count)
-                for rows, batch in sample_batches(nothing, self.samples, every, seed=self.seed):
-                    made = stressor.make(batch, advance)
+                for rows, made in self._parts(stressor, advance):
                     if pages is not None and made.inputs is not None:
-                        pages[rows] = made.inputs  # together they may be larger than memory
-                        pages.flush()
+                        pages[rows] = made.inputs
+                        unwritten += made.inputs.nbytes
+                        if unwritten >= _FLUSH_BYTES:  # together they may be larger than memory
+                            pages.flush()
+                            unwritten = 0
                         made = replace(made, inputs=None)
                     parts.append(made)
 
@@ -148,6 +154,44 @@ class PerturbedCache:
         else:
             write_atomic(folder / "inputs.npy", make)
         return _write(folder, parts)
+
+    def _parts(
+        self, stressor: ModelFreeStressor, advance: Advance
+    ) -> Iterator[tuple[NDArray[np.int64], PerturbedData]]:
+        """Yield rows of the samples with their perturbations, in order.
+
+        On a CPU, images are made in as many threads as torch may use, each with one: most of the time goes to
+        operations that are too small to be shared by threads. Stressors of plug-ins may not be fit for that.
+        """
+        threads, every = torch.get_num_threads(), np.arange(len(self.samples))
+        inputs = self.samples.inputs
+        count = min(len(every), -(-inputs.size // THREAD_VALUES)) if inputs.dtype == np.uint8 else 1
+        parts = np.array_split(every, max(1, count))
+        own = type(stressor).__module__.startswith("robustbench_wb.")
+        if not own or self.device.type != "cpu" or min(threads, len(parts)) < 2:
+            yield from self._made(stressor, every, advance)
+            return
+
+        def work(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], PerturbedData]:
+            (found,) = self._made(stressor, rows, lambda count: None)
+            return found
+
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                for first in range(0, len(parts), threads):  # what waits to be written is in memory
+                    for rows, made in pool.map(work, parts[first : first + threads]):
+                        advance(len(rows))
+                        yield rows, made
+        finally:
+            torch.set_num_threads(threads)  # threads that start later get the number that was set last
+
+    def _made(
+        self, stressor: ModelFreeStressor, rows: NDArray[np.int64], advance: Advance
+    ) -> Iterator[tuple[NDArray[np.int64], PerturbedData]]:
+        """Perturb some samples in this thread; yield them batch by batch."""
+        nothing = MeasuredModel(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
+        for some, batch in sample_batches(nothing, self.samples, rows, seed=self.seed):
+            yield some, stressor.make(batch, advance)
 
 
 def _write(folder: Path, parts: list[PerturbedData]) -> dict[str, object]:

@@ -3,14 +3,17 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from robustbench_wb.api import run as harness
-from robustbench_wb.engine import shared_rounds
+from robustbench_wb.engine import perturbed_cache, shared_rounds
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.task_context import task_contexts
@@ -124,6 +127,35 @@ def test_what_was_used_longest_ago_makes_room(
     assert len(shelf()) == 2
     run("r3", stressors=("gaussian-noise;severity=5",))  # the newer of the first two is still there
     assert made == [2, 5, 3]
+
+
+def test_threads_make_the_same_samples(
+    run: Callable[..., list[ScoreRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[tuple[bool, int, int]] = []
+    perturb = GaussianNoise.perturb
+
+    def noted(self: GaussianNoise, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        threads.append((threading.current_thread() is threading.main_thread(), torch.get_num_threads(), len(ids)))
+        if self.severity == 5:
+            raise ValueError("too severe")
+        return perturb(self, images, ids, seed)
+
+    kept = run(stressors=NOISE[:1])
+    shutil.rmtree(cache_folder("perturbed"))
+    monkeypatch.setattr(GaussianNoise, "perturb", noted)
+    monkeypatch.setattr(perturbed_cache, "THREAD_VALUES", 20 * 8 * 8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        rows = run("r2")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert rows[1].perturbed == kept[1].perturbed != ""
+    assert threads[:5] == [(False, 1, 18)] * 5
+    assert "too severe" in rows[2].error
+    assert [path for path in cache_folder("perturbed").rglob("*") if path.name.startswith(".tmp-")] == []
 
 
 def test_what_does_not_fit_is_made_for_each_subject(
