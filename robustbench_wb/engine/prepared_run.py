@@ -20,6 +20,7 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
+from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.task import MAX_TOKENS, Dataset
 from robustbench_wb.user_code import UserCode
 
@@ -41,7 +42,14 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
                 f"images of {dataset.shape.height}x{dataset.shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
                 f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
             )
-        if not len(dataset.train) and subject.recipe.epochs and subject.checkpoint is None:
+        trained = subject.recipe.epochs and subject.checkpoint is None
+        if trained and isinstance(dataset, EvaluationDataset) and dataset.outputs is not None:
+            raise UsageError(
+                f"task {dataset.label!r} takes some outputs of a trained model, and {subject.name!r} is to be trained; "
+                "evaluate it as it is with recipe 'none' or a checkpoint, or leave outputs=present out",
+                "recipe",
+            )
+        if not len(dataset.train) and trained:
             raise UsageError(
                 f"task {dataset.label!r} has no pictures for training, and {subject.name!r} is to be trained; evaluate "
                 "it as it is with recipe 'none' or a checkpoint, or put folders train and val into the task's folder",

@@ -17,6 +17,7 @@ from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import SubjectError
 from robustbench_wb.models.accepted_module import freeze, refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
+from robustbench_wb.models.chosen_outputs import ChosenOutputs, choose_outputs
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
@@ -25,6 +26,7 @@ from robustbench_wb.models.weights import put_weights, weights_digest, weights_o
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.record import SubjectCard
 from robustbench_wb.spec import digest
+from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.given_checkpoint import load_given
 from robustbench_wb.training.train_or_load import TrainedWeights, TrainingRequest, train_or_load
@@ -77,7 +79,7 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     dataset = as_taken(plan, request.dataset)
     shape = dataset.shape
     make = _builder(plan, dataset, seed=request.seed, device=device)
-    model_code = digest({"source": _source_digest(plan, shape), "size": plan.size, "shape": shape})
+    model_code = _model_code(plan, dataset)
     brought: BroughtModel | None = None
     if isinstance(plan.source, Factory):
         brought = bring(plan.source, make, base=model_code, shape=shape, device=device, seed=request.seed)
@@ -108,10 +110,24 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     return Subject(card=card, model_code=model_code, dataset=dataset, make=ready)
 
 
-def _source_digest(plan: SubjectPlan, shape: Shape) -> str:
-    if isinstance(plan.source, Factory):
-        return plan.source.code_digest
-    return variant_code_digest(_variant(plan), plan.size, shape)
+def _model_code(plan: SubjectPlan, dataset: Dataset) -> str:
+    """Digest of the architecture, of the shape that it is built for, and of the outputs that are taken if not all."""
+    outputs, shape = _outputs(dataset), _built_shape(dataset)
+    source = plan.source
+    code = source.code_digest if isinstance(source, Factory) else variant_code_digest(_variant(plan), plan.size, shape)
+    parts: dict[str, object] = {"source": code, "size": plan.size, "shape": shape}
+    return digest(parts if outputs is None else {**parts, "outputs": outputs})
+
+
+def _outputs(dataset: Dataset) -> ChosenOutputs | None:
+    """Outputs of a model that the data take; None: all."""
+    return dataset.outputs if isinstance(dataset, EvaluationDataset) else None
+
+
+def _built_shape(dataset: Dataset) -> Shape:
+    """Shape that a model is built for, with all of its outputs."""
+    outputs, shape = _outputs(dataset), dataset.shape
+    return shape if outputs is None or not isinstance(shape, ImageShape) else outputs.whole(shape)
 
 
 def _variant(plan: SubjectPlan) -> Variant:
@@ -142,13 +158,18 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
 
 
 def _builder(plan: SubjectPlan, dataset: Dataset, *, seed: int, device: torch.device) -> Callable[[], nn.Module]:
-    """A function that builds the untrained model, the same one each time. It may draw weights on the device."""
-    shape = dataset.shape
+    """A function that builds the untrained model, the same one each time, with the outputs that the data take.
+
+    It may draw weights on the device.
+    """
+    shape, outputs = _built_shape(dataset), _outputs(dataset)
+    make: Callable[[], nn.Module]
     if isinstance(plan.source, Factory):
-        return partial(_from_factory, plan.source, shape, plan=plan, seed=seed, device=device)
-    variant = _variant(plan)
-    mean, std = _moments(dataset, shape)
-    return partial(build, variant, plan.size, shape, mean=mean, std=std, seed=seed)
+        make = partial(_from_factory, plan.source, shape, plan=plan, seed=seed, device=device)
+    else:
+        mean, std = _moments(dataset, shape)
+        make = partial(build, _variant(plan), plan.size, shape, mean=mean, std=std, seed=seed)
+    return make if outputs is None else lambda: choose_outputs(make(), outputs)
 
 
 def _moments(dataset: Dataset, shape: Shape) -> tuple[list[float], list[float]]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from robustbench_wb.errors import DataError
+from robustbench_wb.errors import DataError, UsageError
+from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.providers.library import load_library
 from robustbench_wb.text_files import parse_json, read_text, reason_of
 
 IMAGENET: Final = "imagenet-1k"
@@ -37,6 +39,20 @@ class ClassMap:
             more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
             raise DataError(f"{where} has classes {', '.join(unknown[:_SHOWN])}{more}, which its class list lacks")
         return [self.outputs[label] for label in labels]
+
+    def present(self, labels: Sequence[str], where: str) -> "tuple[ClassMap, ChosenOutputs]":
+        """Map to the outputs of the given labels alone, renumbered in ascending order, and these outputs.
+
+        Raises:
+            DataError: the map lacks a label, or all labels mean one output.
+        """
+        columns = sorted(set(self.numbers(labels, where)))
+        if len(columns) < 2:
+            raise DataError(f"{where} has one class, {labels[0]}; with outputs=present nothing else can be answered")
+        place = {output: number for number, output in enumerate(columns)}
+        kept = {label: place[output] for label, output in self.outputs.items() if output in place}
+        chosen = ChosenOutputs(total=len(self.names), columns=tuple(columns))
+        return ClassMap(kept, tuple(self.names[output] for output in columns)), chosen
 
 
 def sorted_classes(labels: Sequence[str]) -> ClassMap:
@@ -134,11 +150,11 @@ def _imagenet(labels: Sequence[str]) -> ClassMap:
     names = sorted(set(labels))
     if len(names) != 1000:
         try:
-            from timm.data import ImageNetInfo
-        except ImportError:
+            timm = load_library("timm", "timm")
+        except UsageError as error:
             raise DataError(
-                f"classes={IMAGENET} with {len(names)} of the 1,000 classes needs timm for their numbers; "
-                "pip install 'robustbench_wb[timm]', or give classes=FILE"
+                f"classes={IMAGENET} with {len(names)} of the 1,000 classes takes their numbers from timm: {error}; "
+                "or give classes=FILE"
             ) from None
-        names = ImageNetInfo("imagenet-1k").label_names()
+        names = timm.data.ImageNetInfo(IMAGENET).label_names()
     return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))

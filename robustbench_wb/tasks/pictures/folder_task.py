@@ -1,35 +1,34 @@
 """Task ``folder:DIR``: pictures in a folder, of any size and number, with any number of classes."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.models.image_geometry import Crop, ImageGeometry, Interpolation
+from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.image_geometry import ImageGeometry
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.tasks.fitting_patch import fitting_patch
 from robustbench_wb.tasks.image_decoding import MIXED_SIZE
-from robustbench_wb.tasks.pictures.class_map import read_class_map, sorted_classes
-from robustbench_wb.tasks.pictures.listing import LabelledPictures, list_splits
+from robustbench_wb.tasks.pictures.class_map import ClassMap, read_class_map, sorted_classes
+from robustbench_wb.tasks.pictures.listing import SPLITS, LabelledPictures, list_splits
 from robustbench_wb.tasks.pictures.manifest import PictureFile, read_manifest
 from robustbench_wb.tasks.pictures.picture_split import PictureDataset, PictureSource, PictureSplit
+from robustbench_wb.tasks.pictures.task_options import GEOMETRY, SELECTION, geometry_of, parse_options, read_ids
 from robustbench_wb.tasks.task import Dataset
-from robustbench_wb.text_files import read_text, reason_of
 
 PREFIX: Final = "folder:"
-_OPTIONS: Final = ("size", "resize", "interpolation", "crop", "labels", "classes", "ids")
-_GEOMETRY: Final = ("size", "resize", "interpolation", "crop")
+_OPTIONS: Final = (*GEOMETRY, "labels", *SELECTION)
 
 
 class FolderTask:
     """Image task of a folder, see ``robustbench_wb.tasks.pictures.listing`` for its forms.
 
     Options follow the folder: ``;size=224;resize=256;interpolation=bicubic;crop=center`` (``ImageGeometry``),
-    ``;labels=FILE`` (table of labels), ``;classes=FILE`` (``read_class_map``; ``imagenet-1k`` is known) and
+    ``;labels=FILE`` (table of labels), ``;classes=FILE`` (``read_class_map``; ``imagenet-1k`` is known),
+    ``;outputs=present`` (only the classes of the evaluated split are possible answers), ``;split=val`` and
     ``;ids=FILE`` (evaluated pictures, one path or file name per line). Without a size, pictures of one size keep it,
     and pictures of several sizes become 64 x 64, unless the plan takes the geometry of the first model.
 
@@ -38,14 +37,13 @@ class FolderTask:
     """
 
     def __init__(self, name: str, geometry: ImageGeometry | None = None) -> None:
-        place, *options = name.removeprefix(PREFIX).split(";")
+        place, self._options = parse_options(name, _OPTIONS)
+        place = place.removeprefix(PREFIX)
         self.folder = Path(place).expanduser()
         if not place or not self.folder.is_dir():
             raise UsageError(f"task {name!r}: folder {place or '(none)'} does not exist", "tasks")
-        self._options = _parsed(name, options)
-        own = _geometry(name, {key: value for key, value in self._options.items() if key in _GEOMETRY})
-        self.geometry = own or geometry
-        kept = [f"{key}={value}" for key, value in self._options.items() if key not in _GEOMETRY]
+        self.geometry = geometry_of(name, self._options) or geometry
+        kept = [f"{key}={value}" for key, value in self._options.items() if key not in GEOMETRY]
         self.name = PREFIX + ";".join([place, *kept]) + _text(self.geometry)
 
     def with_geometry(self, geometry: ImageGeometry) -> "FolderTask":
@@ -55,26 +53,24 @@ class FolderTask:
     def load(self, data_dir: str | None) -> Dataset:
         """List the pictures, and read each file that is new or changed; decode nothing.
 
+        With ``outputs=present`` there is nothing to train on.
+
         Raises:
             DataError: there are no pictures, a file is no picture, or a label is unknown.
         """
         labels = self._options.get("labels")
         splits = list_splits(self.folder, None if labels is None else Path(labels).expanduser())
-        first = splits.get("train") or next(iter(splits.values()))
-        every = [label for split in splits.values() for label in split.labels]
-        reference = self._options.get("classes")
-        classes = sorted_classes(first.labels) if reference is None else read_class_map(reference, every)
-        manifest = read_manifest(self.folder, [file for split in splits.values() for file in split.files])
+        evaluated = self._evaluated(splits)
+        classes, outputs = self._classes(splits, evaluated)
+        used = {**({} if outputs is not None else splits), "test": splits[evaluated]}
+        files = dict.fromkeys(file for split in used.values() for file in split.files)
+        manifest = read_manifest(self.folder, list(files))
         geometry = self._used_geometry(list(manifest.values()))
-        shape = _shape(list(manifest.values()), geometry)
-        evaluated = "test" if "test" in splits else "validation"
-        if evaluated not in splits:
-            raise DataError(f"{self.folder} has a folder for training only; a task needs 'test' or 'val' as well")
-        if "ids" in self._options:
-            splits[evaluated] = self._chosen(splits[evaluated])
+        channels, height, width = shape = _shape(list(manifest.values()), geometry)
+        used["test"] = self._chosen(splits[evaluated])
 
-        def part(split: str) -> PictureSplit:
-            own = splits.get(split, LabelledPictures((), ()))
+        def part(split: str, named: str) -> PictureSplit:
+            own = used.get(split, LabelledPictures((), ()))
             source = PictureSource(
                 folder=self.folder,
                 files=own.files,
@@ -82,15 +78,14 @@ class FolderTask:
                 geometry=geometry,
                 shape=shape,
             )
-            return PictureSplit(source, np.array(classes.numbers(own.labels, f"{self.folder}, {split}"), np.int64))
+            return PictureSplit(source, np.array(classes.numbers(own.labels, f"{self.folder}, {named}"), np.int64))
 
-        channels, height, width = shape
         return PictureDataset(
-            label=self.label(geometry),
+            label=self._label(geometry, outputs),
             classes=classes.names,
-            train=part("train"),
-            test=part(evaluated),
-            validation=part("validation") if evaluated == "test" and "validation" in splits else None,
+            train=part("train", "train"),
+            test=part("test", evaluated),
+            validation=part("validation", "validation") if evaluated == "test" and "validation" in used else None,
             shape=ImageShape(
                 channels=channels,
                 height=height,
@@ -98,11 +93,40 @@ class FolderTask:
                 classes=len(classes.names),
                 patch=fitting_patch(height, width),
             ),
+            outputs=outputs,
         )
 
-    def label(self, geometry: ImageGeometry | None) -> str:
-        """Name of the data in tables: the name of the folder and the geometry, without the path."""
-        return (self.folder.resolve().name or "folder") + _text(geometry)
+    def _label(self, geometry: ImageGeometry | None, outputs: ChosenOutputs | None) -> str:
+        """Name of the data in tables: the folder without its path, the split if it is chosen, outputs and geometry."""
+        split = f";split={self._options['split']}" if "split" in self._options else ""
+        return (self.folder.resolve().name or "folder") + split + _text(outputs) + _text(geometry)
+
+    def _evaluated(self, splits: Mapping[str, LabelledPictures]) -> str:
+        """Name of the split to evaluate: that of the options, else the first that exists of ``test``, ``validation``.
+
+        Raises:
+            DataError: the folder lacks it.
+        """
+        wanted = self._options.get("split")
+        if wanted is not None:
+            split = SPLITS.get(wanted.lower(), wanted)
+            if split not in splits:
+                raise DataError(f"{self.folder} has the splits {', '.join(splits)}, and no {wanted!r}")
+            return split
+        found = next((split for split in ("test", "validation") if split in splits), None)
+        if found is None:
+            raise DataError(f"{self.folder} has a folder for training only; a task needs 'test' or 'val' as well")
+        return found
+
+    def _classes(self, splits: Mapping[str, LabelledPictures], evaluated: str) -> tuple[ClassMap, ChosenOutputs | None]:
+        """Outputs of all labels, and those that are taken if not all are."""
+        first = splits.get("train") or next(iter(splits.values()))
+        every = [label for split in splits.values() for label in split.labels]
+        reference = self._options.get("classes")
+        classes = sorted_classes(first.labels) if reference is None else read_class_map(reference, every)
+        if "outputs" not in self._options:
+            return classes, None
+        return classes.present(splits[evaluated].labels, f"{self.folder}, {evaluated}")
 
     def _used_geometry(self, pictures: Sequence[PictureFile]) -> ImageGeometry | None:
         """Geometry of the task; None if there is none and all pictures have one size."""
@@ -110,35 +134,31 @@ class FolderTask:
         return self.geometry or (ImageGeometry(size=MIXED_SIZE) if mixed else None)
 
     def _chosen(self, pictures: LabelledPictures) -> LabelledPictures:
-        """Pictures that the file of ids names, in their own order.
+        """Pictures that the file of ids names, in their own order; all if there is no such file.
 
         Raises:
             DataError: the file cannot be read, or names a picture that is not there or not unique.
         """
-        path = Path(self._options["ids"]).expanduser()
-        try:
-            wanted = [line.strip().replace("\\", "/") for line in read_text(path).splitlines() if line.strip()]
-        except (OSError, ValueError) as error:
-            raise DataError(f"ids {path} cannot be read: {reason_of(error)}") from error
+        path = self._options.get("ids")
+        if path is None:
+            return pictures
         places = {file: row for row, file in enumerate(pictures.files)}
         by_name: dict[str, list[int]] = {}
         for file, row in places.items():
             by_name.setdefault(file.rpartition("/")[2], []).append(row)
         rows = set()
-        for line in wanted:
+        for line in (line.replace("\\", "/") for line in read_ids(path)):
             found = [places[line]] if line in places else by_name.get(line.rpartition("/")[2], [])
             if len(found) != 1:
                 problem = "which several folders hold; write its path" if found else f"which {self.folder} lacks"
                 raise DataError(f"ids {path} names {line}, {problem}")
             rows.add(found[0])
-        if not rows:
-            raise DataError(f"ids {path} names no pictures")
         kept = sorted(rows)
         return LabelledPictures(tuple(pictures.files[row] for row in kept), tuple(pictures.labels[row] for row in kept))
 
 
-def _text(geometry: ImageGeometry | None) -> str:
-    return "" if geometry is None else geometry.text
+def _text(part: ImageGeometry | ChosenOutputs | None) -> str:
+    return "" if part is None else part.text
 
 
 def _shape(pictures: Sequence[PictureFile], geometry: ImageGeometry | None) -> tuple[int, int, int]:
@@ -147,36 +167,3 @@ def _shape(pictures: Sequence[PictureFile], geometry: ImageGeometry | None) -> t
     if geometry is None:
         return channels, pictures[0].height, pictures[0].width
     return channels, geometry.size, geometry.size
-
-
-def _parsed(name: str, options: Sequence[str]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in options]
-    for key, _, value in pairs:
-        if key not in _OPTIONS or not value:
-            raise UsageError(
-                f"task {name!r}: {key!r} is no option; write ;NAME=VALUE with {', '.join(_OPTIONS)}", "tasks"
-            )
-    return {key: value for key, _, value in pairs}
-
-
-def _geometry(name: str, options: dict[str, str]) -> ImageGeometry | None:
-    """Geometry of the options; None if there are none.
-
-    Raises:
-        UsageError: a value is wrong, or the size is missing.
-    """
-    if not options:
-        return None
-    if "size" not in options:
-        raise UsageError(f"task {name!r}: {', '.join(options)} need a size as well, like ;size=224", "tasks")
-    for key in ("size", "resize"):
-        if key in options and not re.fullmatch(r"[1-9]\d{0,4}", options[key]):
-            raise UsageError(f"task {name!r}: {key} must be a number of pixels, like {key}=224", "tasks")
-    for key, known in (("interpolation", Interpolation), ("crop", Crop)):
-        if key in options and options[key] not in get_args(known):
-            raise UsageError(f"task {name!r}: {key} must be one of {', '.join(get_args(known))}", "tasks")
-    try:
-        return ImageGeometry.model_validate(options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(f"task {name!r}: {problem['loc'][0]} {problem['msg'].lower()}", "tasks") from None

@@ -17,7 +17,7 @@ LABEL_FILES: Final = ("labels.csv", "labels.json", "labels.jsonl", "metadata.csv
 """Names under which a table of labels is found in the folder itself."""
 _FILE_COLUMNS: Final = ("file_name", "filename", "file", "path", "image", "image_id")
 _LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "target")
-_SPLITS: Final[Mapping[str, str]] = {
+SPLITS: Final[Mapping[str, str]] = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -26,6 +26,7 @@ _SPLITS: Final[Mapping[str, str]] = {
     "test": "test",
     "testing": "test",
 }
+"""Split that a folder of a name is, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures
         DataError: there are no pictures, or a picture has no label.
     """
     inside = _folders(folder)
-    if labels is None and inside and all(name.lower() in _SPLITS for name in inside):
+    if labels is None and inside and all(name.lower() in SPLITS for name in inside):
         return _splits(folder, inside)
     return {"test": _one(folder, labels)}
 
@@ -61,7 +62,7 @@ def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures
 def _splits(folder: Path, names: Sequence[str]) -> dict[str, LabelledPictures]:
     found: dict[str, LabelledPictures] = {}
     for name in names:
-        split = _SPLITS[name.lower()]
+        split = SPLITS[name.lower()]
         if split in found:
             raise DataError(f"{folder} has several folders of the split {split}: {', '.join(names)}")
         own = _one(folder / name, None)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from robustbench_wb.models.image_geometry import ImageGeometry
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.array_cache import load_or_make_arrays
+from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.pictures.decode import decode_pictures, decoder_release
-from robustbench_wb.tasks.task import MOMENT_BYTES, Dataset, Split
+from robustbench_wb.tasks.task import MOMENT_BYTES, Split
 
 _FORMAT: Final = 1  # of the decoded arrays; raise it when decoding changes
 
@@ -105,7 +106,7 @@ class PictureSplit(Split):
         return Split(inputs=self.take(first), labels=self.labels[:share]).moments()
 
 
-class PictureDataset(Dataset):
+class PictureDataset(EvaluationDataset):
     """Dataset of pictures in files. Without a training split, ``train`` has no samples."""
 
     def __post_init__(self) -> None:
