@@ -23,7 +23,7 @@ from robustbench_wb.report.html.page import ReportContents
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
-from robustbench_wb.tasks.catalogue import FOLDER, find_task
+from robustbench_wb.tasks.catalogue import FOLDER, find_task, takes_options
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -101,18 +101,19 @@ class _Remake:
         if label not in self.loaded:
             name = label.removesuffix("-validation")
             try:
-                dataset = self._folder(name) or find_task(name).load(self.data_dir)
+                dataset = self._with_options(name) or find_task(name).load(self.data_dir)
                 self.loaded[label] = dataset if name == label else dataset.on_validation()
             except HarnessError as error:
                 self.loaded[label] = f"the samples cannot be had: {error}"
         return self.loaded[label]
 
-    def _folder(self, label: str) -> Dataset | None:
-        """The folder of pictures with a label, among the tasks of the tables' own requests; None if it is no folder."""
+    def _with_options(self, label: str) -> Dataset | None:
+        """Pictures with a label, among the tasks with options of the tables' own requests; None if there are none."""
         requests, _ = self.trusted([request for side in self.sides for request in find_run_requests(side)])
         for request in requests:
-            if any(name.startswith(FOLDER) for name in request.tasks or ()):
-                for task in (plan.task for plan in make_plan(request).tasks if plan.task.name.startswith(FOLDER)):
+            chosen = request.classes or request.ids or request.split != "test"
+            if chosen or any(name.startswith(FOLDER) or ";" in name for name in request.tasks or ()):
+                for task in (plan.task for plan in make_plan(request).tasks if takes_options(plan.task)):
                     dataset = task.load(self.data_dir)
                     if dataset.label == label:
                         return dataset

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from robustbench_wb.engine.experiment import SINGULAR, Experiment, experiment_of
 from robustbench_wb.engine.request import RunRequest, SearchPrecision, validated
@@ -32,7 +32,10 @@ class RequestFields(TypedDict, total=False):
     recipe: str
     scale: Scale
     samples: int | None
-    split: Literal["test", "validation"]
+    balanced: bool
+    split: str
+    classes: str | None
+    ids: str | None
     stressors: "str | Stressor | Sequence[str | Stressor]"
     epsilons: "str | Sequence[str]"
     checkpoint: str | None

@@ -68,7 +68,7 @@ def subject_layers(run: PreparedRun) -> SubjectLayers:
     measurer = _LayerMeasurer(
         run=run,
         model=model,
-        samples=choose_samples(subject.dataset, run.plan.samples),
+        samples=choose_samples(subject.dataset, run.plan.samples, balanced=run.plan.balanced),
         surrogates=Surrogates(task.surrogates, lambda source: run.obtain(source, dataset)),
     )
     stressors = [stressor for ladder in task.ladders[1:] for stressor in ladder.rungs]

@@ -86,5 +86,6 @@ def open_session(context: TaskContext, plan: SubjectPlan) -> ModelSession:
         subject = context.surrogates.subject(plan)
     samples = context.samples
     if subject.dataset is not context.dataset:
-        samples = choose_samples(subject.dataset, context.run.plan.samples)
+        asked = context.run.plan
+        samples = choose_samples(subject.dataset, asked.samples, balanced=asked.balanced)
     return ModelSession(context=context, plan=plan, subject=subject, samples=samples, known={})

@@ -30,7 +30,7 @@ from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.suites.default_suite import common_suite
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
-from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.catalogue import find_task, takes_options
 from robustbench_wb.tasks.pictures.folder_task import FolderTask
 from robustbench_wb.tasks.task import Task
 from robustbench_wb.text_files import is_file
@@ -104,6 +104,8 @@ class Plan:
     suite_version: int
     scale: Scale
     samples: int | None
+    balanced: bool
+    """Whether the evaluated samples are as many of each class."""
     seed: int
     tasks: tuple[TaskPlan, ...]
 
@@ -129,6 +131,7 @@ def make_plan(request: RunRequest) -> Plan:
         suite_version=suite.version,
         scale=scale,
         samples=request.samples if request.samples is not None else settings.samples,
+        balanced=request.balanced,
         seed=request.seed,
         tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
     )
@@ -154,24 +157,38 @@ def _suite_name(suite: Suite, request: RunRequest) -> str:
 
 
 def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:
-    ladders = _ladders(suite, name, request)
+    kind = name.partition(";")[0]
+    ladders = _ladders(suite, kind, request)
     # Given weights belong to the evaluated model: a surrogate is trained.
     training = request.model_copy(update={"checkpoint": None})
-    planned = [_subject(variant, task=name, size=size, request=request) for variant in variants]
+    planned = [_subject(variant, task=kind, size=size, request=request) for variant in variants]
     sources = dict.fromkeys(ladder.rungs[0].surrogate for ladder in ladders)
     return TaskPlan(
-        task=_find_task(name, planned),
+        task=_find_task(name, planned, request),
         subjects=tuple({plan.name: plan for plan in planned}.values()),
         ladders=ladders,
         surrogates=tuple(
-            _subject(source, task=name, size=size, request=training) for source in sources if source is not None
+            _subject(source, task=kind, size=size, request=training) for source in sources if source is not None
         ),
     )
 
 
-def _find_task(name: str, subjects: Sequence[SubjectPlan]) -> Task:
-    """The task of a name; pictures without a geometry get that of the first model of a library."""
+def _find_task(name: str, subjects: Sequence[SubjectPlan], request: RunRequest) -> Task:
+    """The task of a name, with the options of the request; pictures without a geometry get that of the first model.
+
+    Raises:
+        UsageError: the task takes no such options.
+    """
     task = find_task(name)
+    asked = {"classes": request.classes, "ids": request.ids, "split": request.split}
+    given = {key: value for key, value in asked.items() if value not in (None, "test")}
+    if takes_options(task):
+        task = find_task(";".join([name, *(f"{key}={value}" for key, value in given.items())]))
+    elif given.keys() - {"split"} or given.get("split", "validation") != "validation":
+        unknown = ", ".join(f"{key} {value!r}" for key, value in given.items() if value != "validation")
+        raise UsageError(
+            f"task {name!r} takes no {unknown}; only folders of pictures and image datasets of the hub do", *given
+        )
     if isinstance(task, FolderTask) and task.geometry is None:
         for subject in subjects:
             geometry = model_geometry(subject.name) if is_external(subject.name) else None

@@ -20,6 +20,7 @@ from robustbench_wb.progress import Progress
 from robustbench_wb.stressors.given_signature import within_images
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.stressors.training_contamination import TrainingContamination
+from robustbench_wb.tasks.catalogue import takes_options
 from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.task import MAX_TOKENS, Dataset
 from robustbench_wb.user_code import UserCode
@@ -107,10 +108,12 @@ class PreparedRun:
         for task in self.plan.tasks:
             if task.task.name not in known:
                 dataset = _load(task, request.data_dir)
-                known[task.task.name] = dataset.on_validation() if request.split == "validation" else dataset
+                known[task.task.name] = _evaluated(task, dataset, request)
         self.datasets = [known[task.task.name] for task in self.plan.tasks]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
             _refuse_misfits(task, dataset)
+            if request.balanced and dataset.shape.causal:
+                raise UsageError(f"task {dataset.label!r} has no classes; leave balanced out", "balanced")
         exact_float32(torch)
 
     def obtain(self, subject: SubjectPlan, dataset: Dataset, progress: Progress | None = None) -> Subject:
@@ -170,6 +173,11 @@ def prepare_experiment(experiment: Experiment, progress: Progress, *, may_train:
     """
     loaded: dict[str, Dataset] = {}
     return [PreparedRun(request, progress, may_train, loaded=loaded) for request in experiment.requests]
+
+
+def _evaluated(task: TaskPlan, dataset: Dataset, request: RunRequest) -> Dataset:
+    """The data with the split of the request as the evaluated one; a task that takes options has chosen it itself."""
+    return dataset.on_validation() if request.split == "validation" and not takes_options(task.task) else dataset
 
 
 def _load(task: TaskPlan, data_dir: str | None) -> Dataset:

@@ -1,7 +1,6 @@
 """Request of a run, as one frozen value. Importing this module imports no torch."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
@@ -39,8 +38,15 @@ class RunRequest(Spec):
     """Amount of data and training: smoke, small or full. Results of different scales are never compared."""
     samples: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Number of evaluated samples. Default: the number of the scale."""
-    split: Literal["test", "validation"] = "test"
-    """Evaluated split: test to report results, validation (where a task has one) to choose between models."""
+    balanced: bool = False
+    """Evaluate the same number of samples of each class, as far as there are enough."""
+    split: str = Field(default="test", min_length=1)
+    """Evaluated split: test to report results (or the only labelled one), validation (where a task has one) to choose
+    between models; pictures may have others, like train."""
+    classes: str | None = None
+    """Outputs of the model by label, for a folder of pictures or images of the hub: imagenet-1k, or a file."""
+    ids: str | None = None
+    """File that names the evaluated pictures, one per line: a path, a unique file name, or a row number of the hub."""
     stressors: tuple[str, ...] = ()
     """Attack or corruption to run instead of those of the suite, like 'pgd-linf;eps=8/255;steps=40'."""
     epsilons: tuple[str, ...] = ()
@@ -79,7 +85,7 @@ class RunRequest(Spec):
             raise ValueError("input should be a number")
         return value
 
-    @field_validator("deterministic", "isolate", "layers", mode="before")
+    @field_validator("balanced", "deterministic", "isolate", "layers", mode="before")
     @classmethod
     def _refuse_words(cls, value: object) -> object:
         if not isinstance(value, bool):  # pydantic would read 1 and "yes" as true

@@ -175,7 +175,7 @@ def task_contexts(
     """
     progress = JobTrackingProgress(run.progress, whole or HiddenJobProgress())
     for number, (task, dataset) in enumerate(zip(run.plan.tasks, run.datasets, strict=True)):
-        samples = choose_samples(dataset, run.plan.samples)
+        samples = choose_samples(dataset, run.plan.samples, balanced=run.plan.balanced)
         yield TaskContext(
             run=run,
             task=task,

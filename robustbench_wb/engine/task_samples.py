@@ -63,16 +63,18 @@ class TaskSamples:
         )
 
 
-def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
+def choose_samples(dataset: Dataset, count: int | None, *, balanced: bool = False) -> TaskSamples:
     """Choose the first ``count`` samples of a fixed random order of the test split (None: all), sorted by id.
 
-    The order depends on the size of the split alone, so that a larger count contains every smaller one.
+    The order depends on the size of the split alone, so that a larger count contains every smaller one. If
+    ``balanced``, the classes take turns in it: n samples of each of k classes are the first k * n, where all have n.
     """
     total = len(dataset.test)
     ids = np.arange(total, dtype=np.int32)
     if count is not None and count < total:
-        chosen = rng.permutation(total, 0, "evaluated-samples")[:count]
-        ids = torch.sort(chosen).values.numpy().astype(np.int32)
+        order = rng.permutation(total, 0, "evaluated-samples").numpy()
+        chosen = order[by_turns(dataset.test.labels[order])] if balanced else order
+        ids = np.sort(chosen[:count]).astype(np.int32)
     test, text = dataset.test, None
     if dataset.tokenizer is not None:
         text = TextSide(tokenizer=dataset.tokenizer, texts=test.texts, lexicon=dataset.lexicon)
@@ -87,6 +89,17 @@ def choose_samples(dataset: Dataset, count: int | None) -> TaskSamples:
         shape=dataset.shape,
         token_counts=None if test.token_counts is None else test.token_counts[ids],
     )
+
+
+def by_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order in which the classes of samples take turns: the first sample of each class, then the second of each.
+
+    Samples of one class keep their order, and so do the classes within a turn. A class that has no more is left out.
+    """
+    grouped = np.argsort(labels, kind="stable")
+    ordered, turn = labels[grouped], np.empty(len(labels), np.int64)
+    turn[grouped] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+    return np.argsort(turn, kind="stable")
 
 
 def refuse_small_images(samples: TaskSamples, stressor: str) -> None:

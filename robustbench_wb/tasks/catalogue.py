@@ -2,6 +2,7 @@
 
 import re
 
+from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import Registry
 from robustbench_wb.tasks.task import Task
 
@@ -65,16 +66,38 @@ TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range
 def find_task(name: str) -> Task:
     """Return the registered task of that name, or a new task for a folder (``folder:DIR``) or hub id (``owner/name``).
 
+    Options follow the name, like ``;classes=FILE``.
+
     Raises:
         UnknownNameError: the name is none of these; the message suggests similar names.
-        UsageError: the folder does not exist, or an option after it is wrong.
+        UsageError: the folder does not exist, or an option is wrong or not for this task.
     """
     if name.startswith(FOLDER):
         from robustbench_wb.tasks.pictures.folder_task import FolderTask
 
         return FolderTask(name)
-    if name not in TASKS and _HUB_ID.fullmatch(name):
+    own, marked, options = name.partition(";")
+    if own not in TASKS and _HUB_ID.fullmatch(own):
         from robustbench_wb.tasks.hub_images import task_of_hub_id
 
-        return task_of_hub_id(name)
-    return TASKS.get(name)
+        task: Task = task_of_hub_id(own)
+    else:
+        task = TASKS.get(own)
+    if not marked:
+        return task
+    from robustbench_wb.tasks.hub_images import HubTask
+
+    if not isinstance(task, HubTask):
+        raise UsageError(
+            f"task {own!r} takes no {options!r}; only folders of pictures and image datasets of the hub take options",
+            "tasks",
+        )
+    return task.with_options(name)
+
+
+def takes_options(task: Task) -> bool:
+    """Whether a task takes a class list, ids and the name of a split as options after its name."""
+    from robustbench_wb.tasks.hub_images import HubTask
+    from robustbench_wb.tasks.pictures.folder_task import FolderTask
+
+    return isinstance(task, FolderTask | HubTask)

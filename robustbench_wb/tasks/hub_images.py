@@ -5,6 +5,7 @@ bytes of the source files: an edited mirror is decoded again, whatever the dates
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -19,6 +20,9 @@ from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.fitting_patch import fitting_patch
 from robustbench_wb.tasks.image_decoding import decode_splits, lossy_suffix
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
+from robustbench_wb.tasks.pictures.array_selection import with_selection
+from robustbench_wb.tasks.pictures.listing import SPLITS
+from robustbench_wb.tasks.pictures.task_options import SELECTION, parse_options
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, image_shape
 
 if TYPE_CHECKING:
@@ -34,25 +38,42 @@ class HubTask:
 
     That is the split ``test``, or ``validation`` or ``valid`` where ``test`` is missing or has no labels. Without a
     split ``train``, models are evaluated as they are.
+
+    Options follow the name: ``;split=NAME`` (evaluated split), ``;ids=FILE`` (numbers of its rows, from 0),
+    ``;classes=FILE`` (``read_class_map``, of the names of the classes) and ``;outputs=present`` (only the classes of
+    the evaluated split are possible answers).
     """
 
-    def __init__(self, facts: TaskFacts) -> None:
+    def __init__(self, facts: TaskFacts, options: Mapping[str, str] | None = None) -> None:
         self.facts = facts
-        self.name = facts.name
+        self.options = dict(options or {})
+        self.name = ";".join([facts.name, *(f"{key}={value}" for key, value in self.options.items())])
+
+    def with_options(self, name: str) -> "HubTask":
+        """Return the task with the options that follow its name.
+
+        Raises:
+            UsageError: an option is wrong.
+        """
+        return HubTask(self.facts, parse_options(name, SELECTION)[1])
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache.
 
         Images that cannot be cut into patches get a patch larger than the image, so that they have no patches.
+
+        Raises:
+            DataError: the data cannot be had, or do not fit the options.
         """
+        name, split = self.facts.name, self.options.get("split")
         with followed_mirror(self.facts.source, data_dir) as mirror:
             source = locate_dataset(self.facts.source, mirror)
             files = mirror_folder(self.facts.source, mirror)
             decoded = load_or_make_arrays(
-                {"format": _FORMAT, "source": source.digest},
-                name=self.name,
+                {"format": _FORMAT, "source": source.digest} | ({} if split is None else {"split": split}),
+                name=name,
                 verb="decode",
-                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, name=self.name),
+                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, name=name, wanted=split),
                 read=_read,
             )
         for note in decoded.notes:
@@ -61,9 +82,11 @@ class HubTask:
         height, width = decoded.train.inputs.shape[2:]
         patch = self.facts.patch or fitting_patch(height, width)
         shape = image_shape(decoded.test, len(decoded.classes), patch)
-        return EvaluationDataset(
-            label=self.name + suffix, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
+        label = name + suffix + ("" if split is None else f";split={split}")
+        found = EvaluationDataset(
+            label=label, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
         )
+        return with_selection(found, self.options)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,14 +130,16 @@ class _Card(TypedDict):
     notes: tuple[str, ...]
 
 
-def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, name: str) -> _Card:
+def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, name: str, wanted: str | None) -> _Card:
     """Decode both splits into ``folder`` and return the card. ``mirror`` is the folder of the files, if there is one.
+
+    ``wanted`` is the name of the split to evaluate, if one is asked for.
 
     Raises:
         DataError: a split is missing or empty, or has rows without a valid label.
     """
-    test = _evaluated(source, name)
-    known = [split for split in ("train", test) if split in source]
+    test = _evaluated(source, name, wanted)
+    known = [split for split in dict.fromkeys(("train", test)) if split in source]
     image, label = _columns(source[known[0]].features, name)
     parts = {split: _with_images(source[split], image) for split in known}
     files = {} if mirror is None else class_names_of_files(mirror, label)
@@ -128,12 +153,20 @@ def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, na
     return {"classes": found.classes, "lossy": "".join(sorted(suffixes)), "notes": found.notes}
 
 
-def _evaluated(source: "DatasetDict", name: str) -> str:
+def _evaluated(source: "DatasetDict", name: str, wanted: str | None) -> str:
     """Name of the split to evaluate: the first that exists and has a label, of ``test``, ``validation`` and ``valid``.
+
+    A name that is asked for is that split, or the one that means it: ``validation`` finds ``valid`` and ``val``.
 
     Raises:
         DataError: there is none.
     """
+    if wanted is not None:
+        meaning = SPLITS.get(wanted, wanted)
+        same = [split for split in source if split == wanted or SPLITS.get(str(split)) == meaning]
+        if not same:
+            raise DataError(f"{name} has splits {sorted(source)}, and no {wanted!r}", "split")
+        return wanted if wanted in same else str(same[0])
     found = [split for split in ("test", "validation", "valid") if split in source]
     if not found:
         raise DataError(f"{name} has splits {sorted(source)}; a task needs 'test' or 'validation'")

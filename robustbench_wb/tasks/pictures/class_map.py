@@ -65,6 +65,18 @@ def sorted_classes(labels: Sequence[str]) -> ClassMap:
     return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
 
 
+def listed_classes(names: Sequence[str]) -> ClassMap:
+    """The given labels, in their order, are the outputs.
+
+    Raises:
+        ValueError: a label occurs twice.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"it names {twice!r} twice")
+    return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
+
+
 def read_class_map(reference: str, labels: Sequence[str]) -> ClassMap:
     """Read a class map.
 
@@ -97,7 +109,7 @@ def _parsed(text: str, suffix: str, labels: Sequence[str]) -> ClassMap:
     if suffix == ".json":
         content = parse_json(text)
         if isinstance(content, list):
-            return _listed([str(name) for name in content])
+            return listed_classes([str(name) for name in content])
         if not isinstance(content, dict):
             raise ValueError("it holds neither a list nor an object")
         if all(str(key).isdigit() for key in content) and not all(isinstance(value, int) for value in content.values()):
@@ -111,7 +123,7 @@ def _parsed(text: str, suffix: str, labels: Sequence[str]) -> ClassMap:
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
         start = 1 if rows and not rows[0][-1].strip().isdigit() else 0
         return _numbered([(row[0].strip(), _whole(row[-1])) for row in rows[start:]], labels)
-    return _listed([line.strip() for line in text.splitlines() if line.strip()])
+    return listed_classes([line.strip() for line in text.splitlines() if line.strip()])
 
 
 def _whole(value: object) -> int:
@@ -119,13 +131,6 @@ def _whole(value: object) -> int:
         return int(str(value))
     except ValueError:
         raise ValueError(f"{value!r} is no output number") from None
-
-
-def _listed(names: Sequence[str]) -> ClassMap:
-    if len(set(names)) < len(names):
-        twice = next(name for at, name in enumerate(names) if name in names[:at])
-        raise ValueError(f"it names {twice!r} twice")
-    return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
 
 
 def _numbered(pairs: Sequence[tuple[str, int]], labels: Sequence[str]) -> ClassMap:
