@@ -157,7 +157,7 @@ def _suite_name(suite: Suite, request: RunRequest) -> str:
 
 
 def _task(suite: Suite, name: str, *, variants: tuple[str, ...], size: str, request: RunRequest) -> TaskPlan:
-    kind = name.partition(";")[0]
+    kind = str(getattr(find_task(name), "like", name.partition(";")[0]))
     ladders = _ladders(suite, kind, request)
     # Given weights belong to the evaluated model: a surrogate is trained.
     training = request.model_copy(update={"checkpoint": None})

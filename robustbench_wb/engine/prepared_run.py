@@ -51,9 +51,10 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
                 "recipe",
             )
         if not len(dataset.train) and trained:
+            what, parts = ("pictures", "folders train and val") if image else ("texts", "files train and test")
             raise UsageError(
-                f"task {dataset.label!r} has no pictures for training, and {subject.name!r} is to be trained; evaluate "
-                "it as it is with recipe 'none' or a checkpoint, or put folders train and val into the task's folder",
+                f"task {dataset.label!r} has no {what} for training, and {subject.name!r} is to be trained; evaluate "
+                f"it as it is with recipe 'none' or a checkpoint, or put {parts} into the task's folder",
                 "recipe",
             )
         if subject.recipe.adversary is not None and subject.checkpoint is None and not image:

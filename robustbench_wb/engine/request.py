@@ -24,8 +24,8 @@ class RunRequest(Spec):
     suite: str | None = None
     """Name of a suite, or a TOML file of your own. Default: adversarial, or the one for the kind of the task."""
     tasks: tuple[str, ...] | None = None
-    """Name of a task, folder:DIR of pictures in class folders (also 'folder:DIR;size=224'), or a hub id OWNER/NAME.
-    Default: the tasks of the suite."""
+    """Name of a task, folder:DIR of pictures in class folders (also 'folder:DIR;size=224'), texts:PATH of a CSV or JSON
+    file, or a hub id OWNER/NAME. Default: the tasks of the suite."""
     variants: tuple[str, ...] | None = None
     """Model: a variant's name (also 'crate;lam=0.05'), path.py:factory, timm:NAME, hf:NAME or a plug-in's name.
     Default: those of the suite."""

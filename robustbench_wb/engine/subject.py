@@ -149,8 +149,11 @@ def as_taken(plan: SubjectPlan, dataset: Dataset) -> Dataset:
     tokenizer, length = plan.source.tokenizer(), dataset.shape.length
     splits = (dataset.train, dataset.test)
     # Lengths of the texts in these tokens are not counted.
-    train, test = (replace(part, inputs=tokenizer.encode(part.texts, length), token_counts=None) for part in splits)
-    every = (train.inputs, test.inputs)
+    train, test = (
+        replace(part, inputs=tokenizer.encode(part.texts, length), token_counts=None) if len(part) else part
+        for part in splits
+    )
+    every = [part.inputs for part in (train, test) if len(part)]
     ids = 1 + max(int(tokens.max()) for tokens in every)
     longest = max(int((tokens != PAD).sum(1).max()) for tokens in every)  # the model may have places for fewer
     shape = dataset.shape.model_copy(update={"vocabulary": ids, "length": longest})

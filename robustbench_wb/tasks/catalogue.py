@@ -1,4 +1,4 @@
-"""Registry of tasks. ``folder:DIR`` is a folder of pictures; a name with a slash is the hub id of an image dataset."""
+"""Registry of tasks. Others are ``folder:DIR`` (pictures), ``texts:PATH`` and hub ids of image datasets."""
 
 import re
 
@@ -10,6 +10,8 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 FOLDER = "folder:"
 """Beginning of the name of a task of pictures in a folder."""
+TEXTS = "texts:"
+"""Beginning of the name of a task of texts in files."""
 
 TASKS: Registry[Task] = Registry("task")
 TASKS.add(
@@ -64,7 +66,7 @@ TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range
 
 
 def find_task(name: str) -> Task:
-    """Return the registered task of that name, or a new task for a folder (``folder:DIR``) or hub id (``owner/name``).
+    """Return the registered task of a name, or a new task for ``folder:DIR``, ``texts:PATH`` or a hub id.
 
     Options follow the name, like ``;classes=FILE``.
 
@@ -76,6 +78,10 @@ def find_task(name: str) -> Task:
         from robustbench_wb.tasks.pictures.folder_task import FolderTask
 
         return FolderTask(name)
+    if name.startswith(TEXTS):
+        from robustbench_wb.tasks.text_files_task import TextFilesTask
+
+        return TextFilesTask(name)
     own, marked, options = name.partition(";")
     if own not in TASKS and _HUB_ID.fullmatch(own):
         from robustbench_wb.tasks.hub_images import task_of_hub_id
@@ -96,8 +102,9 @@ def find_task(name: str) -> Task:
 
 
 def takes_options(task: Task) -> bool:
-    """Whether a task takes a class list, ids and the name of a split as options after its name."""
+    """Whether a task takes options after its name, such as that of the split to evaluate."""
     from robustbench_wb.tasks.hub_images import HubTask
     from robustbench_wb.tasks.pictures.folder_task import FolderTask
+    from robustbench_wb.tasks.text_files_task import TextFilesTask
 
-    return isinstance(task, FolderTask | HubTask)
+    return isinstance(task, FolderTask | HubTask | TextFilesTask)

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from robustbench_wb.models.chosen_outputs import ChosenOutputs
 from robustbench_wb.spec import digest
+from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -25,6 +26,11 @@ class EvaluationDataset(Dataset):
             super().__post_init__()
         else:
             replace(self, train=self.test)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """Most frequent words of the training texts, else of the evaluated ones."""
+        return Lexicon(self.train.texts or self.test.texts)
 
     @cached_property
     def digest(self) -> str:

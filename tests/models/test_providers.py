@@ -424,3 +424,17 @@ def test_training_that_starts_from_other_weights_is_another_training(
     other = train()
     assert other.trained
     assert other.weights != first.weights
+
+
+@pytest.mark.slow(15)
+def test_a_model_with_its_own_tokenizer_is_attacked_on_texts_in_a_file(text_folder: Path, tmp_path: Path) -> None:
+    lines = [f"{WORDS[number]} {WORDS[number + 1]},{number % 3}" for number in range(len(WORDS) - 1)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *lines * 2]))
+    rows = harness.run(
+        tasks=[f"texts:{tmp_path / 'texts.csv'}"],
+        variants=[f"hf:{text_folder}"],
+        recipe="none",
+        stressors=["word-substitution;rate=1/2;queries=5;candidates=4", "embedding-fgsm-linf;eps=1/2"],
+        results=str(tmp_path / "results"),
+    ).rows
+    assert [(row.status, row.n) for row in rows] == [("ok", 2 * len(lines))] * 3

@@ -16,7 +16,7 @@ SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".
 LABEL_FILES: Final = ("labels.csv", "labels.json", "labels.jsonl", "metadata.csv", "metadata.jsonl")
 """Names under which a table of labels is found in the folder itself."""
 _FILE_COLUMNS: Final = ("file_name", "filename", "file", "path", "image", "image_id")
-_LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "target")
+LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "target")
 SPLITS: Final[Mapping[str, str]] = {
     "train": "train",
     "training": "train",
@@ -92,7 +92,7 @@ def _nothing(folder: Path, table: Path | None) -> str:
         return f"{folder} has no pictures"
     return (
         f"{folder} has no pictures in class folders; put each picture into a folder named like its class, or write "
-        f"a table labels.csv with the columns file_name and label"
+        "a table labels.csv with the columns file_name and label; for texts, write texts: instead of folder:"
     )
 
 
@@ -145,7 +145,7 @@ def _plain(error: OSError | ValueError | csv.Error) -> OSError | ValueError:
 def _pairs(rows: object, path: Path) -> list[tuple[str, object]]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"labels {path} has no rows of a file name and a label")
-    file, label = (next((name for name in names if name in rows[0]), None) for names in (_FILE_COLUMNS, _LABEL_COLUMNS))
+    file, label = (next((name for name in names if name in rows[0]), None) for names in (_FILE_COLUMNS, LABEL_COLUMNS))
     if file is None or label is None:
         columns = ", ".join(map(str, rows[0]))
         raise DataError(f"labels {path} has the columns {columns}; it needs file_name and label")
