@@ -84,6 +84,7 @@ def test_folders_called_like_splits_are_splits(tmp_path: Path) -> None:
     [
         ("labels.csv", "file_name,label\na.png,dog\nb.png,cat\n"),
         ("labels.csv", "\ufeffimage,class\r\na.png,dog\r\nb.png,cat\r\n"),
+        ("labels.csv", "File_Name, Label\n./a.png, dog\na.png,dog\nb.png,cat\n"),
         ("labels.json", '{"a.png": "dog", "b.png": "cat"}'),
         ("metadata.jsonl", '{"file_name": "a.png", "label": "dog"}\n{"file_name": "b.png", "label": "cat"}\n'),
     ],
@@ -105,6 +106,9 @@ def test_a_flat_folder_takes_its_labels_from_a_table(tmp_path: Path, name: str, 
         ("file_name,label\na.png,dog\na.png,cat\n", "a.png has the labels dog and cat"),
         ("picture,animal\na.png,dog\n", "has the columns picture, animal; it needs file_name and label"),
         ("", "no rows of a file name and a label"),
+        ("file_name,label\na.png,0.5\n", "a.png has 0.5; a label is a word or a whole number from 0"),
+        ("file_name,label\na.png,-1\n", "a.png has -1; a label is a word or a whole number from 0"),
+        ("file_name,label\na.png,dog\n", "has one class only, dog; name the folder that holds the class folders"),
     ],
 )
 def test_a_wrong_table_of_labels_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -112,6 +116,16 @@ def test_a_wrong_table_of_labels_is_named(tmp_path: Path, content: str, message:
     (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         load(f"folder:{tmp_path}")
+
+
+def test_numbers_with_a_decimal_point_are_outputs(tmp_path: Path) -> None:
+    for file in ("a.png", "b.png"):
+        picture(tmp_path / file)
+    (tmp_path / "labels.csv").write_text("file_name,label\na.png,1.0\nb.png,0.\n")
+    assert load(f"folder:{tmp_path}").test.labels.tolist() == [1, 0]
+    (tmp_path / "labels.csv").write_text("file_name,label\na.png,281\nb.png,999.0\n")
+    found = load(f"folder:{tmp_path};classes=imagenet-1k")
+    assert (found.test.labels.tolist(), len(found.classes)) == ([281, 999], 1000)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +204,9 @@ def test_a_wrong_reference_is_named(folder: Path, tail: str, message: str) -> No
 def test_what_is_no_picture_is_named_before_anything_runs(folder: Path) -> None:
     (folder / "ape" / "empty.jpg").write_bytes(b"")
     (folder / "ape" / "text.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"2 of 11 pictures in .* cannot be read: ape/empty.jpg"):
+    with pytest.raises(
+        DataError, match=r"2 of 11 .* read: ape/empty.jpg \(it is empty\), ape/text.png \(it is no"
+    ):
         load(f"folder:{folder}")
 
 
@@ -231,6 +247,24 @@ def test_pixels_are_those_of_timm(
     with Image.open(picture(tmp_path / "0.png", size=size)) as shown:
         expected = (transform(shown.convert("RGB")).numpy() * 255).round().astype(np.uint8)
         assert np.array_equal(decode.decode_picture(shown, geometry, 3), expected)
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"),
+    [("png", "1"), ("png", "P"), ("png", "LA"), ("png", "RGBA"), ("jpg", "CMYK"), ("gif", "P"), ("JPEG", "RGB")],
+)
+def test_other_modes_are_read_as_torchvision_reads_them(tmp_path: Path, ending: str, mode: str) -> None:
+    shown = Image.open(picture(tmp_path / "0.png", mode="RGB")).convert(mode)
+    turned = Image.Exif()
+    turned[0x112] = 6  # an orientation, which torchvision and timm ignore
+    path = tmp_path / f"größe 1 ; 2.{ending}"
+    if ending == "gif":
+        shown.save(path, save_all=True, append_images=[Image.new(mode, shown.size)])
+    else:
+        shown.save(path, exif=turned)
+    with Image.open(path) as stored:
+        expected = np.asarray(stored.convert("RGB")).transpose(2, 0, 1)
+        assert np.array_equal(decode.decode_picture(stored, None, 3), expected)
 
 
 def test_only_the_chosen_pictures_are_decoded_and_a_second_start_reads_none(

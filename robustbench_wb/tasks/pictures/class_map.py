@@ -14,7 +14,8 @@ from robustbench_wb.models.providers.library import load_library
 from robustbench_wb.text_files import parse_json, read_text, reason_of
 
 IMAGENET: Final = "imagenet-1k"
-"""Name of the built-in map: WordNet ids like ``n01440764`` in sorted order are the outputs 0 to 999."""
+"""Name of the built-in map: WordNet ids like ``n01440764`` in sorted order are the outputs 0 to 999, as are numbers."""
+_OUTPUT: Final = re.compile(r"0|[1-9]\d{0,2}")
 _WORDNET: Final = re.compile(r"n\d{8}")
 _SHOWN: Final = 3
 
@@ -149,9 +150,11 @@ def _numbered(pairs: Sequence[tuple[str, int]], labels: Sequence[str]) -> ClassM
 
 def _imagenet(labels: Sequence[str]) -> ClassMap:
     """Outputs of the 1,000 classes of ImageNet, from timm, or from the folders themselves if all are there."""
+    if all(_OUTPUT.fullmatch(label) for label in labels):
+        return listed_classes([str(output) for output in range(1000)])
     odd = sorted(label for label in set(labels) if not _WORDNET.fullmatch(label))
     if odd:
-        raise DataError(f"classes={IMAGENET} needs folders named like n01440764; {odd[0]!r} is not")
+        raise DataError(f"classes={IMAGENET} needs labels like n01440764, or outputs from 0 to 999; {odd[0]!r} is none")
     names = sorted(set(labels))
     if len(names) != 1000:
         try:

@@ -124,6 +124,11 @@ class FolderTask:
         every = [label for split in splits.values() for label in split.labels]
         reference = self._options.get("classes")
         classes = sorted_classes(first.labels) if reference is None else read_class_map(reference, every)
+        if len(classes.names) < 2:
+            raise DataError(
+                f"{self.folder} has one class only, {classes.names[0]}; name the folder that holds the class folders, "
+                "or say with classes=FILE which output it means"
+            )
         if "outputs" not in self._options:
             return classes, None
         return classes.present(splits[evaluated].labels, f"{self.folder}, {evaluated}")

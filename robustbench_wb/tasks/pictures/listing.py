@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ LABEL_FILES: Final = ("labels.csv", "labels.json", "labels.jsonl", "metadata.csv
 """Names under which a table of labels is found in the folder itself."""
 _FILE_COLUMNS: Final = ("file_name", "filename", "file", "path", "image", "image_id")
 LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "target")
+"""Usual names of the column of labels, in small letters."""
+_WHOLE: Final = r"\+?\d+(\.0*)?"
 SPLITS: Final[Mapping[str, str]] = {
     "train": "train",
     "training": "train",
@@ -130,12 +133,27 @@ def _label_table(path: Path) -> dict[str, str]:
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"labels {path} cannot be read: {reason_of(_plain(error))}") from error
     found: dict[str, str] = {}
-    for file, label in pairs:
-        if label in (None, ""):
+    for name, value in pairs:
+        file, label = name.strip().replace("\\", "/").removeprefix("./"), "" if value is None else str(value).strip()
+        if not label:
             raise DataError(f"labels {path}: {file} has no label")
-        if found.setdefault(str(file), str(label)) != str(label):
-            raise DataError(f"labels {path}: {file} has the labels {found[str(file)]} and {label}")
-    return found
+        if found.setdefault(file, label) != label:
+            raise DataError(f"labels {path}: {file} has the labels {found[file]} and {label}")
+    return _whole(found, path)
+
+
+def _whole(labels: dict[str, str], path: Path) -> dict[str, str]:
+    """Labels that are all numbers, without a decimal point: tables of pandas have 3.0 for 3. Words stay as they are.
+
+    Raises:
+        DataError: a number is no whole number from 0.
+    """
+    if not all(re.fullmatch(r"[+-]?\d+(\.\d*)?", label) for label in labels.values()):
+        return labels
+    odd = next((f"{file} has {label}" for file, label in labels.items() if not re.fullmatch(_WHOLE, label)), None)
+    if odd is not None:
+        raise DataError(f"labels {path}: {odd}; a label is a word or a whole number from 0")
+    return {file: str(int(label.partition(".")[0])) for file, label in labels.items()}
 
 
 def _plain(error: OSError | ValueError | csv.Error) -> OSError | ValueError:
@@ -145,7 +163,10 @@ def _plain(error: OSError | ValueError | csv.Error) -> OSError | ValueError:
 def _pairs(rows: object, path: Path) -> list[tuple[str, object]]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"labels {path} has no rows of a file name and a label")
-    file, label = (next((name for name in names if name in rows[0]), None) for names in (_FILE_COLUMNS, LABEL_COLUMNS))
+    named = {str(name).strip().lower(): name for name in rows[0]}
+    file, label = (
+        next((named[one] for one in names if one in named), None) for names in (_FILE_COLUMNS, LABEL_COLUMNS)
+    )
     if file is None or label is None:
         columns = ", ".join(map(str, rows[0]))
         raise DataError(f"labels {path} has the columns {columns}; it needs file_name and label")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.folders import cache_folder, write_atomic
@@ -96,6 +96,8 @@ def _read(path: Path) -> PictureFile | str:
         with Image.open(io.BytesIO(content)) as picture:
             width, height = picture.size
             grey = picture.mode in GREY_MODES
+    except UnidentifiedImageError:
+        return "it is no picture" if content else "it is empty"
     except BROKEN as error:
         return str(error).replace(f" {str(path)!r}", "")
     sha256 = hashlib.sha256(content).hexdigest()
