@@ -29,12 +29,13 @@ def without_lone_sample(model: nn.Module, data: TrainingData, recipe: Recipe, la
     count = len(data.labels)
     if count < 2 or count % recipe.batch != 1:
         return data
-    if not raises_on_one(model, data.inputs[:1].long() if data.texts else data.inputs[:1].float() / 255):
+    first = data.inputs[torch.zeros(1, dtype=torch.int64)]
+    if not raises_on_one(model, first.long() if data.texts else first.float() / 255):
         return data
     _log.warning(
         "%s: one of %d training samples is left out: batch normalisation cannot take a last batch of one", label, count
     )
-    return TrainingData(data.inputs[:-1], data.labels[:-1])
+    return TrainingData(data.inputs, data.labels[:-1])  # inputs without a label are never taken
 
 
 def raises_on_one(model: nn.Module, sample: Tensor) -> bool:

@@ -18,7 +18,8 @@ from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from robustbench_wb.training.checkpoint_lock import checkpoint_lock
 from robustbench_wb.training.lone_sample import without_lone_sample
-from robustbench_wb.training.loop import TrainingData, make_optimizer, total_steps, train
+from robustbench_wb.training.loop import make_optimizer, total_steps, train
+from robustbench_wb.training.mapped_images import training_data
 from robustbench_wb.training.recipe import Recipe
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 
@@ -127,8 +128,7 @@ def _find(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | None:
 def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> None:
     """Train from the last snapshot, if any, and write the checkpoint."""
     model, recipe, split = request.build().to(request.device), request.recipe, request.split
-    inputs, labels = (torch.tensor(array).to(request.device) for array in (split.inputs, split.labels))
-    data = TrainingData(inputs, labels).select(recipe, request.seed)
+    data = training_data(split, recipe, seed=request.seed, device=request.device)
     data = without_lone_sample(model, data, recipe, label=request.label)
     optimizer, other = make_optimizer(model, recipe), other_state(model)
     snapshot = path.with_suffix(".partial")

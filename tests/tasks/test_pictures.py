@@ -204,9 +204,7 @@ def test_a_wrong_reference_is_named(folder: Path, tail: str, message: str) -> No
 def test_what_is_no_picture_is_named_before_anything_runs(folder: Path) -> None:
     (folder / "ape" / "empty.jpg").write_bytes(b"")
     (folder / "ape" / "text.png").write_text("no picture")
-    with pytest.raises(
-        DataError, match=r"2 of 11 .* read: ape/empty.jpg \(it is empty\), ape/text.png \(it is no"
-    ):
+    with pytest.raises(DataError, match=r"2 of 11 .* read: ape/empty.jpg \(it is empty\), ape/text.png \(it is no"):
         load(f"folder:{folder}")
 
 
