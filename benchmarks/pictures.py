@@ -38,7 +38,7 @@ def make(shape):
 IMPORTS = "from robustbench_wb.models.providers.library import load_library as load; load('timm', 'timm')"
 DISTINCT = 20
 """Photographs that are encoded; the others are copies with another end, which are read and decoded like any file."""
-INTERVAL = 0.05
+INTERVAL = 0.1
 """Seconds between two looks at the memory."""
 
 

@@ -34,8 +34,8 @@ def with_selection(dataset: EvaluationDataset, options: Mapping[str, str]) -> Ev
             dataset,
             label=where + ("" if outputs is None else outputs.text),
             classes=classes.names,
-            train=_relabelled(train, own, classes, where),
-            test=_relabelled(dataset.test, own, classes, where),
+            train=_relabelled(train, classes, own=own, where=where),
+            test=_relabelled(dataset.test, classes, own=own, where=where),
             shape=dataset.shape.model_copy(update={"classes": len(classes.names)}),
             outputs=outputs,
         )
@@ -55,7 +55,7 @@ def _in_order(names: tuple[str, ...], where: str) -> ClassMap:
         raise DataError(f"the classes of {where} cannot be told apart: {error}") from error
 
 
-def _relabelled(split: Split, own: tuple[str, ...], classes: ClassMap, where: str) -> Split:
+def _relabelled(split: Split, classes: ClassMap, *, own: tuple[str, ...], where: str) -> Split:
     used, numbers = np.unique(split.labels), np.zeros(len(own), np.int64)
     numbers[used] = classes.numbers([own[label] for label in used], where)
     return replace(split, labels=numbers[split.labels])
