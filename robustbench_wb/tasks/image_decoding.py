@@ -96,10 +96,18 @@ def decode_levels(picture: Image.Image) -> NDArray[np.uint8]:
     Raises:
         ValueError: the image has more than 8 bits per channel.
     """
-    if picture.mode in GREY_MODES:
-        return np.asarray(picture.convert("L"), np.uint8)
-    if picture.mode in _COLOUR:
-        return np.asarray(picture.convert("RGB"), np.uint8)
+    return np.asarray(plain_picture(picture), np.uint8)
+
+
+def plain_picture(picture: Image.Image) -> Image.Image:
+    """Convert an image to mode L if it is stored as grey, else to RGB. Alpha is dropped.
+
+    Raises:
+        ValueError: the image has more than 8 bits per channel.
+    """
+    for mode, others in (("L", GREY_MODES), ("RGB", _COLOUR)):
+        if picture.mode in others:
+            return picture if picture.mode == mode else picture.convert(mode)
     raise ValueError(f"its mode {picture.mode} is not 8 bits per channel")
 
 

@@ -15,7 +15,7 @@ from PIL import Image, __version__, features
 from robustbench_wb.errors import DataError
 from robustbench_wb.folders import write_atomic
 from robustbench_wb.models.image_geometry import ImageGeometry
-from robustbench_wb.tasks.image_decoding import BROKEN, decode_levels
+from robustbench_wb.tasks.image_decoding import BROKEN, plain_picture
 
 CHUNK: Final = 64
 """Pictures that a process decodes before it takes more."""
@@ -88,11 +88,9 @@ def decode_picture(picture: Image.Image, geometry: ImageGeometry | None, channel
     Raises:
         ValueError: the picture has more than 8 bits per channel.
     """
-    levels = decode_levels(picture)
-    if channels == 3 and levels.ndim == 2:
-        levels = np.repeat(levels[:, :, None], 3, axis=2)
-    if geometry is not None:
-        levels = np.asarray(_fitted(Image.fromarray(levels), geometry), np.uint8)
+    plain = plain_picture(picture)
+    plain = plain.convert("RGB") if channels == 3 and plain.mode != "RGB" else plain
+    levels = np.asarray(plain if geometry is None else _fitted(plain, geometry), np.uint8)
     return np.ascontiguousarray(levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1))
 
 
