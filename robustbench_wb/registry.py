@@ -1,5 +1,6 @@
 """Generic lazy registry: a name refers to ``module:attribute``, which is imported at its first use."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,13 +18,16 @@ from robustbench_wb.user_code import UserCode
 CHANGES_NO_NUMBER: Final = "it looks names up; what they point at is digested instead"
 
 T = TypeVar("T")
+_SUGGESTED: Final = 4
+"""Largest number of names that a message suggests."""
 
 
 def suggest_names(name: str, known: list[str]) -> str:
-    """End of an error message: up to three similar names, or all known names if none is similar."""
-    by_lower = {item.lower(): item for item in known}
-    near = [by_lower[item] for item in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    """End of an error message: a few names that hold ``name`` as a word, or are similar; all names if none are."""
+    by_lower, wanted = {item.lower(): item for item in known}, name.lower()
+    holding = [item for item in known if wanted in re.split("[-_. ]", item.lower())]
+    near = holding or [by_lower[item] for item in get_close_matches(wanted, by_lower, n=3, cutoff=0.5)]
+    return f"did you mean {' or '.join(near[:_SUGGESTED])}?" if near else f"known: {', '.join(sorted(set(known)))}"
 
 
 @dataclass(frozen=True, kw_only=True)

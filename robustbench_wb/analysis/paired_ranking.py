@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import expm1
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.sample_scores import SampleScores
+from robustbench_wb.stats.intervals import Interval
+from robustbench_wb.stats.paired import tango_interval
 from robustbench_wb.stats.rank_intervals import letter_display, rank_intervals, significantly_better
+from robustbench_wb.stats.resampling import bca_intervals
 
 _DIGITS: Final = 12
 """Decimals to which scores are compared, because sums in another order differ in the last bit."""
@@ -64,6 +68,35 @@ def rank_models(models: Sequence[ScoredModel], *, accuracy: bool) -> tuple[list[
         ends = (low, high) if known else (None, None)
         ranked.append(RankedScore(rank=rank, low=ends[0], high=ends[1], group=group if known else ""))
     return ranked, tests
+
+
+def lead_interval(models: Sequence[ScoredModel], *, accuracy: bool) -> Interval | None:
+    """95 % interval of the lead of the first model over the second, paired by sample and not corrected for other pairs.
+
+    The lead is a difference of accuracies, or how far a perplexity lies below the other, as a share of the other. One
+    outcome per sample gives Tango's score interval, means over cells and losses give the BCa bootstrap.
+
+    Args:
+        models: all models of a panel, best first.
+        accuracy: whether the metric is accuracy, else perplexity.
+
+    Returns:
+        The interval; None if the outcomes of the two models are unknown or not of the same samples.
+    """
+    if len(models) < 2 or not _comparable(models[0].scores, models[1].scores, accuracy):
+        return None
+    first, second = models[0].scores.values, models[1].scores.values
+    if first is None or second is None:
+        return None
+    differences = first - second
+    if accuracy and np.isin(differences, (-1, 0, 1)).all():
+        lost, gained = ([float((differences == change).sum())] for change in (-1, 1))
+        low, high = tango_interval([len(differences)], lost, gained)
+        return Interval(float(low[0]), float(high[0]))
+    if not np.isfinite(differences).all():
+        return None
+    ((interval,),) = bca_intervals([differences], (0.95,))
+    return interval if accuracy else Interval(-expm1(interval.high), -expm1(interval.low))
 
 
 def _compare(models: Sequence[ScoredModel], accuracy: bool) -> tuple[NDArray[np.bool_], int]:

@@ -29,4 +29,4 @@ def doctor(
     if wanted.tasks is None:  # a suite may have many, and each would be loaded
         first = find_suite(wanted.suite or common_suite(None)).default_tasks(wanted.scale)[:1]
         wanted = wanted.model_copy(update={"tasks": first})
-    return diagnose(PreparedRun(wanted, progress or SilentProgress()))
+    return diagnose(PreparedRun(wanted, progress or SilentProgress(), may_train=False))

@@ -13,7 +13,7 @@ from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
 from robustbench_wb.api.evaluation_model import image_task, pad_token_kept, text_task
-from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes
+from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes, doubts_about_labels
 from robustbench_wb.api.evaluation_stressors import Stressors, default_stressors, parse_stressors
 from robustbench_wb.engine.batch import BatchSizes
 from robustbench_wb.engine.device import choose_device
@@ -149,7 +149,15 @@ def _evaluate(
         ).cells()
     name = _name(model)
     rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)
-    return Evaluation(model=name, classes=classes, n=len(samples), seed=run.seed, device=str(device), rows=rows)
+    return Evaluation(
+        model=name,
+        classes=classes,
+        n=len(samples),
+        seed=run.seed,
+        device=str(device),
+        rows=rows,
+        notes=doubts_about_labels(samples.labels, classes, rows[0].accuracy),
+    )
 
 
 def _row(cell: InMemoryCell, samples: TaskSamples, *, model: str, classes: int) -> EvaluationRow:

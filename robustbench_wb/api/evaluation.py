@@ -14,7 +14,7 @@ from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.grade_notes import GRADE_MEANING
-from robustbench_wb.report.text_block import Column, TextBlock, plain_text
+from robustbench_wb.report.text_block import Column, TextBlock, plain_text, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +101,8 @@ class Evaluation:
     device: str
     rows: tuple[EvaluationRow, ...]
     """The clean row first."""
+    notes: tuple[str, ...] = ()
+    """What suggests that the labels do not fit the model; one line each."""
 
     def __iter__(self) -> Iterator[EvaluationRow]:
         return iter(self.rows)
@@ -151,7 +153,8 @@ class Evaluation:
             )
             for row in self.rows
         )
-        notes = (f"{self.model}: n = {self.n}; seed {self.seed}; [95 % Wilson interval]", *(_GRADES if graded else ()))
+        facts = f"{self.model}: n = {self.n}; seed {self.seed}; [95 % Wilson interval]"
+        notes = (facts, *(_GRADES if graded else ()), *wrapped(self.notes))
         return plain_text([TextBlock(title="", columns=columns, rows=lines, notes=notes)]).rstrip()
 
 

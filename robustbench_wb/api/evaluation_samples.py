@@ -112,6 +112,26 @@ def check_classes(labels: NDArray[np.int64], classes: int) -> None:
         )
 
 
+def doubts_about_labels(labels: NDArray[np.int64], classes: int, accuracy: float) -> tuple[str, ...]:
+    """What suggests that labels do not mean the outputs of the model, one line each.
+
+    Args:
+        labels: class numbers, (N,).
+        classes: number of logits.
+        accuracy: share of samples that are correct without a perturbation; NaN if unknown.
+    """
+    low, high = int(labels.min()), int(labels.max())
+    # By chance, ten evenly spread labels all lie in one half of the outputs with probability 0.001.
+    if accuracy < 0.5 and len(labels) >= 10 and 2 * (high + 1) <= classes:
+        return (
+            f"labels lie in {low}..{high}, but the model has {classes} outputs: a label is the number of an output. "
+            "Map each label to the output that means its class, or give the model a head for your classes",
+        )
+    if accuracy == 0:
+        return ("no sample is correct without a perturbation: check labels, mean, std and the order of the channels",)
+    return ()
+
+
 def image_samples(images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]) -> TaskSamples:
     """Samples to measure; their ids are 0..N-1."""
     _, channels, height, width = images.shape

@@ -9,11 +9,11 @@ from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.models.tokenizer import Tokenizer
 from robustbench_wb.models.word_embeddings import WordEmbeddings
-from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
+from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor, strength_axis
 from robustbench_wb.stressors.clean import Clean
 from robustbench_wb.stressors.given_signature import read_signature, within_images
 from robustbench_wb.stressors.stressor import Modality, Stressor
-from robustbench_wb.suites.suite import find_suite
+from robustbench_wb.suites.suite import SUITES, find_suite
 
 Stressors = Sequence[Stressor | str] | Stressor | str
 
@@ -47,6 +47,9 @@ def default_stressors(model: nn.Module, tokenizer: Tokenizer | None, *, image: b
 
 def _read(given: Stressor | str, shape: Shape | None) -> Stressor:
     try:
+        if isinstance(given, str) and given in SUITES and given not in STRESSORS:
+            example = "fog;severity=3" if isinstance(shape, ImageShape) else "word-drop;severity=3"
+            raise UsageError(f"{given!r} is a suite, which `run` takes; `evaluate` takes stressors, like {example!r}")
         stressor = read_signature(given) if isinstance(given, str) else given
         return within_images(stressor, shape) if isinstance(shape, ImageShape) else stressor
     except UsageError as error:

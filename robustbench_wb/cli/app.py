@@ -116,7 +116,7 @@ def run_cli(arguments: list[str]) -> int:
     except _PARSER_ERROR as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if message:
-            console.tell(f"error: {' '.join(message.split())}; see --help")
+            console.tell(f"error: {' '.join(message.split()).rstrip('.')}; see --help")
         return int(ExitCode.USAGE)
     if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
         console.tell(INTERRUPTED)

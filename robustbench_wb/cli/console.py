@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text_block import LINE, TextBlock, plain_text, rich_group
 from robustbench_wb.text_files import is_folder, reason_of
 
+PROGRAM = "robustbench-wb"
 LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
 
@@ -38,6 +41,17 @@ def width() -> int:
 def screen_width() -> int:
     """Width of the first screen of a command: that of the terminal; 80 in a pipe."""
     return Console().width if sys.stdout.isatty() else LINE
+
+
+def program() -> str:
+    """How this program is called in the user's shell: its name, its path below the working folder, or by Python."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    found = shutil.which(PROGRAM)
+    if found is not None and Path(found).resolve() == beside.resolve():
+        return PROGRAM
+    if not beside.is_file():
+        return f"{Path(sys.executable).name} -m robustbench_wb"
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))
 
 
 def show(text: str) -> None:

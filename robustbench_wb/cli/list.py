@@ -12,17 +12,26 @@ from robustbench_wb.registry import Registry, suggest_names
 def registries() -> dict[str, Registry[Any]]:
     """Registries that a user chooses from, by plural name."""
     from robustbench_wb.models.catalogue import VARIANTS
+    from robustbench_wb.models.external import SUBJECTS
     from robustbench_wb.stressors.catalogue import STRESSORS
     from robustbench_wb.suites.suite import SUITES
     from robustbench_wb.tasks.catalogue import TASKS
     from robustbench_wb.training.recipe import RECIPES
 
-    return {"variants": VARIANTS, "tasks": TASKS, "recipes": RECIPES, "stressors": STRESSORS, "suites": SUITES}
+    return {
+        "variants": VARIANTS,
+        "models": SUBJECTS,
+        "tasks": TASKS,
+        "recipes": RECIPES,
+        "stressors": STRESSORS,
+        "suites": SUITES,
+    }
 
 
 def list_command(
     kind: Annotated[
-        str | None, typer.Argument(help="variants, tasks, recipes, stressors or suites; all when left out.")
+        str | None,
+        typer.Argument(help="variants, models (of plug-ins), tasks, recipes, stressors or suites; all when left out."),
     ] = None,
     results: options.Results = "results",
     as_json: options.Json = False,

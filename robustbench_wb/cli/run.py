@@ -50,7 +50,7 @@ def run_command(
         _show_plan(experiment, results, progress=progress, as_json=as_json)
         return
     from robustbench_wb.api.run import run
-    from robustbench_wb.report.headline import first_screen, next_line
+    from robustbench_wb.report.headline import first_screen, next_lines
     from robustbench_wb.report.json import rows_json
     from robustbench_wb.report.scores import score_blocks
 
@@ -67,9 +67,8 @@ def run_command(
         as_json,
     )
     console.tell(report.saved)
-    console.tell(next_line(version, results))
-    if len({row.seed for row in rows}) > 1:
-        console.tell("Mean and deviation over seeds:  leaderboard --over-seeds")
+    over_seeds = len({row.seed for row in rows}) > 1
+    console.tell(next_lines(version, results, program=console.program(), over_seeds=over_seeds))
     raise typer.Exit(report.exit_code)
 
 

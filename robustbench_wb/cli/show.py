@@ -83,6 +83,8 @@ def _details(kind: str, value: Any) -> dict[str, Any]:
         defaults = {key: str(field.default) for key, field in value.model_fields.items() if not field.is_required()}
         required = [key for key, field in value.model_fields.items() if field.is_required()]
         return {"what": _first_line(value.__doc__), "required numbers": required, "defaults": defaults}
+    if kind == "models":
+        return {"what": _first_line(value.__doc__), "code": f"{value.__module__}:{value.__qualname__}"}
     if kind == "recipes":
         budgets = {scale: value("digits", scale) for scale in ("smoke", "small", "full")}
         on_digits = {f"digits, {scale}": to_json_types(recipe) for scale, recipe in budgets.items()}

@@ -34,7 +34,7 @@ _PERTURBS: dict[Modality, str] = {
 }
 
 
-def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
+def _refuse_misfits(task: TaskPlan, dataset: Dataset, *, may_train: bool) -> None:
     """Raise UsageError if a model, a stressor or the adversary of a recipe cannot take the inputs of a task."""
     image = isinstance(dataset.shape, ImageShape)
     for subject in (*task.subjects, *task.surrogates):
@@ -43,7 +43,7 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset) -> None:
                 f"images of {dataset.shape.height}x{dataset.shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
                 f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
             )
-        trained = subject.recipe.epochs and subject.checkpoint is None
+        trained = may_train and subject.recipe.epochs and subject.checkpoint is None
         if trained and isinstance(dataset, EvaluationDataset) and dataset.outputs is not None:
             raise UsageError(
                 f"task {dataset.label!r} takes some outputs of a trained model, and {subject.name!r} is to be trained; "
@@ -112,7 +112,7 @@ class PreparedRun:
                 known[task.task.name] = _evaluated(task, dataset, request)
         self.datasets = [known[task.task.name] for task in self.plan.tasks]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
-            _refuse_misfits(task, dataset)
+            _refuse_misfits(task, dataset, may_train=may_train)
             if request.balanced and dataset.shape.causal:
                 raise UsageError(f"task {dataset.label!r} has no classes; leave balanced out", "balanced")
         exact_float32(torch)

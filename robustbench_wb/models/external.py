@@ -12,6 +12,7 @@ from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.models.providers.factory import Factory as Factory
 from robustbench_wb.models.providers.file import locate
 from robustbench_wb.models.providers.file import provide as from_file
+from robustbench_wb.models.providers.hub import check_on_hub
 from robustbench_wb.registry import Registry
 
 Provider = Callable[[str, Mapping[str, str], bool], Factory]
@@ -60,6 +61,7 @@ def load_factory(reference: str, trained: bool = True) -> Factory:
             raise UsageError(f"{reference!r} names no model; write it like '{prefix}:NAME'")
         if name.startswith(_PATHS) and not Path(name).expanduser().is_dir():
             raise UsageError(f"{reference}: folder {name} does not exist")
+        check_on_hub(prefix, name)
         return PROVIDERS.get(prefix)(name, _options(reference, options), trained)
     if reference in SUBJECTS:
         from robustbench_wb.models.providers.plugin import provide as from_plugin

@@ -245,7 +245,7 @@ def _summary(comparison: Comparison) -> TextBlock:
     verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICT_STYLES if counts[name])
     notes = [f"cells: {verdicts}"] if verdicts else []
     if comparison.pairs:
-        notes += _legend(comparison)
+        notes += [*uncorrected_notes(comparison), *_legend(comparison)]
     return TextBlock(notes=(*notes, *alone_notes(comparison)))
 
 
@@ -258,6 +258,17 @@ def alone_notes(comparison: Comparison, limit: int | None = None) -> list[str]:
         many = limit is not None and len(cells) > limit
         notes += [f"{counted(len(cells), 'cell')} only in the {side} table: --full"] if many else cells
     return notes
+
+
+def uncorrected_notes(comparison: Comparison) -> list[str]:
+    """Why some undecided cells have an interval that excludes 0, one line; nothing if there are none."""
+    excluding = sum(
+        pair.verdict == "undecided" and ((pair.low or 0.0) > 0 or (pair.high or 0.0) < 0) for pair in comparison.pairs
+    )
+    if not excluding:
+        return []
+    correction = CORRECTED[comparison.correction]
+    return [f"intervals that exclude 0: {counted(excluding, 'undecided cell')}; only p is {correction}-corrected"]
 
 
 def _legend(comparison: Comparison) -> list[str]:

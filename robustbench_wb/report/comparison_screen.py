@@ -18,6 +18,7 @@ from robustbench_wb.report.comparison import (
     no_change,
     outcome_text,
     reason_notes,
+    uncorrected_notes,
 )
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text
@@ -53,7 +54,7 @@ def comparison_screen(comparison: Comparison, width: int | None = None) -> list[
     blocks = [title, _models(comparison, width)]
     if changed:
         blocks.append(_cells(changed[:SHOWN], width))
-    rest = [*_rest(comparison, changed), *alone_notes(comparison, ALONE), *wrapped(_legend(comparison))]
+    rest = [*_rest(comparison, changed), *alone_notes(comparison, ALONE), *wrapped(_notes(comparison))]
     return [*blocks, *_notes_block(rest)]
 
 
@@ -124,7 +125,8 @@ def _rest(comparison: Comparison, changed: Sequence[CellDifference]) -> Iterable
         yield f"no significant change in {counts.total()} of {counted(len(comparison.pairs), 'cell')} ({told}): --full"
 
 
-def _legend(comparison: Comparison) -> Iterable[str]:
+def _notes(comparison: Comparison) -> Iterable[str]:
+    yield from uncorrected_notes(comparison)
     units = {"accuracy": "points", "perplexity": "percent of the old perplexity"}
     unit = " or ".join(units[metric] for metric in units if any(pair.metric == metric for pair in comparison.pairs))
     yield f"difference: new - old in {unit} [two-sided {100 * (1 - comparison.alpha):g} % interval, paired by sample]"

@@ -27,13 +27,14 @@ def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlo
 
 
 def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[TextBlock]:
-    """Names and summaries of registry entries, one table per kind of entry."""
+    """Names and summaries of registry entries, one table per kind of entry; no table of several has no rows."""
     columns = (Column("name"), Column("what"), Column("origin"))
     return [
         TextBlock(
             kind, columns=columns, rows=tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries)
         )
         for kind, entries in listing.items()
+        if entries or len(listing) == 1
     ]
 
 

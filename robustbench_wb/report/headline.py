@@ -1,5 +1,6 @@
 """First screen of a table: one line per model with its headline numbers, best model first."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -215,9 +216,9 @@ def saved_line(*, version: int, results: str, measured: int, reused: int, traine
     return SEPARATOR.join([f"Saved v{version} in {results}", counts, models])
 
 
-def next_line(version: int, results: str) -> str:
-    """Three commands that lead on from a finished run."""
-    place = "" if results == "results" else f", each with --results {results}"
+def next_lines(version: int, results: str, *, program: str, over_seeds: bool = False) -> str:
+    """Three commands that lead on from a finished run, one per line, ready to be pasted."""
+    place = "" if results == "results" else f" --results {shlex.quote(results)}"
     against = f"diff v{version - 1} v{version}" if version > 1 else f"show v{version} --full"
-    commands = ("report --html report.html", against, "leaderboard")
-    return f"Next: {' | '.join(commands)}{place}"
+    commands = ("report --html report.html", against, f"leaderboard{' --over-seeds' if over_seeds else ''}")
+    return "Next:\n" + "\n".join(f"  {program} {command}{place}" for command in commands)

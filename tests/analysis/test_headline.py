@@ -13,6 +13,7 @@ from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import wilson
+from robustbench_wb.stats.paired import tango_interval
 from robustbench_wb.store.loaded_table import load_table
 from robustbench_wb.stressors.names import STRESSORS
 from robustbench_wb.stressors.threat_models import ThreatModel, strength_name, threat_model
@@ -162,6 +163,20 @@ def test_the_order_of_rows_changes_nothing() -> None:
     (expected,) = make_headline(table.rows, table.records).panels
     assert [one.rank_low for one in found.rows] == [one.rank_low for one in expected.rows]
     assert found.main_column.name == expected.main_column.name
+
+
+def test_the_lead_of_the_best_model_has_a_paired_interval() -> None:
+    best = model("vit", pgd_linf__8=([R] * 40 + [B] * 10, "A"))
+    second = model("crate", pgd_linf__8=([B] * 9 + [R] * 33 + [B] * 8, "A"))
+    lead, (low, high) = known(panel(second, best).lead), tango_interval([50], [2], [9])
+    assert lead == pytest.approx((low[0], high[0]))
+    assert lead.low < (40 - 33) / 50 < lead.high
+    assert panel(best).lead is None
+    assert make_headline([*best[0], *second[0]], {}).panels[0].lead is None
+    words = [scored(losses, weights=str(losses[1])) for losses in ([1.0, 2.0, 1.5], [1.5, 2.6, 1.9])]
+    texts = [text_row(one, variant=one.identity.weights) for one in words]
+    ratio = known(panel((texts, {one.key: one for one in words})).lead)
+    assert ratio.low < 1 - np.exp(-0.5) < ratio.high < 1
 
 
 def test_means_of_corruptions_and_perplexities() -> None:

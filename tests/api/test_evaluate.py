@@ -327,6 +327,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         "stressors",
         "second model",
     ),
+    "suite": (
+        lambda: evaluate(NET, IMAGES, LABELS, stressors=["corruption"]),
+        "stressors",
+        "'corruption' is a suite, which `run` takes; `evaluate` takes stressors, like 'fog;severity=3'",
+    ),
     "no stressor": (lambda: evaluate(NET, IMAGES, LABELS, stressors=[8]), "stressors", "a int is neither"),  # type: ignore[list-item]
 }
 
@@ -341,6 +346,30 @@ def test_a_mistake_is_one_clear_line_that_names_the_parameter(mistake: str) -> N
     assert parameter in caught.value.parameters
     assert parameter in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "note"),
+    [
+        (1000, lambda answers: (answers + 1) % 10, "labels lie in 0..9, but the model has 1000 outputs"),
+        (10, lambda answers: (answers + 1) % 10, "no sample is correct without a perturbation"),
+        (1000, lambda answers: answers, ""),
+    ],
+)
+def test_labels_that_do_not_fit_the_outputs_are_noted(
+    outputs: int, labels: Callable[[torch.Tensor], torch.Tensor], note: str
+) -> None:
+    """A head whose first ten outputs are the only ones that win; their numbers are the labels, or are not."""
+    torch.manual_seed(0)
+    head = nn.Linear(192, outputs)
+    with torch.no_grad():
+        head.bias[10:] = -100
+    net = nn.Sequential(nn.Flatten(), head)
+    images = torch.rand(40, 3, 8, 8)
+    found = evaluate(net, images, labels(net(images).argmax(1)), stressors=())
+    assert len(found.notes) == bool(note)
+    assert "".join(found.notes).startswith(note)
+    assert " ".join(found.notes) in " ".join(str(found).split())
 
 
 def test_a_name_of_several_rows_is_refused_and_results_print_short() -> None:

@@ -298,7 +298,7 @@ def test_help_gives_examples_and_exit_codes(cli: Run, here: Run) -> None:
 
 def test_list_and_show_in_json(cli: Run, here: Run) -> None:
     listing = json.loads(cli("list", "--json").stdout)
-    assert {"variants", "tasks", "recipes", "stressors", "suites"} == set(listing)
+    assert {"variants", "models", "tasks", "recipes", "stressors", "suites"} == set(listing)
     assert {"standard", "none", "pgd-at", "trades"} <= {e["name"] for e in listing["recipes"]}
     assert {"vit", "crate", "bilateral", "boosting", "bilateral-boosting"} <= {e["name"] for e in listing["variants"]}
     shown = json.loads(here("show", "bilateral", "--json").stdout)

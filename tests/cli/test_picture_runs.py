@@ -74,3 +74,4 @@ def test_training_without_a_training_split_is_refused_with_what_to_do(
     assert "no pictures for training" in message
     assert "--recipe 'none'" in message
     assert not (tmp_path / "r").exists()
+    harness.doctor(tasks=[f"folder:{photographs}"], variants=["vit"])  # which trains nothing

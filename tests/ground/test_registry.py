@@ -108,7 +108,10 @@ def test_near_names_are_suggested(things: Registry[object]) -> None:
     with pytest.raises(UnknownNameError, match="unknown thing 'rot'; did you mean root"):
         things.get("rot")
     assert suggest_names("ROOT", ["root", "tau"]) == "did you mean root?"
-    assert suggest_names("zzz", ["b", "a"]) == "known: a, b"
+    assert suggest_names("zzz", ["b", "a", "a"]) == "known: a, b"
+    # A name that holds the whole word comes before names that are only spelt alike.
+    assert suggest_names("jpeg", ["speckle", "jpeg-compression"]) == "did you mean jpeg-compression?"
+    assert suggest_names("PGD", ["pgd-linf", "apgd-linf", "pgd-l2"]) == "did you mean pgd-linf or pgd-l2?"
 
 
 @pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt", "GeneratorExit", "ValueError('no')"])

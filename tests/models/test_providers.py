@@ -3,8 +3,10 @@
 import json
 import shutil
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -292,6 +294,37 @@ def test_a_folder_that_is_not_there_is_said(reference: str) -> None:
         load_factory(reference)
 
 
+@pytest.mark.parametrize("reference", ["hf:my-vit", "hf:me/my-vit;pretrained=false", "timm:me/my-vit"])
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "the hub has no model of that name"), (503, "the hub did not answer (")]
+)
+def test_the_hub_is_asked_once_for_a_model_that_is_not_there(
+    reference: str, status: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("X-Error-Code", "RepoNotFound" if status == 404 else "")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever).start()
+        place = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", place)
+        code = run_cli(["doctor", reference])
+        server.shutdown()
+    told = capsys.readouterr().err
+    name = reference.partition(":")[2].partition(";")[0]
+    assert (code, len(asked), told.count("\n")) == (2, 1, 1)
+    assert f"there is no folder '{name}' here, and {words}" in told
+
+
 @pytest.mark.parametrize(("module", "extra"), [("timm", "timm"), ("transformers", "hf")])
 def test_a_missing_library_names_its_extra_and_leaves_with_2(
     module: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -324,9 +357,12 @@ def test_a_torchvision_that_does_not_fit_torch_does_no_harm(tmp_path: Path, monk
         library.load_library("timm", "timm")
 
 
-def test_a_plug_in_brings_a_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_in_brings_a_subject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "their_models.py").write_text(
-        "from torch import nn\ndef flat(shape):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, shape.classes))\n"
+        "from torch import nn\ndef flat(shape):\n    'One linear layer.'\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, shape.classes))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     points = {name: [EntryPoint(name, "their_models:flat", SUBJECTS.group)] for name in ("theirs", "vit")}
@@ -337,6 +373,11 @@ def test_a_plug_in_brings_a_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(factory.code_digest) == 64
     with pytest.raises(RegistryError, match="name of a variant"):
         load_factory("vit")
+    assert run_cli(["list", "models"]) == run_cli(["show", "theirs"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("theirs") == 2
+    assert "One linear layer." in told
+    assert "their_models:flat" in told
 
 
 def test_models_of_both_libraries_run_through_the_front_door(

@@ -22,7 +22,7 @@ from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.comparison_screen import comparison_screen
 from robustbench_wb.report.gate import gate_blocks, gate_screen
-from robustbench_wb.report.headline import first_screen, next_line, saved_line
+from robustbench_wb.report.headline import first_screen, next_lines, saved_line
 from robustbench_wb.report.text_block import LINE, TextBlock, plain_text
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.loaded_table import load_table
@@ -92,6 +92,19 @@ def undecided() -> Comparison:
     return compare_tables([row(old)], [row(new)], {old.key: old, new.key: new})
 
 
+def uncorrected() -> Comparison:
+    """One model that lost 7 of 50 samples in each of four cells: p is 0.016 in each, and 0.063 after Holm."""
+    old: list[ScoreRow] = []
+    new: list[ScoreRow] = []
+    records: dict[str, Record] = {}
+    for strength in ("2/255", "4/255", "6/255", "8/255"):
+        for table, lost in ((old, 0), (new, 7)):
+            made = record([1] * lost + [0] * (50 - lost), signature=f"pgd-linf;eps={strength}", weights=str(lost))
+            records[made.key] = made
+            table.append(row(made, strength=strength))
+    return compare_tables(old, new, records)
+
+
 def unchanged() -> Comparison:
     rows, records = run()
     kept = [one for one in rows if one.status == "ok" and one.grade != "F"]
@@ -125,6 +138,7 @@ SCREENS: dict[str, Callable[[], list[TextBlock]]] = {
     "first-diff": lambda: comparison_screen(comparison(), LINE),
     "first-diff-text": lambda: comparison_screen(text_comparison(), LINE),
     "first-diff-undecided": lambda: comparison_screen(undecided(), LINE),
+    "first-diff-uncorrected": lambda: comparison_screen(uncorrected(), LINE),
     "first-diff-unchanged": lambda: comparison_screen(unchanged(), LINE),
     "first-gate": lambda: gate_screen(gate(30), LINE),
     "first-gate-unchanged": lambda: gate_screen(gate(0), LINE),
@@ -154,6 +168,7 @@ def test_golden(name: str) -> None:
         ("first-doubts", "not converged: 8 of 348 samples broke in the last 10 % of iterations"),
         ("board-plain-any", "apgd-linf leaves up to 11.4 points less; read this as an upper bound"),
         ("first-diff-undecided", "minimum detectable effect 15.7 points"),
+        ("first-diff-uncorrected", "intervals that exclude 0: 4 undecided cells; only p is Holm-corrected"),
         ("first-diff-unchanged", "no change: 4 of 4 records identical"),
         ("first-diff", "two-sided 95 % interval"),
         ("first-diff", "two-sided p"),
@@ -198,5 +213,9 @@ def test_what_a_run_stored_and_what_comes_next() -> None:
     assert saved_line(version=1, results="r", measured=1, reused=9, trained=1) == (
         "Saved v1 in r · 1 new evaluation, 9 reused · 1 model trained"
     )
-    assert next_line(2, "results") == "Next: report --html report.html | diff v1 v2 | leaderboard"
-    assert next_line(1, "r").endswith("show v1 --full | leaderboard, each with --results r")
+    assert next_lines(2, "results", program="rb").splitlines() == [
+        "Next:", "  rb report --html report.html", "  rb diff v1 v2", "  rb leaderboard",
+    ]  # fmt: skip
+    assert next_lines(1, "my r", program="rb", over_seeds=True).splitlines()[2:] == [
+        "  rb show v1 --full --results 'my r'", "  rb leaderboard --over-seeds --results 'my r'",
+    ]  # fmt: skip

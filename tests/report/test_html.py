@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.curves.strength_curves import strength_curves
+from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.html.field_tables import OMITTED_FIELDS
 from robustbench_wb.report.html.headline_table import SHADES
@@ -177,6 +178,18 @@ def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
     fields = {value for line in lines for name, value in line.items() if name not in OMITTED_FIELDS}
     shown = set(Page(text).texts)
     assert {value for value in fields if value and value not in shown} == set()
+
+
+def test_the_lead_has_an_interval_and_says_what_a_correction_decides() -> None:
+    rows, records = [], {}
+    for variant, lost in (("vit", 0), ("bilateral", 7), ("crate", 8), ("rope", 9)):
+        made = record([1] * lost + [0] * (50 - lost), signature="pgd-linf;eps=8/255", weights=variant)
+        records[made.key] = made
+        rows.append(row(made, variant=variant))
+    headline = make_headline(rows, records)
+    words = Page(report_page(ReportContents(name="v1", rows=rows, headline=headline))).words
+    assert "14.0 points [5.9, 26.2] ahead of bilateral; the difference from bilateral is not significant" in words
+    assert "not significant after Holm's correction for 6 tests." in words
 
 
 @pytest.mark.no_cover

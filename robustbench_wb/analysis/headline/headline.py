@@ -9,6 +9,7 @@ from robustbench_wb.frames import to_frame
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.score_row import PanelKey
 from robustbench_wb.spec import Spec
+from robustbench_wb.stats.intervals import Interval
 from robustbench_wb.stressors.protocol import ProtocolName
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class HeadlinePanel(ColumnPanel):
 
     tests: int
     """Number of tested pairs of models, which Holm's correction uses."""
+    lead: Interval | None = None
+    """95 % interval of the lead of the best model over the second, paired by sample: a difference of accuracies, or how
+    far a perplexity lies below the other, as a share of the other. None if it is unknown."""
     evaluations: int
     """Number of evaluations of all models, failed ones included."""
     failed: int

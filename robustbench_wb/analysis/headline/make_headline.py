@@ -8,7 +8,7 @@ from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.headline.headline import Headline, HeadlineNumber, HeadlinePanel, HeadlineRow
 from robustbench_wb.analysis.headline.headline_columns import CLEAN, CONTROLS, PlannedColumn, headline_columns
 from robustbench_wb.analysis.headline.joint_accuracy import JointAccuracy, joint_accuracy
-from robustbench_wb.analysis.paired_ranking import ScoredModel, order_models, rank_models
+from robustbench_wb.analysis.paired_ranking import ScoredModel, lead_interval, order_models, rank_models
 from robustbench_wb.analysis.row_order import CellKey, cell_key, comparable_panels, rank_key
 from robustbench_wb.analysis.sample_scores import sample_score_interval, sample_scores
 from robustbench_wb.errors import UsageError
@@ -62,7 +62,8 @@ def headline_panel(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> H
     ]
     mces = _mean_corruption_errors(rows, records)
     order = order_models(scored)
-    ranked, tests = rank_models([scored[at] for at in order], accuracy=accuracy)
+    ordered = [scored[at] for at in order]
+    ranked, tests = rank_models(ordered, accuracy=accuracy)
     lines = []
     for at, place in zip(order, ranked, strict=True):
         first = next(iter(members[subjects[at]].values()))
@@ -85,6 +86,7 @@ def headline_panel(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> H
         columns=tuple(column.column for column in planned),
         main=main,
         tests=tests,
+        lead=lead_interval(ordered, accuracy=accuracy),
         evaluations=len(rows),
         failed=sum(row.status != "ok" for row in rows),
         doubtful=sum(row.grade == "F" and not is_control(row) for row in rows),

@@ -79,7 +79,7 @@ def diagnose(run: PreparedRun) -> Diagnosis:
             with as_measurement_error(plan.name):
                 examined = _prepare(run, dataset)
         except MeasurementError as error:
-            fix = "make the factory return a torch.nn.Module for the shape it is given"
+            fix = "name a function of the shape (.channels, .height, .width, .classes) that returns a torch.nn.Module"
             findings.append(DoctorFinding(check="build", verdict="fail", measured=str(error), fix=fix))
         else:
             parameters = sum(parameter.numel() for parameter in examined.model.parameters())

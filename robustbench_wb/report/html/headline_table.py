@@ -134,17 +134,20 @@ def _margin(panel: PanelRows, own: HeadlinePanel) -> str:
     name = panel.short_labels[second.subject]
     if lead is None or next_one is None:
         return ""
+    ends = "" if own.lead is None else f" [{100 * own.lead.low:.1f}, {100 * own.lead.high:.1f}]"
     if own.metric == "accuracy":
-        by = f"{100 * (lead - next_one):.1f} points ahead of {name}"
+        by = f"{100 * (lead - next_one):.1f} points{ends} ahead of {name}"
     else:
-        by = f"{100 * (1 - lead / next_one):.1f} % below {name}"
+        by = f"{100 * (1 - lead / next_one):.1f} %{ends} below {name}"
     if not first.group:
         return f"{by}; without the records of the samples, significance is unknown."
     tied = [row for row in own.rows[1:] if set(row.group) & set(first.group)]
     if not tied:
         return f"{by}; significantly better than every other model."
     who = name if len(tied) == 1 and tied[0] is second else f"{len(tied)} of {len(own.rows) - 1} other models"
-    return f"{by}; the difference from {who} is not significant."
+    corrected = own.lead is not None and own.lead.low > 0 and tied[0] is second and own.tests > 1
+    why = f" after Holm's correction for {own.tests} tests" if corrected else ""
+    return f"{by}; the difference from {who} is not significant{why}."
 
 
 def _notes(own: HeadlinePanel) -> list[str]:
