@@ -16,6 +16,7 @@ COMMANDS, SUITES, MODELS = (
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("commands", "suites", "subjects")
 )
 MAIN_JOB = ".venv/bin/python -m robustbench_wb run --suite adversarial"
+MODELS = re.sub(r"\n## Choose between models\n.*?(?=\n## )", "", MODELS, flags=re.DOTALL)  # tests/cli/test_choosing.py
 OTHERS = ("nox", "pip install", "timm:", "path/to")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
