@@ -117,7 +117,7 @@ class Broken(nn.Module):
     heard = Heard()
     cells = measure_all(PreparedRun(request, heard), NoRecords())
     assert [cell.error for cell in cells if cell.cell.variant == models[0]] == ["", ""]
-    guessed = 2 * 2 * 20  # cells, passes of each, samples; a second for each pass
+    guessed = 2 * 20  # cells, samples; a second for the pass of each
     assert heard.planned == 2 * guessed
     assert heard.skipped > 0.9 * guessed  # what the guess for the first model was too high
     assert heard.done + heard.skipped == pytest.approx(heard.planned)
