@@ -180,6 +180,15 @@ def test_sentences_in_the_words_of_the_field(name: str, sentence: str) -> None:
     assert sentence in (GOLDEN / f"{name}.txt").read_text(encoding="utf-8").replace("\n", " ")
 
 
+@pytest.mark.parametrize(("page", "name"), [("README.md", "first-run"), ("docs/leaderboard.md", "first-leaderboard")])
+def test_pages_show_the_published_table(page: str, name: str) -> None:
+    """Terminal captures of the pages, at 80 columns, are golden files; the page of the leaderboard leaves out notes."""
+    table, notes = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8").rstrip().split("\n\n")
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    assert table in text
+    assert notes in text or page != "README.md"
+
+
 def test_twenty_models_and_long_names_fit_one_screen() -> None:
     rows, records = [], {}
     for at in range(20):
