@@ -104,12 +104,16 @@ def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
 def _decisions(title: str, members: Sequence[GateDecision], *, width: int | None, smallest: bool = False) -> TextBlock:
     """Table of decisions with short names of the models; ``smallest`` keeps the minimum detectable effect."""
     end = None if smallest else -1
-    rows = []
-    for item in members:
-        source = item.row or item.found
-        named = source.new if isinstance(source, CellDifference) else source
-        model = f"{named.task} {variant_name(named)}" if named is not None else ""
-        rows.append((model, *_row(item)[1:end]))
+    sources = [item.row or item.found for item in members]
+    named = [source.new if isinstance(source, CellDifference) else source for source in sources]
+    tasks = {one.task for one in named if one is not None}
+    if len(tasks) == 1:
+        title = f"{title}, on {next(iter(tasks))}"
+    models = [
+        "" if one is None else variant_name(one) if len(tasks) == 1 else f"{one.task} {variant_name(one)}"
+        for one in named
+    ]
+    rows = [(model, *_row(item)[1:end]) for model, item in zip(models, members, strict=True)]
     notes = tuple(_reasons(members))
     block = TextBlock(title, columns=_COLUMNS[:end], rows=tuple(rows), notes=notes, styles=_STYLES)
     return fit_width(block, width, ("margin", *_DISPENSABLE))

@@ -40,12 +40,22 @@ def first_screen(headline: Headline, *, ranks: bool = False, width: int | None =
     blocks = []
     for panel in panels:
         table = headline_table(panel, ranks=ranks, every=False, width=width)
-        notes = wrapped([*_meaning(panel, table, ranks), *_baseline_notes(panel, baselines)])
+        title, options = _fitted_title(panel, width)
+        notes = wrapped([*options, *_meaning(panel, table, ranks), *_baseline_notes(panel, baselines)])
         blocks += [
-            TextBlock(headline_title(panel), columns=table.columns, rows=table.rows, styles=_STYLES),
+            TextBlock(title, columns=table.columns, rows=table.rows, styles=_STYLES),
             TextBlock(notes=(*notes, *_doubts(panel))),
         ]
     return blocks
+
+
+def _fitted_title(panel: HeadlinePanel, width: int | None) -> tuple[str, list[str]]:
+    """Title of a panel; where it is too long, without the options of the task, which a note then says."""
+    title = headline_title(panel)
+    name, found, options = panel.task.partition(";")
+    if width is None or cell_len(title) <= width or not found:
+        return title, []
+    return headline_title(panel.model_copy(update={"task": name})), [f"{name}: {options.replace(';', ', ')}."]
 
 
 def headline_title(panel: HeadlinePanel) -> str:

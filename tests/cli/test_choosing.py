@@ -56,7 +56,7 @@ def test_the_commands_of_the_page(typed: Typed, folder: Path) -> None:
     assert before.pop(0).startswith("pip install ")
 
     def type_all(lines: list[str], gate: int) -> str:
-        told = []
+        told: list[str] = []
         for line in lines:
             program, name, *arguments = shlex.split(line)
             assert program == "robustbench-wb"

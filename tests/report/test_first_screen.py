@@ -215,6 +215,17 @@ def test_wide_names_and_many_seeds_fit_one_screen() -> None:
     assert " · seeds 0-39 · " in lines[0]
 
 
+def test_options_of_a_task_that_make_the_title_too_long_are_a_note() -> None:
+    """A folder of pictures has the geometry of its pictures in its name."""
+    rows = [row(record(states(60, 40)), task="photos;size=64;resize=71;interpolation=bicubic")]
+    lines = plain_text(first_screen(make_headline(rows, {}))).splitlines()
+    assert lines[0].startswith("Robust accuracy (%) on photos · n = 100 · seed 0 · ")
+    assert "photos: size=64, resize=71, interpolation=bicubic." in lines
+    whole, *rest = plain_text(first_screen(make_headline(rows, {}), width=120)).splitlines()
+    assert "on photos;size=64;resize=71;interpolation=bicubic · n = 100" in whole
+    assert not any("bicubic" in line for line in rest)
+
+
 def test_what_a_run_stored_and_what_comes_next() -> None:
     assert saved_line(version=2, results="results", measured=110, reused=0, trained=5) == (
         "Saved v2 in results · 110 new evaluations, 0 reused · 5 models trained"
