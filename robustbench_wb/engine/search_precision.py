@@ -1,7 +1,7 @@
 """Search for adversarial examples in less precision than float32, with every outcome that counts decided in float32.
 
 The attacked model computes in bfloat16 (autocast) or TF32 while a stressor searches. What the search found is then
-asked in float32. Samples whose error float32 does not confirm, and samples whose search failed, are searched again in
+asked in float32, radius by radius. Samples whose error float32 does not confirm, and samples whose search failed, are searched again in
 float32. So are all samples that held at the headline radius, over the whole ladder: at that radius, no sample counts as
 robust that a search in float32 alone would break.
 """
@@ -120,20 +120,15 @@ def search_twice(
 ) -> list[PerturbedBatch]:
     """Search in the precision of the plan, confirm, and search again in float32 where it counts.
 
-    Passes of both searches, and of the confirmation, are counted. The evidence has the number of samples that were
-    ``searched_again`` and, among them, that were ``unconfirmed``.
+    Passes of both searches, and of the questions in float32, are counted. The evidence has the number of samples that
+    were ``searched_again`` and, among them, that were ``unconfirmed``.
 
     Returns:
         One perturbed batch per rung, like ``search``.
     """
     with lowered(plan.precision, access.model, access.surrogate):
         quick = search(batch, access.silent())
-    confirmed, broken, quick = _confirmed(batch, quick, ask)
-    claimed, failed = np.zeros(len(batch.ids), np.bool_), np.zeros(len(batch.ids), np.bool_)
-    for found in quick:
-        claimed |= False if found.broken is None else found.broken
-        failed |= False if found.failed is None else found.failed
-    unconfirmed = (claimed | failed) & ~confirmed
+    quick, broken, unconfirmed = _confirmed(batch, quick, ask)
     again = unconfirmed.copy()
     for stressor, wrong in zip(rungs, broken, strict=True):
         again |= ~wrong if stressor.strength == plan.headline else False
@@ -143,33 +138,38 @@ def search_twice(
     return [
         replace(found, evidence={**found.evidence, **counts})
         if exact is None
-        else _merged(found, exact, again=again, kept=wrong & confirmed, counts=counts)
+        else _merged(found, exact, again=again, kept=wrong, counts=counts)
         for found, exact, wrong in zip(quick, whole, broken, strict=True)
     ]
 
 
 def _confirmed(
     batch: SampleBatch, quick: Sequence[PerturbedBatch], ask: AreWrong
-) -> tuple[NDArray[np.bool_], list[NDArray[np.bool_]], list[PerturbedBatch]]:
-    """Ask in float32 for the error of each sample at its lowest broken rung; the same input breaks all higher ones.
+) -> tuple[list[PerturbedBatch], list[NDArray[np.bool_]], NDArray[np.bool_]]:
+    """Ask in float32 for every sample at every rung up to its first error, whatever the quick search says of it.
 
     Returns:
-        Samples with a confirmed error; at each rung, the samples that are broken there; and the batches, with the
-        forward passes of the questions.
+        The batches with the answers and their forward passes; at each rung, the samples with an error there or at a
+        lower rung; and the samples whose search failed or claimed an error that is none.
     """
-    asked, confirmed = np.zeros(len(batch.ids), np.bool_), np.zeros(len(batch.ids), np.bool_)
-    broken, counted = [], []
+    wrong, unconfirmed = np.zeros(len(batch.ids), np.bool_), np.zeros(len(batch.ids), np.bool_)
+    answered, broken = [], []
     for found in quick:
-        # An attack that does not look at predictions claims nothing: all its samples are asked.
-        new = ~confirmed if found.broken is None else found.broken & ~asked
-        if new.any():
-            wrong = new.copy()
-            wrong[new] = ask(batch.select(new), found.select(new))
-            confirmed |= wrong
-        asked |= new
-        broken.append(confirmed.copy() if found.broken is None else found.broken)
-        counted.append(replace(found, forwards=found.forwards + new.astype(np.int32)))
-    return confirmed, broken, counted
+        asked = ~wrong
+        if asked.any():
+            wrong = wrong.copy()
+            wrong[asked] = ask(batch.select(asked), found.select(asked))
+        for claimed in (found.broken, found.failed):
+            unconfirmed |= False if claimed is None else claimed & ~wrong
+        broken.append(wrong)
+        answered.append(
+            replace(
+                found,
+                forwards=found.forwards + asked.astype(np.int32),
+                broken=None if found.broken is None else wrong,
+            )
+        )
+    return answered, broken, unconfirmed
 
 
 def _merged(
@@ -186,7 +186,7 @@ def _merged(
         quick: outcome of all samples, (N,).
         exact: outcome of the samples that were searched again, (M,).
         again: which these are, (N,).
-        kept: samples whose error by the quick search is confirmed, (N,).
+        kept: samples with an error by the quick search, (N,).
         counts: further evidence.
     """
     rows = np.flatnonzero(again)
