@@ -27,9 +27,11 @@ from torch.nn import functional
 
 from robustbench_wb import Evaluation, evaluate
 from robustbench_wb.api.evaluation import EvaluationRow
+from robustbench_wb.engine.batch import safe_batch
 from robustbench_wb.engine.device import choose_device, hardware
 from robustbench_wb.engine.request import SearchPrecision
 from robustbench_wb.engine.time_limit import time_limit
+from robustbench_wb.float_precision import exact_float32
 from robustbench_wb.interrupts import OutOfTimeError
 from robustbench_wb.models.providers.library import load_library
 from robustbench_wb.suites.suite import find_suite
@@ -40,6 +42,8 @@ RADII: Final = ("1/255", "2/255", "4/255", "8/255")
 TARGET: Final = 2 / 255
 """Linf radius at which about half of the images break, to first order, if the weights are random."""
 PRECISIONS: Final[tuple[SearchPrecision, ...]] = ("float32", "bfloat16")
+MOST: Final = 512
+"""Largest batch."""
 RESERVE: Final = 10.0
 """Seconds of the budget that are left for the tables."""
 
@@ -137,6 +141,8 @@ class Subject:
     std: float
     """Standard deviation of the normalisation; the mean is 0.5."""
     deadline: float
+    batch: int = 1
+    """Samples per forward pass. If ``evaluate`` looked for it, its trials would be the peak memory."""
     parts: list["Part"] = field(default_factory=list)
 
     @property
@@ -279,6 +285,7 @@ def measure(
                 mean=0.5,
                 std=subject.std,
                 device=subject.device,
+                batch_size=subject.batch,
                 search_precision=precision,
             )
         passes = subject.model.take_seconds()
@@ -357,14 +364,19 @@ def main() -> None:
     started = time.perf_counter()
     options = parse()
     size, device = SMALL if options.small else FULL, choose_device(options.device)
+    exact_float32(torch)  # for the labels; evaluations set it themselves
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # for the events that take the time
     model = build(size, options.checkpoint, device)
     subject = Subject(model=model, device=device, std=0.5, deadline=started + 60 * options.minutes)
     images = make_images(max(size.images, size.corrupted), size.side)
     if options.checkpoint is None:
         fit_head(subject, images[:100])
-    weights = options.checkpoint or "random weights"
-    print(f"{size.model}, {weights}, {size.side} pixels, std {subject.std:.3g}; torch {torch.__version__}; ", end="")
-    print(", ".join(f"{name} {value}" for name, value in hardware(device).items()), flush=True)
+    first = torch.from_numpy(images[:8]).to(device).float() / 255
+    subject.batch = max(1, min(safe_batch(model, first)[0] or MOST, MOST))
+    told = {"weights": options.checkpoint or "random", "pixels": size.side, "std": f"{subject.std:.3g}"}
+    told |= {"batch": subject.batch, "torch": torch.__version__, **hardware(device)}
+    print(", ".join([size.model, *(f"{name} {value}" for name, value in told.items())]), flush=True)
     attacks = [f"pgd-linf;eps={radius};steps={size.steps};loss=ce" for radius in RADII]
     lines = find_suite("corruption").stressors[1 : 1 + size.corruptions]
     for repetition in (1, 2):

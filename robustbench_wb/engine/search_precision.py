@@ -1,9 +1,9 @@
 """Search for adversarial examples in less precision than float32, with every outcome that counts decided in float32.
 
 The attacked model computes in bfloat16 (autocast) or TF32 while a stressor searches. What the search found is then
-asked in float32, radius by radius. Samples whose error float32 does not confirm, and samples whose search failed, are searched again in
-float32. So are all samples that held at the headline radius, over the whole ladder: at that radius, no sample counts as
-robust that a search in float32 alone would break.
+asked in float32, radius by radius. Samples whose error float32 does not confirm, and samples whose search failed, are
+searched again in float32. So are all samples that held at the headline radius, over the whole ladder: at that radius,
+no sample counts as robust that a search in float32 alone would break.
 """
 
 from collections import Counter
