@@ -12,6 +12,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
+from robustbench_wb.interrupts import OutOfTimeError
 from robustbench_wb.models.external import (
     Factory,
     is_external,
@@ -238,8 +239,11 @@ def _factory(name: str, trained: bool, request: RunRequest) -> Factory:
     if request.isolate:  # another process runs the code
         return unloaded_factory(name)
     load_own_code()  # takes seconds, which are not the model's
-    with time_limit(request.timeout):
-        return load_factory(name, trained=trained)
+    try:
+        with time_limit(request.timeout):
+            return load_factory(name, trained=trained)
+    except OutOfTimeError as error:
+        raise UsageError(f"{name} cannot be loaded: {error}", "timeout") from error
 
 
 def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:

@@ -13,8 +13,10 @@ import pytest
 
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine import isolated
+from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.running_note import running_note
+from robustbench_wb.errors import UsageError
 from robustbench_wb.folders import cache_folder
 
 MODEL = """
@@ -176,3 +178,9 @@ def test_isolation_and_several_workers_exclude_each_other(
     monkeypatch.chdir(tmp_path)
     assert run_cli(["run", "--isolate", "--workers", "2"]) == 2
     assert capsys.readouterr().err == ("error: --isolate measures one model after the other; leave --workers out\n")
+
+
+def test_a_file_that_takes_too_long_to_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import time\ntime.sleep(30)\n")
+    with pytest.raises(UsageError, match=r"own.py:net cannot be loaded: took longer than 0.2 seconds \(timeout\)"):
+        make_plan(RunRequest(suite="clean", variants=(f"{tmp_path}/own.py:net",), recipe="none", timeout=0.2))
