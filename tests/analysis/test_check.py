@@ -199,6 +199,7 @@ def test_every_sentence_of_the_grammar_is_read_as_it_was_built(
     assert (found.relation, found.cells, found.limit) == (relation, tuple(names), margin / 100)
 
 
+@pytest.mark.slow(3)
 @given(st.text(max_size=60))
 def test_anything_else_is_one_line(text: str) -> None:
     with pytest.raises(UsageError) as caught:

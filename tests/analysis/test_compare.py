@@ -216,6 +216,7 @@ def test_nonsense_is_refused(margin: float, alpha: float) -> None:
         compare_tables([], [], {}, margin=margin, alpha=alpha)
 
 
+@pytest.mark.slow(4)
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=80))
 def test_swapping_old_and_new_mirrors_the_verdict(pairs: list[tuple[int, int]]) -> None:

@@ -24,6 +24,7 @@ def only(old: Record | None, new: Record | None, n: int) -> CellDifference:
     return pair
 
 
+@pytest.mark.slow(3)
 @settings(max_examples=40, deadline=None)
 @given(STATES)
 def test_every_completion_lies_between_the_worst_and_the_best_case(cells: list[tuple[int, int]]) -> None:

@@ -63,6 +63,7 @@ def test_two_thousand_comparisons_of_equals_raise_fewer_than_one_alarm_in_twenty
     assert alarms.mean() <= ALPHA
 
 
+@pytest.mark.slow(2)
 def test_a_drop_of_three_points_is_found_in_ninety_nine_of_a_hundred_runs() -> None:
     found = verdicts(1000, drawn(np.random.default_rng(1), 1000, 0.04, 0.01, (20_000, 1)))
     assert (found == "worse").mean() >= 0.99

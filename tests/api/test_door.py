@@ -78,11 +78,13 @@ def test_the_door_says_what_it_does_not_have() -> None:
         _ = robustbench_wb.evalute  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow(3)
 def test_a_user_program_runs(tmp_path: Path) -> None:
     program = runpy.run_path(str(HERE / "user_program.py"))
     assert "pgd-linf@8/255" in program["main"](tmp_path)
 
 
+@pytest.mark.slow(33)
 def test_a_user_program_passes_mypy_and_a_wrong_one_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYPYPATH", str(ROOT.parent))
     wrong = tmp_path / "wrong.py"

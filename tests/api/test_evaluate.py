@@ -82,6 +82,7 @@ def test_the_table_names_interval_grade_and_reason() -> None:
         found["pgd-linf"]
 
 
+@pytest.mark.slow(4)
 def test_states_agree_with_a_run_on_the_same_model_and_samples(tmp_path: Path) -> None:
     """The measuring code is the one of a run: equal states, losses and passes for every sample."""
     signatures = ("noise-linf;eps=16/255", "pgd-linf;eps=16/255;steps=5", "gaussian-noise;severity=2")

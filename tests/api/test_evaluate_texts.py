@@ -42,6 +42,7 @@ def by_word(text: str) -> list[int]:
     return [1 + WORDS.index(word) if word in WORDS else 20 + min(len(word), 9) for word in text.lower().split()]
 
 
+@pytest.mark.slow(9)
 def test_states_agree_with_a_run_on_the_same_model_and_samples(tmp_path: Path) -> None:
     signatures = ("embedding-pgd-linf;eps=1;steps=3", "character-drop;severity=3")
     result = run(
@@ -91,6 +92,7 @@ def test_what_a_function_cannot_say_is_a_row_with_an_error() -> None:
     assert row.robust == 0
 
 
+@pytest.mark.slow(7)
 def test_a_model_and_a_tokenizer_of_transformers() -> None:
     """A BERT whose tokenizer pads with id 4, and whose id 0 is a word; its padding id is put back."""
     transformers = load_library("transformers", "hf")
@@ -127,6 +129,7 @@ def test_a_model_and_a_tokenizer_of_transformers() -> None:
     assert model.config.pad_token_id is None
 
 
+@pytest.mark.slow(2)
 def test_default_stressors_are_attacks_on_texts() -> None:
     data = find_task("sentences").load(None)
     model = build("bert", shape=data.shape)

@@ -40,6 +40,7 @@ def test_there_are_three_scripts_and_a_notebook() -> None:
     assert len(list(EXAMPLES.glob("*.ipynb"))) == 1
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_runs(script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", [str(script)])
@@ -48,6 +49,7 @@ def test_a_script_runs(script: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "clean" in capsys.readouterr().out
 
 
+@pytest.mark.slow(5)
 def test_scripts_say_what_they_promise(capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng():
         found = runpy.run_path(str(EXAMPLES / "compare_two_versions.py"))["difference"]
@@ -55,6 +57,7 @@ def test_scripts_say_what_they_promise(capsys: pytest.CaptureFixture[str]) -> No
     assert found.pairs[1].verdict == "better"
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs(notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = executed(notebook)
@@ -65,6 +68,7 @@ def test_a_notebook_runs(notebook: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert not cell.get("outputs"), "notebooks are stored without outputs"
 
 
+@pytest.mark.slow(2)
 def test_the_programs_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
     readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/python.md"))
     example = page.split("\n## An example: models in memory, two seeds\n")[1]

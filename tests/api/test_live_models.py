@@ -33,6 +33,7 @@ def measured(models: dict[str, nn.Module], place: Path) -> RunResult:
     return run(variants=models, results=str(place), tasks="digits", samples=40, stressors=STRESSORS, device="cpu")
 
 
+@pytest.mark.slow(3)
 def test_a_module_is_measured_as_it_is_and_reused(tmp_path: Path) -> None:
     model = network().train()
     first = measured({"mine": model}, tmp_path)
@@ -48,6 +49,7 @@ def test_a_module_is_measured_as_it_is_and_reused(tmp_path: Path) -> None:
     assert "Ranked by Linf" in str(first)
 
 
+@pytest.mark.slow(2)
 def test_it_agrees_with_evaluate(tmp_path: Path) -> None:
     model = network()
     result = run(
@@ -66,6 +68,7 @@ def test_it_agrees_with_evaluate(tmp_path: Path) -> None:
         assert row.grade == own.grade
 
 
+@pytest.mark.slow(2)
 def test_a_registered_variant_in_memory_is_reused(tmp_path: Path) -> None:
     shape = DIGITS.load(None).shape
     for expected in (0, 3):
@@ -125,6 +128,7 @@ def test_what_has_no_identity_is_named(name: str) -> None:
         module_digest(make())
 
 
+@pytest.mark.slow(2)
 def test_a_module_without_identity_is_measured_anew_and_the_output_says_so(tmp_path: Path) -> None:
     model = Scaled(1.0, lambda images: images)
     for _ in range(2):
@@ -172,6 +176,7 @@ def test_a_class_of_a_notebook_has_no_identity(monkeypatch: pytest.MonkeyPatch) 
         module_digest(notebook.Mine())
 
 
+@pytest.mark.slow(2)
 def test_doctor_and_explain_take_modules(tmp_path: Path) -> None:
     diagnosis = doctor(variants={"mine": network()}, tasks="digits", device="cpu")
     assert diagnosis.subject == "mine"
@@ -235,6 +240,7 @@ class Notes(list[int]):
     """A list with an attribute of its own."""
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("value", [Notes(), np.array(["text"]), torch.eye(2).to_sparse()], ids=repr)
 def test_an_attribute_without_a_plain_value_is_measured_anew(value: object, tmp_path: Path) -> None:
     model = network()

@@ -33,6 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     return results
 
 
+@pytest.mark.slow(2)
 def test_tables_become_frames(place: str, tmp_path: Path) -> None:
     compared = api.compare("v1", "v2", place).to_pandas()
     assert list(compared["strength"]) == ["", "4/255", "8/255"]

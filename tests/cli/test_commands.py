@@ -213,6 +213,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow(8)
 def test_a_mistake_is_the_exit_code_of_the_process(cli: Run, tmp_path: Path) -> None:
     done = cli("run", "--variant", "crete")
     assert done.returncode == 2
@@ -286,6 +287,7 @@ def test_not_comparable_versions_leave_with_3(here: Run) -> None:
     assert "samples" in done.stdout
 
 
+@pytest.mark.slow(3)
 def test_help_gives_examples_and_exit_codes(cli: Run, here: Run) -> None:
     for command in ("run", "train", "list", "show", "diff", "leaderboard"):
         done = here(command, "--help")
@@ -296,6 +298,7 @@ def test_help_gives_examples_and_exit_codes(cli: Run, here: Run) -> None:
     assert "130" in cli("--help").stdout
 
 
+@pytest.mark.slow(2)
 def test_list_and_show_in_json(cli: Run, here: Run) -> None:
     listing = json.loads(cli("list", "--json").stdout)
     assert {"variants", "models", "tasks", "recipes", "stressors", "suites"} == set(listing)
@@ -307,6 +310,7 @@ def test_list_and_show_in_json(cli: Run, here: Run) -> None:
         assert here("show", name).returncode == 0
 
 
+@pytest.mark.slow(3)
 def test_train_keeps_checkpoints(here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
     first = json.loads(here("train", "--variant", "model.py:make", "--seed", "5", "--json").stdout)

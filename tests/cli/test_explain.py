@@ -83,6 +83,7 @@ def test_edited_code_and_another_device_are_named(results: str, monkeypatch: pyt
     assert {change.field: change.new for change in first.changes} == {"numerics": "abacus", "stressor_code": "edited"}
 
 
+@pytest.mark.slow(2)
 def test_it_foretells_what_a_run_does(tmp_path: Path, results: str) -> None:
     """Also after half of it was done, and before there is anything."""
     place = str(tmp_path / "results")

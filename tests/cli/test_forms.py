@@ -73,12 +73,14 @@ def variants(*names: str) -> tuple[str, ...]:
     return tuple(part for name in names for part in ("--variant", f"model.py:{name}"))
 
 
+@pytest.mark.slow(10)
 def test_every_form_is_evaluated_as_it_is(folder: Path, typed: Callable[..., tuple[str, str]]) -> None:
     out, err = typed("run", *variants(*WORK, "Extra", "Frozen", "script_frozen", "compiled"), *RUN, "--recipe", "none")
     assert "error" not in out
     assert " 28 new evaluations" in f" {err}"
 
 
+@pytest.mark.slow(13)
 def test_forms_are_trained_alike(folder: Path, typed: Callable[..., tuple[str, str]]) -> None:
     names = ("make", "lazy", "parallel", "scripted", "Extra")
     out, err = typed("run", *variants(*names), *RUN, "--full")

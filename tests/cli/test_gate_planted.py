@@ -67,6 +67,7 @@ def judgements(text: str) -> list[dict[str, Any]]:
     return list(json.loads(text)["judgements"])
 
 
+@pytest.mark.slow(3)
 def test_a_class_mislabelled_in_training_is_caught(command: Command) -> None:
     write(mislabelled=False)
     command(*RUN, *WEAK)

@@ -123,6 +123,7 @@ class Trap:
         return os.mkdir, ("sprung",)
 
 
+@pytest.mark.slow(2)
 def test_code_in_a_pickle_is_never_run(cli: Run, here: Run, tmp_path: Path, theirs: dict[str, Tensor]) -> None:
     torch.save({"state_dict": theirs, "trap": Trap()}, tmp_path / "trap.pth")
     refused(cli("import-checkpoint", "trap.pth", *CRATE), "could run code", tmp_path)

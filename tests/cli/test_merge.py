@@ -22,6 +22,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command) -> 
     return typed
 
 
+@pytest.mark.slow(2)
 def test_shards_become_what_one_run_of_all_would_have_been(command: Command) -> None:
     command(*RUN, "--variant", "vit", "--results", "one")
     command(*RUN, "--variant", "crate", "--results", "other")

@@ -25,6 +25,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], n
     return place
 
 
+@pytest.mark.slow(4)
 def test_pgd_3_has_no_plateau_and_apgd_50_has(results: str) -> None:
     result = strength("vit-nano", results=results)
     version, found = result.version, result.rows

@@ -51,6 +51,7 @@ def test_a_gallery_runs_no_code_that_only_the_table_names(ran: Path, typed: Call
     assert ran.exists()
 
 
+@pytest.mark.slow(2)
 def test_a_surrogate_and_a_suite_are_code_too(
     typed: Callable[..., tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_every_edited_number_of_the_table_itself_is_named(index: int, results: s
         assert (found.name, found.exit_code, places(found)) == (f"{tmp_path / name}:v3", 5, [(index + 1, name)])
 
 
+@pytest.mark.slow(3)
 def test_a_table_without_history_names_what_other_rows_tell(results: str) -> None:
     rows = ScoreTable(results).rows()
     for name in edited_columns(rows, 2):
@@ -278,6 +279,7 @@ def test_a_baseline_is_verified_with_and_without_its_store(results: str, tmp_pat
     assert (refused.exit_code, {one.reason for one in refused.reruns}) == (3, {NO_REQUEST})
 
 
+@pytest.mark.slow(2)
 def test_samples_measured_again_come_out_as_stored(results: str, command: Command) -> None:
     shown = command("verify", "--results", results, "--rerun", "30", "--seed", "5")
     assert "measured again, drawn with seed 5\n" in shown
@@ -299,6 +301,7 @@ def test_samples_of_a_table_that_an_earlier_release_named_are_measured_again(res
     assert found.reruns
 
 
+@pytest.mark.slow(2)
 def test_a_forged_record_is_found_by_measuring_again(results: str, command: Command) -> None:
     """All digests and checksums are in order; the outcomes are not those of the subject."""
     rows, store = ScoreTable(results).rows(), RecordStore(results)

@@ -62,6 +62,7 @@ def file_of(weights: str) -> Path:
     return next(file for file in files if (found := load_checkpoint(file)) and found[1].weights == weights)
 
 
+@pytest.mark.slow(3)
 def test_every_rate_is_a_subject_of_its_own(first: RunResult) -> None:
     assert first.exit_code == ExitCode.OK
     clean, none, some, most = first.rows
@@ -76,6 +77,7 @@ def test_every_rate_is_a_subject_of_its_own(first: RunResult) -> None:
     assert clean.realised is None
 
 
+@pytest.mark.slow(2)
 def test_all_is_found_again_and_another_seed_is_trained(first: RunResult, own: str, results: str) -> None:
     again = harness.run(request(own, NOISE, epsilons=RATES), results)
     assert (again.trained, again.measured, again.reused) == (0, 0, 4)

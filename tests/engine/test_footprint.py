@@ -66,6 +66,7 @@ def test_bytes_equal_a_count_by_hand() -> None:
     assert found.peak_memory == pytest.approx(4 * (weights + inputs + 5 * 1000), abs=4 * 20)
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("name", ["vit", "crate", "relative-bias"])
 def test_bytes_agree_with_the_allocator(name: str) -> None:
     shape = ImageShape(channels=3, height=64, width=64, classes=10, patch=8)

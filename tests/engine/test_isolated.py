@@ -97,6 +97,7 @@ def _outcome(row: dict[str, Any]) -> tuple[float | None, str]:
     return (row["accuracy"] if row["status"] == "ok" else None), row["error"] or ""
 
 
+@pytest.mark.slow(2)
 def test_a_cell_that_takes_too_long_is_an_error_row(run: Callable[..., Found]) -> None:
     options = ("--stressor", "noise-linf;eps=8/255", "--timeout", "0.5")
     found = run("Sleeps", "sleeps_early", "Honest", options=options, code=4)

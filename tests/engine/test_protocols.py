@@ -117,6 +117,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return typed
 
 
+@pytest.mark.slow(2)
 def test_both_protocols_through_the_front_door(command: Callable[..., str]) -> None:
     small = ("--variant", "vit", "--samples", "40", "--device", "cpu")
     run = command("run", "--suite", "adversarial-as-published", *small, "--epsilon", "1/10", "--full")

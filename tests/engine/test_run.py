@@ -131,6 +131,7 @@ def test_batch_size_changes_nothing(batch: int, model: Callable[..., str], tmp_p
     assert harness.run(request(model(), batch=batch), str(tmp_path / "a")).reused == 3
 
 
+@pytest.mark.slow(3)
 def test_one_line_of_model_code_measures_again_and_a_comment_does_not(
     model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_one_line_of_model_code_measures_again_and_a_comment_does_not(
     assert (report.measured, report.trained) == (3, 1)
 
 
+@pytest.mark.slow(5)
 def test_a_record_of_code_that_is_listed_as_equivalent_is_reused(
     model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +318,7 @@ def test_a_diverging_training_is_an_error_row_without_checkpoint(
     assert not list((tmp_path / "cache" / "checkpoints").glob("*.safetensors"))
 
 
+@pytest.mark.slow(2)
 def test_a_changed_model_shows_in_the_diff(model: Callable[..., str], tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     harness.run(request(model()), results)

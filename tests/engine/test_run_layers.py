@@ -48,6 +48,7 @@ def own(row: ScoreRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in NO_LAYERS}
 
 
+@pytest.mark.slow(2)
 def test_rows_hold_what_the_layers_do(tmp_path: Path) -> None:
     results = str(tmp_path / "results")
     report = harness.run(request(), results)
@@ -86,6 +87,7 @@ def test_the_layers_of_a_cell_are_those_of_the_samples_it_tried(tmp_path: Path) 
         alive = record.states == 0
 
 
+@pytest.mark.slow(3)
 def test_a_reused_record_gets_its_layers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = str(tmp_path / "results")
     first = harness.run(request(layers=False), results)

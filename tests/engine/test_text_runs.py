@@ -64,6 +64,7 @@ def test_attacks_on_pixels_are_refused_before_anything_is_written(tmp_path: Path
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow(2)
 def test_a_model_of_your_own_gets_token_ids(tmp_path: Path) -> None:
     (tmp_path / "bag.py").write_text(
         "from torch import nn\n"

@@ -57,6 +57,7 @@ def request(*variants: str, sources: tuple[str, ...] = (), more: tuple[str, ...]
     return RunRequest.model_validate({**fields, **changes})
 
 
+@pytest.mark.slow(3)
 def test_the_command_judges_images_of_one_model_on_another(model: Callable[..., str], tmp_path: Path) -> None:
     own, other = model(), model("other.py", scale="2.0")
     command = ["run", "--variant", own, "--samples", "120", "--device", "cpu", "--progress", "none", "--json"]
@@ -94,6 +95,7 @@ def test_the_batch_changes_nothing(batch: int, model: Callable[..., str], tmp_pa
         np.testing.assert_array_equal(record.forwards, stores[1][key].forwards)
 
 
+@pytest.mark.slow(4)
 def test_another_surrogate_measures_its_cells_again_and_no_others(model: Callable[..., str], tmp_path: Path) -> None:
     own, other, results = model(), model("other.py", scale="2.0"), str(tmp_path / "r")
 
@@ -124,6 +126,7 @@ def test_the_identity_covers_weights_and_code_of_the_surrogate(digits: Dataset) 
     assert len({code("a", "b"), code("x", "b"), code("a", "x"), stressor.code()}) == 4
 
 
+@pytest.mark.slow(3)
 def test_a_surrogate_is_had_once_and_shared_with_the_subject_that_it_is(
     model: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def test_an_unknown_surrogate_is_refused_before_any_work(model: Callable[..., st
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow(2)
 def test_of_a_random_surrogate_means_are_taken(model: Callable[..., str], tmp_path: Path) -> None:
     assert BatchSize(64).beside(BatchSize(8, draws=20)) == BatchSize(8, draws=20)
     noisy = model("noisy.py").removesuffix(":make")

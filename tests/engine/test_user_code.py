@@ -59,6 +59,7 @@ def _numbers(found: Rows, model: str) -> list[tuple[object, ...]]:
     return [(row["stressor"], row["accuracy"], row["status"]) for row in found if row["variant"].endswith(model)]
 
 
+@pytest.mark.slow(2)
 def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(rows: Callable[..., Rows]) -> None:
     found = rows("InPlace", "BehindAutograd", "ThroughNumpy", "Honest")
     honest = _numbers(found, ":Honest")
@@ -69,6 +70,7 @@ def test_a_model_that_writes_to_its_inputs_gets_the_numbers_of_the_honest_one(ro
         assert _numbers(found, model) == honest
 
 
+@pytest.mark.slow(2)
 def test_the_next_model_is_unharmed_and_output_stays_json(rows: Callable[..., Rows], tmp_path: Path) -> None:
     exact_float32(torch)  # as every run does
     state, settings = _generators(), _settings()
@@ -156,6 +158,7 @@ def test_precision_is_put_back_whichever_interface_changed_it(change: str) -> No
         write_precision(torch, before)
 
 
+@pytest.mark.slow(3)
 def test_a_model_that_trains_and_interferes_trains_like_the_honest_one(rows: Callable[..., Rows]) -> None:
     found = rows("InPlace", "Honest", recipe="standard", stressors=STRESSORS[:1])
     assert _numbers(found, ":InPlace") == _numbers(found, ":Honest")
@@ -175,6 +178,7 @@ def test_a_model_that_ends_the_process_is_an_error_row(where: str, rows: Callabl
             assert clean["error"].startswith(f"hostile.py:{where}_{kind}: ")
 
 
+@pytest.mark.slow(2)
 def test_a_model_that_leaves_without_exception_is_an_error_row(rows: Callable[..., Rows]) -> None:
     found = rows("Leaves", "Honest", stressors=(), code=4)
     errors = [row["error"] for row in found if row["variant"].endswith(":Leaves")]

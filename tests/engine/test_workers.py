@@ -113,6 +113,7 @@ def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> 
         np.testing.assert_allclose(ours[key].losses, theirs[key].losses, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow(5)
 def test_where_all_is_known_nobody_is_called(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(tmp_path / "results")
     first = harness.run(request(model, "make"), place)

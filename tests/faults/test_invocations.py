@@ -36,6 +36,7 @@ def generated(place: Path, seed: int) -> list[Arguments]:
     return [*with_files(place, chance), *with_values(chance)]
 
 
+@pytest.mark.slow(2)
 def test_a_few_wrong_invocations_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every = [one for one in generated(place, 1) if one[0] not in ("run", "doctor", "layers", "train", "selfcheck")]
     assert [one for one in islice(every, 0, None, 8) if not is_refused(one, capsys)] == []

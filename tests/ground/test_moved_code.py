@@ -333,6 +333,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return moved_copy(tmp_path_factory.mktemp("moved"))
 
 
+@pytest.mark.slow(7)
 def test_this_package_with_moved_modules_has_the_same_digests(moved: Path) -> None:
     here, there = SourceTree(PACKAGE_ROOT), SourceTree(moved)
     names = digested_modules()

@@ -175,6 +175,7 @@ def code_of(variant: Variant, size: str = "nano", shape: Shape = IMAGENET) -> st
     return variant_code_digest(variant, size, shape)
 
 
+@pytest.mark.slow(3)
 @pytest.mark.no_cover
 def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: code_of(VARIANTS.get(name)) for name in NAMES}

@@ -446,6 +446,7 @@ def make(shape):
 """
 
 
+@pytest.mark.slow(2)
 def test_training_that_starts_from_other_weights_is_another_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ def randomised(model: nn.Module, scale: float, seed: int = 0) -> nn.Module:
     return model
 
 
+@pytest.mark.slow(5)
 @torch.no_grad()
 def test_vit_is_timm_s() -> None:
     theirs = randomised(timm_model("deit_tiny_patch16_224"), 0.05)

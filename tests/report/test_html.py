@@ -192,6 +192,7 @@ def test_the_lead_has_an_interval_and_says_what_a_correction_decides() -> None:
     assert "not significant after Holm's correction for 6 tests." in words
 
 
+@pytest.mark.slow(4)
 @pytest.mark.no_cover
 def test_a_full_table_fits_in_one_page() -> None:
     rows = big_table()

@@ -69,6 +69,7 @@ def test_merging_again_changes_nothing(shards: tuple[str, str, str]) -> None:
     assert [DeltaTable(f"{to}/{name}").version() for name in ("records", "scores")] == before
 
 
+@pytest.mark.slow(2)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 1)), min_size=1, max_size=3), min_size=1, max_size=3

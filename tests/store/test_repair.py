@@ -114,6 +114,7 @@ def test_a_killed_repair_continues(place: Path) -> None:
     assert ScoreTable(str(place)).rows() == ROWS[:2]
 
 
+@pytest.mark.slow(2)
 def test_vacuum_removes_what_no_version_needs(place: Path) -> None:
     store = RecordStore(str(place))
     store.append(*(record(seed=seed) for seed in range(4, 6)))

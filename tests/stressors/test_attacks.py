@@ -97,6 +97,7 @@ def test_images_stay_in_ball_and_box_and_some_break(
     assert 0 < int(robust(perturbed, work).sum()) < len(work.ids)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("signature", ATTACKS)
 def test_batch_size_and_order_change_no_outcome(
     signature: str, make_batch: Callable[..., AttackedBatch], searched: Callable[[str], PerturbedBatch]
@@ -128,6 +129,7 @@ def test_fgsm_is_one_signed_step(make_batch: Callable[..., AttackedBatch]) -> No
     assert float((found.inputs - expected).abs().gt(1e-6).float().mean()) < 1e-3
 
 
+@pytest.mark.slow(7)
 def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[..., AttackedBatch]) -> None:
     work = make_batch()
     attack = parse_stressor("pgd-linf;eps=16/255;steps=10;step=1/4")
@@ -158,6 +160,7 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[...
     np.testing.assert_array_equal(perturbed.forwards[:40], passes)
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize(("weaker", "stronger"), [("fgsm-linf;eps=16/255", "pgd-linf;eps=16/255;steps=20")])
 def test_more_effort_never_helps_the_subject(
     weaker: str, stronger: str, make_batch: Callable[..., AttackedBatch]
@@ -168,6 +171,7 @@ def test_more_effort_never_helps_the_subject(
     )
 
 
+@pytest.mark.slow(2)
 def test_each_restart_only_adds_broken_samples(make_batch: Callable[..., AttackedBatch]) -> None:
     # The random stream depends on all parameters, so attacks with different numbers of runs start elsewhere. Within one
     # attack the first success ends the sample, which the counters show.

@@ -96,6 +96,7 @@ def test_fgsm_is_one_step_on_the_normalised_image(precise: nn.Module, digits: Da
     assert set(found.backwards) == {1}
 
 
+@pytest.mark.slow(3)
 def test_pgd_is_twenty_steps_of_three_twentieths(precise: nn.Module, digits: Dataset) -> None:
     batch = digits_batch(precise, digits, 20)
     attack = parse_stressor("published-pgd-linf;eps=6/255")
@@ -174,6 +175,7 @@ def test_where_the_slope_turns_spsa_walks_away_from_the_error_that_pgd_finds() -
     assert (spsa.inputs.flatten(1).sum(1) > images.flatten(1).sum(1)).all()
 
 
+@pytest.mark.slow(5)
 def test_spsa_hardly_moves_accuracy_where_pgd_does(trained: Trained, digits: Dataset) -> None:
     model = trained("vit")
     batch = digits_batch(model, digits, 60)
@@ -216,6 +218,7 @@ def test_the_ball_is_in_normalised_units_and_there_is_no_box(name: str, trained:
     assert float(found.inputs.max()) > 1
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", ["published-fgsm-linf", "published-pgd-linf", "published-spsa;steps=3;samples=4"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batches_change_nothing_but_rounding(name: str, batch_size: int, precise: nn.Module, digits: Dataset) -> None:

@@ -226,6 +226,7 @@ def test_square_is_as_strong_as_the_librarys(ours: str, theirs: str, trained: Tr
     assert sum(held) <= sum(library) + 2 * 4
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize(("name", "order"), [("linf", 1), ("l2", 2)])
 def test_fab_finds_the_distance_to_the_planes_of_a_linear_model(name: str, order: int) -> None:
     model, images = linear()
@@ -387,6 +388,7 @@ class Quantised(nn.Module):
         return out
 
 
+@pytest.mark.slow(5)
 def test_square_and_spsa_need_no_gradients(trained: Trained, digits: Dataset) -> None:
     batch = digits_batch(Quantised(trained("vit")), digits, 60)
     blind = known(parse_stressor("noise-linf;eps=24/255;draws=2").apply(batch, batch.access).broken).sum()

@@ -153,6 +153,7 @@ def test_a_constant_surrogate_transfers_nothing(norm: str, pair: tuple[nn.Module
     assert torch.equal(perturbed.inputs, batch.inputs)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("signature", ["transfer-linf;eps=1/8;steps=7;restarts=2", "transfer-l2;eps=1/2;momentum=1"])
 def test_batch_and_order_change_nothing_and_images_stay_in_ball_and_box(
     signature: str, pair: tuple[nn.Module, nn.Module]

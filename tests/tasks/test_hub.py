@@ -206,6 +206,7 @@ def test_a_damaged_or_unfinished_copy_is_decoded_again(
     }
 
 
+@pytest.mark.slow(2)
 def test_two_processes_decode_at_once(write: Write, tmp_path: Path) -> None:
     root = write("toy", train=split(labels=LABELS * 50), test=split(seed=9))
     gate = tmp_path / "gate"
@@ -321,6 +322,7 @@ def test_a_data_folder_that_does_not_exist(tmp_path: Path) -> None:
     assert "data_dir" in message
 
 
+@pytest.mark.slow(2)
 def test_no_network_and_no_mirror(tmp_path: Path) -> None:
     code = (
         "import sys; from robustbench_wb.errors import DataError\n"

@@ -46,6 +46,7 @@ def test_known_values() -> None:
     assert {text: strict(text) for text in known} == known
 
 
+@pytest.mark.slow(3)
 @pytest.mark.no_cover
 def test_10_000_expressions_against_python() -> None:
     for expressions in (SHORT, LONG):

@@ -108,6 +108,7 @@ def test_published_pairs_are_read_from_the_users_files(tmp_path: Path) -> None:
         LRA_RETRIEVAL.load(str(tmp_path))
 
 
+@pytest.mark.slow(3)
 def test_pathfinder_shows_the_same_images_in_both_flavours() -> None:
     own, published = (
         PathfinderTask("tiny", EASY, train=300, test=100, published=flag).load(None) for flag in (False, True)

@@ -88,6 +88,7 @@ def disk(centre: NDArray[np.int16], parameters: PathfinderParameters) -> NDArray
     return (rows - int(centre[0])) ** 2 + (columns - int(centre[1])) ** 2 <= radius**2
 
 
+@pytest.mark.slow(2)
 def test_pixels_alone_tell_the_label_of_all_thousand_images(hard: PathfinderImages) -> None:
     assert (trace_labels(hard.images, HARD) == hard.labels).all()
     assert hard.labels.mean() == 0.5
@@ -126,6 +127,7 @@ def test_levels(hard: PathfinderImages) -> None:
     assert not frame.any()
 
 
+@pytest.mark.slow(2)
 def test_snakes_keep_more_than_a_gap_apart(hard: PathfinderImages) -> None:
     """Snakes are compared with a marker at every end of the long ones, so that the label does not matter."""
     for index in range(0, 1000, 10):
@@ -185,6 +187,7 @@ def test_turns_follow_their_law() -> None:
     assert abs(cosines.mean() - np.mean(means)) < 4 * cosines.std() / len(cosines) ** 0.5
 
 
+@pytest.mark.slow(3)
 def test_processes_and_neighbours_change_nothing() -> None:
     count = 2 * BLOCK + 30
     one = generate_images(count, EASY, seed=3, label="train", processes=1)
@@ -240,6 +243,7 @@ def test_paddles_that_follow_one_another_are_within_a_gap(
     assert abs(one[:, None] - two).max(-1).min() <= parameters.gap
 
 
+@pytest.mark.slow(3)
 def test_path_x() -> None:
     made = generate_images(4, PATH_X, seed=0, label="long")
     assert made.images.shape == (4, 128, 128)
@@ -285,6 +289,7 @@ def test_bad_parameters_are_refused_in_one_line(numbers: dict[str, float], messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow(2)
 def test_no_room_is_said_in_one_line() -> None:
     with pytest.raises(UsageError, match="two snakes of 40 paddles found room in only"):
         generate_images(1, PathfinderParameters(window=24, contour_length=40), seed=0, label="crowded")

@@ -121,6 +121,7 @@ def judge(sentence: str) -> int:
     return int(opinion > 0)
 
 
+@pytest.mark.slow(2)
 def test_sentences_mean_what_their_labels_say() -> None:
     data = find_task("sentences").load(None)
     assert (len(data.train), len(data.test)) == (TRAIN, TEST)

@@ -286,6 +286,7 @@ def certified(model: nn.Sequential, data: TrainingData, eps: float) -> float:
     return float((margins > 0).all(1).float().mean())
 
 
+@pytest.mark.slow(3)
 def test_adversarial_training_certifies_more_of_a_linear_model() -> None:
     split, robust = digits(600), []
     data = TrainingData(torch.tensor(split.inputs), torch.tensor(split.labels))

@@ -235,6 +235,7 @@ def request(*stressors: str, **more: object) -> RunRequest:
     return RunRequest(**{**given, **more})
 
 
+@pytest.mark.slow(3)
 def test_runs_on_digits(tmp_path: Path) -> None:
     names = [name for name in NAMES if name != "dead-channels"]
     clean, *rows = harness.run(request(*(f"{name};rate=0" for name in names)), results=str(tmp_path)).rows

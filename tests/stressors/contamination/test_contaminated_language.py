@@ -182,6 +182,7 @@ def by_hand(made: PerturbedData) -> tuple[float, int]:
     return math.exp(total / count), count
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("targets", ["all", "clean", "swapped"])
 def test_perplexities_can_be_worked_out_by_hand(targets: str, batch: SampleBatch, tmp_path: Path) -> None:
     signature = f"word-swap-lm;rate=1/4;targets={targets}"

@@ -221,6 +221,7 @@ print(hashlib.sha256(repr(found).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow(2)
 def test_another_process_writes_the_same() -> None:
     script = DIGEST % (PROSE, NAMES)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
@@ -296,6 +297,7 @@ def test_the_page_says_what_the_code_does(name: str) -> None:
         assert round(100 * hit / words) == int(share)
 
 
+@pytest.mark.slow(4)
 def test_the_suite_runs(tmp_path: Path) -> None:
     request = RunRequest(suite="corruption-text", variants=("bert",), recipe="none", samples=20, device="cpu")
     rows = harness.run(request, results=str(tmp_path)).rows

@@ -51,6 +51,7 @@ def test_the_first_swap_is_the_best_of_all(
         assert known(perturbed.broken)[row] == bool((logits.argmax(1) != batch.labels[row]).any())
 
 
+@pytest.mark.slow(2)
 def test_the_highest_first_order_score_is_that_of_the_formula(
     encoder: nn.Module, batch_of: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def request(**more: object) -> RunRequest:
     return RunRequest(**{**given, **more})
 
 
+@pytest.mark.slow(3)
 def test_the_command_needs_no_further_options(tmp_path: Path) -> None:
     command = ["run", "--suite", "adversarial-text", "--recipe", "none", "--samples", "8", "--results", str(tmp_path)]
     done = CliRunner().invoke(app, [*command, "--device", "cpu", "--progress", "none", "--full"])
@@ -44,6 +45,7 @@ def test_the_command_needs_no_further_options(tmp_path: Path) -> None:
     assert "crate-bert-nano" in done.output
 
 
+@pytest.mark.slow(5)
 def test_no_cell_moves_with_the_batch(tmp_path: Path) -> None:
     reports = [
         harness.run(request(variants=("bert",), batch=batch), results=str(tmp_path / str(batch))) for batch in (5, 64)
@@ -92,6 +94,7 @@ def hf_folder(tmp_path: Path, sentences: Dataset) -> Path:
     return tmp_path / "hf"
 
 
+@pytest.mark.slow(4)
 def test_a_model_of_transformers_is_attacked_by_its_own_tokens(hf_folder: Path, tmp_path: Path) -> None:
     report = harness.run(request(variants=(f"hf:{hf_folder}",)), results=str(tmp_path / "r"))
     assert {row.status for row in report.rows} == {"ok"}
