@@ -217,8 +217,8 @@ class _Verdict:
     finite: NDArray[np.bool_]
     losses: NDArray[np.float32]
     wobble: int
-    passes: NDArray[np.int32]
-    """Forward passes that the verdict on each sample took."""
+    passes: int
+    """Forward passes of the verdict per sample; those of a few samples that are asked again are not counted."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Counts that add up over batches."""
 
@@ -241,14 +241,12 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
     wrong = _wrong(logits, batch.labels)
     losses = F.cross_entropy(logits, batch.labels, reduction="none")
     finite = torch.isfinite(logits).all(1)
-    passes = np.ones(len(batch.ids), np.int32)
+    again = perturbed.broken is None and (twice or access.draws > 1 or bool(perturbed.forwards.any()))
     if perturbed.broken is not None:
         first = torch.from_numpy(perturbed.broken).to(batch.labels.device)
     else:
-        searched = twice or bool(perturbed.forwards.any())
-        rows, other = _ask_again(logits, perturbed, access, twice=searched or access.draws > 1)
+        rows, other = _ask_again(logits, perturbed, access, twice=again)
         first = wrong.index_put((rows,), _wrong(other, batch.labels[rows]))
-        passes[rows.cpu().numpy()] = 2
     if perturbed.failed is not None:
         # A sample whose search failed may still be judged broken, but never robust.
         finite &= wrong | ~torch.from_numpy(perturbed.failed).to(finite.device)
@@ -257,7 +255,7 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
         finite=finite.cpu().numpy(),
         losses=losses.cpu().numpy(),
         wobble=int(((first != wrong) & finite).sum()),
-        passes=passes,
+        passes=2 if again else 1,
         evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
     )
 
@@ -324,7 +322,7 @@ def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -
         finite=finite,
         losses=losses.cpu().numpy(),
         wobble=0,
-        passes=np.ones_like(finite, np.int32),
+        passes=1,
         evidence=evidence,
     )
 
