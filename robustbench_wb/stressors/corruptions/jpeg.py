@@ -1,14 +1,19 @@
 """JPEG compression at low quality."""
 
+from collections.abc import Iterator
 from io import BytesIO
 from typing import ClassVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from robustbench_wb.stressors.corruptions.corruption import Corruption
+
+COLUMN_PIXELS = 1 << 16
+"""Pixels that Pillow holds at once. Cannot change a result."""
 
 
 class JpegCompression(Corruption):
@@ -25,26 +30,25 @@ class JpegCompression(Corruption):
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Compress and decompress the images; no random draws."""
         quality = cast("int", self.severity_constants(images.shape))
-        count, channels, height, width = images.shape
-        mode = "L" if channels == 1 else "RGB"
         found = np.empty(tuple(images.shape), np.uint8)
-        if not count:
-            return images.clone()  # Pillow cannot hold an empty picture
         # Pillow joins and splits channels three times faster than numpy or torch reorder them.
-        column = _column(images.cpu(), mode)
-        for number, planes in enumerate(found):
-            top = number * height
-            picture = _through_jpeg(column.crop((0, top, width, top + height)), quality)
-            for channel, plane in zip(mode, planes, strict=True):
-                plane[...] = np.frombuffer(picture.tobytes("raw", channel), np.uint8).reshape(plane.shape)
+        for picture, planes in zip(_pictures(images.cpu().numpy()), found, strict=True):
+            decoded = _through_jpeg(picture, quality)
+            for channel, plane in zip(decoded.mode, planes, strict=True):
+                plane[...] = np.frombuffer(decoded.tobytes("raw", channel), np.uint8).reshape(plane.shape)
         return torch.from_numpy(found).to(images.device)
 
 
-def _column(images: Tensor, mode: str) -> Image.Image:
-    """All images (B, C, H, W) as one picture, one below the other."""
-    height, width = len(images) * images.shape[2], images.shape[3]
-    bands = [Image.fromarray(band.reshape(height, width).numpy()) for band in images.unbind(1)]
-    return bands[0] if mode == "L" else Image.merge(mode, bands)
+def _pictures(images: NDArray[np.uint8]) -> Iterator[Image.Image]:
+    """Yield each image, (B, C, H, W) in all, as a picture. Small ones are cut from a column of several."""
+    count, channels, height, width = images.shape
+    together = max(1, COLUMN_PIXELS // (height * width))
+    for first in range(0, count, together):
+        some = images[first : first + together].swapaxes(0, 1)
+        column = [Image.fromarray(np.ascontiguousarray(band).reshape(-1, width)) for band in some]
+        picture = column[0] if channels == 1 else Image.merge("RGB", column)
+        for top in range(0, picture.height, height):
+            yield picture if together == 1 else picture.crop((0, top, width, top + height))
 
 
 def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
