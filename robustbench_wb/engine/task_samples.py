@@ -17,6 +17,7 @@ from robustbench_wb.models.shape import ImageShape, Shape
 from robustbench_wb.progress import Advance
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
+from robustbench_wb.tasks.pictures.mapped_rows import copy_rows
 from robustbench_wb.tasks.pictures.picture_split import PictureSplit
 from robustbench_wb.tasks.task import Dataset, Split
 
@@ -56,7 +57,7 @@ class TaskSamples:
         return replace(
             self,
             ids=self.ids[rows],
-            inputs=self.inputs[rows],
+            inputs=copy_rows(self.inputs, rows),
             labels=self.labels[rows],
             text=None if self.text is None else self.text.select(rows),
             token_counts=None if self.token_counts is None else self.token_counts[rows],

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_wb.tasks.pictures.mapped_rows import copy_rows
 from robustbench_wb.tasks.pictures.picture_split import PictureSplit
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.training.loop import TrainingData
@@ -26,8 +27,7 @@ class MappedImages:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Images of some rows, uint8 (B, C, H, W), on the device."""
-        taken = np.array(self.images[rows.cpu().numpy()])  # a plain array, in memory
-        return torch.from_numpy(taken).to(self.device)
+        return torch.from_numpy(copy_rows(self.images, rows.cpu().numpy())).to(self.device)
 
 
 def training_data(split: Split, recipe: Recipe, *, seed: int, device: torch.device) -> TrainingData:

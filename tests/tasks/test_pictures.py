@@ -16,6 +16,7 @@ from robustbench_wb.models.providers import library
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.pictures import decode
+from robustbench_wb.tasks.pictures.mapped_rows import copy_rows
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -317,3 +318,21 @@ def test_a_damaged_manifest_is_made_again(folder: Path, cache: str) -> None:
     for manifest in (Path(cache) / "pictures").glob("*.json"):
         manifest.write_text(json.dumps({"ape/0.jpg": [1]}))
     assert load(f"folder:{folder};size=16").digest == before
+
+
+def test_copied_rows_leave_no_pages_of_the_file_in_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(1 << 24, dtype=np.uint8).reshape(-1, 1 << 12))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    before = resident()
+    rows = np.arange(0, len(mapped), 2)
+    copied = copy_rows(mapped, rows)
+    assert type(copied) is np.ndarray
+    assert np.array_equal(copied, np.arange(1 << 24, dtype=np.uint8).reshape(-1, 1 << 12)[rows])
+    assert resident() - before < copied.nbytes // 4
+    assert np.array_equal(copy_rows(copied, rows[:2]), copied[rows[:2]])
+
+
+def resident() -> int:
+    """Bytes of mapped files in the memory of this process."""
+    status = Path("/proc/self/status").read_text()
+    return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssFile"))
