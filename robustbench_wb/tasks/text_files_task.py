@@ -126,6 +126,8 @@ class TextFilesTask:
         return split
 
     def _corpus(self, files: Mapping[str, Sequence[Path]], evaluated: str) -> Corpus:
+        import datasets
+
         rows = _read(files, str(self.path))
         where = str(self.path)
         columns = next(iter(rows.values())).column_names
@@ -133,9 +135,13 @@ class TextFilesTask:
         label = self._column("label", LABEL_COLUMNS, columns)
         for split, part in rows.items():
             empty = sum(one == "" for one in part[label])
+            if not isinstance(part.features[text], datasets.Value):
+                raise DataError(f"{where}, {split}: column {text!r} holds no texts but {part.features[text]}")
             if empty:
                 raise DataError(f"{where}, {split} has rows without a label ({empty}); remove them or write it")
         found = unify_labels({str(split): part for split, part in rows.items()}, label, name=where, files={})
+        if len(found.classes) < 2:
+            raise DataError(f"{where} has one class only, {found.classes[0]}; a task needs two")
         for note in found.notes:
             _log.warning("%s", note)
         parts = {split: ([str(one or "") for one in rows[split][text]], found.labels[split]) for split in files}
@@ -188,7 +194,9 @@ def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
     options: dict[str, object] = {"keep_default_na": False} if loader == "csv" else {}
     options |= {"sep": "\t"} if endings == [".tsv"] else {}
     datasets.disable_progress_bars()
+    said = datasets.logging.get_verbosity()
     with tempfile.TemporaryDirectory() as scratch:
+        datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it raises
         try:
             return datasets.load_dataset(
                 loader,
@@ -200,3 +208,5 @@ def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             # The message "An error occurred while generating the dataset" gives its reason in the cause.
             raise DataError(f"the texts in {where} cannot be read: {first_line(error.__cause__ or error)}") from error
+        finally:
+            datasets.logging.set_verbosity(said)

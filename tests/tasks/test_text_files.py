@@ -82,6 +82,8 @@ def test_a_changed_letter_is_other_data(folder: Path) -> None:
         ({"a.csv": "text,label\nx,1\ny,\n"}, "", "has rows without a label \\(1\\)"),
         ({"a.csv": "text,label\nx,0.5\ny,1\n"}, "", "holds fractions"),
         ({"a.csv": ""}, "", "cannot be read"),
+        ({"a.csv": "text,label\nx,yes\ny,yes\n"}, "", "has one class only, yes; a task needs two"),
+        ({"a.jsonl": '{"text": ["x"], "label": 1}\n{"text": ["y"], "label": 0}\n'}, "", "holds no texts but List"),
         ({"a.json": "{nonsense"}, "", "cannot be read"),
         ({"a.csv": csv_text(ROWS), "b.json": "[]"}, "", "has files of several formats"),
         ({"train.csv": csv_text(ROWS)}, "", "has the splits train, and no 'test or val'"),
