@@ -18,8 +18,8 @@ _HOOK: Final = "_robustbench_wb_chosen_outputs"
 class ChosenOutputs(Spec):
     """Outputs of a model that are possible answers. Predictions and attacks see the logits of these and of no others.
 
-    This is the protocol of ImageNet-A and ImageNet-O (Hendrycks et al. 2021, arXiv 1907.07174) and of ImageNet-R
-    (Hendrycks et al. 2021, arXiv 2006.16241), whose 200 classes are part of the 1,000 of the models.
+    This is the protocol of ImageNet-A (Hendrycks et al. 2021, arXiv 1907.07174) and ImageNet-R (Hendrycks et al. 2021,
+    arXiv 2006.16241), whose 200 classes are part of the 1,000 of the models.
     """
 
     total: int

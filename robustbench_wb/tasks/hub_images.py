@@ -7,22 +7,26 @@ bytes of the source files: an edited mirror is decoded again, whatever the dates
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from robustbench_wb.errors import DataError
+from robustbench_wb.folders import write_atomic
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.class_labels import unify_labels
 from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.fitting_patch import fitting_patch
-from robustbench_wb.tasks.image_decoding import decode_splits, lossy_suffix
+from robustbench_wb.tasks.image_decoding import decode_splits, decoded_rows, lossy_suffix
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
 from robustbench_wb.tasks.pictures.array_selection import with_selection
+from robustbench_wb.tasks.pictures.decode import decode_picture, decoder_release
 from robustbench_wb.tasks.pictures.listing import SPLITS
-from robustbench_wb.tasks.pictures.task_options import SELECTION, parse_options
+from robustbench_wb.tasks.pictures.task_options import GEOMETRY, SELECTION, geometry_of, parse_options
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, image_shape
 
 if TYPE_CHECKING:
@@ -39,15 +43,17 @@ class HubTask:
     That is the split ``test``, or ``validation`` or ``valid`` where ``test`` is missing or has no labels. Without a
     split ``train``, models are evaluated as they are.
 
-    Options follow the name: ``;split=NAME`` (evaluated split), ``;ids=FILE`` (numbers of its rows, from 0),
-    ``;classes=FILE`` (``read_class_map``, of the names of the classes) and ``;outputs=present`` (only the classes of
-    the evaluated split are possible answers).
+    Options follow the name: ``;size=224`` and others (``ImageGeometry``; images then have three channels),
+    ``;split=NAME`` (evaluated split), ``;ids=FILE`` (numbers of its rows, from 0), ``;classes=FILE``
+    (``read_class_map``, of the names of the classes) and ``;outputs=present`` (only the classes of the evaluated split
+    are possible answers).
     """
 
     def __init__(self, facts: TaskFacts, options: Mapping[str, str] | None = None) -> None:
         self.facts = facts
         self.options = dict(options or {})
         self.name = ";".join([facts.name, *(f"{key}={value}" for key, value in self.options.items())])
+        self.geometry = geometry_of(self.name, self.options)
 
     def with_options(self, name: str) -> "HubTask":
         """Return the task with the options that follow its name.
@@ -55,7 +61,7 @@ class HubTask:
         Raises:
             UsageError: an option is wrong.
         """
-        return HubTask(self.facts, parse_options(name, SELECTION)[1])
+        return HubTask(self.facts, parse_options(name, (*GEOMETRY, *SELECTION))[1])
 
     def load(self, data_dir: str | None) -> Dataset:
         """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache.
@@ -65,24 +71,27 @@ class HubTask:
         Raises:
             DataError: the data cannot be had, or do not fit the options.
         """
-        name, split = self.facts.name, self.options.get("split")
+        name, split, geometry = self.facts.name, self.options.get("split"), self.geometry
+        more = {} if split is None else {"split": split}
+        fitted = {} if geometry is None else {"geometry": geometry, "decoder": decoder_release()}
         with followed_mirror(self.facts.source, data_dir) as mirror:
             source = locate_dataset(self.facts.source, mirror)
             files = mirror_folder(self.facts.source, mirror)
             decoded = load_or_make_arrays(
-                {"format": _FORMAT, "source": source.digest} | ({} if split is None else {"split": split}),
+                {"format": _FORMAT, "source": source.digest, **more, **fitted},
                 name=name,
                 verb="decode",
-                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, name=name, wanted=split),
+                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, task=self),
                 read=_read,
             )
         for note in decoded.notes:
             _log.warning("%s", note)
         suffix = decoded.lossy if self.facts.lossless else ""
         height, width = decoded.train.inputs.shape[2:]
-        patch = self.facts.patch or fitting_patch(height, width)
+        patch = (None if fitted else self.facts.patch) or fitting_patch(height, width)
         shape = image_shape(decoded.test, len(decoded.classes), patch)
         label = name + suffix + ("" if split is None else f";split={split}")
+        label += "" if geometry is None else geometry.text
         found = EvaluationDataset(
             label=label, classes=decoded.classes, train=decoded.train, test=decoded.test, shape=shape
         )
@@ -130,15 +139,14 @@ class _Card(TypedDict):
     notes: tuple[str, ...]
 
 
-def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, name: str, wanted: str | None) -> _Card:
+def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, task: HubTask) -> _Card:
     """Decode both splits into ``folder`` and return the card. ``mirror`` is the folder of the files, if there is one.
-
-    ``wanted`` is the name of the split to evaluate, if one is asked for.
 
     Raises:
         DataError: a split is missing or empty, or has rows without a valid label.
     """
-    test = _evaluated(source, name, wanted)
+    name = task.facts.name
+    test = _evaluated(source, name, task.options.get("split"))
     known = [split for split in dict.fromkeys(("train", test)) if split in source]
     image, label = _columns(source[known[0]].features, name)
     parts = {split: _with_images(source[split], image) for split in known}
@@ -146,11 +154,30 @@ def _decode_into(folder: Path, source: "DatasetDict", *, mirror: Path | None, na
     found = unify_labels(parts, label, name=name, files=files)
     rows = list(parts.values())
     targets = ["train", "test"] if len(parts) == 2 else ["test"]
-    for split, origin, images in zip(targets, parts, decode_splits(rows, image, name), strict=True):
-        write_array(folder / f"{split}-images.npy", images)
+    if task.geometry is not None:
+        for split, part in zip(targets, rows, strict=True):
+            _decode_fitted(folder / f"{split}-images.npy", part, image=image, task=task)
+    else:
+        for split, images in zip(targets, decode_splits(rows, image, name), strict=True):
+            write_array(folder / f"{split}-images.npy", images)
+    for split, origin in zip(targets, parts, strict=True):
         write_array(folder / f"{split}-labels.npy", found.labels[origin])
     suffixes = {lossy_suffix(part, image) for part in rows}
     return {"classes": found.classes, "lossy": "".join(sorted(suffixes)), "notes": found.notes}
+
+
+def _decode_fitted(target: Path, rows: "HubRows", *, image: str, task: HubTask) -> None:
+    """Decode the images of a split to the size of a task, three channels each, one after the other into a file."""
+    decode = partial(decode_picture, geometry=task.geometry, channels=3)
+    side = 0 if task.geometry is None else task.geometry.size
+
+    def fill(path: Path) -> None:
+        pages = open_memmap(path, "w+", np.uint8, (len(rows), 3, side, side))
+        for row, levels in enumerate(decoded_rows(rows, image, task.facts.name, decode)):
+            pages[row] = levels
+        pages.flush()
+
+    write_atomic(target, fill)
 
 
 def _evaluated(source: "DatasetDict", name: str, wanted: str | None) -> str:

@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +65,7 @@ def decode_splits(splits: Sequence["Dataset"], image: str, name: str) -> list[ND
     Raises:
         DataError: an image is missing, cannot be decoded, or has more than 8 bits per channel.
     """
-    pictures = [list(_pictures(rows, image, name)) for rows in splits]
+    pictures = [list(decoded_rows(rows, image, name, decode_levels)) for rows in splits]
     grey = all(picture.ndim == 2 for split in pictures for picture in split)
     resize = len({picture.shape[:2] for split in pictures for picture in split}) > 1
     return [_stack(split, grey, resize) for split in pictures]
@@ -78,14 +78,27 @@ def _encoded(rows: "Dataset", image: str) -> "Dataset":
     return rows.cast_column(image, datasets.Image(decode=False))
 
 
-def _pictures(rows: "Dataset", image: str, name: str) -> Iterator[NDArray[np.uint8]]:
+def decoded_rows(
+    rows: "Dataset", image: str, name: str, decode: Callable[[Image.Image], NDArray[np.uint8]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the image of each row of a split as ``decode`` returns it.
+
+    Args:
+        rows: rows of the split.
+        image: name of the image column.
+        name: name of the task, for error messages.
+        decode: converts one image.
+
+    Raises:
+        DataError: an image is missing, or cannot be decoded.
+    """
     feature, encoded = rows.features[image], _encoded(rows, image)
     for start in range(0, len(rows), _CHUNK):
         for number, value in enumerate(encoded[start : start + _CHUNK][image], start):
             if value is None:
                 raise DataError(f"{name}: image {number} of split {rows.split} is missing")
             try:
-                yield decode_levels(feature.decode_example(value))
+                yield decode(feature.decode_example(value))
             except BROKEN as error:
                 raise DataError(f"{name}: image {number} of split {rows.split} cannot be decoded: {error}") from error
 

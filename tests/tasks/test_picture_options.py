@@ -13,10 +13,12 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.task_samples import by_turns, choose_samples
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.image_geometry import ImageGeometry
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
+from robustbench_wb.tasks.pictures.decode import decode_picture
 from tests.known import a
-from tests.tasks.hub_layout import Write
+from tests.tasks.hub_layout import Write, encode, noise, rows
 from tests.tasks.test_hub import NAMES, split
 from tests.tasks.test_pictures import picture
 
@@ -57,7 +59,7 @@ def test_options_beside_a_task_are_those_of_its_name(splits: Path, tmp_path: Pat
         (["--task", "digits", "--classes", "x.txt"], "task 'digits' takes no --classes 'x.txt'; only folders of"),
         (["--task", "digits", "--split", "train"], "task 'digits' takes no --split 'train'; only folders of"),
         (["--task", "digits;ids=x"], "task 'digits' takes no 'ids=x'; only folders of pictures"),
-        (["--task", "cifar10;size=32"], "'size' is no option; write ;NAME=VALUE with classes, outputs, ids, split"),
+        (["--task", "cifar10;colour=x"], "'colour' is no option; write ;NAME=VALUE with size, resize, interpolation"),
         (["--task", "folder:{};classes=x", "--classes", "y"], "classes is given as 'x' and as 'y'; name one"),
         (["--task", "folder:{}", "--split", "holdout"], "has the splits test, train, validation, and no 'holdout'"),
         (["--task", "folder:{}", "--ids", "none.txt"], "ids none.txt cannot be read: No such file"),
@@ -96,6 +98,17 @@ def test_images_of_the_hub_take_the_same_options(write: Write, tmp_path: Path) -
         total=3, columns=(0, 1, 2)
     )
     assert find_task("own/toy").load(root).classes == tuple(NAMES)
+
+
+def test_photographs_of_the_hub_get_the_size_of_the_task(write: Write) -> None:
+    shown = [noise("RGB", 0, (40, 30)), noise("L", 1, (20, 50))]
+    root = str(write("own/toy", test=rows([encode(one) for one in shown], [0, 1], ["a", "b"])))
+    found = find_task("own/toy;size=16;resize=18;interpolation=bicubic").load(root)
+    assert found.label == "own/toy;size=16;resize=18;interpolation=bicubic"
+    geometry = ImageGeometry(size=16, resize=18, interpolation="bicubic")
+    for image, picture_ in zip(found.test.inputs, shown, strict=True):
+        assert np.array_equal(image, decode_picture(picture_, geometry, 3))
+    assert find_task("own/toy").load(root).test.inputs.shape == (2, 3, 64, 64)
 
 
 @pytest.mark.parametrize(
