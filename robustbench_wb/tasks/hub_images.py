@@ -173,7 +173,7 @@ def _decode_fitted(target: Path, rows: "HubRows", *, image: str, task: HubTask) 
 
     def fill(path: Path) -> None:
         pages = open_memmap(path, "w+", np.uint8, (len(rows), 3, side, side))
-        for row, levels in enumerate(decoded_rows(rows, image, task.facts.name, decode)):
+        for row, levels in enumerate(decoded_rows(rows, image, task.facts.name, decode=decode)):
             pages[row] = levels
         pages.flush()
 

@@ -65,7 +65,7 @@ def decode_splits(splits: Sequence["Dataset"], image: str, name: str) -> list[ND
     Raises:
         DataError: an image is missing, cannot be decoded, or has more than 8 bits per channel.
     """
-    pictures = [list(decoded_rows(rows, image, name, decode_levels)) for rows in splits]
+    pictures = [list(decoded_rows(rows, image, name, decode=decode_levels)) for rows in splits]
     grey = all(picture.ndim == 2 for split in pictures for picture in split)
     resize = len({picture.shape[:2] for split in pictures for picture in split}) > 1
     return [_stack(split, grey, resize) for split in pictures]
@@ -79,7 +79,7 @@ def _encoded(rows: "Dataset", image: str) -> "Dataset":
 
 
 def decoded_rows(
-    rows: "Dataset", image: str, name: str, decode: Callable[[Image.Image], NDArray[np.uint8]]
+    rows: "Dataset", image: str, name: str, *, decode: Callable[[Image.Image], NDArray[np.uint8]]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the image of each row of a split as ``decode`` returns it.
 
