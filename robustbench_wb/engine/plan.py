@@ -188,7 +188,8 @@ def _find_task(name: str, subjects: Sequence[SubjectPlan], request: RunRequest) 
     elif given.keys() - {"split"} or given.get("split", "validation") != "validation":
         unknown = ", ".join(f"{key} {value!r}" for key, value in given.items() if value != "validation")
         raise UsageError(
-            f"task {name!r} takes no {unknown}; only folders of pictures and image datasets of the hub do", *given
+            f"task {name!r} takes no {unknown}; only folders of pictures, files of texts and image datasets of the hub do",
+            *given,
         )
     if isinstance(task, FolderTask) and task.geometry is None:
         for subject in subjects:
