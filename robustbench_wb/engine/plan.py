@@ -188,7 +188,7 @@ def _find_task(name: str, subjects: Sequence[SubjectPlan], request: RunRequest) 
     elif given.keys() - {"split"} or given.get("split", "validation") != "validation":
         unknown = ", ".join(f"{key} {value!r}" for key, value in given.items() if value != "validation")
         raise UsageError(
-            f"task {name!r} takes no {unknown}; only folders of pictures, files of texts and image datasets of the hub do",
+            f"task {name!r} takes no {unknown}; only folders of pictures, texts in files and images of the hub do",
             *given,
         )
     if isinstance(task, FolderTask) and task.geometry is None:

@@ -95,7 +95,7 @@ def find_task(name: str) -> Task:
 
     if not isinstance(task, HubTask):
         raise UsageError(
-            f"task {own!r} takes no {options!r}; only pictures, texts in files and image datasets of the hub take options",
+            f"task {own!r} takes no {options!r}; only folders of pictures, texts in files and images of the hub do",
             "tasks",
         )
     return task.with_options(name)

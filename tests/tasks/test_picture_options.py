@@ -58,7 +58,7 @@ def test_options_beside_a_task_are_those_of_its_name(splits: Path, tmp_path: Pat
     [
         (["--task", "digits", "--classes", "x.txt"], "task 'digits' takes no --classes 'x.txt'; only folders of"),
         (["--task", "digits", "--split", "train"], "task 'digits' takes no --split 'train'; only folders of"),
-        (["--task", "digits;ids=x"], "task 'digits' takes no 'ids=x'; only pictures, texts in files"),
+        (["--task", "digits;ids=x"], "task 'digits' takes no 'ids=x'; only folders of pictures"),
         (["--task", "cifar10;colour=x"], "'colour' is no option; write ;NAME=VALUE with size, resize, interpolation"),
         (["--task", "folder:{};classes=x", "--classes", "y"], "classes is given as 'x' and as 'y'; name one"),
         (["--task", "folder:{}", "--split", "holdout"], "has the splits test, train, validation, and no 'holdout'"),
