@@ -181,7 +181,8 @@ def typed(*words: str) -> tuple[int, str]:
     """Run a command of the command line in this process, and return its exit code and standard output."""
     out, code = io.StringIO(), 0
     sys.argv = ["robustbench-wb", *words]
-    with redirect_stdout(out), redirect_stderr(io.StringIO()):
+    # The command line wants a real file for the place of a crash.
+    with tempfile.TemporaryFile("w", encoding="utf-8") as said, redirect_stdout(out), redirect_stderr(said):
         try:
             import_module("robustbench_wb.__main__").main()
         except SystemExit as stop:
@@ -253,10 +254,10 @@ def read(results: Path) -> dict[str, tuple[str, str]]:
 
 
 def check(folder: Path, listing: Path, *, names: Sequence[str], unequal: Sequence[str]) -> None:
-    """Print the old cells that this version does not reuse with a list of equivalences, or that it reuses wrongly.
+    """Write ``lost.json``: old cells that this version does not reuse with a list of equivalences, or reuses wrongly.
 
     Args:
-        folder: folder of the old version's results.
+        folder: folder of the old version's results, where the file is written.
         listing: file of the list of equivalences.
         names: names of the runs to check.
         unequal: keys of old records whose outcomes the new version does not repeat. If there are any, only wrong reuse
@@ -276,7 +277,7 @@ def check(folder: Path, listing: Path, *, names: Sequence[str], unequal: Sequenc
                     lost.append([run.name, cell["outcome"], cell["reason"], cell["changes"]])
                 elif cell["outcome"] == "reused" and cell["key"] in unequal:
                     lost.append([run.name, "reused in spite of an unequal outcome", cell["key"]])
-    print(json.dumps(lost))
+    (folder / "lost.json").write_text(json.dumps(lost))  # the command line may have changed standard output
 
 
 # The functions below compare two versions.
@@ -433,10 +434,11 @@ def compare(old_tree: Path, folder: Path, *, listing: Path, write: bool, fresh: 
 
 
 def checked(folder: Path, listing: Path, *, names: Sequence[str], unequal: Sequence[str]) -> list[Any]:
-    """Cells that :func:`check` prints, in a process of the new version with the old results and cache."""
+    """Cells that :func:`check` writes, in a process of the new version with the old results and cache."""
     (folder / "check.json").write_text(json.dumps([list(names), list(unequal)]))
     process = start(HERE, folder / "old", "--check", str(folder / "old"), str(listing), str(folder / "check.json"))
-    said: list[Any] = json.loads(process.communicate()[0])
+    process.communicate()
+    said: list[Any] = json.loads((folder / "old" / "lost.json").read_text())
     return said
 
 
