@@ -1,6 +1,7 @@
 """Request of a run, as one frozen value. Importing this module imports no torch."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 

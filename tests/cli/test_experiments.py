@@ -101,7 +101,7 @@ def test_a_plan_subtracts_what_is_stored(typed: Typed, monkeypatch: pytest.Monke
 
     typed("run", *asked, *noise)
     assert planned(*noise, "--layers") == (2, 2, 0)  # a model of one's own has no layers to measure
-    assert planned(*noise, *blur, "--seeds", "0-1") == (6, 2, 8 * (2 + 3 * 2))
+    assert planned(*noise, *blur, "--seeds", "0-1") == (6, 2, 8 * (1 + 3))
     cells, stored, seconds = planned(*noise, *attack)
     assert (cells, stored) == (3, 2)
     assert seconds > 8 * (1 + 3 + 2 * 2)  # the attack and the probe of the model
