@@ -34,7 +34,8 @@ def shared_cache() -> str:
 
 
 ENVIRONMENT = {**ONE_THREAD, "RBWB_TESTS_CACHE": shared_cache()}
-FAST = ("-n", "2", "--dist", "worksteal")
+WORKERS = str(max(3, os.cpu_count() or 1))  # a test that waits for another process leaves its core to the others
+FAST = ("-n", WORKERS, "--dist", "worksteal")
 
 
 def run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
@@ -69,7 +70,7 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Real processes, the README's commands, statistical guarantees, fake defences, the report in a browser."""
     # One test at a time to whoever is idle: the longest come first.
-    spread = ("-n", "2", "--dist", "load", "--maxschedchunk", "1")
+    spread = ("-n", WORKERS, "--dist", "load", "--maxschedchunk", "1")
     run(session, "-m", "pytest", "-m", "slow", *spread, *session.posargs, env=ENVIRONMENT)
 
 

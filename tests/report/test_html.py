@@ -123,6 +123,7 @@ def page_of(variant: str, error: str, stressor: str, reason: str) -> Page:
     )
 
 
+@pytest.mark.slow(20)
 @given(ANY, ANY, ANY, ANY)
 @settings(max_examples=40, deadline=None)
 def test_no_text_breaks_out_of_its_place(variant: str, error: str, stressor: str, reason: str) -> None:
