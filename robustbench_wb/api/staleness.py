@@ -1,10 +1,10 @@
 """Notes on tables that cannot show what a reader expects: a version beside itself, or one that older code measured."""
 
-import re
 from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.records.names import is_date
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.loaded_table import LoadedTable
 from robustbench_wb.store.location import is_url
@@ -15,8 +15,6 @@ _SHOWN: Final = 12
 """Displayed characters of a commit."""
 _LISTED: Final = 3
 """Displayed cells of edited rows."""
-_DATE: Final = re.compile(r"\d{1,4}[-./ ]+(?:[^\W\d]{3,9}\.?|\d{1,2})(?:[-./ ]\d{2,4})?|[^\W\d]{3,9}[-./ ]\d{1,4}")
-"""Dates as spreadsheets write them, such as ``01-Feb``, ``Feb-55``, ``1. Feb``, ``2026-02-01``, but no fraction."""
 
 
 def require_rows(*tables: LoadedTable) -> None:
@@ -61,7 +59,7 @@ def edited_notes(table: LoadedTable) -> tuple[str, ...]:
     edited = [row for row in table.rows if row.checksum and row.checksum != row.computed_checksum]
     if table.version is not None or table.records or not edited:
         return ()
-    dates = [row.strength for row in edited if _DATE.fullmatch(row.strength)]
+    dates = [row.strength for row in edited if is_date(row.strength)]
     why = f"; strength {dates[0]!r} is a date that a spreadsheet made of a fraction" if dates else ""
     cells = ", ".join(row.cell for row in edited[:_LISTED]) + (", ..." if len(edited) > _LISTED else "")
     verb = "row was" if len(edited) == 1 else "rows were"

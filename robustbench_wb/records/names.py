@@ -1,6 +1,7 @@
 """Names of evaluations: variant, cell, row label, and the slot of a row in a table."""
 
-from typing import Literal, NamedTuple, Protocol
+import re
+from typing import Final, Literal, NamedTuple, Protocol
 
 Metric = Literal["accuracy", "perplexity"]
 """Metric of a cell: share of correct samples, or exponential of their mean loss."""
@@ -25,6 +26,8 @@ SLOT: tuple[str, ...] = Slot._fields
 
 CUSTOM = "-custom"
 """Suffix of the name of a suite that a request changed; a hyphen and a digest of its content follow."""
+
+_DATE: Final = re.compile(r"\d{1,4}[-./ ]+(?:[^\W\d]{3,9}\.?|\d{1,2})(?:[-./ ]\d{2,4})?|[^\W\d]{3,9}[-./ ]\d{1,4}")
 
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
@@ -115,3 +118,8 @@ def suite_family(suite: str) -> str:
     """Name of a suite without the digest of its content: all changes of one suite have one name."""
     name, custom, _ = suite.partition(CUSTOM)
     return name + custom
+
+
+def is_date(strength: str) -> bool:
+    """Whether a strength is a date as spreadsheets make it of a fraction: ``01-Feb``, ``1. Feb``, ``2026-02-01``."""
+    return _DATE.fullmatch(strength) is not None

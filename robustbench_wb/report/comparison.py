@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
-from robustbench_wb.records.names import Metric, variant_name
+from robustbench_wb.records.names import Metric, is_date, variant_name
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
@@ -254,7 +254,11 @@ def alone_notes(comparison: Comparison, limit: int | None = None) -> list[str]:
     notes = []
     for side, rows in (("new", comparison.added), ("old", comparison.removed)):
         labels = model_labels(rows)
-        cells = [f"only in the {side} table: {row.task} {labels[row.subject]} {row.cell}" for row in rows]
+        cells = [
+            f"only in the {side} table: {row.task} {labels[row.subject]} {row.cell}"
+            + (", a date that a spreadsheet made of a fraction" if is_date(row.strength) else "")
+            for row in rows
+        ]
         many = limit is not None and len(cells) > limit
         notes += [f"{counted(len(cells), 'cell')} only in the {side} table: --full"] if many else cells
     return notes

@@ -82,5 +82,7 @@ def test_a_strength_that_a_spreadsheet_made_a_date_is_named(strength: str, comma
     with Path("board.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)
     told = f"board.csv: 1 row was edited (pgd-l2@{strength}); strength '{strength}' is a date"
-    assert told in command("diff", "board.csv", "v1")[0]
+    compared = command("diff", "board.csv", "v1")[0]
+    assert told in compared
+    assert f"pgd-l2@{strength}, a date that a spreadsheet made of a fraction" in compared
     assert told in command("gate", "--baseline", "board.csv", code=2)[1]
