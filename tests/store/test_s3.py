@@ -26,8 +26,8 @@ import sys
 from robustbench_wb.store.record_store import RecordStore
 from tests.store.make import record
 store = RecordStore(sys.argv[1])
-for number in range(3):
-    store.append(record(seed=3 * int(sys.argv[2]) + number))
+for number in range(2):
+    store.append(record(seed=2 * int(sys.argv[2]) + number))
 """
 
 
@@ -98,7 +98,7 @@ def test_sixteen_writers_at_once_lose_nothing(bucket: str) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(16)))
-    assert RecordStore(place).keys() == sorted(record(seed=seed).key for seed in range(48))
+    assert RecordStore(place).keys() == sorted(record(seed=seed).key for seed in range(32))
     assert RecordStore(place).damaged() == []
 
 
