@@ -1,5 +1,6 @@
 """Long sequences without N x N matrices: the same answers and gradients as with them, and none of them is there."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -301,7 +302,8 @@ def test_at_the_length_where_the_path_changes_the_answer_does_not(name: str, mon
 
 def peak_megabytes(name: str, long: int) -> float:
     """Peak memory of a process that trains on one text of 4,096 tokens, as benchmarks/lengths.py does on four: once
-    with padding and once without. A sequence counts as long from ``long`` tokens."""
+    with padding and once without. A sequence counts as long from ``long`` tokens. Blocks of a megabyte and more go back
+    to the system when they are freed: what the allocator would keep of them differs from run to run."""
     code = f"""
 import lengths, torch
 from robustbench_wb.models.attention import row_blocks
@@ -310,7 +312,9 @@ torch.set_num_threads(1)
 lengths.train_seconds({name!r}, [lengths.texts(2, 4096, padded=True)[1:], lengths.texts(1, 4096, padded=False)])
 print(lengths.peak_mb())
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    allocator = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True, env=allocator)
     return float(done.stdout) * 2**20 / 1e6
 
 
