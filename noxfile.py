@@ -34,7 +34,7 @@ def shared_cache() -> str:
 
 
 ENVIRONMENT = {**ONE_THREAD, "RBWB_TESTS_CACHE": shared_cache()}
-WORKERS = str(max(3, os.cpu_count() or 1))  # a test that waits for another process leaves its core to the others
+WORKERS = str(max(2, os.cpu_count() or 1))
 FAST = ("-n", WORKERS, "--dist", "worksteal")
 
 
