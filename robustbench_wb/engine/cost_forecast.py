@@ -115,8 +115,11 @@ def costs(
                 timings[place] = cost(subject, dataset, device)
             own[subject.name] = timings[place]
         timed_ones = [one for one in own.values() if one is not None] or [SampleCost(1.0, 1.0 + BACKWARD)]
-        forward, training = (fmean(one.forward for one in timed_ones), fmean(one.training for one in timed_ones))
-        mean = SampleCost(forward, training, guessed=True)
+        mean = SampleCost(
+            forward=fmean(one.forward for one in timed_ones),
+            training=fmean(one.training for one in timed_ones),
+            guessed=True,
+        )
         found.append({name: one or mean for name, one in own.items()})
     return found
 

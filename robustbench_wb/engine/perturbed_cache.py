@@ -103,13 +103,14 @@ class PerturbedCache:
             return stressor, ""
         with as_measurement_error(stressor.name):
             key, fill = self._key(stressor), partial(self._fill, stressor=stressor)
-            if (found := self.last.get(digest(key))) is not None:
+            name = digest(key)
+            if (found := self.last.get(name)) is not None:
                 return found
             self.last.clear()
             made, content = load_or_make_arrays(key, stressor.label, "store", fill=fill, read=_read, kind=KIND)
         _make_room(_limit())
-        self.last[digest(key)] = CachedPerturbation.of(stressor, made, self.samples.ids), content
-        return self.last[digest(key)]
+        self.last[name] = CachedPerturbation.of(stressor, made, self.samples.ids), content
+        return self.last[name]
 
     def _key(self, stressor: ModelFreeStressor) -> dict[str, object]:
         text = self.samples.text
