@@ -17,16 +17,15 @@ many outcomes differ between batch sizes and job sizes: none may. The same ``--f
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pictures import IMPORTS, TIMM, measured
 from PIL import Image
 from rich.console import Console
 
@@ -45,8 +44,13 @@ ATTACKS = (
     "quick-linf;eps=4/255",
     "torchattacks:PGD;eps=4/255;steps=10",
 )
-JOBS = "from robustbench_wb.engine import task_samples; task_samples.BATCH_BYTES = {bytes}; "
-MAIN = "from robustbench_wb.__main__ import main; main()"
+PROGRAM = ("-m", "robustbench_wb")
+SMALL_JOBS = (
+    "-c",
+    "from robustbench_wb.engine import task_samples; task_samples.BATCH_BYTES = 1 << 24; "
+    "from robustbench_wb.__main__ import main; main()",
+)
+"""The program with a sixteenth of the samples in a job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +87,6 @@ def write_photographs(folder: Path, *, per_class: int, megapixels: float, first:
             Image.fromarray(picture).save(folder / f"class{label}" / f"{number}.jpg", quality=90)
 
 
-def measured(code: str, arguments: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds of Python code in a new process, and the largest resident memory of it or a child, in GB."""
-    watched = f"import resource, sys\ntry:\n    {code}\nfinally:\n" + "".join(
-        f"    print('memory', resource.getrusage(resource.RUSAGE_{who}).ru_maxrss, file=sys.stderr)\n"
-        for who in ("SELF", "CHILDREN")
-    )
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", watched, *arguments], env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return seconds, max(int(line.split()[1]) for line in done.stderr.splitlines()[-2:]) / 1e6
-
-
 def differing(old: str, new: str) -> tuple[int, int]:
     """Number of samples with another outcome, and of compared cells, between two versions of the score table."""
     command = [sys.executable, "-m", "robustbench_wb", "diff", old, new, "--json"]
@@ -130,7 +120,7 @@ def evaluate(options: argparse.Namespace, place: Path) -> None:
                 photographs / split, per_class=options.per_class, megapixels=options.megapixels, first=first
             )
     whole = {"task": f"folder:{photographs};size=224;resize=256", "recipe": "none"}
-    whole |= {"model": "timm:vit_tiny_patch16_224;pretrained=false"}
+    whole |= {"model": TIMM}
     small = {"task": f"folder:{photographs};size=64;resize=72", "recipe": "pgd-at;epochs=1;batch=32"}
     small |= {"model": f"{script}:small"}
     parts = [
@@ -142,13 +132,13 @@ def evaluate(options: argparse.Namespace, place: Path) -> None:
     environment = {**os.environ, "RBWB_CACHE_DIR": f"{place}/cache"}
 
     def run(
-        part: Part, *, results: str, samples: int, more: Sequence[str] = (), code: str = MAIN
+        part: Part, *, results: str, samples: int, more: Sequence[str] = (), program: Sequence[str] = PROGRAM
     ) -> tuple[float, float]:
         arguments = [*part.arguments(samples), "--results", f"{place}/{results}", *more]
-        return measured(code, arguments, environment)
+        seconds, resident, _ = measured([*program, *arguments], environment)
+        return seconds, resident
 
-    imports = "from robustbench_wb.models.providers.library import load_library as load; load('timm', 'timm')"
-    seconds, memory = measured(imports, (), environment)
+    seconds, memory, _ = measured(["-c", IMPORTS], environment)
     console.print(f"imports alone: {seconds:.1f} s, {memory:.2f} GB")
     for part in parts:
         samples = options.samples if part.stressors else options.corrupted_samples or options.samples
@@ -159,12 +149,10 @@ def evaluate(options: argparse.Namespace, place: Path) -> None:
         samples = options.compared_samples
         run(part, results="batch-8", samples=samples, more=("--batch-size", "8"))
         run(part, results="batch-50", samples=samples, more=("--batch-size", "50"))
-        run(part, results="jobs", samples=samples, more=("--batch-size", "8"), code=JOBS.format(bytes=1 << 24) + MAIN)
+        run(part, results="jobs", samples=samples, more=("--batch-size", "8"), program=SMALL_JOBS)
         for other, what in (("batch-50", "batch sizes 8 and 50"), ("jobs", "jobs of 256 and 16 MB")):
             differ, cells = differing(f"{place}/batch-8", f"{place}/{other}")
             console.print(f"{part.name}, {samples} samples, {what}: {differ} outcomes differ in {cells} cells")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    console.print(f"largest process of all: {peak:.2f} GB")
 
 
 if __name__ == "__main__":
