@@ -97,12 +97,13 @@ def _outcome(row: dict[str, Any]) -> tuple[float | None, str]:
     return (row["accuracy"] if row["status"] == "ok" else None), row["error"] or ""
 
 
-@pytest.mark.slow(2)
+@pytest.mark.slow(10)
 def test_a_cell_that_takes_too_long_is_an_error_row(run: Callable[..., Found]) -> None:
-    options = ("--stressor", "noise-linf;eps=8/255", "--timeout", "0.5")
+    # Long enough for the honest model beside other tests: an alarm during garbage collection breaks what runs.
+    options = ("--stressor", "noise-linf;eps=8/255", "--timeout", "4")
     found = run("Sleeps", "sleeps_early", "Honest", options=options, code=4)
     for model in ("Sleeps", "sleeps_early"):
-        assert found[model, "clean"] == (None, f"model.py:{model}: took longer than 0.5 seconds (timeout)")
+        assert found[model, "clean"] == (None, f"model.py:{model}: took longer than 4 seconds (timeout)")
     assert found["Honest", "noise-linf"][1] == ""
 
 
