@@ -1,13 +1,12 @@
 """Selfcheck: an A/A test of the harness, which measures the same cells under settings that must not matter."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 import torch
 
+from robustbench_wb.cpu_threads import cpu_threads
 from robustbench_wb.engine.perturbed_cache import KIND as PERTURBED
 from robustbench_wb.engine.plan import Plan
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -50,7 +49,7 @@ def selfcheck_runs(request: RunRequest, times: int, progress: Progress, retrain:
         run = PreparedRun(request.model_copy(update={"batch": batch}), progress)
         if setting.reversed:
             run.plan = _reversed(run.plan)
-        with temporary_cache(*kinds), _threads(setting.threads):
+        with temporary_cache(*kinds), cpu_threads(setting.threads):
             runs.append(SelfcheckRun(setting=setting, cells=measure_all(run, NoRecords())))
     return runs
 
@@ -62,13 +61,3 @@ def _reversed(plan: Plan) -> Plan:
         for task in plan.tasks
     ]
     return replace(plan, tasks=tuple(tasks))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

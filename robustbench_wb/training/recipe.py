@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import Registry
@@ -66,16 +66,11 @@ class Recipe(Spec):
     """Whether images are flipped horizontally at random."""
     masked: float = Field(default=0.0, ge=0, lt=1)
     """Share of the words of a text that training replaces by [MASK]."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of the training, whatever the machine has: their number moves the last bits of the weights. With one,
+    as many models as there are cores are trained at once, which is faster than one after the other on all cores."""
     adversary: Adversary | None = None
     """Adversary of adversarial training on images; None for standard training."""
-
-    @model_serializer(mode="wrap")
-    def _omit_no_adversary(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit a missing adversary, so that older recipes keep their digests and hence their checkpoints."""
-        written: dict[str, Any] = fields(self)
-        if written.get("adversary", self) is None:
-            del written["adversary"]
-        return written
 
 
 AS_BUILT = Recipe(epochs=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from robustbench_wb.cpu_threads import cpu_threads
 from robustbench_wb.errors import CheckpointError, DivergedError, SubjectError
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.models.weights import other_state, weights_digest, weights_of
@@ -109,7 +110,8 @@ def train_or_load(request: TrainingRequest) -> TrainedWeights:
             found = _find(path)
             fresh = found is None
             if fresh:
-                _train(request, identity, path)
+                with cpu_threads(request.recipe.threads):
+                    _train(request, identity, path)
                 found = load_checkpoint(path)
     if found is None:
         raise CheckpointError(f"checkpoint {path} was deleted right after it was written; run again")

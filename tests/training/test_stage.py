@@ -125,6 +125,25 @@ def test_what_matters_trains_again(change: dict[str, Any], cache: Path) -> None:
     assert not run().fresh
 
 
+def test_the_recipe_sets_the_threads_and_not_the_machine() -> None:
+    class Watch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+            self.threads: set[int] = set()
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.threads.add(torch.get_num_threads())
+            return self.linear(images.flatten(1))
+
+    torch.set_num_threads(3)
+    models = [Watch(), Watch()]
+    for model, threads in zip(models, (1, 2), strict=True):
+        assert run(lambda model=model: model, recipe=RECIPE.model_copy(update={"threads": threads})).fresh  # type: ignore[misc]
+    assert [model.threads for model in models] == [{1}, {2}]
+    assert torch.get_num_threads() == 3
+
+
 def test_the_loop_s_code_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     monkeypatch.setattr(train_or_load, "code_digest", lambda module: f"another {module}")
