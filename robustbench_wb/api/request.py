@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from robustbench_wb.engine.experiment import SINGULAR, Experiment, experiment_of
-from robustbench_wb.engine.request import RunRequest, SearchPrecision, validated
+from robustbench_wb.engine.request import ExecutorName, RunRequest, SearchPrecision, validated
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.external import is_external
@@ -45,7 +45,8 @@ class RequestFields(TypedDict, total=False):
     deterministic: bool
     search_precision: SearchPrecision
     batch: int | None
-    workers: int
+    executor: ExecutorName
+    workers: int | None
     isolate: bool
     timeout: float | None
     layers: bool
@@ -99,7 +100,7 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
     for name in ("recipe", "checkpoint", "size"):
         if given.get(name) not in (None, "none"):
             raise UsageError(f"{name}: a module in memory is evaluated as it is; leave {name} out", name)
-    if given.get("workers", 1) != 1:
+    if given.get("workers") not in (None, 1):
         raise UsageError("workers: a module in memory is measured by one process", "workers")
     if given.get("isolate"):
         raise UsageError("isolate: a module in memory is measured in this process", "isolate")

@@ -25,11 +25,19 @@ METAVARS = {
     "checkpoint": "FILE",
     "data_dir": "DIR",
     "batch": "N",
+    "executor": "NAME",
     "workers": "N",
     "timeout": "SECONDS",
 }
 
-FIELDS_OF_RESULTS: Final = RunRequest.model_fields.keys() - {"batch", "workers", "isolate", "timeout", "layers"}
+FIELDS_OF_RESULTS: Final = RunRequest.model_fields.keys() - {
+    "batch",
+    "executor",
+    "workers",
+    "isolate",
+    "timeout",
+    "layers",
+}
 """Fields of a request without those that say how its cells are measured, which changes no result."""
 
 Command = Callable[..., None]

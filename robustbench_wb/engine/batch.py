@@ -76,18 +76,26 @@ class BatchSizes:
     def __init__(self, wanted: int | None, device: torch.device, *, sharers: int = 1) -> None:
         self._wanted, self._device, self._sharers = wanted, device, sharers
         self._known: WeakKeyDictionary[nn.Module, BatchSize] = WeakKeyDictionary()
+        self._draws: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
     def of(self, model: nn.Module, samples: NDArray[Any]) -> BatchSize:
         """Batch size of a model on ``samples``: images or token ids, as tasks give them."""
         if model not in self._known:
+            draws = self.draws(model, samples)
+            with as_measurement_error("first forward passes"):
+                inputs = to_inputs(samples[:FEW], self._device)
+                size = batch_size_for(self._wanted, model, inputs, sharers=self._sharers)
+                self._known[model] = BatchSize(size, draws)
+        return self._known[model]
+
+    def draws(self, model: nn.Module, samples: NDArray[Any]) -> int:
+        """Forward passes whose mean is one output of a model: 1, or ``DRAWS`` if its answers are random."""
+        if model not in self._draws:
             # The first samples suffice.
             with as_measurement_error("first forward passes"):
                 inputs = to_inputs(samples[:FEW], self._device)
-                draws = DRAWS if len(inputs) and is_random(model, inputs) else 1
-                self._known[model] = BatchSize(
-                    batch_size_for(self._wanted, model, inputs, sharers=self._sharers), draws
-                )
-        return self._known[model]
+                self._draws[model] = DRAWS if len(inputs) and is_random(model, inputs) else 1
+        return self._draws[model]
 
 
 @torch.no_grad()

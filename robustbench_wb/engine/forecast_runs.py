@@ -106,7 +106,7 @@ def forecast_runs(runs: Sequence[PreparedRun], keeper: RecordKeeper, progress: P
                     key = (part.suite, part.task, part.variant, part.size, part.recipe, part.samples)
                     parts[key] = _added(parts[key], part) if key in parts else part
                     advance(1)
-    return RunForecast(parts=tuple(parts.values()), workers=runs[0].request.workers, device=str(runs[0].device))
+    return RunForecast(parts=tuple(parts.values()), workers=runs[0].request.workers or 1, device=str(runs[0].device))
 
 
 def _timed(run: PreparedRun, subject: SubjectPlan, dataset: Dataset) -> _Model:

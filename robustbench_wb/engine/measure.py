@@ -146,17 +146,18 @@ def _measure(
     started = time.perf_counter()
     rungs, seed = step.rungs, step.identities[0].seed
     count = len(samples)
-    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, _open(rungs[0])))
+    alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, tried_states(rungs[0])))
     tallies = [_Tally(identity, samples, before) for identity in step.identities]
     advance(count - len(alive))
-    for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=_group(rungs[0])):
+    group = samples_together(rungs[0])
+    for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=group):
         access = model.access(advance)
         with as_measurement_error(rungs[0].signature):
             found = _searched(step, batch, size=model.batch, access=access)
             for level, (stressor, perturbed) in enumerate(zip(rungs, found, strict=True)):
                 still = np.ones(len(rows), np.bool_)
                 if level:
-                    still = np.isin(tallies[level - 1].states[rows], (*_open(stressor), State.ERRORED))
+                    still = np.isin(tallies[level - 1].states[rows], (*tried_states(stressor), State.ERRORED))
                     tallies[level].inherit(tallies[level - 1], rows[~still], perturbed.select(~still))
                 part, tried = batch.select(still), perturbed.select(still)
                 tallies[level].evidence.update(tried.evidence)
@@ -172,12 +173,12 @@ def _measure(
     return [tally.record(seconds * spent / sum(passes)) for tally, spent in zip(tallies, passes, strict=True)]
 
 
-def _group(stressor: Stressor) -> int:
+def samples_together(stressor: Stressor) -> int:
     """Samples that a stressor perturbs together, so that their results depend on each other."""
     return stressor.batch if isinstance(stressor, TorchAttack) else 1
 
 
-def _open(stressor: Stressor) -> tuple[State, ...]:
+def tried_states(stressor: Stressor) -> tuple[State, ...]:
     """States of the samples that a stressor tries: an adversarial one has nothing to do where there is an error."""
     tried = (State.ROBUST, State.SCORED)
     return tried if stressor.adversarial() else (*tried, State.WRONG)

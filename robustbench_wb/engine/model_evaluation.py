@@ -15,6 +15,7 @@ from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.device_errors import watching_device
 from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
+from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.task_context import TaskContext, is_probe
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.errors import MeasurementError, as_measurement_error
@@ -51,31 +52,31 @@ class ModelEvaluation:
             return next(self._failed(ladder, _NO_SUBJECT, self.error))
         return next(self._steps(self.session, ladder, None))
 
-    def is_shareable(self, ladder: Ladder) -> bool:
-        """Whether another process may measure a ladder, and there is anything to measure.
+    def measure(self, ladder: Ladder, span: Span | None = None) -> Iterator[Measurement]:
+        """Yield the cells of one of the ``ladders``, in order. A cell that fails holds its error.
 
-        One process trains all models, with all its threads: their number changes the last bits of weights.
+        Args:
+            ladder: what is measured.
+            span: samples on which it is measured, see ``is_divisible``; None: all.
         """
-        if self.session is None or self.plan.is_shortcut or ladder in self.ladders[:1] or is_probe(ladder):
-            return False
-        if ladder.contaminations or self.context.surrogates.lacking(ladder):
-            return False
-        return any(key not in self.session.known for key in self.context.keys(self.session.subject, (ladder,)))
-
-    def measure(self, ladder: Ladder) -> Iterator[Measurement]:
-        """Yield the cells of one of the ``ladders``, in order. A cell that fails holds its error."""
+        session = self.session
         if ladder == self.ladders[0]:
             yield self.clean
-        elif self.session is None:
+        elif session is None:
             yield from self._failed(ladder, _NO_SUBJECT, self.error)
         elif self.clean.record is None:
-            yield from self._failed(ladder, self.session.subject.card, f"the clean cell failed: {self.clean.error}")
+            yield from self._failed(ladder, session.subject.card, f"the clean cell failed: {self.clean.error}")
         elif lacking := self.context.surrogates.lacking(ladder):
-            yield from self._failed(ladder, self.session.subject.card, lacking)
+            yield from self._failed(ladder, session.subject.card, lacking)
         elif ladder.contaminations:
-            yield from self._retrained(self.session, ladder, self.clean.record.states)
+            yield from self._retrained(session, ladder, self.clean.record.states)
         else:
-            yield from self._steps(self.session, ladder, _tried(ladder, self.clean.record.states))
+            before = tried(ladder, self.clean.record.states)
+            if needs_models(ladder):
+                session = session.with_known((ladder,))
+            if span is not None and span != (0, len(before)):
+                session, before = session.on_samples(span), before[slice(*span)]
+            yield from self._steps(session, ladder, before)
 
     def _retrained(self, session: ModelSession, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measurement]:
         """Measure each rung on a model of its own, trained on the training split that the rung contaminates."""
@@ -105,12 +106,11 @@ class ModelEvaluation:
                     _log.warning("%s: not graded above B: %s", self.plan.name, error)
                 _log.debug("cell failed", exc_info=True)
                 for cell, identity in zip(cells, step.identities, strict=True):
-                    yield self._measurement(session.subject.card, cell, identity=identity, error=str(error))
+                    yield self._measurement(session, cell, identity=identity, error=str(error))
                 continue
-            card = session.subject.card
             finished = [
                 self._measurement(
-                    card, cell, identity=identity, result=result, layers=self._beside_clean(result, is_clean)
+                    session, cell, identity=identity, result=result, layers=self._beside_clean(result, is_clean)
                 )
                 for cell, identity, result in zip(cells, step.identities, results, strict=True)
             ]
@@ -125,14 +125,22 @@ class ModelEvaluation:
             context = self.context
             context.progress.plan_less(ladder_seconds(ladder, len(context.samples), context.cost(self.plan)))
         for rung in ladder.rungs:
-            yield self._measurement(card, self.context.cell(self.plan, rung), error=error)
+            yield Measurement(
+                cell=self.context.cell(self.plan, rung),
+                identity=None,
+                subject=card,
+                record=None,
+                reused=False,
+                samples=len(self.context.samples),
+                error=error,
+            )
 
     def _measurement(
         self,
-        card: SubjectCard,
+        session: ModelSession,
         cell: Cell,
         *,
-        identity: Identity | None = None,
+        identity: Identity,
         result: CellResult | None = None,
         layers: LayerPair | None = None,
         error: str = "",
@@ -140,10 +148,10 @@ class ModelEvaluation:
         return Measurement(
             cell=cell,
             identity=identity,
-            subject=card,
+            subject=session.subject.card,
             record=None if result is None else result.record,
             reused=result is not None and result.reused,
-            samples=len(self.context.samples),
+            samples=len(session.samples),
             error=error if result is None else result.record.problem,
             layers=layers,
         )
@@ -166,7 +174,8 @@ def begin_evaluation(context: TaskContext, plan: SubjectPlan) -> ModelEvaluation
     except MeasurementError as error:
         _log.debug("no subject", exc_info=True)
         return ModelEvaluation(context=context, plan=plan, session=None, error=str(error))
-    own = tuple(ladder for ladder in context.ladders(plan) if not ladder.contaminations)
+    # Records of the others are looked up when their models are there.
+    own = tuple(ladder for ladder in context.ladders(plan) if not needs_models(ladder))
     session = session.with_known(own)
     if context.cost(plan).guessed and not all(key in session.known for key in context.keys(session.subject, own)):
         _time(session)
@@ -185,7 +194,12 @@ def _time(session: ModelSession) -> None:
         _log.debug("not timed", exc_info=True)
 
 
-def _tried(ladder: Ladder, clean: NDArray[np.int8]) -> NDArray[np.int8]:
+def needs_models(ladder: Ladder) -> bool:
+    """Whether a ladder needs other models than the evaluated one, which may have to be trained."""
+    return bool(ladder.contaminations) or ladder.rungs[0].surrogate is not None
+
+
+def tried(ladder: Ladder, clean: NDArray[np.int8]) -> NDArray[np.int8]:
     """States of the samples when a ladder begins: a probe is given only the first samples that are right when clean."""
     probe = ladder.rungs[0]
     if not isinstance(probe, Probe):

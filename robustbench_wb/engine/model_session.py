@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
+from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, choose_samples
@@ -49,6 +52,16 @@ class ModelSession:
         )
 
     @property
+    def is_random(self) -> bool:
+        """Whether the answers of the model are random, so that an answer depends on what was asked before.
+
+        Raises:
+            MeasurementError: the model cannot be built, or fails.
+        """
+        with as_measurement_error(self.plan.name), UserCode(self.plan.name).running(libraries=False):
+            return self.context.batches.draws(self.subject.model, self.samples.inputs) > 1
+
+    @property
     def has_layers(self) -> bool:
         """Whether the model is a transformer of this harness, whose layers can be measured.
 
@@ -62,6 +75,10 @@ class ModelSession:
         """Look up the stored records of the model under some ladders, in one scan of the store."""
         found = self.context.keeper.find(self.context.keys(self.subject, ladders))
         return replace(self, known={**self.known, **found})
+
+    def on_samples(self, span: Span) -> "ModelSession":
+        """Session of the same model on some of the samples, whose cells are parts: no record of them is known."""
+        return replace(self, samples=self.samples.select(np.arange(*span)), known={})
 
     def retrained(self, stressor: TrainingContamination) -> "ModelSession":
         """Session of a model of the same plan that is trained on the training split which a stressor contaminates.

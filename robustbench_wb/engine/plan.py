@@ -119,8 +119,6 @@ def make_plan(request: RunRequest) -> Plan:
     """
     suite = find_suite(request.suite or common_suite(request.tasks))
     settings = suite.settings(request.scale)
-    if request.isolate and request.workers > 1:
-        raise UsageError("isolate measures one model after the other; leave workers out", "isolate", "workers")
     scale = request.scale
     tasks = _distinct("task", suite.default_tasks(scale) if request.tasks is None else request.tasks)
     variants = _distinct("variant", suite.default_variants(scale) if request.variants is None else request.variants)

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from robustbench_wb.records.record import Record
 
+Span = tuple[int, int]
+"""Index of the first of some evaluated samples, and the index after the last."""
+
 
 class RecordKeeper(Protocol):
     """A place that keeps records. The store implements it."""
@@ -21,6 +24,22 @@ class RecordKeeper(Protocol):
         """
         ...
 
+    def find_parts(self, keys: Sequence[str]) -> Mapping[Span, Sequence[Record]]:
+        """Return the parts of unfinished cells that are measured together: a record of each on some of its samples.
+
+        Args:
+            keys: keys of the cells, in order.
+        """
+        ...
+
+    def append_part(self, span: Span, records: Sequence[Record]) -> None:
+        """Keep one part of some cells durably: their records on some of the samples, in the order of ``find_parts``."""
+        ...
+
+    def remove_parts(self, keys: Sequence[str]) -> None:
+        """Remove all parts of cells, whose records are kept now."""
+        ...
+
 
 class NoRecords:
     """A keeper without records, for measurements that are not results."""
@@ -32,3 +51,13 @@ class NoRecords:
     def append(self, *records: Record) -> Sequence[Record]:
         """Return the records, and keep none."""
         return records
+
+    def find_parts(self, keys: Sequence[str]) -> Mapping[Span, Sequence[Record]]:
+        """Return an empty mapping."""
+        return {}
+
+    def append_part(self, span: Span, records: Sequence[Record]) -> None:
+        """Keep nothing."""
+
+    def remove_parts(self, keys: Sequence[str]) -> None:
+        """Remove nothing."""

@@ -14,6 +14,10 @@ SearchPrecision = Literal["float32", "bfloat16", "tf32"]
 """Precision in which a model computes while an attack searches."""
 
 
+ExecutorName = Literal["auto", "inline", "processes"]
+"""Who measures the shards of a run."""
+
+
 class RunRequest(Spec):
     """A run: suite, tasks, models and scale, and the way to carry it out.
 
@@ -67,10 +71,13 @@ class RunRequest(Spec):
     what holds at the headline radius is searched again in it."""
     batch: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
-    workers: int = Field(default=1, ge=1, le=1024)
-    """Number of processes that evaluate in parallel; never changes a result."""
+    executor: ExecutorName = "auto"
+    """Who trains and evaluates: inline (this process), processes (others beside it), or auto, which takes processes for
+    a long run on a CPU. Never changes a result."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Number of processes that train and evaluate side by side; never changes a result. Default: one per core."""
     isolate: bool = False
-    """Measure each model in a process of its own: a crash, a hang or a lack of memory is an error of that model."""
+    """Measure each model in processes of its own: a crash, a hang or a lack of memory is an error of that model."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds for each cell, and for building a model; a cell that takes longer is an error. Training is not limited,
     but for a single step that hangs while ``isolate`` is set."""

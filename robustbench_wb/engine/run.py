@@ -1,22 +1,20 @@
 """Execution of a plan: its shards, the executors that measure them, and the graded cells in the order of the plan."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from robustbench_wb import rng
 from robustbench_wb.engine.cost_forecast import SampleCost, Timings, costs, plan_seconds
 from robustbench_wb.engine.credibility.grade import GradedCell, grade_cell
-from robustbench_wb.engine.inline_executor import InlineExecutor
-from robustbench_wb.engine.isolated import IsolatedExecutor
+from robustbench_wb.engine.executors import choose_executor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.result_writer import ResultWriter
 from robustbench_wb.engine.running_note import running_note
-from robustbench_wb.engine.shard import ResultWriter, Shard
-from robustbench_wb.engine.shared_rounds import RoundsExecutor
+from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
 from robustbench_wb.engine.torch_state import seeded_generators
-from robustbench_wb.engine.workers import ProcessExecutor
 from robustbench_wb.progress import JobProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.stressors.stressor import Stressor
@@ -24,11 +22,7 @@ from robustbench_wb.user_code import UserCode
 
 
 def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
-    """Measure every cell of the plan, in order. A cell that failed is in the list with its error; others go on.
-
-    With several workers, this process trains all models and measures their clean cells, and other processes measure
-    the rest. Which process measures a cell cannot change it.
-    """
+    """Measure every cell of the plan, in order. A cell that failed is in the list with its error; others go on."""
     return measure_each([run], keeper)[0]
 
 
@@ -61,37 +55,10 @@ def _measured(
 ) -> list[Measurement]:
     with _safely(run), running_note(run.request) as note:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
-        shards = [shard for number, context in enumerate(contexts) for shard in _shards(number, context)]
-        writer = ResultWriter(keeper, [len(context.samples) for context in contexts])
-        inline = InlineExecutor(contexts, note=note)
-        shared: list[Shard] = []
-        if run.request.isolate:
-            writer.write(IsolatedExecutor(contexts, keeper=keeper, whole=whole).execute(shards))
-        elif run.request.workers == 1:
-            writer.write(RoundsExecutor(contexts, inline, note=note).execute(shards))
-        else:
-            writer.write(inline.execute(_own(inline, shards, shared)))
-        if shared:
-            writer.write(ProcessExecutor(run, keeper=keeper, costs=forecast, whole=whole).execute(shared))
-            # Shards that were lost with a worker are measured here.
-            writer.write(inline.execute(shard for shard in shared if not writer.cells(shard.place)))
+        executor = choose_executor(run, contexts, keeper=keeper, costs=forecast, whole=whole, note=note)
+        writer = ResultWriter(keeper, contexts)
+        writer.write(executor.execute(Schedule(contexts)))
         return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
-
-
-def _shards(number: int, context: TaskContext) -> Iterator[Shard]:
-    """Shards of a task: all samples under each ladder of each model."""
-    for subject, plan in enumerate(context.subjects):
-        for ladder in range(len(context.ladders(plan))):
-            yield Shard(task=number, subject=subject, ladder=ladder, first=0, stop=len(context.samples))
-
-
-def _own(inline: InlineExecutor, shards: Iterable[Shard], shared: list[Shard]) -> Iterator[Shard]:
-    """Shards that this process must measure. All others are added to ``shared``."""
-    for shard in shards:
-        if inline.is_shareable(shard):
-            shared.append(shard)
-        else:
-            yield shard
 
 
 def _graded(number: int, context: TaskContext, writer: ResultWriter) -> Iterator[Measurement]:

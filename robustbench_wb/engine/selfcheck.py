@@ -46,7 +46,7 @@ def selfcheck_runs(request: RunRequest, times: int, progress: Progress, retrain:
     runs = []
     for setting in settings(times):
         batch = request.batch if setting.batch is None else setting.batch
-        run = PreparedRun(request.model_copy(update={"batch": batch}), progress)
+        run = PreparedRun(request.model_copy(update={"batch": batch, "executor": "inline", "workers": None}), progress)
         if setting.reversed:
             run.plan = _reversed(run.plan)
         with temporary_cache(*kinds), cpu_threads(setting.threads):

@@ -1,13 +1,14 @@
-"""Units of work of a run, the executors that measure them, and the one writer that joins and keeps their results."""
+"""Units of work of a run, their results, and the executors that measure them."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.records.join_records import join_measurements
-from robustbench_wb.records.record import Measurement, State
+from robustbench_wb.records.record import Measurement
+
+if TYPE_CHECKING:
+    from robustbench_wb.engine.schedule import Schedule
 
 Place = tuple[int, int, int]
 """Indices of task, model and ladder."""
@@ -27,11 +28,23 @@ class Shard:
     """Index of the first evaluated sample."""
     stop: int
     """Index after the last evaluated sample."""
+    seconds: float = field(default=0.0, compare=False)
+    """Forecast of the time that it takes, if no sample is broken; 0: not known."""
 
     @property
     def place(self) -> Place:
         """Indices of task, model and ladder: equal for all shards that hold samples of the same cells."""
         return (self.task, self.subject, self.ladder)
+
+    @property
+    def model(self) -> tuple[int, int]:
+        """Indices of task and model."""
+        return (self.task, self.subject)
+
+    @property
+    def opens(self) -> bool:
+        """Whether this is the clean cell of a model, without which nothing else of it can be measured."""
+        return self.ladder == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,48 +55,19 @@ class CellPart:
     rung: int
     """Index of the cell in its ladder."""
     measurement: Measurement
+    stored: bool = False
+    """Whether the result was found among the stored parts of cells."""
 
 
 class Executor(Protocol):
     """Something that measures shards: this process, others beside it, or other machines."""
 
-    def execute(self, shards: Iterable[Shard]) -> Iterator[CellPart]:
-        """Yield the results of shards as they are finished, in any order. A shard that is lost yields nothing."""
+    def execute(self, schedule: "Schedule") -> Iterator[CellPart]:
+        """Take shards from a schedule until it has none, and yield their results as they come, in any order.
+
+        A shard is reported to the schedule as finished after its results were taken.
+        """
         ...
-
-
-class ResultWriter:
-    """Joins the parts of each cell, and keeps each new record as soon as all its samples are there.
-
-    The only writer of a run: executors return results and keep none.
-
-    Args:
-        keeper: where records are kept.
-        samples: number of evaluated samples of each task.
-    """
-
-    def __init__(self, keeper: RecordKeeper, samples: Sequence[int]) -> None:
-        self._keeper, self._samples = keeper, samples
-        self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
-        self._cells: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
-
-    def write(self, parts: Iterable[CellPart]) -> None:
-        """Take results as they come. A record with errored samples is not kept: a later run measures it again."""
-        for part in parts:
-            known = self._parts[part.shard.place, part.rung]
-            known.append(part)
-            if sum(one.shard.stop - one.shard.first for one in known) < self._samples[part.shard.task]:
-                continue
-            cell = join(self._parts.pop((part.shard.place, part.rung)))
-            if cell.record is not None and not cell.reused and not cell.record.count(State.ERRORED):
-                # Another run may have kept its record of this cell first: rows are made of what is kept.
-                (kept,) = self._keeper.append(cell.record)
-                cell = replace(cell, record=kept)
-            self._cells[part.shard.place][part.rung] = cell
-
-    def cells(self, place: Place) -> list[Measurement]:
-        """The finished cells of a ladder, by strength."""
-        return [cell for _, cell in sorted(self._cells[place].items())]
 
 
 def join(parts: Sequence[CellPart]) -> Measurement:

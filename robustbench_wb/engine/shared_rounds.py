@@ -1,9 +1,8 @@
 """Execution of perturbations that do not fit the cache together: each is made once, and all models judge it in turn."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 import torch
@@ -12,6 +11,7 @@ from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.model_evaluation import ModelEvaluation
 from robustbench_wb.engine.perturbed_cache import fits_cache
 from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.stressors.model_free import ModelFreeStressor
@@ -26,7 +26,7 @@ class _Seat:
 
     name: str
     evaluation: ModelEvaluation
-    shards: tuple[Shard, ...]
+    shards: list[Shard]
 
 
 class RoundsExecutor:
@@ -47,28 +47,45 @@ class RoundsExecutor:
     ) -> None:
         self._contexts, self._inline = contexts, inline
         self._note = note or (lambda name: None)
+        self._rounds: dict[int, bool] = {}
 
-    def execute(self, shards: Iterable[Shard]) -> Iterator[CellPart]:
-        """Yield each cell as soon as it is measured. Shards hold all samples of their cells, model after model."""
-        for task, group in groupby(shards, key=lambda shard: shard.task):
-            if in_rounds(self._contexts[task]):
-                yield from self._rounds(list(group))
-            else:
-                yield from self._inline.execute(group)
+    def execute(self, schedule: Schedule) -> Iterator[CellPart]:
+        """Yield each result as soon as it is there, model after model, or in rounds."""
+        seats: dict[tuple[int, int], _Seat] = {}
+        shard: Shard | None = None
+        while True:
+            shard = schedule.take(shard)
+            if seats and (shard is None or self._begins_round(shard, seats)):
+                yield from self._round(list(seats.values()))
+                for seat in seats.values():
+                    for done in seat.shards:
+                        schedule.finish(done)
+                seats = {}
+            if shard is None:
+                return
+            evaluation = self._inline.evaluation(shard)
+            if not shard.opens and self._in_rounds(shard.task) and _is_shared(evaluation.ladders[shard.ladder]):
+                seat = seats.setdefault(shard.model, _Seat(name=evaluation.plan.name, evaluation=evaluation, shards=[]))
+                seat.shards.append(shard)
+                continue
+            left: list[Shard] = []
+            yield from self._inline.measure(shard, left)
+            schedule.finish(shard, left)
 
-    def _rounds(self, shards: Sequence[Shard]) -> Iterator[CellPart]:
-        waiting = [tuple(own) for _, own in groupby(shards, key=lambda shard: shard.subject)]
-        while waiting:
-            seats: list[_Seat] = []
-            held = 0.0
-            while waiting and held <= HELD * _memory(self._contexts[shards[0].task].run.device):
-                own = waiting.pop(0)
-                evaluation = self._inline.evaluation(own[0])
-                shared = tuple(shard for shard in own if _is_shared(evaluation.ladders[shard.ladder]))
-                yield from self._inline.execute(shard for shard in own if shard not in shared)
-                seats.append(_Seat(name=evaluation.plan.name, evaluation=evaluation, shards=shared))
-                held += _bytes(evaluation)
-            yield from self._round(seats)
+    def _begins_round(self, shard: Shard, seats: Mapping[tuple[int, int], "_Seat"]) -> bool:
+        """Whether the models that hold seats have to be measured before another shard: they fill the memory, or it is
+        one of the next task."""
+        if shard.model in seats:
+            return False
+        if shard.task not in {task for task, _ in seats}:
+            return True
+        held = sum(_bytes(seat.evaluation) for seat in seats.values())
+        return held > HELD * device_memory(self._contexts[shard.task].run.device)
+
+    def _in_rounds(self, task: int) -> bool:
+        if task not in self._rounds:
+            self._rounds[task] = in_rounds(self._contexts[task])
+        return self._rounds[task]
 
     def _round(self, seats: Sequence[_Seat]) -> Iterator[CellPart]:
         """Measure the shared ladders of a group of models, strength by strength."""
@@ -101,7 +118,7 @@ def _bytes(evaluation: ModelEvaluation) -> int:
     return 0 if evaluation.session is None else 4 * evaluation.session.subject.card.parameters
 
 
-def _memory(device: torch.device) -> float:
+def device_memory(device: torch.device) -> float:
     """Memory of a device in bytes, free or not; unlimited where the system does not say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[1])

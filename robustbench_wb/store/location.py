@@ -111,6 +111,15 @@ def prepare_location(location: str) -> str:
         raise StoreError(f"results cannot be written to {location!r}: {reason_of(error)}") from error
 
 
+def open_files(location: str) -> DeltaFileSystemHandler:
+    """Files of a folder or URL of results, by their paths below it.
+
+    Raises:
+        DeltaError: the location cannot be opened.
+    """
+    return DeltaFileSystemHandler(location, options=_options(location))
+
+
 def _try_url(location: str) -> None:
     """Write, read and remove a small file at a URL.
 

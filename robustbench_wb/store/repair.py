@@ -15,7 +15,8 @@ from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.damage import TABLES, Commit, damaged_files, read_commits, read_parquet
 from robustbench_wb.store.location import is_url, local_folder, no_results_error
-from robustbench_wb.store.record_store import SCHEMA, RecordStore, read_records
+from robustbench_wb.store.record_rows import SCHEMA, read_records
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.text_files import parse_json, reason_of

@@ -24,7 +24,7 @@ from robustbench_wb.errors import StoreError
 from robustbench_wb.records.names import suite_family
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.csv import rows_csv
-from robustbench_wb.store.record_store import SCHEMA as RECORD
+from robustbench_wb.store.record_rows import SCHEMA as RECORD
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import SCHEMA, ScoreTable
 from tests.store.make import record, row, states

@@ -1,10 +1,6 @@
 """Memory that runs out in all its forms, and a GPU that a process cannot use any more; CUDA is pretended on a CPU."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import torch
@@ -12,16 +8,15 @@ from torch import nn
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import batch as batches
-from robustbench_wb.engine import device_errors, workers
+from robustbench_wb.engine import device_errors
 from robustbench_wb.engine.batch import BatchSize, BatchSizes, safe_batch
 from robustbench_wb.engine.device_errors import free_cached_memory, is_lost, is_out_of_memory, watching_device
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import NoRecords
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_all
-from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.progress import HiddenJobProgress, SilentProgress
+from robustbench_wb.progress import SilentProgress
 from robustbench_wb.stressors.model_access import ModelAccess
 from tests.engine.linear_model import LINEAR
 
@@ -158,44 +153,6 @@ def test_a_lost_gpu_makes_the_other_cells_of_the_process_errors(
     # The first model has its clean cell; its device is lost under brightness.
     reason = "not evaluated: the device is lost"
     assert errors == ["", *[reason] * 4, *[f"the clean cell failed: {reason}"] * 3]
-
-
-class OneThread(ThreadPoolExecutor):
-    """A pool in this process, which starts like one of processes."""
-
-    def __init__(self, count: int, context: object, begin: Callable[..., None], given: tuple[object, ...]) -> None:
-        super().__init__(1)
-        STARTED.append(count)
-
-
-STARTED: list[int] = []
-
-
-def test_shards_of_a_worker_that_lost_its_device_go_to_new_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = [Shard(task=0, subject=0, ladder=ladder, first=0, stop=3) for ladder in range(6)]
-    part = cast("CellPart", "cell")
-    measured: list[int] = []
-
-    def measure(shard: Shard) -> workers.ShardResult:
-        lost = len(STARTED) == 1 and len(measured) >= 2
-        if lost and measured[-1] == 1:
-            measured.append(-1)
-            return workers.ShardResult([part], lost_device=True)
-        if lost:
-            return workers.ShardResult(lost_device=True)
-        measured.append(shard.ladder)
-        return workers.ShardResult([part])
-
-    STARTED.clear()
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", OneThread)
-    monkeypatch.setattr(workers, "measure_shard", measure)
-    run = SimpleNamespace(request=SimpleNamespace(workers=4), progress=SilentProgress(), device=torch.device("cpu"))
-    executor = workers.ProcessExecutor(
-        cast("PreparedRun", run), keeper=NoRecords(), costs=(), whole=HiddenJobProgress()
-    )
-    assert len(list(executor.execute(shards))) == 6
-    assert measured == [0, 1, -1, 3, 4, 5]
-    assert STARTED == [4, 3]
 
 
 @pytest.mark.slow(40)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine import isolated
+from robustbench_wb.engine import process_executor
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.running_note import running_note
@@ -130,7 +130,7 @@ def test_a_process_that_ends_is_an_error_of_its_model_alone(run: Callable[..., F
 
 @pytest.mark.slow(30)
 def test_a_training_that_hangs_is_ended(run: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "START_SECONDS", 10)
+    monkeypatch.setattr(process_executor, "START_SECONDS", 10)
     options = ("--recipe", "standard", "--stressor", "clean", "--isolate", "--timeout", "4")
     found = run("HangsInTraining", options=options, code=4)
     words = "a training step, or what followed it, took longer than 14 seconds (timeout), and its process was ended"
@@ -172,14 +172,6 @@ def test_a_crash_shows_where_and_the_next_run_names_the_model(tmp_path: Path) ->
         assert done.returncode == -signal.SIGSEGV
         assert 'model.py", line' in done.stderr
         assert ("died while it measured model.py:Crashes" in done.stderr) == (place == "second")
-
-
-def test_isolation_and_several_workers_exclude_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run_cli(["run", "--isolate", "--workers", "2"]) == 2
-    assert capsys.readouterr().err == ("error: --isolate measures one model after the other; leave --workers out\n")
 
 
 def test_a_file_that_takes_too_long_to_load_is_one_line(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Parts of a cell: however its samples are split, they join to the same cell, and one writer keeps it once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -15,7 +17,10 @@ from torch import Tensor, nn
 
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.measure import LadderStep, measure
-from robustbench_wb.engine.shard import CellPart, ResultWriter, Shard, join
+from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.record_keeper import NoRecords, Span
+from robustbench_wb.engine.result_writer import ResultWriter
+from robustbench_wb.engine.shard import CellPart, Shard, join
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.layers.table import LayerTable
@@ -23,22 +28,37 @@ from robustbench_wb.records.record import Measurement, Record, State
 from robustbench_wb.stressors.catalogue import parse_stressor
 from tests.store.make import identity, measured, record
 
+if TYPE_CHECKING:
+    from robustbench_wb.engine.task_context import TaskContext
+
 SAMPLES = 12
 SPLITS = st.sets(st.integers(1, SAMPLES - 1)).map(lambda cuts: [0, *sorted(cuts), SAMPLES])
 
 
-class Kept:
+class Kept(NoRecords):
     """A keeper that remembers what it was given."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-
-    def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        return {}
+        self.parts: dict[Span, Sequence[Record]] = {}
 
     def append(self, *records: Record) -> Sequence[Record]:
         self.records += records
         return records
+
+    def append_part(self, span: Span, records: Sequence[Record]) -> None:
+        self.parts[span] = records
+
+    def remove_parts(self, keys: Sequence[str]) -> None:
+        assert {record.key for records in self.parts.values() for record in records} == set(keys)
+        self.parts.clear()
+
+
+def writing(keeper: Kept) -> ResultWriter:
+    """A writer of one task with two ladders of one cell each."""
+    ladders = (Ladder((parse_stressor("clean"),)), Ladder((parse_stressor("fgsm-linf;eps=8/255"),)))
+    context = SimpleNamespace(samples=range(SAMPLES), subjects=("model",), ladders=lambda plan: ladders)
+    return ResultWriter(keeper, [cast("TaskContext", context)])
 
 
 def whole(states: Sequence[int] = (0, 1, 2, 3) * 3) -> Measurement:
@@ -89,21 +109,24 @@ def test_any_split_of_the_samples_joins_to_the_same_cell(ends: list[int], order:
         found, wanted = getattr(joined.layers, name), getattr(cell.layers, name)
         np.testing.assert_array_equal(found.ids, wanted.ids)
         np.testing.assert_array_equal(found.values["entropy"], wanted.values["entropy"])
-    writer = ResultWriter(keeper, [SAMPLES])
+    writer = writing(keeper)
     writer.write(parts)
     assert [len(writer.cells((0, 0, place))) for place in (0, 1)] == [0, 1]
     assert not keeper.records  # some samples errored
+    assert all(State.ERRORED not in one.states for records in keeper.parts.values() for one in records)
 
 
 @given(ends=SPLITS)
 def test_a_cell_is_kept_once_and_only_when_all_its_samples_are_there(ends: list[int]) -> None:
     cell, keeper = whole((0, 1, 2, 0) * 3), Kept()
-    writer = ResultWriter(keeper, [SAMPLES])
+    writer = writing(keeper)
     parts = [part(cell, first, stop) for first, stop in pairwise(ends)]
     writer.write(parts[:-1])
     assert not keeper.records
     assert not writer.cells((0, 0, 1))
+    assert sorted(keeper.parts) == list(pairwise(ends))[:-1]  # what is finished survives the end of the run
     writer.write(parts[-1:])
+    assert not keeper.parts
     (kept,) = keeper.records
     assert cell.record is not None
     same(kept, cell.record)
@@ -111,7 +134,7 @@ def test_a_cell_is_kept_once_and_only_when_all_its_samples_are_there(ends: list[
 
 def test_a_reused_cell_is_not_kept_again() -> None:
     cell, keeper = replace(whole((0, 1, 2, 0) * 3), reused=True), Kept()
-    ResultWriter(keeper, [SAMPLES]).write([part(cell, 0, 5), part(cell, 5, SAMPLES)])
+    writing(keeper).write([part(cell, 0, 5), part(cell, 5, SAMPLES)])
     assert not keeper.records
 
 

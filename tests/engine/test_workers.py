@@ -23,6 +23,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from tests.engine.linear_model import LINEAR
 
+pytestmark = pytest.mark.full_probe  # workers know nothing of a shorter one
 MODELS = f"""{LINEAR}
 import multiprocessing, os, signal, time
 
@@ -43,6 +44,17 @@ class Deadly(Linear):
 
 def deadly(shape):
     return Deadly(shape)
+
+class DeadlyOnce(Linear):
+    def forward(self, images):
+        died = os.path.abspath(__file__) + ".died"
+        if images.requires_grad and multiprocessing.parent_process() is not None and not os.path.exists(died):
+            open(died, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+def deadly_once(shape):
+    return DeadlyOnce(shape)
 
 class Sluggish(Linear):
     def forward(self, images):
@@ -113,28 +125,25 @@ def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> 
         np.testing.assert_allclose(ours[key].losses, theirs[key].losses, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow(5)
-def test_where_all_is_known_nobody_is_called(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = str(tmp_path / "results")
-    first = harness.run(request(model, "make"), place)
-
-    def refuse(*args: object, **named: object) -> None:
-        raise AssertionError("a worker was started")
-
-    monkeypatch.setattr(carried_out, "ProcessExecutor", refuse)
-    again = harness.run(request(model, "make", workers=2), place)
-    assert (again.measured, again.reused) == (0, len(first.rows))
-    assert numbers(again.rows) == numbers(first.rows)
-
-
 @pytest.mark.slow(10)
-def test_what_a_dead_worker_leaves_is_measured_without_it(model: str, tmp_path: Path) -> None:
+def test_a_shard_whose_worker_dies_is_measured_by_another(model: str, tmp_path: Path) -> None:
     stressors = ("pgd-linf;eps=8/255;steps=5", "square-linf;eps=16/255;queries=20")
-    asked = request(model, "deadly", stressors=stressors)
+    asked = request(model, "deadly_once", stressors=stressors)
     alone = harness.run(asked, str(tmp_path / "alone"))
     shared = harness.run(asked.model_copy(update={"workers": 2}), str(tmp_path / "shared"))
+    assert Path(f"{model}.died").exists()
     assert shared.exit_code == ExitCode.OK
     assert numbers(shared.rows) == numbers(alone.rows)
+
+
+@pytest.mark.slow(15)
+def test_a_shard_that_kills_every_worker_is_an_error_row(model: str, tmp_path: Path) -> None:
+    stressors = ("pgd-linf;eps=8/255;steps=5", "gaussian-noise;severity=3")
+    found = harness.run(request(model, "deadly", "make", stressors=stressors, workers=2), str(tmp_path / "results"))
+    errors = {(row.variant.rpartition(":")[2], row.stressor): row.error for row in found.rows if row.error}
+    words = f"{model}:deadly: its process was ended by SIGKILL; the memory may have run out"
+    assert errors == {("deadly", "pgd-linf"): words}
+    assert len(found.rows) == 6
 
 
 class Recorded(SilentProgress):

@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 from robustbench_wb.errors import StoreError
 from robustbench_wb.store.location import create_table, prepare_location, table_uri
 from robustbench_wb.store.provenance import collect_provenance, git_state
-from robustbench_wb.store.record_store import SCHEMA, RecordStore
+from robustbench_wb.store.record_rows import SCHEMA
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.known import a, known
 from tests.store.make import record

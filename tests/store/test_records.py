@@ -10,7 +10,8 @@ from deltalake import DeltaTable, write_deltalake
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.records.record import Record
-from robustbench_wb.store.record_store import ARRAYS, RecordStore
+from robustbench_wb.store.record_rows import ARRAYS
+from robustbench_wb.store.record_store import RecordStore
 from tests.store.make import identity, record
 
 

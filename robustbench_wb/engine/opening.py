@@ -1,0 +1,98 @@
+"""Opening of a model: what is known of it once its clean cell is measured, and the shards that are left."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from robustbench_wb.engine.cost_forecast import ladder_seconds
+from robustbench_wb.engine.division import disjoint, divide, is_divisible, missing_spans
+from robustbench_wb.engine.measure import tried_states
+from robustbench_wb.engine.model_evaluation import ModelEvaluation, needs_models, tried
+from robustbench_wb.engine.model_session import ModelSession
+from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.shard import CellPart, Shard
+from robustbench_wb.records.record import Measurement, Record
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Opening:
+    """A model whose clean cell is finished."""
+
+    known: list[CellPart] = field(default_factory=list)
+    """Cells of ladders that are stored, or cannot be measured; and the stored parts of others."""
+    left: list[Shard] = field(default_factory=list)
+    """Shards that are left to be measured."""
+
+
+def open_model(evaluation: ModelEvaluation, clean: Shard) -> Opening:
+    """Find out what is left of a model to be measured, and measure its clean cell if that was not done.
+
+    Args:
+        evaluation: the model.
+        clean: its first shard.
+    """
+    opening = Opening()
+    for place, ladder in enumerate(evaluation.ladders[1:], 1):
+        shard = replace(clean, ladder=place)
+        if _is_settled(evaluation, ladder):
+            cells = evaluation.measure(ladder)
+            opening.known.extend(
+                [CellPart(shard=shard, rung=rung, measurement=cell) for rung, cell in enumerate(cells)]
+            )
+        elif evaluation.session is not None and is_divisible(evaluation.session, ladder):
+            _divide(evaluation, evaluation.session, shard=shard, opening=opening)
+        else:
+            opening.left.append(replace(shard, seconds=_seconds(evaluation, ladder) * len(evaluation.context.samples)))
+    return opening
+
+
+def _is_settled(evaluation: ModelEvaluation, ladder: Ladder) -> bool:
+    """Whether nothing of a ladder has to be measured: it is stored, or the model failed."""
+    session, context = evaluation.session, evaluation.context
+    if session is None or evaluation.clean.record is None:
+        return True
+    if needs_models(ladder) or context.run.request.layers:
+        return False
+    return all(key in session.known for key in context.keys(session.subject, (ladder,)))
+
+
+def _divide(evaluation: ModelEvaluation, session: ModelSession, *, shard: Shard, opening: Opening) -> None:
+    """Add the stored parts of a ladder to what is known, and cut what is missing into shards."""
+    context, ladder = evaluation.context, evaluation.ladders[shard.ladder]
+    record, seconds = evaluation.clean.record, _seconds(evaluation, ladder)
+    if record is None:
+        raise ValueError("a model without a clean cell has no parts")
+    keys = context.keys(session.subject, (ladder,))
+    found = context.keeper.find_parts(keys)
+    spans = disjoint(found)
+    for first, stop in spans:
+        part = replace(shard, first=first, stop=stop)
+        opening.known.extend(_stored(evaluation, session, part=part, records=found[first, stop]))
+        context.progress.plan_less(seconds * (stop - first))
+    states = tried(ladder, record.states)
+    rows = np.flatnonzero(np.isin(states, tried_states(ladder.rungs[0])))
+    for span in missing_spans(spans, len(states)):
+        for (first, stop), forecast in divide(span, rows, seconds):
+            opening.left.append(replace(shard, first=first, stop=stop, seconds=forecast))
+
+
+def _stored(
+    evaluation: ModelEvaluation, session: ModelSession, *, part: Shard, records: Sequence[Record]
+) -> Iterator[CellPart]:
+    ladder = evaluation.ladders[part.ladder]
+    for rung, (stressor, record) in enumerate(zip(ladder.rungs, records, strict=True)):
+        cell = Measurement(
+            cell=evaluation.context.cell(evaluation.plan, stressor),
+            identity=record.identity,
+            subject=session.subject.card,
+            record=record,
+            reused=False,  # the whole cell is not stored yet
+            samples=part.stop - part.first,
+        )
+        yield CellPart(shard=part, rung=rung, measurement=cell, stored=True)
+
+
+def _seconds(evaluation: ModelEvaluation, ladder: Ladder) -> float:
+    """Forecast seconds of a ladder on one sample."""
+    return ladder_seconds(ladder, 1, evaluation.context.cost(evaluation.plan))

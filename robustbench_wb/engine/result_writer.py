@@ -1,0 +1,78 @@
+"""The only writer of a run: it joins the results of shards to cells, and keeps them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.shard import CellPart, Place, Shard, join
+from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.records.record import Measurement, State
+
+
+class ResultWriter:
+    """Joins the parts of each cell, and keeps each new record as soon as all its samples are there.
+
+    Until then the parts are kept, so that a run that is killed loses only shards that were not finished. Executors
+    return results and keep none.
+
+    Args:
+        keeper: where records and parts are kept.
+        contexts: the tasks of the run.
+    """
+
+    def __init__(self, keeper: RecordKeeper, contexts: Sequence[TaskContext]) -> None:
+        self._keeper, self._contexts = keeper, contexts
+        self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
+        self._shards: defaultdict[Shard, list[CellPart]] = defaultdict(list)
+        self._cells: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
+
+    def write(self, parts: Iterable[CellPart]) -> None:
+        """Take results as they come. A record with errored samples is not kept: a later run measures it again."""
+        for part in parts:
+            place, samples = part.shard.place, len(self._contexts[part.shard.task].samples)
+            if part.shard.stop - part.shard.first == samples:
+                self._finish(place, part.rung, part.measurement)
+                continue
+            self._keep_part(part)
+            known = self._parts[place, part.rung]
+            known.append(part)
+            if sum(one.shard.stop - one.shard.first for one in known) == samples:
+                self._finish(place, part.rung, join(self._parts.pop((place, part.rung))))
+                self._forget_parts(place)
+
+    def cells(self, place: Place) -> list[Measurement]:
+        """The finished cells of a ladder, by strength."""
+        return [cell for _, cell in sorted(self._cells[place].items())]
+
+    def _finish(self, place: Place, rung: int, cell: Measurement) -> None:
+        if cell.record is not None and not cell.reused and not cell.record.count(State.ERRORED):
+            # Another run may have kept its record of this cell first: rows are made of what is kept.
+            (kept,) = self._keeper.append(cell.record)
+            cell = replace(cell, record=kept)
+        self._cells[place][rung] = cell
+
+    def _keep_part(self, part: CellPart) -> None:
+        """Keep the results of a shard once those of all its rungs have come, if nothing failed."""
+        if part.stored:
+            return
+        found = self._shards[part.shard]
+        found.append(part)
+        if len(found) < self._rungs(part.shard.place):
+            return
+        del self._shards[part.shard]
+        records = [one.measurement.record for one in sorted(found, key=lambda one: one.rung)]
+        whole = [record for record in records if record is not None and not record.count(State.ERRORED)]
+        if len(whole) == len(records):
+            self._keeper.append_part((part.shard.first, part.shard.stop), whole)
+
+    def _forget_parts(self, place: Place) -> None:
+        """Remove the parts of a ladder when all its cells are finished; they stay if one failed."""
+        cells = self.cells(place)
+        records = [cell.record for cell in cells if cell.record is not None and not cell.error]
+        if len(records) == self._rungs(place):
+            self._keeper.remove_parts([record.key for record in records])
+
+    def _rungs(self, place: Place) -> int:
+        context = self._contexts[place[0]]
+        return len(context.ladders(context.subjects[place[1]])[place[2]].rungs)

@@ -1,0 +1,93 @@
+"""The order in which the shards of a run are measured, and which of them can be measured now."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from robustbench_wb.engine.shard import Place, Shard
+from robustbench_wb.engine.task_context import TaskContext
+
+Model = tuple[int, int]
+"""Indices of task and model."""
+
+
+class Schedule:
+    """Hands out shards. The clean cell of a model comes first; what else it needs is known when that is finished.
+
+    A worker keeps its model as long as it has shards. Then it begins another model, in the order of the plan, and if
+    all are begun, it helps with the one that has the most work left, longest shard first.
+
+    Args:
+        contexts: the tasks of the run.
+    """
+
+    def __init__(self, contexts: Sequence[TaskContext]) -> None:
+        self._unopened = [
+            Shard(task=number, subject=subject, ladder=0, first=0, stop=len(context.samples))
+            for number, context in enumerate(contexts)
+            for subject in range(len(context.subjects))
+        ]
+        self._ready: dict[Model, list[Shard]] = defaultdict(list)
+        self._running: set[Shard] = set()
+        self._open: defaultdict[Place, int] = defaultdict(int)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left, and nothing is being measured."""
+        return not self._unopened and not self._running and not any(self._ready.values())
+
+    @property
+    def waiting(self) -> int:
+        """Number of shards that could be measured now."""
+        return len(self._unopened) + sum(map(len, self._ready.values()))
+
+    def take(self, last: Shard | None = None) -> Shard | None:
+        """A shard to be measured now; None if there is none at the moment.
+
+        Args:
+            last: the shard that its worker measured before, whose model it still has.
+        """
+        if last is not None and self._ready[last.model]:
+            return self._taken(self._ready[last.model].pop(0))
+        if self._unopened:
+            return self._taken(self._unopened.pop(0))
+        most = max(self._ready.values(), key=_work, default=[])
+        if not most:
+            return None
+        longest = max(most, key=lambda shard: shard.seconds)
+        most.remove(longest)
+        return self._taken(longest)
+
+    def put_back(self, shard: Shard) -> None:
+        """Take back a shard that was lost: it is handed out again."""
+        self._running.discard(shard)
+        if shard.opens:
+            self._unopened.insert(0, shard)
+        else:
+            self._ready[shard.model].insert(0, shard)
+
+    def finish(self, shard: Shard, more: Iterable[Shard] = ()) -> int:
+        """Note that the results of a shard were taken.
+
+        Args:
+            shard: what was measured.
+            more: shards of the same model that are left, known when its clean cell is finished.
+
+        Returns:
+            Number of ladders that are finished by it.
+        """
+        self._running.discard(shard)
+        for one in more:
+            self._ready[one.model].append(one)
+            self._open[one.place] += 1
+        if shard.opens:
+            return 1
+        self._open[shard.place] -= 1
+        return int(not self._open[shard.place])
+
+    def _taken(self, shard: Shard) -> Shard:
+        self._running.add(shard)
+        return shard
+
+
+def _work(shards: Sequence[Shard]) -> tuple[float, int]:
+    return sum(shard.seconds for shard in shards), len(shards)
