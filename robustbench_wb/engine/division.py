@@ -21,6 +21,9 @@ from robustbench_wb.stressors.model_free import ModelFreeStressor
 _log = logging.getLogger(__name__)
 SHARD_SECONDS: Final = 30.0
 """Forecast seconds of one shard, unless the variable ``RBWB_SHARD_SECONDS`` says otherwise. Cannot change a result."""
+_BATCHED_SUMS: Final = ("spsa-", "published-spsa")
+"""Beginnings of the names of attacks that add up thousands of differences, with a rounding that depends on the batch:
+the same samples in another batch have losses that differ in the last bits."""
 
 
 def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
@@ -35,7 +38,9 @@ def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
         return False
     if ladder.contaminations or first.surrogate is not None or isinstance(first, ModelFreeStressor):
         return False
-    if samples_together(first) > 1 or not type(first).__module__.startswith("robustbench_wb."):
+    if first.name.startswith(_BATCHED_SUMS) or samples_together(first) > 1:
+        return False
+    if not type(first).__module__.startswith("robustbench_wb."):
         return False
     try:
         return not session.is_random

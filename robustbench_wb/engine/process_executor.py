@@ -173,9 +173,9 @@ class _Worker:
         self._process.start()
         theirs.close()
         self.shard: Shard | None = None
-        """What it is measuring."""
+        """The shard that the process is measuring."""
         self.last: Shard | None = None
-        """What it was given last."""
+        """The shard that the process was given last."""
         self.has_ended = False
         """Whether the process is dead, was ended, or cannot use its device any more."""
         self._preparations, self._rungs = 1, 0

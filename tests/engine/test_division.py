@@ -1,0 +1,189 @@
+"""Shards of samples: cut so that each is about as long, measured apart, and joined to the cell of one process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustbench_wb.api import run as harness
+from robustbench_wb.engine import opening
+from robustbench_wb.engine.division import disjoint, divide, missing_spans
+from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.records.record import Record
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.stressors.catalogue import STRESSORS
+from robustbench_wb.stressors.model_free import ModelFreeStressor
+from robustbench_wb.stressors.training_contamination import TrainingContamination
+from tests.engine.linear_model import LINEAR
+
+SLOW = f"""{LINEAR}
+import time
+
+class Slow(Linear):
+    def forward(self, images):
+        time.sleep(0.002)
+        return super().forward(images)
+
+def slow(shape):
+    return Slow(shape)
+"""
+Spans = list[tuple[int, int]]
+SAMPLES = 40
+RANGES = st.lists(st.tuples(st.integers(0, SAMPLES), st.integers(0, SAMPLES)).map(lambda ends: (min(ends), max(ends))))
+
+
+@given(tried=st.sets(st.integers(0, SAMPLES - 1)), seconds=st.floats(0, 1e6), ends=RANGES.filter(bool))
+def test_a_range_is_cut_into_ranges_with_equal_work(tried: set[int], seconds: float, ends: Spans) -> None:
+    first, stop = ends[0]
+    found = divide((first, stop), np.array(sorted(tried), np.int64), seconds)
+    cuts = [first, *(span[1] for span, _ in found)]
+    assert [span for span, _ in found] == list(pairwise(cuts))
+    assert cuts[-1] == stop
+    counts = [sum(span[0] <= row < span[1] for row in tried) for span, _ in found]
+    assert max(counts) - min(counts) <= 1
+    assert [forecast for _, forecast in found] == [seconds * count for count in counts]
+    assert all(forecast <= max(30.0, seconds) for _, forecast in found)
+
+
+@given(RANGES)
+def test_what_parts_do_not_cover_is_missing(ends: Spans) -> None:
+    chosen = disjoint([(first, stop) for first, stop in ends if first < stop])
+    missing = missing_spans(chosen, SAMPLES)
+    every = sorted([*chosen, *missing])
+    assert all(first < stop for first, stop in every)
+    assert [0, *(stop for _, stop in every)] == [*(first for first, _ in every), SAMPLES]
+
+
+def in_thirds(span: tuple[int, int], tried: object, seconds: float) -> list[tuple[tuple[int, int], float]]:
+    cuts = [span[0] + (span[1] - span[0]) * third // 3 for third in range(4)]
+    return [((first, stop), seconds) for first, stop in pairwise(cuts)]
+
+
+def attacks(*modalities: str) -> tuple[str, ...]:
+    """Signatures of all attacks on some kinds of inputs, with small numbers of steps where they have any.
+
+    AutoAttack is left out: it takes thousands of steps, its members are in the list, and so are other ensembles.
+    """
+    found = []
+    for name in STRESSORS.names():
+        kind = STRESSORS.get(name)
+        if not isinstance(kind, type) or issubclass(kind, ModelFreeStressor | TrainingContamination):
+            continue
+        if kind.modality in modalities and kind.axis is not None and not name.startswith("autoattack"):
+            small = {"steps": 5, "queries": 40, "restarts": 1}
+            numbers = [f"{key}={value}" for key, value in small.items() if key in kind.model_fields]
+            strength = "1/16" if kind.axis == "eps" else "1/4" if kind.axis == "rate" else "2"
+            source = ["source=vit"] if name.startswith("transfer") else []
+            found.append(";".join([name, *source, f"{kind.axis}={strength}", *numbers]))
+    return tuple(found)
+
+
+@pytest.mark.slow(60)
+@pytest.mark.parametrize(
+    ("task", "variant", "modalities"),
+    [("digits", "vit", ("image",)), ("sentences", "bert", ("labelled", "text", "tokens"))],
+)
+def test_every_attack_on_thirds_of_the_samples_joins_to_the_same_record(
+    task: str, variant: str, modalities: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = RunRequest(tasks=(task,), variants=(variant,), stressors=attacks(*modalities), samples=18, device="cpu")
+    whole = harness.run(request, "whole")
+    monkeypatch.setattr(opening, "divide", in_thirds)
+    parts = harness.run(request, "parts")
+    keys = [row.key for row in whole.rows]
+    assert [row.key for row in parts.rows] == keys
+    assert not [(row.stressor, row.error) for row in whole.rows if row.status != "ok"]
+    ours, theirs = (RecordStore(place).find(keys) for place in ("whole", "parts"))
+    for row in whole.rows:
+        one, other = ours[row.key], theirs[row.key]
+        for name in ("ids", "states", "losses", "forwards", "backwards"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{row.stressor} {name}")
+        assert dict(one.evidence) == dict(other.evidence), row.stressor
+    assert not (tmp_path / "parts" / "parts").exists()
+
+
+def records_of(folder: Path, place: str) -> dict[str, Record]:
+    """All stored records, by key."""
+    store = RecordStore(str(folder / place))
+    return store.find(store.keys())
+
+
+def parts_of(folder: Path, place: str) -> dict[str, int]:
+    """Stored parts, and when they were written, in nanoseconds."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / place / "parts").glob("*.parquet")}
+
+
+@pytest.mark.slow(90)
+@pytest.mark.parametrize("victim", ["driver", "worker"])
+def test_a_kill_loses_the_shards_in_flight_alone(victim: str, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(SLOW)
+    options = [
+        "--variant",
+        "model.py:slow",
+        "--stressor",
+        "pgd-linf;eps=1/16;steps=200",
+        "--samples",
+        "60",
+        "--device",
+        "cpu",
+    ]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "RBWB_SHARD_SECONDS": "0.5",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+    def start(place: str, *more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "robustbench_wb", "run", *options, "--results", place, "--progress", "none"]
+        return subprocess.Popen(
+            [*command, *more],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    alone = start("alone", "--executor", "inline")
+    assert alone.wait(timeout=300) == 0
+    ways = ("--executor", "processes", "--workers", "2")
+    process = start("shared", *ways)
+    end = time.monotonic() + 120
+    while len(parts_of(tmp_path, "shared")) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    if victim == "driver":
+        process.kill()
+        process.wait()
+        before = parts_of(tmp_path, "shared")
+        assert before
+        process = start("shared", *ways)
+        while parts_of(tmp_path, "shared").keys() <= before.keys() and process.poll() is None:
+            time.sleep(0.005)
+        now = parts_of(tmp_path, "shared")
+        assert {name: now[name] for name in before if name in now} == {
+            name: before[name] for name in before if name in now
+        }
+    else:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    ours, theirs = records_of(tmp_path, "shared"), records_of(tmp_path, "alone")
+    assert ours.keys() == theirs.keys()
+    for key, record in ours.items():
+        np.testing.assert_array_equal(record.states, theirs[key].states)
+        # Which samples are in a batch moves the last bits of a loss.
+        np.testing.assert_allclose(record.losses, theirs[key].losses, rtol=1e-5, atol=1e-7)
+    assert not (tmp_path / "shared" / "parts").exists()
