@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` 
     from robustbench_wb.api.history import history as history
     from robustbench_wb.api.leaderboard import leaderboard as leaderboard
     from robustbench_wb.api.merge import merge as merge
+    from robustbench_wb.api.plan import plan as plan
     from robustbench_wb.api.repair import repair as repair
     from robustbench_wb.api.run import RunResult as RunResult
     from robustbench_wb.api.run import run as run
@@ -114,6 +115,7 @@ _DOOR = {
     "history": "api.history",
     "leaderboard": "api.leaderboard",
     "merge": "api.merge",
+    "plan": "api.plan",
     "read_experiment": "engine.experiment",
     "repair": "api.repair",
     "run": "api.run",

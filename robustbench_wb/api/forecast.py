@@ -2,7 +2,10 @@
 
 from typing import Unpack
 
+from robustbench_wb.analysis.gate.margins import read_margins
+from robustbench_wb.analysis.gate.sample_plan import with_detectable
 from robustbench_wb.api.request import ExperimentFields, make_experiment
+from robustbench_wb.api.stored_discordance import find_discordance
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.forecast_runs import forecast_runs
 from robustbench_wb.engine.prepared_run import prepare_experiment
@@ -19,10 +22,11 @@ def forecast(
     progress: Progress | None = None,
     **fields: Unpack[ExperimentFields],
 ) -> RunForecast:
-    """Forecast a run: its parts with seconds and memory. Nothing is trained, evaluated or written.
+    """Forecast a run: its parts with seconds, memory and minimum detectable effect. Nothing is trained or written.
 
     The data are loaded, and each model is built and timed on a few samples. Stored records and models in the cache,
-    which the run would reuse, cost nothing.
+    which the run would reuse, cost nothing. The minimum detectable effect is that of a gate with the margins of
+    ``pyproject.toml``; the latest version says how many samples change without a drop.
 
     Args:
         request: as for ``robustbench_wb.run``; or pass its fields as keywords.
@@ -36,4 +40,6 @@ def forecast(
     """
     shown = progress or SilentProgress()
     runs = prepare_experiment(make_experiment(request, fields), shown, may_train=False)
-    return forecast_runs(runs, RecordStore(results), shown)
+    found = find_discordance(results)
+    forecast = forecast_runs(runs, RecordStore(results), shown)
+    return with_detectable(forecast, read_margins(), found)

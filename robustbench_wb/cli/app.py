@@ -22,6 +22,7 @@ from robustbench_wb.cli.leaderboard import leaderboard_command
 from robustbench_wb.cli.list import list_command
 from robustbench_wb.cli.merge import merge_command
 from robustbench_wb.cli.option_names import with_options
+from robustbench_wb.cli.plan import plan_command
 from robustbench_wb.cli.repair import repair_command, vacuum_command
 from robustbench_wb.cli.report import report_command
 from robustbench_wb.cli.run import run_command
@@ -55,6 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", epilog=EPILOG)(run_command)
+app.command("plan")(plan_command)
 app.command("train", epilog=EPILOG)(train_command)
 app.command("doctor", epilog=EPILOG)(doctor_command)
 app.command("selfcheck")(selfcheck_command)

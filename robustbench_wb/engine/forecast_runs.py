@@ -181,6 +181,7 @@ def _part(context: TaskContext, subject: SubjectPlan, *, model: _Model, train: b
         memory=model.memory(samples, subject.recipe.batch if trainings else 0),
         assumed=tuple(dict.fromkeys(ladder.rungs[0].label for ladder in work.ladders if passes(ladder) is None)),
         reason=model.reason,
+        metric="perplexity" if dataset.shape.causal else "accuracy",
     )
 
 

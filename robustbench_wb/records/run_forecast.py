@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from robustbench_wb.frames import columns, to_frame
+from robustbench_wb.records.names import Metric
 from robustbench_wb.spec import Spec
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class PartForecast(Spec):
     """Attacks that do not report their passes; 100 forward and backward passes are assumed."""
     reason: str = ""
     """Reason why the model cannot be timed."""
+    metric: Metric = "accuracy"
+    detectable: float | None = None
+    """Minimum detectable effect: smallest drop of a cell, a share, that a gate with the margins of the project finds
+    with 80 % power; None if no drop is found, and for perplexities."""
 
     @property
     def seconds(self) -> float | None:
@@ -52,6 +57,8 @@ class RunForecast(Spec):
     workers: int
     """Processes that evaluate in parallel; all seconds are those of one process."""
     device: str
+    discordance: str = ""
+    """Discordance of which ``PartForecast.detectable`` is made, in words."""
 
     @property
     def cells(self) -> int:

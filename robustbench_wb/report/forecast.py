@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     Column("training", "right"),
     Column("evaluation", "right"),
     Column("memory", "right"),
+    Column("MDE", "right"),
 )
 _DISPENSABLE: Final = ("n", "trainings", "task")
 _GIGA: Final = 1e9
@@ -43,6 +44,7 @@ def forecast_blocks(forecast: RunForecast, width: int | None = None) -> list[Tex
         f"{forecast.trainings:,}",
         *(duration_text(training) + unknown, duration_text(forecast.seconds - training) + unknown),
         _gigabytes(forecast.memory),
+        "",
     )
     block = TextBlock(
         f"Plan: at most about {duration_text(forecast.seconds)}{unknown} in one process on {forecast.device}; "
@@ -64,7 +66,7 @@ def _row(part: PartForecast) -> tuple[str, ...]:
     return (
         *(part.suite, part.task, variant_name(part), part.recipe, seeds_text(part.seeds), f"{part.samples:,}"),
         *(f"{part.cells:,}", f"{part.stored:,}", f"{part.trainings:,}", duration_text(part.training_seconds)),
-        *(duration_text(part.evaluation_seconds), _gigabytes(part.memory)),
+        *(duration_text(part.evaluation_seconds), _gigabytes(part.memory), points_text(part.detectable)),
     )
 
 
@@ -73,6 +75,11 @@ def _notes(forecast: RunForecast) -> list[str]:
         "time: missing evaluations if no sample breaks, and models not in the cache; shared models once",
         "memory: weights and activations of the largest batch; data and PyTorch itself come on top",
     ]
+    if any(part.detectable is not None for part in forecast.parts):
+        notes += [
+            "MDE: smallest drop of a cell, in points, that `gate` finds with 80 % power (level 0.05, Holm)",
+            f"for the MDE, samples change without a drop as follows: {forecast.discordance}; see `plan`",
+        ]
     if forecast.workers > 1:
         notes.append(f"{forecast.workers} workers share the evaluation, and each needs the memory")
     restricted = {part.task for part in forecast.parts if MARK in part.task}
@@ -105,6 +112,11 @@ def duration_text(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def points_text(share: float | None) -> str:
+    """Share in points; empty if it is unknown."""
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _gigabytes(count: int | None) -> str:

@@ -1,8 +1,13 @@
 """Intervals of a mean over two crossed random effects: every seed is measured on the same samples."""
 
-from math import hypot
+from math import hypot, sqrt
+from typing import Final
 
-from scipy.stats import t
+import numpy as np
+from scipy.stats import chi2, norm, t
+
+MOST_SEEDS: Final = 1000
+"""Largest number of seeds that is tried."""
 
 
 def crossed_reach(samples: float, *, seed_error: float, seeds: int, confidence: float = 0.95) -> float:
@@ -22,3 +27,32 @@ def crossed_reach(samples: float, *, seed_error: float, seeds: int, confidence: 
         confidence: nominal coverage, above 0 and below 1.
     """
     return hypot(samples, float(t.isf((1 - confidence) / 2, seeds - 1)) * seed_error)
+
+
+def seeds_needed(
+    between: float, within: float, *, distance: float, alpha: float = 0.05, wanted: float = 0.8
+) -> int | None:
+    """Smallest number of seeds with which the 1 - 2 alpha interval of ``crossed_reach`` ends within ``distance`` of a
+    true mean of 0, on one side, with probability ``wanted``.
+
+    The means of the seeds are taken as normal, so that their mean and their standard deviation are independent; the
+    probability is the mean over the quantiles of the latter.
+
+    Args:
+        between: variance of the measured mean of a seed, at least ``within``.
+        within: variance of the measured mean of a seed over samples alone.
+        distance: accepted distance, above 0.
+        alpha: level of the one-sided test.
+        wanted: probability.
+
+    Returns:
+        The number, at least 2; None if it is above ``MOST_SEEDS``.
+    """
+    quantiles = (np.arange(200) + 0.5) / 200
+    for seeds in range(2, MOST_SEEDS + 1):
+        errors = np.sqrt(between * chi2.ppf(quantiles, seeds - 1) / (seeds - 1) / seeds)
+        over_seeds = float(t.isf(alpha, seeds - 1)) * errors
+        reach = np.hypot(float(norm.isf(alpha)) * sqrt(within / seeds), over_seeds)
+        if float(norm.cdf((distance - reach) / max(sqrt(between / seeds), 1e-300)).mean()) >= wanted:
+            return seeds
+    return None

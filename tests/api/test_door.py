@@ -27,6 +27,7 @@ VERBS = [
     "doctor",
     "selfcheck",
     "merge",
+    "plan",
     "repair",
     "vacuum",
     "claims",
