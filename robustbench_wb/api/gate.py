@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_for_gate
 from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
+from robustbench_wb.analysis.gate.sequential import Scope, SequentialRule
 from robustbench_wb.api.staleness import edited_notes, old_code_notes, require_rows, same_version_notes
 from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import StoreError, UsageError
@@ -27,6 +29,9 @@ def gate(
     config: str | None = None,
     strict: bool = False,
     noise: str | None = None,
+    sequential: bool = False,
+    scope: str = "population",
+    seed: int = 0,
 ) -> GateResult:
     """Decide whether a version lost more than the margin since a baseline.
 
@@ -39,6 +44,9 @@ def gate(
         config: TOML file with margins per suite; None: ``pyproject.toml`` in the current folder, if there is one.
         strict: whether an undecided difference closes the gate.
         noise: file of ``selfcheck --save``; None: the one that ``config`` names, if any.
+        sequential: whether to look at the stored samples one after the other, and say how many decide.
+        scope: whether sequential decisions are about the ``population`` of the samples, or about the ``samples``.
+        seed: seed of the order of the samples.
 
     Raises:
         StoreError: a table cannot be read or has no rows, or a baseline or a file of rows was changed.
@@ -46,6 +54,10 @@ def gate(
     """
     if margin is not None and config is not None:
         raise UsageError("margin and config both give margins; use one of them", "margin", "config")
+    if scope not in get_args(Scope):
+        raise UsageError(f"scope = {scope!r} is unknown; use population or samples", "scope")
+    if not sequential and (scope != "population" or seed):
+        raise UsageError("scope and seed are about sequential decisions; add sequential", "scope", "seed", "sequential")
     margins = Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
     before, after, unusual, _ = load_compared(baseline, version, results)
     require_rows(before, after)
@@ -64,6 +76,7 @@ def gate(
         baseline=before.name,
         version=after.name,
         noise=floors,
+        sequential=SequentialRule(seed=seed, scope=cast("Scope", scope)) if sequential else None,
     )
     notes = (*unusual, *same_version_notes(before, after), *old_code_notes(after))
     return judged.model_copy(update={"noise": file or "", "notes": notes})

@@ -11,6 +11,14 @@ from robustbench_wb.errors import UsageError
 if TYPE_CHECKING:  # the command line starts without what its commands need
     from robustbench_wb.analysis.gate.gate_result import GateResult
 
+Baseline = Annotated[
+    str,
+    typer.Option(
+        "--baseline",
+        metavar="FILE_OR_VERSION",
+        help="A file of `baseline pin`, a version like v3 or FOLDER:v3, or a log of lm-eval or inspect_ai.",
+    ),
+]
 Margin = Annotated[
     float | None,
     typer.Option(
@@ -26,27 +34,32 @@ Config = Annotated[
     ),
 ]
 
+Noise = Annotated[
+    str | None, typer.Option("--noise", metavar="FILE", help="Noise floors, a file written by `selfcheck --save`.")
+]
+Junit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per cell.")]
+Sequential = Annotated[
+    bool,
+    typer.Option("--sequential", help="Look at the stored samples one by one, and say how many decide each cell."),
+]
+Scope = Annotated[
+    str,
+    typer.Option("--scope", help="With --sequential: decide about the population of the samples, or the samples."),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="With --sequential: order of the samples.")]
+
 
 def gate_command(
-    baseline: Annotated[
-        str,
-        typer.Option(
-            "--baseline",
-            metavar="FILE_OR_VERSION",
-            help="A file of `baseline pin`, a version like v3 or FOLDER:v3, or a log of lm-eval or inspect_ai.",
-        ),
-    ],
+    baseline: Baseline,
     version: Annotated[str, typer.Option("--version", help="Version to judge, like v4, or a log.")] = "latest",
     margin: Margin = None,
     config: Config = None,
-    noise: Annotated[
-        str | None,
-        typer.Option("--noise", metavar="FILE", help="Noise floors, a file written by `selfcheck --save`."),
-    ] = None,
+    noise: Noise = None,
+    sequential: Sequential = False,
+    scope: Scope = "population",
+    seed: Seed = 0,
     strict: options.Strict = False,
-    junit: Annotated[
-        str | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a test case per cell.")
-    ] = None,
+    junit: Junit = None,
     markdown: options.Markdown = None,
     results: options.Results = "results",
     full: options.Full = False,
@@ -69,13 +82,26 @@ def gate_command(
 
       robustbench-wb gate --baseline baselines/main.parquet --junit robustness.xml --markdown -
 
+      robustbench-wb gate --baseline v3 --margin 5 --sequential
+
       robustbench-wb gate --baseline old.eval --version new.eval --margin 2
     """
     from robustbench_wb.api.gate import gate
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")
-    judged = gate(baseline, version, results, margin=margin, config=config, strict=strict, noise=noise)
+    judged = gate(
+        baseline,
+        version,
+        results,
+        margin=margin,
+        config=config,
+        strict=strict,
+        noise=noise,
+        sequential=sequential,
+        scope=scope,
+        seed=seed,
+    )
     _write(judged, junit=junit, markdown=markdown, full=full, as_json=as_json)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         _annotate(judged)

@@ -9,7 +9,6 @@ from robustbench_wb.cli.request import takes_experiment
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.request import RunRequest
 
-
 Margin = Annotated[
     float | None,
     typer.Option(

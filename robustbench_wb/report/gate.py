@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Final, NamedTuple
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
@@ -16,6 +17,7 @@ _COLUMNS: Final = (
     Column("model"),
     Column("cell"),
     Column("outcome"),
+    Column("samples", "right"),
     Column("old -> new", "right"),
     Column("difference", "right"),
     Column("margin", "right"),
@@ -44,6 +46,7 @@ UNDECIDED: Final = 4
 """Largest number of undecided decisions on the first screen of a gate that is not closed."""
 _UNDECIDED: Final = "undecided: the interval excludes neither no drop nor one as large as the margin"
 _MDE: Final = "MDE: minimum detectable effect (drop) at 80 % power; more samples make it smaller"
+_SCOPES: Final = {"population": "the population of the samples", "samples": "these samples"}
 _IDS: Final = 20
 """Displayed ids of lost, and of gained, samples of a regressed cell; JSON and JUnit have all ids."""
 
@@ -60,15 +63,17 @@ class DecisionNames(NamedTuple):
 
 
 def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
-    """Headline with counts, then all decisions that did not pass, by baseline and pinned ancestor, then the legend.
+    """Headline with counts, all decisions that did not pass or are sequential, by side of the baseline, and the legend.
 
     Args:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    blocks = [TextBlock(gate_headline(gate), notes=(*_same(gate), *gate.notes, *_counts(gate)))]
+    notes = (*_same(gate), *gate.notes, *_counts(gate), *_looks(gate))
+    blocks = [TextBlock(gate_headline(gate), notes=notes)]
     for against in dict.fromkeys(decision.against for decision in gate.judgements):
-        members = [item for item in gate.judgements if item.against == against and item.outcome != "passed"]
+        told = [item for item in gate.judgements if item.outcome != "passed" or item.used is not None]
+        members = [item for item in told if item.against == against]
         if members:
             blocks.append(_panel(f"against the {against}", members, width))
     return [*blocks, TextBlock(notes=tuple(_legend(gate)))]
@@ -81,7 +86,7 @@ def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    notes = (*_same(gate), *gate.notes, *wrapped([] if _same(gate) else _counts(gate)))
+    notes = (*_same(gate), *gate.notes, *wrapped([] if _same(gate) else [*_counts(gate), *_looks(gate)]))
     failing = [item for item in gate.judgements if gate.failing(item)]
     left = len(failing) - SHOWN
     more = [f"{counted(left, 'more failing decision')}: --full"] if left > 0 else []
@@ -103,7 +108,8 @@ def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
 
 def _decisions(title: str, members: Sequence[GateDecision], *, width: int | None, smallest: bool = False) -> TextBlock:
     """Table of decisions with short names of the models; ``smallest`` keeps the minimum detectable effect."""
-    end = None if smallest else -1
+    sequential = any(item.used is not None for item in members)
+    end = None if smallest and not sequential else -1
     sources = [item.row or item.found for item in members]
     named = [source.new if isinstance(source, CellDifference) else source for source in sources]
     tasks = {one.task for one in named if one is not None}
@@ -116,7 +122,12 @@ def _decisions(title: str, members: Sequence[GateDecision], *, width: int | None
     rows = [(model, *_row(item)[1:end]) for model, item in zip(models, members, strict=True)]
     notes = tuple(_reasons(members))
     block = TextBlock(title, columns=_COLUMNS[:end], rows=tuple(rows), notes=notes, styles=_STYLES)
-    return fit_width(block, width, ("margin", *_DISPENSABLE))
+    return fit_width(_with_samples(block, sequential), width, ("margin", *_DISPENSABLE))
+
+
+def _with_samples(block: TextBlock, sequential: bool) -> TextBlock:
+    """Table without the numbers of used samples unless decisions are sequential."""
+    return block if sequential else fit_width(block, 0, ("samples",))
 
 
 def _same(gate: GateResult) -> list[str]:
@@ -166,6 +177,8 @@ def decision_text(decision: GateDecision) -> str:
     numbers = difference_text(decision.found) if decision.found is not None else ""
     if numbers:
         parts.append(f"difference {numbers}, margin {margin}")
+    if decision.used is not None:
+        parts.append(f"stopped after {decision.used:,} of {_samples(decision):,} samples: {decision.stopped}")
     if decision.smallest is not None:
         parts.append(f"minimum detectable effect {_percent(decision, decision.smallest)}")
     return f"{model}, {cell}: {decision.outcome} against the {decision.against}: {'; '.join(parts)}"
@@ -192,6 +205,21 @@ def _counts(gate: GateResult) -> Iterable[str]:
                 yield f"{what} against the {against}: {told}"
 
 
+def _looks(gate: GateResult) -> list[str]:
+    """Numbers of samples that sequential decisions on cells took; empty if all samples were looked at once."""
+    if gate.sequential is None:
+        return []
+    looked = [item for item in gate.judgements if item.used is not None and item.row is not None]
+    used, total = sum(item.used or 0 for item in looked), sum(map(_samples, looked))
+    decided = sum(item.outcome in ("passed", "regressed") for item in looked)
+    middle = f", median {median(item.used or 0 for item in looked):g}" if looked else ""
+    return [
+        f"one sample after the other (order of seed {gate.sequential.seed}): {decided} of "
+        f"{counted(len(looked), 'changed cell')} decided with {used:,} of {counted(total, 'sample')}{middle}; "
+        f"about {_SCOPES[gate.sequential.scope]}"
+    ]
+
+
 def _panel(title: str, members: Sequence[GateDecision], width: int | None) -> TextBlock:
     block = TextBlock(
         title,
@@ -200,7 +228,7 @@ def _panel(title: str, members: Sequence[GateDecision], width: int | None) -> Te
         notes=(*_reasons(members), *_ids(members)),
         styles=_STYLES,
     )
-    return fit_width(block, width, _DISPENSABLE)
+    return fit_width(_with_samples(block, any(item.used is not None for item in members)), width, _DISPENSABLE)
 
 
 def _row(item: GateDecision) -> tuple[str, ...]:
@@ -209,14 +237,21 @@ def _row(item: GateDecision) -> tuple[str, ...]:
     scores = f"{short_text(pair.old)} -> {short_text(pair.new)}" if pair is not None else ""
     difference = difference_text(item.found) if item.found is not None else ""
     model, cell, margin = decision_names(item)
-    return model, cell, item.outcome, scores, difference, margin, p_text(item.adjusted_p), smallest
+    used = "" if item.used is None else f"{item.used:,} of {_samples(item):,}"
+    return model, cell, item.outcome, used, scores, difference, margin, p_text(item.adjusted_p), smallest
+
+
+def _samples(item: GateDecision) -> int:
+    """Number of paired samples of a decision."""
+    found = item.found
+    return found.samples if isinstance(found, OverallDifference) else (found.n or 0) if found is not None else 0
 
 
 def _reasons(members: Sequence[GateDecision]) -> list[str]:
     """Reasons that do not follow from the numbers, one line per reason, with its cells."""
     reasons: dict[str, list[str]] = {}
     for item in members:
-        if item.outcome not in ("regressed", "undecided"):
+        if item.outcome not in ("regressed", "undecided", "passed"):
             reasons.setdefault(f"{item.outcome} ({item.reason})", []).append(decision_names(item).cell)
     return [f"{reason}: {', '.join(dict.fromkeys(cells))}" for reason, cells in reasons.items()]
 
@@ -239,6 +274,11 @@ def _percent(item: GateDecision, value: float) -> str:
 
 
 def _test_legend(gate: GateResult) -> list[str]:
+    if gate.sequential is not None:
+        return [
+            f"one-sided p: Holm-adjusted, holds at whatever sample one stops; regressed: at most {gate.alpha:g}",
+            "difference: new - old of all samples [two-sided 95 % interval]",
+        ]
     return [
         f"regressed: drop significantly larger than the margin, one-sided Holm-adjusted p at most {gate.alpha:g}",
         "difference: new - old [two-sided 95 % interval]",
@@ -255,6 +295,9 @@ def _legend(gate: GateResult) -> Iterable[str]:
         yield f"noise floors from {gate.noise} for {cells}; a regression must exceed margin plus noise floor"
     confidence = f"{100 * (1 - 2 * gate.alpha):g} %"
     yield from _test_legend(gate)
-    yield f"passed: the {confidence} interval excludes a drop as large as the margin; undecided: neither"
-    yield "MDE: minimum detectable effect (drop) at 80 % power"
+    if gate.sequential is None:
+        yield f"passed: the {confidence} interval excludes a drop as large as the margin; undecided: neither"
+        yield "MDE: minimum detectable effect (drop) at 80 % power"
+    else:
+        yield f"passed: a drop as large as the margin is excluded at {gate.alpha:g}, likewise; undecided: neither"
     yield "margins are in points of accuracy or percent of perplexity"

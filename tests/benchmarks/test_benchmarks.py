@@ -10,7 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = [
     *("attacks.py", "corruptions.py", "diff.py", "equivalence.py", "gpu.py", "lengths.py", "pathfinder.py"),
-    *("precision.py", "strongest.py", "variants.py"),
+    *("precision.py", "sequential.py", "strongest.py", "variants.py"),
 ]
 TYPED = """
 import contextlib, io, json, pathlib, runpy, sys, traceback

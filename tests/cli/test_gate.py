@@ -105,6 +105,21 @@ def test_1_a_drop_beyond_the_margin(pinned: Command) -> None:
     pinned(*GATE, "--config", "strict.toml", code=1)
 
 
+def test_a_sequential_gate_says_how_many_samples_decide(pinned: Command) -> None:
+    commit(cells(150, "new"))
+    out, _ = pinned(*GATE, "--sequential", "--seed", "2", code=1)
+    assert "2 of 2 changed cells decided with" in " ".join(out.split())
+    assert re.search(r"regressed +\d+ of 1,000", out)
+    for scope in ("population", "samples"):
+        content = json.loads(pinned(*GATE, "--sequential", "--scope", scope, "--json", code=1)[0])
+        (worse,) = [one for one in content["judgements"] if one["outcome"] == "regressed" and one["row"]]
+        assert (content["sequential"], worse["stopped"]) == ({"scope": scope, "seed": 0}, "the drop exceeds the margin")
+        assert 10 < worse["used"] < 200
+    for options in (("--scope", "samples"), ("--seed", "1"), ("--sequential", "--scope", "all")):
+        _, err = pinned(*GATE, *options, code=2)
+        assert err.startswith("error: --scope")
+
+
 def test_1_however_better_the_other_cells_are(pinned: Command) -> None:
     (clean, clean_row), attacked = cells(40, "new")
     better = record(states(1000, 0), weights="new", signature="clean", ladder=())

@@ -11,6 +11,7 @@ from robustbench_wb.analysis.compare.comparison import CellDifference, Compariso
 from robustbench_wb.analysis.gate.gate_result import ALPHA, Against, GateDecision, GateOutcome, GateResult
 from robustbench_wb.analysis.gate.margins import Margins
 from robustbench_wb.analysis.gate.noise_floor import NoiseFloor, mean_floor
+from robustbench_wb.analysis.gate.sequential import STOPPED, SequentialDecision, SequentialLook, SequentialRule
 from robustbench_wb.records.credibility import GRADES, read_checks, worst_check
 from robustbench_wb.records.names import suite_family
 from robustbench_wb.records.record import Record
@@ -40,6 +41,7 @@ def decide_gate(
     baseline: str = "",
     version: str = "",
     noise: NoiseFloor | None = None,
+    sequential: SequentialRule | None = None,
 ) -> GateResult:
     """Decide on a version against a baseline and, to catch slow drift, against the baseline's pinned ancestor.
 
@@ -51,7 +53,8 @@ def decide_gate(
     of the version in the first test and against it in the second; a cell that they leave open is ``incomplete``.
     The mean over the cells of a model is decided by both ends of the 1 - 2 alpha interval of its overall difference,
     without correction. With ``noise``, a regression must exceed the sum of the margin and the noise floor of the cell
-    (for a model, the mean of its cells' floors). The noise floor does not change which cells pass.
+    (for a model, the mean of its cells' floors). The noise floor does not change which cells pass. With ``sequential``,
+    cells and checkpoints are decided by ``decide_sequentially``; perplexities and means over several seeds are not.
 
     Args:
         old: rows of the baseline.
@@ -63,13 +66,16 @@ def decide_gate(
         baseline: name of the baseline, for the result.
         version: name of the version, for the result.
         noise: noise floors of the cells.
+        sequential: how to look at the samples one after the other; None: at all samples once.
 
     Raises:
         UsageError: a margin is given for an unknown suite.
     """
     margins.require_known_suites(row.suite for row in (*old, *new))
-    found = _against("baseline", old, new, records=records, margins=margins, noise=noise)
-    drifted = _against("pinned ancestor", pinned, new, records=records, margins=margins, noise=noise)
+    found, drifted = (
+        _against(against, before, new, records=records, margins=margins, noise=noise, sequential=sequential)
+        for against, before in _sides(old, pinned)
+    )
     decisions = [*found, *drifted, *_doubtful(old, new, margins)]
     slots = {row.slot for row in old} | {
         item.found.new.slot for item in found if isinstance(item.found, CellDifference)
@@ -79,9 +85,14 @@ def decide_gate(
         version=version,
         margins=margins,
         strict=strict,
+        sequential=sequential,
         judgements=tuple(decisions),
         added=tuple(row for row in new if row.slot not in slots),
     )
+
+
+def _sides(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow]) -> tuple[tuple[Against, Sequence[ScoreRow]], ...]:
+    return ("baseline", old), ("pinned ancestor", pinned)
 
 
 def _against(
@@ -92,6 +103,7 @@ def _against(
     records: Mapping[str, Record],
     margins: Margins,
     noise: NoiseFloor | None,
+    sequential: SequentialRule | None,
 ) -> list[GateDecision]:
     """Decisions on models, then on cells, suite by suite, because each suite has its own margin."""
     found, changed = [], _changed_models(old, new)
@@ -100,8 +112,9 @@ def _against(
         after = [row for row in new if suite_family(row.suite) == suite_family(suite)]
         margin = margins.share(suite)
         comparison = compare_tables(before, after, records, margin=margin, alpha=ALPHA)
-        found += _models(against, comparison, noise)
-        found += _cells(against, comparison, records=records, changed=changed, noise=noise)
+        looked = None if sequential is None else SequentialLook(comparison, records, rule=sequential, alpha=ALPHA)
+        found += _models(against, comparison, noise=noise, looked=looked)
+        found += _cells(against, comparison, records=records, changed=changed, noise=noise, looked=looked)
         reason = "the version lacks this cell of the baseline"
         found += [
             GateDecision(against=against, outcome="missing", reason=reason, row=row, margin=margin)
@@ -129,7 +142,9 @@ def _model_key(row: ScoreRow) -> tuple[str, ...]:
     return (row.task, row.scale, *row.subject)
 
 
-def _models(against: Against, comparison: Comparison, noise: NoiseFloor | None) -> list[GateDecision]:
+def _models(
+    against: Against, comparison: Comparison, *, noise: NoiseFloor | None, looked: SequentialLook | None
+) -> list[GateDecision]:
     """Decisions on models with several compared cells; a single cell has its own decision."""
     decisions = []
     for overall in comparison.claims:
@@ -138,9 +153,12 @@ def _models(against: Against, comparison: Comparison, noise: NoiseFloor | None) 
         limit, above, below = _drop_interval(overall, comparison.margin)
         floor = mean_floor(noise, _rows_of(overall, comparison))
         outcome: GateOutcome = "passed" if above <= limit else "regressed" if below > limit + floor else "undecided"
+        decided = None if looked is None else looked.model(overall, floor)
+        outcome = outcome if decided is None else decided.outcome
         if overall.unjudged and outcome == "undecided":
             continue  # the decisions on its cells name the reason
-        decisions.append(_decision(against, outcome, overall, margin=comparison.margin, floor=floor))
+        decision = _decision(against, outcome, overall, margin=comparison.margin, floor=floor, decided=decided)
+        decisions.append(decision)
     return decisions
 
 
@@ -158,6 +176,7 @@ def _cells(
     records: Mapping[str, Record],
     changed: Collection[tuple[str, ...]],
     noise: NoiseFloor | None,
+    looked: SequentialLook | None,
 ) -> list[GateDecision]:
     pairs = comparison.pairs
     tested = [index for index, pair in enumerate(pairs) if pair.p is not None and pair.old.key != pair.new.key]
@@ -168,11 +187,13 @@ def _cells(
         row = pairs[index].new
         families.setdefault((row.task, row.scale, row.subject, row.family), []).append(index)
     adjusted: dict[int, float] = {}
+    decided: dict[int, SequentialDecision] = {}
     for members in families.values():
         adjusted |= zip(members, holm([ps[index] for index in members]), strict=True)
+        decided |= {} if looked is None else looked.family(members, floors)
     decisions = []
     for index, pair in enumerate(pairs):
-        outcome = _outcome(pair, comparison.margin, adjusted.get(index))
+        outcome = _outcome(pair, comparison.margin, adjusted.get(index), decided=decided.get(index))
         if pair.old.key == pair.new.key and _model_key(pair.new) in changed:
             outcome, pair = "incomplete", pair.model_copy(update={"reason": _STALE})
         decision = _decision(
@@ -183,18 +204,24 @@ def _cells(
             floor=floors[index],
             p=ps.get(index),
             adjusted_p=adjusted.get(index),
+            decided=decided.get(index),
         )
         decisions.append(decision)
     return decisions
 
 
-def _outcome(pair: CellDifference, margin: float, adjusted_p: float | None) -> GateOutcome:
+def _outcome(
+    pair: CellDifference, margin: float, adjusted_p: float | None, *, decided: SequentialDecision | None
+) -> GateOutcome:
     if pair.differing:
         return "not comparable"
-    if adjusted_p is not None and adjusted_p <= ALPHA:
+    shown = adjusted_p is not None and adjusted_p <= ALPHA if decided is None else decided.outcome == "regressed"
+    if shown:
         return "regressed"
     if pair.verdict == "incomplete" or {pair.old.status, pair.new.status} != {"ok"}:
         return "incomplete"
+    if decided is not None:
+        return decided.outcome
     limit, above, _ = _drop_interval(pair, margin)
     return "passed" if above <= limit else "undecided"
 
@@ -228,6 +255,7 @@ def _decision(
     floor: float,
     p: float | None = None,
     adjusted_p: float | None = None,
+    decided: SequentialDecision | None = None,
 ) -> GateDecision:
     reason = "" if outcome == "passed" else found.reason or _why(outcome, found)
     return GateDecision(
@@ -237,10 +265,12 @@ def _decision(
         row=found.new if isinstance(found, CellDifference) else None,
         margin=margin,
         found=found,
-        p=p,
-        adjusted_p=adjusted_p,
+        p=p if decided is None else decided.p,
+        adjusted_p=adjusted_p if decided is None else decided.adjusted_p,
         floor=floor,
-        smallest=_smallest(found, margin, floor) if outcome == "undecided" else None,
+        smallest=_smallest(found, margin, floor) if outcome == "undecided" and decided is None else None,
+        used=None if decided is None else decided.used,
+        stopped="" if decided is None else STOPPED[decided.outcome],
     )
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.gate.margins import Margins
+from robustbench_wb.analysis.gate.sequential import SequentialRule
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.records.score_row import ScoreRow
@@ -48,6 +49,10 @@ class GateDecision(Spec):
     """Noise floor, a share of accuracy or nats of a loss; a regression must exceed margin plus floor."""
     smallest: float | None = None
     """Minimum detectable drop of an undecided decision at 80 % power, in the unit of ``margin``."""
+    used: int | None = None
+    """Samples that a sequential decision looked at; None if it was made on all samples at once."""
+    stopped: str = ""
+    """Why a sequential decision looked at no further sample."""
 
 
 class GateResult(Spec):
@@ -60,6 +65,8 @@ class GateResult(Spec):
     strict: bool = False
     """Whether undecided cells and models close the gate."""
     judgements: tuple[GateDecision, ...]
+    sequential: SequentialRule | None = None
+    """How the samples were looked at one after the other; None: all at once."""
     noise: str = ""
     """File with the noise floors; empty without one."""
     added: tuple[ScoreRow, ...] = ()
