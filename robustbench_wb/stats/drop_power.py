@@ -6,14 +6,13 @@ rejects "the drop is at least the margin". Samples are independent; each is lost
 
 from collections.abc import Callable
 from functools import partial
-from math import ceil
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from robustbench_wb.stats.paired import p_drop_beyond, tango_interval
+from robustbench_wb.stats.paired import detectable_drop_beyond, p_drop_beyond, tango_interval
 
 Counts = NDArray[np.int64]
 DropTest = Callable[[Counts, Counts, Counts], NDArray[np.bool_]]
@@ -104,6 +103,8 @@ def samples_needed(power: Callable[[int], float], wanted: float) -> int | None:
 def smallest_drop(n: int, changed: float, *, margin: float, alpha: float, wanted: float = 0.8) -> float | None:
     """Smallest true drop that is shown to exceed ``margin`` with probability ``wanted``: minimum detectable effect.
 
+    Exact, beside the approximation ``detectable_drop_beyond``, which is the first guess.
+
     Args:
         n: number of samples.
         changed: share of samples that change without any drop, half of them lost; a drop adds losses.
@@ -122,9 +123,12 @@ def smallest_drop(n: int, changed: float, *, margin: float, alpha: float, wanted
     if n < 1 or not reached(1.0):
         return None
     low, high = margin, 1.0
-    for _ in range(ceil(-np.log2(1e-4))):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
+    near = detectable_drop_beyond(n, n * changed / 2, margin, alpha=alpha, wanted=wanted)
+    guesses = [] if near is None else [margin + share * (near - margin) for share in (0.9, 1.1)]
+    while high - low > 1e-4:
+        drop = guesses.pop() if guesses else (low + high) / 2
+        if low < drop < high:
+            low, high = (low, drop) if reached(drop) else (drop, high)
     return high
 
 
