@@ -1,6 +1,6 @@
-"""Error rates of sequential gates by simulation, and the samples that they take on the published digits table.
+"""Error rates of sequential gates by simulation, and the samples that they take on stored outcomes.
 
-    python benchmarks/sequential.py [--gates 2000] [--orders 20]
+    python benchmarks/sequential.py [--gates 2000] [--orders 20] [--table TABLE]
 
 Error rates: gates of six cells whose true drops equal the margin, the hardest case, looked at after every sample,
 beside the fixed test of a gate looked at as often. Samples: every model of the table against every other, cell by cell,
@@ -9,7 +9,6 @@ as if one were a new version of the other.
 
 import argparse
 from collections.abc import Iterator
-from itertools import permutations
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -18,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.paired_outcomes import accuracy_outcomes
+from robustbench_wb.analysis.gate.discordance import measurement_pairs
 from robustbench_wb.analysis.gate.sequential import Drops, Scope, SequentialRule, decide_sequentially
 from robustbench_wb.stats.paired import p_drop_beyond
-from robustbench_wb.store.baseline import read_baseline
+from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published" / "adversarial-digits-smoke.parquet"
 ALPHA = 0.05
@@ -84,28 +84,25 @@ def peeking(case: Case, cells: int) -> float:
     return found / cells
 
 
-def published() -> Iterator[NDArray[np.float64]]:
-    """Drops of all samples of every cell, for every pair of models of the published table."""
-    table = read_baseline(PUBLISHED)
-    cells: dict[str, list[str]] = {}
-    for row in table.rows:
-        cells.setdefault(row.cell, []).append(row.key)
-    for keys in cells.values():
-        for old, new in permutations(keys, 2):
-            outcomes = accuracy_outcomes(table.records[old], table.records[new], None)
-            if outcomes is not None:
-                yield -outcomes.worst
+def stored(table: LoadedTable) -> Iterator[NDArray[np.float64]]:
+    """Drops of all samples of every cell, for every ordered pair of models of a table."""
+    pairs = measurement_pairs(table.rows)
+    records = find_records([table], [row.key for pair in pairs for row in pair], table.location)
+    for pair in pairs:
+        outcomes = accuracy_outcomes(records[pair.old.key], records[pair.new.key], pair.new.n)
+        if outcomes is not None and not outcomes.unjudged:
+            yield from (-outcomes.worst, outcomes.worst)
 
 
-def samples_taken(orders: int) -> None:
-    """Print how many samples of the published table decide, in several orders."""
-    drops = list(published())
+def samples_taken(table: LoadedTable, orders: int) -> None:
+    """Print how many samples of a table decide, in several orders."""
+    drops = list(stored(table))
     shown = ("regressed", 1, [one for one in drops if 0.08 <= one.mean() <= 0.12])
     held = ("passed", 5, [one for one in drops if abs(one.mean()) <= 0.01 and one.any()])
-    print(f"\npublished digits table, {len(drops)} pairs of models in a cell, n = {len(drops[0])}, {orders} orders")
+    print(f"\n{table.name}: {len(drops)} pairs of models in a cell, n = {len(drops[0])}, {orders} orders")
     print("cells                        margin  pairs  scope       decided  mean share  median samples")
     for (outcome, points, chosen), name in ((shown, "drop of 8 to 12 points"), (held, "drop of -1 to 1 points")):
-        for scope in SCOPES:
+        for scope in SCOPES if chosen else ():
             found = [
                 decide_sequentially([cell(one, points / 100)], SequentialRule(seed=seed, scope=scope), ALPHA)[0]
                 for one in chosen
@@ -122,9 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gates", type=int, default=2000)
     parser.add_argument("--orders", type=int, default=20)
+    parser.add_argument("--table", default=str(PUBLISHED))
     options = parser.parse_args()
     error_rates(options.gates)
-    samples_taken(options.orders)
+    samples_taken(load_table(options.table, "results"), options.orders)
 
 
 if __name__ == "__main__":

@@ -125,3 +125,5 @@ def test_no_number_of_samples_excludes_no_drop() -> None:
     for margins, drop in ((Margins(default=0), None), (Margins(default=5), 0.05)):
         with pytest.raises(UsageError, match="must exceed the margin"):
             plan_samples(forecast(), margins, drop=drop)
+    with pytest.raises(UsageError, match="leave out digits"):
+        plan_samples(forecast(metric="perplexity"), Margins(default=5))

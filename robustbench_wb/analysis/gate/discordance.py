@@ -49,22 +49,24 @@ class StoredDiscordance(Spec):
         return max((cell for cell in self.cells if cell.task == task), key=lambda cell: cell.changed, default=None)
 
 
-class _Pair(NamedTuple):
+class MeasuredPair(NamedTuple):
+    """Two rows of one cell, measured on the same samples."""
+
     old: ScoreRow
     new: ScoreRow
 
 
-def measurement_pairs(rows: Sequence[ScoreRow], baseline: Sequence[ScoreRow] = ()) -> list[_Pair]:
+def measurement_pairs(rows: Sequence[ScoreRow], baseline: Sequence[ScoreRow] = ()) -> list[MeasuredPair]:
     """Pairs of rows that measured one cell on the same samples: with ``baseline`` those of the two tables with
     different records, otherwise those of models in ``rows``."""
     if baseline:
         matches = align(baseline, rows).matches
-        return [_Pair(one.old, one.new) for one in matches if not one.differing and one.old.key != one.new.key]
+        return [MeasuredPair(one.old, one.new) for one in matches if not one.differing and one.old.key != one.new.key]
     cells: dict[tuple[str, ...], list[ScoreRow]] = {}
     for row in {row.key: row for row in rows}.values():  # suites may share a record
         if row.metric == "accuracy" and row.status == "ok":
             cells.setdefault((row.data, row.samples, row.signature, row.stressor_code, row.ladder), []).append(row)
-    return [_Pair(old, new) for members in cells.values() for old, new in combinations(members, 2)]
+    return [MeasuredPair(old, new) for members in cells.values() for old, new in combinations(members, 2)]
 
 
 def stored_discordance(
@@ -89,7 +91,7 @@ def stored_discordance(
     return StoredDiscordance(source=source, tables=tables, cells=tuple(found)) if found else None
 
 
-def _cells(pairs: Iterable[_Pair], records: Mapping[str, Record], *, seeds: bool) -> list[CellDiscordance]:
+def _cells(pairs: Iterable[MeasuredPair], records: Mapping[str, Record], *, seeds: bool) -> list[CellDiscordance]:
     shares: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for old, new in pairs:
         outcomes = accuracy_outcomes(records.get(old.key), records.get(new.key), new.n)

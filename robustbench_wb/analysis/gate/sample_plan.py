@@ -107,10 +107,12 @@ def plan_samples(
         power: probability of either decision if it is true.
 
     Raises:
-        UsageError: a drop is not larger than its margin, or nothing shall be shown without a margin.
+        UsageError: a drop is not larger than its margin, or a task has a perplexity instead of an accuracy.
     """
     groups: dict[tuple[str, str], list[PartForecast]] = {}
     for part in forecast.parts:
+        if part.metric != "accuracy":
+            raise UsageError(f"tasks: the samples of a perplexity cannot be planned; leave out {part.task}", "tasks")
         groups.setdefault((part.suite, part.task), []).append(part)
     return tuple(
         _part(members, margins.share(suite), stored=stored, discordance=discordance, drop=drop, power=power)

@@ -82,8 +82,11 @@ def decide_sequentially(family: Sequence[Drops], rule: SequentialRule, alpha: fl
     used = [0] * len(family)
     outcome: list[SequentialOutcome] = ["undecided"] * len(family)
     latest, running = [1.0] * len(family), {at for at, (exceeds, _) in enumerate(paths) if len(exceeds)}
+    # Nothing happens before the first sample where a p-value is small enough without any correction.
+    waits = [min(_first(exceeds, alpha), _first(within, alpha), len(exceeds) - 1) for exceeds, within in paths]
     step = 0
     while running:
+        step = max(step, min(waits[at] for at in running))
         for at in running:
             latest[at], used[at] = float(paths[at][0][step]), step + 1
         adjusted = holm(latest) if any(latest[at] <= alpha for at in running) else latest
@@ -98,6 +101,12 @@ def decide_sequentially(family: Sequence[Drops], rule: SequentialRule, alpha: fl
         SequentialDecision(outcome=found, used=count, p=p, adjusted_p=corrected)
         for found, count, p, corrected in zip(outcome, used, latest, holm(latest), strict=True)
     ]
+
+
+def _first(p: Floats, alpha: float) -> int:
+    """First position with a p-value of at most ``alpha``; the number of positions if there is none."""
+    found = p <= alpha
+    return int(np.argmax(found)) if found.any() else len(p)
 
 
 def _paths(drops: Drops, rule: SequentialRule) -> tuple[Floats, Floats]:
