@@ -4,11 +4,11 @@
 
 Error rates: gates of six cells whose true drops equal the margin, the hardest case, looked at after every sample,
 beside the fixed test of a gate looked at as often. Samples: every model of the table against every other, cell by cell,
-as if one were a new version of the other.
+as if one were a new version of the other, and every cell of a model against its clean one.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.paired_outcomes import accuracy_outcomes
-from robustbench_wb.analysis.gate.discordance import measurement_pairs
+from robustbench_wb.analysis.gate.discordance import MeasuredPair, measurement_pairs
 from robustbench_wb.analysis.gate.sequential import Drops, Scope, SequentialRule, decide_sequentially
 from robustbench_wb.stats.paired import p_drop_beyond
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
@@ -86,22 +86,36 @@ def peeking(case: Case, cells: int) -> float:
 
 def stored(table: LoadedTable) -> Iterator[NDArray[np.float64]]:
     """Drops of all samples of every cell, for every ordered pair of models of a table."""
-    pairs = measurement_pairs(table.rows)
+    for drops in paired(table, measurement_pairs(table.rows)):
+        yield from (drops, -drops)
+
+
+def perturbed(table: LoadedTable) -> Iterator[NDArray[np.float64]]:
+    """Drops of all samples from the clean cell of each model to each of its other cells."""
+    clean = {(row.task, row.subject): row for row in table.rows if row.cell == "clean"}
+    rows = [row for row in table.rows if row.cell != "clean" and (row.task, row.subject) in clean]
+    yield from paired(table, [MeasuredPair(clean[row.task, row.subject], row) for row in rows])
+
+
+def paired(table: LoadedTable, pairs: Sequence[MeasuredPair]) -> Iterator[NDArray[np.float64]]:
+    """Drops of all samples of each pair of rows; pairs with unjudged samples are left out."""
     records = find_records([table], [row.key for pair in pairs for row in pair], table.location)
     for pair in pairs:
         outcomes = accuracy_outcomes(records[pair.old.key], records[pair.new.key], pair.new.n)
         if outcomes is not None and not outcomes.unjudged:
-            yield from (-outcomes.worst, outcomes.worst)
+            yield -outcomes.worst
 
 
 def samples_taken(table: LoadedTable, orders: int) -> None:
     """Print how many samples of a table decide, in several orders."""
     drops = list(stored(table))
     shown = ("regressed", 1, [one for one in drops if 0.08 <= one.mean() <= 0.12])
+    fell = ("regressed", 1, [one for one in perturbed(table) if 0.08 <= one.mean() <= 0.12])
     held = ("passed", 5, [one for one in drops if abs(one.mean()) <= 0.01 and one.any()])
     print(f"\n{table.name}: {len(drops)} pairs of models in a cell, n = {len(drops[0])}, {orders} orders")
-    print("cells                        margin  pairs  scope       decided  mean share  median samples")
-    for (outcome, points, chosen), name in ((shown, "drop of 8 to 12 points"), (held, "drop of -1 to 1 points")):
+    print("drop                         margin  pairs  scope       decided  mean share  median samples")
+    groups = {"8 to 12 points, models": shown, "8 to 12 points, clean cell": fell, "-1 to 1 points, models": held}
+    for name, (outcome, points, chosen) in groups.items():
         for scope in SCOPES if chosen else ():
             found = [
                 decide_sequentially([cell(one, points / 100)], SequentialRule(seed=seed, scope=scope), ALPHA)[0]
