@@ -45,6 +45,7 @@ SHOWN: Final = 15
 UNDECIDED: Final = 4
 """Largest number of undecided decisions on the first screen of a gate that is not closed."""
 _UNDECIDED: Final = "undecided: the interval excludes neither no drop nor one as large as the margin"
+_NONE_LEFT: Final = "undecided: all samples were looked at, and no stop was allowed; more samples decide"
 _MDE: Final = "MDE: minimum detectable effect (drop) at 80 % power; more samples make it smaller"
 _SCOPES: Final = {"population": "the population of the samples", "samples": "these samples"}
 _IDS: Final = 20
@@ -101,7 +102,7 @@ def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
             blocks.append(_decisions(f"against the {against}", members, width=width))
     if undecided and not failing:
         blocks.append(_decisions("undecided", undecided[:UNDECIDED], width=width, smallest=True))
-        more += [_UNDECIDED, _MDE]
+        more += [_UNDECIDED, _MDE] if gate.sequential is None else [_NONE_LEFT]
     legend = _test_legend(gate) if failing else []
     return [*blocks, *([TextBlock(notes=wrapped([*more, *legend]))] if more or legend else [])]
 

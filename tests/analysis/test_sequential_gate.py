@@ -13,7 +13,7 @@ from robustbench_wb.analysis.gate.margins import Margins
 from robustbench_wb.analysis.gate.sequential import Drops, Scope, SequentialRule, decide_sequentially
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.gate import decision_text, gate_blocks
+from robustbench_wb.report.gate import decision_text, gate_blocks, gate_screen
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.stats.sequential import anytime_p, log_evidence, sample_order
 from tests.analysis.test_gate import losses
@@ -119,6 +119,9 @@ def test_a_gate_says_how_many_samples_it_took_and_why_it_stopped() -> None:
     assert unclear.stopped == "no samples are left"
     assert unclear.smallest is None
     assert f"stopped after {worse.used} of 400 samples: the drop exceeds the margin" in decision_text(worse)
+    first = plain_text(gate_screen(gate_of((9, 2))))
+    assert "all samples were looked at" in first
+    assert "MDE" not in first
     shown = plain_text(gate_blocks(gate))
     assert f"{same.used} of 400" in shown
     assert "2 of 3 changed cells decided with" in shown
@@ -140,6 +143,17 @@ def test_perplexities_and_seeds_are_decided_on_all_samples() -> None:
     architecture, *checkpoints = (one for one in gate.judgements if one.row is None)
     assert architecture.used is None
     assert all(known(one.used) < N for one in checkpoints)
+
+
+def test_a_mean_over_cells_of_different_samples_is_decided_at_once() -> None:
+    wide, narrow = [
+        (record([0] * n, signature=f"s{n}"), record([1] * n, signature=f"s{n}", weights="new")) for n in (9, 5)
+    ]
+    records = {one.key: one for one in (*wide, *narrow)}
+    old, new = ([row(pair[side], stressor=pair[0].identity.signature) for pair in (wide, narrow)] for side in (0, 1))
+    mean, *single = decide_gate(old, [], new, records=records, margins=Margins(), sequential=RULE).judgements
+    assert (mean.row, mean.used) == (None, None)
+    assert all(one.used for one in single)
 
 
 def test_equal_records_take_no_samples() -> None:

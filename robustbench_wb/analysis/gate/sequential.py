@@ -167,12 +167,10 @@ class SequentialLook:
             for index, pair in enumerate(pairs)
             if pair.new.seed in overall.seeds and all(getattr(pair.new, one) == getattr(overall, one) for one in names)
         ]
-        found = cluster_by_sample(
-            overall.seeds[0], [pairs[index] for index in members], [self._outcomes[index] for index in members]
-        )
-        drops = [-found.best.clusters, -found.worst.clusters]
-        if not len(found.ids) or max(float(np.abs(drop).max()) for drop in drops) > 1:
-            return None  # nothing was measured anew, or cells have different samples
-        least, most = drops
+        outcomes = [self._outcomes[index] for index in members]
+        found = cluster_by_sample(overall.seeds[0], [pairs[index] for index in members], outcomes)
+        if {len(one.ids) for one in outcomes if one is not None} != {len(found.ids)}:
+            return None  # nothing was measured anew, or cells have different samples, which count differently
+        least, most = (np.clip(-case.clusters, -1.0, 1.0) for case in (found.best, found.worst))
         whole = Drops(ids=found.ids, least=least, most=most, margin=self.comparison.margin, floor=floor)
         return decide_sequentially([whole], self.rule, self.alpha)[0]
