@@ -1,5 +1,7 @@
 """Stored discordance by hand, and the samples that a gate needs."""
 
+import json
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +14,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.run_forecast import PartForecast, RunForecast
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.sample_plan import sample_plan_blocks
+from robustbench_wb.report.forecast import forecast_blocks
+from robustbench_wb.report.sample_plan import sample_plan_blocks, sample_plan_json
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.stats.drop_power import excludes_drop, shows_drop
 from tests.analysis.test_gate import cells, gate_of
@@ -103,6 +106,16 @@ def test_a_task_with_too_few_samples_is_named() -> None:
     shown = " ".join(plain_text(sample_plan_blocks(made)).split())
     assert f"digits has only 300 samples, of {made.samples:,} needed" in shown
     assert "with all samples that there are" in shown
+    content = json.loads(sample_plan_json(made))
+    assert (content["samples"], content["seconds"], content["alpha"]) == (made.samples, 2.0, 0.05)
+
+
+def test_a_forecast_shows_the_smallest_drop() -> None:
+    planned = with_detectable(forecast(), Margins(), None)
+    shown = plain_text(forecast_blocks(planned))
+    assert re.search(rf"MDE$[\s\S]* {100 * known(planned.parts[0].detectable):.1f}$", shown, flags=re.M)
+    assert "10 % of the samples, assumed" in shown
+    assert "smallest drop" not in plain_text(forecast_blocks(forecast()))
 
 
 def test_the_hardest_stored_cell_counts() -> None:
