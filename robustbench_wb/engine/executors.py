@@ -6,6 +6,7 @@ from typing import Final
 
 from robustbench_wb.engine.cost_forecast import FREE, SampleCost, plan_seconds
 from robustbench_wb.engine.inline_executor import InlineExecutor
+from robustbench_wb.engine.planned_cells import is_measured
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.process_executor import ProcessExecutor
 from robustbench_wb.engine.record_keeper import RecordKeeper
@@ -43,7 +44,7 @@ def choose_executor(
     # The cost of a model from outside is a guess until it is built: it may be small.
     known = [{name: FREE if cost.guessed else cost for name, cost in own.items()} for own in costs]
     workers = _workers(run, contexts, plan_seconds(run.plan, run.datasets, known))
-    if workers == 0:
+    if workers == 0 or (not request.isolate and is_measured(run, keeper)):
         return RoundsExecutor(contexts, InlineExecutor(contexts, note=note), note=note)
     return ProcessExecutor(
         run, contexts, keeper=keeper, costs=costs, whole=whole, workers=workers, isolated=request.isolate

@@ -1,12 +1,15 @@
 """The cells that a run would measure, without training or measuring anything."""
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from robustbench_wb.engine.measure import LadderStep
 from robustbench_wb.engine.model_session import ModelSession, open_session
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
-from robustbench_wb.engine.task_context import TaskContext, is_probe
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.records.record import Cell, Identity
 from robustbench_wb.stressors.stressor import Stressor
@@ -51,6 +54,24 @@ def planned_cells(
     else:
         found = [cell for ladder in wanted for cell in _planned(session, ladder)]
     yield from (planned for planned in found if only(planned.cell))
+
+
+def is_measured(run: PreparedRun, keeper: RecordKeeper) -> bool:
+    """Whether every cell of a run is stored, so that nothing has to be trained or measured.
+
+    Looks at one model after the other, until something is missing.
+    """
+    if run.request.layers:
+        return False
+    looking = copy(run)
+    looking.may_train = False
+    for context in task_contexts(looking, keeper=keeper):
+        for plan in context.subjects:
+            planned = list(planned_cells(context, plan, lambda cell: True, probe=True))
+            keys = {one.identity.key for one in planned if one.identity is not None}
+            if any(one.identity is None for one in planned) or keeper.find(sorted(keys)).keys() != keys:
+                return False
+    return True
 
 
 def _planned(session: ModelSession, ladder: Ladder) -> Iterator[PlannedCell]:

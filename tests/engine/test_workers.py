@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from robustbench_wb.api import run as harness
+from robustbench_wb.engine import executors
 from robustbench_wb.engine import run as carried_out
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import NoRecords
@@ -144,6 +145,20 @@ def test_a_shard_that_kills_every_worker_is_an_error_row(model: str, tmp_path: P
     words = f"{model}:deadly: its process was ended by SIGKILL; the memory may have run out"
     assert errors == {("deadly", "pgd-linf"): words}
     assert len(found.rows) == 6
+
+
+@pytest.mark.slow(5)
+def test_where_all_is_known_no_process_is_started(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "results")
+    first = harness.run(request(model, "make"), place)
+
+    def refuse(*args: object, **named: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(executors, "ProcessExecutor", refuse)
+    again = harness.run(request(model, "make", workers=2), place)
+    assert (again.measured, again.reused) == (0, len(first.rows))
+    assert numbers(again.rows) == numbers(first.rows)
 
 
 class Recorded(SilentProgress):
