@@ -2,10 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 CHANGES_NO_NUMBER: Final = "it decides whether an interrupt ends the run"
 
@@ -53,9 +54,61 @@ def watching_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
+class StopRequest:
+    """A wish to stop, by Ctrl-C or SIGTERM."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """Time of the wish on the monotonic clock, in seconds; None: nobody has asked."""
+        self.number = 0
+        """Number of the signal."""
+
+    def raise_interrupt(self) -> NoReturn:
+        """Stop now, as Ctrl-C does.
+
+        Raises:
+            KeyboardInterrupt: always.
+        """
+        _note(self.number, None)
+
+
+@contextmanager
+def deferring_interrupts(say: Callable[[], object]) -> Iterator[StopRequest]:
+    """In this block, the first Ctrl-C or SIGTERM is a request to stop, and the second one stops at once.
+
+    Handlers of others are left alone, and so is a Ctrl-C that is ignored.
+
+    Args:
+        say: tells the user what happens, when the request comes.
+    """
+    request = StopRequest()
+    if not _is_main_thread():
+        yield request
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if request.since is not None:
+            request.raise_interrupt()
+        request.since, request.number = time.monotonic(), number
+        say()
+
+    usual = {signal.SIGINT: (signal.default_int_handler, _note), signal.SIGTERM: (signal.SIG_DFL,)}
+    ours = [number for number, known in usual.items() if signal.getsignal(number) in known]
+    handlers = {number: signal.signal(number, note) for number in ours}
+    try:
+        yield request
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C in this process, whose parent handles it. Any ``KeyboardInterrupt`` then comes from a model."""
+    """Ignore Ctrl-C and SIGTERM in this process, whose parent handles them; it ends with its parent.
+
+    Any ``KeyboardInterrupt`` then comes from a model.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _WATCH.active, _WATCH.seen = True, False
 
 
@@ -63,6 +116,6 @@ def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _note(number: int, frame: FrameType | None) -> None:
+def _note(number: int, frame: FrameType | None) -> NoReturn:
     _WATCH.seen = True
     raise KeyboardInterrupt

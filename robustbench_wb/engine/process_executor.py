@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from robustbench_wb.engine.child_process import become_child
-from robustbench_wb.engine.cost_forecast import SampleCost
+from robustbench_wb.engine.cost_forecast import SampleCost, ladder_seconds
 from robustbench_wb.engine.device_errors import free_cached_memory
 from robustbench_wb.engine.lost_shards import LostShards
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -24,6 +24,7 @@ from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, WorkerSetup
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.errors import HarnessError
+from robustbench_wb.interrupts import StopRequest, deferring_interrupts
 from robustbench_wb.progress import JobProgress
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ GRACE_SECONDS: Final = 5.0
 """Time after the limit of a shard in which a process can stop by itself."""
 START_SECONDS: Final = 60.0
 """Time beyond the limit for the start of a process, its imports and its data, and for a training step."""
+TERM_SECONDS: Final = 8.0
+"""Time in which shards may be finished after SIGTERM: schedulers of clusters kill what lives much longer."""
 WAIT_SECONDS: Final = 1.0
 """Longest time between two looks at the limits of all workers."""
 _SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
@@ -74,14 +77,20 @@ class ProcessExecutor:
         free_cached_memory(self._run.device)  # of this process, which the workers can use
         total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
         number = f"{self._count} process{'es' if self._count > 1 else ''}"
-        with self._run.progress.stage(f"cells by {number}", total, "ladders") as advance:
+        stage = self._run.progress.stage(f"cells by {number}", total, "ladders")
+        with stage as advance, deferring_interrupts(self._say_stop) as stop:
             try:
                 while not schedule.is_finished:
-                    self._give(schedule)
+                    if stop.since is None:
+                        self._give(schedule)
+                    elif self._has_stopped(stop):
+                        stop.raise_interrupt()
                     for worker in self._with_news():
                         for shard, result in self._results(worker):
                             yield from result.parts
                             advance(schedule.finish(shard, result.left))
+                            if self._isolated:
+                                self._whole.add_done(self._seconds(shard))
                         if worker.has_ended:
                             self._workers.remove(worker)
                             worker.end()
@@ -92,6 +101,15 @@ class ProcessExecutor:
                 for worker in self._workers:
                     worker.end()
                 self._workers = []
+
+    def _say_stop(self) -> None:
+        count = sum(worker.shard is not None for worker in self._workers)
+        _log.warning("finishing %d shards, which are stored then; Ctrl-C again stops at once", count)
+
+    def _has_stopped(self, stop: StopRequest) -> bool:
+        """Whether nothing is measured any more, or the time that SIGTERM gives is over."""
+        late = stop.number == signal.SIGTERM and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
+        return late or all(worker.shard is None for worker in self._workers)
 
     def _give(self, schedule: Schedule) -> None:
         """Give shards to workers that have none, and start workers that are missing."""
@@ -110,6 +128,12 @@ class ProcessExecutor:
         context = self._contexts[shard.task]
         return len(context.ladders(context.subjects[shard.subject])[shard.ladder].rungs)
 
+    def _seconds(self, shard: Shard) -> float:
+        """Forecast of a whole ladder."""
+        context = self._contexts[shard.task]
+        plan = context.subjects[shard.subject]
+        return ladder_seconds(context.ladders(plan)[shard.ladder], len(context.samples), context.cost(plan))
+
     def _start(self, shard: Shard) -> "_Worker":
         context = self._contexts[shard.task]
         request, models = self._run.request.model_copy(update={"isolate": False}), None
@@ -121,7 +145,8 @@ class ProcessExecutor:
         setup = WorkerSetup(
             request=request,
             keeper=self._keeper,
-            costs=self._costs if models is None else (self._costs[shard.task],),
+            # Without costs nobody times the model, which might end the process, and nothing is divided.
+            costs=() if self._isolated else self._costs,
             threads=max(1, torch.get_num_threads() // self._count),
             number=self._started,
             sharers=self._count,

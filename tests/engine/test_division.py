@@ -17,6 +17,7 @@ from robustbench_wb.api import run as harness
 from robustbench_wb.engine import opening
 from robustbench_wb.engine.division import disjoint, divide, missing_spans
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.record import Record
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.catalogue import STRESSORS
@@ -122,48 +123,77 @@ def parts_of(folder: Path, place: str) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / place / "parts").glob("*.parquet")}
 
 
-@pytest.mark.slow(60)
-def test_kills_lose_the_shards_in_flight_alone(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text(SLOW)
-    options = ["--variant", "model.py:slow", "--samples", "60", "--device", "cpu"]
-    options += ["--stressor", "pgd-linf;eps=1/16;steps=200"]
+TWO = ("--executor", "processes", "--workers", "2")
+
+
+def started(folder: Path, place: str, *more: str) -> "subprocess.Popen[str]":
+    """A run of a slow model, in about twenty shards, which begins in the background."""
+    (folder / "model.py").write_text(SLOW)
+    options = ["--variant", "model.py:slow", "--samples", "60", "--device", "cpu", "--progress", "none"]
+    options += ["--stressor", "pgd-linf;eps=1/16;steps=200", "--results", place]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "RBWB_SHARD_SECONDS": "0.5",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
+    return subprocess.Popen(
+        [sys.executable, "-m", "robustbench_wb", "run", *options, *more],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
-    def start(place: str, *more: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "robustbench_wb", "run", *options, "--results", place, "--progress", "none"]
-        null, pipe = subprocess.DEVNULL, subprocess.PIPE
-        return subprocess.Popen([*command, *more], cwd=tmp_path, env=environment, stdout=null, stderr=pipe, text=True)
 
-    def wait_for_parts(process: "subprocess.Popen[str]", count: int) -> dict[str, int]:
-        end = time.monotonic() + 240
-        while len(found := parts_of(tmp_path, "shared")) < count:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        return found
+def wait_for_parts(folder: Path, process: "subprocess.Popen[str]", count: int) -> dict[str, int]:
+    """Wait until a run has kept so many parts; return them."""
+    end = time.monotonic() + 240
+    while len(found := parts_of(folder, "shared")) < count:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
 
-    ways = ("--executor", "processes", "--workers", "2")
-    process = start("shared", *ways)
-    wait_for_parts(process, 2)
+
+@pytest.mark.slow(60)
+def test_kills_lose_the_shards_in_flight_alone(tmp_path: Path) -> None:
+    process = started(tmp_path, "shared", *TWO)
+    wait_for_parts(tmp_path, process, 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    before = wait_for_parts(process, 4)
+    before = wait_for_parts(tmp_path, process, 4)
     process.kill()
     process.communicate()
-    again = start("shared", *ways)
-    now = wait_for_parts(again, len(parts_of(tmp_path, "shared")) + 1)
+    again = started(tmp_path, "shared", *TWO)
+    now = wait_for_parts(tmp_path, again, len(parts_of(tmp_path, "shared")) + 1)
     assert all(now[name] == written for name, written in before.items())  # measured once
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert not (tmp_path / "shared" / "parts").exists()
-    assert start("alone", "--executor", "inline").wait(timeout=300) == 0
+    assert started(tmp_path, "alone", "--executor", "inline").wait(timeout=300) == 0
     ours, theirs = records_of(tmp_path, "shared"), records_of(tmp_path, "alone")
     assert ours.keys() == theirs.keys()
     for key, record in ours.items():
         np.testing.assert_array_equal(record.states, theirs[key].states)
         # Which samples are in a batch moves the last bits of a loss.
         np.testing.assert_allclose(record.losses, theirs[key].losses, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow(60)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_finishes_the_shards_in_flight(number: signal.Signals, tmp_path: Path) -> None:
+    process = started(tmp_path, "shared", *TWO)
+    wait_for_parts(tmp_path, process, 2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.INTERRUPTED, errors
+    assert "finishing" in errors
+    left = parts_of(tmp_path, "shared")
+    assert len(left) >= 3  # one was in flight at least
+    again = started(tmp_path, "shared", *TWO)
+    wait_for_parts(tmp_path, again, len(left) + 1)
+    assert left.items() <= parts_of(tmp_path, "shared").items()
+    again.kill()
+    again.communicate()
