@@ -105,3 +105,9 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed against other libraries, side by side in one run. Not a gate."""
     run(session, "benchmarks/attacks.py", *session.posargs)
+
+
+@nox.session
+def evidence(session: nox.Session) -> None:
+    """Continue the evidence in results/evidence: ``-- --hours 8``. Not a gate."""
+    run(session, "benchmarks/evidence.py", *session.posargs, env=ONE_THREAD)

@@ -1,6 +1,6 @@
 """Experiments: tasks x variants x recipes x suites x seeds, as one frozen value that is cut into requests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -72,14 +72,12 @@ class Experiment:
     """Combinations of ``axes`` that are left out; names may have wildcards."""
 
     @property
-    def requests(self) -> tuple[RunRequest, ...]:
-        """Requests whose runs are the experiment, each with one suite, recipe and seed.
+    def combinations(self) -> tuple[Combination, ...]:
+        """Combinations in the order of the file: those of the lists without ``exclude``, then those of ``include``.
 
         Raises:
             UsageError: a name is unknown, an entry of ``exclude`` fits no combination, or nothing is left.
         """
-        if not (self.include or self.exclude):
-            return tuple(self._plain_requests())
         found = dict.fromkeys(self._combinations(self.axes))
         for entry in self.exclude:
             left_out = [one for one in found if _fits(one, entry)]
@@ -91,7 +89,17 @@ class Experiment:
             found.update(dict.fromkeys(self._combinations(replace(self.axes, **entry.given))))
         if not found:
             raise UsageError("nothing is left of the experiment; exclude less")
-        return tuple(self._grouped(found))
+        return tuple(found)
+
+    @property
+    def requests(self) -> tuple[RunRequest, ...]:
+        """Requests whose runs are the experiment, each with one suite, recipe and seed.
+
+        Raises:
+            UsageError: see ``combinations``.
+        """
+        plain = not (self.include or self.exclude)
+        return tuple(self._plain_requests() if plain else self._grouped(self.combinations))
 
     def _plain_requests(self) -> Iterator[RunRequest]:
         """Requests of the whole product, which keep the default tasks and variants of a suite as defaults."""
@@ -110,7 +118,7 @@ class Experiment:
             ):
                 yield Combination(suite=name, recipe=recipe, seed=seed, task=task, variant=variant)
 
-    def _grouped(self, found: Mapping[Combination, None]) -> Iterator[RunRequest]:
+    def _grouped(self, found: Iterable[Combination]) -> Iterator[RunRequest]:
         """Requests of combinations: tasks with the same models are in one request."""
         groups: dict[tuple[str, str, int], dict[str, list[str]]] = {}
         for one in found:

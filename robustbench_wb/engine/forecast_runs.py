@@ -77,7 +77,9 @@ class _Work:
     """Models to train on contaminated training splits."""
 
 
-def forecast_runs(runs: Sequence[PreparedRun], keeper: RecordKeeper, progress: Progress) -> RunForecast:
+def forecast_runs(
+    runs: Sequence[PreparedRun], keeper: RecordKeeper, progress: Progress, *, by_seed: bool = False
+) -> RunForecast:
     """Time each model on a few samples, untrained, and multiply by the passes of its missing cells.
 
     Cells are looked up as a run does; a model that is not in the cache has no stored cells. A model that another part
@@ -87,6 +89,7 @@ def forecast_runs(runs: Sequence[PreparedRun], keeper: RecordKeeper, progress: P
         runs: prepared requests that may not train.
         keeper: where records are.
         progress: told what is done.
+        by_seed: whether each seed is a part of its own.
     """
     known: dict[tuple[object, ...], _Model] = {}
     trained: set[tuple[object, ...]] = set()
@@ -103,7 +106,8 @@ def forecast_runs(runs: Sequence[PreparedRun], keeper: RecordKeeper, progress: P
                     once = (*place, subject.recipe, run.plan.seed)
                     part = _part(context, subject, model=known[place], train=once not in trained)
                     trained.add(once)
-                    key = (part.suite, part.task, part.variant, part.size, part.recipe, part.samples)
+                    seeds = part.seeds if by_seed else ()
+                    key = (part.suite, part.task, part.variant, part.size, part.recipe, part.samples, *seeds)
                     parts[key] = _added(parts[key], part) if key in parts else part
                     advance(1)
     return RunForecast(parts=tuple(parts.values()), workers=runs[0].request.workers or 1, device=str(runs[0].device))

@@ -45,8 +45,9 @@ def load_table(reference: str, results: str) -> LoadedTable:
 
     Args:
         reference: a version ``v3``, ``HEAD``, ``HEAD~1`` or ``latest`` of the results; ``PLACE:v3`` or ``PLACE`` (its
-            latest version), where PLACE is a folder or URL; a baseline file; or a ``.csv`` or ``.json`` file that
-            ``leaderboard`` wrote, whose records are looked up in the results.
+            latest version), where PLACE is a folder or URL; a baseline file; a folder of baseline files without
+            results, which are one table; or a ``.csv`` or ``.json`` file that ``leaderboard`` wrote, whose records are
+            looked up in the results.
         results: location of the results.
 
     Raises:
@@ -57,10 +58,7 @@ def load_table(reference: str, results: str) -> LoadedTable:
     if re.fullmatch(VERSION, reference):
         return _version(results, reference, "")
     if not is_url(reference) and reference.endswith(SUFFIX):
-        kept = read_baseline(Path(reference))
-        return LoadedTable(
-            name=reference, rows=list(kept.rows), location=results, records=kept.records, pinned=kept.pinned
-        )
+        return _of_baselines(reference, [Path(reference)], results)
     if not is_url(reference) and reference.lower().endswith((".csv", ".json")):
         return LoadedTable(name=reference, rows=_read_file(Path(reference)), location=results)
     placed = _PLACED.fullmatch(reference)
@@ -68,7 +66,29 @@ def load_table(reference: str, results: str) -> LoadedTable:
     if not is_url(place) and not is_folder(local_folder(place)):
         known = f"a version like v3 or HEAD~1, nor a results folder, nor a {SUFFIX}, .csv or .json file of a table"
         raise StoreError(f"{reference!r} is neither {known}")
+    files = [] if placed or is_url(place) else sorted(local_folder(place).glob(f"*{SUFFIX}"))
+    if files and not ScoreTable(place).exists():
+        return _of_baselines(place, files, results)
     return _version(place, version, f"{place}:")
+
+
+def _of_baselines(name: str, files: Sequence[Path], results: str) -> LoadedTable:
+    """One table of the rows of baseline files.
+
+    Raises:
+        StoreError: a file cannot be read, or two files have a row for the same evaluation.
+    """
+    kept = [read_baseline(file) for file in files]
+    rows = [row for one in kept for row in one.rows]
+    if len(kept) > 1 and len({row.slot for row in rows}) < len(rows):
+        raise StoreError(f"files of {name!r} have several rows of one evaluation; remove those of an earlier table")
+    return LoadedTable(
+        name=name,
+        rows=rows,
+        location=results,
+        records={key: record for one in kept for key, record in one.records.items()},
+        pinned=[row for one in kept for row in one.pinned],
+    )
 
 
 def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str) -> dict[str, Record]:

@@ -55,6 +55,7 @@ def test_a_file_is_the_product_without_excludes_and_with_includes(tmp_path: Path
     ]
     found = read_experiment(file)
     assert parts(found) == [*expected, ("clean", ("sentences",), ("bert",), "standard", 7)]
+    assert [(one.task, one.seed) for one in found.combinations][-2:] == [("digits", 1), ("sentences", 7)]
     assert {one.samples for one in found.requests} == {20}
     fewer = read_experiment(file, seeds=["3"], suites=("clean",), samples=5)
     assert {one.seed for one in fewer.requests} == {3, 7}

@@ -171,3 +171,16 @@ def test_names_and_places() -> None:
     for name, file in (("../main", None), ("", None), ("main", "main.json")):
         with pytest.raises(UsageError):
             baseline_path(name, file)
+
+
+def test_a_folder_of_baselines_is_one_table(tmp_path: Path) -> None:
+    both = {name: version(30, "old", name) for name in ("fgsm-linf", "noise-linf")}
+    for name, made in both.items():
+        part = replace(made, rows=[one for one in made.rows if one.stressor == name])
+        write_baseline(tmp_path / f"{name}.parquet", part)
+    found = load_table(str(tmp_path), "nowhere")
+    assert [one.stressor for one in found.rows] == list(both)
+    assert find_records([found], [one.key for one in found.rows], "nowhere").keys() == {one.key for one in found.rows}
+    write_baseline(tmp_path / "again.parquet", both["fgsm-linf"])
+    with pytest.raises(StoreError, match="several rows of one evaluation"):
+        load_table(str(tmp_path), "nowhere")

@@ -1,0 +1,175 @@
+"""Evidence: all evaluations of an experiment file, measured in sessions of limited time, and published in parts.
+
+    RBWB_DATA_DIR=DIR nox -s evidence -- --hours 8
+
+The order of the file is the order of the work. A step is one model on one task, with one recipe and one seed, under all
+its suites; a finished step is a version of the score table of its task in ``work``. A session forecasts what is
+missing, takes steps until its hours are over, finishes the step in flight, and then writes one baseline file per task
+and the status page. A killed session leaves its records, and the next one continues there. ``--hours 0`` publishes
+only.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from evidence_page import Published, Step, status_page
+
+from robustbench_wb import read_experiment, run
+from robustbench_wb.engine.experiment import Experiment, Selection
+from robustbench_wb.engine.forecast_runs import forecast_runs
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.progress import SilentProgress
+from robustbench_wb.records.record import Record
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.store.baseline import SUFFIX, make_baseline, read_baseline, write_baseline
+from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.store.score_table import ScoreTable
+from robustbench_wb.tasks.task import Dataset
+
+HERE = "results/evidence"
+MAX_BYTES = 60_000_000
+"""Most bytes that all published tables may have together."""
+COMMAND = "nox -s evidence"
+
+
+def steps_of(experiment: Experiment) -> list[Step]:
+    """Steps of an experiment, in the order of their first combination."""
+    found: dict[tuple[str, str, str, int], Step] = {}
+    for one in experiment.combinations:
+        place = (one.task, one.variant, one.recipe, one.seed)
+        new = Step(task=one.task, variant=one.variant, recipe=one.recipe, seed=one.seed)
+        found.setdefault(place, new).suites.append(one.suite)
+    return list(found.values())
+
+
+def of_step(experiment: Experiment, step: Step, suites: Iterable[str]) -> Experiment:
+    """The experiment of one step alone, under some suites."""
+    axes = Selection(
+        tasks=(step.task,), variants=(step.variant,), recipes=(step.recipe,), suites=tuple(suites), seeds=(step.seed,)
+    )
+    return Experiment(settings=experiment.settings, axes=axes)
+
+
+def examine(experiment: Experiment, steps: Iterable[Step], place: str) -> None:
+    """Forecast the steps of one task: cells, and seconds of what is missing. What cannot be run gets a reason."""
+    loaded: dict[str, Dataset] = {}
+    models: dict[tuple[str, str], dict[int, Step]] = {}
+    for step in steps:
+        models.setdefault((step.variant, step.recipe), {})[step.seed] = step
+    for seeds in models.values():
+        runs = []
+        for step in seeds.values():
+            for suite in list(step.suites):
+                try:
+                    (request,) = of_step(experiment, step, [suite]).requests
+                    runs.append(PreparedRun(request, SilentProgress(), False, loaded=loaded))
+                except HarnessError as error:
+                    step.refuse(suite, str(error))
+        if runs:
+            for part in forecast_runs(runs, RecordStore(place), SilentProgress(), by_seed=True).parts:
+                seeds[part.seeds[0]].parts.append(part)
+
+
+def measure(experiment: Experiment, steps: Sequence[Step], *, work: Path, hours: float) -> None:
+    """Measure steps with missing evaluations, one after the other. None begins once the hours are over."""
+    end = time.monotonic() + hours * 3600
+    for step in steps:
+        if time.monotonic() >= end:
+            return
+        if not step.seconds:
+            continue
+        begun, left = time.monotonic(), sum(other.seconds for other in steps) / 3600
+        print(f"{time.strftime('%H:%M')} {step}: at most {step.seconds / 60:.1f} min; in all {left:.1f} h", flush=True)
+        try:
+            done = run(of_step(experiment, step, step.suites), str(work / step.task), command=COMMAND)
+        except HarnessError as error:
+            step.stop(str(error))
+            print(f"      stopped: {error}", flush=True)
+            continue
+        step.stop("")
+        minutes = (time.monotonic() - begun) / 60
+        print(f"      {minutes:.1f} min: {done.measured} new evaluations, {done.reused} reused", flush=True)
+
+
+def publish(place: str, target: Path, labels: Iterable[str]) -> Iterator[Published]:
+    """Write the finished evaluations of a task to one baseline file for each name of its data.
+
+    Rows that another machine measured stay, unless this one has a row of the same evaluation.
+    """
+    table = ScoreTable(place)
+    rows = table.rows() if table.exists() else []
+    for label in dict.fromkeys([*labels, *(row.task for row in rows)]):
+        file = target / f"{label}{SUFFIX}"
+        own = [row for row in rows if row.task == label]
+        finished = {row.slot: row for row in own if row.status == "ok"}
+        known: list[ScoreRow] = []
+        records: dict[str, Record] = {}
+        if file.exists():
+            kept = read_baseline(file)
+            known, records = list(kept.rows), dict(kept.records)
+        merged = list(({row.slot: row for row in known} | finished).values())
+        if merged and merged != known:
+            records |= RecordStore(place).find([row.key for row in finished.values()])
+            source = table.info(table.version())
+            baseline = make_baseline(
+                name=label,
+                source=f"v{source.number}",
+                rows=merged,
+                records={row.key: records[row.key] for row in merged},
+                provenance=source.provenance,
+            )
+            write_baseline(file, baseline)
+        yield Published(label=label, rows=merged, failed=[row for row in own if row.status != "ok"], file=file)
+
+
+def session(given: argparse.Namespace) -> None:
+    """One session: forecast, measure, publish."""
+    experiment = read_experiment(given.experiment)
+    target, work = Path(given.to), Path(given.work or Path(given.to) / "work")
+    steps = steps_of(experiment)
+    tasks = list(dict.fromkeys(step.task for step in steps))
+    for task in tasks:
+        print(f"forecast of {task}", flush=True)
+        examine(experiment, [step for step in steps if step.task == task], str(work / task))
+    try:
+        measure(experiment, steps, work=work, hours=given.hours)
+    finally:
+        target.mkdir(parents=True, exist_ok=True)
+        labels = {task: [part.task for step in steps if step.task == task for part in step.parts] for task in tasks}
+        published = {task: list(publish(str(work / task), target, labels[task])) for task in tasks}
+        page = status_page(steps, published, experiment=given.experiment, settings=experiment.settings)
+        page = page.replace(os.environ.get("RBWB_DATA_DIR") or "\0", "DATA_DIR")  # reasons name folders of this machine
+        (target / "STATUS.md").write_text(page, encoding="utf-8")
+        size = sum(one.size for tables in published.values() for one in tables)
+        print(f"published {size:,} bytes in {target}; status: {target / 'STATUS.md'}", flush=True)
+        if size > MAX_BYTES:
+            print(f"the tables have more than {MAX_BYTES:,} bytes: leave something out before they are committed")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", nargs="?", default=f"{HERE}/experiment.toml", help="default: %(default)s")
+    parser.add_argument("--hours", type=float, required=True, help="no step begins later; 0: only publish")
+    parser.add_argument("--to", default=HERE, help="folder of the tables and the status page; default: %(default)s")
+    parser.add_argument("--work", help="folder of records and score tables; default: work in that folder")
+    parser.add_argument("--data-dir", help="mirror of datasets in hub layout; default: RBWB_DATA_DIR")
+    given = parser.parse_args()
+    if given.data_dir:  # no setting of a request, whose value would be published with the tables
+        os.environ["RBWB_DATA_DIR"] = given.data_dir
+    try:
+        session(given)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The evidence: a session that is killed and one that is short, and what they publish in the end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.store.baseline import read_baseline
+from robustbench_wb.store.score_table import ScoreTable
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = """
+tasks = "digits"
+variants = ["vit", "crate"]
+suites = "adversarial"
+recipes = "standard;epochs=1"
+stressors = ["fgsm-linf;eps=8/255", "gaussian-noise;severity=3"]
+samples = 40
+device = "cpu"
+
+[[include]]
+tasks = "imdb-lm"
+suites = "contamination-language"
+
+[[include]]
+seeds = 1
+"""
+
+
+def session(folder: Path, hours: float, cache: str) -> subprocess.Popen[str]:
+    """A session through the public door, without data for texts."""
+    given = [str(folder / "experiment.toml"), "--hours", str(hours), "--to", str(folder), "--data-dir", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "nox", "-s", "evidence", "--", *given],
+        cwd=ROOT,
+        env={**os.environ, "RBWB_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def outcomes(folder: Path) -> dict[object, tuple[str, float | None]]:
+    """Key and accuracy of each published row."""
+    rows = read_baseline(folder / "digits.parquet").rows
+    return {row.slot: (row.key, row.accuracy) for row in rows}
+
+
+def begun(folder: Path) -> list[ScoreRow]:
+    table = ScoreTable(str(folder / "work" / "digits"))
+    return table.rows() if table.exists() else []
+
+
+@pytest.mark.slow(90)
+def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(tmp_path: Path) -> None:
+    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
+    for folder in (unbroken, killed):
+        folder.mkdir()
+        (folder / "experiment.toml").write_text(EXPERIMENT)
+    finished(session(unbroken, 1, str(tmp_path / "cache")))
+
+    process = session(killed, 1, str(tmp_path / "other cache"))
+    until = time.monotonic() + 120
+    while not begun(killed) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert 0 < len(begun(killed)) < 12
+    assert not (killed / "digits.parquet").exists()
+
+    assert "published" in finished(session(killed, 0, str(tmp_path / "other cache")))
+    half = (killed / "STATUS.md").read_text()
+    assert "| not begun |" in half
+    assert 0 < len(outcomes(killed)) < 12
+
+    output = finished(session(killed, 1, str(tmp_path / "other cache")))
+    assert "digits vit standard;epochs=1 seed 0" not in output  # finished before
+    assert outcomes(killed) == outcomes(unbroken)
+    page = (killed / "STATUS.md").read_text()
+    assert "**12 of 12 evaluations are published**" in page
+    assert "2 suites of a model cannot be run here" in page
+    assert "imdb" in page.partition("contamination-language cannot be run: ")[2].partition("\n")[0]
+    assert page.replace(f"{killed}/", f"{unbroken}/") == (unbroken / "STATUS.md").read_text()
+    assert "DATA_DIR has no folder for it" in page  # and not where it is on this machine
+    verify = [sys.executable, "-m", "robustbench_wb", "verify", str(killed)]
+    assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode == 0
