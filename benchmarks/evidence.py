@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evidence_page import Published, Step, status_page
 
-from robustbench_wb import read_experiment, run
+from robustbench_wb import read_experiment, run, vacuum
 from robustbench_wb.engine.experiment import Experiment, Selection
 from robustbench_wb.engine.forecast_runs import forecast_runs
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -124,6 +124,7 @@ def publish(place: str, target: Path, labels: Iterable[str]) -> Iterator[Publish
                 provenance=source.provenance,
             )
             write_baseline(file, baseline)
+            vacuum(place, days=1)  # each step merges its small files into larger ones
         yield Published(label=label, rows=merged, failed=[row for row in own if row.status != "ok"], file=file)
 
 
