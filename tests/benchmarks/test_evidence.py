@@ -5,13 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from robustbench_wb.analysis.claims.sentence import read_claims
+from robustbench_wb.engine.experiment import read_experiment
+from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.baseline import read_baseline
 from robustbench_wb.store.score_table import ScoreTable
+from robustbench_wb.suites.suite import find_suite
+from tests.known import known
+from tests.store.make import record, row
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
@@ -96,3 +103,23 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
     assert "DATA_DIR has no folder for it" in page  # and not where it is on this machine
     verify = [sys.executable, "-m", "robustbench_wb", "verify", str(killed)]
     assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_the_experiment_measures_every_claim_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment("results/evidence/experiment.toml")
+    measured: dict[tuple[str | None, str | None], dict[str, str]] = {}
+    for one in experiment.combinations:
+        if one.recipe == "standard":
+            place = (one.task, find_suite(one.suite).name)
+            measured.setdefault(place, {})[f"{one.variant}-nano standard"] = one.suite
+    for place, claims in groupby(read_claims("results/claims.toml").claims, lambda claim: (claim.task, claim.suite)):
+        suite = next(iter(measured[place].values()))
+        fields = {"suite": suite, "tasks": (place[0],), "variants": ("vit",)}
+        (task,) = make_plan(experiment.settings.model_copy(update=fields)).tasks
+        rungs = [rung for ladder in task.ladders for rung in ladder.rungs]
+        rows = [row(record([0], signature=r.signature), stressor=r.label, strength=r.strength) for r in rungs]
+        for claim in claims:
+            models = {f"{model.name} {model.recipe}" for model in (claim.subject, known(claim.than))}
+            assert models <= measured[place].keys(), claim
+            assert all(any(claim.covers(cell, one) for one in rows) for cell in claim.cells), claim

@@ -288,6 +288,8 @@ def test_the_context_names_what_is_meant(table: Command) -> None:
         ),
         ("claims = ['vit is worse than vit of v9 at clean']", "there is no version 'v9'"),
         ("claims = []", "has no claims"),
+        ("[[claims]]\nclaim = 'vit is better than crate at clean'\nsuit = 'x'", "is no claim; write a sentence, or"),
+        ("claims = [3]", "3 is no claim"),
         ("sentences = ['x']", "has no claims"),
         (
             "claims = ['vit has an accuracy of at least 5 % at clean']\nseed = 3",
@@ -327,9 +329,18 @@ def test_the_outputs(table: Command) -> None:
     assert [case[0].tag for case in root.iter("testcase")] == ["system-out", "failure", "error"]
 
 
+def test_a_claim_of_a_table_has_a_source_and_a_place_of_its_own(table: Command) -> None:
+    claim = f"claim = 'vit-nano is better than crate-nano at {PGD}'"
+    elsewhere = f"[[claims]]\n{claim}\ntask = 'fashion-mnist'\nsource = 'A et al. 2026'"
+    Path("claims.toml").write_text(f"suite = 'adversarial'\n[[claims]]\n{claim}\ntask = 'digits'\n{elsewhere}\n")
+    out, _ = table(code=4)
+    assert out.startswith("claims.toml on v1: 1 hold, 1 incomplete (exit code 4)\n")
+    assert "fashion-mnist, adversarial; claimed by A et al. 2026" in out
+
+
 def test_the_published_table_bears_out_its_claims(command: Command) -> None:
     results = Path(__file__).parents[2] / "results"
-    Path("claims.toml").write_bytes((results / "claims.toml").read_bytes())
+    Path("claims.toml").write_bytes((results / "published" / "claims.toml").read_bytes())
     table = str(results / "published" / "adversarial-digits-smoke.parquet")
     out, _ = command("--version", table, "--strict")
     assert out.splitlines()[0].endswith(": 9 hold")

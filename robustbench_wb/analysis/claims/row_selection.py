@@ -34,8 +34,9 @@ def select_rows(sentences: ClaimsFile, sides: Mapping[str | None, Sequence[Score
     Raises:
         UsageError: a sentence is ambiguous, or its unit does not fit the metric of its cells.
     """
-    members = {name: sentences.among(list(rows)) for name, rows in sides.items()}
-    return [_select(sentence, members) for sentence in sentences.claims]
+    return [
+        _select(sentence, {name: sentence.among(rows) for name, rows in sides.items()}) for sentence in sentences.claims
+    ]
 
 
 def _select(sentence: ClaimSentence, sides: Mapping[str | None, list[ScoreRow]]) -> SelectedRows:

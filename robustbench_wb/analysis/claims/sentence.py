@@ -1,6 +1,7 @@
 """Sentences of a claims file: a small strict grammar, so that the text a person reads is the text that is tested."""
 
 import re
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Literal, NamedTuple, cast
 
@@ -13,6 +14,8 @@ Relation = Literal["not worse", "better", "worse", "not better", "equivalent", "
 Unit = Literal["points", "percent", "perplexity"]
 """Unit of a limit: points or percent for accuracy, percent for perplexity, or a perplexity itself."""
 
+_PLACES: Final = ("task", "suite", "scale")
+"""Names of what selects the rows of a sentence."""
 EXAMPLE: Final = "vit-nano is not worse than crate-nano at pgd-linf eps=8/255 by more than 1 point"
 
 
@@ -70,6 +73,19 @@ class ClaimSentence(Spec):
     limit: float
     """Share of accuracy, relative change of perplexity, or perplexity, by ``unit``."""
     unit: Unit
+    task: str | None = None
+    """Task that the sentence is about; None if the results hold only one."""
+    suite: str | None = None
+    """Suite that the sentence is about; None if the results hold only one."""
+    scale: str | None = None
+    """Scale that the sentence is about; None if the results hold only one."""
+    source: str = ""
+    """Publication that makes the claim."""
+
+    def among(self, rows: Iterable[ScoreRow]) -> list[ScoreRow]:
+        """Rows of the sentence's task, suite and scale."""
+        wanted = {name: value for name in _PLACES if (value := getattr(self, name)) is not None}
+        return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
 
     def covers(self, cell: str, row: ScoreRow) -> bool:
         """Whether ``cell``, one of ``cells``, names the cell of a row."""
@@ -85,18 +101,7 @@ class ClaimsFile(Spec):
     """Content of a claims file."""
 
     file: str
-    task: str | None = None
-    """Task of all sentences; None if the results hold only one."""
-    suite: str | None = None
-    """Suite of all sentences; None if the results hold only one."""
-    scale: str | None = None
-    """Scale of all sentences; None if the results hold only one."""
     claims: tuple[ClaimSentence, ...]
-
-    def among(self, rows: list[ScoreRow]) -> list[ScoreRow]:
-        """Rows of the file's task, suite and scale."""
-        wanted = {"task": self.task, "suite": self.suite, "scale": self.scale}
-        return [row for row in rows if all(value in (None, getattr(row, name)) for name, value in wanted.items())]
 
 
 class _Limit(NamedTuple):
@@ -132,6 +137,9 @@ def parse_sentence(text: str) -> ClaimSentence:
 def read_claims(file: str) -> ClaimsFile:
     """Read a TOML file with a list ``claims`` and optional texts ``task``, ``suite`` and ``scale``.
 
+    A claim is a sentence, or a table with the sentence in ``claim``, its ``source``, and a ``task``, ``suite`` or
+    ``scale`` of its own.
+
     Raises:
         UsageError: the file cannot be read, has other entries, or a sentence does not match the grammar.
     """
@@ -139,18 +147,26 @@ def read_claims(file: str) -> ClaimsFile:
         content = parse_toml(read_text(file))
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {reason_of(error)}") from error
-    texts = content.pop("claims", None)
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+    entries = content.pop("claims", None)
+    if not isinstance(entries, list) or not entries:
         raise UsageError(f'{file} has no claims; write a list of sentences, like claims = ["{EXAMPLE}"]')
-    names = [content.pop(name, None) for name in ("task", "suite", "scale")]
-    if content or not all(name is None or isinstance(name, str) for name in names):
+    if content.keys() - set(_PLACES) or not all(isinstance(value, str) for value in content.values()):
         raise UsageError(f"{file}: besides claims, only the texts task, suite and scale are allowed")
-    task, suite, scale = names
     try:
-        claims = tuple(map(parse_sentence, texts))
-        return ClaimsFile(file=file, task=task, suite=suite, scale=scale, claims=claims)
+        return ClaimsFile(file=file, claims=tuple(_sentence(entry, content) for entry in entries))
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
+
+
+def _sentence(entry: object, places: Mapping[str, object]) -> ClaimSentence:
+    """The sentence of an entry of ``claims``, with the task, suite and scale of the file unless it has its own."""
+    given = {"claim": entry} if isinstance(entry, str) else entry
+    known = {"claim", "source", *_PLACES}
+    texts = isinstance(given, Mapping) and all(isinstance(value, str) for value in given.values())
+    if not isinstance(given, Mapping) or not texts or "claim" not in given or given.keys() - known:
+        raise UsageError(f"{entry!r} is no claim; write a sentence, or a table of texts: {', '.join(sorted(known))}")
+    values = {**places, **{name: value for name, value in given.items() if name != "claim"}}
+    return parse_sentence(str(given["claim"])).model_copy(update=values)
 
 
 def _named(found: re.Match[str], group: str) -> NamedModel:
