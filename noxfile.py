@@ -108,6 +108,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """Robustness of committed checkpoints under today's code: no worse than the pinned baseline."""
+    run(session, "benchmarks/regression.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def evidence(session: nox.Session) -> None:
     """Continue the evidence in results/evidence: ``-- --hours 8``. Not a gate."""
     run(session, "benchmarks/evidence.py", *session.posargs, env=ONE_THREAD)

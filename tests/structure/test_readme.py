@@ -109,4 +109,4 @@ def test_continuous_integration_runs_the_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "README.md" in script
     assert "<!-- test-command -->" in README
-    assert ".venv/bin/nox -s docs slow\n" in script
+    assert ".venv/bin/nox -s docs gate slow\n" in script
