@@ -91,9 +91,10 @@ def measure(experiment: Experiment, steps: Sequence[Step], *, work: Path, hours:
             step.stop(str(error))
             print(f"      stopped: {error}", flush=True)
             continue
+        spent = time.monotonic() - begun
+        told = f"{spent / 60:.1f} min, {spent / step.seconds:.0%} of the forecast"
+        print(f"      {told}: {done.measured} new evaluations, {done.reused} reused", flush=True)
         step.stop("")
-        minutes = (time.monotonic() - begun) / 60
-        print(f"      {minutes:.1f} min: {done.measured} new evaluations, {done.reused} reused", flush=True)
 
 
 def publish(place: str, target: Path, labels: Iterable[str]) -> Iterator[Published]:

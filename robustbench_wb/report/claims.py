@@ -54,8 +54,7 @@ def evidence_text(checked: CheckedClaim) -> str:
 def _notes(checked: CheckedClaim) -> Iterable[str]:
     sentence = checked.sentence
     if sentence.source:
-        place = ", ".join(text for text in (sentence.task, sentence.suite, sentence.scale) if text)
-        yield f"{place}; claimed by {sentence.source}" if place else f"claimed by {sentence.source}"
+        yield "; ".join(text for text in (sentence.place, f"claimed by {sentence.source}") if text)
     if checked.reason or checked.differing:
         yield fields_text(checked.differing) or checked.reason
     if checked.evidence is not None:

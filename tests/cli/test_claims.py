@@ -335,7 +335,7 @@ def test_a_claim_of_a_table_has_a_source_and_a_place_of_its_own(table: Command) 
     Path("claims.toml").write_text(f"suite = 'adversarial'\n[[claims]]\n{claim}\ntask = 'digits'\n{elsewhere}\n")
     out, _ = table(code=4)
     assert out.startswith("claims.toml on v1: 1 hold, 1 incomplete (exit code 4)\n")
-    assert "fashion-mnist, adversarial; claimed by A et al. 2026" in out
+    assert "fashion-mnist, adversarial; claimed by A et al. 2026\nthe table has no rows of fashion-mnist" in out
 
 
 def test_the_published_table_bears_out_its_claims(command: Command) -> None:

@@ -63,6 +63,8 @@ def _rows(
     if like is not None and any(row.scale == like.scale for row in rows if named.covers(row)):
         rows = [row for row in rows if row.scale == like.scale]
     own = [row for row in rows if named.covers(row)]
+    if not rows and sentence.place:
+        return [], f"the table has no rows of {sentence.place}"
     if not own:
         known = sorted({variant_name(row) for row in rows})
         what = " ".join([named.name, named.recipe or "", "" if named.seed is None else f"seed {named.seed}"])

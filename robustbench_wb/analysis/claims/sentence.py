@@ -82,6 +82,11 @@ class ClaimSentence(Spec):
     source: str = ""
     """Publication that makes the claim."""
 
+    @property
+    def place(self) -> str:
+        """Task, suite and scale as text; empty if none is given."""
+        return ", ".join(text for name in _PLACES if (text := getattr(self, name)))
+
     def among(self, rows: Iterable[ScoreRow]) -> list[ScoreRow]:
         """Rows of the sentence's task, suite and scale."""
         wanted = {name: value for name in _PLACES if (value := getattr(self, name)) is not None}
