@@ -115,19 +115,22 @@ class TaskContext:
     def _identity(
         self, subject: Subject, stressor: Stressor, *, ladder: tuple[str, ...], search: SearchPlan
     ) -> Identity:
-        # An attack on texts takes its words from the training split.
-        words = stressor.modality == "text"
         return Identity(
             signature=stressor.signature,
             ladder=ladder,
-            stressor_code=self.surrogates.code(stressor),
-            data=self.dataset.digest_with_lexicon if words else self.dataset.digest,
+            stressor_code=self._code(stressor),
+            data=self.dataset.digest,
             samples=self.samples_digest,
             weights=subject.card.weights,
             model_code=subject.model_code,
             numerics=numerics(self.run.device, deterministic=self.run.request.deterministic) + search.numerics,
             seed=self.run.plan.seed,
         )
+
+    def _code(self, stressor: Stressor) -> str:
+        """Digest of everything that makes a stressor; an attack on texts takes its words from the training split."""
+        code = self.surrogates.code(stressor)
+        return f"{code}+{self.dataset.digest_with_lexicon}" if stressor.modality == "text" else code
 
     def cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:
         """Names of the evaluation of a model under a stressor."""

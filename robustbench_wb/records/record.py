@@ -48,7 +48,9 @@ class Identity(Spec):
     samples, and samples that they broke are not attacked again. The strength of the cell among them: one search by
     bisection answered them all."""
     stressor_code: str
-    """Digest of the stressor's source and all it imports, and of the weights and the code of its surrogate."""
+    """Digest of the stressor's source and all it imports, and of the weights and the code of its surrogate.
+
+    An attack on texts adds, after ``+``, a digest of the data with the words that it draws from the training split."""
     data: str
     """Digest of the bytes of the evaluated split."""
     samples: str

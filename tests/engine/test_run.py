@@ -391,3 +391,21 @@ def test_samples_that_all_fell_at_a_lower_strength_leave_nothing_to_ask(tmp_path
     assert clean.robust > 0
     assert [(row.status, row.robust, row.broken) for row in attacked] == [("ok", 0, clean.robust)] * 2
     assert attacked[1].grade
+
+
+def test_attacks_on_texts_share_the_samples_of_the_clean_cell(tmp_path: Path) -> None:
+    request = RunRequest(
+        tasks=("sentences",),
+        variants=("bert",),
+        recipe="none",
+        samples=6,
+        stressors=("hotflip;budget=1",),
+        device="cpu",
+    )
+    found = harness.run(request, str(tmp_path))
+    clean, attacked = found.rows
+    assert (clean.data, clean.samples) == (attacked.data, attacked.samples)
+    assert "+" in attacked.stressor_code  # words of the training split
+    (panel,) = found.headline.panels
+    number = known(panel.main_number(panel.rows[0]))
+    assert number.robust == attacked.robust  # no bound: the samples are known to be the same

@@ -85,7 +85,7 @@ def flip_cells(
         title, dataset = f"Flipped samples of {task}: {cell}", load(task)
         if isinstance(dataset, str):
             found.append(Gallery(title, dataset))
-        elif {pair.new.data for pair in pairs} - {dataset.digest, dataset.digest_with_lexicon}:
+        elif {pair.new.data for pair in pairs} - {dataset.digest}:
             found.append(Gallery(title, "the loaded samples differ from the measured samples"))
         elif pairs[0].new.side or dataset.test.texts:
             found.append(_flip_cell(panel, pairs, records, dataset=dataset))

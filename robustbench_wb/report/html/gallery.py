@@ -116,7 +116,7 @@ def gallery_cells(
         title, dataset = f"{members[0].task}: {members[0].cell}", load(members[0].task)
         if isinstance(dataset, str):
             found.append(Gallery(title, dataset))
-        elif {row.data for row in members} - {dataset.digest, dataset.digest_with_lexicon}:
+        elif {row.data for row in members} - {dataset.digest}:
             found.append(Gallery(title, "the loaded samples differ from the measured samples"))
         elif members[0].side or dataset.test.texts:
             own = [records[row.key] for row in members]
