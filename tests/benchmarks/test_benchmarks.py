@@ -9,8 +9,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = [
-    *("attacks.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py", "gpu.py", "lengths.py"),
-    *("pathfinder.py", "precision.py", "regression.py", "sequential.py", "strongest.py", "variants.py"),
+    *("attacks.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py", "executors.py", "gpu.py"),
+    *("lengths.py", "pathfinder.py", "precision.py", "regression.py", "sequential.py", "strongest.py", "variants.py"),
 ]
 TYPED = """
 import contextlib, io, json, pathlib, runpy, sys, traceback
