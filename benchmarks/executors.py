@@ -1,10 +1,11 @@
 """Time of one run by this process and by several: the same models are trained, and the same cells measured, by each.
 
-    python benchmarks/executors.py [--workers 2] [--turns 1] [--kills 20] [-- RUN OPTIONS]
+    python benchmarks/executors.py [--executors inline processes ray] [--workers 2] [--turns 1] [--kills 20]
+        [-- RUN OPTIONS]
 
 Each run is the command line in a process of its own, with an empty cache and an empty results folder; without options
-it is the main job of the README. Then, ``--kills`` times, a worker of the run by several processes is killed at a
-random moment. All tables must be equal: the same keys, with the same state of every sample.
+it is the main job of the README. Then, ``--kills`` times, a worker of the run by processes is killed at a random
+moment. All tables must be equal: the same keys, with the same state of every sample.
 """
 
 import argparse
@@ -66,15 +67,16 @@ def kill_child(parent: int) -> None:
 def main() -> None:
     """Run, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--executors", nargs="+", choices=("inline", "processes", "ray"), default=["inline", "processes"]
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("options", nargs="*", default=MAIN_JOB, help="options of run, after --")
     given = parser.parse_args()
-    ways = {
-        "inline": ["--executor", "inline"],
-        f"{given.workers} processes": ["--executor", "processes", "--workers", str(given.workers)],
-    }
+    shared = ["--workers", str(given.workers)]
+    ways = {name: ["--executor", name, *(() if name == "inline" else shared)] for name in given.executors}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     tables: list[dict[str, bytes]] = []
     for turn in range(given.turns):
@@ -83,11 +85,13 @@ def main() -> None:
             seconds[way].append(spent)
             tables.append(table)
             print(f"{way}: {spent:.1f} s, {len(table)} records", flush=True)
-    one, several = (sorted(found)[len(found) // 2] for found in seconds.values())
-    print(f"inline / {given.workers} processes: {one / several:.2f} (medians of {given.turns})")
+    medians = {way: sorted(found)[len(found) // 2] for way, found in seconds.items()}
+    first = next(iter(medians))
+    for way, median in medians.items():
+        print(f"{first} / {way}: {medians[first] / median:.2f} (medians of {given.turns})")
     for kill in range(given.kills):
-        moment = random.uniform(0.05, 0.95) * several
-        spent, table = measured([*given.options, *list(ways.values())[1]], kill_after=moment)
+        moment = random.uniform(0.05, 0.95) * medians["processes"]
+        spent, table = measured([*given.options, *ways["processes"]], kill_after=moment)
         tables.append(table)
         print(f"kill {kill + 1} after {moment:.1f} s: {spent:.1f} s, equal: {table == tables[0]}", flush=True)
     different = sum(table != tables[0] for table in tables)

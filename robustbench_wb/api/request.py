@@ -100,10 +100,9 @@ def make_request(request: RunRequest | None, fields: RequestFields) -> RunReques
     for name in ("recipe", "checkpoint", "size"):
         if given.get(name) not in (None, "none"):
             raise UsageError(f"{name}: a module in memory is evaluated as it is; leave {name} out", name)
-    if given.get("workers") not in (None, 1):
-        raise UsageError("workers: a module in memory is measured by one process", "workers")
-    if given.get("isolate"):
-        raise UsageError("isolate: a module in memory is measured in this process", "isolate")
+    for name, here in {"workers": (None, 1), "executor": (None, "auto", "inline"), "isolate": (None, False)}.items():
+        if given.get(name) not in here:
+            raise UsageError(f"{name}: a module in memory is measured by this one process", name)
     for name in models:
         if not (isinstance(name, str) and re.fullmatch(r"[\w.+-]+", name)):
             message = f"variants: {name!r} is not a name; use letters, digits and . + - _ for a module in memory"

@@ -9,6 +9,7 @@ from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.planned_cells import is_measured
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.process_executor import ProcessExecutor
+from robustbench_wb.engine.ray_executor import RayExecutor, start_ray
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.shard import Executor
 from robustbench_wb.engine.shared_rounds import RoundsExecutor, device_memory, in_rounds
@@ -44,6 +45,9 @@ def choose_executor(
     # The cost of a model from outside is a guess until it is built: it may be small.
     known = [{name: FREE if cost.guessed else cost for name, cost in own.items()} for own in costs]
     workers = _workers(run, contexts, plan_seconds(run.plan, run.datasets, known))
+    if request.executor == "ray" and not request.isolate and not is_measured(run, keeper):
+        count = request.workers or start_ray(run.device.type)
+        return RayExecutor(run, contexts, keeper=keeper, costs=costs, whole=whole, workers=count)
     if workers == 0 or (not request.isolate and is_measured(run, keeper)):
         return RoundsExecutor(contexts, InlineExecutor(contexts, note=note), note=note)
     return ProcessExecutor(

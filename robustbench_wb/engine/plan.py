@@ -119,6 +119,8 @@ def make_plan(request: RunRequest) -> Plan:
     """
     suite = find_suite(request.suite or common_suite(request.tasks))
     settings = suite.settings(request.scale)
+    if request.isolate and request.executor not in ("auto", "processes"):
+        raise UsageError("isolate measures in processes of this machine; leave executor out", "isolate", "executor")
     scale = request.scale
     tasks = _distinct("task", suite.default_tasks(scale) if request.tasks is None else request.tasks)
     variants = _distinct("variant", suite.default_variants(scale) if request.variants is None else request.variants)

@@ -14,7 +14,7 @@ SearchPrecision = Literal["float32", "bfloat16", "tf32"]
 """Precision in which a model computes while an attack searches."""
 
 
-ExecutorName = Literal["auto", "inline", "processes"]
+ExecutorName = Literal["auto", "inline", "processes", "ray"]
 """Who measures the shards of a run."""
 
 
@@ -72,8 +72,8 @@ class RunRequest(Spec):
     batch: int | None = Field(default=None, ge=1, lt=1 << 31)
     """Samples per forward pass; never changes a result. Default: as many as are fast and fit into memory."""
     executor: ExecutorName = "auto"
-    """Who trains and evaluates: inline (this process), processes (others beside it), or auto, which takes processes for
-    a long run on a CPU. Never changes a result."""
+    """Who trains and evaluates: inline (this process), processes (others beside it), ray (actors of a Ray cluster), or
+    auto, which takes processes for a long run on a CPU. Never changes a result."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """Number of processes that train and evaluate side by side; never changes a result. Default: one per core."""
     isolate: bool = False

@@ -1,0 +1,189 @@
+"""Execution of shards by a pool of workers. The end of one of them is at worst an error of one shard."""
+
+import logging
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final
+
+import torch
+
+from robustbench_wb.engine.cost_forecast import SampleCost, ladder_seconds
+from robustbench_wb.engine.device_errors import free_cached_memory
+from robustbench_wb.engine.lost_shards import LostShards
+from robustbench_wb.engine.pool_worker import Only, PoolWorker
+from robustbench_wb.engine.prepared_run import PreparedRun
+from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.schedule import Schedule
+from robustbench_wb.engine.shard import CellPart, Shard
+from robustbench_wb.engine.shard_worker import ShardResult, Sign, WorkerSetup
+from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.interrupts import StopRequest, deferring_interrupts
+from robustbench_wb.progress import JobProgress
+
+_log = logging.getLogger(__name__)
+TERM_SECONDS: Final = 8.0
+"""Time in which shards may be finished after SIGTERM: schedulers of clusters kill what lives much longer."""
+WAIT_SECONDS: Final = 1.0
+"""Longest time between two looks at the limits of all workers."""
+
+
+class PoolExecutor(ABC):
+    """Measures shards by several workers at once. Which worker measures a shard cannot change it.
+
+    A shard whose worker dies is measured again by another one; if that dies as well, its cells are errors.
+
+    Args:
+        run: the prepared request.
+        contexts: its tasks.
+        keeper: where records and parts are found.
+        costs: forecast cost of each model by name, for each task.
+        whole: told how much work is done, in forecast seconds.
+        workers: number of workers.
+        isolated: whether each model gets workers of its own, and a shard is not tried twice.
+    """
+
+    def __init__(
+        self,
+        run: PreparedRun,
+        contexts: Sequence[TaskContext],
+        *,
+        keeper: RecordKeeper,
+        costs: Sequence[dict[str, SampleCost]],
+        whole: JobProgress,
+        workers: int,
+        isolated: bool = False,
+    ) -> None:
+        self._run, self._contexts, self._whole = run, contexts, whole
+        self._keeper, self._costs = keeper, costs
+        self._count, self._isolated = workers, isolated
+        self._lost = LostShards(contexts, attempts=1 if isolated else 2)
+        self._started = 0
+        self._workers: list[PoolWorker] = []
+
+    @abstractmethod
+    def new_worker(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> PoolWorker:
+        """Start a worker, see ``PoolWorker``."""
+
+    @abstractmethod
+    def wait_for_news(self, workers: Sequence[PoolWorker], seconds: float) -> Collection[PoolWorker]:
+        """Workers that have sent something or are dead; waits for the first one, for some seconds at most."""
+
+    @staticmethod
+    def threads(count: int) -> int:
+        """CPU threads of each of so many workers: they share those of this process."""
+        return max(1, torch.get_num_threads() // count)
+
+    @staticmethod
+    def workers_text(count: int) -> str:
+        """Number of workers in words, like ``2 processes``."""
+        return f"{count} worker{'s' if count > 1 else ''}"
+
+    def execute(self, schedule: Schedule) -> Iterator[CellPart]:
+        """Yield the results of shards as they come."""
+        free_cached_memory(self._run.device)  # of this process, which the workers can use
+        total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
+        stage = self._run.progress.stage(f"cells by {self.workers_text(self._count)}", total, "ladders")
+        with stage as advance, deferring_interrupts(self._say_stop) as stop:
+            try:
+                while not schedule.is_finished:
+                    if stop.since is None:
+                        self._give(schedule)
+                    elif self._has_stopped(stop):
+                        stop.raise_interrupt()
+                    for worker in self._with_news():
+                        for shard, result in self._results(worker):
+                            yield from result.parts
+                            advance(schedule.finish(shard, result.left))
+                            if self._isolated:
+                                self._whole.add_done(self._seconds(shard))
+                        if worker.has_ended:
+                            self._workers.remove(worker)
+                            worker.end()
+                            if worker.shard is not None:
+                                schedule.put_back(worker.shard)
+            finally:
+                # Unfinished shards are in no table; the next run measures them.
+                for worker in self._workers:
+                    worker.end()
+                self._workers = []
+
+    def _say_stop(self) -> None:
+        count = sum(worker.shard is not None for worker in self._workers)
+        _log.warning("finishing %d shards, which are stored then; Ctrl-C again stops at once", count)
+
+    def _has_stopped(self, stop: StopRequest) -> bool:
+        """Whether nothing is measured any more, or the time that SIGTERM gives is over."""
+        late = stop.number == signal.SIGTERM and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
+        return late or all(worker.shard is None for worker in self._workers)
+
+    def _give(self, schedule: Schedule) -> None:
+        """Give shards to workers that have none, and start workers that are missing."""
+        for worker in [worker for worker in self._workers if worker.shard is None]:
+            if (shard := schedule.take(worker.last)) is None:
+                continue
+            if not worker.measures(shard):
+                self._workers.remove(worker)
+                worker.end()
+                worker = self._start(shard)
+            worker.give(shard, self._rungs(shard))
+        while len(self._workers) < self._count and (shard := schedule.take()) is not None:
+            self._start(shard).give(shard, self._rungs(shard))
+
+    def _rungs(self, shard: Shard) -> int:
+        context = self._contexts[shard.task]
+        return len(context.ladders(context.subjects[shard.subject])[shard.ladder].rungs)
+
+    def _seconds(self, shard: Shard) -> float:
+        """Forecast of a whole ladder."""
+        context = self._contexts[shard.task]
+        plan = context.subjects[shard.subject]
+        return ladder_seconds(context.ladders(plan)[shard.ladder], len(context.samples), context.cost(plan))
+
+    def _start(self, shard: Shard) -> PoolWorker:
+        context = self._contexts[shard.task]
+        request, models = self._run.request.model_copy(update={"isolate": False}), None
+        if self._isolated:  # nothing but the model of the shard, and the baselines of its task, is known there
+            own = context.task.subjects
+            name = own[min(shard.subject, len(own) - 1)].name
+            request = request.model_copy(update={"tasks": (context.task.task.name,), "variants": (name,)})
+            models = Only(task=shard.task, base=min(shard.subject, len(own) - 1), subject=shard.subject)
+        setup = WorkerSetup(
+            request=request,
+            keeper=self._keeper,
+            # Without costs nobody times the model, which might end the process, and nothing is divided.
+            costs=() if self._isolated else self._costs,
+            threads=self.threads(self._count),
+            number=self._started,
+            sharers=self._count,
+        )
+        self._started += 1
+        self._workers.append(self.new_worker(setup, names=self._name, only=models))
+        return self._workers[-1]
+
+    def _name(self, shard: Shard) -> str:
+        return self._contexts[shard.task].subjects[shard.subject].name
+
+    def _with_news(self) -> list[PoolWorker]:
+        """Workers that have sent something, are dead, or are over their time; waits for one, but not for long."""
+        ready = self.wait_for_news(self._workers, WAIT_SECONDS)
+        return [worker for worker in self._workers if worker in ready or worker.is_late]
+
+    def _results(self, worker: PoolWorker) -> Iterator[tuple[Shard, ShardResult]]:
+        """Results of the shard of a worker, or errors if it was lost with its worker for good."""
+        message = worker.receive()
+        if isinstance(message, Sign):
+            self._whole.add_done(message.done)
+            self._whole.add_skipped(message.skipped)
+        elif isinstance(message, ShardResult):
+            if worker.shard is not None and message.parts:
+                shard, worker.shard = worker.shard, None
+                yield shard, message
+        elif worker.shard is not None:
+            found = self._lost.errors(worker.shard, message)
+            if found is None:
+                _log.warning("%s; what it was measuring is measured again", message)
+            else:
+                shard, worker.shard = worker.shard, None
+                yield shard, ShardResult(parts=found)

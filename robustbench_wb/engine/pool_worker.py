@@ -1,0 +1,133 @@
+"""A worker as its pool sees it: what it measures, how long it may take, and why nothing comes from it any more."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from robustbench_wb.engine.shard import Shard
+from robustbench_wb.engine.shard_worker import ShardResult, Sign, WorkerSetup
+
+_log = logging.getLogger(__name__)
+GRACE_SECONDS: Final = 5.0
+"""Time after the limit of a shard in which a worker can stop by itself."""
+START_SECONDS: Final = 60.0
+"""Time beyond the limit for the start of a worker, its imports and its data, and for a training step."""
+
+
+class Only(NamedTuple):
+    """The one model that a worker measures. Its request names no other, so that it counts tasks and models from 0."""
+
+    task: int
+    """Index of the task."""
+    base: int
+    """Index of the model that is the first one there."""
+    subject: int
+    """Index of the model."""
+
+
+class PoolWorker(ABC):
+    """One worker as its pool sees it, and the shard that it is measuring.
+
+    Args:
+        setup: what it is started with.
+        names: name of the model of a shard.
+        only: what it measures; None: everything.
+    """
+
+    def __init__(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> None:
+        self._timeout, self._names, self._only = setup.request.timeout, names, only
+        self.shard: Shard | None = None
+        """The shard that the worker is measuring."""
+        self.last: Shard | None = None
+        """The shard that the worker was given last."""
+        self.has_ended = False
+        """Whether the worker is dead, was ended, or cannot use its device any more."""
+        self._preparations, self._rungs = 1, 0
+        self._what, self._limit, self._until = "took", 0.0, float("inf")
+
+    def measures(self, shard: Shard) -> bool:
+        """Whether the worker knows the model of a shard."""
+        return self._only is None or shard.model == (self._only.task, self._only.subject)
+
+    def give(self, shard: Shard, rungs: int) -> None:
+        """Let the worker measure a shard of so many cells."""
+        self.shard = self.last = shard
+        self._preparations, self._rungs = self._preparations + 1, rungs
+        self.send(self._inside(shard))
+        self._begin_limit()
+
+    def receive(self) -> Sign | ShardResult | str:
+        """What the worker has sent, or why nothing will come any more."""
+        if self.is_late and not self.has_sent():
+            self.has_ended = True
+            words = f"{self._what} longer than {self._limit:g} seconds (timeout), and its process was ended"
+            return f"{self._model}: {words}"
+        message = self.take()
+        if message is None:
+            self.has_ended = True
+            return f"{self._model}: {self.death()}"
+        if isinstance(message, Sign):
+            self._preparations -= message.ready
+            if message.ready or message.trains:
+                self._begin_limit(trains=message.trains)
+            return message
+        if isinstance(message, ShardResult):
+            self._until, self.has_ended = float("inf"), message.lost_device
+            if message.lost_device:
+                _log.warning("a worker cannot use its device any more: another one is started")
+            parts = [replace(part, shard=self._outside(part.shard)) for part in message.parts]
+            return replace(message, parts=parts, left=[self._outside(shard) for shard in message.left])
+        self.has_ended = True
+        return message
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the worker takes longer than it may."""
+        return time.monotonic() > self._until
+
+    @abstractmethod
+    def send(self, shard: Shard) -> None:
+        """Send a shard, as the worker counts tasks and models. That the worker is dead is seen when it is heard."""
+
+    @abstractmethod
+    def has_sent(self) -> bool:
+        """Whether a message waits to be taken."""
+
+    @abstractmethod
+    def take(self) -> Sign | ShardResult | str | None:
+        """The next message, which has come; text if the worker cannot prepare; None if the worker is dead."""
+
+    @abstractmethod
+    def death(self) -> str:
+        """How the worker died, as the end of a sentence."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """End the worker."""
+
+    @property
+    def _model(self) -> str:
+        return "a worker" if self.last is None else self._names(self.last)
+
+    def _begin_limit(self, *, trains: bool = False) -> None:
+        if self._timeout is None:
+            return
+        preparing = self._preparations > 0 or trains
+        self._limit = self._timeout + START_SECONDS if preparing else self._timeout * self._rungs
+        self._what = "a training step, or what followed it, took" if trains else "took"
+        self._until = time.monotonic() + self._limit + GRACE_SECONDS
+
+    def _inside(self, shard: Shard) -> Shard:
+        """A shard as the worker counts tasks and models."""
+        if self._only is None:
+            return shard
+        return replace(shard, task=0, subject=shard.subject - self._only.base)
+
+    def _outside(self, shard: Shard) -> Shard:
+        """A shard as the run counts tasks and models."""
+        if self._only is None:
+            return shard
+        return replace(shard, task=self._only.task, subject=shard.subject + self._only.base)
