@@ -43,7 +43,7 @@ class RayExecutor(PoolExecutor):
 
     def new_worker(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> PoolWorker:
         """Start an actor, see ``PoolWorker``."""
-        return _Actor(setup, names=names, only=only, cards=int(setup.request.device.startswith("cuda")))
+        return _Actor(setup, names=names, only=only, cards=int(self._run.device.type == "cuda"))
 
     def wait_for_news(self, workers: Sequence[PoolWorker], seconds: float) -> Collection[PoolWorker]:
         """Actors that have finished a shard or are dead."""

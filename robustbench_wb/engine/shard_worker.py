@@ -95,8 +95,8 @@ class ShardWorker:
     def __init__(self, setup: WorkerSetup, tell: Callable[[Sign], None]) -> None:
         own = setup.on_own_card
         self._device, self._told = choose_device(own.request.device), _ToldProgress(tell)
-        if self._device.type == "cuda":  # for code that names no device: it would start CUDA on the first one, too
-            torch.cuda.set_device(self._device)
+        if self._device.type == "cuda" and self._device.index is not None:
+            torch.cuda.set_device(self._device)  # for code that names no device: it would start CUDA on the first one
         self._seed, self._tell = own.request.seed, tell
         with self._safely():
             run = PreparedRun(own.request, self._told)
