@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Collection
 from itertools import pairwise
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from robustbench_wb.engine.model_session import ModelSession
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.task_context import is_probe
-from robustbench_wb.errors import MeasurementError
+from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 
 _log = logging.getLogger(__name__)
@@ -80,10 +80,22 @@ def divide(span: Span, tried: NDArray[np.int64], seconds: float) -> list[tuple[S
         Ranges in order, each with its forecast in seconds.
     """
     own = tried[(tried >= span[0]) & (tried < span[1])]
-    pieces = max(1, min(len(own), ceil(len(own) * seconds / _shard_seconds())))
+    pieces = max(1, min(len(own), ceil(len(own) * seconds / shard_seconds())))
     cuts = [span[0], *(int(own[len(own) * piece // pieces]) for piece in range(1, pieces)), span[1]]
     return [((first, stop), seconds * int(((own >= first) & (own < stop)).sum())) for first, stop in pairwise(cuts)]
 
 
-def _shard_seconds() -> float:
-    return float(os.environ.get("RBWB_SHARD_SECONDS", SHARD_SECONDS))
+def shard_seconds() -> float:
+    """Forecast seconds of one shard.
+
+    Raises:
+        UsageError: ``RBWB_SHARD_SECONDS`` is no positive number.
+    """
+    text = os.environ.get("RBWB_SHARD_SECONDS", "")
+    try:
+        seconds = float(text or SHARD_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise UsageError(f"RBWB_SHARD_SECONDS is a number of seconds above 0, not {text!r}")
+    return seconds

@@ -4,7 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import torch
+
 from robustbench_wb.engine.cost_forecast import FREE, SampleCost, plan_seconds
+from robustbench_wb.engine.division import shard_seconds
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.planned_cells import is_measured
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -45,11 +48,13 @@ def choose_executor(
     # The cost of a model from outside is a guess until it is built: it may be small.
     known = [{name: FREE if cost.guessed else cost for name, cost in own.items()} for own in costs]
     workers = _workers(run, contexts, plan_seconds(run.plan, run.datasets, known))
-    if request.executor == "ray" and not request.isolate and not is_measured(run, keeper):
-        count = request.workers or start_ray(run.device.type)
-        return RayExecutor(run, contexts, keeper=keeper, costs=costs, whole=whole, workers=count)
-    if workers == 0 or (not request.isolate and is_measured(run, keeper)):
+    shard_seconds()  # a wrong number is an error now, and not in every worker
+    if workers == 0 or (not request.isolate and is_measured(run, keeper, note=note)):
         return RoundsExecutor(contexts, InlineExecutor(contexts, note=note), note=note)
+    if request.executor == "ray":
+        room = start_ray(run.device.type)
+        count = request.workers or room
+        return RayExecutor(run, contexts, keeper=keeper, costs=costs, whole=whole, workers=count)
     return ProcessExecutor(
         run, contexts, keeper=keeper, costs=costs, whole=whole, workers=workers, isolated=request.isolate
     )
@@ -60,8 +65,8 @@ def _workers(run: PreparedRun, contexts: Sequence[TaskContext], seconds: float) 
     request = run.request
     if request.isolate:
         return request.workers or 1
-    if request.executor == "processes":
-        return request.workers or cores()
+    if request.executor in ("processes", "ray"):
+        return request.workers or (torch.cuda.device_count() if run.device.type == "cuda" else cores())
     if request.executor == "inline" or request.workers == 1:
         return 0
     if request.workers is not None:

@@ -1,6 +1,6 @@
 """Execution of shards in this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from robustbench_wb.engine.model_evaluation import ModelEvaluation, begin_evaluation
 from robustbench_wb.engine.opening import open_model
@@ -21,7 +21,7 @@ class InlineExecutor:
         self._contexts, self._note = contexts, note
         self._current: tuple[tuple[int, int], ModelEvaluation] | None = None
 
-    def execute(self, schedule: Schedule) -> Iterator[CellPart]:
+    def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield each result as soon as it is there, model after model."""
         shard: Shard | None = None
         while (shard := schedule.take(shard)) is not None:

@@ -1,6 +1,7 @@
 """One model under evaluation: its weights, the samples in the form that it takes, and its stored records."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, choose_samples
-from robustbench_wb.errors import as_measurement_error
+from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.records.record import Record
 from robustbench_wb.stressors.stressor import Stressor
@@ -78,6 +79,8 @@ class ModelSession:
 
     def on_samples(self, span: Span) -> "ModelSession":
         """Session of the same model on some of the samples, whose cells are parts: no record of them is known."""
+        with suppress(MeasurementError):  # its cells say so
+            _ = self.is_random  # decided by the same samples, whoever measures
         return replace(self, samples=self.samples.select(np.arange(*span)), known={})
 
     def retrained(self, stressor: TrainingContamination) -> "ModelSession":

@@ -40,7 +40,7 @@ def open_model(evaluation: ModelEvaluation, clean: Shard) -> Opening:
             opening.known.extend(
                 [CellPart(shard=shard, rung=rung, measurement=cell) for rung, cell in enumerate(cells)]
             )
-        elif evaluation.session is not None and is_divisible(evaluation.session, ladder):
+        elif evaluation.session is not None and _is_divided(evaluation.session, ladder):
             _divide(evaluation, evaluation.session, shard=shard, opening=opening)
         else:
             opening.left.append(replace(shard, seconds=_seconds(evaluation, ladder) * len(evaluation.context.samples)))
@@ -55,6 +55,12 @@ def _is_settled(evaluation: ModelEvaluation, ladder: Ladder) -> bool:
     if needs_models(ladder) or context.run.request.layers:
         return False
     return all(key in session.known for key in context.keys(session.subject, (ladder,)))
+
+
+def _is_divided(session: ModelSession, ladder: Ladder) -> bool:
+    """Whether a ladder is cut into shards. If some of its strengths are stored, they are reused by one shard."""
+    known = any(key in session.known for key in session.context.keys(session.subject, (ladder,)))
+    return not known and is_divisible(session, ladder)
 
 
 def _divide(evaluation: ModelEvaluation, session: ModelSession, *, shard: Shard, opening: Opening) -> None:

@@ -56,10 +56,10 @@ def planned_cells(
     yield from (planned for planned in found if only(planned.cell))
 
 
-def is_measured(run: PreparedRun, keeper: RecordKeeper) -> bool:
+def is_measured(run: PreparedRun, keeper: RecordKeeper, *, note: Callable[[str], None]) -> bool:
     """Whether every cell of a run is stored, so that nothing has to be trained or measured.
 
-    Looks at one model after the other, until something is missing.
+    Looks at one model after the other, until something is missing; ``note`` is told their names before their code runs.
     """
     if run.request.layers:
         return False
@@ -67,6 +67,7 @@ def is_measured(run: PreparedRun, keeper: RecordKeeper) -> bool:
     looking.may_train = False
     for context in task_contexts(looking, keeper=keeper):
         for plan in context.subjects:
+            note(plan.name)
             planned = list(planned_cells(context, plan, lambda cell: True, probe=True))
             keys = {one.identity.key for one in planned if one.identity is not None}
             if any(one.identity is None for one in planned) or keeper.find(sorted(keys)).keys() != keys:

@@ -4,8 +4,8 @@ import logging
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from typing import ClassVar, Final
 
 import torch
 
@@ -17,10 +17,11 @@ from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.shard import CellPart, Shard
-from robustbench_wb.engine.shard_worker import ShardResult, Sign, WorkerSetup
+from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
 from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.errors import StoreError
 from robustbench_wb.interrupts import StopRequest, deferring_interrupts
-from robustbench_wb.progress import JobProgress
+from robustbench_wb.progress import Advance, JobProgress
 
 _log = logging.getLogger(__name__)
 TERM_SECONDS: Final = 8.0
@@ -44,6 +45,9 @@ class PoolExecutor(ABC):
         isolated: whether each model gets workers of its own, and a shard is not tried twice.
     """
 
+    waits_for_room: ClassVar[bool] = False
+    """Whether a worker may have to wait until another one ends: an idle one is ended then."""
+
     def __init__(
         self,
         run: PreparedRun,
@@ -59,7 +63,6 @@ class PoolExecutor(ABC):
         self._keeper, self._costs = keeper, costs
         self._count, self._isolated = workers, isolated
         self._lost = LostShards(contexts, attempts=1 if isolated else 2)
-        self._started = 0
         self._workers: list[PoolWorker] = []
 
     @abstractmethod
@@ -76,11 +79,16 @@ class PoolExecutor(ABC):
         return max(1, torch.get_num_threads() // count)
 
     @staticmethod
+    def sharers(count: int) -> int:
+        """Workers that share the memory of the devices of this machine."""
+        return count
+
+    @staticmethod
     def workers_text(count: int) -> str:
         """Number of workers in words, like ``2 processes``."""
         return f"{count} worker{'s' if count > 1 else ''}"
 
-    def execute(self, schedule: Schedule) -> Iterator[CellPart]:
+    def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield the results of shards as they come."""
         free_cached_memory(self._run.device)  # of this process, which the workers can use
         total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
@@ -93,21 +101,27 @@ class PoolExecutor(ABC):
                     elif self._has_stopped(stop):
                         stop.raise_interrupt()
                     for worker in self._with_news():
-                        for shard, result in self._results(worker):
-                            yield from result.parts
-                            advance(schedule.finish(shard, result.left))
-                            if self._isolated:
-                                self._whole.add_done(self._seconds(shard))
-                        if worker.has_ended:
-                            self._workers.remove(worker)
-                            worker.end()
-                            if worker.shard is not None:
-                                schedule.put_back(worker.shard)
+                        yield from self._heard(worker, schedule, advance)
+                if stop.since is not None:
+                    stop.raise_interrupt()
             finally:
                 # Unfinished shards are in no table; the next run measures them.
                 for worker in self._workers:
                     worker.end()
                 self._workers = []
+
+    def _heard(self, worker: PoolWorker, schedule: Schedule, advance: Advance) -> Iterator[CellPart]:
+        """Yield what a worker has sent, if it is a result, and take it out of the pool if it has ended."""
+        for shard, result in self._results(worker):
+            yield from result.parts
+            advance(schedule.finish(shard, result.left))
+            if self._isolated:
+                self._whole.add_done(self._seconds(shard))
+        if worker.has_ended:
+            self._workers.remove(worker)
+            worker.end()
+            if worker.shard is not None:
+                schedule.put_back(worker.shard)
 
     def _say_stop(self) -> None:
         count = sum(worker.shard is not None for worker in self._workers)
@@ -116,12 +130,17 @@ class PoolExecutor(ABC):
     def _has_stopped(self, stop: StopRequest) -> bool:
         """Whether nothing is measured any more, or the time that SIGTERM gives is over."""
         late = stop.number == signal.SIGTERM and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
-        return late or all(worker.shard is None for worker in self._workers)
+        return late or all(worker.shard is None or not worker.was_heard for worker in self._workers)
 
     def _give(self, schedule: Schedule) -> None:
         """Give shards to workers that have none, and start workers that are missing."""
         for worker in [worker for worker in self._workers if worker.shard is None]:
             if (shard := schedule.take(worker.last)) is None:
+                if self.waits_for_room and any(
+                    other.shard is not None and not other.was_heard for other in self._workers
+                ):
+                    self._workers.remove(worker)
+                    worker.end()
                 continue
             if not worker.measures(shard):
                 self._workers.remove(worker)
@@ -143,23 +162,24 @@ class PoolExecutor(ABC):
 
     def _start(self, shard: Shard) -> PoolWorker:
         context = self._contexts[shard.task]
-        request, models = self._run.request.model_copy(update={"isolate": False}), None
+        request, only = self._run.request.model_copy(update={"isolate": False}), None
         if self._isolated:  # nothing but the model of the shard, and the baselines of its task, is known there
             own = context.task.subjects
-            name = own[min(shard.subject, len(own) - 1)].name
-            request = request.model_copy(update={"tasks": (context.task.task.name,), "variants": (name,)})
-            models = Only(task=shard.task, base=min(shard.subject, len(own) - 1), subject=shard.subject)
+            # A baseline needs no model beside it; one of this package runs no code of users.
+            name = "vit" if context.subjects[shard.subject].is_shortcut else context.subjects[shard.subject].name
+            update = {"tasks": (context.task.task.name,), "variants": (name,)}
+            request = request.model_copy(update=update if name != "vit" else {**update, "checkpoint": None})
+            only = Only(task=shard.task, base=min(shard.subject, len(own) - 1), subject=shard.subject)
         setup = WorkerSetup(
             request=request,
             keeper=self._keeper,
             # Without costs nobody times the model, which might end the process, and nothing is divided.
             costs=() if self._isolated else self._costs,
             threads=self.threads(self._count),
-            number=self._started,
-            sharers=self._count,
+            number=min(set(range(self._count)) - {worker.number for worker in self._workers}),
+            sharers=self.sharers(self._count),
         )
-        self._started += 1
-        self._workers.append(self.new_worker(setup, names=self._name, only=models))
+        self._workers.append(self.new_worker(setup, names=self._name, only=only))
         return self._workers[-1]
 
     def _name(self, shard: Shard) -> str:
@@ -176,6 +196,8 @@ class PoolExecutor(ABC):
         if isinstance(message, Sign):
             self._whole.add_done(message.done)
             self._whole.add_skipped(message.skipped)
+        elif isinstance(message, StoreFailure):
+            raise StoreError(message.reason)
         elif isinstance(message, ShardResult):
             if worker.shard is not None and message.parts:
                 shard, worker.shard = worker.shard, None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from robustbench_wb.engine.shard import Shard
-from robustbench_wb.engine.shard_worker import ShardResult, Sign, WorkerSetup
+from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
 
 _log = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 5.0
@@ -45,6 +45,10 @@ class PoolWorker(ABC):
         """The shard that the worker was given last."""
         self.has_ended = False
         """Whether the worker is dead, was ended, or cannot use its device any more."""
+        self.was_heard = False
+        """Whether the worker has ever sent anything."""
+        self.number = setup.number
+        """Number of the worker, which no other one of the pool has."""
         self._preparations, self._rungs = 1, 0
         self._what, self._limit, self._until = "took", 0.0, float("inf")
 
@@ -57,9 +61,9 @@ class PoolWorker(ABC):
         self.shard = self.last = shard
         self._preparations, self._rungs = self._preparations + 1, rungs
         self.send(self._inside(shard))
-        self._begin_limit()
+        self.begin_limit()
 
-    def receive(self) -> Sign | ShardResult | str:
+    def receive(self) -> Sign | ShardResult | StoreFailure | str:
         """What the worker has sent, or why nothing will come any more."""
         if self.is_late and not self.has_sent():
             self.has_ended = True
@@ -69,10 +73,11 @@ class PoolWorker(ABC):
         if message is None:
             self.has_ended = True
             return f"{self._model}: {self.death()}"
+        self.was_heard = True
         if isinstance(message, Sign):
             self._preparations -= message.ready
             if message.ready or message.trains:
-                self._begin_limit(trains=message.trains)
+                self.begin_limit(trains=message.trains)
             return message
         if isinstance(message, ShardResult):
             self._until, self.has_ended = float("inf"), message.lost_device
@@ -97,7 +102,7 @@ class PoolWorker(ABC):
         """Whether a message waits to be taken."""
 
     @abstractmethod
-    def take(self) -> Sign | ShardResult | str | None:
+    def take(self) -> Sign | ShardResult | StoreFailure | str | None:
         """The next message, which has come; text if the worker cannot prepare; None if the worker is dead."""
 
     @abstractmethod
@@ -112,7 +117,8 @@ class PoolWorker(ABC):
     def _model(self) -> str:
         return "a worker" if self.last is None else self._names(self.last)
 
-    def _begin_limit(self, *, trains: bool = False) -> None:
+    def begin_limit(self, *, trains: bool = False) -> None:
+        """Begin the time that the worker has for its next message, if there is a limit."""
         if self._timeout is None:
             return
         preparing = self._preparations > 0 or trains

@@ -12,8 +12,8 @@ from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.pool_executor import PoolExecutor
 from robustbench_wb.engine.pool_worker import GRACE_SECONDS, Only, PoolWorker
 from robustbench_wb.engine.shard import Shard
-from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, WorkerSetup
-from robustbench_wb.errors import HarnessError
+from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, StoreFailure, WorkerSetup
+from robustbench_wb.errors import HarnessError, StoreError
 
 _SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
 
@@ -55,10 +55,10 @@ class _Process(PoolWorker):
         """Whether there is anything in the pipe."""
         return self.connection.poll()
 
-    def take(self) -> Sign | ShardResult | str | None:
+    def take(self) -> Sign | ShardResult | StoreFailure | str | None:
         """The next message of the pipe; None if it is closed."""
         try:
-            message: Sign | ShardResult | str = self.connection.recv()
+            message: Sign | ShardResult | StoreFailure | str = self.connection.recv()
         except (EOFError, OSError):
             return None
         return message
@@ -89,5 +89,7 @@ def _work(setup: WorkerSetup, connection: Connection) -> None:
         connection.send(Sign(ready=True))
         while True:
             connection.send(worker.measure(connection.recv()))
+    except StoreError as error:
+        connection.send(StoreFailure(str(error)))
     except HarnessError as error:
         connection.send(str(error))

@@ -1,17 +1,21 @@
 """Execution of shards by actors of Ray: on this machine, or on all machines of a cluster."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from robustbench_wb.engine.pool_executor import PoolExecutor
 from robustbench_wb.engine.pool_worker import Only, PoolWorker
 from robustbench_wb.engine.shard import Shard
-from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, WorkerSetup
-from robustbench_wb.errors import HarnessError, UsageError
+from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, StoreFailure, WorkerSetup
+from robustbench_wb.errors import HarnessError, StoreError, UsageError
 
 
 def start_ray(device: str) -> int:
@@ -26,12 +30,15 @@ def start_ray(device: str) -> int:
     Raises:
         UsageError: Ray is not installed, or no cluster answers.
     """
-    ray = _ray()
+    ray, handler = _ray(), signal.getsignal(signal.SIGTERM)
     try:
         if not ray.is_initialized():
             ray.init(log_to_driver=True, include_dashboard=None, logging_level="warning")
     except (ConnectionError, RuntimeError) as error:
         raise UsageError(f"executor ray: no cluster answers: {error}", "executor") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the run at once
     return max(1, int(ray.cluster_resources().get("GPU" if device == "cuda" else "CPU", 1)))
 
 
@@ -40,6 +47,8 @@ class RayExecutor(PoolExecutor):
 
     Machines must share the cache folder, the data, and the files of models, under the same paths.
     """
+
+    waits_for_room = True
 
     def new_worker(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> PoolWorker:
         """Start an actor, see ``PoolWorker``."""
@@ -59,6 +68,11 @@ class RayExecutor(PoolExecutor):
         """One: Ray places an actor on each core."""
         return 1
 
+    @staticmethod
+    def sharers(count: int) -> int:
+        """One: Ray gives an actor a card of its own, and a core that shares its memory as the system allows."""
+        return 1
+
 
 class _Actor(PoolWorker):
     """An actor and the shard that it was asked for."""
@@ -66,16 +80,19 @@ class _Actor(PoolWorker):
     def __init__(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None, cards: int) -> None:
         super().__init__(setup, names=names, only=only)
         ray = _ray()
-        variables = {name: value for name, value in os.environ.items() if name.startswith("RBWB_")}
+        variables = {name: value for name, value in os.environ.items() if name.startswith(("RBWB_", "AWS_"))}
         name = f"robustbench-wb {os.getpid()}.{setup.number}"
         place = {"num_cpus": 0 if cards else 1, "num_gpus": cards}
         kind = ray.remote(**place)(_Measurer).options(name=name, runtime_env={"env_vars": variables})
         self._actor = kind.remote(setup, str(Path.cwd()))
         self.future: Any = None
         """What Ray calls the answer to come; None: nothing is asked."""
-        self.messages: list[Sign | ShardResult | str] = []
+        self.messages: list[Sign | ShardResult | StoreFailure | str] = []
         """Messages that have come and were not taken."""
         self._death = "its worker was lost"
+
+    def begin_limit(self, *, trains: bool = False) -> None:
+        """Begin no limit: an actor may wait for a place, and ends long evaluations itself."""
 
     def send(self, shard: Shard) -> None:
         """Ask the actor for a shard."""
@@ -85,7 +102,7 @@ class _Actor(PoolWorker):
         """Whether the answer is there."""
         return bool(self.messages) or bool(_ray().wait([self.future], timeout=0)[0])
 
-    def take(self) -> Sign | ShardResult | str | None:
+    def take(self) -> Sign | ShardResult | StoreFailure | str | None:
         """The next message of the answer; None if the actor is dead."""
         ray = _ray()
         if not self.messages:
@@ -113,16 +130,19 @@ class _Measurer:
 
     def __init__(self, setup: WorkerSetup, folder: str) -> None:
         os.chdir(folder)
+        torch.set_num_threads(setup.threads)
         self._setup, self._signs = setup, list[Sign]()
         self._worker: ShardWorker | None = None
 
-    def measure(self, shard: Shard) -> list[Sign | ShardResult | str]:
+    def measure(self, shard: Shard) -> list[Sign | ShardResult | StoreFailure | str]:
         """Signs of life, all at once, and the result of the shard; or what is wrong."""
         try:
             if self._worker is None:
                 self._worker = ShardWorker(self._setup, self._signs.append)
                 self._signs.append(Sign(ready=True))
             result = self._worker.measure(shard)
+        except StoreError as error:
+            return [StoreFailure(str(error))]
         except HarnessError as error:
             return [str(error)]
         signs, self._signs[:] = list(self._signs), []

@@ -75,12 +75,13 @@ class RunRequest(Spec):
     """Who trains and evaluates: inline (this process), processes (others beside it), ray (actors of a Ray cluster), or
     auto, which takes processes for a long run on a CPU. Never changes a result."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Number of processes that train and evaluate side by side; never changes a result. Default: one per core."""
+    """Number of processes that train and evaluate side by side; never changes a result. Default: one per core or card,
+    one with ``isolate``."""
     isolate: bool = False
     """Measure each model in processes of its own: a crash, a hang or a lack of memory is an error of that model."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds for each cell, and for building a model; a cell that takes longer is an error. Training is not limited,
-    but for a single step that hangs while ``isolate`` is set."""
+    but for a single step that hangs in another process."""
     layers: bool = False
     """Also measure what each layer does; the measures are columns of the CSV and JSON output."""
     _models: Mapping[str, Factory] = PrivateAttr(default_factory=dict)

@@ -33,6 +33,7 @@ class ResultWriter:
             place, samples = part.shard.place, len(self._contexts[part.shard.task].samples)
             if part.shard.stop - part.shard.first == samples:
                 self._finish(place, part.rung, part.measurement)
+                self._forget_parts(place)
                 continue
             self._keep_part(part)
             known = self._parts[place, part.rung]

@@ -1,7 +1,7 @@
 """Execution of a plan: its shards, the executors that measure them, and the graded cells in the order of the plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from robustbench_wb import rng
@@ -57,7 +57,8 @@ def _measured(
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         executor = choose_executor(run, contexts, keeper=keeper, costs=forecast, whole=whole, note=note)
         writer = ResultWriter(keeper, contexts)
-        writer.write(executor.execute(Schedule(contexts)))
+        with closing(executor.execute(Schedule(contexts))) as parts:
+            writer.write(parts)
         return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
 
 

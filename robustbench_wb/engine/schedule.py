@@ -1,7 +1,7 @@
 """The order in which the shards of a run are measured, and which of them can be measured now."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from robustbench_wb.engine.shard import Place, Shard
 from robustbench_wb.engine.task_context import TaskContext
@@ -21,6 +21,7 @@ class Schedule:
     """
 
     def __init__(self, contexts: Sequence[TaskContext]) -> None:
+        self._contexts = contexts
         self._unopened = [
             Shard(task=number, subject=subject, ladder=0, first=0, stop=len(context.samples))
             for number, context in enumerate(contexts)
@@ -34,11 +35,6 @@ class Schedule:
     def is_finished(self) -> bool:
         """Whether nothing is left, and nothing is being measured."""
         return not self._unopened and not self._running and not any(self._ready.values())
-
-    @property
-    def waiting(self) -> int:
-        """Number of shards that could be measured now."""
-        return len(self._unopened) + sum(map(len, self._ready.values()))
 
     def take(self, last: Shard | None = None) -> Shard | None:
         """A shard to be measured now; None if there is none at the moment.
@@ -65,7 +61,7 @@ class Schedule:
         else:
             self._ready[shard.model].insert(0, shard)
 
-    def finish(self, shard: Shard, more: Iterable[Shard] = ()) -> int:
+    def finish(self, shard: Shard, more: Collection[Shard] = ()) -> int:
         """Note that the results of a shard were taken.
 
         Args:
@@ -80,7 +76,8 @@ class Schedule:
             self._ready[one.model].append(one)
             self._open[one.place] += 1
         if shard.opens:
-            return 1
+            context = self._contexts[shard.task]
+            return len(context.ladders(context.subjects[shard.subject])) - len({one.place for one in more})
         self._open[shard.place] -= 1
         return int(not self._open[shard.place])
 

@@ -1,6 +1,6 @@
 """Units of work of a run, their results, and the executors that measure them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,10 +62,11 @@ class CellPart:
 class Executor(Protocol):
     """Something that measures shards: this process, others beside it, or other machines."""
 
-    def execute(self, schedule: "Schedule") -> Iterator[CellPart]:
+    def execute(self, schedule: "Schedule") -> Generator[CellPart, None, None]:
         """Take shards from a schedule until it has none, and yield their results as they come, in any order.
 
-        A shard is reported to the schedule as finished after its results were taken.
+        A shard is reported to the schedule as finished after its results were taken. Closing the generator ends all
+        workers.
         """
         ...
 

@@ -81,6 +81,13 @@ class ShardResult:
     """Whether the worker cannot use its device any more."""
 
 
+@dataclass(frozen=True)
+class StoreFailure:
+    """What a worker sends that cannot read the store: the run ends with it, as it does in one process."""
+
+    reason: str
+
+
 class ShardWorker:
     """Measures shards in this process, which belongs to the harness.
 

@@ -1,7 +1,7 @@
 """Execution of perturbations that do not fit the cache together: each is made once, and all models judge it in turn."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,7 +49,7 @@ class RoundsExecutor:
         self._note = note or (lambda name: None)
         self._rounds: dict[int, bool] = {}
 
-    def execute(self, schedule: Schedule) -> Iterator[CellPart]:
+    def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield each result as soon as it is there, model after model, or in rounds."""
         seats: dict[tuple[int, int], _Seat] = {}
         shard: Shard | None = None

@@ -115,7 +115,11 @@ def _read(files: DeltaFileSystemHandler, path: str, keys: Sequence[str]) -> list
     """Records of one file in the order of the keys; None if it is damaged, or gone."""
     try:
         file = files.open_input_file(path)
-        found, _ = read_records(pq.read_table(pa.BufferReader(file.read(file.size()))))
-    except (pa.ArrowException, FileNotFoundError, KeyError):
+    except FileNotFoundError:  # another run has finished the same cells
+        return None
+    content = file.read(file.size())
+    try:
+        found, _ = read_records(pq.read_table(pa.BufferReader(content)))
+    except (pa.ArrowException, OSError, ValueError, KeyError):  # Arrow has errors of each kind for changed bytes
         return None
     return [found[key] for key in keys] if found.keys() == set(keys) else None

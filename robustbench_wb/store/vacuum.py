@@ -13,7 +13,7 @@ from robustbench_wb.text_files import reason_of
 DAYS: Final = 7.0
 """Least age in days of a removed file, unless the caller says otherwise. A run in progress has younger files."""
 _DAY_SECONDS: Final = 24 * 3600.0
-_LEFTOVERS: Final = (".tmp-*", ".probe-*", "parts/*.parquet")
+_LEFTOVERS: Final = (".tmp-*", ".probe-*", "parts/*")
 
 
 class VacuumResult(Spec):

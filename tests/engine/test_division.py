@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import opening
-from robustbench_wb.engine.division import disjoint, divide, missing_spans
+from robustbench_wb.engine.division import disjoint, divide, missing_spans, shard_seconds
 from robustbench_wb.engine.request import RunRequest
-from robustbench_wb.errors import ExitCode
+from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.catalogue import STRESSORS
@@ -61,6 +61,13 @@ def test_what_parts_do_not_cover_is_missing(ends: Spans) -> None:
     every = sorted([*chosen, *missing])
     assert all(first < stop for first, stop in every)
     assert [0, *(stop for _, stop in every)] == [*(first for first, _ in every), SAMPLES]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "30s", "inf", "nan"])
+def test_a_wrong_length_of_shards_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_SHARD_SECONDS", text)
+    with pytest.raises(UsageError, match="RBWB_SHARD_SECONDS is a number of seconds above 0, not"):
+        shard_seconds()
 
 
 def in_thirds(span: tuple[int, int], tried: object, seconds: float) -> list[tuple[tuple[int, int], float]]:
