@@ -63,7 +63,7 @@ def test_killed_at_many_points_the_table_is_that_of_an_unbroken_run(tmp_path: Pa
     points: list[Callable[[Path], bool]] = [
         training_for(0.2),
         training_for(3.0),
-        lambda folder: checkpoints(folder) == 1,
+        lambda folder: checkpoints(folder) >= 1,
         lambda folder: records(folder) >= 2,
         lambda folder: records(folder) >= 4,
         lambda folder: records(folder) >= 6 and checkpoints(folder) == 2,
