@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from robustbench_wb.cli.app import run_cli
-from robustbench_wb.engine import process_executor
+from robustbench_wb.engine import pool_worker
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.running_note import running_note
@@ -130,7 +130,7 @@ def test_a_process_that_ends_is_an_error_of_its_model_alone(run: Callable[..., F
 
 @pytest.mark.slow(30)
 def test_a_training_that_hangs_is_ended(run: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_executor, "START_SECONDS", 10)
+    monkeypatch.setattr(pool_worker, "START_SECONDS", 10)
     options = ("--recipe", "standard", "--stressor", "clean", "--isolate", "--timeout", "4")
     found = run("HangsInTraining", options=options, code=4)
     words = "a training step, or what followed it, took longer than 14 seconds (timeout), and its process was ended"
