@@ -70,7 +70,8 @@ def sluggish(shape):
 
 class Slow(Linear):
     def forward(self, images):
-        if images.requires_grad and multiprocessing.parent_process() is not None:
+        # Not when the model is timed, on eight images.
+        if images.requires_grad and len(images) > 8 and multiprocessing.parent_process() is not None:
             open(os.environ["RBWB_TEST_PIDS"] + "/" + str(os.getpid()), "w").close()
             time.sleep(60)
         return super().forward(images)
