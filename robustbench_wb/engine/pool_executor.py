@@ -165,10 +165,11 @@ class PoolExecutor(ABC):
         request, only = self._run.request.model_copy(update={"isolate": False}), None
         if self._isolated:  # nothing but the model of the shard, and the baselines of its task, is known there
             own = context.task.subjects
-            # A baseline needs no model beside it; one of this package runs no code of users.
-            name = "vit" if context.subjects[shard.subject].is_shortcut else context.subjects[shard.subject].name
-            update = {"tasks": (context.task.task.name,), "variants": (name,)}
-            request = request.model_copy(update=update if name != "vit" else {**update, "checkpoint": None})
+            plan, update = context.subjects[shard.subject], {"tasks": (context.task.task.name,)}
+            if plan.is_shortcut:  # it needs no model beside it; one of this package runs no code of users
+                request = request.model_copy(update={**update, "variants": ("vit",), "checkpoint": None})
+            else:
+                request = request.model_copy(update={**update, "variants": (plan.name,)})
             only = Only(task=shard.task, base=min(shard.subject, len(own) - 1), subject=shard.subject)
         setup = WorkerSetup(
             request=request,

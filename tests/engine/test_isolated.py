@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from robustbench_wb.api import run as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine import pool_worker
 from robustbench_wb.engine.plan import make_plan
@@ -178,3 +179,14 @@ def test_a_file_that_takes_too_long_to_load_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("import time\ntime.sleep(30)\n")
     with pytest.raises(UsageError, match=r"own.py.* cannot be (loaded|imported): took longer than 0.2 seconds"):
         make_plan(RunRequest(suite="clean", variants=(f"{tmp_path}/own.py:net",), recipe="none", timeout=0.2))
+
+
+@pytest.mark.slow(10)
+def test_an_isolated_model_keeps_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))
+    fields = {"suite": "clean", "tasks": ("digits",), "variants": ("vit",), "samples": 20, "device": "cpu"}
+    trained = harness.run(RunRequest.model_validate({**fields, "recipe": "standard;epochs=1"}), str(tmp_path / "one"))
+    (checkpoint,) = (tmp_path / "cache" / "checkpoints").glob("*.safetensors")
+    asked = RunRequest.model_validate({**fields, "checkpoint": str(checkpoint), "recipe": "none", "isolate": True})
+    isolated = harness.run(asked, str(tmp_path / "two"))
+    assert [row.weights for row in isolated.rows] == [row.weights for row in trained.rows]
