@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.foreign_stressor import is_own
 from robustbench_wb.engine.measure import samples_together
 from robustbench_wb.engine.model_session import ModelSession
 from robustbench_wb.engine.plan import Ladder
@@ -38,9 +39,7 @@ def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
         return False
     if ladder.contaminations or first.surrogate is not None or isinstance(first, ModelFreeStressor):
         return False
-    if first.name.startswith(_BATCHED_SUMS) or samples_together(first) > 1:
-        return False
-    if not type(first).__module__.startswith("robustbench_wb."):
+    if first.name.startswith(_BATCHED_SUMS) or samples_together(first) > 1 or not is_own(first):
         return False
     try:
         return not session.is_random

@@ -13,9 +13,14 @@ from robustbench_wb.stressors.stressor import Stressor
 _OWN = "robustbench_wb."
 
 
+def is_own(stressor: Stressor) -> bool:
+    """Whether a stressor is one of this package."""
+    return type(stressor).__module__.startswith(_OWN)
+
+
 def lent(stressor: Stressor, batch: SampleBatch) -> SampleBatch:
     """The batch for a stressor of this package; copies of its tensors for any other, which may write to them."""
-    if type(stressor).__module__.startswith(_OWN):
+    if is_own(stressor):
         return batch
     return replace(batch, inputs=batch.inputs.clone(), labels=batch.labels.clone(), ids=batch.ids.clone())
 
@@ -23,7 +28,7 @@ def lent(stressor: Stressor, batch: SampleBatch) -> SampleBatch:
 @contextmanager
 def model_put_back(stressor: Stressor, model: nn.Module) -> Iterator[None]:
     """Put back weights, modes and ``requires_grad`` that a stressor of another package changes in this block."""
-    if type(stressor).__module__.startswith(_OWN):
+    if is_own(stressor):
         yield
         return
     tensors = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]

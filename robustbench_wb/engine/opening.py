@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_wb.engine.cost_forecast import ladder_seconds
 from robustbench_wb.engine.division import disjoint, divide, is_divisible, missing_spans
@@ -32,51 +33,52 @@ def open_model(evaluation: ModelEvaluation, clean: Shard) -> Opening:
         evaluation: the model.
         clean: its first shard.
     """
-    opening = Opening()
+    opening, session, record = Opening(), evaluation.session, evaluation.clean.record
     for place, ladder in enumerate(evaluation.ladders[1:], 1):
         shard = replace(clean, ladder=place)
-        if _is_settled(evaluation, ladder):
-            cells = evaluation.measure(ladder)
-            opening.known.extend(
-                [CellPart(shard=shard, rung=rung, measurement=cell) for rung, cell in enumerate(cells)]
-            )
-        elif evaluation.session is not None and _is_divided(evaluation.session, ladder):
-            _divide(evaluation, evaluation.session, shard=shard, opening=opening)
+        keys = None if session is None or needs_models(ladder) else evaluation.context.keys(session.subject, (ladder,))
+        if session is None or record is None or _is_stored(session, keys):
+            cells = enumerate(evaluation.measure(ladder))
+            opening.known.extend(CellPart(shard=shard, rung=rung, measurement=cell) for rung, cell in cells)
+        # If some of the strengths are stored, they are reused by one shard.
+        elif keys is not None and session.known.keys().isdisjoint(keys) and is_divisible(session, ladder):
+            _divide(evaluation, session, keys=keys, states=tried(ladder, record.states), shard=shard, opening=opening)
         else:
             opening.left.append(replace(shard, seconds=_seconds(evaluation, ladder) * len(evaluation.context.samples)))
     return opening
 
 
-def _is_settled(evaluation: ModelEvaluation, ladder: Ladder) -> bool:
-    """Whether nothing of a ladder has to be measured: it is stored, or the model failed."""
-    session, context = evaluation.session, evaluation.context
-    if session is None or evaluation.clean.record is None:
-        return True
-    if needs_models(ladder) or context.run.request.layers:
-        return False
-    return all(key in session.known for key in context.keys(session.subject, (ladder,)))
+def _is_stored(session: ModelSession, keys: Sequence[str] | None) -> bool:
+    """Whether all cells of a ladder are stored; without its keys that is not known yet."""
+    return keys is not None and not session.context.run.request.layers and session.known.keys() >= set(keys)
 
 
-def _is_divided(session: ModelSession, ladder: Ladder) -> bool:
-    """Whether a ladder is cut into shards. If some of its strengths are stored, they are reused by one shard."""
-    known = any(key in session.known for key in session.context.keys(session.subject, (ladder,)))
-    return not known and is_divisible(session, ladder)
+def _divide(
+    evaluation: ModelEvaluation,
+    session: ModelSession,
+    *,
+    keys: Sequence[str],
+    states: NDArray[np.int8],
+    shard: Shard,
+    opening: Opening,
+) -> None:
+    """Add the stored parts of a ladder to what is known, and cut what is missing into shards.
 
-
-def _divide(evaluation: ModelEvaluation, session: ModelSession, *, shard: Shard, opening: Opening) -> None:
-    """Add the stored parts of a ladder to what is known, and cut what is missing into shards."""
+    Args:
+        evaluation: the model.
+        session: the model, ready to be measured.
+        keys: keys of the cells of the ladder.
+        states: states of the samples when the ladder begins, int8 (N,).
+        shard: all samples of the ladder.
+        opening: is added to.
+    """
     context, ladder = evaluation.context, evaluation.ladders[shard.ladder]
-    record, seconds = evaluation.clean.record, _seconds(evaluation, ladder)
-    if record is None:
-        raise ValueError("a model without a clean cell has no parts")
-    keys = context.keys(session.subject, (ladder,))
-    found = context.keeper.find_parts(keys)
+    seconds, found = _seconds(evaluation, ladder), context.keeper.find_parts(keys)
     spans = disjoint(found)
     for first, stop in spans:
         part = replace(shard, first=first, stop=stop)
         opening.known.extend(_stored(evaluation, session, part=part, records=found[first, stop]))
         context.progress.plan_less(seconds * (stop - first))
-    states = tried(ladder, record.states)
     rows = np.flatnonzero(np.isin(states, tried_states(ladder.rungs[0])))
     for span in missing_spans(spans, len(states)):
         for (first, stop), forecast in divide(span, rows, seconds):

@@ -20,6 +20,7 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from robustbench_wb.engine.batch import BatchSize
+from robustbench_wb.engine.foreign_stressor import is_own
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
@@ -168,8 +169,7 @@ class PerturbedCache:
         inputs = self.samples.inputs
         count = min(len(every), -(-inputs.size // THREAD_VALUES)) if inputs.dtype == np.uint8 else 1
         parts = np.array_split(every, max(1, count))
-        own = type(stressor).__module__.startswith("robustbench_wb.")
-        if not own or self.device.type != "cpu" or min(threads, len(parts)) < 2:
+        if not is_own(stressor) or self.device.type != "cpu" or min(threads, len(parts)) < 2:
             yield from self._made(stressor, every, advance)
             return
 

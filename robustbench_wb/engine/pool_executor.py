@@ -151,14 +151,13 @@ class PoolExecutor(ABC):
             self._start(shard).give(shard, self._rungs(shard))
 
     def _rungs(self, shard: Shard) -> int:
-        context = self._contexts[shard.task]
-        return len(context.ladders(context.subjects[shard.subject])[shard.ladder].rungs)
+        return len(self._contexts[shard.task].ladder(shard.subject, shard.ladder).rungs)
 
     def _seconds(self, shard: Shard) -> float:
         """Forecast of a whole ladder."""
         context = self._contexts[shard.task]
-        plan = context.subjects[shard.subject]
-        return ladder_seconds(context.ladders(plan)[shard.ladder], len(context.samples), context.cost(plan))
+        cost = context.cost(context.subjects[shard.subject])
+        return ladder_seconds(context.ladder(shard.subject, shard.ladder), len(context.samples), cost)
 
     def _start(self, shard: Shard) -> PoolWorker:
         context = self._contexts[shard.task]

@@ -75,5 +75,5 @@ class ResultWriter:
             self._keeper.remove_parts([record.key for record in records])
 
     def _rungs(self, place: Place) -> int:
-        context = self._contexts[place[0]]
-        return len(context.ladders(context.subjects[place[1]])[place[2]].rungs)
+        task, subject, ladder = place
+        return len(self._contexts[task].ladder(subject, ladder).rungs)

@@ -56,6 +56,10 @@ class TaskContext:
         probe = choose_probe([clean, *others])
         return (clean, *others) if probe is None else (clean, Ladder((probe,)), *others)
 
+    def ladder(self, subject: int, place: int) -> Ladder:
+        """A ladder of a model, by the indices of both, as a shard names them."""
+        return self.ladders(self.subjects[subject])[place]
+
     def training_seconds(self, plan: SubjectPlan) -> float:
         """Forecast seconds of training a model."""
         return training_seconds(plan, self.dataset, self.cost(plan))

@@ -57,7 +57,7 @@ class Kept(NoRecords):
 def writing(keeper: Kept) -> ResultWriter:
     """A writer of one task with two ladders of one cell each."""
     ladders = (Ladder((parse_stressor("clean"),)), Ladder((parse_stressor("fgsm-linf;eps=8/255"),)))
-    context = SimpleNamespace(samples=range(SAMPLES), subjects=("model",), ladders=lambda plan: ladders)
+    context = SimpleNamespace(samples=range(SAMPLES), ladder=lambda subject, place: ladders[place])
     return ResultWriter(keeper, [cast("TaskContext", context)])
 
 
