@@ -1,7 +1,8 @@
 """``run``: measure a suite on tasks and models, and commit one version of the score table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from robustbench_wb.analysis.headline.headline import Headline
@@ -11,8 +12,10 @@ from robustbench_wb.api.request import ExperimentFields, make_experiment
 from robustbench_wb.engine.device import hardware
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.prepared_run import PreparedRun, prepare_experiment
+from robustbench_wb.engine.repeat import repeat_request
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.run import measure_each
+from robustbench_wb.engine.run_log import open_run_log
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.interrupts import watching_interrupts
@@ -21,6 +24,7 @@ from robustbench_wb.records.record import Measurement
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.headline import first_screen, saved_line
 from robustbench_wb.report.text_block import plain_text
+from robustbench_wb.shared_cache import try_shared_cache
 from robustbench_wb.store.location import prepare_location
 from robustbench_wb.store.provenance import collect_provenance
 from robustbench_wb.store.record_store import RecordStore
@@ -30,6 +34,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedLadder:
+    """Evaluations of one model under one stressor that failed, or some of whose samples errored."""
+
+    evaluations: tuple[str, ...]
+    """Their names, like ``digits smoke adversarial: vit-nano standard seed 0, pgd-linf@8/255``."""
+    error: str
+    """The reason of the first one, one line."""
+    request: RunRequest
+    """The request that repeats the ladder alone. Modules in memory go with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +66,10 @@ class RunResult:
     """Cells found in the store."""
     trained: int
     """Models trained now."""
+    log: str
+    """File with one line of JSON for each shard, lost worker and evaluation."""
+    failed: tuple[FailedLadder, ...] = ()
+    """Evaluations that failed, in the order of the rows, with the requests that repeat them."""
     notes: tuple[str, ...] = ()
     """Models in memory whose records cannot be reused, and why; one line each."""
 
@@ -84,6 +104,7 @@ def run(
     *,
     progress: Progress | None = None,
     command: str = "",
+    log: str | None = None,
     **fields: Unpack[ExperimentFields],
 ) -> RunResult:
     """Run suites on tasks, models, recipes and seeds, and commit one version of the score table.
@@ -97,18 +118,21 @@ def run(
         results: folder or Delta URL where results live.
         progress: told what is done.
         command: what the user typed; kept as provenance.
+        log: file for the log of the run, with one line of JSON for each shard, lost worker and evaluation. Default: a
+            new file in the folder ``logs`` of the cache.
         **fields: see ``robustbench_wb.RunRequest``. ``suites``, ``recipes`` and ``seeds`` take several values in place
             of ``suite``, ``recipe`` and ``seed``; ``variants`` also takes modules in memory by name.
 
     Raises:
-        UsageError: the request, the data or the results location cannot be used; nothing has been written then.
+        UsageError: the request, the data, the results location or the log cannot be used; no result has been written.
     """
     wanted = make_experiment(request, fields)
     jobs = prepare_experiment(wanted, progress or SilentProgress())
     place = prepare_location(results)
+    try_shared_cache()
     store = RecordStore(place)
-    with watching_interrupts():
-        measured = measure_each(jobs, store)
+    with watching_interrupts(), open_run_log(log) as (run_log, log_file):
+        measured = measure_each(jobs, store, log=run_log)
     cells = [cell for part in measured for cell in part]
     rows = [row for part in measured for row in score_rows(part)]
     version = ScoreTable(place).commit(rows, _provenance(jobs, command))
@@ -121,8 +145,18 @@ def run(
         measured=sum(cell.record is not None and not cell.reused for cell in cells),
         reused=sum(cell.reused for cell in cells),
         trained=_trained(cells),
+        log=log_file,
+        failed=tuple(_failed(jobs, measured)),
         notes=tuple(note for factory in wanted.settings.models.values() for note in factory.notes),
     )
+
+
+def _failed(jobs: Sequence[PreparedRun], measured: Sequence[Sequence[Measurement]]) -> Iterator[FailedLadder]:
+    for job, cells in zip(jobs, measured, strict=True):
+        failed = [one for one in cells if one.error]
+        for request, those in groupby(failed, key=lambda one: repeat_request(job, one.cell)):
+            own = list(those)
+            yield FailedLadder(evaluations=tuple(one.cell.label for one in own), error=own[0].error, request=request)
 
 
 def _trained(cells: list[Measurement]) -> int:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.object_store import is_url
 from robustbench_wb.records.names import is_date
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.loaded_table import LoadedTable
-from robustbench_wb.store.location import is_url
 from robustbench_wb.store.provenance import git_state
 from robustbench_wb.store.score_table import ScoreTable
 

@@ -11,6 +11,7 @@ from robustbench_wb.engine.train import TrainedSubject, train_subjects
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.progress import Progress, SilentProgress
+from robustbench_wb.shared_cache import try_shared_cache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,8 @@ def train(
         **fields: see ``robustbench_wb.run``.
 
     Raises:
-        UsageError: the request or the data cannot be used.
+        UsageError: the request, the data or the shared cache cannot be used.
     """
+    try_shared_cache()
     jobs = prepare_experiment(make_experiment(request, fields), progress or SilentProgress())
     return TrainResult(subjects=tuple(train_subjects(jobs)))

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from robustbench_wb.cli import console, options
 from robustbench_wb.cli.request import takes_experiment
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.request import RunRequest
+
+if TYPE_CHECKING:
+    from robustbench_wb.api.run import RunResult
 
 
 @takes_experiment(RunRequest.model_fields)
@@ -19,6 +22,14 @@ def run_command(
         bool, typer.Option("--plan", help="Print what would be run, with seconds and memory, and do nothing.")
     ] = False,
     results: options.Results = "results",
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            help="Log of the run: a line of JSON for each shard, lost worker and evaluation. Default: in the cache.",
+        ),
+    ] = None,
     progress: options.ProgressStyle = "auto",
     log_level: options.LogLevel = "warning",
     full: options.Full = False,
@@ -50,12 +61,20 @@ def run_command(
         _show_plan(experiment, results, progress=progress, as_json=as_json)
         return
     from robustbench_wb.api.run import run
+
+    with console.progress_view(progress) as view:
+        command = shlex.join(["robustbench-wb", *sys.argv[1:]])
+        report = run(experiment, results, progress=view, command=command, log=log)
+    _show_result(report, results, full=full, as_json=as_json)
+    raise typer.Exit(report.exit_code)
+
+
+def _show_result(report: "RunResult", results: str, *, full: bool, as_json: bool) -> None:
+    from robustbench_wb.cli.failures import failure_lines
     from robustbench_wb.report.headline import first_screen, next_lines
     from robustbench_wb.report.json import rows_json
     from robustbench_wb.report.scores import score_blocks
 
-    with console.progress_view(progress) as view:
-        report = run(experiment, results, progress=view, command=shlex.join(["robustbench-wb", *sys.argv[1:]]))
     rows, version = list(report.rows), report.version
     console.present(
         lambda: (
@@ -66,10 +85,11 @@ def run_command(
         lambda: rows_json(rows, version),
         as_json,
     )
+    for line in failure_lines(report.failed, program=console.program(), results=results, log=report.log):
+        console.tell(line)
     console.tell(report.saved)
     over_seeds = len({row.seed for row in rows}) > 1
     console.tell(next_lines(version, results, program=console.program(), over_seeds=over_seeds))
-    raise typer.Exit(report.exit_code)
 
 
 def _show_plan(experiment: Experiment, results: str, *, progress: str, as_json: bool) -> None:

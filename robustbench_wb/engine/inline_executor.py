@@ -21,6 +21,8 @@ class InlineExecutor:
         self._contexts, self._note = contexts, note
         self._current: tuple[tuple[int, int], ModelEvaluation] | None = None
 
+    description = "this process"
+
     def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield each result as soon as it is there, model after model."""
         shard: Shard | None = None

@@ -21,6 +21,7 @@ from torch import nn
 
 from robustbench_wb.engine.batch import BatchSize
 from robustbench_wb.engine.foreign_stressor import is_own
+from robustbench_wb.engine.shared_arrays import fetch_arrays, share_arrays
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.errors import UsageError, as_measurement_error
 from robustbench_wb.folders import cache_folder, write_atomic
@@ -103,8 +104,9 @@ class PerturbedCache:
         if not fits_cache(self.samples.inputs.nbytes):
             return stressor, ""
         with as_measurement_error(stressor.name):
-            key, fill = self._key(stressor), partial(self._fill, stressor=stressor)
+            key = self._key(stressor)
             name = digest(key)
+            fill = partial(self._fetch_or_fill, name=f"{KIND}/{name}", stressor=stressor)
             if (found := self.last.get(name)) is not None:
                 return found
             self.last.clear()
@@ -130,6 +132,14 @@ class PerturbedCache:
     def _tokens(self) -> str:
         """SHA-256 (hex) of the token ids: a model with a tokenizer of its own has other ids than the task."""
         return hashlib.sha256(np.ascontiguousarray(self.samples.inputs).data).hexdigest()
+
+    def _fetch_or_fill(self, folder: Path, *, name: str, stressor: ModelFreeStressor) -> dict[str, object]:
+        """Copy the perturbations from the shared cache, or write them and share them; return the card."""
+        card = fetch_arrays(name, folder)
+        if card is None:
+            card = self._fill(folder, stressor=stressor)
+            share_arrays(name, folder, card)
+        return card
 
     def _fill(self, folder: Path, *, stressor: ModelFreeStressor) -> dict[str, object]:
         """Write the perturbations of all samples, part by part; return the card."""

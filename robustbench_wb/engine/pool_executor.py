@@ -26,6 +26,8 @@ from robustbench_wb.progress import Advance, JobProgress
 _log = logging.getLogger(__name__)
 TERM_SECONDS: Final = 8.0
 """Time in which shards may be finished after SIGTERM: schedulers of clusters kill what lives much longer."""
+SHOWN_WORKERS: Final = 8
+"""Number of workers whose shards a terminal shows, a line each."""
 WAIT_SECONDS: Final = 1.0
 """Longest time between two looks at the limits of all workers."""
 
@@ -88,11 +90,16 @@ class PoolExecutor(ABC):
         """Number of workers in words, like ``2 processes``."""
         return f"{count} worker{'s' if count > 1 else ''}"
 
+    @property
+    def description(self) -> str:
+        """Number of workers in words, like ``2 processes``."""
+        return self.workers_text(self._count)
+
     def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield the results of shards as they come."""
         free_cached_memory(self._run.device)  # of this process, which the workers can use
         total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
-        stage = self._run.progress.stage(f"cells by {self.workers_text(self._count)}", total, "ladders")
+        stage = self._run.progress.stage(f"cells by {self.description}", total, "ladders")
         with stage as advance, deferring_interrupts(self._say_stop) as stop:
             try:
                 while not schedule.is_finished:
@@ -106,20 +113,18 @@ class PoolExecutor(ABC):
                     stop.raise_interrupt()
             finally:
                 # Unfinished shards are in no table; the next run measures them.
-                for worker in self._workers:
-                    worker.end()
-                self._workers = []
+                for worker in list(self._workers):
+                    self._end(worker)
 
     def _heard(self, worker: PoolWorker, schedule: Schedule, advance: Advance) -> Iterator[CellPart]:
         """Yield what a worker has sent, if it is a result, and take it out of the pool if it has ended."""
-        for shard, result in self._results(worker):
+        for shard, result in self._results(worker, schedule):
             yield from result.parts
-            advance(schedule.finish(shard, result.left))
+            advance(schedule.finish(shard, result.left, worker=worker.number))
             if self._isolated:
                 self._whole.add_done(self._seconds(shard))
         if worker.has_ended:
-            self._workers.remove(worker)
-            worker.end()
+            self._end(worker)
             if worker.shard is not None:
                 schedule.put_back(worker.shard)
 
@@ -139,19 +144,28 @@ class PoolExecutor(ABC):
                 if self.waits_for_room and any(
                     other.shard is not None and not other.was_heard for other in self._workers
                 ):
-                    self._workers.remove(worker)
-                    worker.end()
+                    self._end(worker)
                 continue
             if not worker.measures(shard):
-                self._workers.remove(worker)
-                worker.end()
+                self._end(worker)
                 worker = self._start(shard)
-            worker.give(shard, self._rungs(shard))
+            self._hand(worker, shard)
         while len(self._workers) < self._count and (shard := schedule.take()) is not None:
-            self._start(shard).give(shard, self._rungs(shard))
+            self._hand(self._start(shard), shard)
 
-    def _rungs(self, shard: Shard) -> int:
-        return len(self._contexts[shard.task].ladder(shard.subject, shard.ladder).rungs)
+    def _hand(self, worker: PoolWorker, shard: Shard) -> None:
+        """Let a worker measure a shard, and show it."""
+        ladder = self._contexts[shard.task].ladder(shard.subject, shard.ladder)
+        worker.give(shard, len(ladder.rungs))
+        if worker.number < SHOWN_WORKERS:
+            what = f"  {worker.number}: {self._name(shard)}, {ladder.rungs[0].label}"
+            worker.shown.enter_context(self._run.progress.stage(what, shard.stop - shard.first, "samples"))
+
+    def _end(self, worker: PoolWorker) -> None:
+        """Take a worker out of the pool."""
+        self._workers.remove(worker)
+        worker.shown.close()
+        worker.end()
 
     def _seconds(self, shard: Shard) -> float:
         """Forecast of a whole ladder."""
@@ -190,7 +204,7 @@ class PoolExecutor(ABC):
         ready = self.wait_for_news(self._workers, WAIT_SECONDS)
         return [worker for worker in self._workers if worker in ready or worker.is_late]
 
-    def _results(self, worker: PoolWorker) -> Iterator[tuple[Shard, ShardResult]]:
+    def _results(self, worker: PoolWorker, schedule: Schedule) -> Iterator[tuple[Shard, ShardResult]]:
         """Results of the shard of a worker, or errors if it was lost with its worker for good."""
         message = worker.receive()
         if isinstance(message, Sign):
@@ -201,8 +215,10 @@ class PoolExecutor(ABC):
         elif isinstance(message, ShardResult):
             if worker.shard is not None and message.parts:
                 shard, worker.shard = worker.shard, None
+                worker.shown.close()
                 yield shard, message
         elif worker.shard is not None:
+            schedule.note_loss(worker.shard, worker=worker.number, reason=message)
             found = self._lost.errors(worker.shard, message)
             if found is None:
                 _log.warning("%s; what it was measuring is measured again", message)

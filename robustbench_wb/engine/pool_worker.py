@@ -4,6 +4,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -43,6 +44,8 @@ class PoolWorker(ABC):
         """The shard that the worker is measuring."""
         self.last: Shard | None = None
         """The shard that the worker was given last."""
+        self.shown = ExitStack()
+        """The line that shows what the worker measures; closing it removes the line."""
         self.has_ended = False
         """Whether the worker is dead, was ended, or cannot use its device any more."""
         self.was_heard = False

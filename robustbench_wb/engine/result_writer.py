@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from robustbench_wb.engine.record_keeper import RecordKeeper
+from robustbench_wb.engine.run_log import RunLog, evaluation_facts
 from robustbench_wb.engine.shard import CellPart, Place, Shard, join
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.records.record import Measurement, State
@@ -19,10 +20,11 @@ class ResultWriter:
     Args:
         keeper: where records and parts are kept.
         contexts: the tasks of the run.
+        log: told of each cell that is finished now.
     """
 
-    def __init__(self, keeper: RecordKeeper, contexts: Sequence[TaskContext]) -> None:
-        self._keeper, self._contexts = keeper, contexts
+    def __init__(self, keeper: RecordKeeper, contexts: Sequence[TaskContext], log: RunLog | None = None) -> None:
+        self._keeper, self._contexts, self._log = keeper, contexts, log or RunLog()
         self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
         self._shards: defaultdict[Shard, list[CellPart]] = defaultdict(list)
         self._cells: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
@@ -52,6 +54,8 @@ class ResultWriter:
             (kept,) = self._keeper.append(cell.record)
             cell = replace(cell, record=kept)
         self._cells[place][rung] = cell
+        if not cell.reused:
+            self._log.write("evaluation", evaluation_facts(self._contexts, place, cell))
 
     def _keep_part(self, part: CellPart) -> None:
         """Keep the results of a shard once those of all its rungs have come, if nothing failed."""

@@ -11,6 +11,7 @@ from robustbench_wb.engine.executors import choose_executor
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.result_writer import ResultWriter
+from robustbench_wb.engine.run_log import RunLog
 from robustbench_wb.engine.running_note import running_note
 from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
@@ -26,8 +27,15 @@ def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
     return measure_each([run], keeper)[0]
 
 
-def measure_each(runs: Sequence[PreparedRun], keeper: RecordKeeper) -> list[list[Measurement]]:
+def measure_each(
+    runs: Sequence[PreparedRun], keeper: RecordKeeper, *, log: RunLog | None = None
+) -> list[list[Measurement]]:
     """Measure the runs of an experiment one after the other, with one forecast and one progress for all of them.
+
+    Args:
+        runs: the prepared requests.
+        keeper: where records are found and kept.
+        log: told of each shard and each cell; None: nobody is told.
 
     Returns:
         Cells of each run, see ``measure_all``.
@@ -40,7 +48,10 @@ def measure_each(runs: Sequence[PreparedRun], keeper: RecordKeeper) -> list[list
         seconds += plan_seconds(run.plan, run.datasets, forecasts[-1])
     suites = " and ".join(dict.fromkeys(run.plan.suite for run in runs))
     with runs[0].progress.overall(f"{suites} suite", seconds) as whole:
-        return [_measured(run, keeper, forecast=own, whole=whole) for run, own in zip(runs, forecasts, strict=True)]
+        log = log or RunLog()
+        return [
+            _measured(run, keeper, forecast=own, whole=whole, log=log) for run, own in zip(runs, forecasts, strict=True)
+        ]
 
 
 @contextmanager
@@ -51,13 +62,19 @@ def _safely(run: PreparedRun) -> Iterator[None]:
 
 
 def _measured(
-    run: PreparedRun, keeper: RecordKeeper, *, forecast: list[dict[str, SampleCost]], whole: JobProgress
+    run: PreparedRun,
+    keeper: RecordKeeper,
+    *,
+    forecast: list[dict[str, SampleCost]],
+    whole: JobProgress,
+    log: RunLog,
 ) -> list[Measurement]:
     with _safely(run), running_note(run.request) as note:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         executor = choose_executor(run, contexts, keeper=keeper, costs=forecast, whole=whole, note=note)
-        writer = ResultWriter(keeper, contexts)
-        with closing(executor.execute(Schedule(contexts))) as parts:
+        log.write("run", {"executor": executor.description, "request": run.request.model_dump(mode="json")})
+        writer = ResultWriter(keeper, contexts, log)
+        with closing(executor.execute(Schedule(contexts, log))) as parts:
             writer.write(parts)
         return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
 

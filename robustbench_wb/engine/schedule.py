@@ -1,8 +1,10 @@
 """The order in which the shards of a run are measured, and which of them can be measured now."""
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
+from robustbench_wb.engine.run_log import RunLog, shard_facts
 from robustbench_wb.engine.shard import Place, Shard
 from robustbench_wb.engine.task_context import TaskContext
 
@@ -18,17 +20,19 @@ class Schedule:
 
     Args:
         contexts: the tasks of the run.
+        log: told of each shard that is finished or lost.
     """
 
-    def __init__(self, contexts: Sequence[TaskContext]) -> None:
-        self._contexts = contexts
+    def __init__(self, contexts: Sequence[TaskContext], log: RunLog | None = None) -> None:
+        self._contexts, self._log = contexts, log or RunLog()
         self._unopened = [
             Shard(task=number, subject=subject, ladder=0, first=0, stop=len(context.samples))
             for number, context in enumerate(contexts)
             for subject in range(len(context.subjects))
         ]
         self._ready: dict[Model, list[Shard]] = defaultdict(list)
-        self._running: set[Shard] = set()
+        self._running: dict[Shard, float] = {}
+        self._losses: Counter[Shard] = Counter()
         self._open: defaultdict[Place, int] = defaultdict(int)
 
     @property
@@ -53,25 +57,38 @@ class Schedule:
         most.remove(longest)
         return self._taken(longest)
 
+    def note_loss(self, shard: Shard, *, worker: int, reason: str) -> None:
+        """Note that a worker was lost while it measured a shard."""
+        self._losses[shard] += 1
+        lost = {"worker": worker, "attempt": self._losses[shard], "reason": reason}
+        self._log.write("lost", {**shard_facts(self._contexts, shard), **lost})
+
     def put_back(self, shard: Shard) -> None:
         """Take back a shard that was lost: it is handed out again."""
-        self._running.discard(shard)
+        self._running.pop(shard, None)
         if shard.opens:
             self._unopened.insert(0, shard)
         else:
             self._ready[shard.model].insert(0, shard)
 
-    def finish(self, shard: Shard, more: Collection[Shard] = ()) -> int:
+    def finish(self, shard: Shard, more: Collection[Shard] = (), *, worker: int = 0) -> int:
         """Note that the results of a shard were taken.
 
         Args:
             shard: what was measured.
             more: shards of the same model that are left, known when its clean cell is finished.
+            worker: number of the worker that measured it.
 
         Returns:
             Number of ladders that are finished by it.
         """
-        self._running.discard(shard)
+        done = {
+            "worker": worker,
+            "attempt": self._losses[shard] + 1,
+            "seconds": round(time.monotonic() - self._running.pop(shard), 3),
+            "forecast": round(shard.seconds, 3),
+        }
+        self._log.write("shard", {**shard_facts(self._contexts, shard), **done})
         for one in more:
             self._ready[one.model].append(one)
             self._open[one.place] += 1
@@ -82,7 +99,7 @@ class Schedule:
         return int(not self._open[shard.place])
 
     def _taken(self, shard: Shard) -> Shard:
-        self._running.add(shard)
+        self._running[shard] = time.monotonic()
         return shard
 
 

@@ -62,6 +62,11 @@ class CellPart:
 class Executor(Protocol):
     """Something that measures shards: this process, others beside it, or other machines."""
 
+    @property
+    def description(self) -> str:
+        """Who measures, like ``2 processes``."""
+        ...
+
     def execute(self, schedule: "Schedule") -> Generator[CellPart, None, None]:
         """Take shards from a schedule until it has none, and yield their results as they come, in any order.
 

@@ -49,6 +49,8 @@ class RoundsExecutor:
         self._note = note or (lambda name: None)
         self._rounds: dict[int, bool] = {}
 
+    description = "this process"
+
     def execute(self, schedule: Schedule) -> Generator[CellPart, None, None]:
         """Yield each result as soon as it is there, model after model, or in rounds."""
         seats: dict[tuple[int, int], _Seat] = {}

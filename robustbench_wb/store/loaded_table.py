@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.object_store import is_url
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.store.baseline import SUFFIX, read_baseline
-from robustbench_wb.store.location import is_url, local_folder
+from robustbench_wb.store.location import local_folder
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import VERSION, ScoreTable

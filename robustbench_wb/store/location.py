@@ -1,10 +1,7 @@
 """Location of results: a local folder, or any URL that Delta Lake supports (``s3://bucket/folder``)."""
 
-import logging
 import re
 import tempfile
-import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +9,10 @@ from typing import Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
-
-# Streams of the public class around it, DeltaStorageHandler, cannot be written with pyarrow in Delta Lake 1.6.
-from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.object_store import cause_of, is_url, store_options, try_url, waiting_is_said
 from robustbench_wb.store.damage import name_damage
 from robustbench_wb.text_files import reason_of
 
@@ -27,30 +22,8 @@ KEEP_HISTORY: Final[dict[str, str | None]] = {
 }
 """Table properties that keep all versions readable. By default, Delta deletes the log of versions after 30 days."""
 
-PATIENCE: Final = {"max_retries": "1000", "retry_timeout": "180s"}
-"""Options of Delta Lake at URLs: a store that does not answer is asked again for three minutes."""
-QUIET_SECONDS: Final = 5.0
-"""Seconds without an answer of a store after which a warning says that it is waited for."""
-
-# Before any work, an address that is wrong must show at once.
-_AT_ONCE: Final = {"max_retries": "2", "retry_timeout": "20s", "connect_timeout": "10s"}
-_log = logging.getLogger(__name__)
 # Delta Lake 1.6 converts paths to URLs and back; with these characters it panics or writes elsewhere (%20 -> blank).
-_NESTED: Final = "\u21b3"  # the arrow before each cause of an error of an object store
-_DRAWN: Final = re.compile("\x1b\\[[0-9;]*m|" + _NESTED)
-_REPLY: Final = re.compile(r"<Message>([^<\n]+)</Message>")
 _REFUSED: Final = re.compile(r"[\[\]^|\\\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
-
-
-def is_url(location: str) -> bool:
-    """Whether ``location`` is a URL, which is passed to Delta Lake unchanged.
-
-    Raises:
-        StoreError: the location is no text.
-    """
-    if not isinstance(location, str):
-        raise StoreError(f"results is the name of a folder or a URL, not {location!r}")
-    return "://" in location
 
 
 def table_uri(location: str, table: str) -> str:
@@ -93,7 +66,7 @@ def prepare_location(location: str) -> str:
             known, does not answer, or refuses to be written.
     """
     if is_url(location):
-        _try_url(location)
+        try_url(location)
         return location
     table_uri(location, "scores")
     folder = local_folder(location)
@@ -111,35 +84,6 @@ def prepare_location(location: str) -> str:
         raise StoreError(f"results cannot be written to {location!r}: {reason_of(error)}") from error
 
 
-def open_files(location: str) -> DeltaFileSystemHandler:
-    """Files of a folder or URL of results, by their paths below it.
-
-    Raises:
-        DeltaError: the location cannot be opened.
-    """
-    return DeltaFileSystemHandler(location, options=_options(location))
-
-
-def _try_url(location: str) -> None:
-    """Write, read and remove a small file at a URL.
-
-    Raises:
-        StoreError: this is not possible.
-    """
-    name, content = f".probe-{uuid.uuid4().hex}", b"probe"
-    try:
-        store = DeltaFileSystemHandler(location, options=_AT_ONCE)
-        stream = store.open_output_stream(name)
-        stream.write(content)
-        stream.close()  # type: ignore[attr-defined]  # missing in the stubs of Delta Lake
-        whole = store.open_input_file(name).read(len(content)) == content
-        store.delete_file(name)
-    except (DeltaError, OSError, ValueError) as error:
-        raise StoreError(f"results cannot be written to {location!r}: {_cause(error)}") from error
-    if not whole:
-        raise StoreError(f"results cannot be written to {location!r}: what is read back differs from what was written")
-
-
 def no_results_error(location: str) -> StoreError:
     """Error of a reading command that finds no results."""
     return StoreError(f"no results under {location!r} yet; run `robustbench-wb run --suite adversarial` first")
@@ -155,11 +99,11 @@ def create_table(uri: str, schema: pa.Schema, configuration: dict[str, str | Non
     once = CommitProperties(max_commit_retries=0)
     try:
         return DeltaTable.create(
-            uri, schema, configuration=configuration, commit_properties=once, storage_options=_options(uri)
+            uri, schema, configuration=configuration, commit_properties=once, storage_options=store_options(uri)
         )
     except DeltaError:
         # Either another process was faster, or opening the table raises the actual reason.
-        return DeltaTable(uri, storage_options=_options(uri))
+        return DeltaTable(uri, storage_options=store_options(uri))
 
 
 def open_table(uri: str) -> DeltaTable | None:
@@ -169,13 +113,9 @@ def open_table(uri: str) -> DeltaTable | None:
         DeltaError: the table cannot be read.
     """
     try:
-        return DeltaTable(uri, storage_options=_options(uri))
+        return DeltaTable(uri, storage_options=store_options(uri))
     except TableNotFoundError:
         return None
-
-
-def _options(uri: str) -> dict[str, str] | None:
-    return dict(PATIENCE) if is_url(uri) else None
 
 
 @contextmanager
@@ -189,39 +129,11 @@ def as_store_errors(location: str, doing: str) -> Iterator[None]:
             the first damaged file if there is one.
     """
     try:
-        with _waiting_is_said(location):
+        with waiting_is_said(location):
             yield
     except BaseException as error:
         # Delta Lake panics on some damaged files; its class cannot be imported.
         if not isinstance(error, DeltaError | pa.ArrowException | OSError) and type(error).__name__ != "PanicException":
             raise
         damage = "" if is_url(location) else name_damage(local_folder(location))
-        raise StoreError(f"cannot {doing} results under {location!r}: {_cause(error)}{damage}") from error
-
-
-@contextmanager
-def _waiting_is_said(location: str) -> Iterator[None]:
-    """Warn once while the block waits for a store at a URL."""
-    if not is_url(location):
-        yield
-        return
-    said = "waiting for %s; a store that does not answer is asked again for up to three minutes"
-    timer = threading.Timer(QUIET_SECONDS, _log.warning, (said, location))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cause(error: BaseException) -> str:
-    """One line about an error. Object stores say what happened in the last lines, or in the message of an XML reply."""
-    text = _DRAWN.sub("", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    reply = _REPLY.search(text)
-    if reply:
-        return reply[1]
-    return lines[0] if _NESTED not in str(error) else lines[-1]
+        raise StoreError(f"cannot {doing} results under {location!r}: {cause_of(error)}{damage}") from error

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from deltalake._internal import DeltaFileSystemHandler
 
 from robustbench_wb.engine.record_keeper import Span
+from robustbench_wb.object_store import is_url, open_files, read_bytes, write_bytes
 from robustbench_wb.records.record import Record
-from robustbench_wb.store.location import as_store_errors, is_url, open_files
+from robustbench_wb.store.location import as_store_errors
 from robustbench_wb.store.record_rows import read_records, write_row
 
 _log = logging.getLogger(__name__)
@@ -64,9 +65,7 @@ class PartStore:
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.concat_tables([write_row(record) for record in records]), buffer, compression="zstd")
         with as_store_errors(self.location, "write"):
-            stream = self._files().open_output_stream(_path(name, span))
-            stream.write(buffer.getvalue().to_pybytes())
-            stream.close()  # type: ignore[attr-defined]  # missing in the stubs of Delta Lake
+            write_bytes(self._files(), _path(name, span), buffer.getvalue().to_pybytes())
             self._spans(name).add(span)
 
     def remove(self, keys: Sequence[str]) -> None:
@@ -113,11 +112,9 @@ def _listed(files: DeltaFileSystemHandler) -> Iterator[tuple[str, Span]]:
 
 def _read(files: DeltaFileSystemHandler, path: str, keys: Sequence[str]) -> list[Record] | None:
     """Records of one file in the order of the keys; None if it is damaged, or gone."""
-    try:
-        file = files.open_input_file(path)
-    except FileNotFoundError:  # another run has finished the same cells
+    content = read_bytes(files, path)
+    if content is None:  # another run has finished the same cells
         return None
-    content = file.read(file.size())
     try:
         found, _ = read_records(pq.read_table(pa.BufferReader(content)))
     except (pa.ArrowException, OSError, ValueError, KeyError):  # Arrow has errors of each kind for changed bytes

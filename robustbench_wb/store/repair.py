@@ -9,12 +9,13 @@ from typing import Final
 import pyarrow as pa
 
 from robustbench_wb.errors import ExitCode, StoreError
+from robustbench_wb.object_store import is_url
 from robustbench_wb.records.names import label
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.damage import TABLES, Commit, damaged_files, read_commits, read_parquet
-from robustbench_wb.store.location import is_url, local_folder, no_results_error
+from robustbench_wb.store.location import local_folder, no_results_error
 from robustbench_wb.store.record_rows import SCHEMA, read_records
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema

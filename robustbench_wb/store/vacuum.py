@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import StoreError
+from robustbench_wb.object_store import is_url
 from robustbench_wb.spec import Spec
 from robustbench_wb.store.damage import TABLES, read_commits
-from robustbench_wb.store.location import is_url, local_folder, no_results_error
+from robustbench_wb.store.location import local_folder, no_results_error
 from robustbench_wb.text_files import reason_of
 
 DAYS: Final = 7.0

@@ -22,6 +22,7 @@ from robustbench_wb.training.lone_sample import without_lone_sample
 from robustbench_wb.training.loop import make_optimizer, total_steps, train
 from robustbench_wb.training.mapped_images import training_data
 from robustbench_wb.training.recipe import Recipe
+from robustbench_wb.training.shared_checkpoints import fetch_checkpoint, share_checkpoint
 from robustbench_wb.training.snapshot import load_snapshot, save_snapshot
 
 _log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ def train_or_load(request: TrainingRequest) -> TrainedWeights:
             if fresh:
                 with cpu_threads(request.recipe.threads):
                     _train(request, identity, path)
+                share_checkpoint(path)
                 found = load_checkpoint(path)
     if found is None:
         raise CheckpointError(f"checkpoint {path} was deleted right after it was written; run again")
@@ -119,7 +121,18 @@ def train_or_load(request: TrainingRequest) -> TrainedWeights:
 
 
 def _find(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | None:
-    """Cached checkpoint, or None. A damaged one counts as missing, because the model can be trained again."""
+    """Cached checkpoint, from this machine or the shared cache; None if there is none.
+
+    A damaged one counts as missing, because the model can be trained again.
+    """
+    found = _load(path)
+    if found is None:
+        fetch_checkpoint(path)
+        found = _load(path)
+    return found
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], CheckpointCard] | None:
     try:
         return load_checkpoint(path)
     except CheckpointError as error:

@@ -23,6 +23,7 @@ from robustbench_wb.progress import Advance, JobProgress, SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from tests.engine.linear_model import LINEAR
+from tests.engine.logged import events
 
 pytestmark = pytest.mark.full_probe  # workers know nothing of a shorter one
 MODELS = f"""{LINEAR}
@@ -134,10 +135,15 @@ def test_a_shard_whose_worker_dies_is_measured_by_another(model: str, tmp_path: 
     stressors = ("pgd-linf;eps=8/255;steps=5", "square-linf;eps=16/255;queries=20")
     asked = request(model, "deadly_once", stressors=stressors)
     alone = harness.run(asked, str(tmp_path / "alone"))
-    shared = harness.run(asked.model_copy(update={"workers": 2}), str(tmp_path / "shared"))
+    log = str(tmp_path / "log.jsonl")
+    shared = harness.run(asked.model_copy(update={"workers": 2}), str(tmp_path / "shared"), log=log)
     assert Path(f"{model}.died").exists()
     assert shared.exit_code == ExitCode.OK
     assert numbers(shared.rows) == numbers(alone.rows)
+    (lost,) = events(log, "lost")
+    assert "SIGKILL" in str(lost["reason"])
+    again = [shard for shard in events(log, "shard") if shard["attempt"] == 2]
+    assert [(shard["stressor"], shard["first"]) for shard in again] == [(lost["stressor"], lost["first"])]
 
 
 @pytest.mark.slow(15)

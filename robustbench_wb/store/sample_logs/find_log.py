@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.store.location import is_url
+from robustbench_wb.object_store import is_url
 from robustbench_wb.store.sample_logs.inspect_ai import read_inspect_ai
 from robustbench_wb.store.sample_logs.lm_eval import read_lm_eval
 from robustbench_wb.store.sample_logs.sample_log import LogReader, SampleLog
