@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from robustbench_wb.engine.held_records import HeldRecords
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.run_log import RunLog, evaluation_facts
 from robustbench_wb.engine.shard import CellPart, Place, Shard, join
@@ -27,6 +28,7 @@ class ResultWriter:
         self._keeper, self._contexts, self._log = keeper, contexts, log or RunLog()
         self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
         self._shards: defaultdict[Shard, list[CellPart]] = defaultdict(list)
+        self._held = HeldRecords()
         self._cells: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
 
     def write(self, parts: Iterable[CellPart]) -> None:
@@ -53,7 +55,7 @@ class ResultWriter:
             # Another run may have kept its record of this cell first: rows are made of what is kept.
             (kept,) = self._keeper.append(cell.record)
             cell = replace(cell, record=kept)
-        self._cells[place][rung] = cell
+        self._cells[place][rung] = cell if cell.record is None else replace(cell, record=self._held.hold(cell.record))
         if not cell.reused:
             self._log.write("evaluation", evaluation_facts(self._contexts, place, cell))
 

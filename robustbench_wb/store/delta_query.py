@@ -20,12 +20,15 @@ def read_delta_table(
     Raises:
         OSError: a file of the table is missing or damaged.
     """
+    engine = QueryBuilder().register("wanted", table)
     query = f"SELECT {', '.join(columns)} FROM wanted"
     if column:
         quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
         query += f" WHERE {column} IN ({quoted})"
+        # Other columns are read where the column matches, not for all rows of a file.
+        engine.execute("SET datafusion.execution.parquet.pushdown_filters = true").read_all()
     try:
-        return pa.table(QueryBuilder().register("wanted", table).execute(query).read_all())
+        return pa.table(engine.execute(query).read_all())
     except Exception as error:
         if type(error) is Exception:  # the engine raises plain exceptions for damaged files
             raise OSError(str(error)) from error

@@ -3,16 +3,18 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from robustbench_wb.errors import StoreError
 from robustbench_wb.object_store import is_url
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow, read_rows
 from robustbench_wb.store.baseline import SUFFIX, read_baseline
+from robustbench_wb.store.lazy_records import FEW, LazyRecords
 from robustbench_wb.store.location import local_folder
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
@@ -92,8 +94,8 @@ def _of_baselines(name: str, files: Sequence[Path], results: str) -> LoadedTable
     )
 
 
-def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str) -> dict[str, Record]:
-    """Find the records of ``keys``, by key.
+def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str) -> Mapping[str, Record]:
+    """Find the records of ``keys``, by key. Those of a large table are read in blocks, when they are asked for.
 
     Records contained in the loaded tables come first, then those stored at the locations of the tables, then those of
     the results.
@@ -102,10 +104,24 @@ def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str
         StoreError: a record store is unreadable.
     """
     members, wanted = list(sides), set(keys)
-    found = {key: record for side in members for key, record in side.records.items() if key in wanted}
+    found: dict[str, Record] = {}
+    sources: list[Mapping[str, Record]] = [found]
+    found |= {key: record for side in members for key, record in side.records.items() if key in wanted}
+    missing = wanted - found.keys()
     for location in dict.fromkeys((*(side.location for side in members), results)):
-        found |= RecordStore(location).find(sorted(wanted - found.keys()))
-    return found
+        if len(missing) <= FEW:
+            found |= RecordStore(location).find(sorted(missing))
+            missing -= found.keys()
+        else:  # models one after the other, as their rows are
+            ordered = [row.key for side in members for row in side.rows if row.key in missing]
+            sources.append(LazyRecords(RecordStore(location), [*ordered, *sorted(missing)]))
+            missing -= sources[-1].keys()
+    return sources[0] if len(sources) == 1 else ChainMap(*map(_read_only, sources))
+
+
+def _read_only(records: Mapping[str, Record]) -> MutableMapping[str, Record]:
+    """The same mapping as ``ChainMap`` asks for it, which never writes into any but the first."""
+    return cast("MutableMapping[str, Record]", records)
 
 
 def _version(location: str, version: str, prefix: str) -> LoadedTable:

@@ -23,6 +23,8 @@ _WRITER: Final = WriterProperties(compression="ZSTD")
 _ONCE: Final = CommitProperties(max_commit_retries=0)
 _ATTEMPTS: Final = 1000
 _MANY_FILES: Final = 64
+COMPACT_EVERY: Final = 200
+"""Number of appends after which files are merged: each file makes the next append 0.1 ms slower."""
 
 
 class RecordStore:
@@ -36,6 +38,7 @@ class RecordStore:
         self.location = location
         self.uri = table_uri(location, "records")
         self._table: DeltaTable | None = None
+        self._appended = 0
         self._parts = PartStore(location)
 
     def __reduce__(self) -> tuple[type["RecordStore"], tuple[str]]:
@@ -131,6 +134,9 @@ class RecordStore:
                     raise StoreError(reason)
                 fresh = [write_row(record) for key, record in given.items() if key not in stored]
                 if not fresh or self._commit(table, pa.concat_tables(fresh)):
+                    self._appended += 1
+                    if self._appended % COMPACT_EVERY == 0:
+                        self.compact()
                     return [stored.get(record.key, given[record.key]) for record in records]
         if given:
             raise StoreError(f"{_ATTEMPTS} other runs wrote to {self.location!r} at the same time; try again")
