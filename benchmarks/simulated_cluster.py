@@ -201,11 +201,11 @@ def main() -> None:
         writer, cluster = ResultWriter(store, [context], log), executor.cluster
         started, cpu = time.monotonic(), time.process_time()
         writer.write(executor.execute(Schedule([context], log)))
+        seconds, cpu = time.monotonic() - started, time.process_time() - cpu
         for subject, plan in enumerate(context.subjects):
             for place, ladder in enumerate(context.ladders(plan)):
                 if len(writer.cells((0, subject, place))) < len(ladder.rungs):
                     raise RuntimeError(f"cells of {plan.name} are missing")
-        seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     print(f"{given.workers} workers, {cluster.shards} shards, {cluster.died} workers died, {cluster.started} started")
     print(f"{seconds:.1f} s, which stand for {seconds * given.faster / 3600:.2f} hours")
     print(f"busy: {100 * cluster.busy / seconds / given.workers:.1f} % of the time of all workers")
