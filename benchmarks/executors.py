@@ -1,11 +1,12 @@
 """Time of one run by this process and by several: the same models are trained, and the same cells measured, by each.
 
-    python benchmarks/executors.py [--executors inline processes ray] [--workers 2] [--turns 1] [--kills 20]
+    python benchmarks/executors.py [--executors inline processes:2 processes:3 ray:2] [--turns 1] [--kills 20]
         [-- RUN OPTIONS]
 
 Each run is the command line in a process of its own, with an empty cache and an empty results folder; without options
-it is the main job of the README. Then, ``--kills`` times, a worker of the run by processes is killed at a random
-moment. All tables must be equal: the same keys, with the same state of every sample.
+it is the main job of the README. A number after the colon is that of the workers. Then each executor runs ``--kills``
+times while something is killed at a random moment: one of its workers, or, of ``inline``, the run itself, which is then
+repeated by the same command. All tables must be equal: the same keys, with the same state of every sample.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from robustbench_wb.store.record_store import RecordStore
@@ -38,7 +40,7 @@ def outcomes(folder: Path) -> dict[str, bytes]:
 
 
 def measured(options: list[str], kill_after: float | None = None) -> tuple[float, dict[str, bytes]]:
-    """Seconds and outcomes of a run; a worker is killed after some seconds if that is asked for.
+    """Seconds and outcomes of a run. With ``kill_after``, a worker, or the run without workers, is killed then.
 
     Raises:
         RuntimeError: the run failed.
@@ -49,34 +51,39 @@ def measured(options: list[str], kill_after: float | None = None) -> tuple[float
         process = start(folder, options)
         if kill_after is not None:
             time.sleep(kill_after)
-            kill_child(process.pid)
+            if "inline" in options:
+                process.kill()
+                process.wait()
+                process = start(folder, options)
+            else:
+                kill_worker(process.pid)
         if process.wait():
             raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
         return time.perf_counter() - started, outcomes(folder)
 
 
-def kill_child(parent: int) -> None:
-    """Kill a random child of a process, if it has any that measures."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    found = [int(child) for child in children.read_text(encoding="ascii").split()] if children.exists() else []
-    workers = [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    if workers:
-        os.kill(random.choice(workers), signal.SIGKILL)
+def kill_worker(run: int) -> None:
+    """Kill a random worker of a run, if it has any: a process that it has started, or an actor of its Ray."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (folder / "cmdline").read_bytes()
+            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            if command.startswith(b"ray::_Measurer") or (parent == run and b"spawn_main" in command):
+                found.append(int(folder.name))
+    if found:
+        os.kill(random.choice(found), signal.SIGKILL)
 
 
 def main() -> None:
     """Run, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--executors", nargs="+", choices=("inline", "processes", "ray"), default=["inline", "processes"]
-    )
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--executors", nargs="+", default=["inline", "processes:2"])
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("options", nargs="*", default=MAIN_JOB, help="options of run, after --")
     given = parser.parse_args()
-    shared = ["--workers", str(given.workers)]
-    ways = {name: ["--executor", name, *(() if name == "inline" else shared)] for name in given.executors}
+    ways = {way: way_options(way) for way in given.executors}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     tables: list[dict[str, bytes]] = []
     for turn in range(given.turns):
@@ -84,18 +91,28 @@ def main() -> None:
             spent, table = measured([*given.options, *options])
             seconds[way].append(spent)
             tables.append(table)
-            print(f"{way}: {spent:.1f} s, {len(table)} records", flush=True)
+            print(f"{way}: {spent:.1f} s, {len(table)} records, equal: {table == tables[0]}", flush=True)
     medians = {way: sorted(found)[len(found) // 2] for way, found in seconds.items()}
     first = next(iter(medians))
     for way, median in medians.items():
-        print(f"{first} / {way}: {medians[first] / median:.2f} (medians of {given.turns})")
-    for kill in range(given.kills):
-        moment = random.uniform(0.05, 0.95) * medians["processes"]
-        spent, table = measured([*given.options, *ways["processes"]], kill_after=moment)
-        tables.append(table)
-        print(f"kill {kill + 1} after {moment:.1f} s: {spent:.1f} s, equal: {table == tables[0]}", flush=True)
+        print(f"{first} / {way}: {medians[first] / median:.2f} (medians of {given.turns})", flush=True)
+    for way, options in ways.items():
+        equal = 0
+        for _ in range(given.kills):
+            moment = random.uniform(0.05, 0.95) * medians[way]
+            _, table = measured([*given.options, *options], kill_after=moment)
+            tables.append(table)
+            equal += table == tables[0]
+        if given.kills:
+            print(f"{way}: {given.kills} kills, {equal} tables equal", flush=True)
     different = sum(table != tables[0] for table in tables)
     print(f"{len(tables)} tables, {different} differ from the first")
+
+
+def way_options(way: str) -> list[str]:
+    """Options of run for an executor and its workers, like ``processes:2``."""
+    name, _, workers = way.partition(":")
+    return ["--executor", name, *(["--workers", workers] if workers else [])]
 
 
 if __name__ == "__main__":
