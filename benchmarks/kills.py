@@ -89,17 +89,17 @@ def main() -> None:
     how = ["--executor", given.executor, *([] if given.executor == "inline" else ["--workers", str(given.workers)])]
     with tempfile.TemporaryDirectory() as temporary:
         runs = Runs(Path(temporary), [*given.options, *how], given.shard_seconds)
-        runs.finish(runs.start("trained", Path(temporary) / "trained"))  # the cache has the model now
+        runs.finish(runs.start("trained", Path(temporary) / "trained.jsonl"))  # the cache has the model now
         started = time.monotonic()
-        runs.finish(runs.start("undisturbed", Path(temporary) / "undisturbed"))
+        runs.finish(runs.start("undisturbed", Path(temporary) / "undisturbed.jsonl"))
         seconds = time.monotonic() - started
         wanted, kills, again, tables = runs.outcomes("undisturbed"), 0, 0, 0
-        shards = len(finished_samples(Path(temporary) / "undisturbed"))
+        shards = len(finished_samples(Path(temporary) / "undisturbed.jsonl"))
         print(f"undisturbed: {seconds:.1f} s, {shards} samples of ladders", flush=True)
         while kills < given.kills:
             place, measured = f"killed-{tables}", Counter[tuple[str, str, int]]()
             for attempt in range(1000):
-                log = Path(temporary) / f"{place}-{attempt}"
+                log = Path(temporary) / f"{place}-{attempt}.jsonl"
                 process = runs.start(place, log)
                 try:
                     process.wait(random.uniform(0.1, 0.9) * seconds if kills < given.kills else None)

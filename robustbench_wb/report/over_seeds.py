@@ -10,6 +10,8 @@ from robustbench_wb.report.headline import GROUP_NOTE, listed_models, table_titl
 from robustbench_wb.report.headline_text import value_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width, wrapped
 
+CONSISTENT: Final = "all seeds"
+"""Heading of the share of samples that are robust under every seed."""
 _FORMULA: Final = (
     "95 % interval over seeds and samples: Wilson's half width and t s / sqrt(S), added in squares (Howe 1974)"
 )
@@ -28,8 +30,15 @@ def over_seeds_blocks(means: SeedMeans, width: int | None = None) -> list[TextBl
 def _block(panel: SeedPanel, width: int | None) -> TextBlock:
     tested = bool(panel.tests)
     shown = [at for at, column in enumerate(panel.columns) if column.first]
+    always = any(line.numbers[panel.main].consistent is not None for line in panel.lines)
     rows = tuple(
-        (name, seeds_text(line.seeds), *[line.group] * tested, *(number_text(panel, line.numbers[at]) for at in shown))
+        (
+            name,
+            seeds_text(line.seeds),
+            *[line.group] * tested,
+            *(number_text(panel, line.numbers[at]) for at in shown),
+            *[consistent_text(panel, line.numbers[panel.main])] * always,
+        )
         for name, line in zip(architecture_names(panel), panel.lines, strict=True)
     )
     block = TextBlock(
@@ -39,12 +48,14 @@ def _block(panel: SeedPanel, width: int | None) -> TextBlock:
             Column("seeds"),
             *[Column("group")] * tested,
             *(Column(panel.columns[at].name, "right") for at in shown),
+            *[Column(CONSISTENT, "right")] * always,
         ),
         rows=rows,
         notes=wrapped(_notes(panel)),
     )
     main = panel.main_column.name
-    return fit_width(block, width, [panel.columns[at].name for at in reversed(shown) if panel.columns[at].name != main])
+    others = [panel.columns[at].name for at in reversed(shown) if panel.columns[at].name != main]
+    return fit_width(block, width, [CONSISTENT, *others])
 
 
 def architecture_names(panel: SeedPanel) -> list[str]:
@@ -65,6 +76,15 @@ def number_text(panel: SeedPanel, number: SeedMean) -> str:
     return " ".join([*parts, number.grade]).rstrip()
 
 
+def consistent_text(panel: SeedPanel, number: SeedMean) -> str:
+    """Share of the samples that are robust under every seed, like ``61.1 [56.0, 66.0]``; empty if it is not known."""
+    if number.consistent is None:
+        return ""
+    parts = (number.consistent, number.consistent_low or 0.0, number.consistent_high or 0.0)
+    share, low, high = (value_text(part, panel.metric) for part in parts)
+    return f"{share} [{low}, {high}]"
+
+
 def deviation_text(panel: SeedPanel, value: float) -> str:
     """A standard deviation: points, or a perplexity."""
     return f"{100 * value:.1f}" if panel.metric == "accuracy" else f"{value:.3g}"
@@ -73,6 +93,8 @@ def deviation_text(panel: SeedPanel, value: float) -> str:
 def _notes(panel: SeedPanel) -> Iterator[str]:
     yield f"mean ± standard deviation over seeds (S - 1); ordered by {panel.main_column.name}"
     yield _FORMULA
+    if any(line.numbers[panel.main].consistent is not None for line in panel.lines):
+        yield f"{CONSISTENT}: samples robust under every seed, in {panel.main_column.name} [95 % CI over samples]"
     if panel.tests:
         tests = counted(panel.tests, "pair")
         yield f"group: {GROUP_NOTE} (two-sided, paired by seed and sample, Holm over {tests})"

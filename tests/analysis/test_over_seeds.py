@@ -81,6 +81,22 @@ def test_mean_deviation_and_interval_by_hand() -> None:
     assert "one seed" in crate.numbers[found.main].note
 
 
+def test_samples_robust_under_every_seed_are_counted() -> None:
+    found = panel([*CRATE, *VIT])
+    vit, crate = (line.numbers[found.main] for line in found.lines)
+    lost = {*range(6)} | {*range(9)} | {*range(8)}
+    interval = wilson(N - len(lost), N)
+    assert (vit.consistent, vit.consistent_low, vit.consistent_high) == (
+        (N - len(lost)) / N,
+        interval.low,
+        interval.high,
+    )
+    assert crate.consistent is None  # one seed
+    other = seed_of("vit", 3, [], {"pgd-linf": range(30, 33), "square-linf": []})
+    assert panel([*VIT, *other]).lines[0].numbers[found.main].consistent == (N - len(lost) - 3) / N
+    assert panel(VIT, stored=False).lines[0].numbers[found.main].consistent is None
+
+
 def test_errors_and_missing_records_leave_no_interval() -> None:
     found = panel(VIT, stored=False)
     number = found.lines[0].numbers[found.main]
@@ -112,6 +128,8 @@ def test_text_and_csv_show_every_architecture() -> None:
     assert "vit-nano    0-2" in text
     assert "80.8 ± 3.8 [64.1, 93.8] B" in text
     assert "crate-nano: one seed" in text
+    assert "all seeds" in plain_text(over_seeds_blocks(means))
+    assert "77.5 [62.5, 87.7]" in plain_text(over_seeds_blocks(means))
     latex = seed_means_latex(means)
     assert (
         r"vit-nano & 97.5 $\pm$ 2.5 {\scriptsize [88.5, 100.0]} & \textbf{80.8} $\pm$ 3.8 {\scriptsize [64.1, 93.8]} \\"

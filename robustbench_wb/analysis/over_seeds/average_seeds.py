@@ -17,7 +17,7 @@ from robustbench_wb.records.credibility import GRADES
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.crossed_effects import crossed_reach
-from robustbench_wb.stats.intervals import Interval
+from robustbench_wb.stats.intervals import Interval, wilson
 
 
 def average_seeds(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> SeedMeans:
@@ -86,8 +86,17 @@ def _mean(found: Sequence[JointAccuracy], planned: PlannedColumn, accuracy: bool
         high=None if interval is None or isinf(interval.high) else interval.high,
         grade=grade,
         note=next(iter([*notes, reason])),
+        **(_consistent(found) if accuracy and _averaged(planned) is None and not reason else {}),
         bound=planned.column.rule == "joint" and any(one.number.low is None for one in found),
     )
+
+
+def _consistent(found: Sequence[JointAccuracy]) -> dict[str, float]:
+    """Share of the samples with a score of 1 under every seed, and its 95 % Wilson interval."""
+    always = np.all([one.scores.values == 1.0 for one in found], axis=0)
+    count, n = int(always.sum()), len(always)
+    interval = wilson(count, n)
+    return {"consistent": count / n, "consistent_low": interval.low, "consistent_high": interval.high}
 
 
 def _interval(

@@ -31,6 +31,14 @@ class SeedMean(Spec):
     """Lowest credibility grade of the seeds."""
     note: str = ""
     """Reason for a missing interval, or what limits the number of a seed."""
+    consistent: float | None = None
+    """Share of the samples that are robust under every seed: seeds may lose different samples, which no mean shows.
+
+    None with one seed, for means over evaluations, for perplexity, or if the outcomes of samples are unknown."""
+    consistent_low: float | None = None
+    """Low end of the 95 % Wilson interval of ``consistent`` over samples, for these seeds."""
+    consistent_high: float | None = None
+    """High end of the interval."""
     bound: bool = False
     """Whether the mean is an upper bound: records of a seed are missing, and its number is the lowest accuracy of the
     combined attacks."""
