@@ -1,4 +1,4 @@
-"""``list``: names and summaries of everything registered. Imports no torch: registries load entries lazily."""
+"""``list``: names and summaries of everything registered. Imports torch for nothing but the costs of suites."""
 
 from typing import Annotated, Any
 
@@ -38,6 +38,8 @@ def list_command(
 ) -> None:
     """List variants, tasks, recipes, stressors and suites, built in and from plug-ins.
 
+    `list suites` also says what each one costs per model and task, at each scale.
+
     Examples:
 
       robustbench-wb list
@@ -47,11 +49,23 @@ def list_command(
     known = registries()
     if kind is not None and kind not in known:
         raise UnknownNameError(f"unknown kind {kind!r}; {suggest_names(kind, list(known))}")
-    listing = {
+    listing: dict[str, list[dict[str, Any]]] = {
         name: [{"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in registry]
         for name, registry in known.items()
         if kind in (None, name)
     }
+    if kind == "suites":
+        _add_costs(listing["suites"])
     from robustbench_wb.report.details import details_json, listing_blocks
 
     console.present(lambda: listing_blocks(listing), lambda: details_json(listing), as_json)
+
+
+def _add_costs(entries: list[dict[str, Any]]) -> None:
+    from dataclasses import asdict
+
+    from robustbench_wb.engine.suite_costs import suite_costs
+    from robustbench_wb.suites.suite import find_suite
+
+    for entry in entries:
+        entry["costs"] = [asdict(cost) for cost in suite_costs(find_suite(entry["name"]))]

@@ -247,6 +247,15 @@ def _factory(name: str, trained: bool, request: RunRequest) -> Factory:
         raise UsageError(f"{name} cannot be loaded: {error}", "timeout") from error
 
 
+def suite_ladders(suite: Suite, task: str) -> tuple[Ladder, ...]:
+    """Ladders of a suite on a task, clean first.
+
+    Raises:
+        UsageError: a stressor cannot be built, or the suite has no strengths of it for the task.
+    """
+    return _ladders(suite, task, RunRequest())
+
+
 def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]:
     lines = tuple(line for line in suite.stressors if _meant_for(line, task))
     if request.stressors:

@@ -1,11 +1,16 @@
 """Trained models, registry listings and the details of one registry entry, as tables and JSON."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from robustbench_wb.report.text_block import Column, TextBlock, printable
 from robustbench_wb.spec import to_json_types
+
+COST_NOTE: Final = (
+    "Cost per model and task, if no sample is broken: evaluations x samples, and forward passes per sample. An input "
+    "gradient counts as two passes; ? is not known beforehand."
+)
 
 
 def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlock]:
@@ -26,16 +31,29 @@ def trained_models_blocks(subjects: Iterable[Mapping[str, Any]]) -> list[TextBlo
     return [TextBlock(columns=tuple(columns), rows=tuple(lines), notes=tuple(notes))]
 
 
-def listing_blocks(listing: Mapping[str, list[dict[str, str]]]) -> list[TextBlock]:
-    """Names and summaries of registry entries, one table per kind of entry; no table of several has no rows."""
-    columns = (Column("name"), Column("what"), Column("origin"))
-    return [
-        TextBlock(
-            kind, columns=columns, rows=tuple((entry["name"], entry["summary"], entry["origin"]) for entry in entries)
-        )
-        for kind, entries in listing.items()
-        if entries or len(listing) == 1
-    ]
+def listing_blocks(listing: Mapping[str, list[dict[str, Any]]]) -> list[TextBlock]:
+    """Names and summaries of registry entries, one table per kind of entry; no table of several has no rows.
+
+    Entries with ``costs`` (fields of ``robustbench_wb.engine.suite_costs.SuiteCost``) get a column for each scale.
+    """
+    return [_listing(kind, entries) for kind, entries in listing.items() if entries or len(listing) == 1]
+
+
+def _listing(kind: str, entries: Sequence[Mapping[str, Any]]) -> TextBlock:
+    scales = list(dict.fromkeys(str(cost["scale"]) for entry in entries for cost in entry.get("costs", ())))
+    columns = [Column("name"), Column("what"), *(Column(scale) for scale in scales), Column("origin")]
+    rows = []
+    for entry in entries:
+        costs = {cost["scale"]: cost_text(cost) for cost in entry.get("costs", ())}
+        shown = [costs.get(scale, "") for scale in scales]
+        rows.append((entry["name"], entry["summary"], *shown, entry["origin"]))
+    return TextBlock(kind, columns=tuple(columns), rows=tuple(rows), notes=(COST_NOTE,) if scales else ())
+
+
+def cost_text(cost: Mapping[str, Any]) -> str:
+    """Cost of a suite at one scale, like ``22 x 360, 1622 passes``."""
+    samples = "all" if cost["samples"] is None else str(cost["samples"])
+    return f"{cost['evaluations']} x {samples}, {'?' if cost['passes'] is None else cost['passes']} passes"
 
 
 def details_blocks(title: str, details: Mapping[str, object]) -> list[TextBlock]:

@@ -20,3 +20,8 @@ CONTAMINATION_TEXT = _read("contamination-text.toml")
 CONTAMINATION_LANGUAGE = _read("contamination-language.toml")
 LONG_SEQUENCE = _read("long-sequence.toml")
 CONTAMINATION = _read("contamination.toml")
+# They include suites above.
+CIFAR_ROBUSTNESS = _read("cifar-robustness.toml")
+IMAGENET_ROBUSTNESS = _read("imagenet-robustness.toml")
+TEXT_ROBUSTNESS = _read("text-robustness.toml")
+LANGUAGE_ROBUSTNESS = _read("language-robustness.toml")

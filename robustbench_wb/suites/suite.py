@@ -25,6 +25,15 @@ class SuiteStressor(Spec):
     It is declared in the suite, before any result is known."""
 
 
+class IncludedSuite(Spec):
+    """Another suite whose stressors a suite takes over."""
+
+    suite: str
+    """Name of a registered suite, or a suite file (``.toml``)."""
+    version: int = Field(ge=1, lt=1 << 31)
+    """Version of the other suite. When that one changes, the including suite must be given a new version as well."""
+
+
 class ScaleSettings(Spec):
     """Settings of one scale of a suite."""
 
@@ -54,7 +63,9 @@ class Suite(Spec):
     """Threat model (``linf``, ``words``) or axis (``severity``, ``rate``, ``length``) by which models are ranked.
 
     It is read from registered suites only. Empty: see ``robustbench_wb.analysis.headline.headline_columns``."""
-    stressors: tuple[SuiteStressor, ...]
+    include: tuple[IncludedSuite, ...] = ()
+    """Suites whose stressors follow those of this file; what is there already is left out."""
+    stressors: tuple[SuiteStressor, ...] = ()
     strengths: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     """Exact strengths by name of the list, and by task or ``default``."""
     scales: dict[str, ScaleSettings]
@@ -104,16 +115,41 @@ def read_suite(text: str, where: str) -> Suite:
     """Parse the text of a suite file; ``where`` names the file in error messages.
 
     Raises:
-        UsageError: the text is not TOML, or a field is missing, unknown or out of range.
+        UsageError: the text is not TOML, a field is missing, unknown or out of range, there is no stressor, or an
+            included suite has another version.
+        UnknownNameError: there is no such suite to include.
     """
     try:
-        return Suite.model_validate(parse_toml(text))
+        suite = Suite.model_validate(parse_toml(text))
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
         raise UsageError(f"suite file {where}: {field}: {problem['msg']}") from error
     except ValueError as error:
         raise UsageError(f"suite file {where} is not TOML: {reason_of(error)}") from error
+    for included in suite.include:
+        suite = _with_included(suite, included, where)
+    if not suite.stressors:
+        raise UsageError(f"suite file {where} has no stressors; add [[stressors]] or [[include]]")
+    return suite
+
+
+def _with_included(suite: Suite, included: IncludedSuite, where: str) -> Suite:
+    """A suite with the stressors of another one, whose lists of strengths get the name of that suite before theirs."""
+    other = find_suite(included.suite)
+    if other.version != included.version:
+        raise UsageError(
+            f"suite file {where} includes version {included.version} of {other.name!r}, which has version "
+            f"{other.version}; name that one, and raise the version of the suite"
+        )
+    strengths = {f"{other.name}.{name}": values for name, values in other.strengths.items()}
+    lines = []
+    for line in other.stressors:
+        name = None if line.strengths is None else f"{other.name}.{line.strengths}"
+        moved = line.model_copy(update={"strengths": name})
+        if moved not in suite.stressors:
+            lines.append(moved)
+    return suite.model_copy(update={"stressors": (*suite.stressors, *lines), "strengths": suite.strengths | strengths})
 
 
 SUITES: Registry[Suite] = Registry("suite")
@@ -139,6 +175,12 @@ SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity, clean and with replaced words")
 SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
 SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then training on wrong labels, noise or a trigger")
+SUITES.add("cifar-robustness", f"{_BUILT_IN}:CIFAR_ROBUSTNESS", "adversarial and corruption, on CIFAR-10")
+SUITES.add(
+    "imagenet-robustness", f"{_BUILT_IN}:IMAGENET_ROBUSTNESS", "adversarial and corruption, on a folder of pictures"
+)
+SUITES.add("text-robustness", f"{_BUILT_IN}:TEXT_ROBUSTNESS", "attacks, errors and contamination of texts with labels")
+SUITES.add("language-robustness", f"{_BUILT_IN}:LANGUAGE_ROBUSTNESS", "perplexity under replaced words")
 
 
 def find_suite(name: str) -> Suite:

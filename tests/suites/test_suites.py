@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_wb.engine.plan import make_plan
+from robustbench_wb.engine.plan import make_plan, suite_ladders
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.engine.suite_costs import suite_costs
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.spec import parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
@@ -211,3 +212,57 @@ def test_a_changed_suite_is_named_by_its_content() -> None:
     radii = [name(epsilons=("1/2",)), name(epsilons=("1/2", "1")), name("pgd-linf;eps=8/255", epsilons=("1/2",))]
     assert len({one, *others, *radii, name(epsilons=("1/2",), suite="clean")}) == 8
     assert name(epsilons=("1/2", "1")) == name(epsilons=("1", "0.5", "2/4"))
+
+
+INCLUDING = """
+name = "both"
+version = 1
+summary = "Two suites in one"
+
+[[stressors]]
+use = "clean"
+
+[[include]]
+suite = "adversarial"
+version = {version}
+
+[[include]]
+suite = "corruption"
+version = 1
+
+[scales.smoke]
+size = "nano"
+"""
+
+
+def test_a_suite_includes_others() -> None:
+    adversarial, corruption = find_suite("adversarial"), find_suite("corruption")
+    both = read_suite(INCLUDING.format(version=adversarial.version), "both.toml")
+    uses = [line.use for line in both.stressors]
+    others = [line.use for suite in (adversarial, corruption) for line in suite.stressors if line.use != "clean"]
+    assert uses == ["clean", *others]
+    for suite in (adversarial, corruption):
+        wanted = [suite.strengths_for(line, "digits") for line in suite.stressors if line.use != "clean"]
+        own = {line.use: both.strengths_for(line, "digits") for line in both.stressors}
+        assert [own[line.use] for line in suite.stressors if line.use != "clean"] == wanted
+
+
+def test_an_included_suite_that_has_changed_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^suite file both.toml includes version 99 of 'adversarial', which has"):
+        read_suite(INCLUDING.format(version=99), "both.toml")
+    with pytest.raises(UsageError, match="unknown suite 'adversarail'"):
+        read_suite(INCLUDING.format(version=2).replace('"adversarial"', '"adversarail"'), "both.toml")
+
+
+def test_a_suite_without_stressors_is_refused() -> None:
+    with pytest.raises(UsageError, match="has no stressors; add"):
+        read_suite('name = "none"\nversion = 1\nsummary = "Nothing"\n[scales.smoke]\nsize = "nano"\n', "none.toml")
+
+
+def test_costs_of_a_suite() -> None:
+    (smoke, small, full) = suite_costs(find_suite("adversarial"))
+    assert (smoke.scale, smoke.samples, full.samples) == ("smoke", 360, None)
+    rungs = sum(len(ladder.rungs) for ladder in suite_ladders(find_suite("adversarial"), "digits"))
+    assert smoke.evaluations == small.evaluations == rungs == 22
+    assert [cost.passes for cost in suite_costs(find_suite("corruption"))] == [76, 76, 76]  # one for each evaluation
+    assert suite_costs(find_suite("adversarial-text"))[0].passes is None
