@@ -8,7 +8,8 @@ turns, so that a drift of the machine's speed affects both. The shortest time co
 the harmonic mean over severities 1, 3 and 5. Tables of noise are built before the measurement. The last line of a table
 is the whole suite: images per second through the 15 corruptions of the mean corruption error, one after the other.
 
-The library differs in elastic-transform (no affine part) and pixelate (enlarges by the nearest pixel).
+The library differs in elastic-transform (no affine part) and pixelate (enlarges by the nearest pixel). It does not have
+the corruptions of other benchmarks (``OTHERS``): these are timed alone.
 """
 
 import argparse
@@ -25,8 +26,11 @@ from robustbench_wb.analysis.curves.alexnet import COMMON
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 from robustbench_wb.stressors.model_free import CHUNK_VALUES
+from robustbench_wb.suites.suite import find_suite
 
 SEVERITIES = (1, 3, 5)
+OTHERS = tuple(line.use for suite in ("corruption-c-bar",) for line in find_suite(suite).stressors if line.strengths)
+"""Corruptions of other benchmarks, which the library does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,8 @@ class CorruptionTimes:
     """Closeness of the native corruption to the reference implementation: E, D or A, see docs/corruption.md."""
     native: float
     """Seconds per image of the native corruption."""
-    peer: float
-    """Seconds per image of imagecorruptions."""
+    peer: float | None
+    """Seconds per image of imagecorruptions; None for a corruption that it does not have."""
 
 
 def photograph_tiles(side: int) -> Tensor:
@@ -85,25 +89,32 @@ def seconds_per_image(run: Callable[[], int], minimum: float) -> float:
     return taken / count
 
 
-def measure(name: str, peer: Peer, *, images: Tensor, options: argparse.Namespace) -> CorruptionTimes:
-    """Time one corruption of this package and of the library, in turns."""
+def measure(name: str, peer: Peer | None, *, images: Tensor, options: argparse.Namespace) -> CorruptionTimes:
+    """Time one corruption of this package and of the library, if it has it, in turns."""
     means = []
     for severity in SEVERITIES:
-        runs = native(name, severity, images), one_by_one(peer, severity, images)
+        runs = [native(name, severity, images), *([one_by_one(peer, severity, images)] if peer else [])]
         for run in runs:
             run()
         turns = [[seconds_per_image(run, options.seconds) for run in runs] for _ in range(options.repeats)]
-        means.append([min(turn[which] for turn in turns) for which in (0, 1)])
-    ours, theirs = (sum(mean[which] for mean in means) / len(means) for which in (0, 1))
+        means.append([min(turn[which] for turn in turns) for which in range(len(runs))])
+    ours, *theirs = (sum(times) / len(times) for times in zip(*means, strict=True))
     kind = STRESSORS.get(name)
     fidelity = kind.fidelity if issubclass(kind, Corruption) else ""
-    return CorruptionTimes(name=name, fidelity=fidelity, native=ours, peer=theirs)
+    return CorruptionTimes(name=name, fidelity=fidelity, native=ours, peer=next(iter(theirs), None))
 
 
 def table_row(times: CorruptionTimes) -> str:
     """Line of the table: images per second of both, and their ratio."""
-    speeds = (f"{1 / one:,.0f}" if one < 0.1 else f"{1 / one:.2g}" for one in (times.native, times.peer))
-    return f"| {times.name} | {times.fidelity} | {' | '.join(speeds)} | {times.peer / times.native:.1f} |"
+    ours = f"| {times.name} | {times.fidelity} | {images_per_second(times.native)} |"
+    if times.peer is None:
+        return f"{ours} | |"
+    return f"{ours} {images_per_second(times.peer)} | {times.peer / times.native:.1f} |"
+
+
+def images_per_second(seconds: float) -> str:
+    """Speed from the seconds of one image."""
+    return f"{1 / seconds:,.0f}" if seconds < 0.1 else f"{1 / seconds:.2g}"
 
 
 def print_table(side: int, names: Sequence[str], *, library: dict[str, Peer], options: argparse.Namespace) -> None:
@@ -113,12 +124,12 @@ def print_table(side: int, names: Sequence[str], *, library: dict[str, Peer], op
     print("| corruption | fidelity | native | imagecorruptions | ratio |\n|---|---|---|---|---|")
     measured = []
     for name in names:
-        measured.append(measure(name, library[name], images=images, options=options))
+        measured.append(measure(name, library.get(name), images=images, options=options))
         print(table_row(measured[-1]), flush=True)
     suite = [times for times in measured if times.name in COMMON]
     if suite:
         name = f"{len(suite)} of the 15, one after the other"
-        ours, theirs = sum(times.native for times in suite), sum(times.peer for times in suite)
+        ours, theirs = sum(times.native for times in suite), sum(times.peer or 0.0 for times in suite)
         print(table_row(CorruptionTimes(name=name, fidelity="", native=ours, peer=theirs)))
 
 
@@ -130,7 +141,8 @@ def parse() -> argparse.Namespace:
         action="append",
         help="height and width of the images in pixels, 32 or more; may be repeated",
     )
-    parser.add_argument("--only", action="append", choices=COMMON + VALIDATION, help="may be repeated; default: all 19")
+    known = COMMON + VALIDATION + OTHERS
+    parser.add_argument("--only", action="append", choices=known, help="may be repeated; default: all")
     parser.add_argument("--seconds", type=float, default=0.3, help="shortest duration of a turn")
     parser.add_argument("--repeats", type=int, default=3)
     return parser.parse_args()
@@ -142,7 +154,7 @@ def main() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    names = options.only or COMMON + VALIDATION
+    names = options.only or COMMON + VALIDATION + OTHERS
     print(f"torch {torch.__version__}, one thread, {options.repeats} turns of {options.seconds} s")
     library = peer_corruptions()
     for side in options.side or (32, 224):

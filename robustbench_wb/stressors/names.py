@@ -84,6 +84,26 @@ STRESSORS.add("pixelate", f"{_CORRUPTIONS}.pixelate:Pixelate", "fewer, larger pi
 STRESSORS.add("jpeg-compression", f"{_CORRUPTIONS}.jpeg:JpegCompression", "JPEG at a low quality")
 STRESSORS.add("spatter", f"{_CORRUPTIONS}.spatter:Spatter", "drops of water or mud on the lens")
 STRESSORS.add("saturate", f"{_CORRUPTIONS}.saturate:Saturate", "saturation in HSV scaled")
+STRESSORS.add("blue-noise-sample", f"{_CORRUPTIONS}.blue_noise_sample:BlueNoiseSample", "black pixels, spread evenly")
+STRESSORS.add("brownish-noise", f"{_CORRUPTIONS}.brownish_noise:BrownishNoise", "coarse coloured noise")
+STRESSORS.add("caustic-refraction", f"{_CORRUPTIONS}.caustic_refraction:CausticRefraction", "image seen through water")
+STRESSORS.add(
+    "checkerboard-cutout",
+    f"{_CORRUPTIONS}.checkerboard_cutout:CheckerboardCutout",
+    "grey fields of a checkerboard",
+)
+STRESSORS.add(
+    "cocentric-sine-waves", f"{_CORRUPTIONS}.cocentric_sine_waves:CocentricSineWaves", "wavy rings around a point"
+)
+STRESSORS.add("inverse-sparkles", f"{_CORRUPTIONS}.inverse_sparkles:InverseSparkles", "white outside one sparkle")
+STRESSORS.add("perlin-noise", f"{_CORRUPTIONS}.perlin_noise:PerlinNoise", "grey cloud of five octaves")
+STRESSORS.add("plasma-noise", f"{_CORRUPTIONS}.plasma_noise:PlasmaNoise", "smooth coloured swirls")
+STRESSORS.add(
+    "single-frequency-greyscale",
+    f"{_CORRUPTIONS}.single_frequency_greyscale:SingleFrequencyGreyscale",
+    "a grey sine wave",
+)
+STRESSORS.add("sparkles", f"{_CORRUPTIONS}.sparkles:Sparkles", "five bright points with rays")
 _TYPOS = "robustbench_wb.stressors.text_corruptions"
 STRESSORS.add("keyboard-typos", f"{_TYPOS}.keyboard:KeyboardTypos", "letters replaced by keyboard neighbours")
 STRESSORS.add("character-swap", f"{_TYPOS}.character_swap:CharacterSwap", "neighbouring letters swapped")

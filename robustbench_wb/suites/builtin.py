@@ -12,6 +12,7 @@ def _read(name: str) -> Suite:
 CLEAN = _read("clean.toml")
 CORRUPTION = _read("corruption.toml")
 CORRUPTION_VALIDATION = _read("corruption-validation.toml")
+CORRUPTION_C_BAR = _read("corruption-c-bar.toml")
 ADVERSARIAL = _read("adversarial.toml")
 ADVERSARIAL_AS_PUBLISHED = _read("adversarial-as-published.toml")
 ADVERSARIAL_TEXT = _read("adversarial-text.toml")

@@ -1,1 +1,1 @@
-"""Image corruptions: the 15 + 4 of ImageNet-C and CIFAR-C (Hendrycks & Dietterich, ICLR 2019)."""
+"""Image corruptions: those of ImageNet-C and CIFAR-C (Hendrycks & Dietterich 2019), and of ImageNet-C-bar (2021)."""

@@ -15,6 +15,8 @@ from tests.stressors.attacked_batch import attacked_batch
 from tests.stressors.corruptions.pictures import tiles
 
 NAMES = [entry.name for entry in STRESSORS if issubclass(STRESSORS.get(entry.name), Corruption)]
+UNORDERED = {"glass-blur", "frost", "fog", "elastic-transform", "motion-blur", "spatter", "saturate"}
+"""Corruptions of ImageNet-C with a severity that is nearer to the clean image than a lower one, as published."""
 SIZES = [(8, 8), (28, 28), (31, 31), (33, 33), (224, 160)]
 
 
@@ -69,6 +71,15 @@ def test_batch_and_order_change_nothing(name: str, numbers: str) -> None:
         assert torch.equal(torch.cat(parts), whole)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     assert torch.equal(corrupt(name, images[order], ids[order], numbers=numbers), whole[order])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNORDERED])
+@pytest.mark.parametrize("calibration", [32, 224])
+def test_a_higher_severity_is_farther_from_the_image(name: str, calibration: int) -> None:
+    images, ids = tiles(32, 16), torch.arange(16)
+    found = [corrupt(name, images, ids, f"severity={severity};calibration={calibration}") for severity in range(1, 6)]
+    distances = [float((images.double() - some).square().mean()) for some in found]
+    assert distances == sorted(set(distances))
 
 
 @pytest.mark.parametrize("name", NAMES)
