@@ -29,7 +29,12 @@ from robustbench_wb.stressors.model_free import CHUNK_VALUES
 from robustbench_wb.suites.suite import find_suite
 
 SEVERITIES = (1, 3, 5)
-OTHERS = tuple(line.use for suite in ("corruption-c-bar",) for line in find_suite(suite).stressors if line.strengths)
+OTHERS = tuple(
+    line.use
+    for suite in ("corruption-c-bar", "corruption-laion-c")
+    for line in find_suite(suite).stressors
+    if line.strengths
+)
 """Corruptions of other benchmarks, which the library does not have."""
 
 

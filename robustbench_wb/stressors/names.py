@@ -104,6 +104,14 @@ STRESSORS.add(
     "a grey sine wave",
 )
 STRESSORS.add("sparkles", f"{_CORRUPTIONS}.sparkles:Sparkles", "five bright points with rays")
+STRESSORS.add("geometric-shapes", f"{_CORRUPTIONS}.geometric_shapes:GeometricShapes", "small shapes over the image")
+STRESSORS.add("glitched", f"{_CORRUPTIONS}.glitched:Glitched", "shifted rows, a displaced colour, scan lines")
+STRESSORS.add(
+    "luminance-checkerboard", f"{_CORRUPTIONS}.luminance_checkerboard:LuminanceCheckerboard", "bright and dark squares"
+)
+STRESSORS.add("mosaic", f"{_CORRUPTIONS}.mosaic:Mosaic", "put together from small pictures")
+STRESSORS.add("stickers", f"{_CORRUPTIONS}.stickers:Stickers", "small generated pictures over the image")
+STRESSORS.add("vertical-lines", f"{_CORRUPTIONS}.vertical_lines:VerticalLines", "lines that bend where it is dark")
 _TYPOS = "robustbench_wb.stressors.text_corruptions"
 STRESSORS.add("keyboard-typos", f"{_TYPOS}.keyboard:KeyboardTypos", "letters replaced by keyboard neighbours")
 STRESSORS.add("character-swap", f"{_TYPOS}.character_swap:CharacterSwap", "neighbouring letters swapped")

@@ -162,6 +162,7 @@ SUITES.add(
     "the 4 corruptions of ImageNet-C for tuning",
 )
 SUITES.add("corruption-c-bar", f"{_BUILT_IN}:CORRUPTION_C_BAR", "the 10 corruptions of ImageNet-C-bar at 5 severities")
+SUITES.add("corruption-laion-c", f"{_BUILT_IN}:CORRUPTION_LAION_C", "the 6 distortions of LAION-C at 5 severities")
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over radii, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"
