@@ -112,6 +112,18 @@ STRESSORS.add(
 STRESSORS.add("mosaic", f"{_CORRUPTIONS}.mosaic:Mosaic", "put together from small pictures")
 STRESSORS.add("stickers", f"{_CORRUPTIONS}.stickers:Stickers", "small generated pictures over the image")
 STRESSORS.add("vertical-lines", f"{_CORRUPTIONS}.vertical_lines:VerticalLines", "lines that bend where it is dark")
+_SEQUENCES = "robustbench_wb.stressors.sequences"
+STRESSORS.add("gaussian-noise-sequence", f"{_SEQUENCES}.noise_sequence:GaussianNoiseSequence", "30 frames with noise")
+STRESSORS.add("motion-blur-sequence", f"{_SEQUENCES}.motion_blur_sequence:MotionBlurSequence", "motion blur that turns")
+STRESSORS.add(
+    "brightness-sequence", f"{_SEQUENCES}.brightness_sequence:BrightnessSequence", "frames from dark to bright"
+)
+_WARPS = f"{_SEQUENCES}.warp_sequences"
+STRESSORS.add("zoom-blur-sequence", f"{_WARPS}:ZoomBlurSequence", "zoom blur that grows")
+STRESSORS.add("translate-sequence", f"{_WARPS}:TranslateSequence", "frames that move sideways")
+STRESSORS.add("rotate-sequence", f"{_WARPS}:RotateSequence", "frames that turn")
+STRESSORS.add("tilt-sequence", f"{_WARPS}:TiltSequence", "frames that tilt")
+STRESSORS.add("scale-sequence", f"{_WARPS}:ScaleSequence", "frames that grow")
 _TYPOS = "robustbench_wb.stressors.text_corruptions"
 STRESSORS.add("keyboard-typos", f"{_TYPOS}.keyboard:KeyboardTypos", "letters replaced by keyboard neighbours")
 STRESSORS.add("character-swap", f"{_TYPOS}.character_swap:CharacterSwap", "neighbouring letters swapped")

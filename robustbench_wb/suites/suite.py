@@ -163,6 +163,11 @@ SUITES.add(
 )
 SUITES.add("corruption-c-bar", f"{_BUILT_IN}:CORRUPTION_C_BAR", "the 10 corruptions of ImageNet-C-bar at 5 severities")
 SUITES.add("corruption-laion-c", f"{_BUILT_IN}:CORRUPTION_LAION_C", "the 6 distortions of LAION-C at 5 severities")
+SUITES.add(
+    "perturbation-stability",
+    f"{_BUILT_IN}:PERTURBATION_STABILITY",
+    "the worst of slightly changing frames (ImageNet-P)",
+)
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over radii, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"

@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from robustbench_wb import rng
 from robustbench_wb.stressors.corruptions.corruption import Corruption
-from robustbench_wb.stressors.corruptions.fields import in_blocks, numbers_of_images, pixel_grid
+from robustbench_wb.stressors.corruptions.fields import bilinear, in_blocks, numbers_of_images, pixel_grid
 from robustbench_wb.stressors.corruptions.smoothing import smooth
 from robustbench_wb.stressors.corruptions.tabulated import cosine, power, sine
 
@@ -87,21 +87,3 @@ def bending(down: Tensor, along: Tensor) -> Tensor:
     squared = 1 - cosines * cosines
     found = ((1 - squared / ETA**2).clamp(min=0).sqrt() - cosines / ETA) / length
     return torch.where(cosines >= FLAT, 0, found)
-
-
-def bilinear(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Bilinear values of float64 images (B, C, H, W) at rows and columns (B, H, W); the outside is 0."""
-    height, width = images.shape[-2:]
-    framed = pad(images, (1, 2, 1, 2))
-    y, x = y.clamp(-1, height) + 1, x.clamp(-1, width) + 1
-    top, left = y.floor(), x.floor()
-    part_y, part_x = (y - top)[:, None], (x - left)[:, None]
-    flat = framed.flatten(2)
-
-    def pixel(below: int, right: int) -> Tensor:
-        places = (top.long() + below) * (width + 3) + left.long() + right
-        return flat.gather(2, places.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view(images.shape)
-
-    upper = pixel(0, 0) * (1 - part_x) + pixel(0, 1) * part_x
-    lower = pixel(1, 0) * (1 - part_x) + pixel(1, 1) * part_x
-    return upper * (1 - part_y) + lower * part_y

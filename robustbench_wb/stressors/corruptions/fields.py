@@ -1,9 +1,10 @@
-"""Random fields over the pixels of an image: coordinates, and work in blocks that fit in the cache."""
+"""Fields over the pixels of an image: coordinates, values between pixels, and work in blocks that fit in the cache."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from robustbench_wb.stressors.corruptions.filters import cache_blocks
 
@@ -27,3 +28,21 @@ def in_blocks(images: Tensor, ids: Tensor, work: Callable[[Tensor, Tensor], Tens
     for rows in cache_blocks(images):
         found[rows] = work(images[rows], ids[rows])
     return found
+
+
+def bilinear(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Bilinear values of float64 images (B, C, H, W) at rows and columns (B, H, W); the outside is 0."""
+    height, width = images.shape[-2:]
+    framed = pad(images, (1, 2, 1, 2))
+    y, x = y.clamp(-1, height) + 1, x.clamp(-1, width) + 1
+    top, left = y.floor(), x.floor()
+    part_y, part_x = (y - top)[:, None], (x - left)[:, None]
+    flat = framed.flatten(2)
+
+    def pixel(below: int, right: int) -> Tensor:
+        places = (top.long() + below) * (width + 3) + left.long() + right
+        return flat.gather(2, places.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view(images.shape)
+
+    upper = pixel(0, 0) * (1 - part_x) + pixel(0, 1) * part_x
+    lower = pixel(1, 0) * (1 - part_x) + pixel(1, 1) * part_x
+    return upper * (1 - part_y) + lower * part_y

@@ -1,0 +1,1 @@
+"""Sequences of slightly changing frames, after ImageNet-P (Hendrycks & Dietterich, ICLR 2019)."""
