@@ -21,6 +21,16 @@ CONTRAST = 128.0
 def photo_textures(side: int) -> Tensor:
     """Textures from -1 to 1 with the mean 0 in each colour, float32 (COUNT, 3, side, side).
 
+    Shrinking lowers their contrast, as it does in photographs.
+    """
+    pictures = interpolate(_pictures(), (side, side), mode="area")
+    return pictures - pictures.mean((2, 3), keepdim=True)
+
+
+@lru_cache(maxsize=1)
+def _pictures() -> Tensor:
+    """Textures before they are scaled, float32 (COUNT, 3, SIDE, SIDE).
+
     A texture is a random cloud of all scales, as photographs are (amplitude in proportion to 1 / frequency^2), with
     colours that mostly go together, and with an object: one side of a threshold of another cloud is brighter.
     """
@@ -30,10 +40,7 @@ def photo_textures(side: int) -> Tensor:
     inside = (clouds[:, 4] > clouds[:, 4].flatten(1).median(1).values[:, None, None]).float()
     pictures = clouds[:, :3] + 2 * clouds[:, 3:4] + inside[:, None]
     pictures = pictures - pictures.mean((2, 3), keepdim=True)
-    pictures = pictures / pictures.abs().amax((1, 2, 3), keepdim=True)
-    # Shrinking lowers the contrast, as it does in photographs.
-    pictures = interpolate(pictures, (side, side), mode="area")
-    return pictures - pictures.mean((2, 3), keepdim=True)
+    return pictures / pictures.abs().amax((1, 2, 3), keepdim=True)
 
 
 def tinted_textures(means: Tensor, textures: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from robustbench_wb.stressors.corruptions.tabulated import cosine, direction, po
 from tests.stressors.corruptions.pictures import tiles
 
 SEED = 3
-IDS = torch.tensor([4, 9, 17])
+IDS = torch.tensor([4, 17])
 Image = NDArray[np.float64]
 Loop = Callable[[Image, int, float], Image]
 """From an image (H, W, C) on the scale 0..255, its number, and a constant, to the corrupted image."""
@@ -244,7 +244,7 @@ def differences(name: str, images: Tensor, numbers: str, loop: Loop) -> NDArray[
 def test_the_corruption_is_the_loop(name: str, numbers: str) -> None:
     """Within one level everywhere: table and library differ by 2e-9 only, which a threshold sees nowhere here."""
     square = name in ("blue-noise-sample", "brownish-noise")
-    images = tiles(64, 3)[:, :, :26, : 26 if square else 31].contiguous()
+    images = tiles(64, 2)[:, :, :26, : 26 if square else 31].contiguous()
 
     def loop(image: Image, number: int, constant: float) -> Image:
         if name == "checkerboard-cutout":

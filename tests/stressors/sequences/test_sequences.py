@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from robustbench_wb import evaluate
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor
 from robustbench_wb.stressors.sequences.perturbation_sequence import PerturbationSequence
 from robustbench_wb.stressors.sequences.warps import rotation, scaling, tilt, translation, warped
@@ -63,6 +64,16 @@ def test_the_first_wrong_frame_and_all_flips_are_found(name: str) -> None:
     assert 0 < flips < 30 * (len(shown) - 1)
     assert found.evidence == {"flips": flips, "steps": 30 * (len(shown) - 1)}
     assert set(found.forwards.tolist()) == {len(shown)}
+
+
+def test_a_sample_is_correct_if_every_frame_is() -> None:
+    images, ids, model = tiles(32, 30), torch.arange(30), Touchy()
+    labels = model(images / 255).argmax(1).clone()
+    labels[::5] = (labels[::5] + 1) % 3  # wrong when clean
+    right = torch.stack([model(frame / 255).argmax(1) == labels for frame in frames("rotate-sequence", images, ids)])
+    clean, rotated = evaluate(model, images / 255, labels, stressors=["rotate-sequence"], seed=SEED).rows
+    assert clean.accuracy == pytest.approx(24 / 30)
+    assert rotated.accuracy == pytest.approx(float(right.all(0).double().mean()))
 
 
 @pytest.mark.parametrize("name", NAMES)
