@@ -19,11 +19,12 @@ class GeometricShapes(Corruption):
     """Filled shapes of random kinds, places, sizes, angles and colours, one over the other (Li et al. 2025, LAION-C).
 
     In images of other sizes than 224, the sizes of shapes are scaled, to 2 pixels at least, and the number of shapes is
-    such that their areas sum up to the same share of the image. Only stars are turned.
+    such that their areas sum up to the same share of the image. Only stars are turned. A star has the same pixels
+    everywhere; in the original, rounding moves some corners by a pixel, depending on the place.
     """
 
     name: ClassVar[str] = "geometric-shapes"
-    fidelity = "E"
+    fidelity = "D"
     constants: ClassVar = dict.fromkeys((32, 64, 224), (150, 300, 600, 800, 1000))  # number in an image of 224 pixels
 
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:

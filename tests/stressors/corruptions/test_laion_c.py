@@ -82,13 +82,13 @@ def shapes_by_pillow(image: NDArray[np.uint8], numbers: NDArray[np.float32], cou
 
 @pytest.mark.parametrize(("severity", "count"), [(1, 150), (5, 1000)])
 def test_shapes_are_those_of_pillow(severity: int, count: int) -> None:
-    """Equal but for pixels on the edges of stars, where Pillow rounds a corner by its place in the image."""
+    """Equal but for the edges of some stars, whose corners Pillow rounds by their place: 0.13 % at most."""
     images = tiles(224, 2)
     found = corrupted("geometric-shapes", images, f"severity={severity}")
     numbers = draws("geometric-shapes", (count, 8))
     for image, some, result in zip(images.permute(0, 2, 3, 1).numpy(), numbers, found, strict=True):
         differ = (result != shapes_by_pillow(image, some, count)).any(2)
-        assert differ.mean() < 0.002
+        assert differ.mean() < 0.0015
 
 
 def test_shapes_cover_the_same_share_of_small_images() -> None:
