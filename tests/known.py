@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
+NOT_CAUSAL = frozenset({"doubly-stochastic"})
+"""Variants whose attention has no causal form, so that they refuse language modelling."""
+
 
 def known(value: T | None) -> T:
     """The value, which is there."""

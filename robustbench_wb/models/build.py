@@ -13,6 +13,8 @@ from robustbench_wb.models.assemble import ModelParts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
 from robustbench_wb.models.live_code import own_sources
+from robustbench_wb.models.rms_norm import use_rms_norms
+from robustbench_wb.models.rms_norm_variant import RmsNormVariant
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest_names
@@ -80,7 +82,10 @@ def _make(
     with torch.random.fork_rng(devices=[]), torch.device(device):
         # torch.manual_seed would also reseed accelerators, which the fork does not cover.
         torch.default_generator.manual_seed(seed)
-        return assemble(parts, chosen, shape, mean=mean, std=std)
+        model = assemble(parts, chosen, shape, mean=mean, std=std)
+        if isinstance(variant, RmsNormVariant):
+            use_rms_norms(model)
+        return model
 
 
 def _sockets(variant: Variant, shape: Shape) -> dict[str, _Choice]:
@@ -150,7 +155,8 @@ def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
         RegistryError: the source of a plug-in cannot be found.
     """
     sockets = _sockets(variant, shape)
-    modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"robustbench_wb.models.{m}" for m in ("assemble", "backbone")]}
+    common = ["assemble", "backbone", *(["rms_norm"] if isinstance(variant, RmsNormVariant) else [])]
+    modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"robustbench_wb.models.{name}" for name in common]}
     for registry, name, _ in sockets.values():
         module, root = registry.source(name)
         modules.setdefault(root, []).append(module)

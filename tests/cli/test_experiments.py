@@ -206,18 +206,18 @@ def test_the_page_as_typed(typed: Typed, folder: Path, monkeypatch: pytest.Monke
     """Its commands on untrained models and few samples; an installer would register the package."""
     adding = (Path(__file__).parents[2] / "docs" / "variants" / "adding.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", adding, flags=re.S)
-    (folder / "cosine.py").write_text(code, encoding="utf-8")
+    (folder / "qknorm.py").write_text(code, encoding="utf-8")
     (folder / "experiment.toml").write_text(blocks("toml")[0])
     install, *commands = [line.removeprefix("$ ") for line in blocks("console")[0].splitlines()]
-    assert install == "pip install ./cosine"
+    assert install == "pip install ./qknorm"
     assert len(commands) == 4
     monkeypatch.syspath_prepend(str(folder))
-    ATTENTIONS.add("cosine", "cosine:CosineAttention", "that of the page")
-    VARIANTS.add("cosine", "cosine:COSINE", "that of the page")
+    ATTENTIONS.add("qknorm", "qknorm:QkNormAttention", "that of the page")
+    VARIANTS.add("qknorm", "qknorm:QKNORM", "that of the page")
     for command in commands:
         program, name, *arguments = shlex.split(command)
         assert program == "robustbench-wb"
         fast = (*TINY, "--recipe", "none", "--stressor", "pgd-linf;eps=8/255;steps=2") if name == "run" else ()
         typed(name, *arguments, *fast)
-    assert r"cosine-nano & " in (folder / "table.tex").read_text(encoding="utf-8")
+    assert r"qknorm-nano & " in (folder / "table.tex").read_text(encoding="utf-8")
     assert list((folder / "figures").glob("*.pdf"))

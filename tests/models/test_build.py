@@ -51,6 +51,15 @@ Make = Callable[..., ImageClassifier]
         ("rope", "tiny", 5_717_416 - 197 * 192),
         ("alibi", "tiny", 5_717_416 - 197 * 192),
         ("boosting-learned", "tiny", 5_717_416 + 12 * 4),
+        ("boosting-carried", "tiny", 5_717_416),
+        ("differential", "tiny", 5_717_416 + 12 * (4 * 32 + 64)),  # four vectors and the gain of a norm
+        ("doubly-stochastic", "tiny", 5_717_416),
+        ("sigmoid", "tiny", 5_717_416),
+        ("linear", "tiny", 5_717_416),
+        ("cosine", "tiny", 5_717_416 + 12 * 3),
+        ("attention-only", "tiny", 5_717_416 - 12 * (2 * 192**2 + 3 * 192) - 12 * (8 * 192**2 + 7 * 192)),
+        ("tost", "tiny", 5_717_416 - 12 * (2 * 192**2 + 3 * 192) + 12 * 3),  # a temperature per head
+        ("vit-modern", "tiny", 5_717_416 + 4 * 192 - 25 * 192 + 12 * 256),  # no biases of norms; 2 x 512 hidden units
     ],
 )
 def test_parameter_counts_are_the_published_ones(variant: str, size: str, published: int) -> None:
@@ -203,7 +212,8 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
     assert edited("name='BilateralAttention'") == {n for n in NAMES if n.startswith("bilateral")} - {gaussian}
     assert edited("name='GaussianBilateralAttention'") == {gaussian}
     assert edited("name='LearnedBoostingResidual'") == {"boosting-learned"}
-    assert edited("name='SubspaceAttention'") == {"crate", "crate-alpha", "crate-mae", "crate-bert"}
+    assert edited("name='SubspaceAttention'") == {"crate", "crate-alpha", "crate-mae", "crate-bert", "attention-only"}
+    assert edited("name='use_rms_norms'") == {"vit-modern"}
     assert edited("name='OvercompleteDictionary'") == {"crate-alpha"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())

@@ -27,17 +27,17 @@ def test_the_example_is_short_and_builds_in_every_modality(
 ) -> None:
     (code,) = blocks("python")
     assert len(code.splitlines()) < 60
-    (tmp_path / "cosine.py").write_text(code, encoding="utf-8")
+    (tmp_path / "qknorm.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    attentions.add("cosine", "cosine:CosineAttention", "the docs' own")
-    import cosine  # type: ignore[import-not-found]
+    attentions.add("qknorm", "qknorm:QkNormAttention", "the docs' own")
+    import qknorm  # type: ignore[import-not-found]
 
     image = ImageShape(channels=1, height=8, width=8, classes=3, patch=2)
-    assert build(cosine.COSINE, "nano", image, mean=[0.5], std=[0.5], seed=0)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
-    text = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=2), seed=0).double().eval()
+    assert build(qknorm.QKNORM, "nano", image, mean=[0.5], std=[0.5], seed=0)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    text = build(qknorm.QKNORM, "nano", TextShape(vocabulary=9, length=6, classes=2), seed=0).double().eval()
     alone, padded = text(torch.tensor([[2, 5, 7]])), text(torch.tensor([[2, 5, 7, 0, 0]]))
     assert (alone - padded).abs().max() < 1e-12
-    words = build(cosine.COSINE, "nano", TextShape(vocabulary=9, length=6, classes=9, causal=True), seed=0)
+    words = build(qknorm.QKNORM, "nano", TextShape(vocabulary=9, length=6, classes=9, causal=True), seed=0)
     assert words(torch.tensor([[5, 6, 7]])).shape == (1, 3, 9)
     layer = text.backbone.blocks[0].attention
     x = torch.randn(1, 4, 64, dtype=torch.float64)
@@ -56,13 +56,13 @@ def test_the_example_is_short_and_builds_in_every_modality(
 @pytest.mark.slow(30)
 def test_the_package_of_the_page_installs_and_runs(tmp_path: Path) -> None:
     (code,), (lines,) = blocks("python"), blocks("toml")
-    source, place = tmp_path / "cosine", tmp_path / "installed"
+    source, place = tmp_path / "qknorm", tmp_path / "installed"
     source.mkdir()
-    (source / "cosine.py").write_text(code, encoding="utf-8")
+    (source / "qknorm.py").write_text(code, encoding="utf-8")
     (source / "pyproject.toml").write_text(lines, encoding="utf-8")
     install = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(place), str(source))
     path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
-    run = ("-m", "robustbench_wb", "run", "--variant", "cosine", "--suite", "clean", "--recipe", "none")
+    run = ("-m", "robustbench_wb", "run", "--variant", "qknorm", "--suite", "clean", "--recipe", "none")
     for command in (install, (*run, "--samples", "20", "--results", str(tmp_path / "results"))):
         done = subprocess.run(
             [sys.executable, *command],
@@ -72,4 +72,4 @@ def test_the_package_of_the_page_installs_and_runs(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert "cosine" in done.stdout
+    assert "qknorm" in done.stdout

@@ -1,5 +1,6 @@
-"""Baseline variants: ViT and BERT."""
+"""Baseline variants: ViT, a ViT of newer parts, and BERT."""
 
+from robustbench_wb.models.rms_norm_variant import RmsNormVariant
 from robustbench_wb.models.variant import Size, Variant
 
 # Widths, depths and heads of DeiT (Touvron et al. 2021, table 1); nano is for smoke runs.
@@ -17,6 +18,19 @@ VIT = Variant(
     sizes=VIT_SIZES,
     status="confirmed",
     source="Dosovitskiy et al. 2021, arXiv 2010.11929, eq. 1-4; sizes of arXiv 2012.12877",
+)
+
+VIT_MODERN = RmsNormVariant(
+    name="vit-modern",
+    summary="ViT with register tokens, SwiGLU and RMS norms",
+    attention="softmax",
+    feedforward="swiglu",
+    embedding="register-patch",
+    embedding_options={"registers": 4},
+    sizes=VIT_SIZES,
+    status="confirmed",
+    source="arXiv 2309.16588 (registers), 2002.05202 (SwiGLU), 1910.07467 (RMS norm); two of three in arXiv 2411.14402",
+    notes="Each part is published; the combination was chosen here. Texts have no registers.",
 )
 
 BERT = Variant(

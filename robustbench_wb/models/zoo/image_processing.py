@@ -91,6 +91,16 @@ BOOSTING_LEARNED = _boosting(
     residual="boosting-learned",
 )
 
+BOOSTING_CARRIED = Variant(
+    name="boosting-carried",
+    summary="Residual of attention carried from layer to layer",
+    attention="carried-residual",
+    sizes=VIT_SIZES,
+    status="reconstruction",
+    source=f"{_FILTERING}; the iteration of Osher et al. 2005, doi 10.1137/040605412",
+    notes="Speculative: no source prints this step. The residual acts inside attention; the skip is the standard one.",
+)
+
 BILATERAL_BOOSTING = _boosting(
     base=BILATERAL, name="bilateral-boosting", summary="Bilateral self-attention with a boosting residual", options=_SOS
 )

@@ -27,6 +27,17 @@ NEUTRENO = Variant(
     notes="lam is 0.6 in the vision models and 0.4 in the language model.",
 )
 
+TWICING_NEUTRENO = Variant(
+    name="twicing-neutreno",
+    summary="Twicing attention with the pull of NeuTRENO",
+    attention="twicing-neutreno",
+    attention_options={"lam": 0.4},
+    sizes=VIT_SIZES,
+    status="confirmed",
+    source="The compiled file in the public implementation of Abdullaev & Nguyen, ICLR 2025",
+    notes="In all layers. It is unknown whether the published weights belong to this file or to twicing alone.",
+)
+
 ELLIPTICAL = Variant(
     name="elliptical",
     summary="Elliptical attention: features that change between layers have more weight",
