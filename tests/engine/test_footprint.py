@@ -1,6 +1,7 @@
 """Operations and bytes of a model, compared with counts by hand and by PyTorch's own counter and profiler."""
 
 import gc
+from itertools import pairwise
 
 import pytest
 import torch
@@ -106,6 +107,23 @@ def test_texts_are_measured_at_full_length() -> None:
     found = [measure_footprint(build(VARIANTS.get("bert"), "nano", shape, seed=0), shape) for shape in (short, long)]
     assert found[1].flops > 2 * found[0].flops
     assert found[1].peak_memory > found[0].peak_memory > 0
+
+
+@pytest.mark.parametrize(("name", "linear"), [("linear", True), ("tost", True), ("vit", False), ("sigmoid", False)])
+def test_flops_of_linear_attentions_grow_with_the_length_and_not_with_its_square(name: str, linear: bool) -> None:
+    found = []
+    for length in (64, 128, 256, 512):
+        shape = TextShape(vocabulary=50, length=length, classes=2)
+        found.append(measure_footprint(build(VARIANTS.get(name), "nano", shape, seed=0), shape).flops)
+    steps = [after - before for before, after in pairwise(found)]
+    assert [later == 2 * earlier for earlier, later in pairwise(steps)] == [linear, linear]
+
+
+@pytest.mark.parametrize(("name", "maps"), [("differential", 4), ("twicing-neutreno", 4), ("boosting-carried", 2)])
+def test_flops_count_every_attention_map(name: str, maps: int) -> None:
+    tokens, width, layers = 16 + 1, 64, 4
+    plain = measure_footprint(variant("vit"), DIGITS).flops
+    assert measure_footprint(variant(name), DIGITS).flops == plain + (maps - 2) * layers * 2 * tokens**2 * width
 
 
 def test_a_model_that_raises_has_a_zero_footprint() -> None:
