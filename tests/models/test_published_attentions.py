@@ -109,6 +109,23 @@ def test_extreme_tokens_give_finite_answers_and_gradients(name: str, what: str) 
     assert all(t.grad is not None and t.grad.isfinite().all() for t in [x, *layer.parameters()])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("name", LOOPS)
+def test_half_precision_is_close(name: str, long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if long:
+        monkeypatch.setattr(row_blocks, "LONG", 1)
+    monkeypatch.setattr(row_blocks, "ROWS", 1)  # sums over rows are added up one by one
+    layer, x = attention(name).float(), randn(1, 256, D, seed=1).float()
+    want = layer(x, Context())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = layer(x, Context())
+    half = layer.bfloat16()(x.bfloat16(), Context())
+    assert half.dtype == torch.bfloat16
+    for got in (mixed, half):
+        assert (got.float() - want).norm() < 0.03 * want.norm()
+
+
 # --- What sets each apart. ---
 
 

@@ -49,8 +49,7 @@ class DifferentialAttention(PerHeadAttention):
             context.watch(first - lam * second, v)
         fused = replace(context, watch=None)
         one, two = (_attend_narrow(left, right, v, context=fused) for left, right in halves)
-        mixed = functional.rms_norm(one - lam * two, self.gain.shape, self.gain, eps=1e-5)
-        return (1 - self.start) * mixed
+        return (1 - self.start) * self.gain * functional.rms_norm(one - lam * two, self.gain.shape, eps=1e-5)
 
 
 def _attend_narrow(q: Tensor, k: Tensor, v: Tensor, *, context: Context) -> Tensor:

@@ -45,10 +45,12 @@ class DoublyStochasticAttention(PerHeadAttention):
                 "only if it is the identity; choose another variant for language modelling"
             )
         keep = q.new_ones(1, 1, q.shape[-2], 1) if context.keep is None else context.keep[:, None, :, None].to(q.dtype)
-        potential = torch.zeros_like(k[..., :1])
+        # Sums over many rows need more digits than half precision has.
+        potential = torch.zeros_like(k[..., :1], dtype=torch.promote_types(k.dtype, torch.float32))
         for _ in range(self.column_steps):
             sums = sum_by_rows(_column_sums, (q, k, potential, keep)).mT
             potential = potential - torch.where(keep > 0, sums, 1.0).clamp(min=torch.finfo(sums.dtype).tiny).log()
+        potential = potential.to(k.dtype)
         if context.watch is not None:
             context.watch(attention_matrix(q, k, context=context, bias=potential.mT), v)
         factors = torch.ones_like(potential), potential
