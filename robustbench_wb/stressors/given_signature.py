@@ -24,6 +24,8 @@ OTHER_NAMES: Final = {
     "iterations": "steps",
     "alpha": "step",
     "step_size": "step",
+    "start": "initial",
+    "random_start": "initial",
 }
 """Parameters as other libraries call them, with the names of this package."""
 _DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

@@ -11,12 +11,13 @@ CHANGES_NO_NUMBER: Final = "it only lists names; what they point at is digested 
 
 STRESSORS: "Registry[type[Stressor]]" = Registry("stressor")
 STRESSORS.add("clean", "robustbench_wb.stressors.clean:Clean", "unperturbed inputs")
+_FGSM = "robustbench_wb.stressors.attacks.fgsm"
+STRESSORS.add("fgsm-linf", f"{_FGSM}:FgsmLinf", "one signed gradient step (Goodfellow et al. 2015)")
+STRESSORS.add("fgsm-l2", f"{_FGSM}:FgsmL2", "one normalised gradient step (FGSM in L2)")
 _PGD = "robustbench_wb.stressors.attacks.pgd"
-STRESSORS.add("fgsm-linf", f"{_PGD}:FgsmLinf", "one signed gradient step (Goodfellow et al. 2015)")
-STRESSORS.add("fgsm-l2", f"{_PGD}:FgsmL2", "one normalised gradient step (FGSM in L2)")
-STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent, random start (Madry et al. 2018)")
-STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2, random start")
-STRESSORS.add("pgd-l1", f"{_PGD}:PgdL1", "projected gradient descent in L1, sparse steps, random start")
+STRESSORS.add("pgd-linf", f"{_PGD}:PgdLinf", "projected gradient descent (Madry et al. 2018)")
+STRESSORS.add("pgd-l2", f"{_PGD}:PgdL2", "projected gradient descent in L2")
+STRESSORS.add("pgd-l1", f"{_PGD}:PgdL1", "projected gradient descent in L1, sparse steps")
 _APGD = "robustbench_wb.stressors.attacks.apgd"
 STRESSORS.add("apgd-linf", f"{_APGD}:ApgdLinf", "PGD with adaptive step length (Croce & Hein 2020)")
 STRESSORS.add("apgd-l2", f"{_APGD}:ApgdL2", "PGD with adaptive step length, in L2")

@@ -15,7 +15,7 @@ from robustbench_wb import PgdLinf, RunRequest, State, UsageError, build, evalua
 from robustbench_wb.api.run import run
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.store.record_store import RecordStore
-from robustbench_wb.stressors.attacks.pgd import FgsmLinf
+from robustbench_wb.stressors.attacks.fgsm import FgsmLinf
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor

@@ -70,7 +70,7 @@ def test_a_missing_file_is_one_clear_line() -> None:
 
 
 def test_a_stressor_that_fails_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustbench_wb.stressors.attacks.pgd import FgsmLinf
+    from robustbench_wb.stressors.attacks.fgsm import FgsmLinf
 
     def wild(self: FgsmLinf, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         none = np.zeros(len(batch.ids), np.int32)

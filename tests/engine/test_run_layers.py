@@ -17,7 +17,7 @@ from robustbench_wb.layers.table import MEASURES, LayerTable
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
-from robustbench_wb.stressors.attacks.pgd import FgsmLinf
+from robustbench_wb.stressors.attacks.fgsm import FgsmLinf
 
 NO_LAYERS = dict.fromkeys(LAYER_MEANS) | {"layers": ""}
 

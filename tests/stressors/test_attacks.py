@@ -30,7 +30,7 @@ ATTACKS = [
     "pgd-linf;eps=16/255;steps=10",
     "pgd-l2;eps=1/2;steps=10",
     "pgd-l1;eps=4;steps=10",
-    "pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce",
+    "pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce;initial=image",
     "pgd-linf;eps=16/255;steps=5;momentum=1;loss=dlr",
     "apgd-linf;eps=16/255;steps=10",
     "apgd-l2;eps=1/2;steps=10;loss=dlr",
@@ -129,10 +129,20 @@ def test_fgsm_is_one_signed_step(make_batch: Callable[..., AttackedBatch]) -> No
     assert float((found.inputs - expected).abs().gt(1e-6).float().mean()) < 1e-3
 
 
-@pytest.mark.slow(7)
-def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[..., AttackedBatch]) -> None:
+@pytest.mark.slow(3)
+@pytest.mark.parametrize(
+    ("numbers", "plan"),
+    [
+        ("", [("margin", "image"), ("ce", "random")]),
+        (";loss=ce;initial=image;restarts=2", [("ce", "image"), ("ce", "random")]),
+        (";initial=random", [("margin", "random"), ("ce", "random")]),
+    ],
+)
+def test_pgd_equals_a_loop_written_out_sample_by_sample(
+    numbers: str, plan: list[tuple[str, str]], make_batch: Callable[..., AttackedBatch]
+) -> None:
     work = make_batch()
-    attack = parse_stressor("pgd-linf;eps=16/255;steps=10;step=1/4")
+    attack = parse_stressor(f"pgd-linf;eps=16/255;steps=10;step=1/4{numbers}")
     assert isinstance(attack, Attack)
     perturbed = attack.apply(work, work.access)
     eps, broken, passes = 16 / 255, [], []
@@ -140,11 +150,11 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[...
         attack.norm.uniform_in_ball(work.ids, tuple(work.inputs.shape[1:]), seed=0, label=attack.stream, step=run)
         for run in (0, 1)
     ]
-    for row in range(40):
+    for row in range(20):
         clean, label = work.inputs[row : row + 1], work.labels[row : row + 1]
         spent, wrong = 0, False
-        for run, loss in enumerate(("margin", "ce")):
-            current = (clean + eps * noise[run][row]).clamp(0, 1)
+        for run, (loss, initial) in enumerate(plan):
+            current = clean if initial == "image" else (clean + eps * noise[run][row]).clamp(0, 1)
             for step in range(11):
                 answer = ask(work.access.model, current, label, loss=loss)
                 spent += 1
@@ -156,8 +166,28 @@ def test_pgd_equals_a_loop_written_out_sample_by_sample(make_batch: Callable[...
                 break
         broken.append(wrong)
         passes.append(spent)
-    np.testing.assert_array_equal(known(perturbed.broken)[:40], broken)
-    np.testing.assert_array_equal(perturbed.forwards[:40], passes)
+    np.testing.assert_array_equal(known(perturbed.broken)[:20], broken)
+    np.testing.assert_array_equal(perturbed.forwards[:20], passes)
+
+
+class FlatOffCentre(nn.Module):
+    """Model that sees the brightness of the first pixel only while all other pixels are close to grey."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, rest = images.flatten(1).split([1, images[0].numel() - 1], dim=1)
+        grey = ((rest - 0.5).abs().amax(1) < 2 / 255).float()
+        return torch.stack([torch.full_like(grey, 7 / 255), grey * (first[:, 0] - 0.5)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "breaks"),
+    [("", True), (";loss=ce;initial=image", True), (";initial=random", False), (";loss=ce", False)],
+)
+def test_a_model_that_is_flat_off_centre_breaks_from_the_image(numbers: str, breaks: bool) -> None:
+    attack = parse_stressor(f"pgd-linf;eps=8/255{numbers}")
+    images, labels = torch.full((6, 1, 4, 4), 0.5), torch.zeros(6, dtype=torch.int64)
+    work = attacked_batch(FlatOffCentre(), inputs=images, labels=labels, ids=torch.arange(6), batch_size=4)
+    assert set(known(attack.apply(work, work.access).broken)) == {breaks}
 
 
 @pytest.mark.slow(3)

@@ -1,13 +1,13 @@
 """Probe of an image model: PGD against the Square attack."""
 
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from robustbench_wb.engine.credibility.probe import Probe, broken_flags
 from robustbench_wb.engine.doctor.gradient_checks import inside_box
-from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack_losses import Loss
 from robustbench_wb.stressors.attacks.model_queries import value_and_gradient
 from robustbench_wb.stressors.attacks.pgd import PgdLinf
@@ -16,23 +16,13 @@ from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import SampleBatch
 
 
-class ProbePgd(PgdLinf):
-    """PGD that starts at the unperturbed image."""
-
-    name: ClassVar[str] = "pgd-straight-linf"
-
-    def begin(self, batch: ActiveRows, seed: int) -> None:
-        """Start at the unperturbed images."""
-        batch.x = batch.originals
-
-
 class ImageProbe(Probe):
     """Probe of an image model. Radii are in units of the pixel range."""
 
     name: ClassVar[str] = "credibility-probe"
 
-    random_start = PgdLinf
-    clean_start = ProbePgd
+    random_start = staticmethod(partial(PgdLinf, initial="random"))
+    clean_start = staticmethod(partial(PgdLinf, initial="image"))
     large_radius = Fraction(1)
 
     def count_broken_by_black_box(self, batch: SampleBatch, access: ModelAccess) -> int:

@@ -1,4 +1,4 @@
-"""FGSM (Goodfellow, Shlens & Szegedy 2015, eq. 1) and PGD (Madry et al. 2018, eq. 3) in Linf, L2 and L1."""
+"""PGD (Madry et al. 2018, eq. 3) in Linf, L2 and L1."""
 
 from fractions import Fraction
 from typing import ClassVar, Literal
@@ -15,40 +15,12 @@ from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 
-class Fgsm(Attack):
-    """One step of length eps along the steepest direction of the cross-entropy, from the clean image."""
-
-    kind = "single-step"
-
-    def begin(self, batch: ActiveRows, seed: int) -> None:
-        """Start at the clean image."""
-        batch.x = batch.originals
-
-    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
-        """Take one step of length eps."""
-        gradient = oracle.gradient(batch, LOSSES["ce"]).gradient
-        batch.x = self.project(batch, batch.x + batch.radius * self.norm.steepest_direction(gradient))
-
-
-class FgsmLinf(Fgsm):
-    """FGSM in Linf: x + eps sign(grad)."""
-
-    name: ClassVar[str] = "fgsm-linf"
-    norm: ClassVar[Norm] = LINF
-
-
-class FgsmL2(Fgsm):
-    """FGSM in L2: x + eps grad / |grad|."""
-
-    name: ClassVar[str] = "fgsm-l2"
-    norm: ClassVar[Norm] = L2_NORM
-
-
 class Pgd(Attack):
-    """Projected gradient ascent from uniform random starts in the ball.
+    """Projected gradient ascent from the clean image or from uniform random points of the ball.
 
     ``loss=both`` runs the margin loss first and the cross-entropy on the samples that it left, each for every restart:
-    the margin breaks more samples at small radii, the cross-entropy at large ones.
+    the margin breaks more samples at small radii, the cross-entropy at large ones. Its very first run starts at the
+    clean image, all others at random: some models break from the one and not from the other.
     """
 
     steps: int = Field(default=20, ge=1)
@@ -59,6 +31,9 @@ class Pgd(Attack):
     loss: Literal["both", "ce", "margin", "dlr"] = "both"
     momentum: Exact | None = Field(default=None, ge=0)
     """Decay of the accumulated gradient, each term of L1 norm 1 (Dong et al. 2018, eq. 6); None: no momentum."""
+    initial: Literal["image", "random"] | None = None
+    """Starting point of the first run of each loss: the clean image or a random point; later restarts are random.
+    None: the image for the margin loss of ``loss=both``, else a random point."""
 
     @property
     def iterations(self) -> int:
@@ -74,6 +49,13 @@ class Pgd(Attack):
     def _losses(self) -> tuple[str, ...]:
         return ("margin", "ce") if self.loss == "both" else (self.loss,)
 
+    @property
+    def _runs_from_image(self) -> int:
+        """Number of runs that start at the clean image; they come first."""
+        if self.initial is None:
+            return 1 if self.loss == "both" else 0
+        return len(self._losses) if self.initial == "image" else 0
+
     def _loss(self, batch: ActiveRows) -> Loss:
         """Loss of each row: losses alternate from run to run."""
         first, *rest = (LOSSES[name] for name in self._losses)
@@ -83,11 +65,13 @@ class Pgd(Attack):
         return lambda logits, labels: torch.where(odd, rest[0](logits, labels), first(logits, labels))
 
     def begin(self, batch: ActiveRows, seed: int) -> None:
-        """Start each row at a uniform draw from its ball, a function of (seed, parameters, sample id, run).
+        """Start each row at the clean image, or at a uniform draw from its ball, a function of (seed, parameters,
+        sample id, run).
 
         Warm rows stay where they are.
         """
-        batch.x = self.start(batch, seed)
+        at_image = (batch.run < self._runs_from_image) & ~batch.warm
+        batch.x = torch.where(at_image.view(-1, 1, 1, 1), batch.originals, self.start(batch, seed))
         if self.momentum is not None:
             batch.memory["velocity"] = torch.zeros_like(batch.x)
 

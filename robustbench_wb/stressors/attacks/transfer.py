@@ -51,9 +51,11 @@ class TransferAttack(Pgd):
         return 1
 
     def begin(self, batch: ActiveRows, seed: int) -> None:
-        """Start the first run of each loss at the clean image, later runs at a uniform draw from the ball."""
+        """Start the first run of each loss at the clean image unless ``initial=random``, later runs at a uniform draw
+        from the ball."""
         super().begin(batch, seed)
-        batch.x = torch.where((batch.run < len(self._losses)).view(-1, 1, 1, 1), batch.originals, batch.x)
+        if self.initial != "random":
+            batch.x = torch.where((batch.run < len(self._losses)).view(-1, 1, 1, 1), batch.originals, batch.x)
         batch.memory["loss"] = torch.full(batch.index.shape, -torch.inf, device=batch.x.device)
         batch.memory["strongest"] = batch.x
 
