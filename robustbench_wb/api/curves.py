@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors, corruption_errors
+from robustbench_wb.analysis.curves.distances import MINIMUM_NORM
 from robustbench_wb.analysis.curves.length_curves import LengthCurve, length_curves
 from robustbench_wb.analysis.curves.strength_curves import StrengthCurve, strength_curves
 from robustbench_wb.errors import UsageError
@@ -57,3 +58,22 @@ def curves(
         raise UsageError(f"v{number} has no accuracies at several strengths, so there are no curves")
     errors = corruption_errors(rows, records, baseline=baseline, alexnet=alexnet)
     return Curves(version=number, strengths=tuple(found), lengths=tuple(lengths), errors=tuple(errors))
+
+
+def distance_curves(version: str | int | None = None, results: str = "results") -> tuple[StrengthCurve, ...]:
+    """Strength curves of the minimum-norm attacks of a version, with the distances that they found; empty without any.
+
+    Args:
+        version: like ``v3``; None is the latest.
+        results: folder or Delta URL where results live.
+
+    Raises:
+        StoreError: there is no such version.
+    """
+    table = ScoreTable(results)
+    rows = table.rows(table.version(version))
+    chosen = [row for row in rows if row.stressor.startswith(MINIMUM_NORM)]
+    if not chosen:
+        return ()
+    records = RecordStore(results).find([row.key for row in chosen if row.key])
+    return tuple(curve for curve in strength_curves(rows, records) if curve.distances is not None)

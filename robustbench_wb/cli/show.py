@@ -35,7 +35,9 @@ def show_command(
 
 
 def _show_version(name: str, results: str, *, full: bool, as_json: bool) -> None:
+    from robustbench_wb.api.curves import distance_curves
     from robustbench_wb.api.leaderboard import leaderboard
+    from robustbench_wb.report.curves import distance_blocks
     from robustbench_wb.report.details import details_blocks, details_json
     from robustbench_wb.report.headline import first_screen
     from robustbench_wb.report.scores import score_blocks
@@ -51,7 +53,8 @@ def _show_version(name: str, results: str, *, full: bool, as_json: bool) -> None
 
     def blocks() -> list[TextBlock]:
         if full:
-            return [*score_blocks(rows, number, console.width()), *details_blocks(f"v{number}", details)]
+            distances = distance_blocks(distance_curves(f"v{number}", results), number)
+            return [*score_blocks(rows, number, console.width()), *distances, *details_blocks(f"v{number}", details)]
         headline = leaderboard(f"v{number}", results).headline
         note = TextBlock(notes=(f"v{number} of {details['committed']}. All evaluations and provenance: --full",))
         return [*first_screen(headline, width=console.screen_width()), note]

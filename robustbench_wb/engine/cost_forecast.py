@@ -13,6 +13,7 @@ from robustbench_wb.engine.timing import timed, train_pass
 from robustbench_wb.errors import HarnessError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.variant import Variant
+from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
 
@@ -25,7 +26,8 @@ UNKNOWN = (100, 100)
 def passes(ladder: Ladder) -> tuple[int, int] | None:
     """Forward passes and input gradients of all rungs on one sample that is never broken; None if not known.
 
-    A search by bisection tries few rungs in full. The verdict is added to what the stressor spends: one pass.
+    A search by bisection tries few rungs in full, a minimum-norm attack one. The verdict is added to what the stressor
+    spends: one pass.
     """
     spent = [rung.passes for rung in ladder.rungs]
     known = [cost for cost in spent if cost is not None]
@@ -33,7 +35,8 @@ def passes(ladder: Ladder) -> tuple[int, int] | None:
         return None
     verdicts = len(spent)
     if ladder.rungs[0].sweeps:
-        known = known[: len(known).bit_length()]
+        searches = 1 if isinstance(ladder.rungs[0], MinimumNormAttack) else len(known).bit_length()
+        known = known[:searches]
         verdicts += len(spent) - len(known)  # one pass for each of the others
     return sum(cost[0] for cost in known) + verdicts, sum(cost[1] for cost in known)
 

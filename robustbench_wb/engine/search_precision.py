@@ -23,6 +23,7 @@ from robustbench_wb.engine.request import SearchPrecision
 from robustbench_wb.errors import UsageError
 from robustbench_wb.float_precision import allow_tf32, read_precision, write_precision
 from robustbench_wb.spec import parse_exact
+from robustbench_wb.stressors.attacks.distances import DISTANCE
 from robustbench_wb.stressors.attacks.torchattacks import TorchAttack
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
@@ -196,7 +197,9 @@ def _merged(
     forwards[rows] += exact.forwards
     backwards[rows] += exact.backwards
     evidence = Counter(quick.evidence)
-    evidence.update(exact.evidence)
+    # A distance is no count: the search in float32 replaces it.
+    distances = {name: value for name, value in exact.evidence.items() if name.startswith(DISTANCE)}
+    evidence.update({name: value for name, value in exact.evidence.items() if name not in distances})
     texts = None if quick.texts is None else list(quick.texts)
     if texts is not None and exact.texts is not None:
         for place, source in zip(places.tolist(), np.flatnonzero(taken).tolist(), strict=True):
@@ -212,7 +215,7 @@ def _merged(
         broken=_put_flags(quick.broken, exact.broken, places=places, taken=taken),
         failed=_put_flags(quick.failed, exact.failed, places=places, taken=taken),
         texts=texts,
-        evidence={**evidence, **counts},
+        evidence={**evidence, **distances, **counts},
     )
 
 

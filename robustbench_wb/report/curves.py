@@ -23,6 +23,10 @@ _CURVE_NOTES: Final = (
     "breakdown: strength at which half of the clean accuracy's margin over chance is lost; ?: unknown",
     "intervals cover variation between test samples only, not between trainings of the same recipe",
 )
+_DISTANCE_NOTE: Final = (
+    "quantiles over all samples of the smallest distance at which an error is known (0: wrong when clean), in units of "
+    "the radius; area: mean accuracy over all radii up to the largest; all are upper bounds"
+)
 _ERROR_NOTE: Final = (
     "errors in percent, mean over severities 1 to 5; last row: mean over the common corruptions, unnormalised "
     "[95 % percentile bootstrap interval over test samples]"
@@ -47,6 +51,7 @@ def curves_blocks(
             blocks.append(
                 _curves(f"{suite_title(members[0].rows[-1], version)}: accuracy by strength", members, labels)
             )
+        blocks += distance_blocks(curves, version)
         for members in _grouped([one for one in curves if one.success], lambda one: one.rows[-1].panel):
             title = f"{suite_title(members[0].rows[-1], version)}: success of triggers"
             blocks.append(_successes(title, members, labels))
@@ -119,6 +124,36 @@ def _breakdown(curve: StrengthCurve) -> str:
     if curve.threshold is None:
         return "?"
     return f"> {curve.rows[-1].strength}" if curve.breakdown is None else f"{curve.breakdown:.3g}"
+
+
+def distance_blocks(curves: Sequence[StrengthCurve], version: int | None = None) -> list[TextBlock]:
+    """Tables of the distances that minimum-norm attacks found, one per panel.
+
+    Args:
+        curves: strength curves of one table version.
+        version: number of the table version, for the titles.
+    """
+    labels = model_labels(curve.rows[-1] for curve in curves)
+    blocks = []
+    for members in _grouped([one for one in curves if one.distances], lambda one: one.rows[-1].panel):
+        title = f"{suite_title(members[0].rows[-1], version)}: distance of the nearest error"
+        blocks.append(_distances(title, members, labels))
+    return blocks
+
+
+def _distances(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> TextBlock:
+    lines = []
+    for curve in curves:
+        if (found := curve.distances) is not None:
+            quantiles = (
+                "> all" if one is None else f"{one:.4g}" for one in (found.tenth, found.median, found.ninetieth)
+            )
+            ends = (f"{_percent(found.area)}", f"{found.found}/{found.samples}")
+            lines.append((curve.stressor, labels[curve.rows[-1].subject], *quantiles, *ends))
+    numbers = [Column(name, "right") for name in ("10 %", "median", "90 %", "area", "found")]
+    return TextBlock(
+        title, columns=(Column("attack"), Column("model"), *numbers), rows=tuple(lines), notes=(_DISTANCE_NOTE,)
+    )
 
 
 def _successes(title: str, curves: Sequence[StrengthCurve], labels: Mapping[tuple[str, ...], str]) -> TextBlock:

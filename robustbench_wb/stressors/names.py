@@ -26,6 +26,10 @@ STRESSORS.add("apgd-t-l2", f"{_APGD}:ApgdTargetedL2", "APGD toward each likely w
 _FAB = "robustbench_wb.stressors.attacks.fab"
 STRESSORS.add("fab-linf", f"{_FAB}:FabLinf", "nearest point of the decision boundary (Croce & Hein 2020)")
 STRESSORS.add("fab-l2", f"{_FAB}:FabL2", "nearest point of the decision boundary, in L2")
+_FMN = "robustbench_wb.stressors.attacks.fmn"
+STRESSORS.add("fmn-linf", f"{_FMN}:FmnLinf", "distance of the nearest error (Pintor et al. 2021)")
+STRESSORS.add("fmn-l2", f"{_FMN}:FmnL2", "distance of the nearest error, in L2")
+STRESSORS.add("fmn-l1", f"{_FMN}:FmnL1", "distance of the nearest error, in L1")
 _SQUARE = "robustbench_wb.stressors.attacks.square"
 STRESSORS.add("square-linf", f"{_SQUARE}:SquareLinf", "random search by squares (Andriushchenko et al. 2020)")
 STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in L2")

@@ -33,6 +33,8 @@ _SEARCHES: Final[dict[str, "AttackKind"]] = {
     "apgd": "white-box",
     "apgd-t": "white-box",
     "fab": "white-box",
+    "fmn": "white-box",
+    "hopskipjump": "black-box",
     "square": "black-box",
     "spsa": "black-box",
     "transfer": "black-box",

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.analysis.curves.distances import DistanceSummary, distance_summary
 from robustbench_wb.analysis.row_order import strength_sort_key
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
@@ -54,6 +55,8 @@ class StrengthCurve(Spec):
     """Smallest strength at which the linearly interpolated accuracy falls to the threshold; None if it never does."""
     success: tuple[TriggerSuccess, ...] = ()
     """Success rates of a planted trigger; empty for other perturbations."""
+    distances: DistanceSummary | None = None
+    """Distances of the nearest errors that a minimum-norm attack found; None for other perturbations."""
 
     @property
     def stressor(self) -> str:
@@ -98,7 +101,13 @@ def is_length_row(row: ScoreRow) -> bool:
 
 def _curve(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> StrengthCurve:
     strengths = np.array([_value(row) for row in rows])
-    curve = StrengthCurve(rows=tuple(rows), strengths=tuple(strengths.tolist()), success=_successes(rows, records))
+    last = records.get(rows[-1].key)
+    curve = StrengthCurve(
+        rows=tuple(rows),
+        strengths=tuple(strengths.tolist()),
+        success=_successes(rows, records),
+        distances=None if last is None else distance_summary(last, strengths[-1]),
+    )
     if strengths[0] > 0 or strengths[-1] == 0 or curve.failed:
         return curve
     accuracies = np.array([row.accuracy for row in rows], np.float64)

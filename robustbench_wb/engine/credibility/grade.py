@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from robustbench_wb.engine.credibility.written_input import NAME as WRITES_TO_INPUT
 from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
 from robustbench_wb.records.record import Record, State
+from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
 from robustbench_wb.stressors.stressor import AttackKind, Stressor
 
 VANISHED = 0.01
@@ -193,8 +194,13 @@ def _unit(evidence: Mapping[str, float]) -> str:
 
 
 def _converged(row: GradedCell) -> CredibilityCheck | None:
-    """Check that few samples break late in the budget; None for attacks whose effort is not their number of passes."""
+    """Check that few samples break late in the budget; None for attacks whose effort is not their number of passes.
+
+    A minimum-norm attack spends its whole budget on every sample.
+    """
     if row.stressor.kind not in ("white-box", "ensemble") or row.stressor.passes is None:
+        return None
+    if isinstance(row.stressor, MinimumNormAttack):
         return None
     passes, broken, n = row.record.forwards, row.broken & (row.record.forwards > 0), int(row.tried.sum())
     budget = int(passes.max(initial=0))
