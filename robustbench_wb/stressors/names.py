@@ -33,6 +33,9 @@ STRESSORS.add("fmn-l1", f"{_FMN}:FmnL1", "distance of the nearest error, in L1")
 _SQUARE = "robustbench_wb.stressors.attacks.square"
 STRESSORS.add("square-linf", f"{_SQUARE}:SquareLinf", "random search by squares (Andriushchenko et al. 2020)")
 STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in L2")
+_HOP = "robustbench_wb.stressors.attacks.hop_skip_jump"
+STRESSORS.add("hopskipjump-linf", f"{_HOP}:HopSkipJumpLinf", "decision-based (Chen, Jordan & Wainwright 2020)")
+STRESSORS.add("hopskipjump-l2", f"{_HOP}:HopSkipJumpL2", "decision-based, in L2: predicted classes only")
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent on finite differences (Uesato et al. 2018)")
 STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "gradient ascent on finite differences, in L2")

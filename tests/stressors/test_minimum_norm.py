@@ -58,7 +58,7 @@ def test_distances_are_those_to_the_planes_of_a_linear_model(name: str, dual: fl
     logits = batch.access.model(batch.inputs)
     gaps = logits.gather(1, batch.labels[:, None]) - logits
     exact = (gaps / (weight[batch.labels][:, None] - weight[None]).norm(p=dual, dim=2)).nan_to_num(torch.inf).amin(1)
-    found = parse_stressor(f"{name};eps=1/100000;steps=300").apply(batch, batch.access)
+    found = parse_stressor(f"{name};eps=1/100000;steps=200").apply(batch, batch.access)
     assert not known(found.broken).any()
     ratio = distances(batch, found) / exact
     assert float(ratio.min()) >= 1 - 1e-4
@@ -67,7 +67,10 @@ def test_distances_are_those_to_the_planes_of_a_linear_model(name: str, dual: fl
 
 @pytest.mark.parametrize(
     "signature",
-    ["fmn-linf;eps=1;steps=12", "fmn-l2;eps=1;steps=12", "fmn-l1;eps=1;steps=12"],
+    [
+        *(f"fmn-{norm};eps=1;steps=12" for norm in ("linf", "l2", "l1")),
+        *(f"hopskipjump-{norm};eps=1;queries=90;probes=20" for norm in ("linf", "l2")),
+    ],
 )
 def test_one_search_answers_every_radius(signature: str, trained: Trained, digits: Dataset) -> None:
     batch = digits_batch(trained("vit"), digits, 40)
@@ -90,7 +93,39 @@ def test_one_search_answers_every_radius(signature: str, trained: Trained, digit
     assert set(alone.backwards) == {rungs[-1].passes[1]}  # type: ignore[index]
 
 
-@pytest.mark.parametrize("signature", ["fmn-linf;eps=1/16;steps=6", "fmn-l1;eps=1;steps=6"])
+@pytest.mark.parametrize(("name", "order"), [("linf", 1), ("l2", 2)])
+def test_classes_alone_lead_to_the_plane_of_a_linear_model(name: str, order: int) -> None:
+    batch, weight = grey_batch(2), Linear(2).weight
+    logits = batch.access.model(batch.inputs)
+    exact = (logits[:, 0] - logits[:, 1]).abs() / (weight[0] - weight[1]).norm(p=order)
+    found = parse_stressor(f"hopskipjump-{name};eps=1/100000;queries=1200").apply(batch, batch.access)
+    ratio = distances(batch, found) / exact
+    assert float(ratio.min()) >= 1 - 1e-4
+    assert float(ratio.median()) <= 1.1
+    assert found.forwards.max() <= 1201
+    assert not found.backwards.any()
+
+
+class ClassOnly(nn.Module):
+    """Model that tells the class of a linear model and nothing else, without gradients."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.eye(2)[Linear(2)(images).argmax(1)]
+
+
+def test_neither_logits_nor_gradients_are_needed() -> None:
+    batch = grey_batch(2)
+    attack = parse_stressor("hopskipjump-l2;eps=1;queries=120;probes=20")
+    blind = replace(batch, access=replace(batch.access, model=ClassOnly()))
+    expected, found = attack.apply(batch, batch.access), attack.apply(blind, blind.access)
+    assert torch.equal(found.inputs, expected.inputs)
+    assert dict(found.evidence) == dict(expected.evidence)
+
+
+@pytest.mark.parametrize(
+    "signature", ["fmn-linf;eps=1/16;steps=6", "fmn-l1;eps=1;steps=6", "hopskipjump-linf;eps=1/2;queries=70;probes=20"]
+)
 def test_batch_size_and_order_change_no_distance(signature: str, trained: Trained, digits: Dataset) -> None:
     batch = digits_batch(trained("vit"), digits, 20)
     attack = parse_stressor(signature)
@@ -116,7 +151,7 @@ class Constant(nn.Module):
         return torch.eye(3)[0].expand(len(images), 3)
 
 
-@pytest.mark.parametrize("name", ["fmn-linf", "fmn-l2", "fmn-l1"])
+@pytest.mark.parametrize("name", ["fmn-linf", "fmn-l2", "fmn-l1", "hopskipjump-l2"])
 @pytest.mark.parametrize(("model", "fails"), [(Silent(), True), (Constant(), False)])
 def test_without_an_error_samples_hold_or_fail(name: str, model: nn.Module, fails: bool) -> None:
     batch = attacked_batch(
@@ -129,7 +164,7 @@ def test_without_an_error_samples_hold_or_fail(name: str, model: nn.Module, fail
     assert not [number for number in perturbed.evidence if number.startswith("distance/")]
 
 
-@pytest.mark.parametrize("name", ["fmn-linf", "fmn-l2"])
+@pytest.mark.parametrize("name", ["fmn-linf", "hopskipjump-l2"])
 def test_no_samples_no_work(name: str) -> None:
     batch = grey_batch(2)
     empty = batch.select(np.zeros(10, bool))
