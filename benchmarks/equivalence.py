@@ -43,6 +43,8 @@ IMAGES = (
     *(f"apgd-{norm};eps={eps};steps=8" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),
     *(f"apgd-t-{norm};eps={eps};steps=8;targets=2" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),
     *(f"fab-{norm};eps={eps};steps=6;targets=2" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),
+    *(f"fmn-{norm};eps={eps};steps=8" for norm, eps in (("linf", "8/255"), ("l2", "1/2"), ("l1", "2"))),
+    *(f"hopskipjump-{norm};eps={eps};queries=60" for norm, eps in (("linf", "32/255"), ("l2", "1"))),
     *(f"square-{norm};eps={eps};queries=40" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),
     *(f"spsa-{norm};eps={eps};steps=3;samples=8" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),
     *(f"noise-{norm};eps={eps};draws=4" for norm, eps in (("linf", "8/255"), ("l2", "1/2"))),

@@ -56,7 +56,7 @@ class Fmn(MinimumNormAttack):
             answer = near.gradient(x)
             slope = torch.where(torch.where(answer.gradient > 0, x < 1, x > 0), answer.gradient, 0.0)
             wrong = answer.logits.argmax(1) != near.labels
-            change = annealed(*SHRINKAGE, share)
+            change = annealed(SHRINKAGE[0], SHRINKAGE[1], share)
             linear = self.norm.distance(delta) - answer.losses / self.dual_norm(slope).clamp(min=1e-12)
             grown = radius * (1 + change)
             grown = torch.where(found, grown, linear if number == 1 else torch.maximum(linear, grown))
