@@ -147,7 +147,8 @@ class MinimumNormAttack(BallBoundedStressor):
         near = NearestErrors(batch, access, self.norm)
         if len(batch.ids):
             self.search(near)
-        images, spent = [], []
+        images: list[Tensor] = []
+        spent: list[Tensor] = []
         for rung in reversed(rungs):  # an error on the way into a ball lies in all larger ones
             before = near.queries.clone() if spent else torch.zeros_like(near.queries)
             images.append(near.enter(rung.radius))
