@@ -2,6 +2,7 @@
 
     python benchmarks/equivalence.py --old ../another-checkout            # prints the equivalent digests
     python benchmarks/equivalence.py --old ../another-checkout --write    # and writes the list in the package
+    python benchmarks/equivalence.py --old ../another-checkout --only pixelate    # runs whose names begin so
 
 Both versions run the same golden cells, each in a process of its own: every variant is trained for a few steps on
 images, texts and language, and every stressor runs on a trained model. A pair of digests is listed when every cell
@@ -204,9 +205,10 @@ def add_recipes() -> None:
         recipes.add(name, f"__main__:{name.replace('-', '_')}", "a few steps")
 
 
-def measure(folder: Path, listing: Path | None) -> None:
-    """Run all commands, and write outcomes, keys and digests to ``golden.json`` in the folder.
+def measure(folder: Path, listing: Path | None, only: Sequence[str] = ("",)) -> None:
+    """Run the commands whose names begin with one of ``only``.
 
+    Outcomes, keys and digests go to ``golden.json`` in the folder.
     The new version computes its digests with the list of equivalences that is to be continued, ``listing``.
     """
     if listing is not None:
@@ -225,6 +227,8 @@ def measure(folder: Path, listing: Path | None) -> None:
     found, measuring = Golden(), ("--batch-size", "16", "--progress", "none")
     known: set[str] = set()
     for run in listed_runs():
+        if not run.name.startswith(tuple(only)):
+            continue
         asked.clear()
         code, _ = typed("run", *run.arguments, *measuring, "--results", str(folder / "results"))
         records = {key: outcome for key, outcome in read(folder / "results").items() if key not in known}
@@ -395,7 +399,7 @@ def kind_of(where: Sequence[str]) -> str:
     return "model" if len(variants) == 1 else "shared" if variants else "other"
 
 
-def compare(old_tree: Path, folder: Path, *, listing: Path, write: bool, fresh: bool) -> int:
+def compare(old_tree: Path, folder: Path, *, listing: Path, only: Sequence[str], write: bool, fresh: bool) -> int:
     """Compare this version with an old one, and print the equivalences.
 
     Returns:
@@ -405,9 +409,10 @@ def compare(old_tree: Path, folder: Path, *, listing: Path, write: bool, fresh: 
     folder.mkdir(parents=True, exist_ok=True)
     trial = folder / "equivalences.json"
     trial.write_text(written(listed))
-    working = [start(HERE, folder / "new", "--measure", str(folder / "new"), "--list", str(trial))]
+    some = [word for name in only for word in ("--only", name)]
+    working = [start(HERE, folder / "new", "--measure", str(folder / "new"), "--list", str(trial), *some)]
     if not (folder / "old" / "golden.json").is_file():
-        working.append(start(old_tree, folder / "old", "--measure", str(folder / "old")))
+        working.append(start(old_tree, folder / "old", "--measure", str(folder / "old"), *some))
     codes = [process.wait() for process in working]
     if any(codes):
         print("a version could not run the golden cells")
@@ -458,12 +463,14 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, help="folder for the results of both versions; the old one is measured once"
     )
+    parser.add_argument("--only", action="append", help="beginning of the names of runs; may be repeated; default: all")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--list", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--check", type=Path, nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    only = asked.only or [""]
     if asked.measure is not None:
-        measure(asked.measure, asked.list)
+        measure(asked.measure, asked.list, only)
         return 0
     if asked.check is not None:
         names, unequal = json.loads(asked.check[2].read_text())
@@ -475,7 +482,7 @@ def main() -> int:
     listing = Path(str(defining("def earliest").LISTED))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.keep or Path(temporary)).resolve()
-        return compare(asked.old.resolve(), folder, listing=listing, write=asked.write, fresh=asked.fresh)
+        return compare(asked.old.resolve(), folder, listing=listing, only=only, write=asked.write, fresh=asked.fresh)
 
 
 if __name__ == "__main__":

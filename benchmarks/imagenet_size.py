@@ -10,23 +10,27 @@ and for evaluation, and runs three things through the command line, each in a pr
 - both again with another batch size, and with another number of samples per job.
 
 Suites: clean, PGD-40 at four radii, the quick ensemble, PGD of torchattacks, and the 15 corruptions. Prints wall
-seconds and the largest resident memory of each command, the second start beside the time of the imports alone, and how
-many outcomes differ between batch sizes and job sizes: none may. The same ``--folder`` resumes what was stopped.
+seconds, processor seconds and the largest resident memory of each command, the second start beside the imports alone,
+and how many outcomes differ between batch sizes and job sizes: none may. Processor seconds say what a command costs
+where other programs run as well. The same ``--folder`` resumes what was stopped.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pictures import IMPORTS, TIMM, measured
-from PIL import Image
+from numpy.typing import NDArray
+from pictures import IMPORTS, TIMM, Cost, measured
+from PIL import Image, ImageChops
 from rich.console import Console
 
 MODEL = """
@@ -39,6 +43,7 @@ def small(shape):
     size = {"img_size": shape.height, "patch_size": shape.height // 8, "num_classes": shape.classes}
     return timm.create_model("vit_tiny_patch16_224", **size)
 """
+CLASSES = 10
 ATTACKS = (
     *(f"pgd-linf;eps={eps};steps=40" for eps in ("1/255", "2/255", "4/255", "8/255")),
     "quick-linf;eps=4/255",
@@ -47,10 +52,10 @@ ATTACKS = (
 PROGRAM = ("-m", "robustbench_wb")
 SMALL_JOBS = (
     "-c",
-    "from robustbench_wb.engine import task_samples; task_samples.BATCH_BYTES = 1 << 24; "
+    "from robustbench_wb.engine import task_samples; task_samples.BATCH_BYTES = 1 << 20; "
     "from robustbench_wb.__main__ import main; main()",
 )
-"""The program with a sixteenth of the samples in a job."""
+"""The program with fewer samples in a job: no more than a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +66,45 @@ class Part:
     task: str
     model: str
     recipe: str
-    stressors: Sequence[str]
-    """Signatures; empty: those of the corruption suite."""
+    suite: str
+    stressors: Sequence[str] = ()
+    """Signatures; empty: those of the suite."""
+    samples: int
 
-    def arguments(self, samples: int) -> list[str]:
+    @property
+    def arguments(self) -> list[str]:
         """Arguments of the command ``run``."""
-        suite = "adversarial" if self.stressors else "corruption"
-        model = ["--variant", self.model, "--recipe", self.recipe, "--suite", suite]
+        model = ["--variant", self.model, "--recipe", self.recipe, "--suite", self.suite]
         stressors = [word for signature in self.stressors for word in ("--stressor", signature)]
-        return ["run", "--task", self.task, *model, *stressors, "--samples", str(samples), "--progress", "none"]
+        return ["run", "--task", self.task, *model, *stressors, "--samples", str(self.samples), "--progress", "none"]
 
 
 def write_photographs(folder: Path, *, per_class: int, megapixels: float, first: int) -> None:
-    """JPEG files of quality 90, 4 to 3, in ten class folders: each class has a colour of its own."""
+    """JPEG files of quality 90, 4 to 3, in ten class folders, by all cores: each class has a colour of its own."""
+    colours = np.random.default_rng(0).uniform(60, 195, (CLASSES, 3))
+    numbers = range(first, first + per_class)
+    with ProcessPoolExecutor() as pool:
+        tasks = [
+            pool.submit(
+                _write_class, folder / f"class{label}", colour, label=label, numbers=numbers, megapixels=megapixels
+            )
+            for label, colour in enumerate(colours)
+        ]
+        for task in tasks:
+            task.result()
+
+
+def _write_class(folder: Path, colour: NDArray[np.float64], *, label: int, numbers: range, megapixels: float) -> None:
     size = round((megapixels * 1e6 * 4 / 3) ** 0.5), round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    colours = np.random.default_rng(0).uniform(60, 195, (10, 3))
-    for label, colour in enumerate(colours):
-        (folder / f"class{label}").mkdir(parents=True, exist_ok=True)
-        for number in range(first, first + per_class):
-            generator = np.random.default_rng((label, number))
-            levels = colour + generator.normal(0, 40, (12, 16, 3)) + generator.normal(0, 25, 3)
-            coarse = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-            grain = generator.normal(0, 6, (size[1], size[0], 1))
-            picture = np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(folder / f"class{label}" / f"{number}.jpg", quality=90)
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(label).normal(128, 6, size[::-1]).clip(0, 255).astype(np.uint8)
+    grain = Image.merge("RGB", [Image.fromarray(noise)] * 3)
+    for number in numbers:
+        generator = np.random.default_rng((label, number))
+        levels = colour + generator.normal(0, 40, (12, 16, 3)) + generator.normal(0, 25, 3)
+        coarse = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        moved = ImageChops.offset(grain, *generator.integers(0, size).tolist())
+        ImageChops.add(coarse, moved, offset=-128).save(folder / f"{number}.jpg", quality=90)
 
 
 def differing(old: str, new: str) -> tuple[int, int]:
@@ -94,65 +114,86 @@ def differing(old: str, new: str) -> tuple[int, int]:
     return sum(pair["lost"] + pair["gained"] for pair in pairs), len(pairs)
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--per-class", type=int, default=100)
-    parser.add_argument("--megapixels", type=float, default=6.0)
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--corrupted-samples", type=int, default=None, help="of the 15 corruptions; default: --samples")
-    parser.add_argument("--compared-samples", type=int, default=100, help="evaluated again in other batches")
+    parser.add_argument("--per-class", type=int, default=100, help="photographs to evaluate, and as many to train on")
+    parser.add_argument("--megapixels", type=float, default=6.0, help="of those to evaluate; the others have 1")
+    parser.add_argument("--samples", type=int, default=1000, help="evaluated without a perturbation")
+    parser.add_argument("--attacked-samples", type=int, help="default: --samples")
+    parser.add_argument("--corrupted-samples", type=int, help="of the 15 corruptions; default: --samples")
+    parser.add_argument("--compared-samples", type=int, default=100, help="attacked again in other batches")
+    parser.add_argument("--pixels", type=int, choices=(64, 224), help="only the model of this size; default: both")
     parser.add_argument("--folder", type=Path, default=None, help="kept; default: a temporary folder")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
     with tempfile.TemporaryDirectory() as temporary:
         evaluate(options, options.folder or Path(temporary))
     return 0
+
+
+def write_all(options: argparse.Namespace, photographs: Path) -> None:
+    """Write the photographs of both splits; a split that is there is kept."""
+    for split, first, megapixels in (("train", 0, 1.0), ("val", options.per_class, options.megapixels)):
+        if not (photographs / split).is_dir():
+            unfinished = photographs.with_name("unfinished") / split
+            shutil.rmtree(unfinished, ignore_errors=True)
+            write_photographs(unfinished, per_class=options.per_class, megapixels=megapixels, first=first)
+            photographs.mkdir(exist_ok=True)
+            unfinished.rename(photographs / split)
+
+
+def planned_parts(options: argparse.Namespace, place: Path) -> list[Part]:
+    """All commands that are timed, those without a perturbation first."""
+    photographs, script = place / "photographs", place / "small_vit.py"
+    script.write_text(MODEL, encoding="utf-8")
+    whole = {"task": f"folder:{photographs};size=224;resize=256", "recipe": "none", "model": TIMM}
+    small = {"task": f"folder:{photographs};size=64;resize=72", "recipe": "pgd-at;epochs=1;batch=32"}
+    small |= {"model": f"{script}:small"}
+    models = {f"{size} px": one for size, one in ((64, small), (224, whole)) if options.pixels in (None, size)}
+    attacked, corrupted = (
+        options.samples if count is None else count for count in (options.attacked_samples, options.corrupted_samples)
+    )
+    return [
+        *(Part(name=f"{size}, clean", suite="clean", samples=options.samples, **one) for size, one in models.items()),
+        *(
+            Part(name=f"{size}, attacks", suite="adversarial", stressors=ATTACKS, samples=attacked, **one)
+            for size, one in models.items()
+        ),
+        *(
+            Part(name=f"{size}, corruptions", suite="corruption", samples=corrupted, **one)
+            for size, one in models.items()
+        ),
+    ]
 
 
 def evaluate(options: argparse.Namespace, place: Path) -> None:
     """Write the photographs and run everything."""
     console = Console(width=120)
     place.mkdir(parents=True, exist_ok=True)
-    photographs, script = place / "photographs", place / "small_vit.py"
-    script.write_text(MODEL, encoding="utf-8")
-    for split, first in (("train", 0), ("val", options.per_class)):
-        if not (photographs / split).is_dir():
-            write_photographs(
-                photographs / split, per_class=options.per_class, megapixels=options.megapixels, first=first
-            )
-    whole = {"task": f"folder:{photographs};size=224;resize=256", "recipe": "none"}
-    whole |= {"model": TIMM}
-    small = {"task": f"folder:{photographs};size=64;resize=72", "recipe": "pgd-at;epochs=1;batch=32"}
-    small |= {"model": f"{script}:small"}
-    parts = [
-        Part(name="64 px, attacks", stressors=ATTACKS, **small),
-        Part(name="224 px, attacks", stressors=ATTACKS, **whole),
-        Part(name="64 px, corruptions", stressors=(), **small),
-        Part(name="224 px, corruptions", stressors=(), **whole),
-    ]
+    write_all(options, place / "photographs")
     environment = {**os.environ, "RBWB_CACHE_DIR": f"{place}/cache"}
 
-    def run(
-        part: Part, *, results: str, samples: int, more: Sequence[str] = (), program: Sequence[str] = PROGRAM
-    ) -> tuple[float, float]:
-        arguments = [*part.arguments(samples), "--results", f"{place}/{results}", *more]
-        seconds, resident, _ = measured([*program, *arguments], environment)
-        return seconds, resident
+    def results(part: Part, name: str) -> str:
+        return f"{place}/{name}-{part.name.partition(' ')[0]}"
 
-    seconds, memory, _ = measured(["-c", IMPORTS], environment)
-    console.print(f"imports alone: {seconds:.1f} s, {memory:.2f} GB")
+    def run(part: Part, name: str, *more: str, program: Sequence[str] = PROGRAM) -> Cost:
+        return measured([*program, *part.arguments, "--results", results(part, name), *more], environment)
+
+    console.print(f"imports alone: {measured(['-c', IMPORTS], environment)}")
+    parts = planned_parts(options, place)
     for part in parts:
-        samples = options.samples if part.stressors else options.corrupted_samples or options.samples
-        seconds, memory = run(part, results="results", samples=samples)
-        again, _ = run(part, results="results", samples=samples)
-        console.print(f"{part.name}, {samples} samples: {seconds:.0f} s, {memory:.2f} GB; second start {again:.1f} s")
-    for part in parts[:2]:
-        samples = options.compared_samples
-        run(part, results="batch-8", samples=samples, more=("--batch-size", "8"))
-        run(part, results="batch-50", samples=samples, more=("--batch-size", "50"))
-        run(part, results="jobs", samples=samples, more=("--batch-size", "8"), program=SMALL_JOBS)
-        for other, what in (("batch-50", "batch sizes 8 and 50"), ("jobs", "jobs of 256 and 16 MB")):
-            differ, cells = differing(f"{place}/batch-8", f"{place}/{other}")
-            console.print(f"{part.name}, {samples} samples, {what}: {differ} outcomes differ in {cells} cells")
+        console.print(f"{part.name}, {part.samples} samples: {run(part, 'results')}")
+        console.print(f"{part.name}, second start: {run(part, 'results')}")
+    for part in (replace(part, samples=options.compared_samples) for part in parts if part.stressors):
+        run(part, "batch-8", "--batch-size", "8")
+        run(part, "batch-50", "--batch-size", "50")
+        run(part, "jobs", "--batch-size", "8", program=SMALL_JOBS)
+        for other, what in (("batch-50", "batch sizes 8 and 50"), ("jobs", "jobs of 256 and 1 MB")):
+            differ, cells = differing(results(part, "batch-8"), results(part, other))
+            console.print(f"{part.name}, {part.samples} samples, {what}: {differ} outcomes differ in {cells} cells")
 
 
 if __name__ == "__main__":

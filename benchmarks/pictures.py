@@ -8,9 +8,9 @@ with an empty cache at first: suite ``clean``, 224 x 224 pixels. The model is a 
 or, with ``--model none``, a single linear layer, so that what remains is the harness. ``--train`` trains that layer for
 one epoch on the same pictures instead.
 
-Prints per start the wall seconds, the largest resident memory of any one process, and the largest anonymous memory of
-all processes together. Resident memory counts the pages of mapped files that the system has not dropped yet; anonymous
-memory does not. An empty run of the interpreter with all imports is printed for comparison.
+Prints per start the wall seconds, the processor seconds, the largest resident memory of any one process, and the
+largest anonymous memory of all processes together. Resident memory counts the pages of mapped files that the system has
+not dropped yet; anonymous memory does not. An empty run of the interpreter with all imports is printed for comparison.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def make(shape):
 IMPORTS = "from robustbench_wb.models.providers.library import load_library as load; load('timm', 'timm')"
 DISTINCT = 20
 """Photographs that are encoded; the others are copies with another end, which are read and decoded like any file."""
-INTERVAL = 0.1
+INTERVAL = 0.5
 """Seconds between two looks at the memory."""
 
 
@@ -92,18 +93,46 @@ class Memory(threading.Thread):
         return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-def measured(command: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
-    """Wall seconds of a command, the largest resident memory of a process in it, and all anonymous memory (GB)."""
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a command took."""
+
+    wall: float
+    """Seconds."""
+    processor: float
+    """Seconds of processor time of the process and those that it started and waited for."""
+    resident: float
+    """Largest resident memory of any one process (GB)."""
+    anonymous: float
+    """Largest anonymous memory of all processes together (GB)."""
+
+    def __str__(self) -> str:
+        seconds = f"{self.wall:.1f} s ({self.processor:.1f} s of processor time)"
+        return f"{seconds}, largest process {self.resident:.2f} GB, anonymous of all {self.anonymous:.2f} GB"
+
+
+def measured(command: list[str], environment: dict[str, str]) -> Cost:
+    """Run a command of the interpreter, and measure what it took.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
+    """
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL)
     memory = Memory(process.pid)
     memory.start()
     _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
     memory.ended.set()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - start, usage.ru_maxrss / 1e6, memory.largest / 1e9
+    return Cost(
+        wall=wall,
+        processor=usage.ru_utime + usage.ru_stime,
+        resident=usage.ru_maxrss / 1e6,
+        anonymous=memory.largest / 1e9,
+    )
 
 
 def run_command(place: Path, photographs: Path, options: argparse.Namespace) -> list[str]:
@@ -143,10 +172,7 @@ def main() -> int:
         run = run_command(place, place / "photographs", options)
         console.print(f"{options.classes * options.per_class} photographs of {options.megapixels:g} megapixels")
         for name, command in (("imports", ["-c", IMPORTS]), ("first start", run), ("second start", run)):
-            seconds, resident, anonymous = measured(command, environment)
-            console.print(
-                f"{name}: {seconds:.1f} s, largest process {resident:.2f} GB, anonymous of all {anonymous:.2f} GB"
-            )
+            console.print(f"{name}: {measured(command, environment)}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import NoReturn, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
-from robustbench_wb.api.evaluation_model import image_task, pad_token_kept, text_task
+from robustbench_wb.api.evaluation_model import chosen_outputs, image_task, pad_token_kept, text_task
 from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes, doubts_about_labels
 from robustbench_wb.api.evaluation_stressors import Stressors, default_stressors, parse_stressors
 from robustbench_wb.engine.batch import BatchSizes
@@ -25,6 +25,7 @@ from robustbench_wb.engine.torch_state import own_state
 from robustbench_wb.errors import UsageError
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.batching import to_inputs
+from robustbench_wb.models.chosen_outputs import choose_outputs
 from robustbench_wb.models.guarded import lent
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.wrapped import Logits, borrowed, count_classes, device_of
@@ -44,6 +45,7 @@ def evaluate(
     transform: Logits | None = None,
     tokenizer: AnyTokenizer | None = None,
     length: int | None = None,
+    outputs: Sequence[int] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
@@ -65,6 +67,7 @@ def evaluate(
         transform: other differentiable preprocessing inside the model. Radii stay those of pixels in [0, 1].
         tokenizer: of transformers, of this package, or a function from a text to its token ids.
         length: most tokens of one text, perturbed or not; None: those of the longest given text.
+        outputs: logits that are possible answers to images, as on ImageNet-A; label k means ``outputs[k]``. None: all.
         seed: seed of all noise.
         batch_size: samples per forward pass, never changes a result; None: as many as are fast and fit.
         device: None: where the model is.
@@ -77,9 +80,9 @@ def evaluate(
         SubjectError: the model raises, or does not return logits (N, classes).
     """
     run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
-    run = replace(run, search_precision=search_precision)
-    if tokenizer is not None and not (mean is None and std is None and transform is None):
-        raise UsageError("mean, std and transform are for images, not texts", "mean", "std", "transform")
+    run = replace(run, search_precision=search_precision, outputs=outputs)
+    if tokenizer is not None and any(given is not None for given in (mean, std, transform, outputs)):
+        _refuse_for_texts("mean", "std", "transform", "outputs")
     code = UserCode(_name(model))
     with watching_interrupts(), code.running(), pad_token_kept(model):
         if tokenizer is None:
@@ -89,6 +92,10 @@ def evaluate(
         # A Transformer of this package needs no guard.
         with nullcontext() if subject is model else lent(subject, code):
             return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
+
+
+def _refuse_for_texts(*arguments: str) -> NoReturn:
+    raise UsageError(f"{', '.join(arguments[:-1])} and {arguments[-1]} are for images, not texts", *arguments)
 
 
 def _name(model: object) -> str:
@@ -105,6 +112,7 @@ class _Settings:
     keep_images: bool
     progress: Progress | None
     search_precision: SearchPrecision = "float32"
+    outputs: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         whole_number("seed", self.seed, low=0)
@@ -134,7 +142,11 @@ def _evaluate(
     refuse_search_precision(run.search_precision, device)
     with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):
         subject.eval()
-        classes = count_classes(subject, to_inputs(samples.inputs[:2], device))
+        first = to_inputs(samples.inputs[:2], device)
+        classes = count_classes(subject, first)
+        if run.outputs is not None:
+            choose_outputs(subject, chosen_outputs(run.outputs, classes))
+            classes = count_classes(subject, first)
         check_classes(samples.labels, classes)
         cells = InMemoryModel(
             model=subject,

@@ -1,5 +1,6 @@
 """The model given to ``evaluate``, with its preprocessing inside."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from robustbench_wb.api.evaluation_samples import (
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import UsageError
 from robustbench_wb.models.backbone import Transformer
+from robustbench_wb.models.chosen_outputs import ChosenOutputs
 from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
 from robustbench_wb.models.wrapped import Logits, WrappedModel, normalise, refuse_incomplete
 
@@ -58,6 +60,24 @@ def text_task(
     known = as_tokenizer(tokenizer, texts, _positions(model))
     numbers = check_labels(labels, len(texts))
     return _text_model(model, known), text_samples(texts, numbers, tokenizer=known, length=length)
+
+
+def chosen_outputs(outputs: Sequence[int], total: int) -> ChosenOutputs:
+    """Outputs of a model of ``total`` logits that are possible answers.
+
+    Raises:
+        UsageError: fewer than two are given, or one is no logit of the model, or is given twice.
+    """
+    try:
+        columns = tuple(operator.index(output) for output in outputs)
+    except TypeError:
+        raise UsageError(f"outputs: give numbers of outputs, not {outputs!r}", "outputs") from None
+    odd = next((output for output in columns if not 0 <= output < total), None)
+    if odd is not None:
+        raise UsageError(f"outputs: the model has the outputs 0..{total - 1}, and no {odd}", "outputs")
+    if len(set(columns)) < max(2, len(columns)):
+        raise UsageError("outputs: give two different outputs or more, and each once", "outputs")
+    return ChosenOutputs(total=total, columns=columns)
 
 
 def _check_callable(model: object, name: str = "model") -> None:

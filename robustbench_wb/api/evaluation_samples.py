@@ -1,6 +1,6 @@
 """Checks of the images, texts and labels given to ``evaluate``: each problem is one line that names the parameter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, cast
 
 import numpy as np
@@ -19,6 +19,8 @@ from robustbench_wb.tasks.task import Split
 
 Array = Tensor | NDArray[np.generic]
 Labels = Array | Sequence[int]
+PART_VALUES = 1 << 20
+"""Pixel values that are checked or converted together. Cannot change a result."""
 TokenIds = Callable[[str], Sequence[int]]
 """A function from one text to its token ids, all above 0."""
 
@@ -65,14 +67,21 @@ def check_images(inputs: object) -> NDArray[np.uint8] | NDArray[np.float32]:
         return cast("NDArray[np.uint8]", images)
     if not np.issubdtype(images.dtype, np.floating):
         raise UsageError(f"inputs: images are uint8 (0..255) or float in [0, 1], these are {images.dtype}", "inputs")
-    found = images.astype(np.float32)
-    if not np.isfinite(found).all():
+    found = images.astype(np.float32, copy=False)
+    extremes = [(found[rows].min(), found[rows].max()) for rows in _parts(found)]
+    if not np.isfinite(extremes).all():
         raise UsageError("inputs: some pixels are not finite (NaN or infinity)", "inputs")
-    low, high = float(found.min()), float(found.max())
+    low, high = float(np.min(extremes)), float(np.max(extremes))
     if low < 0 or high > 1:
         advice = "divide by 255, or pass uint8" if low >= 0 else "pass mean and std instead of normalising before"
         raise UsageError(f"inputs: float images lie in [0, 1], these in [{low:.4g}, {high:.4g}]; {advice}", "inputs")
     return found
+
+
+def _parts(images: NDArray[np.uint8] | NDArray[np.float32]) -> Iterator[slice]:
+    """Rows of about ``PART_VALUES`` pixel values each: a second array of all images may not fit into memory."""
+    size = max(1, PART_VALUES // images[0].size)
+    return (slice(first, first + size) for first in range(0, len(images), size))
 
 
 def _array(name: str, values: object) -> NDArray[np.generic]:
@@ -137,9 +146,19 @@ def image_samples(images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArr
     _, channels, height, width = images.shape
     # Nothing asks an image in memory for a patch size; the shape must have one.
     shape = ImageShape(channels=channels, height=height, width=width, classes=1 + int(labels.max()), patch=1)
-    levels = images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)
+    levels = _levels(images)
     ids = np.arange(len(labels), dtype=np.int32)
     return TaskSamples(ids=ids, inputs=images, labels=labels, split=Split(inputs=levels, labels=labels), shape=shape)
+
+
+def _levels(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Nearest levels 0..255 of images; uint8 images are their own levels."""
+    if images.dtype == np.uint8:
+        return cast("NDArray[np.uint8]", images)
+    found = np.empty(images.shape, np.uint8)
+    for rows in _parts(images):
+        found[rows] = np.rint(images[rows] * 255)
+    return found
 
 
 def check_texts(inputs: object) -> list[str]:

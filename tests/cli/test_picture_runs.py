@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import robustbench_wb as harness
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine.batch import FEW
+from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.pictures import decode
 from tests.tasks.test_pictures import picture
 
@@ -63,6 +65,33 @@ def test_a_run_decodes_its_own_pictures_and_a_few_to_time_the_model(
     folder = f"folder:{tmp_path / 'many'}"
     harness.run(tasks=[folder], variants=["vit"], recipe="none", suite="clean", samples=4, results=str(tmp_path / "r"))
     assert 4 <= len(decoded) <= 4 + FEW
+
+
+def test_balanced_samples_are_as_many_of_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label, count in {"a": 12, "b": 2, "c": 3}.items():
+        for number in range(count):
+            picture(tmp_path / "uneven" / label / f"{number}.png", number, (16, 16))
+    command = [
+        "run",
+        "--task",
+        f"folder:{tmp_path / 'uneven'}",
+        "--variant",
+        "vit",
+        "--recipe",
+        "none",
+        "--samples",
+        "6",
+    ]
+    command += ["--suite", "clean", "--json", "--results", str(tmp_path / "r")]
+    labels = np.array([0] * 12 + [1] * 2 + [2] * 3)
+    found = []
+    for more in ([], ["--balanced"]):
+        assert run_cli([*command, *more]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["rows"]
+        ids = RecordStore(str(tmp_path / "r")).find([row["key"]])[row["key"]].ids
+        found.append(np.bincount(labels[ids], minlength=3).tolist())
+    assert found[1] == [2, 2, 2]
+    assert found[0] != found[1]
 
 
 def test_training_without_a_training_split_is_refused_with_what_to_do(

@@ -116,3 +116,30 @@ def test_what_outputs_cannot_be_chosen_is_said(folder: str, tmp_path: Path) -> N
 def test_nothing_is_trained_for_chosen_outputs(folder: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes some outputs of a trained model, and 'vit' is to be trained"):
         harness.run(tasks=[f"{folder};outputs=present"], variants=["vit"], results=str(tmp_path / "r"))
+
+
+def test_images_in_memory_take_the_chosen_outputs_in_any_order() -> None:
+    """Attacks and answers of ``evaluate(outputs=...)`` are those of a model with these outputs alone."""
+    images = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    model = whole()
+    for order in ([0, 1, 2], [2, 0, 1]):
+        columns = [COLUMNS[place] for place in order]
+        small = nn.Sequential(sliced(), _Reordered(order))
+        labels = small(images).argmax(1)
+        labels[:6] = (labels[:6] + 1) % 3
+        chosen = harness.evaluate(model, images, labels, stressors=ATTACKS, outputs=columns)
+        alone = harness.evaluate(small, images, labels, stressors=ATTACKS)
+        assert (chosen.classes, chosen["clean"].accuracy) == (3, 0.8)
+        for row, same in zip(chosen, alone, strict=True):
+            np.testing.assert_array_equal(row.states, same.states)
+        assert 0 < chosen["pgd-linf"].accuracy < 0.8
+    assert model(images).shape == (30, 12)  # the model of the caller is as before
+
+
+class _Reordered(nn.Module):
+    def __init__(self, order: list[int]) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, self.order]

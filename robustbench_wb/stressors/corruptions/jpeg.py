@@ -55,6 +55,5 @@ def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
     """A picture compressed and decompressed."""
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    decoded = Image.open(file, formats=("JPEG",))
-    decoded.load()
-    return decoded
+    # The decoder alone: what the header says is known.
+    return Image.frombytes(picture.mode, picture.size, file.getbuffer(), "jpeg", picture.mode, "")
