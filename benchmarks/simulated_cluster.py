@@ -27,7 +27,6 @@ from robustbench_wb.engine.pool_worker import Only, PoolWorker
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.result_writer import ResultWriter
-from robustbench_wb.engine.run_log import RunLog
 from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
@@ -191,16 +190,16 @@ def main() -> None:
     names = tuple(f"crate;lam={number / 1000}" for number in range(1, given.models + 1))
     run = PreparedRun(RunRequest(suite="adversarial", variants=names, device="cpu"), SilentProgress())
     with tempfile.TemporaryDirectory() as temporary:
-        store, log = RecordStore(given.results or temporary), RunLog()
+        store = RecordStore(given.results or temporary)
         (context,) = task_contexts(run, keeper=store)
         context = replace(context, subjects=context.task.subjects)
         draw = drawn_from(given.log, given.seconds)
         whole = HiddenJobProgress()
         executor = SimulatedExecutor(run, [context], keeper=store, costs=[{}], whole=whole, workers=given.workers)
         executor.cluster = Cluster(context, draw=draw, faster=given.faster, deaths=given.deaths, cuts=given.cuts)
-        writer, cluster = ResultWriter(store, [context], log), executor.cluster
+        writer, cluster = ResultWriter(store, [context]), executor.cluster
         started, cpu = time.monotonic(), time.process_time()
-        writer.write(executor.execute(Schedule([context], log)))
+        writer.write(executor.execute(Schedule([context])))
         seconds, cpu = time.monotonic() - started, time.process_time() - cpu
         for subject, plan in enumerate(context.subjects):
             for place, ladder in enumerate(context.ladders(plan)):

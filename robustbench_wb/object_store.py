@@ -17,8 +17,6 @@ from deltalake.exceptions import DeltaError
 
 from robustbench_wb.errors import StoreError
 
-CHANGES_NO_NUMBER: Final = "it copies bytes, whose digests are checked by whoever reads them"
-
 PATIENCE: Final = {"max_retries": "1000", "retry_timeout": "180s"}
 """Options of Delta Lake at URLs: a store that does not answer is asked again for three minutes."""
 QUIET_SECONDS: Final = 5.0

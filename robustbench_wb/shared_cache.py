@@ -17,8 +17,6 @@ from robustbench_wb.folders import write_atomic
 if TYPE_CHECKING:
     from deltalake._internal import DeltaFileSystemHandler
 
-CHANGES_NO_NUMBER: Final = "it copies files, whose digests are checked by whoever reads them"
-
 VARIABLE: Final = "RBWB_SHARED_CACHE"
 _BLOCK: Final = 1 << 24  # bytes of a file that are in memory at once
 

@@ -33,7 +33,7 @@ class HeldRecords:
         self._used = 0
 
     def hold(self, record: Record) -> Record:
-        """The same record, whose arrays are in a file if those of earlier ones fill the memory.
+        """Return an equal record, whose arrays are in a file if those of earlier records fill the memory.
 
         Raises:
             UsageError: the cache folder is full.

@@ -1,7 +1,7 @@
 """The only writer of a run: it joins the results of shards to cells, and keeps them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from robustbench_wb.engine.held_records import HeldRecords
@@ -21,13 +21,14 @@ class ResultWriter:
     Args:
         keeper: where records and parts are kept.
         contexts: the tasks of the run.
-        log: told of each cell that is finished now.
+        log: told of each cell that is finished now; None: nobody is told.
     """
 
     def __init__(self, keeper: RecordKeeper, contexts: Sequence[TaskContext], log: RunLog | None = None) -> None:
-        self._keeper, self._contexts, self._log = keeper, contexts, log or RunLog()
+        self._keeper, self._contexts, self._log = keeper, contexts, log
         self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
         self._shards: defaultdict[Shard, list[CellPart]] = defaultdict(list)
+        self._whole: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
         self._held = HeldRecords()
         self._cells: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
 
@@ -36,28 +37,33 @@ class ResultWriter:
         for part in parts:
             place, samples = part.shard.place, len(self._contexts[part.shard.task].samples)
             if part.shard.stop - part.shard.first == samples:
-                self._finish(place, part.rung, part.measurement)
-                self._forget_parts(place)
+                self._finish(place, {part.rung: part.measurement})
                 continue
             self._keep_part(part)
             known = self._parts[place, part.rung]
             known.append(part)
             if sum(one.shard.stop - one.shard.first for one in known) == samples:
-                self._finish(place, part.rung, join(self._parts.pop((place, part.rung))))
-                self._forget_parts(place)
+                self._whole[place][part.rung] = join(self._parts.pop((place, part.rung)))
+                # The last shard completes all rungs, one right after the other: one commit is enough.
+                if len(self._whole[place]) == self._rungs(place):
+                    self._finish(place, self._whole.pop(place))
 
     def cells(self, place: Place) -> list[Measurement]:
         """The finished cells of a ladder, by strength."""
         return [cell for _, cell in sorted(self._cells[place].items())]
 
-    def _finish(self, place: Place, rung: int, cell: Measurement) -> None:
-        if cell.record is not None and not cell.reused and not cell.record.count(State.ERRORED):
-            # Another run may have kept its record of this cell first: rows are made of what is kept.
-            (kept,) = self._keeper.append(cell.record)
-            cell = replace(cell, record=kept)
-        self._cells[place][rung] = cell if cell.record is None else replace(cell, record=self._held.hold(cell.record))
-        if not cell.reused:
-            self._log.write("evaluation", evaluation_facts(self._contexts, place, cell))
+    def _finish(self, place: Place, cells: Mapping[int, Measurement]) -> None:
+        """Keep the new records of some cells of a ladder, by rung, in one commit; then its parts are not needed."""
+        records = {rung: cell.record for rung, cell in cells.items() if cell.record is not None}
+        new = [rung for rung, record in records.items() if not cells[rung].reused and not record.count(State.ERRORED)]
+        # Another run may have kept its record of a cell first: rows are made of what is kept.
+        records |= zip(new, self._keeper.append(*(records[rung] for rung in new)), strict=True)
+        for rung, cell in cells.items():
+            record = records.get(rung)
+            self._cells[place][rung] = cell if record is None else replace(cell, record=self._held.hold(record))
+            if self._log is not None and not cell.reused:
+                self._log.write("evaluation", evaluation_facts(self._contexts, place, cell))
+        self._forget_parts(place)
 
     def _keep_part(self, part: CellPart) -> None:
         """Keep the results of a shard once those of all its rungs have come, if nothing failed."""

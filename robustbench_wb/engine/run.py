@@ -48,7 +48,6 @@ def measure_each(
         seconds += plan_seconds(run.plan, run.datasets, forecasts[-1])
     suites = " and ".join(dict.fromkeys(run.plan.suite for run in runs))
     with runs[0].progress.overall(f"{suites} suite", seconds) as whole:
-        log = log or RunLog()
         return [
             _measured(run, keeper, forecast=own, whole=whole, log=log) for run, own in zip(runs, forecasts, strict=True)
         ]
@@ -67,12 +66,13 @@ def _measured(
     *,
     forecast: list[dict[str, SampleCost]],
     whole: JobProgress,
-    log: RunLog,
+    log: RunLog | None,
 ) -> list[Measurement]:
     with _safely(run), running_note(run.request) as note:
         contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
         executor = choose_executor(run, contexts, keeper=keeper, costs=forecast, whole=whole, note=note)
-        log.write("run", {"executor": executor.description, "request": run.request.model_dump(mode="json")})
+        if log is not None:
+            log.write("run", {"executor": executor.description, "request": run.request.model_dump(mode="json")})
         writer = ResultWriter(keeper, contexts, log)
         with closing(executor.execute(Schedule(contexts, log))) as parts:
             writer.write(parts)

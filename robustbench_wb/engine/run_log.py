@@ -27,11 +27,11 @@ class RunLog:
     """Writes what happens in a run, line by line, as soon as it happens. Every line has ``event`` and ``time`` (UTC).
 
     Args:
-        file: where the lines go; None: nowhere.
+        file: where the lines go.
     """
 
-    def __init__(self, file: TextIOBase | None = None) -> None:
-        self._file = file
+    def __init__(self, file: TextIOBase) -> None:
+        self._file: TextIOBase | None = file
 
     def write(self, event: str, facts: Mapping[str, object]) -> None:
         """Write a line. If the disk is full, a warning says so, and the run goes on without a log."""

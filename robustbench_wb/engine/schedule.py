@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from robustbench_wb.engine.run_log import RunLog, shard_facts
 from robustbench_wb.engine.shard import Place, Shard
@@ -20,11 +20,11 @@ class Schedule:
 
     Args:
         contexts: the tasks of the run.
-        log: told of each shard that is finished or lost.
+        log: told of each shard that is finished or lost; None: nobody is told.
     """
 
     def __init__(self, contexts: Sequence[TaskContext], log: RunLog | None = None) -> None:
-        self._contexts, self._log = contexts, log or RunLog()
+        self._contexts, self._log = contexts, log
         self._unopened = [
             Shard(task=number, subject=subject, ladder=0, first=0, stop=len(context.samples))
             for number, context in enumerate(contexts)
@@ -60,8 +60,7 @@ class Schedule:
     def note_loss(self, shard: Shard, *, worker: int, reason: str) -> None:
         """Note that a worker was lost while it measured a shard."""
         self._losses[shard] += 1
-        lost = {"worker": worker, "attempt": self._losses[shard], "reason": reason}
-        self._log.write("lost", {**shard_facts(self._contexts, shard), **lost})
+        self._write("lost", shard, {"worker": worker, "attempt": self._losses[shard], "reason": reason})
 
     def put_back(self, shard: Shard) -> None:
         """Take back a shard that was lost: it is handed out again."""
@@ -88,7 +87,7 @@ class Schedule:
             "seconds": round(time.monotonic() - self._running.pop(shard), 3),
             "forecast": round(shard.seconds, 3),
         }
-        self._log.write("shard", {**shard_facts(self._contexts, shard), **done})
+        self._write("shard", shard, done)
         for one in more:
             self._ready[one.model].append(one)
             self._open[one.place] += 1
@@ -97,6 +96,10 @@ class Schedule:
             return len(context.ladders(context.subjects[shard.subject])) - len({one.place for one in more})
         self._open[shard.place] -= 1
         return int(not self._open[shard.place])
+
+    def _write(self, event: str, shard: Shard, facts: Mapping[str, object]) -> None:
+        if self._log is not None:
+            self._log.write(event, {**shard_facts(self._contexts, shard), **facts})
 
     def _taken(self, shard: Shard) -> Shard:
         self._running[shard] = time.monotonic()

@@ -120,7 +120,7 @@ def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str
 
 
 def _read_only(records: Mapping[str, Record]) -> MutableMapping[str, Record]:
-    """The same mapping as ``ChainMap`` asks for it, which never writes into any but the first."""
+    """A mapping with the type that ``ChainMap`` asks for, although it never writes into any but the first."""
     return cast("MutableMapping[str, Record]", records)
 
 

@@ -83,7 +83,10 @@ def test_commands_say_the_same_of_a_table_whose_records_are_read_in_blocks(
 ) -> None:
     places = [str(tmp_path / name) for name in ("old", "new")]
     for side, place in enumerate(places):
-        made = [(name, record(seed=at, states=[(at + side) % 2] * 4)) for at, name in enumerate("abcdefgh")]
+        made = [
+            (name, record(seed=at, weights=f"{side}", states=[(at + side) % 2] * 4))
+            for at, name in enumerate("abcdefgh")
+        ]
         RecordStore(place).append(*(one for _, one in made))
         ScoreTable(place).commit([row(one, variant=name) for name, one in made], {})
     said = []
