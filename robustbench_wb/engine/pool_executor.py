@@ -11,7 +11,7 @@ import torch
 
 from robustbench_wb.engine.cost_forecast import SampleCost, ladder_seconds
 from robustbench_wb.engine.device_errors import free_cached_memory
-from robustbench_wb.engine.lost_shards import LostShards
+from robustbench_wb.engine.lost_shards import lost_cells
 from robustbench_wb.engine.pool_worker import Only, PoolWorker
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
@@ -64,7 +64,7 @@ class PoolExecutor(ABC):
         self._run, self._contexts, self._whole = run, contexts, whole
         self._keeper, self._costs = keeper, costs
         self._count, self._isolated = workers, isolated
-        self._lost = LostShards(contexts, attempts=1 if isolated else 2)
+        self._attempts = 1 if isolated else 2
         self._workers: list[PoolWorker] = []
 
     @abstractmethod
@@ -218,10 +218,9 @@ class PoolExecutor(ABC):
                 worker.shown.close()
                 yield shard, message
         elif worker.shard is not None:
-            schedule.note_loss(worker.shard, worker=worker.number, reason=message)
-            found = self._lost.errors(worker.shard, message)
-            if found is None:
+            losses = schedule.note_loss(worker.shard, worker=worker.number, reason=message)
+            if losses < self._attempts:
                 _log.warning("%s; what it was measuring is measured again", message)
             else:
                 shard, worker.shard = worker.shard, None
-                yield shard, ShardResult(parts=found)
+                yield shard, ShardResult(parts=list(lost_cells(self._contexts, shard, message)))

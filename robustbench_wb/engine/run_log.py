@@ -34,12 +34,16 @@ class RunLog:
         self._file: TextIOBase | None = file
 
     def write(self, event: str, facts: Mapping[str, object]) -> None:
-        """Write a line. If the disk is full, a warning says so, and the run goes on without a log."""
+        """Write a line, with fractions to three digits after the point.
+
+        If the disk is full, a warning says so, and the run goes on without a log.
+        """
         if self._file is None:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        rounded = {name: round(fact, 3) if isinstance(fact, float) else fact for name, fact in facts.items()}
         try:
-            self._file.write(json.dumps({"event": event, "time": now, **facts}) + "\n")
+            self._file.write(json.dumps({"event": event, "time": now, **rounded}) + "\n")
             self._file.flush()
         except OSError as error:
             _log.warning("the log of the run ends here: %s", reason_of(error))
@@ -64,15 +68,16 @@ def open_run_log(path: str | None) -> Iterator[tuple[RunLog, str]]:
         file = target.open("w", encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"log {target} cannot be written: {reason_of(error)}", "log") from error
-    started = time.monotonic()
+    started, failure = time.monotonic(), ""
     with file:
         log = RunLog(file)
         try:
             yield log, str(target)
-        except BaseException as error:
-            log.write("end", {"seconds": _rounded(time.monotonic() - started), "error": type(error).__name__})
+        except BaseException as raised:
+            failure = type(raised).__name__
             raise
-        log.write("end", {"seconds": _rounded(time.monotonic() - started), "error": ""})
+        finally:
+            log.write("end", {"seconds": time.monotonic() - started, "error": failure})
 
 
 def _new_file() -> Path:
@@ -92,7 +97,7 @@ def shard_facts(contexts: Sequence[TaskContext], shard: Shard) -> dict[str, obje
 def evaluation_facts(contexts: Sequence[TaskContext], place: Place, cell: Measurement) -> dict[str, object]:
     """What a line about a finished evaluation says: its strength, its seconds, and the error if it failed."""
     seconds = cell.record.seconds if cell.record is not None else 0.0
-    label = {"evaluation": cell.cell.label, "seconds": _rounded(seconds), "error": cell.error}
+    label = {"evaluation": cell.cell.label, "seconds": seconds, "error": cell.error}
     return {**_ladder_facts(contexts, place), **label}
 
 
@@ -106,7 +111,3 @@ def _ladder_facts(contexts: Sequence[TaskContext], place: Place) -> dict[str, ob
         "seed": context.run.plan.seed,
         "stressor": context.ladder(subject, ladder).rungs[0].label,
     }
-
-
-def _rounded(seconds: float) -> float:
-    return round(seconds, 3)

@@ -57,10 +57,11 @@ class Schedule:
         most.remove(longest)
         return self._taken(longest)
 
-    def note_loss(self, shard: Shard, *, worker: int, reason: str) -> None:
-        """Note that a worker was lost while it measured a shard."""
+    def note_loss(self, shard: Shard, *, worker: int, reason: str) -> int:
+        """Note that a worker was lost while it measured a shard; return how often the shard was lost by now."""
         self._losses[shard] += 1
         self._write("lost", shard, {"worker": worker, "attempt": self._losses[shard], "reason": reason})
+        return self._losses[shard]
 
     def put_back(self, shard: Shard) -> None:
         """Take back a shard that was lost: it is handed out again."""
@@ -84,8 +85,8 @@ class Schedule:
         done = {
             "worker": worker,
             "attempt": self._losses[shard] + 1,
-            "seconds": round(time.monotonic() - self._running.pop(shard), 3),
-            "forecast": round(shard.seconds, 3),
+            "seconds": time.monotonic() - self._running.pop(shard),
+            "forecast": shard.seconds,
         }
         self._write("shard", shard, done)
         for one in more:

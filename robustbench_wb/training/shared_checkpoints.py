@@ -28,16 +28,18 @@ def fetch_checkpoint(path: Path) -> None:
 def share_checkpoint(path: Path) -> None:
     """Copy the checkpoint at ``path`` to the shared cache; if one is there, replace the one at ``path`` by it.
 
-    The tensors are named by their digest, so that a card never stands beside the tensors of another training.
+    The tensors are named by their digest, so that a card never belongs to the tensors of another training.
 
     Raises:
         StoreError: the shared cache cannot be read or written.
     """
-    shared, own = shared_cache(), load_checkpoint(path)
-    if shared is None or own is None or _fetch(shared, path):
+    shared = shared_cache()
+    if shared is None or _fetch(shared, path):
         return
-    shared.share(path, _tensors(path, own[1]))
-    shared.write(_card(path), path.with_suffix(".json").read_bytes())
+    own = load_checkpoint(path)
+    if own is not None:
+        shared.share(path, _tensors(path, own[1]))
+        shared.write(_card(path), path.with_suffix(".json").read_bytes())
 
 
 def _fetch(shared: SharedCache, path: Path) -> bool:
