@@ -33,9 +33,9 @@ def start(folder: Path, options: list[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*command, "--progress", "none"], env=environment, stdout=log, stderr=log)
 
 
-def outcomes(folder: Path) -> dict[str, bytes]:
-    """States of all samples of all stored records, by key."""
-    store = RecordStore(str(folder / "results"))
+def outcomes(results: Path) -> dict[str, bytes]:
+    """States of all samples of all records that are stored in a results folder, by key."""
+    store = RecordStore(str(results))
     return {key: record.states.tobytes() for key, record in store.find(store.keys()).items()}
 
 
@@ -59,7 +59,7 @@ def measured(options: list[str], kill_after: float | None = None) -> tuple[float
                 kill_worker(process.pid)
         if process.wait():
             raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
-        return time.perf_counter() - started, outcomes(folder)
+        return time.perf_counter() - started, outcomes(folder / "results")
 
 
 def kill_worker(run: int) -> None:

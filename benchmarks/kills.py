@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from robustbench_wb.store.record_store import RecordStore
+from executors import outcomes
 
 JOB = [
     *("--variant", "vit", "--recipe", "standard;epochs=10", "--samples", "64"),
@@ -60,11 +60,6 @@ class Runs:
         if process.wait():
             raise RuntimeError((self._folder / "said").read_text(encoding="utf-8"))
 
-    def outcomes(self, place: str) -> dict[str, bytes]:
-        """States of all samples of all stored records, by key."""
-        store = RecordStore(str(self._folder / place))
-        return {key: record.states.tobytes() for key, record in store.find(store.keys()).items()}
-
 
 def finished_samples(log: Path) -> Counter[tuple[str, str, int]]:
     """How often each sample of each ladder was measured by a shard that was finished, from the log of a run."""
@@ -93,7 +88,7 @@ def main() -> None:
         started = time.monotonic()
         runs.finish(runs.start("undisturbed", Path(temporary) / "undisturbed.jsonl"))
         seconds = time.monotonic() - started
-        wanted, kills, again, tables = runs.outcomes("undisturbed"), 0, 0, 0
+        wanted, kills, again, tables = outcomes(Path(temporary) / "undisturbed"), 0, 0, 0
         shards = len(finished_samples(Path(temporary) / "undisturbed.jsonl"))
         print(f"undisturbed: {seconds:.1f} s, {shards} samples of ladders", flush=True)
         while kills < given.kills:
@@ -114,7 +109,7 @@ def main() -> None:
             runs.finish(process)
             twice = sum(count - 1 for count in measured.values())
             again, tables = again + twice, tables + 1
-            equal = runs.outcomes(place) == wanted
+            equal = outcomes(Path(temporary) / place) == wanted
             print(f"table {tables}: {attempt} kills, measured twice: {twice} samples, equal: {equal}", flush=True)
     print(f"{kills} kills, {tables} tables, finished samples that were measured again: {again}")
 
