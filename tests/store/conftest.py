@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import pytest
@@ -20,32 +20,52 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def start_server(variables: Mapping[str, str] | None = None) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start a server with some variables of its environment; return its process and port once it answers."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env={**os.environ, **(variables or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(300):
+        with suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json")
+            return process, port
+        time.sleep(0.2)
+    process.kill()
+    raise AssertionError("the server does not start")
+
+
+def make_bucket(port: int) -> None:
+    """Make the bucket that is called ``bucket``."""
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT"))
+
+
+def use_server(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a server the one that every process of the test speaks to."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    own = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    for name, value in (own | {"ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[int]:
     """Port of a server with one empty bucket."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            for attempt in range(300):
-                with suppress(OSError):
-                    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT"))
-                    break
-                assert attempt < 299, "the server does not start"
-                time.sleep(0.2)
-            yield port
-        finally:
-            process.kill()
+    process, port = start_server()
+    make_bucket(port)
+    yield port
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture
 def bucket(server: int, monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of the bucket, which the environment makes usable for every process."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    own = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
-    for name, value in (own | {"ENDPOINT_URL": f"http://127.0.0.1:{server}"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    use_server(server, monkeypatch)
     return "s3://bucket"
 
 

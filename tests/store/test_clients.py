@@ -7,14 +7,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
-from tests.store.conftest import free_port
+from tests.store.conftest import free_port, make_bucket, start_server, use_server
 from tests.store.wire import Wire
 
 JOB = ("--variant", "vit", "--recipe", "standard;epochs=2", "--stressor", "pgd-linf;eps=8/255;steps=10")
@@ -30,21 +29,8 @@ class Server:
         self.wire = Wire(free_port(), self._start())
 
     def _start(self) -> int:
-        port = free_port()
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **self._record}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(300):
-            with suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json")
-                return port
-            time.sleep(0.2)
-        raise AssertionError("the server does not start")
-
-    def make_bucket(self) -> None:
-        """Make the bucket that is called ``bucket``."""
-        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.wire.port}/bucket", method="PUT"))
+        self._process, port = start_server(self._record)
+        return port
 
     def wait_for(self, words: str) -> None:
         """Wait until the server is sent something that holds these words."""
@@ -72,12 +58,8 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The server with one empty bucket, whose address is in the environment."""
     found = Server(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    own = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
-    for name, value in (own | {"ENDPOINT_URL": f"http://127.0.0.1:{found.wire.port}"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    found.make_bucket()
+    use_server(found.wire.port, monkeypatch)
+    make_bucket(found.wire.port)
     yield found
     found.kill()
 
