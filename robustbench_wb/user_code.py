@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from robustbench_wb.errors import SubjectError, error_text, name_origin
 from robustbench_wb.float_precision import read_precision, write_precision
-from robustbench_wb.interrupts import is_interrupt
+from robustbench_wb.interrupts import OutOfTimeError, is_interrupt
 from robustbench_wb.namespaces import KeptNamespaces, call_owners, cell_owners, library_owners, own_owners
 
 CHANGES_NO_NUMBER: Final = "it puts back what code of users changes for the whole process"
@@ -87,7 +87,7 @@ class UserCode:
         os._exit = _raise_exit
         try:
             yield
-        except Exception as error:
+        except (Exception, OutOfTimeError) as error:  # whoever set the time limit says what its end means
             name_origin(error, self.name)
             raise
         except BaseException as error:

@@ -15,6 +15,7 @@ from robustbench_wb.engine.plan import SubjectPlan
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.errors import SubjectError
+from robustbench_wb.interrupts import OutOfTimeError
 from robustbench_wb.models.accepted_module import freeze, refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
 from robustbench_wb.models.chosen_outputs import ChosenOutputs, choose_outputs
@@ -184,8 +185,11 @@ def _moments(dataset: Dataset, shape: Shape) -> tuple[list[float], list[float]]:
 
 def _from_factory(factory: Factory, shape: Shape, *, plan: SubjectPlan, seed: int, device: torch.device) -> nn.Module:
     """Build a user's model. Its random initialisation is drawn from generators of its own."""
-    with seeded_generators(rng.stream_key(seed, "factory-init"), device), time_limit(plan.timeout):
-        return factory(shape)
+    try:
+        with seeded_generators(rng.stream_key(seed, "factory-init"), device), time_limit(plan.timeout):
+            return factory(shape)
+    except OutOfTimeError as error:
+        raise SubjectError(f"{factory.reference}: {error}") from error
 
 
 def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:

@@ -21,13 +21,15 @@ from torch import Tensor
 from robustbench_wb import evaluate, norms
 from robustbench_wb.cli.app import run_cli
 from robustbench_wb.engine import batch
+from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.errors import MESSAGE_LENGTH, MeasurementError, SubjectError, UsageError, as_measurement_error
 from robustbench_wb.float_precision import Precision, exact_float32, read_precision, write_precision
-from robustbench_wb.interrupts import watching_interrupts
+from robustbench_wb.interrupts import OutOfTimeError, watching_interrupts
 from robustbench_wb.models.guarded import guard
 from robustbench_wb.models.providers import file
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.word_embeddings import WordEmbeddings
+from robustbench_wb.registry import import_target
 from robustbench_wb.user_code import UserCode
 from tests.engine import hostile
 
@@ -390,3 +392,12 @@ def test_files_named_like_libraries_and_late_prints_do_no_harm(isolated: tuple[s
     assert done.returncode == 0, done.stderr
     assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["ok"]
     assert isolated or "late" in done.stderr
+
+
+def test_the_end_of_a_time_limit_is_no_fault_of_the_code_that_it_meets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(30)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OutOfTimeError, match="took longer than 0.1 seconds"), time_limit(0.1):
+        import_target("slow_to_import:Thing", "stressor 'thing'")
