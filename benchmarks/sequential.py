@@ -103,7 +103,7 @@ def paired(table: LoadedTable, pairs: Sequence[MeasuredPair]) -> Iterator[NDArra
     for pair in pairs:
         outcomes = accuracy_outcomes(records[pair.old.key], records[pair.new.key], pair.new.n)
         if outcomes is not None and not outcomes.unjudged:
-            yield -outcomes.worst
+            yield -outcomes.worst.astype(np.float64)
 
 
 def samples_taken(table: LoadedTable, orders: int) -> None:

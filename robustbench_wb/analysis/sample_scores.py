@@ -57,24 +57,33 @@ def sample_scores(rows: Sequence[ScoreRow], cells: int, records: Mapping[str, Re
     if not counting:
         return SampleScores(counted=keys, reason="no cell counts")
     origins = sorted({SampleOrigin(data=row.data, samples=row.samples, n=row.n) for row in counting})
-    found = [records.get(row.key) for row in counting]
-    known = [record for record in found if record is not None]
+    missing = sum(row.key not in records for row in counting)
     if len(origins) > 1:
         return SampleScores(counted=keys, reason="its cells were measured on different samples")
-    if len(known) < len(counting):
-        missing = len(counting) - len(known)
+    if missing:
         return SampleScores(counted=keys, reason=f"{missing} of {len(counting)} records are not in the store")
-    if counting[0].metric == "accuracy":
-        weight = 1 / cells
-        parts = [(record.states == State.ROBUST).astype(np.float64) for record in known]
-    else:
-        weight = 1 / len(counting)
-        parts = [record.token_losses for record in known]
-    ids = np.unique(np.concatenate([record.ids for record in known]))
+    accuracy = counting[0].metric == "accuracy"
+    ids, total = np.empty(0, np.int32), np.zeros(0)
+    for row in counting:  # one record at a time: together, those of a large table do not fit into memory
+        record = records[row.key]
+        ids, total = _add_outcomes(ids, total, record, accuracy=accuracy)
     values = np.zeros(max(len(ids), counting[0].n))  # samples that no record names were not run and score 0
-    for record, part in zip(known, parts, strict=True):
-        values[np.searchsorted(ids, record.ids)] += weight * part
+    values[: len(ids)] = total / (cells if accuracy else len(counting))
     return SampleScores(values=values, origin=origins[0], counted=keys)
+
+
+def _add_outcomes(
+    ids: NDArray[np.int32], total: Floats, record: Record, *, accuracy: bool
+) -> tuple[NDArray[np.int32], Floats]:
+    """Add the outcomes of a record to sums by ascending sample id; samples that it alone names are added."""
+    if not np.array_equal(ids, record.ids):
+        union = np.union1d(ids, record.ids)
+        sums = np.zeros(len(union))
+        sums[np.searchsorted(union, ids)] = total
+        ids, total = union, sums
+    outcomes = record.states == State.ROBUST if accuracy else record.token_losses
+    total[np.searchsorted(ids, record.ids)] += outcomes
+    return ids, total
 
 
 def sample_score_interval(scores: SampleScores, cells: int, *, accuracy: bool, seeds: int = 1) -> Interval | None:

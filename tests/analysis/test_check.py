@@ -17,7 +17,7 @@ from robustbench_wb.analysis.claims.row_selection import select_rows
 from robustbench_wb.analysis.claims.sentence import ClaimsFile, parse_sentence
 from robustbench_wb.analysis.compare.comparison import CellDifference
 from robustbench_wb.analysis.compare.overall import SubjectEvidence, cluster_by_sample, cross_seeds
-from robustbench_wb.analysis.compare.paired_outcomes import Floats, PairedOutcomes
+from robustbench_wb.analysis.compare.paired_outcomes import Differences, PairedOutcomes
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
@@ -78,7 +78,7 @@ def cells(variant: str, outcomes: list[np.ndarray[tuple[int], np.dtype[np.int64]
     return found
 
 
-def drawn(rng: np.random.Generator, n: int, count: int, lost: float, gained: float, shared: float) -> list[Floats]:
+def drawn(rng: np.random.Generator, n: int, count: int, lost: float, gained: float, shared: float) -> list[Differences]:
     """Outcomes of n samples (-1 lost, 1 gained) per cell; with probability ``shared`` the sample's common outcome."""
     base, changes = rng.random(n), []
     for _ in range(count):
@@ -91,7 +91,7 @@ SHOWN = row()
 PAIR = CellDifference(verdict="undecided", metric="accuracy", old=SHOWN, new=SHOWN)
 
 
-def evidence(changes: list[Floats]) -> SubjectEvidence:
+def evidence(changes: list[Differences]) -> SubjectEvidence:
     return cluster_by_sample(
         0, [PAIR] * len(changes), [PairedOutcomes(ids=np.arange(len(one)), worst=one, best=one) for one in changes]
     )

@@ -3,12 +3,16 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_wb.analysis.compare.align import CellMatch, FieldDifference, align
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, Verdict
 from robustbench_wb.analysis.compare.overall import ModelGroup, SubjectEvidence, cluster_by_sample, overall_differences
-from robustbench_wb.analysis.compare.paired_outcomes import PairedOutcomes, accuracy_outcomes, loss_outcomes
+from robustbench_wb.analysis.compare.paired_outcomes import (
+    Differences,
+    PairedOutcomes,
+    accuracy_outcomes,
+    loss_outcomes,
+)
 from robustbench_wb.analysis.compare.verdicts import (
     NO_DIFFERENCE,
     DifferenceEstimate,
@@ -174,7 +178,7 @@ def _estimated(paired: Sequence[CellWithOutcomes], alpha: float) -> list[CellWit
     cells = [found for index in shares if (found := paired[index][1]) is not None]
     worst = _shares([cell.worst for cell in cells])
     best = worst if not any(cell.unjudged for cell in cells) else _shares([cell.best for cell in cells])
-    columns = [found.worst for index in losses if (found := paired[index][1]) is not None]
+    columns = [found.worst.astype(np.float64) for index in losses if (found := paired[index][1]) is not None]
     done: dict[int, DifferenceEstimate] = dict(zip(shares, estimate_shares(worst, best, alpha), strict=True))
     done |= zip(losses, estimate_losses(columns, alpha), strict=True)
     return [
@@ -182,7 +186,7 @@ def _estimated(paired: Sequence[CellWithOutcomes], alpha: float) -> list[CellWit
     ]
 
 
-def _shares(cells: Sequence[NDArray[np.float64]]) -> DiscordantShares:
+def _shares(cells: Sequence[Differences]) -> DiscordantShares:
     n = np.array([len(values) for values in cells], dtype=np.float64)
     lost, gained = (
         np.array([np.count_nonzero(values == side) for values in cells], dtype=np.int64) for side in (-1, 1)

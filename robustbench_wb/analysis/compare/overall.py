@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
-from robustbench_wb.analysis.compare.paired_outcomes import PairedOutcomes
+from robustbench_wb.analysis.compare.paired_outcomes import Differences, PairedOutcomes
 from robustbench_wb.analysis.compare.verdicts import (
     NO_DIFFERENCE,
     DifferenceEstimate,
@@ -117,7 +117,7 @@ def _places(cells: Sequence[Ids]) -> tuple[Ids, list[Ids]]:
     complete = [ids for ids in cells if len(ids) and ids[0] >= 0]
     named = [_named(ids, complete) for ids in cells]
     first = named[0] if named else np.empty(0, dtype=np.int64)
-    if all(np.array_equal(ids, first) for ids in named):
+    if all(ids is first or np.array_equal(ids, first) for ids in named):
         return np.sort(first), [np.argsort(np.argsort(first))] * len(named)
     every = np.unique(np.concatenate(named))
     return every, [np.searchsorted(every, ids) for ids in named]
@@ -132,7 +132,7 @@ def _named(ids: Ids, complete: Sequence[Ids]) -> Ids:
     return ids
 
 
-def _case(differences: Sequence[Floats], places: Sequence[Ids], *, count: int, cells: int) -> ClusteredOutcomes:
+def _case(differences: Sequence[Differences], places: Sequence[Ids], *, count: int, cells: int) -> ClusteredOutcomes:
     clusters, lost, gained = np.zeros(count), 0.0, 0.0
     for values, place in zip(differences, places, strict=True):
         clusters[place] += values * (count / (cells * len(values)))

@@ -1,13 +1,15 @@
 """Sample-by-sample pairing of two records of one cell, with bounds for unjudged samples."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.records.record import Record, State
 
-Floats = NDArray[np.float64]
+Differences = NDArray[np.int8] | NDArray[np.float64]
+"""Differences of single samples: bytes for outcomes, of which a large comparison holds very many, floats for losses."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -20,10 +22,10 @@ class PairedOutcomes:
 
     ids: NDArray[np.int64]
     """(n,) sample ids, ascending. Samples that neither record names have negative ids."""
-    worst: Floats
+    worst: Differences
     """(n,) new minus old in the worst case. Accuracy: -1 lost, 0 unchanged, 1 gained. Perplexity: difference of the
     losses in nats per token."""
-    best: Floats
+    best: Differences
     """(n,) new minus old in the best case; the array ``worst`` itself if all samples were judged."""
     unjudged: int = 0
     """Samples that were not judged on at least one side."""
@@ -70,18 +72,26 @@ def _paired(ids: NDArray[np.int64], old_states: NDArray[np.int8], new_states: ND
     old_open, new_open = _open(old_states), _open(new_states)
     judged = ~(old_open | new_open)
     unjudged = len(ids) - int(np.count_nonzero(judged))
-    worst = now.astype(np.float64) - (was | old_open)
-    lost, gained = ids[was & ~now & judged], ids[~was & now & judged]
+    worst = now.astype(np.int8) - (was | old_open)
+    ids, numbers = _shared_ids(ids.tobytes())
+    lost, gained = numbers[was & ~now & judged], numbers[~was & now & judged]
     return PairedOutcomes(
         ids=ids,
         worst=worst,
-        best=(now | new_open).astype(np.float64) - was if unjudged else worst,
+        best=(now | new_open).astype(np.int8) - was if unjudged else worst,
         unjudged=unjudged,
         both=int(np.count_nonzero(was & now)),
         neither=int(np.count_nonzero(judged & ~was & ~now)),
         lost_ids=tuple(lost.tolist()),
         gained_ids=tuple(gained.tolist()),
     )
+
+
+@lru_cache(maxsize=8)
+def _shared_ids(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Sample ids from their bytes, as numbers and as Python objects: one of each for all cells with equal samples."""
+    ids = np.frombuffer(content, dtype=np.int64)
+    return ids, ids.astype(np.object_)
 
 
 def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedOutcomes | None:

@@ -234,7 +234,7 @@ def _p_value(pair: CellDifference, records: Mapping[str, Record], *, margin: flo
     if pair.metric == "accuracy":
         lost, gained = (int(np.count_nonzero(outcomes.best == side)) for side in (-1, 1))
         return float(p_drop_beyond(len(outcomes.ids), lost, gained, margin=margin + floor)[0])
-    excess = outcomes.best - log1p(margin) - floor
+    excess = outcomes.best.astype(np.float64) - log1p(margin) - floor
     half = sign_flip_p([excess])[0] / 2
     return half if excess.sum() > 0 else 1 - half
 

@@ -146,8 +146,8 @@ class SequentialLook:
         drops = {
             index: Drops(
                 ids=found.ids,
-                least=-found.best,
-                most=-found.worst,
+                least=-found.best.astype(np.float64),
+                most=-found.worst.astype(np.float64),
                 margin=self.comparison.margin,
                 floor=floors[index],
             )

@@ -53,20 +53,20 @@ def headline_panel(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> H
     members: dict[tuple[str, ...], dict[CellKey, ScoreRow]] = {}
     for row in rows:
         members.setdefault(row.subject, {})[cell_key(row)] = row
-    numbers = {subject: [column_number(own, column, records) for column in planned] for subject, own in members.items()}
-    subjects = list(members)
+    numbers: list[tuple[HeadlineNumber, ...]] = []
+    scored: list[ScoredModel] = []
+    for subject, own in members.items():
+        found = [column_number(own, column, records) for column in planned]
+        numbers.append(tuple(column.number for column in found))
+        scored.append(_scored(subject, [own[cell] for cell in planned[main].cells], found[main]))
     accuracy = rows[0].metric == "accuracy"
-    scored = [
-        _scored(subject, [members[subject][cell] for cell in planned[main].cells], numbers[subject][main])
-        for subject in subjects
-    ]
     mces = _mean_corruption_errors(rows, records)
     order = order_models(scored)
     ordered = [scored[at] for at in order]
     ranked, tests = rank_models(ordered, accuracy=accuracy)
     lines = []
     for at, place in zip(order, ranked, strict=True):
-        first = next(iter(members[subjects[at]].values()))
+        first = next(iter(members[scored[at].name].values()))
         lines.append(
             HeadlineRow(
                 variant=first.variant,
@@ -77,8 +77,8 @@ def headline_panel(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> H
                 rank_low=place.low,
                 rank_high=place.high,
                 group=place.group,
-                numbers=tuple(found.number for found in numbers[subjects[at]]),
-                mce=mces.get(subjects[at]),
+                numbers=numbers[at],
+                mce=mces.get(scored[at].name),
             )
         )
     return HeadlinePanel(
