@@ -13,7 +13,7 @@ from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.figures.chart import COLUMN, Chart, ChartAxis, ChartPoint, ChartSeries
+from robustbench_wb.report.figures.chart import COLUMN, Chart, ChartAxis, ChartKind, ChartPoint, ChartSeries
 from robustbench_wb.report.figures.draw import MARKERS, PALETTE, draw_chart, spread
 from robustbench_wb.report.figures.files import charts_by_name, figure_files, plot_chart
 from robustbench_wb.report.figures.flip_charts import flip_charts
@@ -155,6 +155,15 @@ def test_files_are_a_column_wide_with_embedded_fonts_and_the_same_every_time() -
     assert b"/Type3" not in files["a-b-c.pdf"]
     assert b"<text" not in files["a-b-c.svg"]  # outlines need no font
     assert draw_chart(drawn).legends  # long names stand below
+
+
+def test_points_are_joined_only_where_the_chart_has_lines() -> None:
+    points = tuple(ChartPoint(x=at, y=at, text="") for at in (1.0, 2.0))
+    expected: tuple[tuple[ChartKind, str], ...] = (("points", "None"), ("lines", "-"))
+    for kind, line in expected:
+        two = Chart(name="two", title="", x=ChartAxis(label="x"), y=ChartAxis(label="y"), kind=kind,
+                    series=[ChartSeries(1, "vit", points)])  # fmt: skip
+        assert [one.get_linestyle() for one in draw_chart(two).axes[0].get_lines()] == [line]
 
 
 def test_models_differ_in_colour_and_marker() -> None:

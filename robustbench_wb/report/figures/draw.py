@@ -177,8 +177,8 @@ def _draw_series(axes: Axes, one: ChartSeries, kind: ChartKind) -> None:
         for point in points:
             _draw_whiskers(axes, point, colour)
     line = "-" if kind == "lines" else "none"
-    style = {"marker": marker, "color": colour, "markeredgewidth": 0, "clip_on": False}
-    axes.plot(x, y, line, label=printable(one.label), gid=f"series-{one.number}", **style)  # type: ignore[arg-type]
+    style = {"linestyle": line, "marker": marker, "color": colour, "markeredgewidth": 0, "clip_on": False}
+    axes.plot(x, y, label=printable(one.label), gid=f"series-{one.number}", **style)  # type: ignore[arg-type]
 
 
 def _closed(end: float) -> float:

@@ -1,0 +1,239 @@
+"""Findings: answers of the evidence to the questions of results/findings.toml, as docs/findings.md with a figure each.
+
+    python benchmarks/findings.py [NAME ...] [--version results/evidence] [--to docs]
+
+Every sentence, number and figure is made from the stored outcomes, so that no number is typed by hand. With names of
+findings, their sections are printed and nothing is written. All comparisons of the file are corrected together, also
+if only some are printed.
+"""
+
+import argparse
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustbench_wb import claims
+from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimVerdict
+from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.report.claims import evidence_text
+from robustbench_wb.report.comparison import unit_text
+from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
+from robustbench_wb.report.figures.draw import draw_chart, figure_bytes
+from robustbench_wb.report.text_block import counted
+
+QUESTIONS = "results/findings.toml"
+EVIDENCE = "results/evidence"
+WIDTH = 5.5
+"""Width of a figure in inches."""
+WORDS: dict[ClaimVerdict, str] = {"holds": "better", "refuted": "worse", "undecided": "not decided"}
+"""Verdict about the sentence that a model is better, as the answer names it."""
+COMMAND = "python benchmarks/findings.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Cells of a suite on a task."""
+
+    task: str
+    suite: str
+    cells: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How some models compare with another one at some places."""
+
+    name: str
+    question: str
+    than: str
+    models: Sequence[str]
+    places: Sequence[Place]
+
+    @property
+    def pairs(self) -> Iterator[tuple[str, Place]]:
+        """Each model at each place, in the order of the comparisons."""
+        for model in self.models:
+            for place in self.places:
+                yield model, place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One model at one place, compared with the other model of the question."""
+
+    model: str
+    place: Place
+    checked: CheckedClaim
+
+    @property
+    def label(self) -> str:
+        """Model and cells, like ``crate, digits clean``."""
+        cells = {"*@*": f"all of {self.place.suite}"}.get(self.place.cells, self.place.cells)
+        return f"{short(self.model)}, {self.place.task} {cells}"
+
+    @property
+    def change(self) -> float:
+        """Difference of the accuracies as a share; 0 if it is not known."""
+        return self.checked.evidence.worst if self.checked.evidence is not None else 0.0
+
+
+def short(model: str) -> str:
+    """Name of a model without its size and recipe, which all models share."""
+    return model.split(" ")[0].removesuffix("-nano")
+
+
+def read_questions(file: str) -> tuple[str, list[Question]]:
+    """The scale of the evidence, and the questions of a file."""
+    content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    found = []
+    for one in content["findings"]:
+        places = tuple(Place(**place) for place in one.pop("places"))
+        found.append(Question(**one, places=places))
+    return content["scale"], found
+
+
+def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[str, list[Answer]]:
+    """Answers to each question, by its name: one test per model and place, with one correction over all of them."""
+    lines = [f'scale = "{scale}"']
+    for one in questions:
+        for model, place in one.pairs:
+            lines += ["[[claims]]", f'claim = "{model} is better than {one.than} at {place.cells}"']
+            lines += [f'task = "{place.task}"', f'suite = "{place.suite}"']
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "findings.toml")
+        file.write_text("\n".join(lines), encoding="utf-8")
+        checked = iter(claims(str(file), version).claims)
+    return {
+        one.name: [Answer(model=model, place=place, checked=next(checked)) for model, place in one.pairs]
+        for one in questions
+    }
+
+
+def sentence(question: Question, answers: Sequence[Answer]) -> str:
+    """The answer in one sentence, with the largest difference and its interval."""
+    known = [one for one in answers if one.checked.evidence is not None]
+    if not known:
+        return "Not measured yet."
+    told = []
+    for verdict, word in WORDS.items():
+        labels = [one.label for one in known if one.checked.verdict == verdict]
+        if labels:
+            names = f" ({'; '.join(labels)})" if verdict != "undecided" else ""
+            told.append(f"{len(labels)} {word}{names}")
+    decided = [one for one in known if one.checked.verdict != "undecided"] or known
+    largest = max(decided, key=lambda one: abs(one.change))
+    return (
+        f"Compared with {short(question.than)}, of {counted(len(known), 'measured comparison')}: {', '.join(told)}. "
+        f"**Largest difference: {largest.label}, {number_text(largest)}**."
+    )
+
+
+def number_text(one: Answer) -> str:
+    """Difference with its interval, sample count and seeds."""
+    checked = one.checked
+    unit = unit_text("architecture" if len(checked.seeds) > 1 else "checkpoint", checked.seeds)
+    return f"{evidence_text(checked).removeprefix('difference ').split(', one-sided')[0]}, {unit}"
+
+
+def chart(question: Question, answers: Sequence[Answer]) -> Chart:
+    """Differences with their intervals, one line per comparison, and a dotted line where the models are equal."""
+    shown = [one for one in answers if one.checked.evidence is not None]
+    series = []
+    for number, model in enumerate(question.models, start=1):
+        points = tuple(_point(one, at) for at, one in enumerate(shown) if one.model == model)
+        series.append(ChartSeries(number, short(model), points))
+    return Chart(
+        name=question.name,
+        title=question.question,
+        x=ChartAxis(label=f"accuracy minus that of {short(question.than)} (points)"),
+        y=ChartAxis(label="", names=tuple(one.label for one in shown)),
+        series=series,
+        front=[ChartPoint(x=0, y=end, text="") for end in (-0.5, len(shown) - 0.5)],
+    )
+
+
+def _point(one: Answer, row: int) -> ChartPoint:
+    evidence = one.checked.evidence
+    if evidence is None:
+        raise ValueError("only measured comparisons are drawn")
+    low, high = (100 * (1 if end is None else end) for end in (evidence.low, evidence.high))
+    return ChartPoint(x=100 * evidence.worst, y=row, text=one.label, x_ends=(low, high))
+
+
+def table(answers: Sequence[Answer]) -> Iterator[str]:
+    """Lines of a Markdown table of all comparisons, and of the cautions below it."""
+    yield "| model | at | difference in points [95 %] | verdict |"
+    yield "|---|---|---|---|"
+    for one in answers:
+        model, _, place = one.label.partition(", ")
+        checked = one.checked
+        measured = checked.evidence is not None
+        told = number_text(one) if measured else "not measured yet"
+        yield f"| {model} | {place} | {told} | {WORDS.get(checked.verdict, checked.verdict) if measured else ''} |"
+    yield ""
+    yield from (f"- Caution, {one.label}: {caution}" for one in answers for caution in one.checked.cautions)
+
+
+def section(number: int, question: Question, answers: Sequence[Answer]) -> str:
+    """Section of the page about one question."""
+    known = any(one.checked.evidence is not None for one in answers)
+    lines = [f"## {number}. {question.question}", "", sentence(question, answers), ""]
+    if known:
+        lines += [f"![{question.question}](findings/{question.name}.svg)", "", *table(answers)]
+    return "\n".join([*lines, f"`{COMMAND} {question.name}`", ""])
+
+
+def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
+    """The whole page."""
+    known = sum(one.checked.evidence is not None for one in found)
+    return "\n".join([
+        "# Findings",
+        "",
+        f"Written by `{COMMAND}` from `{QUESTIONS}` and the outcomes of single samples in `{version}`; do not edit it.",
+        f"Of {len(found)} comparisons {known} are measured. Each is paired by sample; one correction (Holm, 5 %)",
+        "covers all of them, so that a verdict has been held against all others. With one seed a number is about that",
+        "checkpoint alone.",
+        "`results/evidence/STATUS.md` says what is missing, and why.",
+        "",
+        *sections,
+    ])  # fmt: skip
+
+
+def main() -> int:
+    """Print the named findings, or write the page and its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="findings to print; none writes the page")
+    parser.add_argument("--questions", default=QUESTIONS)
+    parser.add_argument("--version", default=EVIDENCE, help="table of the evidence; default: %(default)s")
+    parser.add_argument("--to", default="docs", help="folder of the page and its figures; default: %(default)s")
+    given = parser.parse_args()
+    try:
+        scale, questions = read_questions(given.questions)
+        answers = answer(questions, scale=scale, version=given.version)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    sections = {one.name: section(number, one, answers[one.name]) for number, one in enumerate(questions, start=1)}
+    unknown = [name for name in given.names if name not in sections]
+    if unknown:
+        print(f"there is no finding {unknown[0]!r}; there are {', '.join(sections)}", file=sys.stderr)
+        return ExitCode.USAGE
+    if given.names:
+        print("\n".join(sections[name] for name in given.names))
+        return ExitCode.OK
+    figures = Path(given.to, "findings")
+    figures.mkdir(parents=True, exist_ok=True)
+    for one in questions:
+        if any(found.checked.evidence is not None for found in answers[one.name]):
+            drawn = draw_chart(chart(one, answers[one.name]), width=WIDTH, title=False)
+            figures.joinpath(f"{one.name}.svg").write_bytes(figure_bytes(drawn, "svg"))
+    every = [found for one in answers.values() for found in one]
+    Path(given.to, "findings.md").write_text(page(sections.values(), every, given.version), encoding="utf-8")
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Findings: made from stored outcomes, equal to a count by hand, and equal to the committed page."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robustbench_wb.records.record import State
+from robustbench_wb.store.baseline import read_baseline
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = "results/published/adversarial-digits-smoke.parquet"
+QUESTIONS = """
+scale = "smoke"
+
+[[findings]]
+name = "attacks"
+question = "Do they resist attacks better?"
+than = "vit-nano standard"
+models = ["bilateral-nano standard", "crate-nano standard"]
+places = [{ task = "digits", suite = "adversarial", cells = "quick-linf@16/255" }]
+
+[[findings]]
+name = "missing"
+question = "Do they learn words?"
+than = "vit-nano standard"
+models = ["rope-nano standard"]
+places = [{ task = "sst2", suite = "adversarial-text", cells = "clean" }]
+"""
+
+
+def findings(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the script as its page says."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "findings.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.slow(20)
+def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Path) -> None:
+    (tmp_path / "questions.toml").write_text(QUESTIONS)
+    given = ("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED, "--to", str(tmp_path))
+    done = findings(*given)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "findings.md").read_text()
+
+    table = read_baseline(ROOT / PUBLISHED)
+    keys = {row.variant: row.key for row in table.rows if row.cell == "quick-linf@16/255"}
+    robust = {name: table.records[key].states == State.ROBUST for name, key in keys.items()}
+    for name, verdict in (("bilateral", "better"), ("crate", "worse")):
+        difference = 100 * np.mean(robust[name].astype(int) - robust["vit"].astype(int))
+        line = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {difference:+.1f} [" in line
+        assert line.endswith(f"n {len(robust[name])}, this checkpoint (seed 0) | {verdict} |")
+    assert "of 2 measured comparisons: 1 better (bilateral, digits quick-linf@16/255), 1 worse (crate" in page
+    assert "Of 3 comparisons 2 are measured." in page
+    assert [file.name for file in (tmp_path / "findings").iterdir()] == ["attacks.svg"]
+    assert "\nNot measured yet.\n" in page
+
+    one = findings("missing", *given)
+    assert one.stdout.strip() == page[page.index("## 2.") :].strip()
+    wrong = findings("crate", *given)
+    assert (wrong.returncode, wrong.stderr) == (2, "there is no finding 'crate'; there are attacks, missing\n")
+
+
+@pytest.mark.slow(10)
+def test_the_committed_page_is_made_from_the_committed_evidence(tmp_path: Path) -> None:
+    done = findings("--to", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "findings.md").read_text() == (ROOT / "docs" / "findings.md").read_text()
+    drawn = {file.name for file in (tmp_path / "findings").iterdir()}
+    assert drawn == {file.name for file in (ROOT / "docs" / "findings").iterdir()}
