@@ -103,8 +103,8 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed against other libraries, side by side in one run. Not a gate."""
-    run(session, "benchmarks/attacks.py", *session.posargs)
+    """Speed against other libraries, side by side in one run, written to docs/performance.md. Not a gate."""
+    run(session, "benchmarks/performance.py", *session.posargs)
 
 
 @nox.session

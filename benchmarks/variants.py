@@ -112,7 +112,7 @@ def main() -> None:
     if not options.json:
         print(f"width {options.width}, depth {options.depth}, {options.heads} heads, batch {options.batch}")
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.repeats} turns each")
-        print(f"| variant | tokens | parameters | ms | times {BASE} | quartiles |")
+        print(f"\n| variant | tokens | parameters | ms | times {BASE} | quartiles |")
         print("|---|---|---|---|---|---|")
     for cell in measure(options):
         if options.json:

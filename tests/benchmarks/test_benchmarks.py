@@ -9,9 +9,10 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = [
-    *("attacks.py", "big_table.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py", "executors.py"),
-    *("gpu.py", "imagenet_size.py", "kills.py", "lengths.py", "pathfinder.py", "pictures.py", "precision.py"),
-    *("regression.py", "sequential.py", "simulated_cluster.py", "strongest.py", "variants.py"),
+    *("attacks.py", "bare_loop.py", "big_table.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py"),
+    *("executors.py", "findings.py", "gpu.py", "imagenet_size.py", "kills.py", "lengths.py", "pathfinder.py"),
+    *("performance.py", "pictures.py", "precision.py", "regression.py", "sequential.py", "simulated_cluster.py"),
+    *("startup.py", "strongest.py", "variants.py"),
 ]
 TYPED = """
 import contextlib, io, json, pathlib, runpy, sys, traceback
