@@ -36,6 +36,10 @@ STRESSORS.add("square-l2", f"{_SQUARE}:SquareL2", "random search by squares, in 
 _HOP = "robustbench_wb.stressors.attacks.hop_skip_jump"
 STRESSORS.add("hopskipjump-linf", f"{_HOP}:HopSkipJumpLinf", "decision-based (Chen, Jordan & Wainwright 2020)")
 STRESSORS.add("hopskipjump-l2", f"{_HOP}:HopSkipJumpL2", "decision-based, in L2: predicted classes only")
+STRESSORS.add(
+    "sparse-rs-l0", "robustbench_wb.stressors.attacks.sparse_rs:SparseRs", "changes few pixels (Croce et al. 2022)"
+)
+STRESSORS.add("patch", "robustbench_wb.stressors.attacks.patch:PatchAttack", "replaces one square, one token of a ViT")
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent on finite differences (Uesato et al. 2018)")
 STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "gradient ascent on finite differences, in L2")

@@ -21,7 +21,7 @@ class ThreatModel(NamedTuple):
     """What an attack may change, and how the attack searches."""
 
     name: str
-    """Set of allowed perturbations without its radius: ``linf``, ``l2``, ``embedding-linf``, ``words``."""
+    """Set of allowed perturbations without its radius: ``linf``, ``l0``, ``patch``, ``words``."""
     kind: "AttackKind"
     """Kind of the attack, by which attacks are ordered by strength."""
 
@@ -36,6 +36,7 @@ _SEARCHES: Final[dict[str, "AttackKind"]] = {
     "fmn": "white-box",
     "hopskipjump": "black-box",
     "square": "black-box",
+    "sparse-rs": "black-box",
     "spsa": "black-box",
     "transfer": "black-box",
     "quick": "ensemble",
@@ -46,8 +47,9 @@ _SEARCHES: Final[dict[str, "AttackKind"]] = {
     "published-pgd": "white-box",
 }
 """Kind of each attack in a ball, by its name without the norm."""
-_NORMS: Final = ("linf", "l2", "l1")
+_NORMS: Final = ("linf", "l2", "l1", "l0")
 _OTHERS: Final[dict[str, ThreatModel]] = {
+    "patch": ThreatModel("patch", "white-box"),
     "published-spsa": ThreatModel("linf", "black-box"),
     "hotflip": ThreatModel("one-token words", "white-box"),
     "random-flip": ThreatModel("one-token words", "control"),

@@ -75,6 +75,10 @@ def in_thirds(span: tuple[int, int], tried: object, seconds: float) -> list[tupl
     return [((first, stop), seconds) for first, stop in pairwise(cuts)]
 
 
+IN_PIXELS = ("sparse-rs-l0", "patch")
+"""Attacks whose strength is a number of pixels."""
+
+
 def attacks(*modalities: str) -> tuple[str, ...]:
     """Signatures of all attacks on some kinds of inputs, with small numbers of steps where they have any.
 
@@ -88,7 +92,8 @@ def attacks(*modalities: str) -> tuple[str, ...]:
         if kind.modality in modalities and kind.axis is not None and not name.startswith("autoattack"):
             small = {"steps": 5, "queries": 40, "restarts": 1}
             numbers = [f"{key}={value}" for key, value in small.items() if key in kind.model_fields]
-            strength = "1/16" if kind.axis == "eps" else "1/4" if kind.axis == "rate" else "2"
+            shares = {"eps": "1/16", "rate": "1/4"} if name not in IN_PIXELS else {}
+            strength = shares.get(kind.axis, "2")
             source = ["source=vit"] if name.startswith("transfer") else []
             found.append(";".join([name, *source, f"{kind.axis}={strength}", *numbers]))
     return tuple(found)

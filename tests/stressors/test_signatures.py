@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from robustbench_wb.errors import UnknownNameError, UsageError
 from robustbench_wb.stressors.catalogue import STRESSORS, parse_stressor, strength_axis
 
-STRENGTHS = {None: "", "eps": ";eps=8/255", "rate": ";rate=1/10", "budget": ";budget=2", "severity": ";severity=3"}
+STRENGTHS = {None: "", "eps": ";eps=1", "rate": ";rate=1/10", "budget": ";budget=2", "severity": ";severity=3"}
 STRENGTHS["length"] = ";length=64"
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=2, max_denominator=1000)
 

@@ -18,6 +18,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "linf": "Linf",
     "l2": "L2",
     "l1": "L1",
+    "l0": "L0",
     "embedding-linf": "vectors Linf",
     "embedding-l2": "vectors L2",
     "one-token words": "tokens",
