@@ -172,6 +172,7 @@ SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PG
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"
 )
+SUITES.add("adversarial-local", f"{_BUILT_IN}:ADVERSARIAL_LOCAL", "few pixels, or one square, by any amount")
 SUITES.add(
     "adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then attacks on word vectors, words and characters"
 )

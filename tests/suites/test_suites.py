@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from robustbench_wb import suites
 from robustbench_wb.engine.plan import make_plan, suite_ladders
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.suite_costs import suite_costs
@@ -266,3 +267,8 @@ def test_costs_of_a_suite() -> None:
     assert smoke.evaluations == small.evaluations == rungs == 22
     assert [cost.passes for cost in suite_costs(find_suite("corruption"))] == [76, 76, 76]  # one for each evaluation
     assert suite_costs(find_suite("adversarial-text"))[0].passes is None
+
+
+def test_every_suite_file_of_the_package_is_registered() -> None:
+    files = {path.stem for path in Path(suites.__file__).parent.glob("*.toml")}
+    assert files == {name for name in SUITES.names() if SUITES.target(name).startswith("robustbench_wb.")}
