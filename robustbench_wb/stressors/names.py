@@ -39,6 +39,9 @@ STRESSORS.add("hopskipjump-l2", f"{_HOP}:HopSkipJumpL2", "decision-based, in L2:
 STRESSORS.add(
     "sparse-rs-l0", "robustbench_wb.stressors.attacks.sparse_rs:SparseRs", "changes few pixels (Croce et al. 2022)"
 )
+_BPDA = "robustbench_wb.stressors.attacks.bpda"
+STRESSORS.add("bpda-linf", f"{_BPDA}:BpdaLinf", "PGD through a part without a useful gradient (Athalye et al. 2018)")
+STRESSORS.add("bpda-l2", f"{_BPDA}:BpdaL2", "PGD through a part without a useful gradient, in L2")
 STRESSORS.add("patch", "robustbench_wb.stressors.attacks.patch:PatchAttack", "replaces one square, one token of a ViT")
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent on finite differences (Uesato et al. 2018)")

@@ -30,6 +30,7 @@ _SEARCHES: Final[dict[str, "AttackKind"]] = {
     "noise": "control",
     "fgsm": "single-step",
     "pgd": "white-box",
+    "bpda": "white-box",
     "apgd": "white-box",
     "apgd-t": "white-box",
     "fab": "white-box",

@@ -241,6 +241,7 @@ def test_threat_models_are_those_that_the_attacks_declare() -> None:
         if kind.kind is not None:
             numbers = {kind.axis: "2", "source": "vit"} if name.startswith("transfer") else {kind.axis: "2"}
             numbers |= {"rate": "1/10"} if kind.axis == "rate" else {}
+            numbers |= {"module": "stem"} if name.startswith("bpda") else {}
             built = kind.model_validate(numbers)
             assert known(found).name == built.threat[0]
             assert strength_name(built.signature, built.strength) == kind.axis

@@ -95,6 +95,7 @@ def attacks(*modalities: str) -> tuple[str, ...]:
             shares = {"eps": "1/16", "rate": "1/4"} if name not in IN_PIXELS else {}
             strength = shares.get(kind.axis, "2")
             source = ["source=vit"] if name.startswith("transfer") else []
+            source += ["module=head.norm"] if name.startswith("bpda") else []
             found.append(";".join([name, *source, f"{kind.axis}={strength}", *numbers]))
     return tuple(found)
 

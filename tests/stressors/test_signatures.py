@@ -29,7 +29,7 @@ def test_every_registered_stressor_has_its_own_name_and_signature() -> None:
             continue  # needs a folder; see tests/stressors/corruptions/test_stored.py
         kind = STRESSORS.get(entry.name)
         assert kind.name == entry.name
-        numbers = STRENGTHS[strength_axis(entry.name)]
+        numbers = STRENGTHS[strength_axis(entry.name)] + (";module=stem" if entry.name.startswith("bpda") else "")
         assert parse_stressor(entry.name + numbers).signature.startswith(entry.name)
 
 
