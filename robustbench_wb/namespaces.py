@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
-from operator import is_
+from itertools import chain
 from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,8 @@ _LIBRARIES: Final = frozenset({"torch", "numpy", "scipy", "PIL"})
 """Libraries that the numbers of this package are computed with."""
 _DEPTH: Final = 3
 """Parts of the name of a public module, such as ``torch.nn.init``."""
+_IMMUTABLE: Final = 1 << 8
+"""Bit of ``type.__flags__`` (Py_TPFLAGS_IMMUTABLETYPE, since Python 3.10)."""
 _BOOKKEEPING: Final = frozenset({"__builtins__", "__abstractmethods__", "__annotations__", "__warningregistry__"})
 
 
@@ -40,26 +42,65 @@ class Replaced(NamedTuple):
         return self.path.startswith(f"{_OWN}.")
 
 
+class Snapshot(NamedTuple):
+    """Names of several namespaces and their values, one namespace after the other."""
+
+    sizes: list[int]
+    """Number of names of each namespace."""
+    names: list[str]
+    values: list[object]
+
+
+class Namespaces:
+    """Modules and classes, whose thousands of names are read and compared in one go, which takes milliseconds."""
+
+    def __init__(self, owners: list[Any]) -> None:
+        self.owners = owners
+        spaces = [vars(owner) for owner in owners]
+        self._keys, self._views = [space.keys() for space in spaces], [space.values() for space in spaces]
+        self._snapshot = Snapshot([], [], [])
+
+    def snapshot(self) -> Snapshot:
+        """All names with their present values."""
+        if not self.equal(self._snapshot):
+            names = [*chain.from_iterable(self._keys)]
+            self._snapshot = Snapshot([*map(len, self._keys)], names, [*chain.from_iterable(self._views)])
+        return self._snapshot
+
+    def equal(self, before: Snapshot) -> bool:
+        """Whether all values are those of an earlier snapshot."""
+        try:
+            # A list compares identities first, and asks a value only if it is another object.
+            return [*map(len, self._keys)] == before.sizes and [*chain.from_iterable(self._views)] == before.values
+        except Exception:  # noqa: BLE001  (values of users that cannot be compared are different ones)
+            return False
+
+
 class KeptNamespaces:
     """Names of modules and classes with their values, as they are when this object is made.
 
     Args:
-        owners: the modules and classes.
+        spaces: the modules and classes.
         code_only: whether values that are no functions or classes are left alone.
     """
 
-    def __init__(self, owners: list[Any], *, code_only: bool = False) -> None:
-        self._owners, self._names, self._code_only = owners, [vars(owner).copy() for owner in owners], code_only
+    def __init__(self, spaces: Namespaces, *, code_only: bool = False) -> None:
+        self._spaces, self._before, self._code_only = spaces, spaces.snapshot(), code_only
 
     def put_back(self) -> Iterator[Replaced]:
         """Put back replaced and deleted names, and yield what replaced them.
 
         Names that are new stay, because libraries load their parts late, unless they hide one of a base class.
         """
-        for owner, names in zip(self._owners, self._names, strict=True):
-            now = vars(owner)
-            if len(now) != len(names) or not all(map(is_, now.values(), names.values())):
-                yield from self._differences(owner, names)
+        if self._spaces.equal(self._before):
+            return
+        start = 0
+        for owner, size in zip(self._spaces.owners, self._before.sizes, strict=True):
+            part = slice(start, start + size)
+            yield from self._differences(
+                owner, dict(zip(self._before.names[part], self._before.values[part], strict=True))
+            )
+            start += size
 
     def _differences(self, owner: Any, names: dict[str, object]) -> Iterator[Replaced]:
         now = vars(owner)
@@ -97,23 +138,23 @@ def cell_owners() -> list[Any]:
     return [*(sys.modules[name] for name in names), *layers]
 
 
-def own_owners() -> list[Any]:
+def own_owners() -> Namespaces:
     """Modules and classes of this package that are loaded."""
     return _own_owners(len(sys.modules))
 
 
-@cache
-def _own_owners(loaded: int) -> list[Any]:
+@lru_cache(maxsize=4)
+def _own_owners(loaded: int) -> Namespaces:
     return _with_classes(lambda name: name.partition(".")[0] == _OWN)
 
 
-def library_owners() -> list[Any]:
+def library_owners() -> Namespaces:
     """Public modules and classes of the libraries that numbers are computed with."""
     return _library_owners(len(sys.modules))
 
 
-@cache
-def _library_owners(loaded: int) -> list[Any]:
+@lru_cache(maxsize=4)
+def _library_owners(loaded: int) -> Namespaces:
     def is_public(name: str) -> bool:
         parts = name.split(".")
         return parts[0] in _LIBRARIES and len(parts) <= _DEPTH and not any(part.startswith("_") for part in parts)
@@ -121,19 +162,27 @@ def _library_owners(loaded: int) -> list[Any]:
     return _with_classes(is_public)
 
 
-def _with_classes(wanted: Callable[[str], bool]) -> list[Any]:
+def _with_classes(wanted: Callable[[str], bool]) -> Namespaces:
     """Loaded modules whose names are wanted, and the classes of the same libraries that they hold."""
     modules = [(name, module) for name, module in list(sys.modules.items()) if wanted(name)]
     found: dict[int, Any] = {}
     for name, module in modules:
         if isinstance(module, ModuleType):
-            found[id(module)] = module
-            top = name.partition(".")[0]
-            for value in list(vars(module).values()):
-                # Not isinstance, which reads attributes: a deprecated object would warn.
-                if issubclass(type(value), type) and str(value.__module__).partition(".")[0] == top:
-                    found[id(value)] = value
-    return list(found.values())
+            owners = _module_with_classes(module, name.partition(".")[0], len(vars(module)))
+            found.update(zip(map(id, owners), owners, strict=True))
+    return Namespaces(list(found.values()))
+
+
+@cache
+def _module_with_classes(module: ModuleType, top: str, size: int) -> list[Any]:
+    """A module and the classes of the library ``top`` that it holds; ``size`` is its number of names.
+
+    Classes whose attributes cannot be set, as those of C code, are left out: nobody can replace anything there.
+    """
+    # Not isinstance, which reads attributes: a deprecated object would warn.
+    classes = [value for value in list(vars(module).values()) if issubclass(type(value), type)]
+    classes = [value for value in classes if not value.__flags__ & _IMMUTABLE]
+    return [module, *(value for value in classes if str(value.__module__).partition(".")[0] == top)]
 
 
 @cache

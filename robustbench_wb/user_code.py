@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from robustbench_wb.errors import SubjectError, error_text, name_origin
 from robustbench_wb.float_precision import read_precision, write_precision
 from robustbench_wb.interrupts import OutOfTimeError, is_interrupt
-from robustbench_wb.namespaces import KeptNamespaces, call_owners, cell_owners, library_owners, own_owners
+from robustbench_wb.namespaces import KeptNamespaces, Namespaces, call_owners, cell_owners, library_owners, own_owners
 
 CHANGES_NO_NUMBER: Final = "it puts back what code of users changes for the whole process"
 
@@ -75,7 +75,7 @@ class UserCode:
     def _state_put_back(self, thorough: bool, libraries: bool) -> Iterator[None]:
         settings = _settings(thorough)
         before = [setting.read() for setting in settings]
-        kept = [KeptNamespaces([*call_owners(), *(cell_owners() if thorough else ())])]
+        kept = [KeptNamespaces(Namespaces([*call_owners(), *(cell_owners() if thorough else ())]))]
         kept += [KeptNamespaces(own_owners())] if thorough else []
         kept += [KeptNamespaces(library_owners(), code_only=True)] if thorough and libraries else []
         ours: list[str] = []

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import cache
 
 import typer
 
@@ -100,7 +102,7 @@ def run_cli(arguments: list[str]) -> int:
     """Run one command; return its exit code. Expected errors become one line on standard error."""
     try:
         with watching_interrupts():
-            code = app(arguments, prog_name="robustbench-wb", standalone_mode=False)
+            code = _parser()(arguments, prog_name="robustbench-wb", standalone_mode=False)
     except HarnessError as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         console.tell(f"error: {with_options(error)}")
@@ -123,3 +125,9 @@ def run_cli(arguments: list[str]) -> int:
     if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
         console.tell(INTERRUPTED)
     return int(code or 0)
+
+
+@cache
+def _parser() -> Callable[..., int | None]:
+    """The parser of the whole application: making one reads the signatures of all commands."""
+    return typer.main.get_command(app)

@@ -184,15 +184,16 @@ def _evaluated(task: TaskPlan, dataset: Dataset, request: RunRequest) -> Dataset
 def _load(task: TaskPlan, data_dir: str | None) -> Dataset:
     """Load the data of a task, which a plug-in may provide."""
     name = task.task.name
+    plugin = not type(task.task).__module__.startswith("robustbench_wb.")
     try:
-        with UserCode(f"task {name!r}").running():
+        with UserCode(f"task {name!r}").running(libraries=plugin):
             return task.task.load(data_dir)
     except SubjectError as error:
         raise DataError(str(error)) from error
     except HarnessError:
         raise
     except Exception as error:
-        if type(task.task).__module__.startswith("robustbench_wb."):
+        if not plugin:
             raise
         raise DataError(f"task {name!r}: {error_text(error)}") from error
 

@@ -37,6 +37,12 @@ def is_own_file(file: str) -> bool:
     return path.suffix == ".py" and path.is_absolute() and path.is_file() and not is_library_file(file)
 
 
+def is_library_module(module: object) -> bool:
+    """Whether a loaded module has a file that belongs to a library or to this package."""
+    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    return isinstance(file, str) and is_library_file(file)
+
+
 def is_own_module(module: object) -> bool:
     """Whether a loaded module is source code outside of all libraries, or a package without a file around such code."""
     if not isinstance(module, ModuleType):

@@ -1,5 +1,6 @@
 """Embedded image tasks: 1,797 handwritten digits, 8x8 or enlarged. No network is needed."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ class DigitsTask:
         )
 
 
+@cache
 def _table() -> NDArray[np.float64]:
     """Table (1797, 65) of the embedded file: 64 ink levels 0..16 and the label per row."""
     return np.loadtxt(Path(__file__).with_name("digits.csv.gz"), delimiter=",")

@@ -17,7 +17,13 @@ from pathlib import Path
 from threading import RLock
 from types import CodeType, ModuleType
 
-from robustbench_wb.models.installed import is_library_file, is_own_file, is_own_module, library_roots
+from robustbench_wb.models.installed import (
+    is_library_file,
+    is_library_module,
+    is_own_file,
+    is_own_module,
+    library_roots,
+)
 from robustbench_wb.models.static_imports import imported_files
 from robustbench_wb.source import source_digest
 
@@ -25,6 +31,8 @@ PREFIX = "_robustbench_wb_external_"
 _NEVER_OWN = ("torch", "numpy", "robustbench_wb")
 """Libraries that a model file always means, even if a file beside it has the same name."""
 _lock = RLock()
+_libraries: dict[str, ModuleType] = {}
+"""Loaded modules that are known to be of libraries."""
 _numbers = count()
 
 
@@ -124,14 +132,14 @@ class ImportSpace:
                     self._leave()
 
     def _enter(self) -> None:
-        self._before = (_take(_is_others), list(sys.path), sys.dont_write_bytecode)
+        self._before = (_take_own(), list(sys.path), sys.dont_write_bytecode)
         sys.modules.update(self._modules)
         sys.path[:] = self._path
         sys.meta_path.insert(0, self._finder)
         sys.dont_write_bytecode = True  # create no __pycache__ folder in the user's project
 
     def _leave(self) -> None:
-        self._path, self._modules = list(sys.path), _take(_is_others)
+        self._path, self._modules = list(sys.path), _take_own()
         hidden, sys.path[:], sys.dont_write_bytecode = self._before
         sys.modules.update(hidden)
         sys.meta_path.remove(self._finder)  # others stay: libraries add some when they are imported
@@ -297,22 +305,21 @@ def _is_library(top: str) -> bool:
     """Whether an installed library, or the standard library, has the top-level module ``top``."""
     if top in sys.stdlib_module_names or top == "robustbench_wb":
         return True
-    file = vars(sys.modules[top]).get("__file__") if isinstance(sys.modules.get(top), ModuleType) else None
-    if isinstance(file, str) and is_library_file(file):
+    if is_library_module(sys.modules.get(top)):
         return True
     found = PathFinder.find_spec(top, [str(root) for root in library_roots()])
     return found is not None and (found.origin is not None or found.submodule_search_locations is not None)
 
 
-def _is_others(name: str, module: object) -> bool:
-    return not name.startswith((PREFIX, "__main__")) and is_own_module(module)
-
-
-def _take(wanted: Callable[[str, object], bool]) -> dict[str, ModuleType]:
-    """Take the wanted modules out of ``sys.modules``."""
-    return {name: sys.modules.pop(name) for name, module in list(sys.modules.items()) if wanted(name, module)}
+def _take_own() -> dict[str, ModuleType]:
+    """Take the modules of users out of ``sys.modules``."""
+    # There are thousands of modules of libraries: each is examined once.
+    unknown = [(name, module) for name, module in sys.modules.items() if _libraries.get(name) is not module]
+    own = [name for name, module in unknown if is_own_module(module) and not name.startswith((PREFIX, "__main__"))]
+    _libraries.update((name, module) for name, module in unknown if is_library_module(module))
+    return {name: sys.modules.pop(name) for name in own}
 
 
 def _take_named(top: str) -> dict[str, ModuleType]:
     """Take a top-level module and all below it out of ``sys.modules``."""
-    return _take(lambda name, module: name.partition(".")[0] == top)
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
