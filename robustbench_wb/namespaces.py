@@ -140,49 +140,48 @@ def cell_owners() -> list[Any]:
 
 def own_owners() -> Namespaces:
     """Modules and classes of this package that are loaded."""
-    return _own_owners(len(sys.modules))
-
-
-@lru_cache(maxsize=4)
-def _own_owners(loaded: int) -> Namespaces:
-    return _with_classes(lambda name: name.partition(".")[0] == _OWN)
+    return _with_classes(_loaded(_is_own, len(sys.modules)))
 
 
 def library_owners() -> Namespaces:
     """Public modules and classes of the libraries that numbers are computed with."""
-    return _library_owners(len(sys.modules))
-
-
-@lru_cache(maxsize=4)
-def _library_owners(loaded: int) -> Namespaces:
-    def is_public(name: str) -> bool:
-        parts = name.split(".")
-        return parts[0] in _LIBRARIES and len(parts) <= _DEPTH and not any(part.startswith("_") for part in parts)
-
-    return _with_classes(is_public)
-
-
-def _with_classes(wanted: Callable[[str], bool]) -> Namespaces:
-    """Loaded modules whose names are wanted, and the classes of the same libraries that they hold."""
-    modules = [(name, module) for name, module in list(sys.modules.items()) if wanted(name)]
-    found: dict[int, Any] = {}
-    for name, module in modules:
-        if isinstance(module, ModuleType):
-            owners = _module_with_classes(module, name.partition(".")[0], len(vars(module)))
-            found.update(zip(map(id, owners), owners, strict=True))
-    return Namespaces(list(found.values()))
+    return _with_classes(_loaded(_is_public, len(sys.modules)))
 
 
 @cache
-def _module_with_classes(module: ModuleType, top: str, size: int) -> list[Any]:
-    """A module and the classes of the library ``top`` that it holds; ``size`` is its number of names.
+def _is_own(name: str) -> bool:
+    return name.partition(".")[0] == _OWN
+
+
+@cache
+def _is_public(name: str) -> bool:
+    parts = name.split(".")
+    return parts[0] in _LIBRARIES and len(parts) <= _DEPTH and not any(part.startswith("_") for part in parts)
+
+
+@lru_cache(maxsize=8)
+def _loaded(wanted: Callable[[str], bool], count: int) -> tuple[tuple[str, ModuleType, int], ...]:
+    """Loaded modules whose names are wanted, with their numbers of names. ``count`` is the number of all modules."""
+    modules: list[tuple[str, object]] = [(name, module) for name, module in [*sys.modules.items()] if wanted(name)]
+    return tuple((name, module, len(vars(module))) for name, module in modules if isinstance(module, ModuleType))
+
+
+@lru_cache(maxsize=4)
+def _with_classes(modules: tuple[tuple[str, ModuleType, int], ...]) -> Namespaces:
+    """Modules, and the classes of the same libraries that they hold.
 
     Classes whose attributes cannot be set, as those of C code, are left out: nobody can replace anything there.
     """
-    # Not isinstance, which reads attributes: a deprecated object would warn.
-    classes = [value for value in list(vars(module).values()) if issubclass(type(value), type)]
-    classes = [value for value in classes if not value.__flags__ & _IMMUTABLE]
-    return [module, *(value for value in classes if str(value.__module__).partition(".")[0] == top)]
+    found: dict[int, Any] = {}
+    for name, module, _ in modules:
+        found[id(module)] = module
+        top = name.partition(".")[0]
+        for value in list(vars(module).values()):
+            # Not isinstance, which reads attributes: a deprecated object would warn.
+            is_class = issubclass(type(value), type) and not value.__flags__ & _IMMUTABLE
+            if is_class and str(value.__module__).partition(".")[0] == top:
+                found[id(value)] = value
+    return Namespaces(list(found.values()))
 
 
 @cache
