@@ -78,11 +78,14 @@ def git_state(folder: Path) -> GitState | None:
     # An installed package can be inside an unrelated repository, which does not track it.
     if _git(folder, ["ls-files", "--error-unmatch", "__init__.py"]) is None:
         return None
-    commit = _git(folder, ["rev-parse", "HEAD"])
-    changes = _git(folder, ["status", "--porcelain"])
-    if commit is None or changes is None:
+    state = _git(folder, ["status", "--porcelain=v2", "--branch"])
+    if state is None:
         return None
-    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
+    head, *lines = state.splitlines()
+    commit = head.removeprefix("# branch.oid ")
+    if commit == "(initial)":  # nothing is committed
+        return None
+    return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
 
 
 def _git(folder: Path, arguments: Sequence[str]) -> str | None:

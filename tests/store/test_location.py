@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -103,11 +104,12 @@ def test_git_state_only_of_a_folder_that_git_tracks(tmp_path: Path, monkeypatch:
     git("init", "-q")
     assert git_state(package) is None
     git("add", ".")
+    assert git_state(package) is None
     git("commit", "-qm", "first")
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     state = git_state(package)
     assert state is not None
-    assert len(state["commit"]) == 40
+    assert re.fullmatch("[0-9a-f]{40}", state["commit"])
     assert state["dirty"] is False
     (package / "new.py").write_text("")
     assert known(git_state(package))["dirty"] is True
