@@ -4,7 +4,7 @@ from math import hypot, sqrt
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2, norm, t
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit  # scipy.stats, which calls them, takes a second to import
 
 MOST_SEEDS: Final = 1000
 """Largest number of seeds that is tried."""
@@ -26,7 +26,7 @@ def crossed_reach(samples: float, *, seed_error: float, seeds: int, confidence: 
         seeds: number of seeds, at least 2.
         confidence: nominal coverage, above 0 and below 1.
     """
-    return hypot(samples, float(t.isf((1 - confidence) / 2, seeds - 1)) * seed_error)
+    return hypot(samples, -float(stdtrit(seeds - 1, (1 - confidence) / 2)) * seed_error)
 
 
 def seeds_needed(
@@ -50,9 +50,10 @@ def seeds_needed(
     """
     quantiles = (np.arange(200) + 0.5) / 200
     for seeds in range(2, MOST_SEEDS + 1):
-        errors = np.sqrt(between * chi2.ppf(quantiles, seeds - 1) / (seeds - 1) / seeds)
-        over_seeds = float(t.isf(alpha, seeds - 1)) * errors
-        reach = np.hypot(float(norm.isf(alpha)) * sqrt(within / seeds), over_seeds)
-        if float(norm.cdf((distance - reach) / max(sqrt(between / seeds), 1e-300)).mean()) >= wanted:
+        chi_square = 2 * gammaincinv((seeds - 1) / 2, quantiles)
+        errors = np.sqrt(between * chi_square / (seeds - 1) / seeds)
+        over_seeds = -float(stdtrit(seeds - 1, alpha)) * errors
+        reach = np.hypot(-float(ndtri(alpha)) * sqrt(within / seeds), over_seeds)
+        if float(ndtr((distance - reach) / max(sqrt(between / seeds), 1e-300)).mean()) >= wanted:
             return seeds
     return None

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
+from robustbench_wb.stats.binomial import binomial
 from robustbench_wb.stats.paired import detectable_drop_beyond, p_drop_beyond, tango_interval
 
 Counts = NDArray[np.int64]
@@ -63,12 +63,12 @@ def _fewer_losses(n: int, lost: float, gained: float, *, decides: DropTest) -> f
     """Probability of fewer losses than the first number for which ``decides`` is true, summed over the gains."""
     if n < 1 or min(lost, gained) < 0 or lost + gained > 1 + 1e-12:
         raise ValueError(f"power of a drop: n = {n}, lost {lost}, gained {gained}: arguments out of range")
-    first, last = int(binom.ppf(_TAIL, n, gained)), int(binom.isf(_TAIL, n, gained))
+    first, last = int(binomial().ppf(_TAIL, n, gained)), int(binomial().isf(_TAIL, n, gained))
     gains = np.arange(max(first, 0), max(last, 0) + 1)
     some = np.unique(np.linspace(gains[0], gains[-1], min(len(gains), _POINTS)).astype(np.int64))
     share = min(lost / (1 - gained), 1.0) if gained < 1 else 0.0
-    left = int(binom.ppf(_TAIL, n - gains[-1], share)) - 1
-    right = int(binom.isf(_TAIL, n - gains[0], share)) + 1
+    left = int(binomial().ppf(_TAIL, n - gains[-1], share)) - 1
+    right = int(binomial().isf(_TAIL, n - gains[0], share)) + 1
     low, high = np.full(len(some), left), np.minimum(right, n - some + 1)
     low = np.minimum(np.maximum(low, -1), high - 1)
     while (high - low > 1).any():
@@ -76,7 +76,7 @@ def _fewer_losses(n: int, lost: float, gained: float, *, decides: DropTest) -> f
         seen = decides(np.full(len(some), n), middle, some)
         low, high = np.where(seen | (high - low <= 1), low, middle), np.where(seen & (high - low > 1), middle, high)
     critical = np.rint(np.interp(gains, some, high))
-    return float(np.sum(binom.pmf(gains, n, gained) * binom.cdf(critical - 1, n - gains, share)))
+    return float(np.sum(binomial().pmf(gains, n, gained) * binomial().cdf(critical - 1, n - gains, share)))
 
 
 def samples_needed(power: Callable[[int], float], wanted: float) -> int | None:

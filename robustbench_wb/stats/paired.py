@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, norm, t
+from scipy.special import ndtri, stdtrit  # scipy.stats, which calls them, takes a second to import
+
+from robustbench_wb.stats.binomial import binomial
 
 Floats = NDArray[np.float64]
 _STEPS = 44
@@ -34,7 +36,7 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
     losses, gains = np.asarray(lost), np.asarray(gained)
     if (losses < 0).any() or (gains < 0).any():
         raise ValueError(f"counts must not be negative: {lost!r}, {gained!r}")
-    p: Floats = np.minimum(1.0, 2 * binom.cdf(np.minimum(losses, gains), losses + gains, 0.5))
+    p: Floats = np.minimum(1.0, 2 * binomial().cdf(np.minimum(losses, gains), losses + gains, 0.5))
     return p
 
 
@@ -64,7 +66,7 @@ def tango_interval(
         raise ValueError(f"tango_interval({n!r}, {lost!r}, {gained!r}, {confidence}): arguments out of range")
     # The high end is minus the low end with losses and gains exchanged; both are found in one call.
     one, other = np.concatenate([losses, gains]), np.concatenate([gains, losses])
-    ends = _lower_end(np.concatenate([total, total]), one, other, z=float(norm.isf((1 - confidence) / 2)))
+    ends = _lower_end(np.concatenate([total, total]), one, other, z=-float(ndtri((1 - confidence) / 2)))
     low, high = np.split(ends, 2)
     return low, -high
 
@@ -123,15 +125,15 @@ def p_drop_beyond(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, margin: f
     if (np.minimum(losses, gains) < 0).any() or (losses + gains > total).any() or not -1 < margin < 1:
         raise ValueError(f"p_drop_beyond({n!r}, {lost!r}, {gained!r}, {margin}): arguments out of range")
     if margin == 0:
-        return np.asarray(binom.sf(losses - 1, losses + gains, 0.5))
+        return np.asarray(binomial().sf(losses - 1, losses + gains, 0.5))
     losing = _losing(total, losses, gains, difference=np.full_like(total, -margin))
     changed = np.clip(2 * losing - margin, abs(margin), 1.0)
-    first = np.asarray(binom.ppf(_TAIL, total, changed))
-    width = int(np.max(binom.isf(_TAIL, total, changed) - first, initial=0)) + 1
+    first = np.asarray(binomial().ppf(_TAIL, total, changed))
+    width = int(np.max(binomial().isf(_TAIL, total, changed) - first, initial=0)) + 1
     counts = first[:, None] + np.arange(width)
-    weight = binom.pmf(counts, total[:, None], changed[:, None])
+    weight = binomial().pmf(counts, total[:, None], changed[:, None])
     fewest = np.ceil((counts + (losses - gains)[:, None]) / 2)
-    tails = binom.sf(fewest - 1, counts, ((changed + margin) / (2 * changed))[:, None])
+    tails = binomial().sf(fewest - 1, counts, ((changed + margin) / (2 * changed))[:, None])
     p: Floats = np.minimum(np.sum(weight * tails, axis=1), 1.0)
     return p
 
@@ -156,7 +158,7 @@ def detectable_drop_beyond(
         The drop as a share; None if even the loss of all samples would not be detected.
     """
 
-    certain, likely = (float(norm.isf(share)) for share in (alpha, 1 - wanted))
+    certain, likely = (-float(ndtri(share)) for share in (alpha, 1 - wanted))
 
     def missing(drop: float) -> float:
         """Losses, in samples, by which the expected surplus at this drop falls short of detection."""
@@ -196,13 +198,13 @@ def mcnemar_power(n: ArrayLike, lost: ArrayLike, gained: ArrayLike, *, alpha: fl
     if out.any() or not 0 < alpha < 1:
         raise ValueError(f"mcnemar_power({n!r}, {lost!r}, {gained!r}, {alpha}): arguments out of range")
     changed = np.minimum(changed, 1.0)
-    first = np.maximum(binom.ppf(_TAIL, count, changed), 1).astype(np.int64)
-    width = int((binom.isf(_TAIL, count, changed) - first).max(initial=0)) + 1
+    first = np.maximum(binomial().ppf(_TAIL, count, changed), 1).astype(np.int64)
+    width = int((binomial().isf(_TAIL, count, changed) - first).max(initial=0)) + 1
     counts = np.minimum(first[:, None] + np.arange(width), np.maximum(count, 1)[:, None])
     # Counts above n are impossible: their columns repeat n and have weight 0.
-    weight = binom.pmf(first[:, None] + np.arange(width), count[:, None], changed[:, None])
+    weight = binomial().pmf(first[:, None] + np.arange(width), count[:, None], changed[:, None])
     share = np.divide(losing, changed, out=np.zeros_like(changed), where=changed > 0)
-    found = binom.sf(critical_counts(counts, alpha) - 1, counts, share[:, None])
+    found = binomial().sf(critical_counts(counts, alpha) - 1, counts, share[:, None])
     chance: Floats = np.sum(weight * found, axis=1)
     return chance
 
@@ -214,8 +216,8 @@ def critical_counts(counts: NDArray[np.int64], alpha: float) -> NDArray[np.int64
     searches anew for every count.
     """
     distinct, places = np.unique(counts, return_inverse=True)
-    guess = np.floor(distinct / 2 + float(norm.isf(alpha / 2)) * np.sqrt(distinct) / 2).astype(np.int64)
-    tails = binom.sf(guess + np.arange(-2, 3)[:, None], distinct, 0.5)
+    guess = np.floor(distinct / 2 - float(ndtri(alpha / 2)) * np.sqrt(distinct) / 2).astype(np.int64)
+    tails = binomial().sf(guess + np.arange(-2, 3)[:, None], distinct, 0.5)
     found: NDArray[np.int64] = (guess - 1 + np.sum(tails > alpha / 2, axis=0))[places].reshape(counts.shape)
     return found
 
@@ -273,4 +275,4 @@ def detectable_shift(differences: NDArray[np.floating[Any]], alpha: float = 0.05
     error = float(values.std(ddof=1)) / sqrt(values.size) if values.size > 1 else 0.0
     if error == 0:
         return None
-    return float(t.isf(alpha / 2, values.size - 1) + t.isf(1 - wanted, values.size - 1)) * error
+    return -float(stdtrit(values.size - 1, alpha / 2) + stdtrit(values.size - 1, 1 - wanted)) * error

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri  # scipy.stats, which calls them, takes a second to import
 
 from robustbench_wb.stats.intervals import Interval
 from robustbench_wb.streams import philox_stream, scale_to_integers
@@ -139,10 +139,10 @@ def bca_intervals(columns: Sequence[Floats], confidences: Sequence[float]) -> li
 
 def _bca(mean: float, deviations: Floats, drawn: Floats, *, confidence: float) -> Interval:
     # Bootstrap means equal to the observed mean count half to either side.
-    bias = float(norm.ppf((np.mean(drawn < 0) + np.mean(drawn <= 0)) / 2))
+    bias = float(ndtri((np.mean(drawn < 0) + np.mean(drawn <= 0)) / 2))
     speed = float(np.sum(deviations**3)) / (6 * float(np.sum(deviations**2)) ** 1.5)
-    ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(drawn, norm.cdf(bias + ends / (1 - speed * ends)))
+    ends = bias + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn, ndtr(bias + ends / (1 - speed * ends)))
     return Interval(mean + float(low), mean + float(high))
 
 

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm, t
+from scipy.special import ndtr, stdtr  # scipy.stats, which calls them, takes a second to import
 
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP
 from robustbench_wb.analysis.compare.overall import ClusteredOutcomes
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.stats.binomial import binomial
 from robustbench_wb.stats.intervals import Interval, mean_interval, wilson
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ def accuracy_level(
         (row,) = rows
         best = row.n - row.broken - row.wrong
         wide, narrow = (Interval(wilson(row.robust, row.n, one).low, wilson(best, row.n, one).high) for one in levels)
-        p = OneSidedP(float(binom.sf(row.robust - 1, row.n, limit)), float(binom.cdf(best, row.n, limit)))
+        p = OneSidedP(float(binomial().sf(row.robust - 1, row.n, limit)), float(binomial().cdf(best, row.n, limit)))
         return LevelEstimate(worst=row.robust / row.n, best=best / row.n, wide=wide, narrow=narrow, n=row.n, p=p)
     kept = [records[row.key] for row in rows]
     if not _same_samples(kept):
@@ -64,7 +65,7 @@ def accuracy_level(
     unknown = (states == State.ERRORED) | (states == State.NOT_RUN)
     down, up = (_case(held) for held in (states == State.ROBUST, (states == State.ROBUST) | unknown))
     wide, narrow = (Interval(_wilson(down, one).low, _wilson(up, one).high) for one in levels)
-    p = OneSidedP(float(norm.sf(_score(down, limit))), float(norm.cdf(_score(up, limit))))
+    p = OneSidedP(float(ndtr(-_score(down, limit))), float(ndtr(_score(up, limit))))
     return LevelEstimate(worst=down.gained, best=up.gained, wide=wide, narrow=narrow, n=states.shape[1], p=p)
 
 
@@ -89,7 +90,7 @@ def perplexity_level(
     mean, wide = mean_interval(losses, 1 - alpha)
     _, narrow = mean_interval(losses, 1 - 2 * alpha)
     error = float(losses.std(ddof=1)) / sqrt(losses.size) if losses.size > 1 else 0.0
-    p = float(t.sf((mean - log(limit)) / error, losses.size - 1)) if error else 0.5
+    p = float(stdtr(losses.size - 1, -(mean - log(limit)) / error)) if error else 0.5
     return LevelEstimate(worst=mean, best=mean, wide=wide, narrow=narrow, n=losses.size, p=OneSidedP(p, 1 - p))
 
 

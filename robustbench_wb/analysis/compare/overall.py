@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit  # scipy.stats, which calls them, takes a second to import
 
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.compare.paired_outcomes import Differences, PairedOutcomes
@@ -315,7 +315,7 @@ class CrossedSeeds:
 
         Accuracies use the score interval, whose width is above 0 even without any change."""
         if not self.accuracy:
-            reach = float(t.isf(level / 2, max(self.samples - 1, 1))) * self.sample_error
+            reach = -float(stdtrit(max(self.samples - 1, 1), level / 2)) * self.sample_error
             return reach, reach
         number, pooled = self.pooled.effective, self.pooled
         low, high = tango_interval([number], [number * pooled.lost], [number * pooled.gained], confidence=1 - level)
@@ -334,7 +334,7 @@ class CrossedSeeds:
     def detectable(self, alpha: float) -> float:
         """Minimum detectable drop at 80 % power, from ``robustbench_wb.stats.paired.detectable_shift`` per part."""
         parts = ((self.seed_error, self.seeds), (self.sample_error, self.samples))
-        both = (error * float(t.isf(alpha / 2, n - 1) + t.isf(0.2, n - 1)) for error, n in parts if n > 1)
+        both = (-error * float(stdtrit(n - 1, alpha / 2) + stdtrit(n - 1, 0.2)) for error, n in parts if n > 1)
         return hypot(*both)
 
 
