@@ -21,7 +21,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], n
     place = str(tmp_path_factory.mktemp("strength") / "results")
     attacks = tuple(signature.replace(";", ";eps=16/255;") for signature in (FEW, MANY))
     request = {"variants": ("vit",), "stressors": attacks, "epsilons": ("16/255", "32/255"), "samples": 200}
-    harness.run(RunRequest.model_validate({**request, "device": "cpu"}), place)
+    harness.run(RunRequest.model_validate({**request, "device": "cpu", "executor": "inline"}), place)
     return place
 
 
