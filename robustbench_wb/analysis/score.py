@@ -118,6 +118,8 @@ def _row(measured: Measurement, shortcut: ShortcutComparison | None) -> ScoreRow
         **(shortcut.model_dump() if shortcut is not None else {}),
         "flops": subject.flops,
         "peak_memory": subject.peak_memory,
+        "planned": measured.planned,
+        "stopped": measured.stopped,
     }
     contaminated, total = subject.contaminated
     if total:

@@ -6,7 +6,7 @@ from typing import cast
 from robustbench_wb.analysis.compare.align import ALLOWABLE
 from robustbench_wb.analysis.compare.compare_tables import compare_tables, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import Comparison
-from robustbench_wb.api.staleness import edited_notes, require_rows, same_version_notes
+from robustbench_wb.api.staleness import edited_notes, require_rows, same_version_notes, stopped_notes
 from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import suggest_names
@@ -66,5 +66,10 @@ def compare_loaded(
     records = find_records((before, after), records_for_comparison(before.rows, after.rows, allow), results)
     chosen = cast("Correction", correction)
     compared = compare_tables(before.rows, after.rows, records, margin=delta / 100, allow=allow, correction=chosen)
-    notes = (*same_version_notes(before, after), *edited_notes(before), *edited_notes(after))
+    notes = (
+        *stopped_notes(before, after),
+        *same_version_notes(before, after),
+        *edited_notes(before),
+        *edited_notes(after),
+    )
     return compared.model_copy(update={"old": before.name, "new": after.name, "notes": notes})

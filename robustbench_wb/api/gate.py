@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
 from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_for_gate
 from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
 from robustbench_wb.analysis.gate.sequential import Scope, SequentialRule
-from robustbench_wb.api.staleness import edited_notes, old_code_notes, require_rows, same_version_notes
+from robustbench_wb.api.staleness import (
+    edited_notes,
+    old_code_notes,
+    require_rows,
+    same_version_notes,
+    stopped_notes,
+)
 from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import StoreError, UsageError
 from robustbench_wb.records.score_row import ScoreRow
@@ -18,6 +24,11 @@ from robustbench_wb.store.loaded_table import find_records
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from robustbench_wb.text_files import is_file
+
+_STOPPED: Final = (
+    "cells that a decision has stopped are decided about the population, in the order of the run; leave out scope and "
+    "seed"
+)
 
 
 def gate(
@@ -52,17 +63,15 @@ def gate(
         StoreError: a table cannot be read or has no rows, or a baseline or a file of rows was changed.
         UsageError: a margin is out of its range, given twice, or for an unknown suite.
     """
-    if margin is not None and config is not None:
-        raise UsageError("margin and config both give margins; use one of them", "margin", "config")
-    if scope not in get_args(Scope):
-        raise UsageError(f"scope = {scope!r} is unknown; use population or samples", "scope")
-    if not sequential and (scope != "population" or seed):
-        raise UsageError("scope and seed are about sequential decisions; add sequential", "scope", "seed", "sequential")
-    margins = Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
+    margins = _margins(margin, config)
+    rule = _rule(sequential, scope=scope, seed=seed)
     before, after, unusual, _ = load_compared(baseline, version, results)
     require_rows(before, after)
     for note in (*edited_notes(before), *edited_notes(after)):
         raise StoreError(note)
+    stopped = stopped_notes(before, after)
+    if stopped and rule not in (None, SequentialRule()):
+        raise UsageError(_STOPPED, "scope", "seed")
     records = find_records((before, after), records_for_gate(before.rows, before.pinned, after.rows), results)
     file = noise if noise is not None else margins.noise
     floors = None if file is None else read_noise_floor(file)
@@ -76,10 +85,24 @@ def gate(
         baseline=before.name,
         version=after.name,
         noise=floors,
-        sequential=SequentialRule(seed=seed, scope=cast("Scope", scope)) if sequential else None,
+        sequential=rule,
     )
-    notes = (*unusual, *same_version_notes(before, after), *old_code_notes(after))
+    notes = (*unusual, *stopped, *same_version_notes(before, after), *old_code_notes(after))
     return judged.model_copy(update={"noise": file or "", "notes": notes})
+
+
+def _rule(sequential: bool, *, scope: str, seed: int) -> SequentialRule | None:
+    if scope not in get_args(Scope):
+        raise UsageError(f"scope = {scope!r} is unknown; use population or samples", "scope")
+    if not sequential and (scope != "population" or seed):
+        raise UsageError("scope and seed are about sequential decisions; add sequential", "scope", "seed", "sequential")
+    return SequentialRule(seed=seed, scope=cast("Scope", scope)) if sequential else None
+
+
+def _margins(margin: float | None, config: str | None) -> Margins:
+    if margin is not None and config is not None:
+        raise UsageError("margin and config both give margins; use one of them", "margin", "config")
+    return Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
 
 
 def pin(name: str, version: str = "latest", results: str = "results", *, to: str | None = None) -> Path:

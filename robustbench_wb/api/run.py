@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+from robustbench_wb.analysis.gate.gate_result import GateResult
 from robustbench_wb.analysis.headline.headline import Headline
 from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.request import ExperimentFields, make_experiment
+from robustbench_wb.api.stopping_rule import stopping_rule
 from robustbench_wb.engine.device import hardware
 from robustbench_wb.engine.experiment import Experiment
 from robustbench_wb.engine.prepared_run import PreparedRun, prepare_experiment
@@ -22,6 +24,7 @@ from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.progress import Progress, SilentProgress
 from robustbench_wb.records.record import Measurement
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.gate import gate_screen
 from robustbench_wb.report.headline import first_screen, saved_line
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.shared_cache import try_shared_cache
@@ -72,6 +75,8 @@ class RunResult:
     """Evaluations that failed, in the order of the rows, with the requests that repeat them."""
     notes: tuple[str, ...] = ()
     """Models in memory whose records cannot be reused, and why; one line each."""
+    gate: GateResult | None = None
+    """Decisions on the cells against the baseline, if the run went on until they were decided."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -83,7 +88,7 @@ class RunResult:
         return to_frame(columns(row) for row in self.rows)
 
     def __str__(self) -> str:
-        text = plain_text(first_screen(self.headline))
+        text = plain_text(first_screen(self.headline) if self.gate is None else gate_screen(self.gate))
         return "\n".join([text, self.saved, *self.notes])
 
     @property
@@ -105,6 +110,9 @@ def run(
     progress: Progress | None = None,
     command: str = "",
     log: str | None = None,
+    until_decided: bool = False,
+    baseline: str | None = None,
+    margin: float | None = None,
     **fields: Unpack[ExperimentFields],
 ) -> RunResult:
     """Run suites on tasks, models, recipes and seeds, and commit one version of the score table.
@@ -118,28 +126,33 @@ def run(
         results: folder or Delta URL where results live.
         progress: told what is done.
         command: what the user typed; kept as provenance.
-        log: file for the log of the run, with one line of JSON for each shard, lost worker and evaluation. Default: a
-            new file in the folder ``logs`` of the cache.
+        log: file for the log of the run, see ``docs/scale.md``; None: a new file in the folder ``logs`` of the cache.
+        until_decided: whether to stop each cell when its verdict against the baseline is certain, see ``docs/gate.md``.
+        baseline: what to compare with: a baseline file or any other table, see ``robustbench_wb.gate``.
+        margin: largest accepted drop in every suite, in points; None: that of ``pyproject.toml``, else 1.
         **fields: see ``robustbench_wb.RunRequest``. ``suites``, ``recipes`` and ``seeds`` take several values in place
             of ``suite``, ``recipe`` and ``seed``; ``variants`` also takes modules in memory by name.
 
     Raises:
         UsageError: the request, the data, the results location or the log cannot be used; no result has been written.
+        StoreError: the baseline cannot be read or has no rows, or was changed.
     """
+    rule = stopping_rule(until_decided, baseline=baseline, margin=margin, results=results)
     wanted = make_experiment(request, fields)
     jobs = prepare_experiment(wanted, progress or SilentProgress())
     place = prepare_location(results)
     try_shared_cache()
     store = RecordStore(place)
     with watching_interrupts(), open_run_log(log) as (run_log, log_file):
-        measured = measure_each(jobs, store, log=run_log)
+        measured = measure_each(jobs, store, log=run_log, rule=rule)
     cells = [cell for part in measured for cell in part]
     rows = [row for part in measured for row in score_rows(part)]
     version = ScoreTable(place).commit(rows, _provenance(jobs, command))
     store.compact()
+    records = {cell.record.key: cell.record for cell in cells if cell.record is not None}
     return RunResult(
         rows=tuple(rows),
-        headline=make_headline(rows, {cell.record.key: cell.record for cell in cells if cell.record is not None}),
+        headline=make_headline(rows, records),
         results=results,
         version=version,
         measured=sum(cell.record is not None and not cell.reused for cell in cells),
@@ -148,6 +161,7 @@ def run(
         log=log_file,
         failed=tuple(_failed(jobs, measured)),
         notes=tuple(note for factory in wanted.settings.models.values() for note in factory.notes),
+        gate=None if rule is None else rule.gate(rows, records, f"v{version}"),
     )
 
 

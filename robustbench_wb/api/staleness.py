@@ -1,4 +1,4 @@
-"""Notes on tables that cannot show what a reader expects: a version beside itself, or one that older code measured."""
+"""Notes on tables that cannot show what a reader expects: one that older code measured, or that was stopped early."""
 
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,15 @@ def old_code_notes(table: LoadedTable) -> tuple[str, ...]:
         return ()
     was, now = commit[:_SHOWN], here["commit"][:_SHOWN]
     return (f"{table.name} was measured at commit {was}, and the tree is at {now}: run again to judge the tree",)
+
+
+def stopped_notes(*tables: LoadedTable) -> tuple[str, ...]:
+    """Note on the evaluations that a decision has stopped; empty if there are none."""
+    count = sum(row.is_stopped for table in tables for row in (*table.rows, *table.pinned))
+    if not count:
+        return ()
+    what = "1 evaluation was" if count == 1 else f"{count} evaluations were"
+    return (f"{what} stopped by a decision: `gate` compares them one sample after the other, and nothing ranks them",)
 
 
 def edited_notes(table: LoadedTable) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from math import ceil, inf
 from typing import Final
@@ -65,6 +65,21 @@ def disjoint(parts: Collection[Span]) -> list[Span]:
         if not found or found[-1][1] <= first:
             found.append((first, stop))
     return found
+
+
+def cut(span: Span, ends: Sequence[int]) -> list[tuple[int, Span]]:
+    """Cut a range of samples at some of its indices.
+
+    Args:
+        span: the range.
+        ends: ascending indices after the last sample of each piece; the last is at least the end of the range.
+
+    Returns:
+        Pieces in order, each with its number among all pieces, from 1.
+    """
+    starts = (0, *ends)
+    pieces = [(number, (max(span[0], starts[number - 1]), min(span[1], end))) for number, end in enumerate(ends, 1)]
+    return [(number, piece) for number, piece in pieces if piece[0] < piece[1]]
 
 
 def divide(span: Span, tried: NDArray[np.int64], seconds: float) -> list[tuple[Span, float]]:

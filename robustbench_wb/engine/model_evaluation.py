@@ -57,7 +57,7 @@ class ModelEvaluation:
 
         Args:
             ladder: what is measured.
-            span: samples on which it is measured, see ``is_divisible``; None: all.
+            span: samples on which it is measured, in ``TaskContext.order``, see ``is_divisible``; None: all.
         """
         session = self.session
         if ladder == self.ladders[0]:
@@ -75,7 +75,7 @@ class ModelEvaluation:
             if needs_models(ladder):
                 session = session.with_known((ladder,))
             if span is not None and span != (0, len(before)):
-                session, before = session.on_samples(span), before[slice(*span)]
+                session, before = session.on_samples(span), before[self.context.rows(span)]
             yield from self._steps(session, ladder, before)
 
     def _retrained(self, session: ModelSession, ladder: Ladder, before: NDArray[np.int8]) -> Iterator[Measurement]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from robustbench_wb.engine.plan import Ladder, SubjectPlan
 from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.subject import Subject
@@ -81,7 +79,7 @@ class ModelSession:
         """Session of the same model on some of the samples, whose cells are parts: no record of them is known."""
         with suppress(MeasurementError):  # its cells say so
             _ = self.is_random  # decided by the same samples, whoever measures
-        return replace(self, samples=self.samples.select(np.arange(*span)), known={})
+        return replace(self, samples=self.samples.select(self.context.rows(span)), known={})
 
     def retrained(self, stressor: TrainingContamination) -> "ModelSession":
         """Session of a model of the same plan that is trained on the training split which a stressor contaminates.

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.engine.cost_forecast import ladder_seconds
-from robustbench_wb.engine.division import disjoint, divide, is_divisible, missing_spans
+from robustbench_wb.engine.division import cut, disjoint, divide, is_divisible, missing_spans
 from robustbench_wb.engine.measure import tried_states
 from robustbench_wb.engine.model_evaluation import ModelEvaluation, needs_models, tried
 from robustbench_wb.engine.model_session import ModelSession
 from robustbench_wb.engine.plan import Ladder
+from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.shard import CellPart, Shard
+from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.records.record import Measurement, Record
 
 
@@ -74,15 +76,27 @@ def _divide(
     """
     context, ladder = evaluation.context, evaluation.ladders[shard.ladder]
     seconds, found = _seconds(evaluation, ladder), context.keeper.find_parts(keys)
-    spans = disjoint(found)
+    spans = disjoint([span for span, records in found.items() if _is_usable(context, span, records)])
     for first, stop in spans:
         part = replace(shard, first=first, stop=stop)
         opening.known.extend(_stored(evaluation, session, part=part, records=found[first, stop]))
         context.progress.plan_less(seconds * (stop - first))
-    rows = np.flatnonzero(np.isin(states, tried_states(ladder.rungs[0])))
+    places = np.flatnonzero(np.isin(states[context.order], tried_states(ladder.rungs[0])))
     for span in missing_spans(spans, len(states)):
-        for (first, stop), forecast in divide(span, rows, seconds):
-            opening.left.append(replace(shard, first=first, stop=stop, seconds=forecast))
+        for look, piece in cut(span, context.looks):
+            for (first, stop), forecast in divide(piece, places, seconds):
+                number = look if context.in_looks else 0
+                opening.left.append(replace(shard, first=first, stop=stop, look=number, seconds=forecast))
+
+
+def _is_usable(context: TaskContext, span: Span, records: Sequence[Record]) -> bool:
+    """Whether a stored part holds the samples that this run has in its range, all before or all after each look.
+
+    A run that stops cells measures the samples in another order than a run that does not.
+    """
+    ids = context.samples.ids[context.rows(span)]
+    whole = len(cut(span, context.looks)) == 1 or {*span} <= {0, *context.looks}
+    return whole and all(np.array_equal(record.ids, ids) for record in records)
 
 
 def _stored(

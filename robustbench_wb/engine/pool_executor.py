@@ -192,6 +192,7 @@ class PoolExecutor(ABC):
             threads=self.threads(self._count),
             number=min(set(range(self._count)) - {worker.number for worker in self._workers}),
             sharers=self.sharers(self._count),
+            in_looks=context.in_looks,
         )
         self._workers.append(self.new_worker(setup, names=self._name, only=only))
         return self._workers[-1]

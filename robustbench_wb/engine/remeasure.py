@@ -1,7 +1,7 @@
 """Measuring some samples of stored cells again, with the same code path as the run that measured them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from robustbench_wb.errors import HarnessError, MeasurementError, as_measurement
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.names import Slot, suite_family
 from robustbench_wb.records.perturbed_sample import SampleSelection
-from robustbench_wb.records.record import Record, differing_fields
+from robustbench_wb.records.record import Identity, Record, differing_fields
+from robustbench_wb.spec import digest
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.user_code import UserCode
@@ -100,16 +101,25 @@ def _remeasure_model(
         one = open_.get(planned.cell.slot) or open_[_early(planned.cell.slot)]
         if planned.identity is None:
             found.refused[one.slot] = planned.reason
-        elif planned.identity != one.record.identity:
-            unlike = differing_fields(one.record.identity, planned.identity)
+        elif (expected := _identity_of(context, planned.identity, one.record)) != one.record.identity:
+            unlike = differing_fields(one.record.identity, expected)
             found.refused[one.slot] = "; ".join(f"{name}: {old} is now {new}" for name, old, new in unlike)
         else:
             try:
                 with as_measurement_error(planned.cell.stressor):
-                    found.made[one.slot] = _remeasure_cell(context, planned, ids=one.ids, watch=watch)
+                    again = _remeasure_cell(context, planned, ids=one.ids, watch=watch)
+                    found.made[one.slot] = replace(again, identity=expected)
                 del open_[one.slot]
             except MeasurementError as error:
                 found.refused[one.slot] = str(error)
+
+
+def _identity_of(context: TaskContext, planned: Identity, record: Record) -> Identity:
+    """Identity of a planned cell on the samples of a record, which may have been stopped after some of them."""
+    ids = context.samples.ids
+    if len(record.ids) >= len(ids) or not np.isin(record.ids, ids).all():
+        return planned
+    return planned.model_copy(update={"samples": digest(record.ids.tolist())})
 
 
 def _remeasure_cell(

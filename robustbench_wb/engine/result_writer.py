@@ -1,13 +1,15 @@
 """The only writer of a run: it joins the results of shards to cells, and keeps them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from robustbench_wb.engine.held_records import HeldRecords
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.run_log import RunLog, evaluation_facts
+from robustbench_wb.engine.schedule import Model
 from robustbench_wb.engine.shard import CellPart, Place, Shard, join
+from robustbench_wb.engine.stopping import LadderParts, Looks, StoppingRule
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.records.record import Measurement, State
 
@@ -16,17 +18,29 @@ class ResultWriter:
     """Joins the parts of each cell, and keeps each new record as soon as all its samples are there.
 
     Until then the parts are kept, so that a run that is killed loses only shards that were not finished. Executors
-    return results and keep none.
+    return results and keep none. The parts of a stopped cell stay: a later run that needs more samples finds them.
 
     Args:
         keeper: where records and parts are kept.
         contexts: the tasks of the run.
         log: told of each cell that is finished now; None: nobody is told.
+        rule: decides when the samples of a cell are enough; None: every cell gets all samples.
+        drop: called with each ladder that is stopped, whose shards need not be measured any more.
     """
 
-    def __init__(self, keeper: RecordKeeper, contexts: Sequence[TaskContext], log: RunLog | None = None) -> None:
+    def __init__(
+        self,
+        keeper: RecordKeeper,
+        contexts: Sequence[TaskContext],
+        log: RunLog | None = None,
+        *,
+        rule: StoppingRule | None = None,
+        drop: Callable[[Place], None] = lambda place: None,
+    ) -> None:
         self._keeper, self._contexts, self._log = keeper, contexts, log
-        self._parts: defaultdict[tuple[Place, int], list[CellPart]] = defaultdict(list)
+        self._rule, self._drop = rule, drop
+        self._looks: dict[Model, Looks] = {}
+        self._parts: dict[Place, LadderParts] = {}
         self._shards: defaultdict[Shard, list[CellPart]] = defaultdict(list)
         self._whole: defaultdict[Place, dict[int, Measurement]] = defaultdict(dict)
         self._held = HeldRecords()
@@ -35,18 +49,50 @@ class ResultWriter:
     def write(self, parts: Iterable[CellPart]) -> None:
         """Take results as they come. A record with errored samples is not kept: a later run measures it again."""
         for part in parts:
-            place, samples = part.shard.place, len(self._contexts[part.shard.task].samples)
+            samples = len(self._contexts[part.shard.task].samples)
             if part.shard.stop - part.shard.first == samples:
-                self._finish(place, {part.rung: part.measurement})
-                continue
-            self._keep_part(part)
-            known = self._parts[place, part.rung]
-            known.append(part)
-            if sum(one.shard.stop - one.shard.first for one in known) == samples:
-                self._whole[place][part.rung] = join(self._parts.pop((place, part.rung)))
-                # The last shard completes all rungs, one right after the other: one commit is enough.
-                if len(self._whole[place]) == self._rungs(place):
-                    self._finish(place, self._whole.pop(place))
+                self._finish(part.shard.place, {part.rung: part.measurement})
+            else:
+                self._take_part(part, samples)
+            if self._rule is not None:
+                self._look(part.shard.model, self._rule)
+
+    def _take_part(self, part: CellPart, samples: int) -> None:
+        """Keep a part, and finish its ladder if nothing is missing."""
+        place = part.shard.place
+        self._keep_part(part)
+        if place not in self._parts:
+            self._parts[place] = LadderParts(self._rungs(place))
+        known = self._parts[place].add(part)
+        if sum(one.shard.stop - one.shard.first for one in known) == samples:
+            self._whole[place][part.rung] = join(known)
+            # The last shard completes all rungs, one right after the other: one commit is enough.
+            if len(self._whole[place]) == self._rungs(place):
+                del self._parts[place]
+                self._finish(place, self._whole.pop(place))
+
+    def _look(self, model: Model, rule: StoppingRule) -> None:
+        """Stop the ladders of a model that are decided, if enough samples are measured for the next looks."""
+        context = self._contexts[model[0]]
+        looks = self._looks.setdefault(model, Looks(context, rule))
+        places = [(*model, number) for number in range(len(context.ladders(context.subjects[model[1]])))]
+        while True:
+            finished = [cell for place in places for cell in self.cells(place)]
+            unfinished = {place[2]: self._parts[place] for place in places if place in self._parts}
+            ready = all(place in self._parts or len(self._cells[place]) == self._rungs(place) for place in places)
+            stopped = looks.stopped(finished, unfinished, ready=ready)
+            if stopped is None:
+                return
+            for number, cells in stopped.items():
+                place = (*model, number)
+                del self._parts[place]
+                self._finish(place, dict(enumerate(map(self._reused, cells))))
+                self._drop(place)
+
+    def _reused(self, cell: Measurement) -> Measurement:
+        """A stopped cell, with its stored record if a run has stopped it there before."""
+        found = self._keeper.find([cell.record.key]) if cell.record is not None else {}
+        return cell if cell.record is None or not found else replace(cell, record=found[cell.record.key], reused=True)
 
     def cells(self, place: Place) -> list[Measurement]:
         """The finished cells of a ladder, by strength."""

@@ -14,6 +14,7 @@ from robustbench_wb.engine.result_writer import ResultWriter
 from robustbench_wb.engine.run_log import RunLog
 from robustbench_wb.engine.running_note import running_note
 from robustbench_wb.engine.schedule import Schedule
+from robustbench_wb.engine.stopping import StoppingRule
 from robustbench_wb.engine.task_context import TaskContext, is_probe, task_contexts
 from robustbench_wb.engine.torch_state import seeded_generators
 from robustbench_wb.progress import JobProgress
@@ -28,7 +29,7 @@ def measure_all(run: PreparedRun, keeper: RecordKeeper) -> list[Measurement]:
 
 
 def measure_each(
-    runs: Sequence[PreparedRun], keeper: RecordKeeper, *, log: RunLog | None = None
+    runs: Sequence[PreparedRun], keeper: RecordKeeper, *, log: RunLog | None = None, rule: StoppingRule | None = None
 ) -> list[list[Measurement]]:
     """Measure the runs of an experiment one after the other, with one forecast and one progress for all of them.
 
@@ -36,6 +37,7 @@ def measure_each(
         runs: the prepared requests.
         keeper: where records are found and kept.
         log: told of each shard and each cell; None: nobody is told.
+        rule: decides when the samples of a cell are enough; None: every cell gets all samples.
 
     Returns:
         Cells of each run, see ``measure_all``.
@@ -49,7 +51,8 @@ def measure_each(
     suites = " and ".join(dict.fromkeys(run.plan.suite for run in runs))
     with runs[0].progress.overall(f"{suites} suite", seconds) as whole:
         return [
-            _measured(run, keeper, forecast=own, whole=whole, log=log) for run, own in zip(runs, forecasts, strict=True)
+            _measured(run, keeper, forecast=own, whole=whole, log=log, rule=rule)
+            for run, own in zip(runs, forecasts, strict=True)
         ]
 
 
@@ -67,14 +70,16 @@ def _measured(
     forecast: list[dict[str, SampleCost]],
     whole: JobProgress,
     log: RunLog | None,
+    rule: StoppingRule | None,
 ) -> list[Measurement]:
     with _safely(run), running_note(run.request) as note:
-        contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole))
+        contexts = list(task_contexts(run, keeper=keeper, costs=forecast, whole=whole, in_looks=rule is not None))
         executor = choose_executor(run, contexts, keeper=keeper, costs=forecast, whole=whole, note=note)
         if log is not None:
             log.write("run", {"executor": executor.description, "request": run.request.model_dump(mode="json")})
-        writer = ResultWriter(keeper, contexts, log)
-        with closing(executor.execute(Schedule(contexts, log))) as parts:
+        schedule = Schedule(contexts, log)
+        writer = ResultWriter(keeper, contexts, log, rule=rule, drop=schedule.drop)
+        with closing(executor.execute(schedule)) as parts:
             writer.write(parts)
         return [cell for number, context in enumerate(contexts) for cell in _graded(number, context, writer)]
 

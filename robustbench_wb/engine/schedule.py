@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from robustbench_wb.engine.cost_forecast import ladder_seconds
 from robustbench_wb.engine.run_log import RunLog, shard_facts
 from robustbench_wb.engine.shard import Place, Shard
 from robustbench_wb.engine.task_context import TaskContext
@@ -14,6 +15,8 @@ Model = tuple[int, int]
 
 class Schedule:
     """Hands out shards. The clean cell of a model comes first; what else it needs is known when that is finished.
+
+    The shards of one look of a model are measured before those of the next, which a stopped ladder does not need.
 
     A worker keeps its model as long as it has shards. Then it begins another model, in the order of the plan, and if
     all are begun, it helps with the one that has the most work left, longest shard first.
@@ -34,6 +37,7 @@ class Schedule:
         self._running: dict[Shard, float] = {}
         self._losses: Counter[Shard] = Counter()
         self._open: defaultdict[Place, int] = defaultdict(int)
+        self._dropped: set[Place] = set()
 
     @property
     def is_finished(self) -> bool:
@@ -46,16 +50,36 @@ class Schedule:
         Args:
             last: the shard that its worker measured before, whose model it still has.
         """
-        if last is not None and self._ready[last.model]:
-            return self._taken(self._ready[last.model].pop(0))
+        if last is not None and (own := self._in_turn(last.model)):
+            return self._taken(own[0])
         if self._unopened:
-            return self._taken(self._unopened.pop(0))
-        most = max(self._ready.values(), key=_work, default=[])
-        if not most:
+            return self._taken(self._unopened[0])
+        models = [model for model in self._ready if self._in_turn(model)]
+        if not models:
             return None
-        longest = max(most, key=lambda shard: shard.seconds)
-        most.remove(longest)
-        return self._taken(longest)
+        most = max(models, key=lambda model: _work(self._ready[model]))
+        return self._taken(max(self._in_turn(most), key=lambda shard: shard.seconds))
+
+    def _in_turn(self, model: Model) -> list[Shard]:
+        """Shards of a model that can be measured now: those of its first look that is not finished."""
+        ready = self._ready[model]
+        looks = [shard.look for shard in (*ready, *self._running) if shard.model == model]
+        return [shard for shard in ready if shard.look == min(looks)]
+
+    def drop(self, place: Place) -> None:
+        """Hand out no more shards of a ladder, which is stopped."""
+        self._dropped.add(place)
+        self._spare(place[:2])
+
+    def _spare(self, model: Model) -> None:
+        """Forget the shards of a model whose ladders are stopped."""
+        for shard in [one for one in self._ready[model] if one.place in self._dropped]:
+            self._ready[model].remove(shard)
+            self._open[shard.place] -= 1
+            context = self._contexts[shard.task]
+            cost = context.cost(context.subjects[shard.subject])
+            ladder = context.ladder(shard.subject, shard.ladder)
+            context.progress.plan_less(ladder_seconds(ladder, shard.stop - shard.first, cost))
 
     def note_loss(self, shard: Shard, *, worker: int, reason: str) -> int:
         """Note that a worker was lost while it measured a shard; return how often the shard was lost by now."""
@@ -92,9 +116,11 @@ class Schedule:
         for one in more:
             self._ready[one.model].append(one)
             self._open[one.place] += 1
+        self._spare(shard.model)
         if shard.opens:
             context = self._contexts[shard.task]
-            return len(context.ladders(context.subjects[shard.subject])) - len({one.place for one in more})
+            left = {one.place for one in self._ready[shard.model]}
+            return len(context.ladders(context.subjects[shard.subject])) - len(left)
         self._open[shard.place] -= 1
         return int(not self._open[shard.place])
 
@@ -103,6 +129,7 @@ class Schedule:
             self._log.write(event, {**shard_facts(self._contexts, shard), **facts})
 
     def _taken(self, shard: Shard) -> Shard:
+        (self._unopened if shard.opens else self._ready[shard.model]).remove(shard)
         self._running[shard] = time.monotonic()
         return shard
 

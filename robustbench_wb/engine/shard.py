@@ -25,9 +25,11 @@ class Shard:
     ladder: int
     """Index of the ladder among those of the model, see ``TaskContext.ladders``."""
     first: int
-    """Index of the first evaluated sample."""
+    """Index of the first evaluated sample, in the order ``TaskContext.order``."""
     stop: int
-    """Index after the last evaluated sample."""
+    """Index after the last evaluated sample, in the same order."""
+    look: int = 0
+    """Number of the look at the samples that it is part of, from 1, see ``TaskContext.looks``; 0: of none."""
     seconds: float = field(default=0.0, compare=False)
     """Forecast of the time that it takes, if no sample is broken; 0: not known."""
 

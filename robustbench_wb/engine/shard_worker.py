@@ -41,6 +41,8 @@ class WorkerSetup:
     """Number of the worker, which chooses its card."""
     sharers: int
     """Workers that share the memory of the device, or the devices."""
+    in_looks: bool = False
+    """Whether the samples are measured look by look."""
 
     @property
     def on_own_card(self) -> "WorkerSetup":
@@ -107,7 +109,14 @@ class ShardWorker:
         self._seed, self._tell = own.request.seed, tell
         with self._safely():
             run = PreparedRun(own.request, self._told)
-            contexts = task_contexts(run, keeper=own.keeper, costs=own.costs, whole=self._told.job, sharers=own.sharers)
+            contexts = task_contexts(
+                run,
+                keeper=own.keeper,
+                costs=own.costs,
+                whole=self._told.job,
+                sharers=own.sharers,
+                in_looks=own.in_looks,
+            )
             self._inline = InlineExecutor(list(contexts))
 
     def measure(self, shard: Shard) -> ShardResult:

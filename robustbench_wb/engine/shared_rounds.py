@@ -63,6 +63,7 @@ class RoundsExecutor:
                     for done in seat.shards:
                         schedule.finish(done)
                 seats = {}
+                shard = shard or schedule.take()  # what had to wait until these shards were finished
             if shard is None:
                 return
             evaluation = self._inline.evaluation(shard)

@@ -3,6 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_wb.engine.batch import BatchSizes
 from robustbench_wb.engine.cost_forecast import FREE, SampleCost, subject_seconds, training_seconds
@@ -12,7 +17,7 @@ from robustbench_wb.engine.device import numerics
 from robustbench_wb.engine.measure import LadderStep
 from robustbench_wb.engine.plan import Ladder, SubjectPlan, TaskPlan
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.engine.record_keeper import NoRecords, RecordKeeper
+from robustbench_wb.engine.record_keeper import NoRecords, RecordKeeper, Span
 from robustbench_wb.engine.search_precision import SearchPlan, headline_strengths, search_plan
 from robustbench_wb.engine.shortcuts import is_evaluated, shortcut_plans
 from robustbench_wb.engine.subject import Subject
@@ -22,9 +27,15 @@ from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
 from robustbench_wb.records.record import Cell, Identity
 from robustbench_wb.spec import digest
+from robustbench_wb.stats.sequential import sample_order
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
+
+LOOKS: Final = 20
+"""Looks at the samples of a cell that can be stopped: each adds a twentieth of them."""
+ORDER_SEED: Final = 0
+"""Seed of the random order of samples that are measured look by look; a sequential gate has the same one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,8 +58,26 @@ class TaskContext:
     """Forecast cost of each model, by name; the guess for a model is replaced when it has been timed."""
     progress: JobTrackingProgress
     """Progress whose stages also advance the whole run."""
+    in_looks: bool = False
+    """Whether the samples are measured look by look, so that a cell can be stopped before its last sample."""
     taken: dict[str, tuple[ModelFreeStressor, str]] = field(default_factory=dict)
     """The perturbed samples that a model took last, see ``PerturbedCache.last``."""
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Rows of the samples in the order in which they are measured, (N,): by id, or at random if ``in_looks``."""
+        ids = self.samples.ids
+        return sample_order(ids.astype(np.int64), ORDER_SEED) if self.in_looks else np.arange(len(ids))
+
+    @cached_property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of samples after which the cells of a model are looked at, ascending; the last is all samples."""
+        count, parts = len(self.samples), LOOKS if self.in_looks else 1
+        return tuple(sorted({ceil(count * part / parts) for part in range(1, parts + 1)}))
+
+    def rows(self, span: Span) -> NDArray[np.int64]:
+        """Rows of the samples in a range of ``order``, ascending."""
+        return np.sort(self.order[slice(*span)])
 
     def ladders(self, plan: SubjectPlan) -> tuple[Ladder, ...]:
         """Ladders of a model: the clean cell, the probe if the model is attacked, and all others."""
@@ -170,6 +199,7 @@ def task_contexts(
     costs: Sequence[dict[str, SampleCost]] = (),
     whole: JobProgress | None = None,
     sharers: int = 1,
+    in_looks: bool = False,
 ) -> Iterator[TaskContext]:
     """Yield the context of each task of a run, in order.
 
@@ -179,6 +209,7 @@ def task_contexts(
         costs: forecast cost of each model by name, for each task; empty: unknown.
         whole: told how much of the planned work is done; None: nobody is told.
         sharers: processes that share the memory of the device.
+        in_looks: whether the samples are measured look by look.
     """
     progress = JobTrackingProgress(run.progress, whole or HiddenJobProgress())
     for number, (task, dataset) in enumerate(zip(run.plan.tasks, run.datasets, strict=True)):
@@ -195,6 +226,7 @@ def task_contexts(
             keeper=keeper or NoRecords(),
             costs=costs[number] if costs else {},
             progress=progress,
+            in_looks=in_looks,
         )
 
 

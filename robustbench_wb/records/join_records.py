@@ -12,7 +12,7 @@ from robustbench_wb.records.record import Measurement, Record
 
 
 def join_records(parts: Sequence[Record]) -> Record:
-    """The record of all samples of some records of one cell, in the order of the parts.
+    """The record of all samples of some records of one cell, by ascending id.
 
     Counts and seconds add up. The record of a whole cell is the same however its samples were split.
 
@@ -24,13 +24,14 @@ def join_records(parts: Sequence[Record]) -> Record:
     evidence: Counter[str] = Counter()
     for part in parts:
         evidence.update(part.evidence)
+    order = np.argsort(np.concatenate([part.ids for part in parts]), kind="stable")
     return replace(
         parts[0],
-        ids=np.concatenate([part.ids for part in parts]),
-        states=np.concatenate([part.states for part in parts]),
-        losses=np.concatenate([part.losses for part in parts]),
-        forwards=np.concatenate([part.forwards for part in parts]),
-        backwards=np.concatenate([part.backwards for part in parts]),
+        ids=np.concatenate([part.ids for part in parts])[order],
+        states=np.concatenate([part.states for part in parts])[order],
+        losses=np.concatenate([part.losses for part in parts])[order],
+        forwards=np.concatenate([part.forwards for part in parts])[order],
+        backwards=np.concatenate([part.backwards for part in parts])[order],
         wobble=sum(part.wobble for part in parts),
         seconds=sum(part.seconds for part in parts),
         evidence=dict(evidence),

@@ -207,3 +207,7 @@ class Measurement:
     """Layers of the samples that the cell tried, with the clean ones; None if they were not measured."""
     credibility: Credibility | None = None
     """Grade of an attack; None for all other cells."""
+    planned: int = 0
+    """Samples that the cell would have had if it had not been stopped; 0: it was not stopped."""
+    stopped: str = ""
+    """Why the cell was stopped, one line; empty if it was not."""

@@ -11,7 +11,7 @@ from robustbench_wb.records.names import Metric, Slot, cell_name, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION: Final = 9
+SCHEMA_VERSION: Final = 10
 """Schema number of the columns. It rises with every new column, because a reader that ignores a column can misread the
 others: rows with different ``protocol`` must not be compared. docs/formats.md lists what each number added, and a test
 reads a table of every number."""
@@ -184,6 +184,10 @@ class ScoreRow(Spec):
     """Peak memory in bytes of a forward pass and input gradient of one sample, weights included; 0 if unknown."""
     checksum: str = ""
     """SHA-256 of all other columns, see ``computed_checksum``; empty in rows of an earlier release."""
+    planned: int = Field(default=0, ge=0)
+    """Number of samples that the evaluation would have had if a decision had not stopped it; 0 if none did."""
+    stopped: str = ""
+    """Decision that stopped the evaluation after ``n`` of ``planned`` samples; empty if none did."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
     @classmethod
@@ -235,6 +239,11 @@ class ScoreRow(Spec):
         return self.model_copy(update={"checksum": self.computed_checksum})
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether a decision stopped the evaluation, so that its number of samples depends on their outcomes."""
+        return self.planned > 0
+
+    @property
     def slot(self) -> Slot:
         """Slot of the row, which is unique in a table."""
         return slot(self)
@@ -254,7 +263,7 @@ class ScoreRow(Spec):
             suite_version=self.suite_version,
             metric=self.metric,
             protocol=self.protocol,
-            n=self.n,
+            n=self.planned or self.n,
         )
 
     @property

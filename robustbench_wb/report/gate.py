@@ -214,6 +214,9 @@ def _looks(gate: GateResult) -> list[str]:
     used, total = sum(item.used or 0 for item in looked), sum(map(_samples, looked))
     decided = sum(item.outcome in ("passed", "regressed") for item in looked)
     middle = f", median {median(item.used or 0 for item in looked):g}" if looked else ""
+    rows = [item.row for item in looked if item.row is not None]
+    if any(row.is_stopped for row in rows):
+        middle += f" ({sum(row.n for row in rows):,} were measured)"
     return [
         f"one sample after the other (order of seed {gate.sequential.seed}): {decided} of "
         f"{counted(len(looked), 'changed cell')} decided with {used:,} of {counted(total, 'sample')}{middle}; "
@@ -243,8 +246,10 @@ def _row(item: GateDecision) -> tuple[str, ...]:
 
 
 def _samples(item: GateDecision) -> int:
-    """Number of paired samples of a decision."""
+    """Number of paired samples of a decision; of a cell that was stopped, the number that was planned."""
     found = item.found
+    if item.row is not None and item.row.is_stopped:
+        return item.row.planned
     return found.samples if isinstance(found, OverallDifference) else (found.n or 0) if found is not None else 0
 
 
@@ -278,12 +283,18 @@ def _test_legend(gate: GateResult) -> list[str]:
     if gate.sequential is not None:
         return [
             f"one-sided p: Holm-adjusted, holds at whatever sample one stops; regressed: at most {gate.alpha:g}",
-            "difference: new - old of all samples [two-sided 95 % interval]",
+            "difference: new - old of all samples [two-sided 95 % interval]" + _of_stopped(gate),
         ]
     return [
         f"regressed: drop significantly larger than the margin, one-sided Holm-adjusted p at most {gate.alpha:g}",
         "difference: new - old [two-sided 95 % interval]",
     ]
+
+
+def _of_stopped(gate: GateResult) -> str:
+    """What the interval of a stopped cell is; empty if there is none."""
+    stopped = any(item.row is not None and item.row.is_stopped for item in gate.judgements)
+    return "; of a stopped cell, of the measured samples, as if their number had been fixed" if stopped else ""
 
 
 def _legend(gate: GateResult) -> Iterable[str]:

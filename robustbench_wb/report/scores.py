@@ -229,7 +229,7 @@ def panel_facts(rows: Sequence[ScoreRow], version: int | None) -> str:
 
 
 def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) -> list[str]:
-    """Notes on failed and incomplete cells, one line per distinct error."""
+    """Notes on failed, incomplete and stopped cells, one line per distinct reason."""
     failed: dict[tuple[str, str], list[str]] = {}
     notes = []
     for row in rows:
@@ -241,6 +241,13 @@ def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) 
                 f"{row.errored + row.not_run} of {counted(row.n, 'sample')} not judged, {row.metric} {_bounds(row)}"
             )
             notes.append(f"* {label} {row.cell}: {missing}: {row.error}".removesuffix(": "))
+    stopped: dict[str, list[str]] = {}
+    for row in rows:
+        if row.is_stopped:
+            stopped.setdefault(row.stopped, []).append(
+                f"{labels[row.subject]} {row.cell} ({row.n:,} of {row.planned:,})"
+            )
+    notes += [f"stopped: {', '.join(cells)} samples: {reason}" for reason, cells in stopped.items()]
     return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]
 
 

@@ -107,6 +107,8 @@ def test_key_and_digest_are_what_the_page_says(number: int) -> None:
         head = f"{entry['key']}\n{entry['wobble']}\n"
         if entry["schema_version"] > 1:
             head += f"{entry['evidence']}\n{entry.get('perturbed', '')}"
+        if number >= 10:  # records of this form were first written after schema 9
+            head += f"\n{entry['schema_version']}\n{entry['seconds']!r}\n{entry['written']}"
         state = hashlib.sha256(head.encode())
         for name, kind in KINDS.items():
             state.update(f"{name} {len(entry[name])}\n".encode() + np.asarray(entry[name]).astype(kind).tobytes())

@@ -43,7 +43,7 @@ def test_the_column_order_is_public() -> None:
         *("coding_rate", "sparsity", "entropy", "similarity", "layers"),
         *("protocol", "grade", "checks", "realised", "obeyed", "perturbed", "classes", "side"),
         *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family"),
-        *("flops", "peak_memory", "checksum"),
+        *("flops", "peak_memory", "checksum", "planned", "stopped"),
     )
     assert expected == COLUMNS
 

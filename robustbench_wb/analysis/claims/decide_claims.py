@@ -9,7 +9,12 @@ from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_l
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
 from robustbench_wb.analysis.claims.sentence import Relation
-from robustbench_wb.analysis.compare.compare_tables import compare_tables, pair_outcomes, records_for_comparison
+from robustbench_wb.analysis.compare.compare_tables import (
+    compare_tables,
+    is_stopped,
+    pair_outcomes,
+    records_for_comparison,
+)
 from robustbench_wb.analysis.compare.comparison import CellDifference, OverallDifference
 from robustbench_wb.analysis.compare.overall import cluster_by_sample
 from robustbench_wb.records.record import Record
@@ -98,6 +103,8 @@ def _not_comparable(claim: CheckedClaim, reason: str) -> CheckedClaim:
 def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     if any(row.status == "error" or (row.status != "ok" and row.metric == "perplexity") for row in one.own):
         return _incomplete(claim, _UNJUDGED)
+    if any(row.is_stopped for row in one.own):
+        return _not_comparable(claim, "a decision has stopped one of its cells before its last sample")
     estimate = accuracy_level if one.own[0].metric == "accuracy" else perplexity_level
     level = estimate(one.own, records, limit=one.sentence.limit, alpha=ALPHA)
     if level is None:
@@ -116,6 +123,8 @@ def _level_evidence(level: LevelEstimate, p: OneSidedP) -> ClaimEvidence:
 
 def _difference(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     comparison = compare_tables(one.other, one.own, records, alpha=ALPHA)
+    if any(map(is_stopped, comparison.pairs)):
+        return _not_comparable(claim, "a decision has stopped one of its cells before its last sample")
     if not comparison.pairs:
         seeds = " and ".join(", ".join(sorted({str(row.seed) for row in rows})) for rows in (one.own, one.other))
         return _not_comparable(claim, f"the two models have no seed in common: {seeds}")
@@ -147,7 +156,7 @@ def _p_values(one: SelectedRows, pairs: Sequence[CellDifference], records: Mappi
     members = []
     for seed in seeds:
         own = [pair for pair in pairs if pair.new.seed == seed]
-        outcomes = [pair_outcomes(pair.old, pair.new, records, n=pair.new.n) for pair in own]
+        outcomes = [pair_outcomes(pair, records) for pair in own]
         members.append(cluster_by_sample(seed, own, outcomes))
 
     def better_by(margin: float) -> OneSidedP:

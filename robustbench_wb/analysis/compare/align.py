@@ -55,7 +55,8 @@ def align(old_rows: Iterable[ScoreRow], new_rows: Iterable[ScoreRow], allow: Col
     Args:
         old_rows: the earlier table; of several rows with one slot, the last is used.
         new_rows: the later table; of several rows with one slot, the last is used.
-        allow: names in ``ALLOWABLE`` that may differ; ``samples`` includes their number ``n``.
+        allow: names in ``ALLOWABLE`` that may differ; ``samples`` includes their number ``n``. A cell that was stopped
+            has some of the samples of the other side, which is always allowed.
     """
     old, new = ({row.slot: row for row in rows} for rows in (old_rows, new_rows))
     partners = {slot: old[slot] for slot in new if slot in old}
@@ -88,7 +89,8 @@ def _match(old: ScoreRow, new: ScoreRow, allow: Collection[str]) -> CellMatch:
         for name in known
         if not _agree(name, getattr(old, name), getattr(new, name))
     ]
-    free = {*allow, "n"} if "samples" in allow else set(allow)
+    stopped = old.is_stopped or new.is_stopped
+    free = {*allow, "samples", "n"} if "samples" in allow or stopped else set(allow)
     return CellMatch(
         old=old,
         new=new,

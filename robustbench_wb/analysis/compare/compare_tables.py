@@ -46,8 +46,9 @@ def compare_tables(
     is not allowed to. ``equivalent``: both sides have the same record, or the 1 - 2 alpha interval of the difference
     lies inside the margin, even if the difference is significant. ``worse`` or ``better``: the p-value, adjusted for
     the family of cells, is at most alpha. ``incomplete``: unjudged samples could decide, or a record is missing.
-    ``undecided``: all other cells. A family is the cells of one model in one suite, unless the suite declares smaller
-    families.
+    ``undecided``: all other cells, and those that a decision has stopped, because tests of a fixed number of samples do
+    not hold for them; they are no part of an overall difference. A family is the cells of one model in one suite,
+    unless the suite declares smaller families.
 
     Perplexities are compared by the paired differences of the samples' losses, whose mean is the logarithm of the ratio
     of the perplexities. The margin is a factor of 1 + margin in either direction, so that exchanging the tables
@@ -114,29 +115,37 @@ def _pair(match: CellMatch, records: Mapping[str, Record]) -> CellWithOutcomes:
     if missing:
         reason = f"the {' and '.join(missing)} record is missing from the store; run the suite again"
         return difference("incomplete", reason), None
-    n = None if any(item.field in ("samples", "n") for item in allowed) else new.n
-    outcomes = pair_outcomes(old, new, records, n=n)
+    outcomes = pair_outcomes(match, records)
     if outcomes is None:
-        reason = "the records have no sample in common" if n is None else "the records do not hold the same samples"
+        same = not any(item.field in ("samples", "n") for item in allowed)
+        reason = "the records do not hold the same samples" if same else "the records have no sample in common"
         return difference("incomplete", reason), None
+    if (old.is_stopped or new.is_stopped) and len(outcomes.ids) < min(old.n, new.n):
+        return difference("incomplete", "the samples of the stopped cell are not among those of the other side"), None
     return _with_counts(difference("undecided", "; ".join(troubles)), outcomes), outcomes
 
 
-def pair_outcomes(
-    old: ScoreRow, new: ScoreRow, records: Mapping[str, Record], *, n: int | None
-) -> PairedOutcomes | None:
-    """Paired samples of a cell; None if they cannot be paired.
+def pair_outcomes(cell: CellMatch | CellDifference, records: Mapping[str, Record]) -> PairedOutcomes | None:
+    """Paired samples of a cell: the requested ones, or the common ones if both sides may have different samples.
 
     Args:
-        old: row of the earlier table.
-        new: row of the later table.
+        cell: rows of the cell in both tables.
         records: records of both rows by key.
-        n: number of requested samples, the same on both sides; None to compare the common samples.
+
+    Returns:
+        The pairs; None if the samples cannot be paired.
     """
-    before, after = records.get(old.key), records.get(new.key)
+    new = cell.new
+    n = None if any(item.field in ("samples", "n") for item in cell.allowed) else new.n
+    before, after = records.get(cell.old.key), records.get(new.key)
     if new.metric == "accuracy":
         return accuracy_outcomes(before, after, n)
     return loss_outcomes(before, after, n) if before is not None and after is not None else None
+
+
+def is_stopped(pair: CellDifference) -> bool:
+    """Whether a decision has stopped the cell on one of the sides: `gate` decides on it, sample after sample."""
+    return not pair.is_same_record and (pair.old.is_stopped or pair.new.is_stopped)
 
 
 def _troubles(old: ScoreRow, new: ScoreRow) -> list[str]:
@@ -211,6 +220,8 @@ def _decided(
         adjusted = CORRECTIONS[correction]([pairs[index].p or 0.0 for index in members])
         for index, p in zip(members, adjusted, strict=True):
             verdict = decide_verdict(pairs[index], p, margin=margin, alpha=alpha)
+            if is_stopped(pairs[index]) and verdict != "incomplete":
+                verdict = "undecided"
             found[index] = pairs[index].model_copy(update={"adjusted_p": p, "verdict": verdict})
     return found
 
@@ -221,6 +232,8 @@ def _groups(
     """Evidence of each model, grouped by everything but the seed."""
     models: dict[tuple[ModelGroup, int], list[int]] = {}
     for index, pair in enumerate(pairs):
+        if is_stopped(pair):
+            continue
         row = pair.new
         group = ModelGroup(
             task=row.task, suite=row.suite, scale=row.scale, variant=row.variant, size=row.size, recipe=row.recipe

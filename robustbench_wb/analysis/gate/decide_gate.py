@@ -6,7 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from robustbench_wb.analysis.compare.compare_tables import compare_tables, pair_outcomes, records_for_comparison
+from robustbench_wb.analysis.compare.compare_tables import (
+    compare_tables,
+    is_stopped,
+    pair_outcomes,
+    records_for_comparison,
+)
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
 from robustbench_wb.analysis.gate.gate_result import ALPHA, Against, GateDecision, GateOutcome, GateResult
 from robustbench_wb.analysis.gate.margins import Margins
@@ -66,12 +71,13 @@ def decide_gate(
         baseline: name of the baseline, for the result.
         version: name of the version, for the result.
         noise: noise floors of the cells.
-        sequential: how to look at the samples one after the other; None: at all samples once.
+        sequential: how to look at the samples one after the other; None: at all samples once, if no cell was stopped.
 
     Raises:
         UsageError: a margin is given for an unknown suite.
     """
     margins.require_known_suites(row.suite for row in (*old, *new))
+    sequential = sequential or _rule_for((*old, *pinned, *new))
     found, drifted = (
         _against(against, before, new, records=records, margins=margins, noise=noise, sequential=sequential)
         for against, before in _sides(old, pinned)
@@ -89,6 +95,11 @@ def decide_gate(
         judgements=tuple(decisions),
         added=tuple(row for row in new if row.slot not in slots),
     )
+
+
+def _rule_for(rows: Iterable[ScoreRow]) -> SequentialRule | None:
+    """Rule for tables with a stopped cell, for which a test of all samples at once has no declared error rate."""
+    return SequentialRule() if any(row.is_stopped for row in rows) else None
 
 
 def _sides(old: Sequence[ScoreRow], pinned: Sequence[ScoreRow]) -> tuple[tuple[Against, Sequence[ScoreRow]], ...]:
@@ -145,13 +156,14 @@ def _model_key(row: ScoreRow) -> tuple[str, ...]:
 def _models(
     against: Against, comparison: Comparison, *, noise: NoiseFloor | None, looked: SequentialLook | None
 ) -> list[GateDecision]:
-    """Decisions on models with several compared cells; a single cell has its own decision."""
+    """Decisions on models with several compared cells, none of which was stopped; a single cell has its own."""
     decisions = []
     for overall in comparison.claims:
-        if overall.worst is None or overall.cells < 2:
+        members = _pairs_of(overall, comparison)
+        if overall.worst is None or overall.cells < 2 or any(map(is_stopped, members)):
             continue
         limit, above, below = _drop_interval(overall, comparison.margin)
-        floor = mean_floor(noise, _rows_of(overall, comparison))
+        floor = mean_floor(noise, [pair.new for pair in members])
         outcome: GateOutcome = "passed" if above <= limit else "regressed" if below > limit + floor else "undecided"
         decided = None if looked is None else looked.model(overall, floor)
         outcome = outcome if decided is None else decided.outcome
@@ -162,11 +174,11 @@ def _models(
     return decisions
 
 
-def _rows_of(overall: OverallDifference, comparison: Comparison) -> list[ScoreRow]:
-    """Rows of the cells that an overall difference is the mean of."""
+def _pairs_of(overall: OverallDifference, comparison: Comparison) -> list[CellDifference]:
+    """Compared cells of the model of an overall difference."""
     names = ("task", "suite", "scale", "variant", "size", "recipe")
-    rows = [pair.new for pair in comparison.pairs if not pair.differing and pair.new.seed in overall.seeds]
-    return [row for row in rows if all(getattr(row, name) == getattr(overall, name) for name in names)]
+    pairs = [pair for pair in comparison.pairs if not pair.differing and pair.new.seed in overall.seeds]
+    return [pair for pair in pairs if all(getattr(pair.new, name) == getattr(overall, name) for name in names)]
 
 
 def _cells(
@@ -228,7 +240,7 @@ def _outcome(
 
 def _p_value(pair: CellDifference, records: Mapping[str, Record], *, margin: float, floor: float) -> float:
     """One-sided p-value of a drop beyond margin and floor, with every unjudged sample in favour of the version."""
-    outcomes = pair_outcomes(pair.old, pair.new, records, n=pair.new.n)
+    outcomes = pair_outcomes(pair, records)
     if outcomes is None or (pair.metric == "accuracy" and margin + floor >= 1):
         return 1.0
     if pair.metric == "accuracy":
@@ -296,14 +308,18 @@ def _smallest(found: CellDifference | OverallDifference, margin: float, floor: f
 
 
 def _doubtful(old: Iterable[ScoreRow], new: Iterable[ScoreRow], margins: Margins) -> list[GateDecision]:
-    """Decisions on cells with credibility grade F, or with a lower grade than in the baseline."""
+    """Decisions on cells with credibility grade F, or with a lower grade than in the baseline.
+
+    Grades of a cell and of its first samples, after which it was stopped, are not compared.
+    """
     before = {row.slot: row for row in old}
     found = []
     for row in new:
         was = before[row.slot].grade if row.slot in before else ""
         if row.status == "error" or (not row.grade and not was):
             continue
-        fell = bool(was) and (not row.grade or GRADES.index(row.grade) > GRADES.index(was))
+        whole = not row.is_stopped and not (row.slot in before and before[row.slot].is_stopped)
+        fell = bool(was) and whole and (not row.grade or GRADES.index(row.grade) > GRADES.index(was))
         if fell or row.grade == "F":
             worst = worst_check(read_checks(row.checks))
             step = f"grade {row.grade or 'none'}" + (f", was {was}" if fell else "")

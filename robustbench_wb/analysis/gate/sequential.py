@@ -135,9 +135,7 @@ class SequentialLook:
     ) -> None:
         self.comparison, self.rule, self.alpha = comparison, rule, alpha
         self._outcomes = [
-            None
-            if pair.n is None or pair.is_same_record or pair.metric != "accuracy"
-            else pair_outcomes(pair.old, pair.new, records, n=pair.new.n)
+            None if pair.n is None or pair.is_same_record or pair.metric != "accuracy" else pair_outcomes(pair, records)
             for pair in comparison.pairs
         ]
 

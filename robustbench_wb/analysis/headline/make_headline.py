@@ -38,8 +38,12 @@ def make_headline(rows: Iterable[ScoreRow], records: Mapping[str, Record]) -> He
 
 
 def latest_panels(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
-    """Rows of the models that are ranked together; of several rows with one slot, the last one."""
-    return comparable_panels({(row.panel, row.slot): row for row in rows}.values())
+    """Rows of the models that are ranked together; of several rows with one slot, the last one.
+
+    Evaluations that a decision has stopped are left out: their accuracy depends on when it was made.
+    """
+    latest = {(row.panel, row.slot): row for row in rows}.values()
+    return comparable_panels(row for row in latest if not row.is_stopped)
 
 
 def headline_panel(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> HeadlinePanel:

@@ -6,7 +6,7 @@ marked "ours".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -73,10 +73,28 @@ class GradedCell:
         """Robust accuracy in [0, 1]; samples that errored count as broken."""
         return self.record.count(State.ROBUST) / max(len(self.record.states), 1)
 
+    def on(self, ids: NDArray[np.int32]) -> "GradedCell":
+        """The cell on some of its samples, whose ids ascend."""
+        if np.array_equal(ids, self.record.ids):
+            return self
+        rows = np.searchsorted(self.record.ids, ids)
+        arrays = {
+            name: getattr(self.record, name)[rows] for name in ("ids", "states", "losses", "forwards", "backwards")
+        }
+        return GradedCell(self.stressor, replace(self.record, **arrays))
+
     @property
     def is_proven_zero(self) -> bool:
         """Whether every sample is wrong when clean or has an adversarial example that the second pass confirms."""
         return bool((~self.tried | self.broken).all())
+
+
+def _on_common_samples(row: GradedCell, other: GradedCell) -> tuple[GradedCell, GradedCell]:
+    """Two cells on the samples that both have: one of them may have been stopped before its last sample."""
+    if np.array_equal(row.record.ids, other.record.ids):
+        return row, other
+    ids = np.intersect1d(row.record.ids, other.record.ids)
+    return row.on(ids), other.on(ids)
 
 
 def grade_cell(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, float]) -> Credibility:
@@ -217,9 +235,9 @@ def _order(row: GradedCell, same_threat: Sequence[GradedCell]) -> CredibilityChe
     weaker = [other for other in same_threat if other.stressor.kind in below]
     if not weaker:
         return None
-    n = int(row.tried.sum())
-    worst = max(weaker, key=lambda other: int((other.broken & ~row.broken).sum()))
-    missed = int((worst.broken & ~row.broken).sum())
+    pairs = [_on_common_samples(row, other) for other in weaker]
+    own, worst = max(pairs, key=lambda pair: int((pair[1].broken & ~pair[0].broken).sum()))
+    n, missed = int(own.tried.sum()), int((worst.broken & ~own.broken).sum())
     reason = f"{worst.stressor.name} breaks {missed} of {n} samples that {row.stressor.name} does not"
     value = max(0, missed - TOLERATED_SAMPLES) / max(n, 1)
     return _check("order", value, limit=DISORDER, samples=n, worse="C", reason=reason)
@@ -227,9 +245,9 @@ def _order(row: GradedCell, same_threat: Sequence[GradedCell]) -> CredibilityChe
 
 def _strongest(row: GradedCell, same_threat: Sequence[GradedCell]) -> CredibilityCheck:
     """Check of the difference to the strongest attack in the same ball. An A requires an ensemble in that ball."""
-    n = len(row.record.states)
-    best = min([row, *same_threat], key=lambda cell: cell.accuracy)
-    gap = row.accuracy - best.accuracy
+    pairs = [_on_common_samples(row, other) for other in (row, *same_threat)]
+    own, best = max(pairs, key=lambda pair: pair[0].accuracy - pair[1].accuracy)
+    n, gap = len(own.record.states), own.accuracy - best.accuracy
     if gap <= GAP_C and not any(cell.stressor.kind == "ensemble" for cell in (row, *same_threat)):
         return _check("strongest", 1, limit=0, samples=n, worse="B", reason="no ensemble attack was run in this ball")
     stronger = f"{best.stressor.name} leaves {100 * gap:.1f} points less; read this as an upper bound"
