@@ -16,6 +16,7 @@ from robustbench_wb.api.gate import gate
 from robustbench_wb.api.leaderboard import leaderboard
 from robustbench_wb.api.run import RunResult, run
 from robustbench_wb.api.verify import verify
+from robustbench_wb.engine import shared_rounds
 from robustbench_wb.engine.cost_forecast import FREE
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.request import RunRequest
@@ -245,6 +246,25 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
     assert len(kept) == 5
     assert len(both) >= 3
     assert all(parts[path] == kept[path] for path in both)
+
+
+@pytest.mark.slow(5)
+def test_models_that_share_perturbed_samples_stop_as_well(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tuple(f"{tmp_path}/{name}.py:make" for name in ("model", "other"))
+    stressors = ("contrast;severity=3", "pgd-linf;eps=8/255;steps=3;restarts=1")
+    wanted = request(tmp_path, variants=models, stressors=stressors, epsilons=())
+    write(tmp_path)
+    (tmp_path / "other.py").write_text((tmp_path / "model.py").read_text())
+    run(wanted, str(tmp_path / "before"))
+    write(tmp_path, every=7)
+    alone = decide(tmp_path, "alone", wanted, margin=2)
+    monkeypatch.setattr(shared_rounds, "in_rounds", lambda context: True)
+    together = decide(tmp_path, "together", wanted, margin=2)
+    assert numbers(together.rows) == numbers(alone.rows)
+    assert [row.is_stopped for row in alone.rows if row.stressor == "pgd-linf"] == [True, False]
+    assert {row.n for row in alone.rows if row.stressor == "contrast"} == {SAMPLES}
 
 
 @pytest.mark.slow(10)
