@@ -10,7 +10,16 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = [
     *("attacks.py", "bare_loop.py", "big_table.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py"),
-    *("executors.py", "findings.py", "gpu.py", "imagenet_size.py", "kills.py", "lengths.py", "pathfinder.py"),
+    *(
+        "executors.py",
+        "findings.py",
+        "gpu.py",
+        "grades.py",
+        "imagenet_size.py",
+        "kills.py",
+        "lengths.py",
+        "pathfinder.py",
+    ),
     *("performance.py", "pictures.py", "precision.py", "regression.py", "sequential.py", "simulated_cluster.py"),
     *("startup.py", "strongest.py", "until_decided.py", "variants.py"),
 ]
