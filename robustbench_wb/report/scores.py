@@ -244,10 +244,9 @@ def _footnotes(rows: Sequence[ScoreRow], labels: Mapping[tuple[str, ...], str]) 
     stopped: dict[str, list[str]] = {}
     for row in rows:
         if row.is_stopped:
-            stopped.setdefault(row.stopped, []).append(
-                f"{labels[row.subject]} {row.cell} ({row.n:,} of {row.planned:,})"
-            )
-    notes += [f"stopped: {', '.join(cells)} samples: {reason}" for reason, cells in stopped.items()]
+            part = f"({row.n:,} of {row.planned:,} samples)"
+            stopped.setdefault(row.stopped, []).append(f"{labels[row.subject]} {row.cell} {part}")
+    notes += [f"stopped, {reason}: {', '.join(cells)}" for reason, cells in stopped.items()]
     return notes + [f"error: {label} {', '.join(cells)}: {error}" for (label, error), cells in failed.items()]
 
 
