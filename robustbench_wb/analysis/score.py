@@ -13,9 +13,10 @@ from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.record import Identity, Measurement, Record, State
-from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
+from robustbench_wb.records.score_row import LAYER_MEANS, PIXEL_SCORES, ScoreRow
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
+from robustbench_wb.stats.pixel_counts import mean_iou, pixel_accuracy
 
 Status = Literal["ok", "incomplete", "error"]
 Columns = dict[str, str | int | float | None]
@@ -39,6 +40,9 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
     sample could have any loss from 0 upward, so perplexity and high end are then None. The low end takes missing losses
     as 0: these losses are nowhere above the true ones, so the lower confidence bound of their mean is also one of the
     true mean. Values above the largest float are clipped.
+
+    In segmentation, accuracy is the share of images whose mean IoU is at least that of the task, and mIoU and pixel
+    accuracy stand beside it. They are None if an image is missing.
     """
     cells = list(measured)
     shortcuts = compare_with_shortcuts(cells)
@@ -81,7 +85,16 @@ def record_columns(record: Record | None, metric: Metric, samples: int, *, error
         "perturbed": record.perturbed if record is not None else "",
         "cut": _share(record, "cut", "texts"),
         "empty": _share(record, "empty", "texts"),
+        **_pixel_columns(record, complete=0 < judged == n),
     }
+
+
+def _pixel_columns(record: Record | None, *, complete: bool) -> Columns:
+    """Columns with mIoU and pixel accuracy of a segmentation cell; None for other cells and if an image is missing."""
+    if record is None or record.pixels is None or not complete:
+        return dict.fromkeys(PIXEL_SCORES)
+    value, (low, high) = mean_iou([record.pixels])
+    return {"miou": value, "miou_low": low, "miou_high": high, "pixel_accuracy": pixel_accuracy(record.pixels)}
 
 
 def identity_columns(identity: Identity) -> Columns:

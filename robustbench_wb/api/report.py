@@ -23,7 +23,7 @@ from robustbench_wb.report.html.page import ReportContents
 from robustbench_wb.store.loaded_table import LoadedTable, find_records, load_table
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
-from robustbench_wb.tasks.catalogue import FOLDER, find_task, takes_options
+from robustbench_wb.tasks.catalogue import FOLDER, MASKS, find_task, takes_options
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -112,7 +112,7 @@ class _Remake:
         requests, _ = self.trusted([request for side in self.sides for request in find_run_requests(side)])
         for request in requests:
             chosen = request.classes or request.ids or request.split != "test"
-            if chosen or any(name.startswith(FOLDER) or ";" in name for name in request.tasks or ()):
+            if chosen or any(name.startswith((FOLDER, MASKS)) or ";" in name for name in request.tasks or ()):
                 for task in (plan.task for plan in make_plan(request).tasks if takes_options(plan.task)):
                     dataset = task.load(self.data_dir)
                     if dataset.label == label:

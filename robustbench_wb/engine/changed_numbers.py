@@ -14,6 +14,7 @@ from robustbench_wb.models.variant import Option, Size, Variant
 from robustbench_wb.registry import Registry, suggest_names
 from robustbench_wb.spec import to_json_types
 from robustbench_wb.training.recipe import Adversary, Recipe, Scale, find_recipe
+from robustbench_wb.training.segmentation_recipes import with_segmentation_budget
 
 OTHER_NAMES: Final = {"lambda": "lam", "lr": "learning_rate"}
 """Numbers as papers and other libraries call them, with the names of this package."""
@@ -164,7 +165,7 @@ def find_changed_recipe(reference: str, task: str, scale: Scale) -> tuple[str, R
         UsageError: a number is unknown, malformed or out of range, or nothing is trained.
     """
     name, numbers = split_numbers("recipe", reference)
-    recipe = find_recipe(name, task, scale)
+    recipe = with_segmentation_budget(find_recipe(name, task, scale), task, scale)
     if not numbers:
         return name, recipe
     if recipe.epochs == 0:

@@ -38,7 +38,8 @@ class HeldRecords:
         Raises:
             UsageError: the cache folder is full.
         """
-        arrays = (record.ids, record.states, record.losses, record.forwards, record.backwards)
+        pixels = np.empty(0, np.int32) if record.pixels is None else record.pixels
+        arrays = (record.ids, record.states, record.losses, record.forwards, record.backwards, pixels)
         size = sum(array.nbytes for array in arrays)
         if self._in_memory + size <= MEMORY_BYTES:
             self._in_memory += size
@@ -53,6 +54,7 @@ class HeldRecords:
             losses=self._write(record.losses),
             forwards=self._write(record.forwards),
             backwards=self._write(record.backwards),
+            pixels=None if record.pixels is None else self._write(pixels.ravel()).reshape(pixels.shape),
         )
 
     def _write(self, array: NDArray[N]) -> NDArray[N]:

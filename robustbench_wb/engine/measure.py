@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -20,11 +20,14 @@ from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.engine.torch_state import arithmetic, seeded_generators
+from robustbench_wb.engine.verdict import Verdict, judge_pixels
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.word_embeddings import WordEmbeddings
 from robustbench_wb.progress import Advance
-from robustbench_wb.records.record import Identity, Record, State
+from robustbench_wb.records.record import COUNTED, Identity, Record, State
+from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.attacks.torchattacks import TorchAttack
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
@@ -65,19 +68,26 @@ class _Tally:
         self.failed = np.where(was_wrong, State.WRONG, State.BROKEN)
         self.losses = np.full(count, np.nan, np.float32)
         self.forwards, self.backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        self.pixels: NDArray[np.int32] | None = None
+        if isinstance(samples.shape, SegmentationShape):
+            self.pixels = np.zeros((count, samples.shape.classes, COUNTED), np.int32)
         self.wobble, self.looked = 0, 0.0
         self.evidence: Counter[str] = Counter()
 
     def inherit(self, lower: "_Tally", rows: NDArray[np.int64], perturbed: PerturbedBatch) -> None:
         """Copy the outcome of rows that a lower strength broke: the same inputs break them here. Costs are counted."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
+        if self.pixels is not None and lower.pixels is not None:
+            self.pixels[rows] = lower.pixels[rows]
         self.forwards[rows], self.backwards[rows] = perturbed.forwards, perturbed.backwards
 
-    def add(self, rows: NDArray[np.int64], perturbed: PerturbedBatch, verdict: "_Verdict") -> None:
+    def add(self, rows: NDArray[np.int64], perturbed: PerturbedBatch, verdict: "Verdict") -> None:
         """Enter the outcome of some rows."""
         judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         self.losses[rows] = verdict.losses
+        if self.pixels is not None and verdict.pixels is not None:
+            self.pixels[rows] = verdict.pixels
         self.forwards[rows] = perturbed.forwards + verdict.passes
         self.backwards[rows] = perturbed.backwards
         self.wobble += verdict.wobble
@@ -95,6 +105,7 @@ class _Tally:
             wobble=self.wobble,
             seconds=seconds,
             evidence=dict(self.evidence),
+            pixels=self.pixels,
         )
 
 
@@ -179,8 +190,13 @@ def samples_together(stressor: Stressor) -> int:
 
 
 def tried_states(stressor: Stressor) -> tuple[State, ...]:
-    """States of the samples that a stressor tries: an adversarial one has nothing to do where there is an error."""
+    """States of the samples that a stressor tries: an adversarial one has nothing to do where there is an error.
+
+    Attacks on all pixels try every image at every strength, because mIoU counts all images.
+    """
     tried = (State.ROBUST, State.SCORED)
+    if isinstance(stressor, PixelAttack):
+        return (*tried, State.WRONG, State.BROKEN)
     return tried if stressor.adversarial() else (*tried, State.WRONG)
 
 
@@ -206,25 +222,13 @@ def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess)
         return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
 
 
-def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> "_Verdict":
+def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> "Verdict":
+    if isinstance(batch.shape, SegmentationShape):
+        return judge_pixels(batch, perturbed, access, shape=batch.shape)
     return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access, twice=twice)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Verdict:
-    """Outcome of some samples, (N,) each."""
-
-    correct: NDArray[np.bool_]
-    finite: NDArray[np.bool_]
-    losses: NDArray[np.float32]
-    wobble: int
-    passes: int
-    """Forward passes of the verdict per sample; those of a few samples that are asked again are not counted."""
-    evidence: Mapping[str, float] = field(default_factory=dict)
-    """Counts that add up over batches."""
-
-
-def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> _Verdict:
+def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than a search; count disagreements.
 
     The outcome and the losses are those of this pass alone. If the stressor does not say what it saw, the samples get
@@ -251,7 +255,7 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
     if perturbed.failed is not None:
         # A sample whose search failed may still be judged broken, but never robust.
         finite &= wrong | ~torch.from_numpy(perturbed.failed).to(finite.device)
-    return _Verdict(
+    return Verdict(
         correct=(~wrong).cpu().numpy(),
         finite=finite.cpu().numpy(),
         losses=losses.cpu().numpy(),
@@ -307,7 +311,7 @@ def _logits(access: ModelAccess, inputs: Tensor, vectors: Tensor | None) -> Tens
 
 
 @torch.no_grad()
-def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> _Verdict:
+def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> Verdict:
     """Compute the loss of every sample of a language model; the logits of a batch are too large to keep."""
     losses = torch.full((len(batch.ids),), torch.nan, device=batch.labels.device)
     counted = perturbed.counted
@@ -318,7 +322,7 @@ def _score(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -
     evidence: dict[str, float] = {}
     if counted is not None:
         evidence = {"predicted": counted[:, 1:].numel(), "counted": int(counted[:, 1:].sum())}
-    return _Verdict(
+    return Verdict(
         correct=finite,
         finite=finite,
         losses=losses.cpu().numpy(),

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from robustbench_wb.engine.measure import BatchObserver
 from robustbench_wb.engine.remeasure import remeasure
 from robustbench_wb.engine.request import RunRequest
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.progress import Progress
 from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
@@ -44,7 +45,11 @@ def remake_samples(
 
 def _labelled(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> dict[int, PerturbedSample]:
     """Perturbed samples of a batch with the model's predictions, by sample id."""
-    answers = access.predict(perturbed.inputs).argmax(1).tolist()
+    answers = access.predict(perturbed.inputs).argmax(1).cpu()
+    images = [image.cpu().numpy() for image in perturbed.inputs]
+    if isinstance(batch.shape, SegmentationShape):
+        masks = zip(batch.ids.tolist(), images, answers.numpy(), strict=True)
+        return {sample: PerturbedSample(inputs=image, mask=mask) for sample, image, mask in masks}
     texts: Sequence[str | None] = perturbed.texts or [None] * len(answers)
-    rows = zip(batch.ids.tolist(), perturbed.inputs, texts, answers, strict=True)
-    return {sample: PerturbedSample(image.cpu().numpy(), text, answer) for sample, image, text, answer in rows}
+    rows = zip(batch.ids.tolist(), images, texts, answers.tolist(), strict=True)
+    return {sample: PerturbedSample(inputs=image, text=text, answer=answer) for sample, image, text, answer in rows}

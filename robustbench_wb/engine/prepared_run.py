@@ -6,6 +6,7 @@ import torch
 
 from robustbench_wb.engine.device import choose_device, prepare_determinism
 from robustbench_wb.engine.experiment import Experiment
+from robustbench_wb.engine.pixel_misfits import refuse_moved_images, refuse_pixel_misfit
 from robustbench_wb.engine.plan import Plan, SubjectPlan, TaskPlan, make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.search_precision import refuse_search_precision
@@ -14,6 +15,7 @@ from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subjec
 from robustbench_wb.engine.torch_state import arithmetic
 from robustbench_wb.errors import DataError, HarnessError, SubjectError, UsageError, error_text
 from robustbench_wb.float_precision import exact_float32
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.progress import Progress
@@ -57,6 +59,7 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset, *, may_train: bool) -> Non
                 f"it as it is with recipe 'none' or a checkpoint, or put {parts} into the task's folder",
                 "recipe",
             )
+        refuse_moved_images(subject.recipe, dataset)
         if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
             raise UsageError(
                 f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
@@ -73,6 +76,7 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset, *, may_train: bool) -> Non
         if not has[stressor.modality]:
             what = _PERTURBS[stressor.modality]
             raise UsageError(f"stressor {stressor.name!r} perturbs {what}, and task {dataset.label!r} has none")
+        refuse_pixel_misfit(stressor, dataset)
         if isinstance(dataset.shape, ImageShape):
             within_images(stressor, dataset.shape)
 
@@ -113,7 +117,7 @@ class PreparedRun:
         self.datasets = [known[task.task.name] for task in self.plan.tasks]
         for task, dataset in zip(self.plan.tasks, self.datasets, strict=True):
             _refuse_misfits(task, dataset, may_train=may_train)
-            if request.balanced and dataset.shape.causal:
+            if request.balanced and (dataset.shape.causal or isinstance(dataset.shape, SegmentationShape)):
                 raise UsageError(f"task {dataset.label!r} has no classes; leave balanced out", "balanced")
         exact_float32(torch)
 

@@ -23,9 +23,10 @@ from robustbench_wb.engine.shortcuts import is_evaluated, shortcut_plans
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.engine.task_samples import TaskSamples, choose_samples
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
-from robustbench_wb.records.record import Cell, Identity
+from robustbench_wb.records.record import PIXELS_VERSION, SAMPLES_VERSION, Cell, Identity
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.sequential import sample_order
 from robustbench_wb.stressors.model_free import ModelFreeStressor
@@ -133,7 +134,8 @@ class TaskContext:
 
     def _search(self, rungs: tuple[Stressor, ...]) -> SearchPlan:
         precision = self.run.request.search_precision
-        return search_plan(precision, rungs, self._headline, causal=self.dataset.shape.causal)
+        scored = self.dataset.shape.causal or isinstance(self.dataset.shape, SegmentationShape)
+        return search_plan(precision, rungs, self._headline, causal=scored)
 
     @cached_property
     def _headline(self) -> Mapping[str, str]:
@@ -158,6 +160,7 @@ class TaskContext:
             model_code=subject.model_code,
             numerics=numerics(self.run.device, deterministic=self.run.request.deterministic) + search.numerics,
             seed=self.run.plan.seed,
+            schema_version=PIXELS_VERSION if isinstance(self.dataset.shape, SegmentationShape) else SAMPLES_VERSION,
         )
 
     def _code(self, stressor: Stressor) -> str:
@@ -184,6 +187,7 @@ class TaskContext:
             classes=shape.classes,
             side=min(shape.height, shape.width) if isinstance(shape, ImageShape) else 0,
             family=self.task.family(stressor),
+            least_iou=float(shape.least_iou) if isinstance(shape, SegmentationShape) else None,
         )
 
 

@@ -38,6 +38,7 @@ class TaskSamples:
     inputs: NDArray[Any]
     """Images, uint8 (N, C, H, W) or float32 in [0, 1], or token ids, int32 (N, L)."""
     labels: NDArray[np.int64]
+    """Labels (N,), in segmentation (N, H, W)."""
     language: bool = False
     """Whether the task is language modelling: samples then have a loss, and no right or wrong."""
     text: TextSide | None = None
@@ -157,7 +158,7 @@ def sample_batches(
         some = samples.select(chosen)
         batch = SampleBatch(
             inputs=to_inputs(some.inputs, model.device),
-            labels=torch.from_numpy(some.labels).to(model.device),
+            labels=torch.from_numpy(some.labels).to(model.device).long(),
             ids=torch.from_numpy(some.ids.astype(np.int64)).to(model.device),
             seed=seed,
             text=some.text,

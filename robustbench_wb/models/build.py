@@ -15,6 +15,7 @@ from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS
 from robustbench_wb.models.live_code import own_sources
 from robustbench_wb.models.rms_norm import use_rms_norms
 from robustbench_wb.models.rms_norm_variant import RmsNormVariant
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest_names
@@ -103,7 +104,10 @@ def _sockets(variant: Variant, shape: Shape) -> dict[str, _Choice]:
 
 
 def _head(variant: Variant, shape: Shape) -> _Choice:
-    """Return the variant's own head, unless the task prescribes the pooling."""
+    """Return the variant's own head, unless the task prescribes the pooling or has labels of pixels."""
+    if isinstance(shape, SegmentationShape):
+        squares, rows = shape.patch // shape.stride, shape.height // shape.patch
+        return _Choice(HEADS, "patch-decoder", {"rows": rows, "squares": squares, "stride": shape.stride})
     if shape.causal:
         return _Choice(HEADS, variant.language_head, variant.language_head_options)
     if isinstance(shape, TextShape) and shape.documents == 2:

@@ -138,3 +138,4 @@ HEADS.add("pooler", f"{_HERE}.heads:PoolerHead", "BERT pooler: two linear maps o
 HEADS.add("mean", f"{_HERE}.heads:MeanHead", "Layer norm and linear map of the mean over real tokens")
 HEADS.add("pair", f"{_HERE}.heads:PairHead", "Comparison of two documents")
 HEADS.add("tied", f"{_HERE}.heads:TiedHead", "Next-token logits, tied to the word embeddings")
+HEADS.add("patch-decoder", f"{_HERE}.patch_decoder:PatchDecoder", "Logits of every pixel from its patch token")

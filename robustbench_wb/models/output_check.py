@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import HarnessError, SubjectError, whole_text
 from robustbench_wb.models.batching import trim_padding
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
 
 
@@ -17,18 +18,27 @@ def check_outputs(model: nn.Module, shape: Shape, device: torch.device | str) ->
     two tokens and two of full length, which repeat one word. The train or eval mode of every submodule is restored.
 
     Raises:
-        SubjectError: the model raised an error, or its logits are not a finite float tensor of shape (2, classes), or
-            for language modelling (2, tokens, vocabulary).
+        SubjectError: the model raised an error, or its logits are not a finite float tensor of the shape of
+            ``answer_shape``.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         for inputs, what in _examples(shape, device):
-            answers = (2, inputs.shape[1], shape.classes) if shape.causal else (2, shape.classes)
-            _check(_forward(model, inputs, what), answers, what)
+            _check(_forward(model, inputs, what), answer_shape(inputs, shape), what)
     finally:
         for module, training in modes:
             module.training = training
+
+
+def answer_shape(inputs: Tensor, shape: Shape) -> tuple[int, ...]:
+    """Shape of the logits of B inputs.
+
+    It is (B, classes), in language modelling (B, tokens, vocabulary), and in segmentation (B, classes, height, width).
+    """
+    if isinstance(shape, SegmentationShape):
+        return len(inputs), shape.classes, shape.height, shape.width
+    return (len(inputs), inputs.shape[1], shape.classes) if shape.causal else (len(inputs), shape.classes)
 
 
 def example_inputs(shape: Shape) -> Tensor:

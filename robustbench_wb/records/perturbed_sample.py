@@ -21,16 +21,18 @@ class SampleSelection:
     """Ids of the samples, ascending."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PerturbedSample:
     """One perturbed sample."""
 
     inputs: NDArray[Any]
     """The image, float32 (C, H, W) in [0, 1], or token ids (L,)."""
-    text: str | None
+    text: str | None = None
     """The text that the token ids stand for; None if no text was perturbed."""
-    answer: int
-    """Class that the model predicts."""
+    answer: int | None = None
+    """Class that the model predicts; None in segmentation."""
+    mask: NDArray[np.int64] | None = None
+    """Class that the model predicts for each pixel, (H, W); None for other tasks."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,14 @@ from robustbench_wb.records.names import Metric, Slot, label, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
+SAMPLES_VERSION: Final = 2
+"""Version of records without pixel counts, which have the same fields and keys as in version 2."""
+PIXELS_VERSION: Final = 3
+"""Version of records with pixel counts: earlier releases refuse them, because they would not check the counts."""
+COUNTED: Final = 3
+"""Counts per class of an image: pixels labelled with it, pixels predicted as it, and pixels that are both."""
 
 
 class State(IntEnum):
@@ -63,7 +70,7 @@ class Identity(Spec):
     """Device class, number format and torch release, like ``cpu;float32;torch-2.13``."""
     seed: int
     """Seed of the run. Noise is a function of seed, signature, sample id and step."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SAMPLES_VERSION
 
     @property
     def key(self) -> str:
@@ -103,6 +110,8 @@ class Cell(Spec):
     """Shorter side of the images in pixels; 0 for tasks without images."""
     family: str = ""
     """Name of the cells of one model that a comparison corrects together, as the suite declares it."""
+    least_iou: float | None = None
+    """Mean IoU from which an image is correct, in segmentation; None for other tasks."""
 
     @property
     def label(self) -> str:
@@ -140,6 +149,9 @@ class Record:
     """Counts made during the search, by which the credibility of the outcome is graded. Not part of the identity."""
     perturbed: str = ""
     """SHA-256 of the perturbed samples if all models are given the same ones; else empty."""
+    pixels: NDArray[np.int32] | None = None
+    """Pixel counts of each image and class in segmentation, (N, K, 3): labelled, predicted, both. They are 0 for images
+    that were not judged. None for other tasks."""
 
     @property
     def key(self) -> str:

@@ -39,6 +39,8 @@ _STORED_IF_FAILED: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Numbers that tables hold for a failed evaluation, by metric: bounds that hold for any outcome."""
 
+PIXEL_SCORES: tuple[str, ...] = ("miou", "miou_low", "miou_high", "pixel_accuracy")
+"""Columns that follow from the pixel counts of a record."""
 _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
 
 
@@ -188,8 +190,19 @@ class ScoreRow(Spec):
     """Number of samples that the evaluation would have had if a decision had not stopped it; 0 if none did."""
     stopped: str = ""
     """Decision that stopped the evaluation after ``n`` of ``planned`` samples; empty if none did."""
+    miou: float | None = Field(default=None, ge=0, le=1)
+    """Mean over classes of intersection over union, pixels of all images together; None without labels of pixels, and
+    if an image is missing."""
+    miou_low: float | None = Field(default=None, ge=0, le=1)
+    """Lower end of the 95 % bootstrap interval of ``miou`` over images."""
+    miou_high: float | None = Field(default=None, ge=0, le=1)
+    """Upper end of the 95 % bootstrap interval of ``miou`` over images."""
+    pixel_accuracy: float | None = Field(default=None, ge=0, le=1)
+    """Share of the pixels of all images that have their label predicted; None like ``miou``."""
+    least_iou: float | None = Field(default=None, ge=0, le=1)
+    """Mean IoU from which an image counts as correct in ``accuracy``; None without labels of pixels."""
 
-    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, mode="before")
+    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, "least_iou", *PIXEL_SCORES, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
         """Convert the None of CSV files (empty text) and data frames (NaN)."""

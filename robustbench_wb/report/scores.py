@@ -1,13 +1,16 @@
 """Score tables: per panel, models against perturbations, split to fit the terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from robustbench_wb.analysis.headline.headline import Headline
 from robustbench_wb.analysis.row_order import CellKey, cell_key, split_panels, strength_sort_key
 from robustbench_wb.records.names import Metric, cell_name
 from robustbench_wb.records.score_row import PanelKey, ScoreRow
 from robustbench_wb.report.grade_notes import grade_notes
+from robustbench_wb.report.mean_iou import INTERVAL as MEAN_IOU_INTERVAL
+from robustbench_wb.report.mean_iou import least_iou_notes, row_mean_iou
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
 from robustbench_wb.report.text_block import Column, TextBlock, counted
@@ -110,9 +113,12 @@ def _panel_blocks(
     title = panel_title(panel)
     subjects = model_labels(rows)
     trouble = _footnotes(rows, subjects)
-    notes = (panel_facts(rows, version), *grade_notes(rows, subjects), *shortcut_notes(rows, subjects), *trouble)
-    wide = _wide(rows, subjects)
-    tables = [wide] if width is None or wide.width <= width else _narrow(rows, subjects, width)
+    facts = (panel_facts(rows, version), *least_iou_notes(rows))
+    notes = (*facts, *grade_notes(rows, subjects), *shortcut_notes(rows, subjects), *trouble)
+    tables = _tables(rows, subjects, _Shown(panel.metric, score_text), width=width)
+    has_pixels = any(row.miou is not None for row in rows)
+    pixels = _tables(rows, subjects, _Shown("mIoU", row_mean_iou), width=width) if has_pixels else []
+    above = f"{panel.task}, {panel.scale} scale: mean IoU in percent {MEAN_IOU_INTERVAL}"
     return [
         TextBlock(
             title=title if index == 0 else "",
@@ -122,7 +128,7 @@ def _panel_blocks(
             styles={"error": "red"},
         )
         for index, table in enumerate(tables)
-    ]
+    ] + [replace(table, title="" if index else above) for index, table in enumerate(pixels)]
 
 
 def panel_title(panel: PanelKey) -> str:
@@ -145,20 +151,38 @@ def cells_in_order(rows: Sequence[ScoreRow]) -> list[CellKey]:
     return sorted(cells, key=lambda cell: (stressors.index(cell.stressor), strength_sort_key(cell.strength)))
 
 
-def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str]) -> TextBlock:
+class _Shown(NamedTuple):
+    """What a table shows of a row."""
+
+    heading: str
+    """Heading of cells without a strength."""
+    text: Callable[[ScoreRow], str]
+
+
+def _tables(
+    rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], shown: _Shown, *, width: int | None
+) -> list[TextBlock]:
+    """One table if it fits the width, else several."""
+    wide = _wide(rows, subjects, shown)
+    return [wide] if width is None or wide.width <= width else _narrow(rows, subjects, shown, width=width)
+
+
+def _wide(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], shown: _Shown) -> TextBlock:
     """Table with a row per model and a column per cell."""
     found = {(row.subject, row.stressor, row.strength): row for row in rows}
     cells = cells_in_order(rows)
     headings = [cell_name(cell.stressor, cell.strength) for cell in cells]
     lines = []
     for subject, label in subjects.items():
-        texts = [_text(found.get((subject, *cell))) for cell in cells]
+        texts = [_text(found.get((subject, *cell)), shown) for cell in cells]
         lines.append((label, *texts))
     columns = (Column("model"), *(Column(text, "right") for text in headings))
     return TextBlock(columns=columns, rows=tuple(lines))
 
 
-def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], width: int) -> list[TextBlock]:
+def _narrow(
+    rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], shown: _Shown, *, width: int
+) -> list[TextBlock]:
     """Tables with a column per strength; perturbations with equal strengths share a table if it fits."""
     strengths: dict[str, list[str]] = {}
     for stressor, strength in cells_in_order(rows):
@@ -170,12 +194,12 @@ def _narrow(rows: Sequence[ScoreRow], subjects: Mapping[tuple[str, ...], str], w
     blocks: list[TextBlock] = []
     for ladder, stressors in shared.items():
         lines = [
-            (stressor, label, *(_text(found.get((subject, stressor, step))) for step in ladder))
+            (stressor, label, *(_text(found.get((subject, stressor, step)), shown) for step in ladder))
             for stressor in stressors
             for subject, label in subjects.items()
         ]
         lines = [line for line in lines if any(line[2:])]
-        steps_across = tuple(Column(step or rows[0].metric, "right") for step in ladder)
+        steps_across = tuple(Column(step or shown.heading, "right") for step in ladder)
         together = TextBlock(columns=(Column("perturbation"), Column("model"), *steps_across), rows=tuple(lines))
         if together.width <= width:
             blocks.append(together)
@@ -204,8 +228,8 @@ def _part(table: TextBlock, start: int, end: int) -> TextBlock:
     return TextBlock(columns=table.columns[:1] + table.columns[start:end], rows=rows)
 
 
-def _text(row: ScoreRow | None) -> str:
-    return score_text(row) if row is not None else ""
+def _text(row: ScoreRow | None, shown: _Shown) -> str:
+    return shown.text(row) if row is not None else ""
 
 
 def panel_facts(rows: Sequence[ScoreRow], version: int | None) -> str:

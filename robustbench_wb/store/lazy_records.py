@@ -63,4 +63,5 @@ class LazyRecords(Mapping[str, Record]):
 
 
 def _bytes(record: Record) -> int:
-    return record.ids.nbytes + record.states.nbytes + record.losses.nbytes + 2 * record.forwards.nbytes
+    pixels = 0 if record.pixels is None else record.pixels.nbytes
+    return record.ids.nbytes + record.states.nbytes + record.losses.nbytes + 2 * record.forwards.nbytes + pixels

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.records.names import Slot, label
@@ -157,8 +158,13 @@ def _difference(mine: Record, theirs: Record) -> tuple[tuple[str, ...], tuple[in
         "states": bool(states.any()),
         "losses": bool(losses.any()),
         "perturbed": mine.perturbed != theirs.perturbed,
+        "pixels": not np.array_equal(_pixels(mine), _pixels(theirs)),
     }
     return tuple(name for name, differs in found.items() if differs), tuple(mine.ids[states | losses].tolist())
+
+
+def _pixels(record: Record) -> NDArray[np.int32]:
+    return np.empty(0, np.int32) if record.pixels is None else record.pixels
 
 
 def _add_rows(

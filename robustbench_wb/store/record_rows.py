@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.records.record import SCHEMA_VERSION, Identity, Record
+from robustbench_wb.records.record import COUNTED, SCHEMA_VERSION, Identity, Record
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.schema_number import reject_newer_schema
 from robustbench_wb.text_files import parse_json
@@ -24,6 +24,8 @@ ARRAYS: Final[dict[str, DTypeLike]] = {
     "backwards": "<i4",
 }
 """Per-sample columns and their number formats, in the order in which they are digested."""
+_PIXELS: Final[dict[str, DTypeLike]] = {"pixels": "<i4"}
+"""Column of pixel counts, all classes of a sample after each other; null in records without them."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -41,6 +43,7 @@ SCHEMA: Final = pa.schema(
         ("digest", pa.string()),
         ("evidence", pa.string()),
         ("perturbed", pa.string()),
+        ("pixels", pa.list_(pa.int32())),
     ]
 )
 """Columns of the table. ``written`` is in nanoseconds since 1970 (UTC): of records with one key, the first counts."""
@@ -52,7 +55,7 @@ _SCALARS: Final = ("key", "wobble", "evidence", "perturbed", "schema_version", "
 def _digest(row: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> str:
     """SHA-256 (hex) over all columns of a record but ``identity``, whose digest is the key.
 
-    Of each array, the digest covers name, length and little-endian bytes.
+    Of each array that the record has, the digest covers name, length and little-endian bytes.
     """
     return _digest_after("\n".join(str(row[name]) for name in _SCALARS), arrays)
 
@@ -65,7 +68,9 @@ def _early_digest(row: Mapping[str, object], arrays: Mapping[str, NDArray[np.gen
 
 def _digest_after(start: str, arrays: Mapping[str, NDArray[np.generic]]) -> str:
     state = hashlib.sha256(start.encode())
-    for name, dtype in ARRAYS.items():
+    for name, dtype in (ARRAYS | _PIXELS).items():
+        if name not in arrays:
+            continue
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
         state.update(f"{name} {content.size}\n".encode())
         state.update(content.tobytes())
@@ -82,6 +87,10 @@ def write_row(record: Record) -> pa.Table:
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
         raise ValueError(f"the arrays of a record must be one-dimensional and of one length, not {sizes}")
+    if record.pixels is not None:
+        if len(record.pixels) != len(record.ids):
+            raise ValueError(f"a record of {len(record.ids)} samples has pixel counts of {len(record.pixels)}")
+        arrays["pixels"] = np.ascontiguousarray(record.pixels, dtype="<i4").ravel()
     row: dict[str, object] = {
         "key": record.key,
         "identity": canonical_json(record.identity),
@@ -92,6 +101,7 @@ def write_row(record: Record) -> pa.Table:
         "written": time.time_ns(),
         "evidence": canonical_json(record.evidence),
         "perturbed": record.perturbed,
+        "pixels": arrays.get("pixels"),
     }
     row["digest"] = _digest(row, arrays)
     return pa.table({name: [row[name]] for name in SCHEMA.names}, schema=SCHEMA)
@@ -125,11 +135,11 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
     reject_newer_schema(row["schema_version"], SCHEMA_VERSION, f"record {key}")
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
-        for name, dtype in ARRAYS.items()
+        for name, dtype in (ARRAYS | _PIXELS).items()
         if columns[name][index].is_valid
     }
     if (
-        arrays.keys() != ARRAYS.keys()
+        not ARRAYS.keys() <= arrays.keys()
         or hashlib.sha256(text.encode()).hexdigest() != key
         or row["digest"] not in (_digest(row, arrays), _early_digest(row, arrays))
     ):
@@ -150,4 +160,5 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
         seconds=row["seconds"],
         evidence=parse_json(row["evidence"] or "{}"),
         perturbed=row["perturbed"] or "",
+        pixels=arrays["pixels"].reshape(len(ids), -1, COUNTED) if "pixels" in arrays else None,
     )

@@ -57,6 +57,12 @@ STRESSORS.add("quick-linf", f"{_ENSEMBLE}:QuickLinf", "CPU ensemble: FGSM, PGD, 
 STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "CPU ensemble in L2: FGSM, PGD, targeted APGD, Square")
 STRESSORS.add("autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's four attacks (Croce & Hein 2020)")
 STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "AutoAttack's four attacks in L2")
+_PIXELS = "robustbench_wb.stressors.attacks"
+STRESSORS.add("pixel-pgd-linf", f"{_PIXELS}.pixel_pgd:PixelPgdLinf", "segmentation: PGD on all pixels")
+STRESSORS.add("segpgd-linf", f"{_PIXELS}.pixel_pgd:SegPgdLinf", "segmentation: SegPGD (Gu et al. 2022)")
+STRESSORS.add(
+    "pixel-ensemble-linf", f"{_PIXELS}.pixel_ensemble:PixelEnsembleLinf", "segmentation: worst of three losses"
+)
 _PUBLISHED = "robustbench_wb.stressors.attacks.published"
 STRESSORS.add("published-fgsm-linf", f"{_PUBLISHED}:PublishedFgsm", "FGSM as published: predicted label, no box")
 STRESSORS.add("published-pgd-linf", f"{_PUBLISHED}:PublishedPgd", "PGD as published: predicted label, no box")

@@ -174,12 +174,22 @@ SUITES.add(
 )
 SUITES.add("adversarial-local", f"{_BUILT_IN}:ADVERSARIAL_LOCAL", "few pixels, or one square, by any amount")
 SUITES.add(
+    "adversarial-segmentation",
+    f"{_BUILT_IN}:ADVERSARIAL_SEGMENTATION",
+    "clean mIoU, then attacks on all pixels in Linf",
+)
+SUITES.add(
     "adversarial-text", f"{_BUILT_IN}:ADVERSARIAL_TEXT", "clean, then attacks on word vectors, words and characters"
 )
 SUITES.add(
     "corruption-text", f"{_BUILT_IN}:CORRUPTION_TEXT", "clean, then typing, OCR and editing errors at 5 severities"
 )
 SUITES.add("contamination-text", f"{_BUILT_IN}:CONTAMINATION_TEXT", "clean, then replaced words and hidden tokens")
+SUITES.add(
+    "contamination-segmentation",
+    f"{_BUILT_IN}:CONTAMINATION_SEGMENTATION",
+    "clean mIoU, then training on noise images, and contaminated test images",
+)
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity, clean and with replaced words")
 SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
 SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then training on wrong labels, noise or a trigger")

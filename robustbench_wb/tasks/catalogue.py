@@ -1,4 +1,8 @@
-"""Registry of tasks. Others are ``folder:DIR`` (pictures), ``texts:PATH`` and hub ids of image datasets."""
+"""Registry of tasks.
+
+Others are ``folder:DIR`` (pictures), ``folder-segmentation:DIR`` (pictures and masks), ``texts:PATH`` and hub ids of
+image datasets.
+"""
 
 import re
 
@@ -10,6 +14,8 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 FOLDER = "folder:"
 """Beginning of the name of a task of pictures in a folder."""
+MASKS = "folder-segmentation:"
+"""Beginning of the name of a task of pictures and their masks in a folder."""
 TEXTS = "texts:"
 """Beginning of the name of a task of texts in files."""
 
@@ -31,6 +37,12 @@ TASKS.add("sentences-lm", "robustbench_wb.tasks.sentences:SENTENCES_LM", "embedd
 TASKS.add(
     "digits-sequence", "robustbench_wb.tasks.digit_pixels:DIGITS_SEQUENCE", "embedded: digits as 64 pixels in a row"
 )
+TASKS.add(
+    "scattered-digits",
+    "robustbench_wb.tasks.scattered_digits:SCATTERED_DIGITS",
+    "generated: digits on textured ground, 40x40, a label per pixel, 11 classes",
+)
+TASKS.add("ade20k", "robustbench_wb.tasks.hub_segmentation:ADE20K", "scenes, a label per pixel, 150 classes")
 _TEXT = "robustbench_wb.tasks.hub_text"
 TASKS.add("sst2", f"{_TEXT}:SST2", "film review phrases, 67,349 + 872, 2 classes")
 TASKS.add("ag_news", f"{_TEXT}:AG_NEWS", "news, 120,000 + 7,600, 4 classes")
@@ -66,9 +78,9 @@ TASKS.add("lra-image", f"{_HERE}.grey_pixels:LRA_IMAGE", "Image as in Long Range
 
 
 def find_task(name: str) -> Task:
-    """Return the registered task of a name, or a new task for ``folder:DIR``, ``texts:PATH`` or a hub id.
+    """Return the registered task of a name, or a new task for a hub id, ``texts:PATH`` or a folder.
 
-    Options follow the name, like ``;classes=FILE``.
+    A folder is ``folder:DIR`` or ``folder-segmentation:DIR``. Options follow the name, like ``;classes=FILE``.
 
     Raises:
         UnknownNameError: the name is none of these; the message suggests similar names.
@@ -78,6 +90,10 @@ def find_task(name: str) -> Task:
         from robustbench_wb.tasks.pictures.folder_task import FolderTask
 
         return FolderTask(name)
+    if name.startswith(MASKS):
+        from robustbench_wb.tasks.segmentation_folder import SegmentationFolderTask
+
+        return SegmentationFolderTask(name)
     if name.startswith(TEXTS):
         from robustbench_wb.tasks.text_files_task import TextFilesTask
 
@@ -92,8 +108,9 @@ def find_task(name: str) -> Task:
     if not marked:
         return task
     from robustbench_wb.tasks.hub_images import HubTask
+    from robustbench_wb.tasks.hub_segmentation import HubSegmentationTask
 
-    if not isinstance(task, HubTask):
+    if not isinstance(task, HubTask | HubSegmentationTask):
         raise UsageError(
             f"task {own!r} takes no {options!r}; only folders of pictures, texts in files and images of the hub do",
             "tasks",
@@ -104,7 +121,9 @@ def find_task(name: str) -> Task:
 def takes_options(task: Task) -> bool:
     """Whether a task takes options after its name, such as that of the split to evaluate."""
     from robustbench_wb.tasks.hub_images import HubTask
+    from robustbench_wb.tasks.hub_segmentation import HubSegmentationTask
     from robustbench_wb.tasks.pictures.folder_task import FolderTask
+    from robustbench_wb.tasks.segmentation_folder import SegmentationFolderTask
     from robustbench_wb.tasks.text_files_task import TextFilesTask
 
-    return isinstance(task, FolderTask | HubTask | TextFilesTask)
+    return isinstance(task, FolderTask | HubTask | HubSegmentationTask | SegmentationFolderTask | TextFilesTask)

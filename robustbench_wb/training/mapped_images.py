@@ -37,7 +37,7 @@ def training_data(split: Split, recipe: Recipe, *, seed: int, device: torch.devi
     """
     if not isinstance(split, PictureSplit):
         inputs, labels = (torch.tensor(array).to(device) for array in (split.inputs, split.labels))
-        return TrainingData(inputs, labels).select(recipe, seed)
+        return TrainingData(inputs, labels.long()).select(recipe, seed)
     share = TrainingData(torch.arange(len(split)), torch.tensor(split.labels)).select(recipe, seed)
     images = MappedImages(split.take(share.inputs.numpy()), device)
     return TrainingData(cast("Tensor", images), share.labels.to(device))

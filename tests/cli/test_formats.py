@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from robustbench_wb.records.record import SCHEMA_VERSION as RECORD_SCHEMA
-from robustbench_wb.records.record import State
+from robustbench_wb.records.record import SAMPLES_VERSION, State
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.report.csv import COLUMNS, DIFF_COLUMNS
 from robustbench_wb.store.baseline import read_baseline, write_baseline
@@ -34,6 +33,8 @@ NUMBERS = range(1, SCHEMA_VERSION + 1)
 # Noted when they were made: accuracy of clean, fgsm-linf and pgd-linf at 32/255, 8 samples.
 ACCURACIES = {1: (1.0, 0.5, 0.625), 2: (0.875, 0.5, 0.75), 3: (0.875, 0.5, 0.75), 4: (0.875, 0.25, 0.625)}
 RECORD_SCHEMAS = {1: 1, 2: 1, 3: 1}
+WHOLE_DIGESTS = 10
+"""First schema number whose fixture has digests that cover time and schema as well."""
 KINDS = {"ids": "<i4", "states": "<i1", "losses": "<f4", "forwards": "<i4", "backwards": "<i4"}
 
 Command = Callable[..., tuple[str, str]]
@@ -95,7 +96,7 @@ def test_its_records_are_whole_and_say_what_its_rows_say(number: int) -> None:
         counts = (found.count(State.ROBUST), found.count(State.BROKEN), found.count(State.WRONG))
         assert counts == (one.robust, one.broken, one.wrong)
         assert (len(found.ids), float(found.forwards.mean())) == (one.n, one.forwards)
-        assert found.identity.schema_version == RECORD_SCHEMAS.get(number, RECORD_SCHEMA)
+        assert found.identity.schema_version == RECORD_SCHEMAS.get(number, SAMPLES_VERSION)
         assert found.identity.signature == one.signature
 
 
@@ -107,7 +108,7 @@ def test_key_and_digest_are_what_the_page_says(number: int) -> None:
         head = f"{entry['key']}\n{entry['wobble']}\n"
         if entry["schema_version"] > 1:
             head += f"{entry['evidence']}\n{entry.get('perturbed', '')}"
-        if number >= 10:  # records of this form were first written after schema 9
+        if number >= WHOLE_DIGESTS:
             head += f"\n{entry['schema_version']}\n{entry['seconds']!r}\n{entry['written']}"
         state = hashlib.sha256(head.encode())
         for name, kind in KINDS.items():

@@ -315,7 +315,9 @@ def test_every_registered_mechanism_loads_and_none_is_unused() -> None:
         (EMBEDDINGS, ("embedding", "text_embedding")),
         (HEADS, ("head", "language_head")),
     ):
-        of_tasks = {"mean", "pair"} if registry is HEADS else set()  # asked for by a task, whatever the variant
+        of_tasks = (
+            {"mean", "pair", "patch-decoder"} if registry is HEADS else set()
+        )  # asked for by a task, whatever the variant
         assert set(registry.names()) == {getattr(variant, field) for variant in used for field in fields} | of_tasks
         assert all(registry.get(name) for name in registry.names())
 

@@ -44,6 +44,7 @@ def test_the_column_order_is_public() -> None:
         *("protocol", "grade", "checks", "realised", "obeyed", "perturbed", "classes", "side"),
         *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family"),
         *("flops", "peak_memory", "checksum", "planned", "stopped"),
+        *("miou", "miou_low", "miou_high", "pixel_accuracy", "least_iou"),
     )
     assert expected == COLUMNS
 

@@ -57,6 +57,13 @@ class HeadlineNumber(Spec):
     """Number of the combined evaluations that failed; no sample is robust under a failed attack."""
     unjudged: int = 0
     """Samples that errored or were not run in an evaluation and are not known to be wrong; they are not robust."""
+    miou: float | None = None
+    """Mean IoU in segmentation: of a ``clean`` column, the mean over the evaluations of a ``mean``, or of a ``joint``
+    one with the attack that leaves the smallest IoU of each image. None if an image or record is missing."""
+    miou_low: float | None = None
+    """Low end of the 95 % bootstrap interval of ``miou`` over images."""
+    miou_high: float | None = None
+    """High end of the interval of ``miou``."""
     note: str = ""
     """What limits the number, one line: the reason of a grade C or F, an evaluation that failed, or missing records,
     without which a ``joint`` number is an upper bound and has no interval."""

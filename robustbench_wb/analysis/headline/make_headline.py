@@ -8,6 +8,7 @@ from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
 from robustbench_wb.analysis.headline.headline import Headline, HeadlineNumber, HeadlinePanel, HeadlineRow
 from robustbench_wb.analysis.headline.headline_columns import CLEAN, CONTROLS, PlannedColumn, headline_columns
 from robustbench_wb.analysis.headline.joint_accuracy import JointAccuracy, joint_accuracy
+from robustbench_wb.analysis.headline.mean_iou_number import mean_iou_number
 from robustbench_wb.analysis.paired_ranking import ScoredModel, lead_interval, order_models, rank_models
 from robustbench_wb.analysis.row_order import CellKey, cell_key, comparable_panels, rank_key
 from robustbench_wb.analysis.sample_scores import sample_score_interval, sample_scores
@@ -120,10 +121,15 @@ def column_number(
         planned: the column.
         records: records by key.
     """
-    rows = column_rows(own, planned)
-    if planned.column.rule != "joint":
-        return _mean(rows, records)
-    return joint_accuracy(rows, [own[cell] for cell in planned.attacks], records)
+    rows, rule = column_rows(own, planned), planned.column.rule
+    joint = rule == "joint"
+    found = joint_accuracy(rows, [own[cell] for cell in planned.attacks], records) if joint else _mean(rows, records)
+    miou = mean_iou_number(rows, rule, records)
+    if miou is None:
+        return found
+    low, high = miou.interval
+    update = {"miou": miou.value, "miou_low": low, "miou_high": high}
+    return found._replace(number=found.number.model_copy(update=update))
 
 
 def _mean(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> JointAccuracy:

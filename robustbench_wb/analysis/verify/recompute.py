@@ -19,8 +19,17 @@ from robustbench_wb.analysis.shortcut_comparison import compare_with_shortcuts
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.records.credibility import Credibility, combine, read_checks
 from robustbench_wb.records.names import Metric
-from robustbench_wb.records.record import SCHEMA_VERSION, Cell, Identity, Measurement, Record, State, SubjectCard
-from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
+from robustbench_wb.records.record import (
+    PIXELS_VERSION,
+    SAMPLES_VERSION,
+    Cell,
+    Identity,
+    Measurement,
+    Record,
+    State,
+    SubjectCard,
+)
+from robustbench_wb.records.score_row import LAYER_MEANS, PIXEL_SCORES, ScoreRow
 from robustbench_wb.text_files import parse_json
 
 Describe = Callable[[str], Mapping[str, str]]
@@ -31,7 +40,8 @@ Regrade = Callable[[Sequence[Record]], Mapping[str, Credibility]]
 
 TRAINED = "contaminates training"
 """Extra name in the result of ``Describe`` for stressors whose column ``realised`` is about the training split."""
-_COSTS = ("forwards", "backwards", "wobble", "seconds")
+_NOT_IN_BASELINES = ("forwards", "backwards", "wobble", "seconds", *PIXEL_SCORES)
+"""Columns that follow from what records of baseline files do not keep: costs and pixel counts."""
 
 
 def possible_keys(row: ScoreRow) -> list[str]:
@@ -59,7 +69,7 @@ def possible_identities(row: ScoreRow) -> list[Identity]:
             ladder=tuple(row.ladder.split()),
             schema_version=version,
         )
-        for version in range(SCHEMA_VERSION, 0, -1)
+        for version in ((PIXELS_VERSION,) if row.least_iou is not None else range(SAMPLES_VERSION, 0, -1))
     ]
 
 
@@ -87,12 +97,12 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
     Args:
         row: the row to verify.
         record: record of the row, if there is one.
-        partial: whether the record comes from a baseline file, which keeps no costs.
+        partial: whether the record comes from a baseline file, which keeps no costs and no pixel counts.
         describe: see ``Describe``.
     """
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
-        columns = {name: value for name, value in columns.items() if name not in _COSTS}
+        columns = {name: value for name, value in columns.items() if name not in _NOT_IN_BASELINES}
     columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, layer_columns) if row.layers else {})}
     if row.checks:
         columns |= _json(row.checks, lambda _: {"grade": combine(read_checks(row.checks)).grade})
@@ -196,6 +206,7 @@ def _measured(row: ScoreRow, record: Record | None) -> Measurement:
         classes=row.classes,
         side=row.side,
         family=row.family,
+        least_iou=row.least_iou,
     )
     card = SubjectCard(parameters=row.parameters, weights=row.weights, train_seconds=row.train_seconds, trained=False)
     return Measurement(

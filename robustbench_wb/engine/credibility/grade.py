@@ -16,6 +16,7 @@ from robustbench_wb.engine.credibility.written_input import NAME as WRITES_TO_IN
 from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
+from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.stressor import AttackKind, Stressor
 
 VANISHED = 0.01
@@ -214,11 +215,11 @@ def _unit(evidence: Mapping[str, float]) -> str:
 def _converged(row: GradedCell) -> CredibilityCheck | None:
     """Check that few samples break late in the budget; None for attacks whose effort is not their number of passes.
 
-    A minimum-norm attack spends its whole budget on every sample.
+    Minimum-norm attacks and attacks on pixels spend their whole budget on every sample.
     """
     if row.stressor.kind not in ("white-box", "ensemble") or row.stressor.passes is None:
         return None
-    if isinstance(row.stressor, MinimumNormAttack):
+    if isinstance(row.stressor, MinimumNormAttack | PixelAttack):
         return None
     passes, broken, n = row.record.forwards, row.broken & (row.record.forwards > 0), int(row.tried.sum())
     budget = int(passes.max(initial=0))

@@ -9,6 +9,7 @@ from robustbench_wb.engine.credibility.word_probe import WordProbe
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.norms import LINF
 from robustbench_wb.stressors.attacks.attack import BallBoundedStressor
+from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.text_attacks.embedding import EmbeddingAttack
 
 IMAGE_RADIUS = Fraction(8, 255)
@@ -18,8 +19,11 @@ WORD_RADIUS = Fraction(1, 4)
 
 
 def choose_probe(ladders: Sequence[Ladder]) -> Probe | None:
-    """Choose the probe, at the middle radius of the first ladder in Linf; None without graded attacks."""
+    """Choose the probe, at the middle radius of the first ladder in Linf; None without graded attacks, and for attacks
+    on pixels."""
     middle = [ladder.rungs[len(ladder.rungs) // 2] for ladder in ladders]
+    if any(isinstance(rung, PixelAttack) for rung in middle):
+        return None  # the probe searches for a wrong class of an image
     balls = [rung for rung in middle if isinstance(rung, BallBoundedStressor)]
     if balls:
         return ImageProbe(eps=next((rung.eps for rung in balls if rung.norm is LINF), IMAGE_RADIUS))

@@ -23,9 +23,10 @@ from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.subject import as_taken, untrained
 from robustbench_wb.engine.task_samples import choose_samples
 from robustbench_wb.engine.torch_state import seeded_generators
-from robustbench_wb.errors import MeasurementError, as_measurement_error
+from robustbench_wb.errors import MeasurementError, UsageError, as_measurement_error
 from robustbench_wb.models.accepted_module import freeze
 from robustbench_wb.models.batching import to_inputs
+from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.user_code import UserCode
 
@@ -67,8 +68,11 @@ def diagnose(run: PreparedRun) -> Diagnosis:
 
     Raises:
         CheckpointError: the given checkpoint cannot be used.
+        UsageError: the task has a label for each pixel.
     """
     plan, dataset = run.plan.tasks[0].subjects[0], run.datasets[0]
+    if isinstance(dataset.shape, SegmentationShape):
+        raise UsageError(f"doctor examines classifiers, and task {dataset.label!r} has a class for each pixel", "tasks")
     findings: list[DoctorFinding] = []
     cost_of_suite: Forecast | None = None
     parameters = 0

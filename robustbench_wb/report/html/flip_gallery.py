@@ -10,7 +10,7 @@ import numpy as np
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison
 from robustbench_wb.records.perturbed_sample import PerturbedSamples, SampleSelection
 from robustbench_wb.records.record import Record, State
-from robustbench_wb.report.html.gallery import Gallery, GallerySample, sample_views
+from robustbench_wb.report.html.gallery import Gallery, GallerySample, answer_text, sample_name, sample_views
 from robustbench_wb.report.panel import PanelRows
 from robustbench_wb.tasks.task import Dataset
 
@@ -133,13 +133,12 @@ def _sample(cell: FlipCell, comparison: Comparison, flip: Flip, *, made: Perturb
     if _state(cell.records[row.key], flip.sample) == State.WRONG:
         failure = "wrong already when clean"
     else:
-        failure = "broken" if perturbed is None else f"predicts {dataset.classes[perturbed.answer]}"
+        failure = "broken" if perturbed is None else answer_text(dataset, flip.sample, perturbed)
     sides = ("right", failure) if flip.lost else (failure, "right")
     outcome = f"{comparison.old or 'old'} {sides[0]}, {comparison.new or 'new'} {sides[1]}"
     images, text = sample_views(dataset, flip.sample, perturbed, images=bool(row.side))
     return GallerySample(
-        name=f"{'lost' if flip.lost else 'gained'}: sample {flip.sample}, "
-        f"class {dataset.classes[int(dataset.test.labels[flip.sample])]}",
+        name=f"{'lost' if flip.lost else 'gained'}: {sample_name(dataset, flip.sample)}",
         broken=f"{cell.panel.labels[flip.pair.new.subject]}: {outcome}",
         images=images,
         text=text,

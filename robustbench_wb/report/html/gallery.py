@@ -18,6 +18,7 @@ from robustbench_wb.records.names import Slot
 from robustbench_wb.records.perturbed_sample import PerturbedSample, PerturbedSamples, SampleSelection
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.html.masks import mask_iou, mask_picture
 from robustbench_wb.report.panel import PanelRows, panel_rows
 from robustbench_wb.tasks.task import Dataset
 
@@ -157,10 +158,23 @@ def _sample(
     models = "all models" if len(one.models) == len(names) else ", ".join(names[at] for at in one.models)
     broken = f"broken for {models}"
     if perturbed is not None:
-        broken += f"; {names[one.models[0]]} predicts {dataset.classes[perturbed.answer]}"
-    name = f"sample {one.sample}, class {dataset.classes[int(dataset.test.labels[one.sample])]}"
+        broken += f"; {names[one.models[0]]} {answer_text(dataset, one.sample, perturbed)}"
+    name = sample_name(dataset, one.sample)
     images, pieces = sample_views(dataset, one.sample, perturbed, images=bool(first.side))
     return GallerySample(name=name, broken=broken, images=images, text=pieces)
+
+
+def sample_name(dataset: Dataset, sample: int) -> str:
+    """Number of a sample in its split, and its class; of segmentation the number alone."""
+    label = dataset.test.labels[sample]
+    return f"sample {sample}" if label.ndim else f"sample {sample}, class {dataset.classes[int(label)]}"
+
+
+def answer_text(dataset: Dataset, sample: int, perturbed: PerturbedSample) -> str:
+    """What a model makes of a perturbed sample, like ``predicts 3`` or ``has mean IoU 0.31``."""
+    if perturbed.mask is not None:
+        return f"has mean IoU {mask_iou(dataset.test.labels[sample], perturbed.mask):.2f}"
+    return "" if perturbed.answer is None else f"predicts {dataset.classes[perturbed.answer]}"
 
 
 def sample_views(
@@ -175,10 +189,21 @@ def sample_views(
         images: whether the samples are images.
     """
     if images:
-        return _images(dataset.test.select_rows(slice(sample, sample + 1)).inputs[0], perturbed), ()
+        own = dataset.test.select_rows(slice(sample, sample + 1))
+        return (*_images(own.inputs[0], perturbed), *_masks(own.labels[0], perturbed)), ()
     text = dataset.test.texts[sample]
     new = text if perturbed is None or perturbed.text is None else perturbed.text
     return (), tuple(text_pieces(text, new))
+
+
+def _masks(label: NDArray[np.int64], perturbed: PerturbedSample | None) -> tuple[tuple[str, str], ...]:
+    """Label of the pixels and, if it is known, the prediction; nothing for samples with one label."""
+    if not label.ndim:
+        return ()
+    found = [(label, "label")]
+    if perturbed is not None and perturbed.mask is not None:
+        found.append((perturbed.mask, "prediction"))
+    return tuple((png_data_url(mask_picture(mask)), caption) for mask, caption in found)
 
 
 def _images(clean: NDArray[np.uint8], perturbed: PerturbedSample | None) -> tuple[tuple[str, str], ...]:

@@ -31,6 +31,7 @@ from robustbench_wb.report.html.notebook import notebook_html
 from robustbench_wb.report.html.score_matrix import ScoreMatrix, score_matrix
 from robustbench_wb.report.html.template import PageLink, render
 from robustbench_wb.report.lengths import lengths_blocks
+from robustbench_wb.report.mean_iou import mean_iou_table
 from robustbench_wb.report.panel import PanelRows, panel_rows
 from robustbench_wb.report.text_block import TextBlock
 
@@ -112,6 +113,8 @@ class PanelPart:
     anchor: str
     title: str
     headlines: Sequence[HeadlineTable]
+    mean_iou: Sequence[TextBlock]
+    """Mean IoU of the headline numbers, in segmentation."""
     main: DrawnChart | None
     """Chart of the first screen."""
     matrix: ScoreMatrix
@@ -170,6 +173,7 @@ def _panel(own: PanelRows, contents: ReportContents, counter: Iterator[int]) -> 
         anchor=own.anchor,
         title=own.title,
         headlines=headline_tables(own),
+        mean_iou=[table for one in own.headlines if (table := mean_iou_table(one, every=True, width=None)) is not None],
         main=None if charts.main is None else drawn(charts.main, numbers=False, width=1.5 * COLUMN),
         matrix=score_matrix(own, contents.version),
         others=[drawn(chart, numbers=False) for chart in charts.others],
