@@ -1,6 +1,7 @@
 """What code of users replaces in modules and classes is found and put back."""
 
 from types import ModuleType
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -13,7 +14,11 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@pytest.mark.parametrize("value", [np.zeros(2), torch.zeros(2), len, None], ids=["array", "tensor", "function", "none"])
+@pytest.mark.parametrize(
+    "value",
+    [np.zeros(2), torch.zeros(2), len, None, ANY],
+    ids=["array", "tensor", "function", "none", "equal to everything"],
+)
 def test_replaced_and_deleted_names_come_back(value: object) -> None:
     class Owner:
         method = double
