@@ -113,14 +113,6 @@ def test_records_are_reused_verified_and_earlier_releases_refuse_them(tmp_path: 
     assert "was changed after it was written" in " ".join(RecordStore(place).damaged())
 
 
-def test_diff_and_gate_decide_on_images(tmp_path: Path) -> None:
-    place = str(tmp_path)
-    harness.run(request(stressors=(SEGPGD,), epsilons=("8/255",)), results=place)
-    harness.run(request(stressors=(SEGPGD,), epsilons=("8/255",), seed=1), results=place)
-    assert compare("v1", "v1", place).exit_code == 0
-    assert gate("v2", "v2", place).exit_code == 0
-
-
 BRIGHT = """
 import torch
 
@@ -161,6 +153,19 @@ def test_masks_are_in_the_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(label[..., 0] == 128, find_task(task).load(None).test.labels[0] == 1)
     assert "has mean IoU 0." in gallery.samples[0].broken
     assert "label" in report(gallery=True, variants=[model]).html()
+
+
+def test_diff_and_gate_see_a_model_that_got_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scenes(tmp_path / "scenes", count=40)
+    asked = request(tasks=("folder-segmentation:scenes;size=16",), variants=("bright.py:make",), samples=40)
+    for middle in ("0.5", "0.15"):  # the second model takes half of the ground for bright
+        Path("bright.py").write_text(BRIGHT.replace("- 0.5)", f"- {middle})"))
+        (row,) = harness.run(asked).rows
+    assert (row.miou or 1) < 0.5
+    (pair,) = compare("v1", "v2").pairs
+    assert (pair.verdict, pair.lost, pair.gained) == ("worse", 40, 0)
+    assert (gate("v1", "v1").exit_code, gate("v1", "v2").exit_code) == (0, 1)
 
 
 @pytest.mark.parametrize(
