@@ -166,9 +166,8 @@ def test_unknown_lists_and_scales() -> None:
 
 
 def test_finding() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"unknown suite 'adversary'; did you mean adversarial or adversarial-text\?"
-    ):
+    similar = "adversarial or adversarial-text or adversarial-local"
+    with pytest.raises(UnknownNameError, match=rf"unknown suite 'adversary'; did you mean {similar}\?"):
         find_suite("adversary")
 
 
