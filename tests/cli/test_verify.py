@@ -226,8 +226,11 @@ def test_a_row_renamed_to_another_cell_stands_out(results: str, tmp_path: Path) 
     assert places(found) == [(1, "cell"), (5, "cell")]
 
 
-@pytest.mark.parametrize("removed", [False, True], ids=["edited", "removed"])
-@pytest.mark.parametrize("column", RECORD.names)
+@pytest.mark.parametrize(
+    ("column", "removed"),
+    # A record of classification has no pixel counts that could be removed.
+    [(name, removed) for name in RECORD.names for removed in (False, True) if (name, removed) != ("pixels", True)],
+)
 def test_every_edit_of_a_record_is_named(column: str, removed: bool, results: str) -> None:
     place, rows = f"{results}/records", ScoreTable(results).rows()
     content = DeltaTable(place).to_pyarrow_table()
@@ -235,7 +238,8 @@ def test_every_edit_of_a_record_is_named(column: str, removed: bool, results: st
     for entry in changed:
         if entry["key"] == rows[1].key:
             value = entry[column]
-            some = [other(one) for one in value] if isinstance(value, list) else other(value)
+            is_list = pa.types.is_list(content.schema.field(column).type)
+            some = [other(one) for one in value or [0]] if is_list else other(value)
             entry[column] = None if removed else some
     write_deltalake(place, pa.Table.from_pylist(changed, schema=content.schema), mode="overwrite")
     found = verify("latest", results)

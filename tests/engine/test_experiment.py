@@ -77,7 +77,9 @@ def test_the_suite_follows_the_kind_of_each_task() -> None:
 def test_every_task_has_a_suite_with_strengths_for_it(task: str) -> None:
     (found,) = make_plan(RunRequest(tasks=(task,))).tasks
     kinds = {rung.modality for ladder in found.ladders for rung in ladder.rungs}
-    images = task.partition("-")[0] in ("digits", "fashion", "cifar10") and task != "digits-sequence"
+    images = (
+        task.partition("-")[0] in ("digits", "fashion", "cifar10", "scattered", "ade20k") and task != "digits-sequence"
+    )
     assert ("image" in kinds) == images
     assert default_suite("owner/images") == "adversarial"
 
