@@ -20,6 +20,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.catalogue import STRESSORS
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.training_contamination import TrainingContamination
@@ -79,15 +80,17 @@ IN_PIXELS = ("sparse-rs-l0", "patch")
 """Attacks whose strength is a number of pixels."""
 
 
-def attacks(*modalities: str) -> tuple[str, ...]:
+def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
     """Signatures of all attacks on some kinds of inputs, with small numbers of steps where they have any.
+
+    ``pixels`` takes those on labels of pixels alone, or all others.
 
     AutoAttack is left out: it takes thousands of steps, its members are in the list, and so are other ensembles.
     """
     found = []
     for name in STRESSORS.names():
         kind = STRESSORS.get(name)
-        if issubclass(kind, ModelFreeStressor | TrainingContamination):
+        if issubclass(kind, ModelFreeStressor | TrainingContamination) or issubclass(kind, PixelAttack) != pixels:
             continue
         if kind.modality in modalities and kind.axis is not None and not name.startswith("autoattack"):
             small = {"steps": 5, "queries": 40, "restarts": 1}
@@ -103,13 +106,25 @@ def attacks(*modalities: str) -> tuple[str, ...]:
 @pytest.mark.slow(60)
 @pytest.mark.parametrize(
     ("task", "variant", "modalities"),
-    [("digits", "vit", ("image",)), ("sentences", "bert", ("labelled", "text", "tokens"))],
+    [
+        ("digits", "vit", ("image",)),
+        ("scattered-digits", "vit", ("image",)),
+        ("sentences", "bert", ("labelled", "text", "tokens")),
+    ],
 )
 def test_every_attack_on_thirds_of_the_samples_joins_to_the_same_record(
     task: str, variant: str, modalities: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    request = RunRequest(tasks=(task,), variants=(variant,), stressors=attacks(*modalities), samples=18, device="cpu")
+    pixels = task == "scattered-digits"
+    request = RunRequest(
+        tasks=(task,),
+        variants=(variant,),
+        recipe="standard;epochs=1" if pixels else "standard",
+        stressors=attacks(*modalities, pixels=pixels),
+        samples=18,
+        device="cpu",
+    )
     whole = harness.run(request, "whole")
     monkeypatch.setattr(opening, "divide", in_thirds)
     parts = harness.run(request, "parts")
@@ -121,6 +136,7 @@ def test_every_attack_on_thirds_of_the_samples_joins_to_the_same_record(
         one, other = ours[row.key], theirs[row.key]
         for name in ("ids", "states", "losses", "forwards", "backwards"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{row.stressor} {name}")
+        np.testing.assert_array_equal(one.pixels, other.pixels, err_msg=row.stressor)
         assert dict(one.evidence) == dict(other.evidence), row.stressor
     assert not (tmp_path / "parts" / "parts").exists()
 
