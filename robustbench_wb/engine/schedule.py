@@ -63,8 +63,10 @@ class Schedule:
     def _in_turn(self, model: Model) -> list[Shard]:
         """Shards of a model that can be measured now: those of its first look that is not finished."""
         ready = self._ready[model]
-        looks = [shard.look for shard in (*ready, *self._running) if shard.model == model]
-        return [shard for shard in ready if shard.look == min(looks)]
+        first = min((shard.look for shard in ready), default=0)
+        if first and any(shard.look < first for shard in self._running if shard.model == model):
+            return []
+        return [shard for shard in ready if shard.look == first]
 
     def drop(self, place: Place) -> None:
         """Hand out no more shards of a ladder, which is stopped."""
