@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from robustbench_wb.errors import MeasurementError, UsageError
 from robustbench_wb.norms import Norm
-from robustbench_wb.stressors.attacks.patch import PATCH_NORM
-from robustbench_wb.stressors.attacks.sparse_rs import L0_NORM
+from robustbench_wb.stressors.attacks.pixel_bounds import L0_NORM, PATCH_NORM
 from robustbench_wb.stressors.catalogue import parse_stressor
 from tests.known import known
 from tests.stressors.attacked_batch import AttackedBatch, attacked_batch

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb import rng
@@ -18,61 +18,10 @@ from robustbench_wb.spec import Exact, parse_exact
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
+from robustbench_wb.stressors.attacks.pixel_bounds import PATCH_NORM, Pixels, square_mask
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import AttackKind
-
-
-class SquareSide:
-    """Side of the smallest square that holds all changed pixels."""
-
-    name = "patch"
-
-    def distance(self, delta: Tensor) -> Tensor:
-        """Side in pixels, float (B,); 0 without a change."""
-        changed = (delta != 0).any(1)
-        sides = []
-        for dim in (2, 1):  # rows with a change, then columns
-            line = changed.any(dim)
-            place = torch.arange(1, line.shape[1] + 1, device=delta.device)
-            last = torch.where(line, place, 0).amax(1)
-            first = torch.where(line, place, line.shape[1] + 1).amin(1)
-            sides.append((last - first + 1).clamp(min=0))
-        return torch.maximum(*sides).to(delta.dtype)
-
-    def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """Keep the change inside the square of this side that holds most of it (sum of squares), and undo the rest.
-
-        All radii of a batch are equal.
-        """
-        side = min(round(float(radius.flatten()[0])), *delta.shape[2:]) if len(delta) else 1
-        sums = F.avg_pool2d(delta.square().sum(1, keepdim=True), side, stride=1)
-        best = sums.flatten(1).argmax(1)
-        return delta * _square(best // sums.shape[3], best % sums.shape[3], side=side, images=delta)
-
-    def steepest_direction(self, gradient: Tensor) -> Tensor:
-        """Signs of the gradient at the one pixel where the sum of its absolute values is largest."""
-        rise = gradient.abs().sum(1).flatten(1).argmax(1)
-        return gradient.sign() * _square(rise // gradient.shape[3], rise % gradient.shape[3], side=1, images=gradient)
-
-    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """Uniform values in [-1, 1) at one random pixel, shape (B, *shape)."""
-        values = 2 * rng.uniform(ids, shape, seed=seed, label=label, step=step) - 1
-        place = rng.uniform(ids, (2,), seed=seed, label=f"{label}/pixel", step=step)
-        rows, columns = ((place[:, at] * shape[at + 1]).long() for at in (0, 1))
-        return values * _square(rows, columns, side=1, images=values)
-
-
-PATCH_NORM = SquareSide()
-
-
-def _square(rows: Tensor, columns: Tensor, *, side: int, images: Tensor) -> Tensor:
-    """Mask (B, 1, H, W), 1 inside a square and 0 outside, from the rows and columns (B,) of its corner."""
-    inside = []
-    for corner, length in ((rows, images.shape[2]), (columns, images.shape[3])):
-        at = torch.arange(length, device=images.device) - corner[:, None]
-        inside.append((at >= 0) & (at < side))
-    return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.dtype)
 
 
 class PatchAttack(Attack):
@@ -88,20 +37,13 @@ class PatchAttack(Attack):
     kind: ClassVar[AttackKind | None] = "white-box"
     sweeps: ClassVar[bool] = False
 
-    eps: Exact = Field(gt=0)
-    """Side of the square in pixels, a whole number. A model's own patch side changes exactly one token."""
+    eps: Pixels
+    """Side of the square in pixels. A model's own patch side changes exactly one token."""
     steps: int = Field(default=40, ge=1)
     step: Exact = Field(default=parse_exact("1/10"), gt=0)
     """Step length; unit: full pixel range."""
     places: int = Field(default=4, ge=1)
     """Number of squares that are tried, the most salient first; a grid with fewer is tried again from other noise."""
-
-    @field_validator("eps")
-    @classmethod
-    def _whole(cls, eps: Exact) -> Exact:
-        if eps.denominator != 1:
-            raise ValueError(f"eps={eps} must be a whole number: it is a side in pixels")
-        return eps
 
     @property
     def side(self) -> int:
@@ -156,4 +98,4 @@ class PatchAttack(Attack):
         sums = F.avg_pool2d(gradient.abs().sum(1, keepdim=True), self.side, stride=1)[:, 0]
         ranked = sums[:, rows][:, :, columns].flatten(1).argsort(dim=1, descending=True, stable=True)
         chosen = ranked.gather(1, (batch.run % ranked.shape[1])[:, None])[:, 0]
-        return _square(rows[chosen // len(columns)], columns[chosen % len(columns)], side=self.side, images=batch.x)
+        return square_mask(rows[chosen // len(columns)], columns[chosen % len(columns)], side=self.side, images=batch.x)

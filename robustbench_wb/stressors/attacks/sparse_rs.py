@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from robustbench_wb import rng
@@ -14,6 +14,7 @@ from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.attack_losses import margin
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
+from robustbench_wb.stressors.attacks.pixel_bounds import L0_NORM, Pixels
 from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import AttackKind
@@ -22,37 +23,6 @@ MARKS = (50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10,000, after which fewer pixels are exchanged."""
 DIVISORS = (2, 4, 5, 6, 8, 10, 12, 15, 20)
 """Divisors of the share of exchanged pixels between these marks: those of the authors' experiments."""
-
-
-class PixelCount:
-    """Number of changed pixels. A pixel is changed if any of its channels is."""
-
-    name = "l0"
-
-    def distance(self, delta: Tensor) -> Tensor:
-        """Number of pixels with a change, float (B,)."""
-        return (delta != 0).any(1).flatten(1).sum(1).to(delta.dtype)
-
-    def project(self, delta: Tensor, radius: Tensor) -> Tensor:
-        """Keep the ``radius`` pixels whose changes are longest, and undo the others."""
-        order = delta.square().sum(1).flatten(1).argsort(dim=1, descending=True, stable=True).argsort(1)
-        kept = order < radius.flatten(1)
-        return delta * kept.view(len(delta), 1, *delta.shape[2:])
-
-    def steepest_direction(self, gradient: Tensor) -> Tensor:
-        """Signs of the gradient at the one pixel where the sum of its absolute values is largest."""
-        rise = gradient.abs().sum(1).flatten(1)
-        best = torch.zeros_like(rise).scatter_(1, rise.argmax(1, keepdim=True), 1.0)
-        return gradient.sign() * best.view(len(gradient), 1, *gradient.shape[2:])
-
-    def uniform_in_ball(self, ids: Tensor, shape: tuple[int, ...], seed: int, label: str, step: rng.Step) -> Tensor:
-        """Uniform values in [-1, 1) at one random pixel, shape (B, *shape)."""
-        values = 2 * rng.uniform(ids, shape, seed=seed, label=label, step=step) - 1
-        draw = rng.uniform(ids, shape[1:], seed=seed, label=f"{label}/pixel", step=step).flatten(1)
-        return values * lowest(draw, torch.ones_like(draw, dtype=torch.bool), 1).view(len(ids), 1, *shape[1:])
-
-
-L0_NORM = PixelCount()
 
 
 def lowest(draw: Tensor, among: Tensor, count: int | Tensor) -> Tensor:
@@ -74,21 +44,14 @@ class SparseRs(Attack):
     sweeps: ClassVar[bool] = False
     classifies_iterates: ClassVar[bool] = True
 
-    eps: Exact = Field(gt=0)
-    """Number of pixels that may change, a whole number."""
+    eps: Pixels
+    """Number of pixels that may change."""
     queries: int = Field(default=5000, ge=1)
     """Forward passes per run, including the one at the start."""
     restarts: int = Field(default=1, ge=1)
     """Number of runs; a sample leaves at its first success."""
     share: Exact = Field(default=parse_exact("0.3"), gt=0, le=1)
     """Share of the changed pixels that a step exchanges at first (alpha_init in the paper); at least one pixel."""
-
-    @field_validator("eps")
-    @classmethod
-    def _whole(cls, eps: Exact) -> Exact:
-        if eps.denominator != 1:
-            raise ValueError(f"eps={eps} must be a whole number: it counts pixels")
-        return eps
 
     @property
     def step_passes(self) -> tuple[int, int]:
