@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +17,7 @@ from robustbench_wb.tasks.mask_decoding import MaskFormat
 from robustbench_wb.tasks.mirror import followed_mirror
 from robustbench_wb.tasks.pictures.decode import decoder_release
 from robustbench_wb.tasks.pictures.task_options import parse_options
-from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split
+from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split, write_images
 from robustbench_wb.tasks.segmentation_folder import MASK_OPTIONS, mask_format
 from robustbench_wb.tasks.task import Split
 
@@ -114,15 +113,11 @@ class HubSegmentationTask:
         return {"pictures": len(source["train"]) + len(source["validation"])}
 
     def _write(self, folder: Path, target: str, rows: "HubRows") -> None:
-        side = self.masks.size
-
-        def fill(path: Path) -> None:
-            pages = open_memmap(path, "w+", np.uint8, (len(rows), 3, side, side))
-            for row, levels in enumerate(decoded_rows(rows, _COLUMNS[0], self.name, decode=self.masks.image)):
-                pages[row] = levels
-            pages.flush()
-
-        write_atomic(folder / f"{target}-images.npy", fill)
+        images = decoded_rows(rows, _COLUMNS[0], self.name, decode=self.masks.image)
+        write_atomic(
+            folder / f"{target}-images.npy",
+            lambda path: write_images(path, images, count=len(rows), size=self.masks.size),
+        )
         # Rows are what the function returns, whatever their type; its module is part of the identity of corruptions.
         decode = cast("Callable[[Image.Image], NDArray[np.uint8]]", self.masks.mask)
         masks = [mask.astype(np.int16) for mask in decoded_rows(rows, _COLUMNS[1], self.name, decode=decode)]

@@ -1,11 +1,13 @@
 """Data of segmentation tasks: images, and a label for every pixel."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
@@ -60,6 +62,14 @@ def load_split(folder: Path, prefix: str) -> Split:
     """Return the split whose arrays are in a folder, mapped from ``{prefix}images.npy`` and ``{prefix}masks.npy``."""
     images, masks = (np.load(folder / f"{prefix}{name}.npy", mmap_mode="r") for name in ("images", "masks"))
     return segmentation_split(images, masks)
+
+
+def write_images(path: Path, images: Iterable[NDArray[np.uint8]], *, count: int, size: int) -> None:
+    """Write images, uint8 (3, size, size), one after the other into the file of an array (count, 3, size, size)."""
+    pages = open_memmap(path, "w+", np.uint8, (count, 3, size, size))
+    for row, levels in enumerate(images):
+        pages[row] = levels
+    pages.flush()
 
 
 def segmentation_split(images: NDArray[np.uint8], masks: NDArray[np.int16]) -> Split:

@@ -1,12 +1,11 @@
 """Task ``folder-segmentation:DIR``: pictures and their masks in a folder."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
@@ -21,10 +20,11 @@ from robustbench_wb.tasks.mirror import walk_files
 from robustbench_wb.tasks.pictures.decode import decoder_release
 from robustbench_wb.tasks.pictures.listing import SPLITS, SUFFIXES
 from robustbench_wb.tasks.pictures.task_options import parse_options
-from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split, segmentation_split
+from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split, segmentation_split, write_images
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.text_files import read_text, reason_of
 
+N = TypeVar("N", bound=np.generic)
 PREFIX: Final = "folder-segmentation:"
 MASK_OPTIONS: Final = ("size", "void", "zero")
 """Options that say how pictures and masks are read."""
@@ -101,8 +101,10 @@ class SegmentationFolderTask:
         key = {"format": _FORMAT, "files": digests, "masks": self.format, "decoder": decoder_release()}
 
         def fill(folder: Path) -> dict[str, int]:
-            write_atomic(folder / "images.npy", lambda path: _write_images(path, pairs, self.format))
-            write_array(folder / "masks.npy", np.stack(list(_masks(pairs, self.format))))
+            images = _each_decoded((pair.image for pair in pairs), "picture", self.format.image)
+            write_atomic(folder / "images.npy", lambda path: write_images(path, images, count=len(pairs), size=size))
+            masks = _each_decoded((pair.mask for pair in pairs), "mask", self.format.mask)
+            write_array(folder / "masks.npy", np.stack(list(masks)))
             return {"pictures": len(pairs)}
 
         def read(folder: Path, card: object) -> Split:
@@ -191,21 +193,12 @@ def _stem(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _write_images(path: Path, pairs: Sequence[_Pair], masks: MaskFormat) -> None:
-    pages = open_memmap(path, "w+", np.uint8, (len(pairs), 3, masks.size, masks.size))
-    for row, pair in enumerate(pairs):
+def _each_decoded(
+    paths: Iterable[Path], what: str, decode: Callable[[Image.Image], NDArray[N]]
+) -> Iterator[NDArray[N]]:
+    for path in paths:
         try:
-            with Image.open(pair.image) as picture:
-                pages[row] = masks.image(picture)
+            with Image.open(path) as picture:
+                yield decode(picture)
         except BROKEN as error:
-            raise DataError(f"picture {pair.image} cannot be decoded: {error}") from error
-    pages.flush()
-
-
-def _masks(pairs: Sequence[_Pair], masks: MaskFormat) -> Iterator[NDArray[np.int16]]:
-    for pair in pairs:
-        try:
-            with Image.open(pair.mask) as picture:
-                yield masks.mask(picture)
-        except BROKEN as error:
-            raise DataError(f"mask {pair.mask} cannot be decoded: {error}") from error
+            raise DataError(f"{what} {path} cannot be decoded: {error}") from error
