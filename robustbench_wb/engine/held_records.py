@@ -19,6 +19,7 @@ MEMORY_BYTES: Final = 1 << 28
 FILE_BYTES: Final = 1 << 30
 """Bytes of a mapped file, or those of one record if it is larger."""
 _ALIGNMENT: Final = 8  # of the numbers in a file
+_ARRAYS: Final = 6  # of a record, at most
 
 
 class HeldRecords:
@@ -38,13 +39,11 @@ class HeldRecords:
         Raises:
             UsageError: the cache folder is full.
         """
-        pixels = np.empty(0, np.int32) if record.pixels is None else record.pixels
-        arrays = (record.ids, record.states, record.losses, record.forwards, record.backwards, pixels)
-        size = sum(array.nbytes for array in arrays)
+        size, pixels = record.nbytes, record.pixels
         if self._in_memory + size <= MEMORY_BYTES:
             self._in_memory += size
             return record
-        needed = size + _ALIGNMENT * len(arrays)
+        needed = size + _ALIGNMENT * _ARRAYS
         if self._used + needed > len(self._file):
             self._file, self._used = _new_file(max(FILE_BYTES, needed)), 0
         return replace(
@@ -54,7 +53,7 @@ class HeldRecords:
             losses=self._write(record.losses),
             forwards=self._write(record.forwards),
             backwards=self._write(record.backwards),
-            pixels=None if record.pixels is None else self._write(pixels.ravel()).reshape(pixels.shape),
+            pixels=None if pixels is None else self._write(pixels.ravel()).reshape(pixels.shape),
         )
 
     def _write(self, array: NDArray[N]) -> NDArray[N]:

@@ -25,19 +25,19 @@ def join_records(parts: Sequence[Record]) -> Record:
     evidence: Counter[str] = Counter()
     for part in parts:
         evidence.update(part.evidence)
-    order = np.argsort(np.concatenate([part.ids for part in parts]), kind="stable")
-    return replace(
+    whole = replace(
         parts[0],
-        ids=np.concatenate([part.ids for part in parts])[order],
-        states=np.concatenate([part.states for part in parts])[order],
-        losses=np.concatenate([part.losses for part in parts])[order],
-        forwards=np.concatenate([part.forwards for part in parts])[order],
-        backwards=np.concatenate([part.backwards for part in parts])[order],
-        pixels=None if counts[0] is None else np.concatenate([part for part in counts if part is not None])[order],
+        ids=np.concatenate([part.ids for part in parts]),
+        states=np.concatenate([part.states for part in parts]),
+        losses=np.concatenate([part.losses for part in parts]),
+        forwards=np.concatenate([part.forwards for part in parts]),
+        backwards=np.concatenate([part.backwards for part in parts]),
+        pixels=None if counts[0] is None else np.concatenate([part for part in counts if part is not None]),
         wobble=sum(part.wobble for part in parts),
         seconds=sum(part.seconds for part in parts),
         evidence=dict(evidence),
     )
+    return whole.select(np.argsort(whole.ids, kind="stable"))
 
 
 def join_measurements(parts: Sequence[Measurement]) -> Measurement:

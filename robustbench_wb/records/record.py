@@ -1,7 +1,7 @@
 """The record of a cell: the state of every sample, its cost, and everything that identifies it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -166,6 +166,24 @@ class Record:
         """
         share = self.evidence.get("counted", 1) / self.evidence.get("predicted", 1)
         return self.losses.astype(np.float64) / share if share else np.full(len(self.losses), np.nan)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (self.ids, self.states, self.losses, self.forwards, self.backwards, self.pixels)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def select(self, rows: NDArray[np.int64]) -> "Record":
+        """The arrays at some rows, in their order; identity, evidence and seconds stay those of the whole record."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            states=self.states[rows],
+            losses=self.losses[rows],
+            forwards=self.forwards[rows],
+            backwards=self.backwards[rows],
+            pixels=None if self.pixels is None else self.pixels[rows],
+        )
 
     def count(self, state: State) -> int:
         """Number of samples in ``state``."""

@@ -32,7 +32,7 @@ class LazyRecords(Mapping[str, Record]):
         self._places = {key: place for place, key in enumerate(self._keys)}
         self._blocks: OrderedDict[int, dict[str, Record]] = OrderedDict()
         first = self._read(0, 1)
-        size = max(1, *map(_bytes, first.values())) if first else 1
+        size = max(1, *(record.nbytes for record in first.values())) if first else 1
         self._length = max(1, min(FEW, BLOCK_BYTES // size))
         self._most = max(2, HELD_BYTES // (self._length * size))
 
@@ -60,8 +60,3 @@ class LazyRecords(Mapping[str, Record]):
 
     def _read(self, first: int, count: int) -> dict[str, Record]:
         return self._store.find(self._keys[first : first + count])
-
-
-def _bytes(record: Record) -> int:
-    pixels = 0 if record.pixels is None else record.pixels.nbytes
-    return record.ids.nbytes + record.states.nbytes + record.losses.nbytes + 2 * record.forwards.nbytes + pixels

@@ -6,7 +6,7 @@ marked "ours".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -78,11 +78,7 @@ class GradedCell:
         """The cell on some of its samples, whose ids ascend."""
         if np.array_equal(ids, self.record.ids):
             return self
-        rows = np.searchsorted(self.record.ids, ids)
-        arrays = {
-            name: getattr(self.record, name)[rows] for name in ("ids", "states", "losses", "forwards", "backwards")
-        }
-        return GradedCell(self.stressor, replace(self.record, **arrays))
+        return GradedCell(self.stressor, self.record.select(np.searchsorted(self.record.ids, ids)))
 
     @property
     def is_proven_zero(self) -> bool:
