@@ -76,14 +76,14 @@ def _add_outcomes(
     ids: NDArray[np.int32], total: Floats, record: Record, *, accuracy: bool
 ) -> tuple[NDArray[np.int32], Floats]:
     """Add the outcomes of a record to sums by ascending sample id; samples that it alone names are added."""
-    if not np.array_equal(ids, record.ids):
-        union = np.union1d(ids, record.ids)
-        sums = np.zeros(len(union))
-        sums[np.searchsorted(union, ids)] = total
-        ids, total = union, sums
     outcomes = record.states == State.ROBUST if accuracy else record.token_losses
-    total[np.searchsorted(ids, record.ids)] += outcomes
-    return ids, total
+    if np.array_equal(ids, record.ids):
+        return ids, total + outcomes
+    union = np.union1d(ids, record.ids)
+    sums = np.zeros(len(union))
+    sums[np.searchsorted(union, ids)] = total
+    sums[np.searchsorted(union, record.ids)] += outcomes
+    return union, sums
 
 
 def sample_score_interval(scores: SampleScores, cells: int, *, accuracy: bool, seeds: int = 1) -> Interval | None:

@@ -41,8 +41,8 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
     as 0: these losses are nowhere above the true ones, so the lower confidence bound of their mean is also one of the
     true mean. Values above the largest float are clipped.
 
-    In segmentation, accuracy is the share of images whose mean IoU is at least that of the task, and mIoU and pixel
-    accuracy stand beside it. They are None if an image is missing.
+    In segmentation, accuracy is the share of images whose mean IoU is at least that of the task. The rows also have
+    mIoU and pixel accuracy, which are None if an image is missing.
     """
     cells = list(measured)
     shortcuts = compare_with_shortcuts(cells)

@@ -6,7 +6,7 @@ from typing import Final, cast, get_args
 
 from robustbench_wb.analysis.gate.decide_gate import decide_gate, records_for_gate
 from robustbench_wb.analysis.gate.gate_result import GateResult
-from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
+from robustbench_wb.analysis.gate.margins import given_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
 from robustbench_wb.analysis.gate.sequential import Scope, SequentialRule
 from robustbench_wb.api.staleness import (
@@ -63,7 +63,7 @@ def gate(
         StoreError: a table cannot be read or has no rows, or a baseline or a file of rows was changed.
         UsageError: a margin is out of its range, given twice, or for an unknown suite.
     """
-    margins = _margins(margin, config)
+    margins = given_margins(margin, config)
     rule = _rule(sequential, scope=scope, seed=seed)
     before, after, unusual, _ = load_compared(baseline, version, results)
     require_rows(before, after)
@@ -97,12 +97,6 @@ def _rule(sequential: bool, *, scope: str, seed: int) -> SequentialRule | None:
     if not sequential and (scope != "population" or seed):
         raise UsageError("scope and seed are about sequential decisions; add sequential", "scope", "seed", "sequential")
     return SequentialRule(seed=seed, scope=cast("Scope", scope)) if sequential else None
-
-
-def _margins(margin: float | None, config: str | None) -> Margins:
-    if margin is not None and config is not None:
-        raise UsageError("margin and config both give margins; use one of them", "margin", "config")
-    return Margins(default=parse_margin(margin, "margin")) if margin is not None else read_margins(config)
 
 
 def pin(name: str, version: str = "latest", results: str = "results", *, to: str | None = None) -> Path:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Unpack
 
-from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
+from robustbench_wb.analysis.gate.margins import given_margins, parse_margin
 from robustbench_wb.analysis.gate.sample_plan import POWER, SamplePlan, discordance_text, plan_samples
 from robustbench_wb.api.forecast import forecast
 from robustbench_wb.api.request import ExperimentFields, make_experiment
@@ -48,7 +48,7 @@ def plan(
         UsageError: the request, the data or a number cannot be used.
         StoreError: a table cannot be read, or nothing in it can be compared.
     """
-    margins = read_margins() if margin is None else Margins(default=parse_margin(margin, "margin"))
+    margins = given_margins(margin)
     if not 0.05 < power < 1:
         raise UsageError(f"power = {power} is not a probability above 0.05 and below 1, like 0.8", "power")
     if discordance is not None and not 0 <= discordance <= 100:

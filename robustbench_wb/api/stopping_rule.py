@@ -1,6 +1,6 @@
 """The stopping rule of ``run``: a baseline, its records and the margins. Needs no torch."""
 
-from robustbench_wb.analysis.gate.margins import Margins, parse_margin, read_margins
+from robustbench_wb.analysis.gate.margins import given_margins
 from robustbench_wb.analysis.gate.noise_floor import read_noise_floor
 from robustbench_wb.analysis.gate.until_decided import UntilDecided
 from robustbench_wb.api.staleness import edited_notes, require_rows
@@ -34,7 +34,7 @@ def stopping_rule(
         return None
     if baseline is None:
         raise UsageError("until_decided compares with a baseline; add baseline", "until_decided", "baseline")
-    margins = read_margins() if margin is None else Margins(default=parse_margin(margin, "margin"))
+    margins = given_margins(margin)
     table = load_table(baseline, results)
     require_rows(table)
     for note in edited_notes(table):

@@ -11,7 +11,6 @@ from robustbench_wb.analysis.claims.row_selection import SelectedRows
 from robustbench_wb.analysis.claims.sentence import Relation
 from robustbench_wb.analysis.compare.compare_tables import (
     compare_tables,
-    is_stopped,
     pair_outcomes,
     records_for_comparison,
 )
@@ -22,6 +21,7 @@ from robustbench_wb.stats.intervals import detectable_distance
 from robustbench_wb.stats.multiplicity import holm
 
 _UNJUDGED: Final = "not all samples were judged"
+_STOPPED: Final = "a decision has stopped one of its cells before its last sample"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least")
 """Relations that are supported by a value above the limit."""
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
@@ -104,7 +104,7 @@ def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]
     if any(row.status == "error" or (row.status != "ok" and row.metric == "perplexity") for row in one.own):
         return _incomplete(claim, _UNJUDGED)
     if any(row.is_stopped for row in one.own):
-        return _not_comparable(claim, "a decision has stopped one of its cells before its last sample")
+        return _not_comparable(claim, _STOPPED)
     estimate = accuracy_level if one.own[0].metric == "accuracy" else perplexity_level
     level = estimate(one.own, records, limit=one.sentence.limit, alpha=ALPHA)
     if level is None:
@@ -123,8 +123,8 @@ def _level_evidence(level: LevelEstimate, p: OneSidedP) -> ClaimEvidence:
 
 def _difference(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     comparison = compare_tables(one.other, one.own, records, alpha=ALPHA)
-    if any(map(is_stopped, comparison.pairs)):
-        return _not_comparable(claim, "a decision has stopped one of its cells before its last sample")
+    if any(pair.is_stopped for pair in comparison.pairs):
+        return _not_comparable(claim, _STOPPED)
     if not comparison.pairs:
         seeds = " and ".join(", ".join(sorted({str(row.seed) for row in rows})) for rows in (one.own, one.other))
         return _not_comparable(claim, f"the two models have no seed in common: {seeds}")

@@ -99,6 +99,11 @@ def _match(old: ScoreRow, new: ScoreRow, allow: Collection[str]) -> CellMatch:
     )
 
 
+def samples_may_differ(allowed: Iterable[FieldDifference]) -> bool:
+    """Whether the allowed differences of a cell include its samples, so that only the common ones can be compared."""
+    return any(item.field in ("samples", "n") for item in allowed)
+
+
 def _agree(field: str, old: str | int, new: str | int) -> bool:
     """Whether a field has one value in two rows; code agrees when it is listed as equivalent, too."""
     return same_code(str(old), str(new)) if field == "stressor_code" else old == new

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from robustbench_wb.analysis.compare.align import CellMatch, FieldDifference, align
+from robustbench_wb.analysis.compare.align import CellMatch, FieldDifference, align, samples_may_differ
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, Verdict
 from robustbench_wb.analysis.compare.overall import ModelGroup, SubjectEvidence, cluster_by_sample, overall_differences
 from robustbench_wb.analysis.compare.paired_outcomes import (
@@ -117,8 +117,8 @@ def _pair(match: CellMatch, records: Mapping[str, Record]) -> CellWithOutcomes:
         return difference("incomplete", reason), None
     outcomes = pair_outcomes(match, records)
     if outcomes is None:
-        same = not any(item.field in ("samples", "n") for item in allowed)
-        reason = "the records do not hold the same samples" if same else "the records have no sample in common"
+        differ = samples_may_differ(allowed)
+        reason = "the records have no sample in common" if differ else "the records do not hold the same samples"
         return difference("incomplete", reason), None
     if (old.is_stopped or new.is_stopped) and len(outcomes.ids) < min(old.n, new.n):
         return difference("incomplete", "the samples of the stopped cell are not among those of the other side"), None
@@ -136,16 +136,11 @@ def pair_outcomes(cell: CellMatch | CellDifference, records: Mapping[str, Record
         The pairs; None if the samples cannot be paired.
     """
     new = cell.new
-    n = None if any(item.field in ("samples", "n") for item in cell.allowed) else new.n
+    n = None if samples_may_differ(cell.allowed) else new.n
     before, after = records.get(cell.old.key), records.get(new.key)
     if new.metric == "accuracy":
         return accuracy_outcomes(before, after, n)
     return loss_outcomes(before, after, n) if before is not None and after is not None else None
-
-
-def is_stopped(pair: CellDifference) -> bool:
-    """Whether a decision has stopped the cell on one of the sides: `gate` decides on it, sample after sample."""
-    return not pair.is_same_record and (pair.old.is_stopped or pair.new.is_stopped)
 
 
 def _troubles(old: ScoreRow, new: ScoreRow) -> list[str]:
@@ -220,7 +215,7 @@ def _decided(
         adjusted = CORRECTIONS[correction]([pairs[index].p or 0.0 for index in members])
         for index, p in zip(members, adjusted, strict=True):
             verdict = decide_verdict(pairs[index], p, margin=margin, alpha=alpha)
-            if is_stopped(pairs[index]) and verdict != "incomplete":
+            if pairs[index].is_stopped and verdict != "incomplete":
                 verdict = "undecided"
             found[index] = pairs[index].model_copy(update={"adjusted_p": p, "verdict": verdict})
     return found
@@ -232,7 +227,7 @@ def _groups(
     """Evidence of each model, grouped by everything but the seed."""
     models: dict[tuple[ModelGroup, int], list[int]] = {}
     for index, pair in enumerate(pairs):
-        if is_stopped(pair):
+        if pair.is_stopped:
             continue
         row = pair.new
         group = ModelGroup(

@@ -85,6 +85,11 @@ class CellDifference(PairedDifference):
         """Whether both tables have the same record of the cell, so that nothing was measured anew."""
         return self.old.key == self.new.key != ""
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a decision has stopped the cell on one of the sides: `gate` decides on it, sample after sample."""
+        return not self.is_same_record and (self.old.is_stopped or self.new.is_stopped)
+
 
 class OverallDifference(PairedDifference):
     """Difference of a model over all its cells: the mean of the cells' differences, clustered by sample."""
@@ -104,6 +109,11 @@ class OverallDifference(PairedDifference):
     """Number of cells in both tables that could not be compared."""
     samples: int = 0
     """Number of source samples, which are the clusters."""
+
+    def covers(self, row: ScoreRow) -> bool:
+        """Whether a row is of this model, with one of its seeds."""
+        names = ("task", "suite", "scale", "variant", "size", "recipe")
+        return row.seed in self.seeds and all(getattr(row, name) == getattr(self, name) for name in names)
 
 
 class Comparison(Spec):

@@ -8,7 +8,6 @@ import numpy as np
 
 from robustbench_wb.analysis.compare.compare_tables import (
     compare_tables,
-    is_stopped,
     pair_outcomes,
     records_for_comparison,
 )
@@ -160,7 +159,7 @@ def _models(
     decisions = []
     for overall in comparison.claims:
         members = _pairs_of(overall, comparison)
-        if overall.worst is None or overall.cells < 2 or any(map(is_stopped, members)):
+        if overall.worst is None or overall.cells < 2 or any(pair.is_stopped for pair in members):
             continue
         limit, above, below = _drop_interval(overall, comparison.margin)
         floor = mean_floor(noise, [pair.new for pair in members])
@@ -176,9 +175,7 @@ def _models(
 
 def _pairs_of(overall: OverallDifference, comparison: Comparison) -> list[CellDifference]:
     """Compared cells of the model of an overall difference."""
-    names = ("task", "suite", "scale", "variant", "size", "recipe")
-    pairs = [pair for pair in comparison.pairs if not pair.differing and pair.new.seed in overall.seeds]
-    return [pair for pair in pairs if all(getattr(pair.new, name) == getattr(overall, name) for name in names)]
+    return [pair for pair in comparison.pairs if not pair.differing and overall.covers(pair.new)]
 
 
 def _cells(

@@ -73,6 +73,23 @@ def read_margins(file: str | None = None) -> Margins:
     return Margins(default=margins.pop("default", 1.0), suites=margins, noise=beside)
 
 
+def given_margins(margin: float | None, config: str | None = None) -> Margins:
+    """Margins from the arguments of a command: one for every suite, or those of a file, see ``read_margins``.
+
+    Args:
+        margin: largest accepted drop in every suite, in points; None reads the file.
+        config: path of the file; None is the ``pyproject.toml`` of the current folder.
+
+    Raises:
+        UsageError: both are given, the margin is out of its range, or the file cannot be used.
+    """
+    if margin is None:
+        return read_margins(config)
+    if config is not None:
+        raise UsageError("margin and config both give margins; use one of them", "margin", "config")
+    return Margins(default=parse_margin(margin, "margin"))
+
+
 def parse_margin(value: object, where: str) -> float:
     """Check a margin in points.
 

@@ -158,13 +158,8 @@ class SequentialLook:
         """Decision on the mean over the cells of a checkpoint; None if it cannot be looked at sequentially."""
         if overall.unit != "checkpoint" or overall.metric != "accuracy":
             return None
-        names = ("task", "suite", "scale", "variant", "size", "recipe")
         pairs = self.comparison.pairs
-        members = [
-            index
-            for index, pair in enumerate(pairs)
-            if pair.new.seed in overall.seeds and all(getattr(pair.new, one) == getattr(overall, one) for one in names)
-        ]
+        members = [index for index, pair in enumerate(pairs) if overall.covers(pair.new)]
         outcomes = [self._outcomes[index] for index in members]
         found = cluster_by_sample(overall.seeds[0], [pairs[index] for index in members], outcomes)
         if {len(one.ids) for one in outcomes if one is not None} != {len(found.ids)}:
