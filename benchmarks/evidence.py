@@ -3,10 +3,10 @@
     RBWB_DATA_DIR=DIR nox -s evidence -- --hours 8
 
 The order of the file is the order of the work. A step is one model on one task, with one recipe and one seed, under all
-its suites; a finished step is a version of the score table of its task in ``work``. A session forecasts what is
-missing, takes steps until its hours are over, finishes the step in flight, and then writes one baseline file per task
-and the status page. A killed session leaves its records, and the next one continues there. ``--hours 0`` publishes
-only.
+its suites; a finished step is a version of the score table of its task in ``work``. A session takes unfinished steps
+until its hours are over, finishes the step in flight, and then writes one baseline file per task. At last it forecasts
+all other steps, which takes minutes, and writes the status page. A killed session leaves its records, and the next one
+continues there. ``--hours 0`` publishes only.
 """
 
 import argparse
@@ -55,36 +55,54 @@ def of_step(experiment: Experiment, step: Step, suites: Iterable[str]) -> Experi
     return Experiment(settings=experiment.settings, axes=axes)
 
 
-def examine(experiment: Experiment, steps: Iterable[Step], place: str) -> None:
-    """Forecast the steps of one task: cells, and seconds of what is missing. What cannot be run gets a reason."""
-    loaded: dict[str, Dataset] = {}
-    models: dict[tuple[str, str], dict[int, Step]] = {}
-    for step in steps:
-        models.setdefault((step.variant, step.recipe), {})[step.seed] = step
-    for seeds in models.values():
-        runs = []
-        for step in seeds.values():
-            for suite in list(step.suites):
-                try:
-                    (request,) = of_step(experiment, step, [suite]).requests
-                    runs.append(PreparedRun(request, SilentProgress(), False, loaded=loaded))
-                except HarnessError as error:
-                    step.refuse(suite, str(error))
-        if runs:
-            for part in forecast_runs(runs, RecordStore(place), SilentProgress(), by_seed=True).parts:
-                seeds[part.seeds[0]].parts.append(part)
+class Forecasts:
+    """Forecasts of steps, each made once: evaluations, and seconds of what is missing.
+
+    Args:
+        experiment: the experiment that the steps are parts of.
+        work: folder with the records of each task.
+    """
+
+    def __init__(self, experiment: Experiment, work: Path) -> None:
+        self._experiment, self._work = experiment, work
+        self._data: dict[str, dict[str, Dataset]] = {}
+
+    def examine(self, steps: Iterable[Step]) -> None:
+        """Forecast steps that have no forecast yet, the seeds of a model together. What cannot be run gets a reason."""
+        models: dict[tuple[str, str, str], dict[int, Step]] = {}
+        for step in steps:
+            if not (step.parts or step.refused):
+                models.setdefault((step.task, step.variant, step.recipe), {})[step.seed] = step
+        for (task, _, _), seeds in models.items():
+            runs = [run for step in seeds.values() for run in self._runs(step)]
+            if runs:
+                store = RecordStore(str(self._work / task))
+                for part in forecast_runs(runs, store, SilentProgress(), by_seed=True).parts:
+                    seeds[part.seeds[0]].parts.append(part)
+
+    def _runs(self, step: Step) -> Iterator[PreparedRun]:
+        """Runs of a step, one per suite. The data of a task are loaded once."""
+        loaded = self._data.setdefault(step.task, {})
+        for suite in list(step.suites):
+            try:
+                (request,) = of_step(self._experiment, step, [suite]).requests
+                yield PreparedRun(request, SilentProgress(), False, loaded=loaded)
+            except HarnessError as error:
+                step.refuse(suite, str(error))
 
 
-def measure(experiment: Experiment, steps: Sequence[Step], *, work: Path, hours: float) -> None:
+def measure(experiment: Experiment, steps: Sequence[Step], *, forecasts: Forecasts, work: Path, hours: float) -> None:
     """Measure steps with missing evaluations, one after the other. None begins once the hours are over."""
     end = time.monotonic() + hours * 3600
-    for step in steps:
+    for number, step in enumerate(steps, 1):
         if time.monotonic() >= end:
             return
+        forecasts.examine([step])
         if not step.seconds:
             continue
-        begun, left = time.monotonic(), sum(other.seconds for other in steps) / 3600
-        print(f"{time.strftime('%H:%M')} {step}: at most {step.seconds / 60:.1f} min; in all {left:.1f} h", flush=True)
+        begun = time.monotonic()
+        place = f"{number} of {len(steps)}, {step}"
+        print(f"{time.strftime('%H:%M')} {place}: at most {step.seconds / 60:.1f} min", flush=True)
         try:
             done = run(of_step(experiment, step, step.suites), str(work / step.task), command=COMMAND)
         except HarnessError as error:
@@ -130,27 +148,30 @@ def publish(place: str, target: Path, labels: Iterable[str]) -> Iterator[Publish
 
 
 def session(given: argparse.Namespace) -> None:
-    """One session: forecast, measure, publish."""
+    """One session: measure, publish, forecast the rest, write the status page."""
     experiment = read_experiment(given.experiment)
     target, work = Path(given.to), Path(given.work or Path(given.to) / "work")
     steps = steps_of(experiment)
     tasks = list(dict.fromkeys(step.task for step in steps))
-    for task in tasks:
-        print(f"forecast of {task}", flush=True)
-        examine(experiment, [step for step in steps if step.task == task], str(work / task))
+    forecasts = Forecasts(experiment, work)
+    target.mkdir(parents=True, exist_ok=True)
     try:
-        measure(experiment, steps, work=work, hours=given.hours)
+        measure(experiment, steps, forecasts=forecasts, work=work, hours=given.hours)
     finally:
-        target.mkdir(parents=True, exist_ok=True)
-        labels = {task: [part.task for step in steps if step.task == task for part in step.parts] for task in tasks}
-        published = {task: list(publish(str(work / task), target, labels[task])) for task in tasks}
-        page = status_page(steps, published, experiment=given.experiment, settings=experiment.settings)
-        page = page.replace(os.environ.get("RBWB_DATA_DIR") or "\0", "DATA_DIR")  # reasons name folders of this machine
-        (target / "STATUS.md").write_text(page, encoding="utf-8")
-        size = sum(one.size for tables in published.values() for one in tables)
-        print(f"published {size:,} bytes in {target}; status: {target / 'STATUS.md'}", flush=True)
-        if size > MAX_BYTES:
-            print(f"the tables have more than {MAX_BYTES:,} bytes: leave something out before they are committed")
+        for task in tasks:
+            size = sum(one.size for one in publish(str(work / task), target, []))
+            print(f"published {task}: {size:,} bytes in {target}", flush=True)
+    print("forecast of the other steps", flush=True)
+    forecasts.examine(steps)
+    labels = {task: [part.task for step in steps if step.task == task for part in step.parts] for task in tasks}
+    published = {task: list(publish(str(work / task), target, labels[task])) for task in tasks}
+    page = status_page(steps, published, experiment=given.experiment, settings=experiment.settings)
+    page = page.replace(os.environ.get("RBWB_DATA_DIR") or "\0", "DATA_DIR")  # reasons name folders of this machine
+    (target / "STATUS.md").write_text(page, encoding="utf-8")
+    size = sum(one.size for tables in published.values() for one in tables)
+    print(f"all tables: {size:,} bytes; status: {target / 'STATUS.md'}", flush=True)
+    if size > MAX_BYTES:
+        print(f"the tables have more than {MAX_BYTES:,} bytes: leave something out before they are committed")
 
 
 def main() -> int:

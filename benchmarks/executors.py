@@ -33,7 +33,7 @@ def start(folder: Path, options: list[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*command, "--progress", "none"], env=environment, stdout=log, stderr=log)
 
 
-def outcomes(results: Path) -> dict[str, bytes]:
+def outcomes(results: Path | str) -> dict[str, bytes]:
     """States of all samples of all records that are stored in a results folder, by key."""
     store = RecordStore(str(results))
     return {key: record.states.tobytes() for key, record in store.find(store.keys()).items()}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, ttest_1samp
 
 from robustbench_wb.analysis.claims.claims_result import ClaimsResult
@@ -17,7 +18,7 @@ from robustbench_wb.analysis.claims.row_selection import select_rows
 from robustbench_wb.analysis.claims.sentence import ClaimsFile, parse_sentence
 from robustbench_wb.analysis.compare.comparison import CellDifference
 from robustbench_wb.analysis.compare.overall import SubjectEvidence, cluster_by_sample, cross_seeds
-from robustbench_wb.analysis.compare.paired_outcomes import Differences, PairedOutcomes
+from robustbench_wb.analysis.compare.paired_outcomes import PairedLosses
 from robustbench_wb.errors import UsageError
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
@@ -25,6 +26,8 @@ from robustbench_wb.stats.multiplicity import holm
 from robustbench_wb.stats.paired import p_drop_beyond
 from tests.analysis.test_gate import brute
 from tests.store.make import record, row, scored, states, text_row
+
+Changes = NDArray[np.float64]
 
 
 def levels(n: int, margin: float, gaining: float, alphas: tuple[float, ...]) -> list[float]:
@@ -78,7 +81,9 @@ def cells(variant: str, outcomes: list[np.ndarray[tuple[int], np.dtype[np.int64]
     return found
 
 
-def drawn(rng: np.random.Generator, n: int, count: int, lost: float, gained: float, shared: float) -> list[Differences]:
+def drawn(
+    rng: np.random.Generator, n: int, count: int, lost: float, gained: float, shared: float
+) -> list[NDArray[np.float64]]:
     """Outcomes of n samples (-1 lost, 1 gained) per cell; with probability ``shared`` the sample's common outcome."""
     base, changes = rng.random(n), []
     for _ in range(count):
@@ -91,9 +96,9 @@ SHOWN = row()
 PAIR = CellDifference(verdict="undecided", metric="accuracy", old=SHOWN, new=SHOWN)
 
 
-def evidence(changes: list[Differences]) -> SubjectEvidence:
+def evidence(changes: list[Changes]) -> SubjectEvidence:
     return cluster_by_sample(
-        0, [PAIR] * len(changes), [PairedOutcomes(ids=np.arange(len(one)), worst=one, best=one) for one in changes]
+        0, [PAIR] * len(changes), [PairedLosses(ids=np.arange(len(one)), differences=one) for one in changes]
     )
 
 

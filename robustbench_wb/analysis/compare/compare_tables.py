@@ -10,6 +10,7 @@ from robustbench_wb.analysis.compare.overall import ModelGroup, SubjectEvidence,
 from robustbench_wb.analysis.compare.paired_outcomes import (
     Differences,
     PairedOutcomes,
+    PairedStates,
     accuracy_outcomes,
     loss_outcomes,
 )
@@ -161,7 +162,7 @@ def _of_same_record(cell: CellDifference) -> CellDifference:
 
 def _with_counts(cell: CellDifference, outcomes: PairedOutcomes) -> CellDifference:
     cell = cell.model_copy(update={"n": len(outcomes.ids), "unjudged": outcomes.unjudged})
-    if cell.metric != "accuracy":
+    if not isinstance(outcomes, PairedStates):
         return cell
     counts = {
         "lost": len(outcomes.lost_ids),
@@ -180,8 +181,8 @@ def _estimated(paired: Sequence[CellWithOutcomes], alpha: float) -> list[CellWit
     shares = [index for index in tested if paired[index][0].metric == "accuracy"]
     losses = [index for index in tested if paired[index][0].metric == "perplexity"]
     cells = [found for index in shares if (found := paired[index][1]) is not None]
-    worst = _shares([cell.worst for cell in cells])
-    best = worst if not any(cell.unjudged for cell in cells) else _shares([cell.best for cell in cells])
+    worst = _shares(cell.worst for cell in cells)
+    best = worst if not any(cell.unjudged for cell in cells) else _shares(cell.best for cell in cells)
     columns = [found.worst.astype(np.float64) for index in losses if (found := paired[index][1]) is not None]
     done: dict[int, DifferenceEstimate] = dict(zip(shares, estimate_shares(worst, best, alpha), strict=True))
     done |= zip(losses, estimate_losses(columns, alpha), strict=True)
@@ -190,13 +191,11 @@ def _estimated(paired: Sequence[CellWithOutcomes], alpha: float) -> list[CellWit
     ]
 
 
-def _shares(cells: Sequence[Differences]) -> DiscordantShares:
-    n = np.array([len(values) for values in cells], dtype=np.float64)
-    lost, gained = (
-        np.array([np.count_nonzero(values == side) for values in cells], dtype=np.int64) for side in (-1, 1)
-    )
+def _shares(cells: Iterable[Differences]) -> DiscordantShares:
+    counts = [(len(cell), np.count_nonzero(cell < 0), np.count_nonzero(cell > 0)) for cell in cells]
+    n, lost, gained = np.array(counts, dtype=np.int64).reshape(-1, 3).T
     return DiscordantShares(
-        n=n, lost=lost.astype(np.float64), gained=gained.astype(np.float64), p=mcnemar(lost, gained)
+        n=n.astype(np.float64), lost=lost.astype(np.float64), gained=gained.astype(np.float64), p=mcnemar(lost, gained)
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict
 
 from robustbench_wb.analysis.compare.align import FieldDifference
+from robustbench_wb.analysis.compare.sample_ids import SampleIds
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, names, to_frame
 from robustbench_wb.records.names import Metric
@@ -77,8 +78,8 @@ class CellDifference(PairedDifference):
     """Samples judged on both sides that are robust in neither table; None for perplexity."""
     adjusted_p: float | None = None
     """p-value after the correction for all tested cells of the family."""
-    lost_ids: tuple[int, ...] = ()
-    gained_ids: tuple[int, ...] = ()
+    lost_ids: SampleIds = SampleIds()
+    gained_ids: SampleIds = SampleIds()
 
     @property
     def is_same_record(self) -> bool:

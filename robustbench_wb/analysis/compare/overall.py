@@ -1,6 +1,6 @@
 """Overall differences: the mean over all cells of a checkpoint or, with several seeds, of an architecture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, hypot, inf, sqrt
 from typing import Literal, NamedTuple
@@ -103,9 +103,9 @@ def cluster_by_sample(
     tested = [found for found in outcomes if found is not None]
     cells = same + len(tested)
     ids, places = _places([found.ids for found in tested])
-    worst = _case([found.worst for found in tested], places, count=len(ids), cells=cells)
-    complete = all(found.worst is found.best for found in tested)
-    best = worst if complete else _case([found.best for found in tested], places, count=len(ids), cells=cells)
+    worst = _case((found.worst for found in tested), places, count=len(ids), cells=cells)
+    complete = not any(found.unjudged for found in tested)
+    best = worst if complete else _case((found.best for found in tested), places, count=len(ids), cells=cells)
     return SubjectEvidence(seed=seed, pairs=tuple(pairs), ids=ids, worst=worst, best=best, cells=cells)
 
 
@@ -132,7 +132,7 @@ def _named(ids: Ids, complete: Sequence[Ids]) -> Ids:
     return ids
 
 
-def _case(differences: Sequence[Differences], places: Sequence[Ids], *, count: int, cells: int) -> ClusteredOutcomes:
+def _case(differences: Iterable[Differences], places: Sequence[Ids], *, count: int, cells: int) -> ClusteredOutcomes:
     clusters, lost, gained = np.zeros(count), 0.0, 0.0
     for values, place in zip(differences, places, strict=True):
         clusters[place] += values * (count / (cells * len(values)))

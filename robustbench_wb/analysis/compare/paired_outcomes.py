@@ -1,19 +1,21 @@
 """Sample-by-sample pairing of two records of one cell, with bounds for unjudged samples."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.analysis.compare.sample_ids import Bits, SampleIds, count_set, packed, unpacked
 from robustbench_wb.records.record import Record, State
 
 Differences = NDArray[np.int8] | NDArray[np.float64]
-"""Differences of single samples: bytes for outcomes, of which a large comparison holds very many, floats for losses."""
+"""Differences of single samples: bytes for outcomes, floats for losses."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PairedOutcomes:
+class PairedOutcomes(ABC):
     """Samples of one cell, paired by id.
 
     A sample that was not judged on one side could have come out either way, so a difference lies between two bounds. In
@@ -22,24 +24,104 @@ class PairedOutcomes:
 
     ids: NDArray[np.int64]
     """(n,) sample ids, ascending. Samples that neither record names have negative ids."""
-    worst: Differences
-    """(n,) new minus old in the worst case. Accuracy: -1 lost, 0 unchanged, 1 gained. Perplexity: difference of the
-    losses in nats per token."""
-    best: Differences
-    """(n,) new minus old in the best case; the array ``worst`` itself if all samples were judged."""
-    unjudged: int = 0
-    """Samples that were not judged on at least one side."""
-    both: int | None = None
-    """Samples robust on both sides; None for perplexity."""
-    neither: int | None = None
-    """Samples judged on both sides and robust on neither; None for perplexity."""
-    lost_ids: tuple[int, ...] = ()
-    """Samples judged on both sides and robust on the old side only."""
-    gained_ids: tuple[int, ...] = ()
-    """Samples judged on both sides and robust on the new side only."""
+
+    @property
+    @abstractmethod
+    def worst(self) -> Differences:
+        """(n,) new minus old in the worst case. Computed when asked for."""
+
+    @property
+    @abstractmethod
+    def best(self) -> Differences:
+        """(n,) new minus old in the best case. Computed when asked for."""
+
+    @property
+    @abstractmethod
+    def unjudged(self) -> int:
+        """Number of samples that were not judged on at least one side."""
 
 
-def accuracy_outcomes(old: Record | None, new: Record | None, n: int | None) -> PairedOutcomes | None:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairedLosses(PairedOutcomes):
+    """Losses of language modelling of one cell, paired by sample; all samples were judged."""
+
+    differences: NDArray[np.float64]
+    """(n,) new minus old loss in nats per token."""
+
+    @property
+    def worst(self) -> Differences:
+        """(n,) the differences."""
+        return self.differences
+
+    @property
+    def best(self) -> Differences:
+        """(n,) the differences."""
+        return self.differences
+
+    @property
+    def unjudged(self) -> int:
+        """0."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairedStates(PairedOutcomes):
+    """States of the samples of one cell, paired by id, in four bits per sample.
+
+    A difference of a sample is -1 if it is robust on the old side only, 1 if on the new side only, else 0.
+    """
+
+    old_robust: Bits
+    """Whether each sample is robust on the old side."""
+    new_robust: Bits
+    """Whether each sample is robust on the new side."""
+    old_unjudged: Bits
+    """Whether each sample was not judged on the old side."""
+    new_unjudged: Bits
+    """Whether each sample was not judged on the new side."""
+
+    @property
+    def worst(self) -> Differences:
+        """(n,) -1, 0 or 1; unjudged samples were robust on the old side and are not robust on the new side."""
+        return self._difference(self.old_robust | self.old_unjudged, self.new_robust)
+
+    @property
+    def best(self) -> Differences:
+        """(n,) -1, 0 or 1; unjudged samples were not robust on the old side and are robust on the new side."""
+        return self._difference(self.old_robust, self.new_robust | self.new_unjudged)
+
+    def _difference(self, old: Bits, new: Bits) -> NDArray[np.int8]:
+        now, was = (unpacked(bits, len(self.ids)).view(np.int8) for bits in (new, old))
+        return now - was
+
+    @property
+    def unjudged(self) -> int:
+        """Number of samples that were not judged on at least one side."""
+        return count_set(self.old_unjudged | self.new_unjudged)
+
+    @property
+    def lost_ids(self) -> SampleIds:
+        """Samples judged on both sides and robust on the old side only."""
+        return SampleIds(self.ids, self.old_robust & ~self.new_robust & ~self.new_unjudged)
+
+    @property
+    def gained_ids(self) -> SampleIds:
+        """Samples judged on both sides and robust on the new side only."""
+        return SampleIds(self.ids, self.new_robust & ~self.old_robust & ~self.old_unjudged)
+
+    @property
+    def both(self) -> int:
+        """Number of samples robust on both sides."""
+        return count_set(self.old_robust & self.new_robust)
+
+    @property
+    def neither(self) -> int:
+        """Number of samples judged on both sides and robust on neither."""
+        known = self.old_robust | self.new_robust | self.old_unjudged | self.new_unjudged
+        return len(self.ids) - count_set(known)
+
+
+def accuracy_outcomes(old: Record | None, new: Record | None, n: int | None) -> PairedStates | None:
     """Pair two records of correct or wrong outcomes.
 
     Args:
@@ -67,34 +149,23 @@ def accuracy_outcomes(old: Record | None, new: Record | None, n: int | None) -> 
     return _paired(ids, old_states, new_states)
 
 
-def _paired(ids: NDArray[np.int64], old_states: NDArray[np.int8], new_states: NDArray[np.int8]) -> PairedOutcomes:
-    was, now = old_states == State.ROBUST, new_states == State.ROBUST
-    old_open, new_open = _open(old_states), _open(new_states)
-    judged = ~(old_open | new_open)
-    unjudged = len(ids) - int(np.count_nonzero(judged))
-    worst = now.astype(np.int8) - (was | old_open)
-    ids, numbers = _shared_ids(ids.tobytes())
-    lost, gained = numbers[was & ~now & judged], numbers[~was & now & judged]
-    return PairedOutcomes(
-        ids=ids,
-        worst=worst,
-        best=(now | new_open).astype(np.int8) - was if unjudged else worst,
-        unjudged=unjudged,
-        both=int(np.count_nonzero(was & now)),
-        neither=int(np.count_nonzero(judged & ~was & ~now)),
-        lost_ids=tuple(lost.tolist()),
-        gained_ids=tuple(gained.tolist()),
+def _paired(ids: NDArray[np.int64], old_states: NDArray[np.int8], new_states: NDArray[np.int8]) -> PairedStates:
+    return PairedStates(
+        ids=_shared_ids(ids.tobytes()),
+        old_robust=packed(old_states == State.ROBUST),
+        new_robust=packed(new_states == State.ROBUST),
+        old_unjudged=packed(_unjudged(old_states)),
+        new_unjudged=packed(_unjudged(new_states)),
     )
 
 
 @lru_cache(maxsize=8)
-def _shared_ids(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Sample ids from their bytes, as numbers and as Python objects: one of each for all cells with equal samples."""
-    ids = np.frombuffer(content, dtype=np.int64)
-    return ids, ids.astype(np.object_)
+def _shared_ids(content: bytes) -> NDArray[np.int64]:
+    """Sample ids from their bytes: one array for all cells with equal samples."""
+    return np.frombuffer(content, dtype=np.int64)
 
 
-def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedOutcomes | None:
+def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedLosses | None:
     """Pair the losses of two complete records of language modelling.
 
     Args:
@@ -109,7 +180,7 @@ def loss_outcomes(old: Record, new: Record, n: int | None) -> PairedOutcomes | N
     if not len(ids) or (n is not None and len(ids) != n):
         return None
     differences = new.token_losses[new_at] - old.token_losses[old_at]
-    return PairedOutcomes(ids=ids.astype(np.int64), worst=differences, best=differences)
+    return PairedLosses(ids=ids.astype(np.int64), differences=differences)
 
 
 def _states(record: Record | None) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
@@ -131,7 +202,7 @@ def _spread(ids: NDArray[np.int64], states: NDArray[np.int8], onto: NDArray[np.i
     return found
 
 
-def _open(states: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """Whether each sample is unjudged."""
-    opened: NDArray[np.bool_] = (states == State.ERRORED) | (states == State.NOT_RUN)
-    return opened
+def _unjudged(states: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Whether each sample was not judged."""
+    found: NDArray[np.bool_] = (states == State.ERRORED) | (states == State.NOT_RUN)
+    return found
