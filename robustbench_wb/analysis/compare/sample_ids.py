@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import overload
 
 import numpy as np
@@ -14,8 +15,13 @@ Bits = NDArray[np.uint8]
 
 
 def packed(values: NDArray[np.bool_]) -> Bits:
-    """Bits of truth values (n,)."""
-    return np.packbits(values)
+    """Bits of truth values (n,). Equal ones without any true value are one object, as most cells have such."""
+    return np.packbits(values) if values.any() else _all_false(len(values))
+
+
+@lru_cache(maxsize=8)
+def _all_false(count: int) -> Bits:
+    return np.packbits(np.zeros(count, dtype=np.bool_))
 
 
 def unpacked(bits: Bits, count: int) -> NDArray[np.bool_]:
