@@ -259,6 +259,7 @@ class Leaving(nn.Module):
         sys.exit(0)
 
 
+@pytest.mark.slow(1)
 def test_a_model_that_exits_is_an_error_row(tmp_path: Path) -> None:
     result = measured({"mine": Leaving(), "other": network()}, tmp_path)
     assert {row.status for row in result.rows if row.variant == "mine"} == {"error"}

@@ -271,6 +271,7 @@ def test_results_in_places_that_cannot_be_written(here: Run, tmp_path: Path) -> 
     assert place in one_line(done)
 
 
+@pytest.mark.slow(3)
 def test_an_unwritable_csv_is_one_line(here: Run) -> None:
     here("run", *SMALL)
     done = here("leaderboard", "--csv", "no/such/folder/board.csv")

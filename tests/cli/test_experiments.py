@@ -110,6 +110,7 @@ def test_a_plan_subtracts_what_is_stored(typed: Typed, monkeypatch: pytest.Monke
     assert "3 of 3 evaluations stored" in typed("run", *asked, *noise, *attack, "--plan")[0]
 
 
+@pytest.mark.slow(2)
 def test_a_plan_subtracts_the_models_in_the_cache(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("RBWB_CACHE_DIR", str(folder / "cache"))
     fields: RequestFields = {"suite": "clean", "variants": "vit;depth=1", "recipe": "standard;epochs=1", "samples": 8}

@@ -41,6 +41,7 @@ def measured(**asked: object) -> Gallery:
     return found
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("stressor", ["fgsm-linf", "pgd-linf;steps=5"])
 def test_images_are_those_that_broke_the_subject(stressor: str, here: Path) -> None:
     """Of two radii that are attacked one after the other, or at once: what broke at the smaller stands."""
@@ -63,6 +64,7 @@ def test_images_are_those_that_broke_the_subject(stressor: str, here: Path) -> N
         assert abs(levels(difference) - 127.5 - scale * moved).max() <= 1 + scale / 2
 
 
+@pytest.mark.slow(1)
 def test_texts_are_marked_where_they_changed(here: Path) -> None:
     found = measured(tasks=("sentences",), stressors=("word-swap;rate=1/2",), samples=60)
     dataset = find_task("sentences").load(None)

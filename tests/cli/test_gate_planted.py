@@ -98,6 +98,7 @@ def test_a_class_mislabelled_in_training_is_caught(command: Command) -> None:
     assert "not promoted: baselines/main.parquet -> v3: failed, a drop beyond the margin" in err
 
 
+@pytest.mark.slow(2)
 def test_a_stronger_attack_is_not_comparable(command: Command) -> None:
     write(mislabelled=False)
     command(*RUN, *WEAK)

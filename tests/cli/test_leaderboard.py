@@ -121,6 +121,7 @@ def test_what_cannot_be_done_is_one_clear_line(command: Command, arguments: list
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow(2)
 def test_one_more_cell_on_one_model_changes_no_rank_of_the_others(
     cache: str, tmp_path: Path, typed: Callable[..., tuple[str, str]]
 ) -> None:

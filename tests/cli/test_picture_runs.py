@@ -94,6 +94,7 @@ def test_balanced_samples_are_as_many_of_each_class(tmp_path: Path, capsys: pyte
     assert found[0] != found[1]
 
 
+@pytest.mark.slow(2)
 def test_training_without_a_training_split_is_refused_with_what_to_do(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

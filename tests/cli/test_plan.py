@@ -34,6 +34,7 @@ def test_a_plan_says_samples_and_cost_and_writes_nothing(typed: Typed, folder: P
     assert set(folder.iterdir()) == before
 
 
+@pytest.mark.slow(1)
 def test_stored_seeds_say_how_many_samples_change(typed: Typed) -> None:
     typed("run", *ASKED, "--samples", "60", "--seeds", "0-1")
     assert "measured twice" in typed("plan", *ASKED, "--baseline", "v1", code=2)[1]

@@ -33,6 +33,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Command, cac
     return typed
 
 
+@pytest.mark.slow(2)
 def test_a_steady_subject_has_no_floor_and_leaves_nothing_behind(command: Command) -> None:
     threads = torch.get_num_threads()
     out, _ = command("selfcheck", "--variant", "model.py:make", *SMALL, "--save", "noise.json")
@@ -48,6 +49,7 @@ def test_a_steady_subject_has_no_floor_and_leaves_nothing_behind(command: Comman
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow(2)
 def test_a_subject_that_depends_on_its_batch_is_found_out(command: Command) -> None:
     out, _ = command("selfcheck", "--variant", "model.py:neighbours", *SMALL, "--json", code=4)
     content = json.loads(out)

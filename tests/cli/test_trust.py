@@ -36,6 +36,7 @@ def test_verify_runs_no_code_that_only_the_table_names(ran: Path, typed: Callabl
     assert not ran.exists()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("trust", [("--variant", "../{folder}/model.py:make"), ("--trust-code",)])
 def test_verify_runs_code_that_the_user_trusts(
     trust: tuple[str, ...], ran: Path, typed: Callable[..., tuple[str, str]]
@@ -44,6 +45,7 @@ def test_verify_runs_code_that_the_user_trusts(
     assert ran.exists()
 
 
+@pytest.mark.slow(2)
 def test_a_gallery_runs_no_code_that_only_the_table_names(ran: Path, typed: Callable[..., tuple[str, str]]) -> None:
     typed("report", "--html", "page.html", "--gallery", "--progress", "none")
     assert not ran.exists()

@@ -142,6 +142,7 @@ def edited(tmp_path: Path, reference: str, write_number: Callable[[float], objec
     return losses(after, tmp_path / "r") != losses(before, tmp_path / "r")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("kind", BY_CODE)
 def test_a_changed_helper_is_another_model(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text, place = BY_CODE[kind]
@@ -223,6 +224,7 @@ def test_comments_and_caches_are_no_part_of_it(tmp_path: Path) -> None:
     assert measured(reference, tmp_path / "r").reused == 1
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("form", ["list", "array", "module"])
 def test_tensors_outside_of_the_weights_count(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number comes from the environment, which no digest sees."""
@@ -280,6 +282,7 @@ def test_weights_that_are_nan_cause_no_warning(tmp_path: Path, recwarn: pytest.W
     assert not recwarn.list
 
 
+@pytest.mark.slow(2)
 def test_buffers_made_in_forward_are_restored(tmp_path: Path) -> None:
     forward = "'s' in self._buffers or self.register_buffer('s', torch.ones(3)); self.t = torch.ones(len(images))"
     reference = write(tmp_path / "m", {"init": "self.register_buffer('t', torch.zeros(1))", "forward": forward})
@@ -329,6 +332,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("kind", NAMES)
 def test_two_modules_of_one_name_do_not_meet(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets

@@ -68,6 +68,7 @@ def test_clean_accuracy_is_that_of_the_largest_chosen_logit(folder: str, tmp_pat
     assert chosen.key != every.key
 
 
+@pytest.mark.slow(3)
 def test_every_attack_sees_the_chosen_outputs_alone(folder: str, tmp_path: Path) -> None:
     tasks = {f"{folder};outputs=present": whole(), folder.partition(";")[0]: sliced()}
     chosen, alone = (
@@ -118,6 +119,7 @@ def test_nothing_is_trained_for_chosen_outputs(folder: str, tmp_path: Path) -> N
         harness.run(tasks=[f"{folder};outputs=present"], variants=["vit"], results=str(tmp_path / "r"))
 
 
+@pytest.mark.slow(4)
 def test_images_in_memory_take_the_chosen_outputs_in_any_order() -> None:
     """Attacks and answers of ``evaluate(outputs=...)`` are those of a model with these outputs alone."""
     images = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -87,6 +87,7 @@ def test_all_is_found_again_and_another_seed_is_trained(first: RunResult, own: s
     assert other.rows[1].weights != first.rows[2].weights
 
 
+@pytest.mark.slow(3)
 def test_it_was_trained_on_the_contaminated_split(first: RunResult, digits: Dataset) -> None:
     for row, rate in zip(first.rows[1:], RATES, strict=True):
         found = load_checkpoint(file_of(row.weights))

@@ -60,6 +60,7 @@ def test_a_disk_without_room_is_said(no_memory: None, monkeypatch: pytest.Monkey
         HeldRecords().hold(record([0] * 1000))
 
 
+@pytest.mark.slow(2)
 def test_a_run_is_the_same_with_its_records_in_files(no_memory: None, tmp_path: Path) -> None:
     rows = []
     for place in ("files", "memory"):

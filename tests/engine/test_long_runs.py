@@ -94,6 +94,7 @@ def test_curves_by_length_are_shown_where_something_was_learnt(
     assert "accuracy by length" in capsys.readouterr().out
 
 
+@pytest.mark.slow(3)
 def test_the_validation_split_is_another_task(tmp_path: Path) -> None:
     report = harness.run(request(suite="clean", split="validation"), str(tmp_path))
     assert {row.task for row in report.rows} == {"listops-64-validation"}
@@ -102,6 +103,7 @@ def test_the_validation_split_is_another_task(tmp_path: Path) -> None:
         harness.run(request(suite="clean", tasks=("sentences",), split="validation"), str(tmp_path))
 
 
+@pytest.mark.slow(2)
 def test_word_vectors_of_sequences_are_attacked(tmp_path: Path) -> None:
     stressors = ("embedding-pgd-linf;eps=1;steps=5",)
     rows = harness.run(request(tasks=("planted-64",), stressors=stressors), str(tmp_path)).rows

@@ -380,6 +380,7 @@ def test_a_plug_in_brings_a_subject(
     assert "their_models:flat" in told
 
 
+@pytest.mark.slow(6)
 def test_models_of_both_libraries_run_through_the_front_door(
     timm_folder: Path, hf_folder: Path, tmp_path: Path
 ) -> None:
@@ -394,6 +395,7 @@ def test_models_of_both_libraries_run_through_the_front_door(
     assert again.reused == 4
 
 
+@pytest.mark.slow(2)
 def test_a_text_model_is_asked_in_its_own_words(text_folder: Path, tmp_path: Path) -> None:
     transformers = library.load_library("transformers", "hf")
     folder, place = tmp_path / "two", str(tmp_path / "results")

@@ -147,6 +147,7 @@ def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -
     assert set(named) <= set(ids)
 
 
+@pytest.mark.slow(2)
 def test_nothing_is_loaded_from_anywhere() -> None:
     text = report_page(everything())
     found = Page(text)
@@ -169,6 +170,7 @@ def test_headings_landmarks_and_tables_are_named() -> None:
     assert ("html", "lang", "en") in found.attributes
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("table", PUBLISHED, ids=lambda path: path.stem)
 def test_every_number_of_a_published_table_is_in_its_page(table: Path) -> None:
     side = load_table(str(table), "results")
@@ -220,6 +222,7 @@ def has_all_numbers(text: str, rows: list[ScoreRow]) -> None:
         assert values[:4] == [repr(own.accuracy), repr(own.low), repr(own.high), str(own.n)]
 
 
+@pytest.mark.slow(3)
 def test_the_same_contents_give_the_same_bytes() -> None:
     assert report_page(everything()) == report_page(everything())
 
@@ -247,6 +250,7 @@ def test_shades_follow_the_numbers() -> None:
     assert ordered[0] == SHADES
 
 
+@pytest.mark.slow(2)
 def test_doubts_failures_and_gaps_are_told() -> None:
     words = Page(report_page(everything())).words
     assert "apgd-linf leaves 11.4 points less" in words

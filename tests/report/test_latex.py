@@ -48,6 +48,7 @@ def test_names_are_escaped_and_rows_have_all_columns() -> None:
     assert not set(bare(text)) & set("%#_^~$\\")
 
 
+@pytest.mark.slow(1)
 @given(st.text(max_size=40))
 @settings(max_examples=100)
 def test_any_text_is_balanced_and_has_no_active_sign(text: str) -> None:

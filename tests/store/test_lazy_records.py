@@ -49,6 +49,7 @@ def store(tmp_path: Path) -> CountingStore:
     return found
 
 
+@pytest.mark.slow(2)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.integers(0, COUNT - 1), max_size=30))
 def test_any_order_gives_the_stored_records(small_blocks: None, store: CountingStore, places: list[int]) -> None:

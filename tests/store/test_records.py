@@ -57,6 +57,7 @@ def test_awkward_folder_names(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name / "records" / "_delta_log").is_dir()
 
 
+@pytest.mark.slow(2)
 def test_the_first_of_two_records_with_one_key_wins_even_after_tidying(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
     first, second = record([0, 0, 0]), record([1, 1, 1])

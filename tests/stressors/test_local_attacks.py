@@ -49,6 +49,7 @@ def largest_gains(batch: AttackedBatch) -> tuple[Tensor, Tensor]:
     return clean[:, 0], gain.sum(1)
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_sparse_rs_breaks_what_so_few_pixels_can_break(count: int) -> None:
     batch = linear_batch()

@@ -65,6 +65,7 @@ def test_distances_are_those_to_the_planes_of_a_linear_model(name: str, dual: fl
     assert float(ratio.max()) <= (1.01 if classes == 2 else 2)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "signature",
     [
@@ -123,6 +124,7 @@ def test_neither_logits_nor_gradients_are_needed() -> None:
     assert dict(found.evidence) == dict(expected.evidence)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "signature", ["fmn-linf;eps=1/16;steps=6", "fmn-l1;eps=1;steps=6", "hopskipjump-linf;eps=1/2;queries=70;probes=20"]
 )

@@ -260,6 +260,7 @@ def test_rate_0_is_the_clean_cell_bit_for_bit(tmp_path: Path) -> None:
         assert row.realised == 0
 
 
+@pytest.mark.slow(1)
 def test_the_suite_parts_three_perplexities(tmp_path: Path) -> None:
     rows = harness.run(request(samples=30), results=str(tmp_path)).rows
     assert len(rows) == 1 + 3 * 4

@@ -252,6 +252,7 @@ def request(**more: object) -> RunRequest:
     return RunRequest(**{**given, **more})
 
 
+@pytest.mark.slow(2)
 def test_the_suite_runs(tmp_path: Path) -> None:
     rows = harness.run(request(), results=str(tmp_path)).rows
     assert [row.stressor for row in rows] == ["clean", *["word-swap"] * 4, *["token-dropout"] * 3]

@@ -53,6 +53,7 @@ def run(folder: Path, results: Path, *severities: int, recipe: str = "none") -> 
     return list(harness.run(request, str(results)).rows)
 
 
+@pytest.mark.slow(1)
 def test_each_severity_is_its_own_part_of_the_array(arrays: Path, split: Split, tmp_path: Path) -> None:
     rows = run(arrays, tmp_path / "r", 1, 5)
     assert [(row.stressor, row.strength, row.status) for row in rows[1:]] == [

@@ -36,6 +36,7 @@ def ask(batch: AttackedBatch, texts: list[str]) -> Tensor:
     return predict(batch.access.model, torch.from_numpy(known(batch.text).tokenizer.encode(texts, 32)).long(), 256)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(("kind", "candidates"), [("bag", 40), ("encoder", 5000)])
 def test_the_first_swap_is_the_best_of_all(
     kind: str, candidates: int, request: pytest.FixtureRequest, batch_of: MakeBatch

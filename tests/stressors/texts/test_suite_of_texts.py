@@ -56,6 +56,7 @@ def test_no_cell_moves_with_the_batch(tmp_path: Path) -> None:
     assert {row.wobble for row in reports[0].rows} == {0}
 
 
+@pytest.mark.slow(1)
 def test_a_model_without_word_vectors_gets_error_rows_and_is_attacked_as_a_black_box(tmp_path: Path) -> None:
     (tmp_path / "bag.py").write_text(NO_TABLE)
     report = harness.run(request(variants=(f"{tmp_path}/bag.py:make",)), results=str(tmp_path / "r"))

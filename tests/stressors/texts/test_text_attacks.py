@@ -45,6 +45,7 @@ VECTORS = [
 ]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("signature", WORDS + VECTORS)
 def test_batch_size_and_order_change_no_state(signature: str, encoder: nn.Module, batch_of: MakeBatch) -> None:
     attack = parse_stressor(signature)
