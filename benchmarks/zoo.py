@@ -14,6 +14,7 @@ from robustbench_wb.tasks.digits import DIGITS
 
 Function = Callable[[Tensor], Tensor]
 Body = Callable[[], nn.Module]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_data() -> tuple[Tensor, Tensor]:
@@ -22,13 +23,21 @@ def training_data() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.asarray(train.inputs)).float() / 255, torch.from_numpy(train.labels.copy())
 
 
-def trained(body: Body, *, epochs: int = 30, noise: float = 0.0, radius: float = 0.0, seed: int = 0) -> nn.Module:
+def trained(
+    body: Body,
+    *,
+    epochs: int = 30,
+    noise: float = 0.0,
+    radius: float = 0.0,
+    seed: int = 0,
+    loss: Loss = F.cross_entropy,
+) -> nn.Module:
     """A model after training with Adam: on noisy images with ``noise``, on those of PGD-3 with ``radius``."""
-    return deepcopy(_trained(body, epochs, noise, radius, seed))
+    return deepcopy(_trained(body, epochs=epochs, noise=noise, radius=radius, seed=seed, loss=loss))
 
 
 @cache
-def _trained(body: Body, epochs: int, noise: float, radius: float, seed: int) -> nn.Module:
+def _trained(body: Body, *, epochs: int, noise: float, radius: float, seed: int, loss: Loss) -> nn.Module:
     torch.manual_seed(seed)
     inputs, labels = training_data()
     model = body()
@@ -39,10 +48,10 @@ def _trained(body: Body, epochs: int, noise: float, radius: float, seed: int) ->
             start = images.clone()
             for _ in range(3 if radius else 0):
                 moved = images.clone().requires_grad_()
-                (gradient,) = torch.autograd.grad(F.cross_entropy(model(moved), right), moved)
+                (gradient,) = torch.autograd.grad(loss(model(moved), right), moved)
                 images = (start + (images + radius / 2 * gradient.sign() - start).clamp(-radius, radius)).clamp(0, 1)
             optimiser.zero_grad()
-            torch.autograd.backward(F.cross_entropy(model(images), right))
+            torch.autograd.backward(loss(model(images), right))
             optimiser.step()
     return model.eval()
 
