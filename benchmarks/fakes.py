@@ -158,8 +158,6 @@ FAKES: Final[dict[str, Body]] = {
     "thermometer, hard": lambda: trained(lambda: Thermometer(0)),
     "JPEG": lambda: Wrapped(trained(mlp), jpeg),
     "JPEG, CNN": lambda: Wrapped(trained(cnn), jpeg),
-    "logits times 1000": lambda: Wrapped(trained(mlp), after=lambda logits: 1000 * logits),
-    "logits times 1000, CNN": lambda: Wrapped(trained(cnn), after=lambda logits: 1000 * logits),
     "saturated tanh": lambda: Wrapped(trained(mlp), after=lambda logits: torch.tanh(20 * logits)),
     "log-softmax, cut off": lambda: Wrapped(
         trained(mlp), after=lambda logits: F.log_softmax(20 * logits, 1).clamp(min=-30)

@@ -220,6 +220,9 @@ HONEST: Final[dict[str, Body]] = {
     "MLP, untrained": lambda: trained(mlp, epochs=0),
     "MLP, logits of a hundredth": lambda: Wrapped(trained(mlp), after=lambda logits: logits / 100),
     "MLP, logits times five": lambda: Wrapped(trained(mlp), after=lambda logits: 5 * logits),
+    # Their classes are those of the model, and the gradient of the margin is right; they blind the cross-entropy alone.
+    "logits times 1000": lambda: Wrapped(trained(mlp), after=lambda logits: 1000 * logits),
+    "logits times 1000, CNN": lambda: Wrapped(trained(cnn), after=lambda logits: 1000 * logits),
     "MLP, weights in 15 levels": lambda: rounded_weights(trained(mlp), 7),
     "MLP, weights in half precision": lambda: trained(mlp).half().float(),
     "CNN, max pooling": lambda: trained(cnn),

@@ -96,7 +96,7 @@ def run(cache: str, tmp_path_factory: pytest.TempPathFactory) -> Attack:
         ("NoGrad", "F", {"gradient", "large ball"}),
         ("Scaled", "F", {"cross-entropy", "black box"}),
         ("Probabilities", "C", {"logits"}),
-        ("Noisy", "C", {"deterministic"}),
+        ("Noisy", "B", {"deterministic"}),
     ],
 )
 def test_a_fake_defence_is_reported_in_every_row(defence: str, grade: str, reasons: set[str], run: Attack) -> None:

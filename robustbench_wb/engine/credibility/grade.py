@@ -12,9 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.engine.credibility.search_losses import CROSS_ENTROPY, is_blinded_by_saturation, search_losses
 from robustbench_wb.engine.credibility.written_input import NAME as WRITES_TO_INPUT
 from robustbench_wb.records.credibility import Credibility, CredibilityCheck, Grade, combine
 from robustbench_wb.records.record import Record, State
+from robustbench_wb.stressors.attacks.ensemble import EnsembleAttack
 from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
 from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.stressor import AttackKind, Stressor
@@ -107,8 +109,8 @@ def grade_cell(row: GradedCell, rows: Sequence[GradedCell], probe: Mapping[str, 
         for other in rows
         if other is not row and other.stressor.threat == row.stressor.threat and other.stressor.kind is not None
     ]
-    checks = [*_probe_checks(probe), _errors(row), _outcomes(row), _attack_gradient(row), _budget(row), _converged(row)]
-    checks += [_order(row, same_threat), _strongest(row, same_threat)]
+    checks = [*_probe_checks(probe, row.stressor), _errors(row), _outcomes(row), _attack_gradient(row), _budget(row)]
+    checks += [_converged(row), _order(row, same_threat), _strongest(row, same_threat)]
     made = tuple(check for check in checks if check is not None)
     return combine(tuple(_for_proven_zero(check) for check in made) if row.is_proven_zero else made)
 
@@ -130,8 +132,11 @@ def _for_proven_zero(check: CredibilityCheck) -> CredibilityCheck:
     return check.model_copy(update={"grade": "B"}) if check.grade in ("C", "F") else check
 
 
-def _probe_checks(probe: Mapping[str, float]) -> list[CredibilityCheck]:
-    """Checks of the model itself, from the evidence of its probe. Without a probe, a cell is graded B at best."""
+def _probe_checks(probe: Mapping[str, float], attack: Stressor) -> list[CredibilityCheck]:
+    """Checks of the model itself, from the evidence of its probe. Without a probe, a cell is graded B at best.
+
+    A random model is attacked and judged by means over passes: randomness alone does not make its accuracy too high.
+    """
     n = int(probe.get("probed", 0))
     if not n:
         reason = "the model was not probed: a gradient that misleads attacks would not be noticed"
@@ -152,11 +157,12 @@ def _probe_checks(probe: Mapping[str, float]) -> list[CredibilityCheck]:
     ce, margin = vanishes("cross-entropy", vanished_ce, n), vanishes("margin", vanished_margin, n)
     large = f"{held} of {n} samples stay correct in a ball of all inputs"
     black = f"{black_box_only} of {n} samples are broken by a black-box attack only"
-    slopes = int(probe["slopes"])
+    slopes, blinded = int(probe["slopes"]), is_blinded_by_saturation(attack)
+    ce += "" if blinded or vanished_ce <= VANISHED * n else ": the attack has another loss"
     return [
-        _check("deterministic", random, limit=0, samples=n, worse="C", reason=f"outputs {passes}"),
+        _check("deterministic", random, limit=0, samples=n, worse="B", reason=f"outputs {passes}"),
         _check("logits", probabilities, limit=0, samples=n, worse="C", reason=f"outputs are {kind}"),
-        _check("cross-entropy", vanished_ce / n, limit=VANISHED, samples=n, worse="C", reason=ce),
+        _check("cross-entropy", vanished_ce / n, limit=VANISHED, samples=n, worse="C" if blinded else "B", reason=ce),
         _check("gradient", vanished_margin / n, limit=VANISHED, samples=n, worse="F", reason=margin),
         _check("slope", wrong_slope, limit=0, samples=slopes, worse="F", reason=f"the gradient {slope}"),
         _check("large ball", held / n, limit=LARGE_BALL, samples=n, worse="F", reason=large),
@@ -180,7 +186,10 @@ def _outcomes(row: GradedCell) -> CredibilityCheck:
 
 
 def _attack_gradient(row: GradedCell) -> CredibilityCheck | None:
-    """Check of the gradients that the attack itself used on every sample; None for an attack that reports none."""
+    """Check of the gradients that the attack itself used on every sample; None for an attack that reports none.
+
+    If the attack has another loss, vanishing gradients are first attributed to its searches by the cross-entropy.
+    """
     evidence = row.record.evidence
     n = int(evidence.get("gradients", 0))
     if not n:
@@ -188,8 +197,24 @@ def _attack_gradient(row: GradedCell) -> CredibilityCheck | None:
     # A sample may have a zero gradient at one step and a tiny one at another.
     vanished = min(n, int(evidence["zero_gradients"] + evidence["tiny_gradients"]))
     reason = f"the attack's gradient vanishes on {vanished} of {n} samples{_unit(evidence)}"
+    excused = min(vanished, _searched_by_cross_entropy(row))
+    reason += f", up to {excused} of them in the cross-entropy, which is one of its losses" if excused else ""
     samples = min(n, int(row.tried.sum()))
-    return _check("attack gradient", vanished / n, limit=VANISHED, samples=samples, worse="C", reason=reason)
+    value = (vanished - excused) / max(n - excused, 1)
+    return _check("attack gradient", value, limit=VANISHED, samples=samples, worse="C", reason=reason)
+
+
+def _searched_by_cross_entropy(row: GradedCell) -> int:
+    """Number of samples that an attack with several losses searched by the cross-entropy, counted once per member."""
+    losses, evidence = search_losses(row.stressor), row.record.evidence
+    if CROSS_ENTROPY not in losses or len(losses) == 1:
+        return 0
+    if not isinstance(row.stressor, EnsembleAttack):
+        return int(evidence.get("samples", 0))
+    members = zip(row.stressor.members, row.stressor.attacks, strict=True)
+    return sum(
+        int(evidence.get(f"{name}/samples", 0)) for name, attack in members if CROSS_ENTROPY in search_losses(attack)
+    )
 
 
 def _budget(row: GradedCell) -> CredibilityCheck | None:
