@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustbench_wb.tasks.digits import DIGITS
+from robustbench_wb.tasks.task import Split
 
 Function = Callable[[Tensor], Tensor]
 Body = Callable[[], nn.Module]
@@ -19,8 +20,16 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def training_data() -> tuple[Tensor, Tensor]:
     """Training images (N, 1, 8, 8) in [0, 1] and their classes."""
-    train = DIGITS.load(None).train
-    return torch.from_numpy(np.asarray(train.inputs)).float() / 255, torch.from_numpy(train.labels.copy())
+    return _tensors(DIGITS.load(None).train)
+
+
+def test_data() -> tuple[Tensor, Tensor]:
+    """Test images (N, 1, 8, 8) in [0, 1] and their classes."""
+    return _tensors(DIGITS.load(None).test)
+
+
+def _tensors(split: Split) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.asarray(split.inputs)).float() / 255, torch.from_numpy(split.labels.copy())
 
 
 def trained(
