@@ -50,6 +50,13 @@ PARTS = (
         ("--repeats", "1", "--recipe", "standard", "--samples", "40"),
     ),
     Part(
+        "strong.py",
+        "Ensembles of attacks against each other",
+        "Robust accuracy, samples broken of those that any ensemble breaks, with 95 % Wilson intervals, and passes.",
+        (),
+        ("--samples", "20", "--model", "MLP, ReLU", "--norm", "l2"),
+    ),
+    Part(
         "corruptions.py",
         "Corruptions against imagecorruptions",
         "Images per second with the constants of ImageNet-C, one thread each. Above 1, ours is faster.",

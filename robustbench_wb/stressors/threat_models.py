@@ -41,6 +41,7 @@ _SEARCHES: Final[dict[str, "AttackKind"]] = {
     "spsa": "black-box",
     "transfer": "black-box",
     "quick": "ensemble",
+    "strong": "ensemble",
     "autoattack": "ensemble",
     "pixel-pgd": "white-box",
     "segpgd": "white-box",

@@ -21,7 +21,7 @@ SCRIPTS = [
         "pathfinder.py",
     ),
     *("performance.py", "pictures.py", "precision.py", "regression.py", "sequential.py", "simulated_cluster.py"),
-    *("startup.py", "strongest.py", "until_decided.py", "variants.py"),
+    *("startup.py", "strong.py", "strongest.py", "until_decided.py", "variants.py"),
 ]
 TYPED = """
 import contextlib, io, json, pathlib, runpy, sys, traceback

@@ -85,14 +85,15 @@ def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
 
     ``pixels`` takes those on labels of pixels alone, or all others.
 
-    AutoAttack is left out: it takes thousands of steps, its members are in the list, and so are other ensembles.
+    AutoAttack and the strong ensemble are left out: they take many steps, their members are in the list, and so are
+    other ensembles.
     """
     found = []
     for name in STRESSORS.names():
         kind = STRESSORS.get(name)
         if issubclass(kind, ModelFreeStressor | TrainingContamination) or issubclass(kind, PixelAttack) != pixels:
             continue
-        if kind.modality in modalities and kind.axis is not None and not name.startswith("autoattack"):
+        if kind.modality in modalities and kind.axis is not None and not name.startswith(("autoattack", "strong")):
             small = {"steps": 5, "queries": 40, "restarts": 1}
             numbers = [f"{key}={value}" for key, value in small.items() if key in kind.model_fields]
             shares = {"eps": "1/16", "rate": "1/4"} if name not in IN_PIXELS else {}
