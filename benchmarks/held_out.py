@@ -31,7 +31,8 @@ def fourier(images: Tensor) -> Tensor:
     """Images without the high half of their frequencies, whose coefficients are rounded."""
     found = torch.fft.rfft2(images)
     found = torch.complex((found.real / 0.8).round() * 0.8, (found.imag / 0.8).round() * 0.8)
-    return torch.fft.irfft2(found, s=images.shape[-2:])
+    kept: Tensor = torch.fft.irfft2(found, s=images.shape[-2:])
+    return kept
 
 
 def smoothed(images: Tensor) -> Tensor:

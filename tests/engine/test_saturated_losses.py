@@ -11,7 +11,7 @@ from robustbench_wb.stressors.catalogue import parse_stressor
 from tests.store.make import record
 
 N = 60
-PROBE = {
+PROBE: dict[str, float] = {
     **{"probed": N, "random": 0, "probabilities": 0, "slopes": 8, "slope_wrong": 0},
     **{"large_ball_held": 0, "black_box_only": 0, "blind_ce": N, "blind_margin": 0},
 }
