@@ -8,15 +8,15 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.analysis.output_columns import output_columns
 from robustbench_wb.analysis.shortcut_comparison import ShortcutComparison, compare_with_shortcuts
 from robustbench_wb.layers.drift import LayerPair
 from robustbench_wb.records.credibility import Credibility
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.record import Identity, Measurement, Record, State
-from robustbench_wb.records.score_row import LAYER_MEANS, PIXEL_SCORES, ScoreRow
+from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
-from robustbench_wb.stats.pixel_counts import mean_iou, pixel_accuracy
 
 Status = Literal["ok", "incomplete", "error"]
 Columns = dict[str, str | int | float | None]
@@ -42,7 +42,8 @@ def score_rows(measured: Iterable[Measurement]) -> list[ScoreRow]:
     true mean. Values above the largest float are clipped.
 
     In segmentation, accuracy is the share of images whose mean IoU is at least that of the task. The rows also have
-    mIoU and pixel accuracy, which are None if an image is missing.
+    mIoU and pixel accuracy, which are None if an image is missing. Calibration and out-of-distribution detection are
+    columns of the rows whose records keep outputs of the model, see ``output_columns``.
     """
     cells = list(measured)
     shortcuts = compare_with_shortcuts(cells)
@@ -85,16 +86,8 @@ def record_columns(record: Record | None, metric: Metric, samples: int, *, error
         "perturbed": record.perturbed if record is not None else "",
         "cut": _share(record, "cut", "texts"),
         "empty": _share(record, "empty", "texts"),
-        **_pixel_columns(record, complete=0 < judged == n),
+        **output_columns(record if 0 < judged == n else None),
     }
-
-
-def _pixel_columns(record: Record | None, *, complete: bool) -> Columns:
-    """Columns with mIoU and pixel accuracy of a segmentation cell; None for other cells and if an image is missing."""
-    if record is None or record.pixels is None or not complete:
-        return dict.fromkeys(PIXEL_SCORES)
-    value, (low, high) = mean_iou([record.pixels])
-    return {"miou": value, "miou_low": low, "miou_high": high, "pixel_accuracy": pixel_accuracy(record.pixels)}
 
 
 def identity_columns(identity: Identity) -> Columns:

@@ -19,7 +19,7 @@ MEMORY_BYTES: Final = 1 << 28
 FILE_BYTES: Final = 1 << 30
 """Bytes of a mapped file, or those of one record if it is larger."""
 _ALIGNMENT: Final = 8  # of the numbers in a file
-_ARRAYS: Final = 6  # of a record, at most
+_ARRAYS: Final = 8  # of a record, at most
 
 
 class HeldRecords:
@@ -39,7 +39,7 @@ class HeldRecords:
         Raises:
             UsageError: the cache folder is full.
         """
-        size, pixels = record.nbytes, record.pixels
+        size = record.nbytes
         if self._in_memory + size <= MEMORY_BYTES:
             self._in_memory += size
             return record
@@ -53,7 +53,7 @@ class HeldRecords:
             losses=self._write(record.losses),
             forwards=self._write(record.forwards),
             backwards=self._write(record.backwards),
-            pixels=None if pixels is None else self._write(pixels.ravel()).reshape(pixels.shape),
+            **{name: self._write(array.ravel()).reshape(array.shape) for name, array in record.optional.items()},
         )
 
     def _write(self, array: NDArray[N]) -> NDArray[N]:

@@ -20,6 +20,7 @@ from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.request import SearchPrecision
 from robustbench_wb.engine.search_precision import SearchPlan, headline_strengths, search_plan
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, refuse_small_images
+from robustbench_wb.engine.verdict import recorded_outputs
 from robustbench_wb.errors import MeasurementError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.shape import ImageShape
@@ -153,7 +154,10 @@ class InMemoryModel:
         with watching_device(self.device, stressor.signature), as_measurement_error(stressor.name), stage as advance:
             (record,) = measure(
                 LadderStep(
-                    rungs=(stressor,), identities=(self._identity(stressor),), search=self._search_plan(stressor)
+                    rungs=(stressor,),
+                    identities=(self._identity(stressor),),
+                    search=self._search_plan(stressor),
+                    outputs=recorded_outputs(stressor, self.samples.shape, calibration=False),
                 ),
                 MeasuredModel(model=self.model, batch=self.batch, device=self.device),
                 self.samples,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.engine.torch_state import arithmetic, seeded_generators
-from robustbench_wb.engine.verdict import Verdict, judge_pixels
+from robustbench_wb.engine.verdict import Outputs, Verdict, calibration_outputs, judge_out_of_distribution, judge_pixels
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.segmentation_shape import SegmentationShape
@@ -55,12 +55,16 @@ class LadderStep:
     """Identity of the cell of each rung."""
     search: SearchPlan = field(default_factory=SearchPlan)
     """Precision in which it is searched."""
+    outputs: Outputs = ""
+    """Outputs of the model that the records keep, see ``recorded_outputs``."""
 
 
 class _Tally:
     """Arrays of a cell, filled batch by batch."""
 
-    def __init__(self, identity: Identity, samples: TaskSamples, before: NDArray[np.int8] | None) -> None:
+    def __init__(
+        self, identity: Identity, samples: TaskSamples, before: NDArray[np.int8] | None, *, outputs: Outputs
+    ) -> None:
         count = len(samples)
         self.identity, self.samples = identity, samples
         self.states = np.full(count, State.NOT_RUN, np.int8) if before is None else before.copy()
@@ -68,17 +72,19 @@ class _Tally:
         self.failed = np.where(was_wrong, State.WRONG, State.BROKEN)
         self.losses = np.full(count, np.nan, np.float32)
         self.forwards, self.backwards = np.zeros(count, np.int32), np.zeros(count, np.int32)
-        self.pixels: NDArray[np.int32] | None = None
+        self.optional: dict[str, Any] = {}
         if isinstance(samples.shape, SegmentationShape):
-            self.pixels = np.zeros((count, samples.shape.classes, COUNTED), np.int32)
+            self.optional["pixels"] = np.zeros((count, samples.shape.classes, COUNTED), np.int32)
+        if outputs:
+            self.optional[outputs] = np.full((count, 2), np.nan, np.float32)
         self.wobble, self.looked = 0, 0.0
         self.evidence: Counter[str] = Counter()
 
     def inherit(self, lower: "_Tally", rows: NDArray[np.int64], perturbed: PerturbedBatch) -> None:
         """Copy the outcome of rows that a lower strength broke: the same inputs break them here. Costs are counted."""
         self.states[rows], self.losses[rows] = lower.states[rows], lower.losses[rows]
-        if self.pixels is not None and lower.pixels is not None:
-            self.pixels[rows] = lower.pixels[rows]
+        for name, array in self.optional.items():
+            array[rows] = lower.optional[name][rows]
         self.forwards[rows], self.backwards[rows] = perturbed.forwards, perturbed.backwards
 
     def add(self, rows: NDArray[np.int64], perturbed: PerturbedBatch, verdict: "Verdict") -> None:
@@ -86,8 +92,8 @@ class _Tally:
         judged = State.SCORED if self.samples.language else np.where(verdict.correct, State.ROBUST, self.failed[rows])
         self.states[rows] = np.where(verdict.finite, judged, State.ERRORED)
         self.losses[rows] = verdict.losses
-        if self.pixels is not None and verdict.pixels is not None:
-            self.pixels[rows] = verdict.pixels
+        for name, array in self.optional.items():
+            array[rows] = verdict.optional[name]
         self.forwards[rows] = perturbed.forwards + verdict.passes
         self.backwards[rows] = perturbed.backwards
         self.wobble += verdict.wobble
@@ -105,7 +111,7 @@ class _Tally:
             wobble=self.wobble,
             seconds=seconds,
             evidence=dict(self.evidence),
-            pixels=self.pixels,
+            **self.optional,
         )
 
 
@@ -158,7 +164,7 @@ def _measure(
     rungs, seed = step.rungs, step.identities[0].seed
     count = len(samples)
     alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, tried_states(rungs[0])))
-    tallies = [_Tally(identity, samples, before) for identity in step.identities]
+    tallies = [_Tally(identity, samples, before, outputs=step.outputs) for identity in step.identities]
     advance(count - len(alive))
     group = samples_together(rungs[0])
     for rows, batch in sample_batches(model, samples, alive, seed=seed, rungs=len(rungs), group=group):
@@ -175,7 +181,8 @@ def _measure(
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
                 stressor.verify(lent(stressor, part), tried, access)
-                verdict = model.batch.fit(access, partial(_verdict, part, tried, twice=stressor.adversarial()))
+                twice = stressor.adversarial()
+                verdict = model.batch.fit(access, partial(_verdict, part, tried, twice=twice, outputs=step.outputs))
                 tallies[level].add(rows[still], tried, verdict)
                 if observers:
                     tallies[level].looked += observers[level](part, tried, access)
@@ -222,7 +229,11 @@ def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess)
         return [first.apply(batch, access)] if len(rungs) == 1 else first.sweep(batch, access, rungs)
 
 
-def _verdict(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> "Verdict":
+def _verdict(
+    batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool, outputs: Outputs
+) -> "Verdict":
+    if outputs == "max_logits":
+        return judge_out_of_distribution(batch, perturbed, access)
     if isinstance(batch.shape, SegmentationShape):
         return judge_pixels(batch, perturbed, access, shape=batch.shape)
     return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access, twice=twice)
@@ -262,6 +273,7 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
         wobble=int(((first != wrong) & finite).sum()),
         passes=2 if again else 1,
         evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
+        calibration=calibration_outputs(logits, batch.labels),
     )
 
 

@@ -5,6 +5,7 @@ from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.contamination.duplicates import Duplicates, NearDuplicates
 from robustbench_wb.stressors.contamination.training_outliers import TrainingOutliers
+from robustbench_wb.stressors.out_of_distribution.out_of_distribution import OutOfDistribution
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import Recipe
@@ -24,6 +25,11 @@ def refuse_pixel_misfit(stressor: Stressor, dataset: Dataset) -> None:
         raise UsageError(f"stressor {stressor.name!r} attacks labels of pixels, and task {dataset.label!r} has none")
     if not dense or isinstance(stressor, PixelAttack):
         return
+    if isinstance(stressor, OutOfDistribution):
+        raise UsageError(
+            f"stressor {stressor.name!r} compares the largest logit of whole images, and task {dataset.label!r} has "
+            "logits for each pixel"
+        )
     if stressor.kind is not None or stressor.adversarial():
         raise UsageError(
             f"stressor {stressor.name!r} looks for a wrong class of an image, and task {dataset.label!r} has a class "

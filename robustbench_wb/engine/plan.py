@@ -108,6 +108,8 @@ class Plan:
     balanced: bool
     """Whether the evaluated samples are as many of each class."""
     seed: int
+    calibration: bool
+    """Whether records keep what calibration error and Brier score follow from."""
     tasks: tuple[TaskPlan, ...]
 
 
@@ -134,6 +136,7 @@ def make_plan(request: RunRequest) -> Plan:
         samples=request.samples if request.samples is not None else settings.samples,
         balanced=request.balanced,
         seed=request.seed,
+        calibration=suite.calibration,
         tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
     )
 

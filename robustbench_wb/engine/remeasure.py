@@ -174,11 +174,16 @@ def _ignore(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) 
 def unlike(stored: Record, again: Record, tolerance: float) -> Mapping[str, tuple[int, ...]]:
     """Ids of the samples that differ: ``states``, and ``losses`` of samples in the same state.
 
-    A loss differs if it does by more than ``tolerance``, relative or absolute. Losses are compared only where the
-    stored record has them.
+    A loss differs if it does by more than ``tolerance``, relative or absolute; ``losses`` includes samples whose
+    outputs (probabilities, largest logits) differ by more. Both are compared only where the stored record has them.
     """
     rows = np.searchsorted(stored.ids, again.ids)
     states = stored.states[rows] != again.states
-    old, new = stored.losses[rows].astype(np.float64), again.losses.astype(np.float64)
-    losses = ~states & ~np.isnan(old) & ~np.isclose(old, new, rtol=tolerance, atol=tolerance)
+    losses = np.zeros(len(rows), np.bool_)
+    for name in ("losses", "calibration", "max_logits"):
+        old, new = getattr(stored, name), getattr(again, name)
+        if old is not None and new is not None:
+            before, now = old[rows].astype(np.float64), new.astype(np.float64)
+            far = ~np.isnan(before) & ~np.isclose(before, now, rtol=tolerance, atol=tolerance)
+            losses |= ~states & far.reshape(len(rows), -1).any(1)
     return {name: tuple(again.ids[mask].tolist()) for name, mask in (("states", states), ("losses", losses))}

@@ -23,10 +23,11 @@ from robustbench_wb.engine.shortcuts import is_evaluated, shortcut_plans
 from robustbench_wb.engine.subject import Subject
 from robustbench_wb.engine.surrogates import Surrogates
 from robustbench_wb.engine.task_samples import TaskSamples, choose_samples
+from robustbench_wb.engine.verdict import Outputs, recorded_outputs
 from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
-from robustbench_wb.records.record import PIXELS_VERSION, SAMPLES_VERSION, Cell, Identity
+from robustbench_wb.records.record import OUTPUTS_VERSION, PIXELS_VERSION, SAMPLES_VERSION, Cell, Identity
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.sequential import sample_order
 from robustbench_wb.stressors.model_free import ModelFreeStressor
@@ -121,16 +122,23 @@ class TaskContext:
         if ladder.rungs[0].sweeps and len(names) > 1:
             search = self._search(ladder.rungs)
             identities = tuple(self._identity(subject, rung, ladder=names, search=search) for rung in ladder.rungs)
-            return [LadderStep(rungs=ladder.rungs, identities=identities, search=search)]
+            outputs = self._outputs(ladder.rungs[0])
+            return [LadderStep(rungs=ladder.rungs, identities=identities, search=search, outputs=outputs)]
         adversarial = ladder.rungs[0].adversarial()
         lower = [names[:level] if adversarial else () for level in range(len(names))]
         alone = [(rung, done, self._search((rung,))) for rung, done in zip(ladder.rungs, lower, strict=True)]
         return [
             LadderStep(
-                rungs=(rung,), identities=(self._identity(subject, rung, ladder=done, search=search),), search=search
+                rungs=(rung,),
+                identities=(self._identity(subject, rung, ladder=done, search=search),),
+                search=search,
+                outputs=self._outputs(rung),
             )
             for rung, done, search in alone
         ]
+
+    def _outputs(self, stressor: Stressor) -> Outputs:
+        return recorded_outputs(stressor, self.dataset.shape, calibration=self.run.plan.calibration)
 
     def _search(self, rungs: tuple[Stressor, ...]) -> SearchPlan:
         precision = self.run.request.search_precision
@@ -160,8 +168,13 @@ class TaskContext:
             model_code=subject.model_code,
             numerics=numerics(self.run.device, deterministic=self.run.request.deterministic) + search.numerics,
             seed=self.run.plan.seed,
-            schema_version=PIXELS_VERSION if isinstance(self.dataset.shape, SegmentationShape) else SAMPLES_VERSION,
+            schema_version=self._record_version(stressor),
         )
+
+    def _record_version(self, stressor: Stressor) -> int:
+        if isinstance(self.dataset.shape, SegmentationShape):
+            return PIXELS_VERSION
+        return OUTPUTS_VERSION if self._outputs(stressor) else SAMPLES_VERSION
 
     def _code(self, stressor: Stressor) -> str:
         """Digest of everything that makes a stressor; an attack on texts takes its words from the training split."""

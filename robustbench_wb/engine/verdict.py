@@ -1,18 +1,27 @@
-"""Outcome of samples in the second pass, and the second pass of segmentation models."""
+"""Outcome of samples in the second pass; the second pass of segmentation models and of out-of-distribution images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robustbench_wb.models.segmentation_shape import SegmentationShape
+from robustbench_wb.models.shape import Shape
 from robustbench_wb.records.record import COUNTED
 from robustbench_wb.stats.pixel_counts import image_iou
 from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.out_of_distribution.out_of_distribution import OutOfDistribution
 from robustbench_wb.stressors.pixel_outcomes import count_pixels, image_losses
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
+from robustbench_wb.stressors.stressor import Stressor
+
+Outputs = Literal["", "calibration", "max_logits"]
+"""Outputs of the model that a record keeps, by the name of the field in ``Record``; empty: none."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,6 +38,59 @@ class Verdict:
     """Counts that add up over batches."""
     pixels: NDArray[np.int32] | None = None
     """Pixel counts in segmentation, see ``robustbench_wb.records.record.Record.pixels``."""
+    calibration: NDArray[np.float32] | None = None
+    """Probability of the predicted class and Brier score, (N, 2), see ``Record.calibration``."""
+    max_logits: NDArray[np.float32] | None = None
+    """Largest logits, (N, 2), see ``Record.max_logits``."""
+
+    @property
+    def optional(self) -> Mapping[str, NDArray[np.generic]]:
+        """Arrays that only some records keep, by the name of their field in ``Record``."""
+        arrays = {"pixels": self.pixels, "calibration": self.calibration, "max_logits": self.max_logits}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+
+def recorded_outputs(stressor: Stressor, shape: Shape | None, *, calibration: bool) -> Outputs:
+    """Outputs of the model that the records of a stressor keep.
+
+    Attacks keep none, because they do not try samples that are wrong when clean.
+
+    Args:
+        stressor: the stressor of the records.
+        shape: shape of the task; None if it is not known.
+        calibration: whether the suite asks for calibration.
+    """
+    if isinstance(stressor, OutOfDistribution):
+        return "max_logits"
+    labelled = shape is not None and not shape.causal and not isinstance(shape, SegmentationShape)
+    return "calibration" if calibration and labelled and not stressor.adversarial() else ""
+
+
+def calibration_outputs(logits: Tensor, labels: Tensor) -> NDArray[np.float32]:
+    """Probability of the predicted class and Brier score of each sample, (N, 2), from logits (N, classes)."""
+    chances = logits.softmax(1)
+    scores = (chances - F.one_hot(labels, logits.shape[1])).square().sum(1)
+    found: NDArray[np.float32] = torch.stack([chances.amax(1), scores], 1).cpu().numpy()
+    return found
+
+
+def judge_out_of_distribution(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> Verdict:
+    """Compare the largest logit of each sample with that of its out-of-distribution image.
+
+    A sample is correct if its own is larger. Its loss is the cross-entropy in nats of telling which of the two is the
+    sample, log(1 + exp(-difference)).
+    """
+    own = access.predict(batch.inputs)
+    other = access.predict(perturbed.inputs.flip(0)).flip(0)
+    largest = torch.stack([own.amax(1), other.amax(1)], 1)
+    return Verdict(
+        correct=(largest[:, 0] > largest[:, 1]).cpu().numpy(),
+        finite=(torch.isfinite(own).all(1) & torch.isfinite(other).all(1)).cpu().numpy(),
+        losses=F.softplus(largest[:, 1] - largest[:, 0]).cpu().numpy(),
+        wobble=0,
+        passes=2,
+        max_logits=largest.cpu().numpy(),
+    )
 
 
 @torch.no_grad()

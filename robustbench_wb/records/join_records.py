@@ -21,7 +21,6 @@ def join_records(parts: Sequence[Record]) -> Record:
     """
     if len({(part.identity, part.perturbed) for part in parts}) != 1:
         raise ValueError("only parts of one cell can be joined")
-    counts = [part.pixels for part in parts]
     evidence: Counter[str] = Counter()
     for part in parts:
         evidence.update(part.evidence)
@@ -32,7 +31,7 @@ def join_records(parts: Sequence[Record]) -> Record:
         losses=np.concatenate([part.losses for part in parts]),
         forwards=np.concatenate([part.forwards for part in parts]),
         backwards=np.concatenate([part.backwards for part in parts]),
-        pixels=None if counts[0] is None else np.concatenate([part for part in counts if part is not None]),
+        **{name: np.concatenate([part.optional[name] for part in parts]) for name in parts[0].optional},
         wobble=sum(part.wobble for part in parts),
         seconds=sum(part.seconds for part in parts),
         evidence=dict(evidence),

@@ -14,12 +14,15 @@ from robustbench_wb.records.names import Metric, Slot, label, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
 SAMPLES_VERSION: Final = 2
-"""Version of records without pixel counts, which have the same fields and keys as in version 2."""
+"""Version of records without optional arrays, which have the same fields and keys as in version 2."""
 PIXELS_VERSION: Final = 3
 """Version of records with pixel counts: earlier releases refuse them, because they would not check the counts."""
+OUTPUTS_VERSION: Final = 4
+"""Version of records with ``calibration`` or ``max_logits``: earlier releases refuse them, because they would not check
+these arrays."""
 COUNTED: Final = 3
 """Counts per class of an image: pixels labelled with it, pixels predicted as it, and pixels that are both."""
 
@@ -152,6 +155,12 @@ class Record:
     pixels: NDArray[np.int32] | None = None
     """Pixel counts of each image and class in segmentation, (N, K, 3): labelled, predicted, both. They are 0 for images
     that were not judged. None for other tasks."""
+    calibration: NDArray[np.float32] | None = None
+    """Probability of the predicted class and Brier score of each sample, (N, 2), in suites with ``calibration``. NaN
+    for samples that were not judged. None elsewhere."""
+    max_logits: NDArray[np.float32] | None = None
+    """Largest logit of each sample and of its out-of-distribution image, (N, 2), under stressors that replace samples.
+    NaN for samples that were not judged. None elsewhere."""
 
     @property
     def key(self) -> str:
@@ -170,8 +179,14 @@ class Record:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (self.ids, self.states, self.losses, self.forwards, self.backwards, self.pixels)
-        return sum(array.nbytes for array in arrays if array is not None)
+        arrays = (self.ids, self.states, self.losses, self.forwards, self.backwards, *self.optional.values())
+        return sum(array.nbytes for array in arrays)
+
+    @property
+    def optional(self) -> dict[str, NDArray[np.int32] | NDArray[np.float32]]:
+        """Arrays that only some records have, by the name of their field; the first axis is that of the samples."""
+        arrays = {"pixels": self.pixels, "calibration": self.calibration, "max_logits": self.max_logits}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def select(self, rows: NDArray[np.int64]) -> "Record":
         """The arrays at some rows, in their order; identity, evidence and seconds stay those of the whole record."""
@@ -182,7 +197,7 @@ class Record:
             losses=self.losses[rows],
             forwards=self.forwards[rows],
             backwards=self.backwards[rows],
-            pixels=None if self.pixels is None else self.pixels[rows],
+            **{name: array[rows] for name, array in self.optional.items()},
         )
 
     def count(self, state: State) -> int:

@@ -11,7 +11,7 @@ from robustbench_wb.records.names import Metric, Slot, cell_name, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 """Schema number of the columns. It rises with every new column, because a reader that ignores a column can misread the
 others: rows with different ``protocol`` must not be compared. docs/formats.md lists what each number added, and a test
 reads a table of every number."""
@@ -41,6 +41,12 @@ _STORED_IF_FAILED: Final[Mapping[str, Mapping[str, float]]] = {
 
 PIXEL_SCORES: tuple[str, ...] = ("miou", "miou_low", "miou_high", "pixel_accuracy")
 """Columns that follow from the pixel counts of a record."""
+CALIBRATION_COLUMNS: tuple[str, ...] = ("ece", "ece_low", "ece_high", "brier", "brier_low", "brier_high")
+"""Columns that follow from the probabilities in a record."""
+DETECTION_COLUMNS: tuple[str, ...] = ("auroc", "auroc_low", "auroc_high")
+"""Columns that follow from the largest logits in a record."""
+OUTPUT_COLUMNS: tuple[str, ...] = (*PIXEL_SCORES, *CALIBRATION_COLUMNS, *DETECTION_COLUMNS)
+"""Columns that follow from the optional arrays of a record."""
 _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
 
 
@@ -201,8 +207,28 @@ class ScoreRow(Spec):
     """Share of the pixels of all images that have their label predicted; None like ``miou``."""
     least_iou: float | None = Field(default=None, ge=0, le=1)
     """Mean IoU from which an image counts as correct in ``accuracy``; None without labels of pixels."""
+    ece: float | None = Field(default=None, ge=0, le=1)
+    """Expected calibration error over 15 bins of equal width; None unless the suite asks for calibration, under
+    attacks, and if a sample is missing."""
+    ece_low: float | None = Field(default=None, ge=0, le=1)
+    """Lower end of the 95 % bootstrap interval of ``ece`` over samples."""
+    ece_high: float | None = Field(default=None, ge=0, le=1)
+    """Upper end of the 95 % bootstrap interval of ``ece`` over samples."""
+    brier: float | None = Field(default=None, ge=0, le=2)
+    """Mean Brier score, the sum over all classes of the squared error of the probability; None like ``ece``."""
+    brier_low: float | None = Field(default=None, ge=0, le=2)
+    """Lower end of the 95 % bootstrap interval of ``brier`` over samples."""
+    brier_high: float | None = Field(default=None, ge=0, le=2)
+    """Upper end of the 95 % bootstrap interval of ``brier`` over samples."""
+    auroc: float | None = Field(default=None, ge=0, le=1)
+    """Area under the ROC curve by which the largest logit tells samples from out-of-distribution images; None under
+    other stressors, and if a sample is missing."""
+    auroc_low: float | None = Field(default=None, ge=0, le=1)
+    """Lower end of the 95 % interval of ``auroc`` over pairs of a sample and its out-of-distribution image."""
+    auroc_high: float | None = Field(default=None, ge=0, le=1)
+    """Upper end of the 95 % interval of ``auroc``."""
 
-    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, "least_iou", *PIXEL_SCORES, mode="before")
+    @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, "least_iou", *OUTPUT_COLUMNS, mode="before")
     @classmethod
     def _absent(cls, value: object) -> object:
         """Convert the None of CSV files (empty text) and data frames (NaN)."""

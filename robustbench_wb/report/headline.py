@@ -14,6 +14,7 @@ from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.headline_text import number_interval, value_text
 from robustbench_wb.report.mean_iou import mean_iou_table
 from robustbench_wb.report.model_labels import model_labels, recipe_text
+from robustbench_wb.report.output_scores import number_tables
 from robustbench_wb.report.text_block import LINE, Column, TextBlock, counted, fit_width, wrapped
 
 SEPARATOR: Final = " · "
@@ -47,6 +48,7 @@ def first_screen(headline: Headline, *, ranks: bool = False, width: int | None =
             TextBlock(title, columns=table.columns, rows=table.rows, styles=_STYLES),
             TextBlock(notes=(*notes, *_doubts(panel))),
             *filter(None, [mean_iou_table(panel, every=False, width=width)]),
+            *number_tables(panel, every=False, width=width),
         ]
     return blocks
 

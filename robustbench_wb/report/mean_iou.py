@@ -6,8 +6,8 @@ from typing import Final
 
 from robustbench_wb.analysis.headline.headline import HeadlineNumber, HeadlinePanel
 from robustbench_wb.records.score_row import ScoreRow
-from robustbench_wb.report.model_labels import model_labels
-from robustbench_wb.report.text_block import Column, TextBlock, fit_width, wrapped
+from robustbench_wb.report.number_table import number_table
+from robustbench_wb.report.text_block import TextBlock, wrapped
 
 INTERVAL: Final = "[95 % bootstrap interval over images]"
 
@@ -40,16 +40,8 @@ def mean_iou_table(panel: HeadlinePanel, *, every: bool, width: int | None) -> T
     """
     if not any(number.miou is not None for row in panel.rows for number in row.numbers):
         return None
-    labels = model_labels(panel.rows, sized=False)
-    shown = [at for at, column in enumerate(panel.columns) if every or column.first or at == panel.main]
-    block = TextBlock(
-        title=f"Mean IoU (%) on {panel.task} {INTERVAL}",
-        columns=(Column("model"), *(Column(panel.columns[at].name, "right") for at in shown)),
-        rows=tuple((labels[row.subject], *(number_mean_iou(row.numbers[at]) for at in shown)) for row in panel.rows),
-    )
-    kept = {panel.main, *(at for at, column in enumerate(panel.columns) if column.rule == "clean")}
-    others = sorted((at for at in shown if at not in kept), key=lambda at: (panel.columns[at].first, -at))
-    return replace(fit_width(block, width, [panel.columns[at].name for at in others]), notes=_notes(panel))
+    title = f"Mean IoU (%) on {panel.task} {INTERVAL}"
+    return replace(number_table(panel, title, number_mean_iou, every=every, width=width), notes=_notes(panel))
 
 
 def _notes(panel: HeadlinePanel) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from robustbench_wb.report.grade_notes import grade_notes
 from robustbench_wb.report.mean_iou import INTERVAL as MEAN_IOU_INTERVAL
 from robustbench_wb.report.mean_iou import least_iou_notes, row_mean_iou
 from robustbench_wb.report.model_labels import model_labels
+from robustbench_wb.report.output_scores import OUTPUT_SCORES, detection_notes
 from robustbench_wb.report.shortcut_notes import shortcut_mark, shortcut_notes
 from robustbench_wb.report.text_block import Column, TextBlock, counted
 
@@ -113,12 +114,17 @@ def _panel_blocks(
     title = panel_title(panel)
     subjects = model_labels(rows)
     trouble = _footnotes(rows, subjects)
-    facts = (panel_facts(rows, version), *least_iou_notes(rows))
+    facts = (panel_facts(rows, version), *least_iou_notes(rows), *detection_notes(rows))
     notes = (*facts, *grade_notes(rows, subjects), *shortcut_notes(rows, subjects), *trouble)
     tables = _tables(rows, subjects, _Shown(panel.metric, score_text), width=width)
-    has_pixels = any(row.miou is not None for row in rows)
-    pixels = _tables(rows, subjects, _Shown("mIoU", row_mean_iou), width=width) if has_pixels else []
-    above = f"{panel.task}, {panel.scale} scale: mean IoU in percent {MEAN_IOU_INTERVAL}"
+    others = [(f"mean IoU in percent {MEAN_IOU_INTERVAL}", _Shown("mIoU", row_mean_iou))]
+    others += [(f"{score.title} {score.interval}", _Shown(score.heading, score.row_text)) for score in OUTPUT_SCORES]
+    more = [
+        replace(table, title="" if index else f"{panel.task}, {panel.scale} scale: {title}")
+        for title, shown in others
+        if any(shown.text(row) for row in rows)
+        for index, table in enumerate(_tables(rows, subjects, shown, width=width))
+    ]
     return [
         TextBlock(
             title=title if index == 0 else "",
@@ -128,7 +134,7 @@ def _panel_blocks(
             styles={"error": "red"},
         )
         for index, table in enumerate(tables)
-    ] + [replace(table, title="" if index else above) for index, table in enumerate(pixels)]
+    ] + more
 
 
 def panel_title(panel: PanelKey) -> str:

@@ -130,7 +130,7 @@ def bca_intervals(columns: Sequence[Floats], confidences: Sequence[float]) -> li
     for members in lengths.values():
         # Deviations are resampled, so that the intervals of -values mirror those of values to the last bit.
         centred = np.stack([columns[index] - columns[index].mean() for index in members], axis=1)
-        drawn = _bootstrap_means(centred)
+        drawn = bootstrap_means(centred)
         for place, index in enumerate(members):
             mean = float(columns[index].mean())
             found[index] = [_bca(mean, centred[:, place], drawn[:, place], confidence=part) for part in confidences]
@@ -146,7 +146,7 @@ def _bca(mean: float, deviations: Floats, drawn: Floats, *, confidence: float) -
     return Interval(mean + float(low), mean + float(high))
 
 
-def _bootstrap_means(values: Floats) -> Floats:
+def bootstrap_means(values: Floats) -> Floats:
     """Means of ``DRAWS`` resamples of the rows with replacement, (DRAWS, k); all columns share the draws."""
     n = len(values)
     source = philox_stream("bootstrap")

@@ -44,7 +44,7 @@ class NondeterministicRecord(Spec):
     cells: tuple[str, ...]
     """Names of the rows with that key, such as ``digits small adversarial: vit-nano plain seed 0, clean``."""
     fields: tuple[str, ...]
-    """Differing fields of the records: ``ids``, ``states``, ``losses``, ``perturbed``."""
+    """Differing fields of the records: ``ids``, ``states``, ``losses``, ``perturbed``, or arrays of some records."""
     ids: tuple[int, ...]
     """Ids of the samples that differ."""
 
@@ -154,17 +154,23 @@ def _difference(mine: Record, theirs: Record) -> tuple[tuple[str, ...], tuple[in
         return ("ids",), tuple(np.setxor1d(mine.ids, theirs.ids).tolist())
     states = mine.states != theirs.states
     losses = ~np.isclose(mine.losses, theirs.losses, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True)
+    names = dict.fromkeys((*mine.optional, *theirs.optional))
     found = {
         "states": bool(states.any()),
         "losses": bool(losses.any()),
         "perturbed": mine.perturbed != theirs.perturbed,
-        "pixels": not np.array_equal(_pixels(mine), _pixels(theirs)),
+        **{name: not _is_close(mine.optional.get(name), theirs.optional.get(name)) for name in names},
     }
     return tuple(name for name, differs in found.items() if differs), tuple(mine.ids[states | losses].tolist())
 
 
-def _pixels(record: Record) -> NDArray[np.int32]:
-    return np.empty(0, np.int32) if record.pixels is None else record.pixels
+def _is_close(mine: NDArray[np.generic] | None, theirs: NDArray[np.generic] | None) -> bool:
+    """Whether two arrays are equal: counts exactly, outputs of a model like losses. A missing one equals none."""
+    if mine is None or theirs is None or mine.shape != theirs.shape:
+        return False
+    if mine.dtype.kind == "i":
+        return np.array_equal(mine, theirs)
+    return bool(np.allclose(mine, theirs, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))
 
 
 def _add_rows(

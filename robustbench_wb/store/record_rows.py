@@ -24,8 +24,10 @@ ARRAYS: Final[dict[str, DTypeLike]] = {
     "backwards": "<i4",
 }
 """Per-sample columns and their number formats, in the order in which they are digested."""
-_PIXELS: Final[dict[str, DTypeLike]] = {"pixels": "<i4"}
-"""Column of pixel counts, all classes of a sample after each other; null in records without them."""
+_OPTIONAL: Final[dict[str, DTypeLike]] = {"pixels": "<i4", "calibration": "<f4", "max_logits": "<f4"}
+"""Columns with several numbers per sample, those of a sample after each other; null in records without them."""
+_SHAPES: Final = {"pixels": (-1, COUNTED), "calibration": (2,), "max_logits": (2,)}
+"""Shape of the numbers of one sample in the columns of ``_OPTIONAL``."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -44,6 +46,8 @@ SCHEMA: Final = pa.schema(
         ("evidence", pa.string()),
         ("perturbed", pa.string()),
         ("pixels", pa.list_(pa.int32())),
+        ("calibration", pa.list_(pa.float32())),
+        ("max_logits", pa.list_(pa.float32())),
     ]
 )
 """Columns of the table. ``written`` is in nanoseconds since 1970 (UTC): of records with one key, the first counts."""
@@ -68,7 +72,7 @@ def _early_digest(row: Mapping[str, object], arrays: Mapping[str, NDArray[np.gen
 
 def _digest_after(start: str, arrays: Mapping[str, NDArray[np.generic]]) -> str:
     state = hashlib.sha256(start.encode())
-    for name, dtype in (ARRAYS | _PIXELS).items():
+    for name, dtype in (ARRAYS | _OPTIONAL).items():
         if name not in arrays:
             continue
         content = np.ascontiguousarray(arrays[name], dtype=dtype)
@@ -87,10 +91,10 @@ def write_row(record: Record) -> pa.Table:
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or arrays["ids"].ndim != 1:
         raise ValueError(f"the arrays of a record must be one-dimensional and of one length, not {sizes}")
-    if record.pixels is not None:
-        if len(record.pixels) != len(record.ids):
-            raise ValueError(f"a record of {len(record.ids)} samples has pixel counts of {len(record.pixels)}")
-        arrays["pixels"] = np.ascontiguousarray(record.pixels, dtype="<i4").ravel()
+    for name, array in record.optional.items():
+        if len(array) != len(record.ids):
+            raise ValueError(f"a record of {len(record.ids)} samples has {name} of {len(array)}")
+        arrays[name] = np.ascontiguousarray(array, dtype=_OPTIONAL[name]).ravel()
     row: dict[str, object] = {
         "key": record.key,
         "identity": canonical_json(record.identity),
@@ -101,7 +105,7 @@ def write_row(record: Record) -> pa.Table:
         "written": time.time_ns(),
         "evidence": canonical_json(record.evidence),
         "perturbed": record.perturbed,
-        "pixels": arrays.get("pixels"),
+        **{name: arrays.get(name) for name in _OPTIONAL},
     }
     row["digest"] = _digest(row, arrays)
     return pa.table({name: [row[name]] for name in SCHEMA.names}, schema=SCHEMA)
@@ -135,7 +139,7 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
     reject_newer_schema(row["schema_version"], SCHEMA_VERSION, f"record {key}")
     arrays = {
         name: np.asarray(columns[name][index].values.to_numpy(zero_copy_only=False), dtype=dtype)
-        for name, dtype in (ARRAYS | _PIXELS).items()
+        for name, dtype in (ARRAYS | _OPTIONAL).items()
         if columns[name][index].is_valid
     }
     if (
@@ -160,5 +164,5 @@ def _read_row(columns: Mapping[str, pa.Array], index: int) -> Record:
         seconds=row["seconds"],
         evidence=parse_json(row["evidence"] or "{}"),
         perturbed=row["perturbed"] or "",
-        pixels=arrays["pixels"].reshape(len(ids), -1, COUNTED) if "pixels" in arrays else None,
+        **{name: arrays[name].reshape(len(ids), *shape) for name, shape in _SHAPES.items() if name in arrays},
     )

@@ -60,6 +60,10 @@ STRESSORS.add("strong-linf", f"{_STRONG}:StrongLinf", "short APGD, targeted APGD
 STRESSORS.add("strong-l2", f"{_STRONG}:StrongL2", "short APGD, targeted APGD, FAB and Square, in L2")
 STRESSORS.add("autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's four attacks (Croce & Hein 2020)")
 STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "AutoAttack's four attacks in L2")
+_OUTSIDE = "robustbench_wb.stressors.out_of_distribution"
+STRESSORS.add("ood-uniform-noise", f"{_OUTSIDE}.uniform_noise:UniformNoiseImages", "detection of noise images")
+STRESSORS.add("ood-blobs", f"{_OUTSIDE}.blobs:Blobs", "detection of images of black and white shapes")
+STRESSORS.add("ood-shuffled-pixels", f"{_OUTSIDE}.shuffled_pixels:ShuffledPixels", "detection of shuffled pixels")
 _PIXELS = "robustbench_wb.stressors.attacks"
 STRESSORS.add("pixel-pgd-linf", f"{_PIXELS}.pixel_pgd:PixelPgdLinf", "segmentation: PGD on all pixels")
 STRESSORS.add("segpgd-linf", f"{_PIXELS}.pixel_pgd:SegPgdLinf", "segmentation: SegPGD (Gu et al. 2022)")

@@ -63,6 +63,10 @@ class Suite(Spec):
     """Threat model (``linf``, ``words``) or axis (``severity``, ``rate``, ``length``) by which models are ranked.
 
     It is read from registered suites only. Empty: see ``robustbench_wb.analysis.headline.headline_columns``."""
+    calibration: bool = False
+    """Whether rows of classification have calibration error and Brier score, see
+    ``robustbench_wb.records.score_row.ScoreRow``. Their records are kept apart from those of other suites. An included
+    suite does not pass it on."""
     include: tuple[IncludedSuite, ...] = ()
     """Suites whose stressors follow those of this file; what is there already is left out."""
     stressors: tuple[SuiteStressor, ...] = ()
@@ -168,6 +172,8 @@ SUITES.add(
     f"{_BUILT_IN}:PERTURBATION_STABILITY",
     "the worst of slightly changing frames (ImageNet-P)",
 )
+SUITES.add("calibration", f"{_BUILT_IN}:CALIBRATION", "corruption, with calibration error and Brier score")
+SUITES.add("ood-detection", f"{_BUILT_IN}:OOD_DETECTION", "clean, then detection of images without any class")
 SUITES.add("adversarial", f"{_BUILT_IN}:ADVERSARIAL", "clean, noise, FGSM and PGD over radii, and an ensemble")
 SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"

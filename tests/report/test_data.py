@@ -45,6 +45,7 @@ def test_the_column_order_is_public() -> None:
         *("shortcut", "shortcut_accuracy", "shortcut_p", "cut", "empty", "family"),
         *("flops", "peak_memory", "checksum", "planned", "stopped"),
         *("miou", "miou_low", "miou_high", "pixel_accuracy", "least_iou"),
+        *("ece", "ece_low", "ece_high", "brier", "brier_low", "brier_high", "auroc", "auroc_low", "auroc_high"),
     )
     assert expected == COLUMNS
 

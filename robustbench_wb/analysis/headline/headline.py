@@ -64,6 +64,13 @@ class HeadlineNumber(Spec):
     """Low end of the 95 % bootstrap interval of ``miou`` over images."""
     miou_high: float | None = None
     """High end of the interval of ``miou``."""
+    ece: float | None = None
+    """Calibration error, mean over the evaluations of the column; None where a row has none."""
+    brier: float | None = None
+    """Brier score, mean over the evaluations of the column; None where a row has none."""
+    auroc: float | None = None
+    """Area under the ROC curve of out-of-distribution detection, mean over the evaluations of the column; None where a
+    row has none."""
     note: str = ""
     """What limits the number, one line: the reason of a grade C or F, an evaluation that failed, or missing records,
     without which a ``joint`` number is an upper bound and has no interval."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, isinf
+from statistics import fmean
 from typing import Final
 
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
@@ -18,6 +19,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stressors.threat_models import threat_model
 
 IMAGENET_CLASSES: Final = 1000
+_OUTPUTS: Final = ("ece", "brier", "auroc")
 
 
 def records_for_headline(rows: Iterable[ScoreRow]) -> set[str]:
@@ -124,12 +126,17 @@ def column_number(
     rows, rule = column_rows(own, planned), planned.column.rule
     joint = rule == "joint"
     found = joint_accuracy(rows, [own[cell] for cell in planned.attacks], records) if joint else _mean(rows, records)
+    update: dict[str, float | None] = {} if joint else {name: _mean_output(rows, name) for name in _OUTPUTS}
     miou = mean_iou_number(rows, rule, records)
-    if miou is None:
-        return found
-    low, high = miou.interval
-    update = {"miou": miou.value, "miou_low": low, "miou_high": high}
+    if miou is not None:
+        update |= {"miou": miou.value, "miou_low": miou.interval.low, "miou_high": miou.interval.high}
     return found._replace(number=found.number.model_copy(update=update))
+
+
+def _mean_output(rows: Sequence[ScoreRow], name: str) -> float | None:
+    """Mean of a column over some rows; None if one of them has no value."""
+    values = [getattr(row, name) for row in rows]
+    return fmean(values) if values and None not in values else None
 
 
 def _mean(rows: Sequence[ScoreRow], records: Mapping[str, Record]) -> JointAccuracy:

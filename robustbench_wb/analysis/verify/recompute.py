@@ -20,6 +20,7 @@ from robustbench_wb.errors import HarnessError
 from robustbench_wb.records.credibility import Credibility, combine, read_checks
 from robustbench_wb.records.names import Metric
 from robustbench_wb.records.record import (
+    OUTPUTS_VERSION,
     PIXELS_VERSION,
     SAMPLES_VERSION,
     Cell,
@@ -29,7 +30,13 @@ from robustbench_wb.records.record import (
     State,
     SubjectCard,
 )
-from robustbench_wb.records.score_row import LAYER_MEANS, PIXEL_SCORES, ScoreRow
+from robustbench_wb.records.score_row import (
+    CALIBRATION_COLUMNS,
+    DETECTION_COLUMNS,
+    LAYER_MEANS,
+    OUTPUT_COLUMNS,
+    ScoreRow,
+)
 from robustbench_wb.text_files import parse_json
 
 Describe = Callable[[str], Mapping[str, str]]
@@ -40,8 +47,8 @@ Regrade = Callable[[Sequence[Record]], Mapping[str, Credibility]]
 
 TRAINED = "contaminates training"
 """Extra name in the result of ``Describe`` for stressors whose column ``realised`` is about the training split."""
-_NOT_IN_BASELINES = ("forwards", "backwards", "wobble", "seconds", *PIXEL_SCORES)
-"""Columns that follow from what records of baseline files do not keep: costs and pixel counts."""
+_NOT_IN_BASELINES = ("forwards", "backwards", "wobble", "seconds", *OUTPUT_COLUMNS)
+"""Columns that follow from what records of baseline files do not keep: costs, pixel counts and outputs."""
 
 
 def possible_keys(row: ScoreRow) -> list[str]:
@@ -51,7 +58,7 @@ def possible_keys(row: ScoreRow) -> list[str]:
 
 
 def possible_identities(row: ScoreRow) -> list[Identity]:
-    """Identities of the measurement by the columns of a row, one per schema version, newest first.
+    """Identities of the measurement by the columns of a row, one per schema version, most likely first.
 
     Empty if the model of the row could not be built."""
     if not row.signature:
@@ -69,8 +76,17 @@ def possible_identities(row: ScoreRow) -> list[Identity]:
             ladder=tuple(row.ladder.split()),
             schema_version=version,
         )
-        for version in ((PIXELS_VERSION,) if row.least_iou is not None else range(SAMPLES_VERSION, 0, -1))
+        for version in _possible_versions(row)
     ]
+
+
+def _possible_versions(row: ScoreRow) -> Sequence[int]:
+    """Schema versions that the record of a row may have, most likely first."""
+    if row.least_iou is not None:
+        return (PIXELS_VERSION,)
+    early = tuple(range(SAMPLES_VERSION, 0, -1))
+    has_outputs = any(getattr(row, name) is not None for name in (*CALIBRATION_COLUMNS, *DETECTION_COLUMNS))
+    return (OUTPUTS_VERSION, *early) if has_outputs else (*early, OUTPUTS_VERSION)
 
 
 def best_record(row: ScoreRow, records: Mapping[str, Record]) -> Record | None:
@@ -97,7 +113,7 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
     Args:
         row: the row to verify.
         record: record of the row, if there is one.
-        partial: whether the record comes from a baseline file, which keeps no costs and no pixel counts.
+        partial: whether the record comes from a baseline file, which keeps no costs, pixel counts and outputs.
         describe: see ``Describe``.
     """
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)

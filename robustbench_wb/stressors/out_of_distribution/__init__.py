@@ -1,0 +1,1 @@
+"""Out-of-distribution images, one in the place of each sample."""
