@@ -4,9 +4,9 @@ import numpy as np
 
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import OUTPUT_COLUMNS
-from robustbench_wb.stats.auroc import auroc
-from robustbench_wb.stats.calibration import brier_score, calibration_error
-from robustbench_wb.stats.pixel_counts import mean_iou, pixel_accuracy
+from robustbench_wb.stats.auroc import Auroc, auroc
+from robustbench_wb.stats.calibration import CalibrationEstimate, brier_score, calibration_error
+from robustbench_wb.stats.pixel_counts import MeanIou, mean_iou, pixel_accuracy
 
 
 def output_columns(record: Record | None) -> dict[str, float | None]:
@@ -19,16 +19,16 @@ def output_columns(record: Record | None) -> dict[str, float | None]:
     if record is None:
         return found
     if record.pixels is not None:
-        found |= _named("miou", *mean_iou([record.pixels])) | {"pixel_accuracy": pixel_accuracy(record.pixels)}
+        found |= _named("miou", mean_iou([record.pixels])) | {"pixel_accuracy": pixel_accuracy(record.pixels)}
     if record.calibration is not None and np.isfinite(record.calibration).all():
         confidences, scores = record.calibration.astype(np.float64).T
-        found |= _named("ece", *calibration_error(confidences, record.states == State.ROBUST))
-        found |= _named("brier", *brier_score(scores))
+        found |= _named("ece", calibration_error(confidences, record.states == State.ROBUST))
+        found |= _named("brier", brier_score(scores))
     if record.max_logits is not None and np.isfinite(record.max_logits).all():
         inside, outside = record.max_logits.astype(np.float64).T
-        found |= _named("auroc", *auroc(inside, outside))
+        found |= _named("auroc", auroc(inside, outside))
     return found
 
 
-def _named(name: str, value: float, interval: tuple[float, float]) -> dict[str, float | None]:
-    return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+def _named(name: str, found: MeanIou | CalibrationEstimate | Auroc) -> dict[str, float | None]:
+    return {name: found.value, f"{name}_low": found.interval.low, f"{name}_high": found.interval.high}

@@ -17,6 +17,7 @@ from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.engine.task_context import is_probe
 from robustbench_wb.errors import MeasurementError, UsageError
+from robustbench_wb.stressors.fitted_stressor import FittedStressor
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 
 _log = logging.getLogger(__name__)
@@ -31,13 +32,14 @@ def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
     """Whether the samples of a ladder can be measured apart, without a change of any result.
 
     Not so: answers that depend on more than the sample (a random model, attacks of libraries that perturb samples
-    together, stressors of other packages), what is made once for all samples (corruptions, the probe, layers), and what
+    together, stressors of other packages), what is made once for all samples (corruptions, universal perturbations, the
+    probe, layers), and what
     needs other models (contaminated training splits, surrogates).
     """
     first = ladder.rungs[0]
     if session.context.run.request.layers or session.plan.is_shortcut or is_probe(ladder):
         return False
-    if ladder.contaminations or first.surrogate is not None or isinstance(first, ModelFreeStressor):
+    if ladder.contaminations or first.surrogate is not None or isinstance(first, ModelFreeStressor | FittedStressor):
         return False
     if first.name.startswith(_BATCHED_SUMS) or samples_together(first) > 1 or not is_own(first):
         return False

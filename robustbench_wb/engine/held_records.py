@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from tempfile import TemporaryFile
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,9 @@ class HeldRecords:
         needed = size + _ALIGNMENT * _ARRAYS
         if self._used + needed > len(self._file):
             self._file, self._used = _new_file(max(FILE_BYTES, needed)), 0
+        optional: dict[str, Any] = {
+            name: self._write(array.ravel()).reshape(array.shape) for name, array in record.optional.items()
+        }
         return replace(
             record,
             ids=self._write(record.ids),
@@ -53,7 +56,7 @@ class HeldRecords:
             losses=self._write(record.losses),
             forwards=self._write(record.forwards),
             backwards=self._write(record.backwards),
-            **{name: self._write(array.ravel()).reshape(array.shape) for name, array in record.optional.items()},
+            **optional,
         )
 
     def _write(self, array: NDArray[N]) -> NDArray[N]:

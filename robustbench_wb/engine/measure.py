@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robustbench_wb import rng
 from robustbench_wb.engine.batch import FEW, BatchSize
+from robustbench_wb.engine.fitting import fit_to_training
 from robustbench_wb.engine.foreign_stressor import lent, model_put_back
 from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
@@ -161,7 +162,10 @@ def _measure(
     observers: Sequence[BatchObserver],
 ) -> list[Record]:
     started = time.perf_counter()
-    rungs, seed = step.rungs, step.identities[0].seed
+    seed = step.identities[0].seed
+    with as_measurement_error(step.rungs[0].signature):
+        rungs = tuple(fit_to_training(rung, samples.train, model, seed=seed) for rung in step.rungs)
+    step = replace(step, rungs=rungs)
     count = len(samples)
     alive = np.arange(count) if before is None else np.flatnonzero(np.isin(before, tried_states(rungs[0])))
     tallies = [_Tally(identity, samples, before, outputs=step.outputs) for identity in step.identities]

@@ -72,8 +72,8 @@ class SearchPlan:
 def search_plan(
     precision: SearchPrecision, rungs: Sequence[Stressor], headline: Mapping[str, str], *, causal: bool
 ) -> SearchPlan:
-    """Plan of the search of a step, in float32 for stressors that are no attacks, for attacks of torchattacks, whose
-    samples share the draws of a batch, and in language modelling.
+    """Plan of the search of a step, in float32 for stressors that do not search evaluated samples, for attacks of
+    torchattacks, whose samples share the draws of a batch, and in language modelling.
 
     Args:
         precision: the precision that was asked for.
@@ -82,7 +82,9 @@ def search_plan(
         causal: whether the task is language modelling, which has no right or wrong to confirm.
     """
     first = rungs[0]
-    if precision == "float32" or causal or isinstance(first, TorchAttack) or first.kind is None:
+    if precision == "float32" or causal or isinstance(first, TorchAttack):
+        return SearchPlan()
+    if first.kind is None or not first.adversarial():
         return SearchPlan()
     threat = threat_model(first.signature)
     strength = None if threat is None else headline.get(threat.name)

@@ -30,6 +30,7 @@ from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingP
 from robustbench_wb.records.record import OUTPUTS_VERSION, PIXELS_VERSION, SAMPLES_VERSION, Cell, Identity
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.sequential import sample_order
+from robustbench_wb.stressors.fitted_stressor import FittedStressor
 from robustbench_wb.stressors.model_free import ModelFreeStressor
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.task import Dataset
@@ -176,9 +177,15 @@ class TaskContext:
             return PIXELS_VERSION
         return OUTPUTS_VERSION if self._outputs(stressor) else SAMPLES_VERSION
 
+    @cached_property
+    def _train_digest(self) -> str:
+        return self.dataset.train.digest() if len(self.dataset.train) else ""
+
     def _code(self, stressor: Stressor) -> str:
-        """Digest of everything that makes a stressor; an attack on texts takes its words from the training split."""
+        """Digest of everything that makes a stressor; some take words or samples from the training split."""
         code = self.surrogates.code(stressor)
+        if isinstance(stressor, FittedStressor):
+            return f"{code}+{self._train_digest}"
         return f"{code}+{self.dataset.digest_with_lexicon}" if stressor.modality == "text" else code
 
     def cell(self, plan: SubjectPlan, stressor: Stressor) -> Cell:

@@ -45,6 +45,8 @@ class TaskSamples:
     """Texts and tokenizer of the samples; None for images, and for token ids without a tokenizer."""
     split: Split | None = None
     """The whole split from which these samples are chosen."""
+    train: Split | None = None
+    """Training split, to which some stressors are fitted; None where there is none."""
     shape: Shape | None = None
     """Input shape and number of classes that the task asks of a model."""
     token_counts: NDArray[np.int32] | None = None
@@ -88,6 +90,7 @@ def choose_samples(dataset: Dataset, count: int | None, *, balanced: bool = Fals
         language=dataset.shape.causal,
         text=text,
         split=test,
+        train=dataset.train,
         shape=dataset.shape,
         token_counts=None if test.token_counts is None else test.token_counts[ids],
     )

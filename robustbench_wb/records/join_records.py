@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ def join_records(parts: Sequence[Record]) -> Record:
     evidence: Counter[str] = Counter()
     for part in parts:
         evidence.update(part.evidence)
+    optional: dict[str, Any] = {
+        name: np.concatenate([part.optional[name] for part in parts]) for name in parts[0].optional
+    }
     whole = replace(
         parts[0],
         ids=np.concatenate([part.ids for part in parts]),
@@ -31,7 +35,7 @@ def join_records(parts: Sequence[Record]) -> Record:
         losses=np.concatenate([part.losses for part in parts]),
         forwards=np.concatenate([part.forwards for part in parts]),
         backwards=np.concatenate([part.backwards for part in parts]),
-        **{name: np.concatenate([part.optional[name] for part in parts]) for name in parts[0].optional},
+        **optional,
         wobble=sum(part.wobble for part in parts),
         seconds=sum(part.seconds for part in parts),
         evidence=dict(evidence),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ class Identity(Spec):
     stressor_code: str
     """Digest of the stressor's source and all it imports, and of the weights and the code of its surrogate.
 
-    An attack on texts adds, after ``+``, a digest of the data with the words that it draws from the training split."""
+    An attack on texts adds, after ``+``, a digest of the data with the words that it draws from the training split, and
+    an attack that is fitted to the training split a digest of that split."""
     data: str
     """Digest of the bytes of the evaluated split."""
     samples: str
@@ -183,7 +184,7 @@ class Record:
         return sum(array.nbytes for array in arrays)
 
     @property
-    def optional(self) -> dict[str, NDArray[np.int32] | NDArray[np.float32]]:
+    def optional(self) -> dict[str, Any]:
         """Arrays that only some records have, by the name of their field; the first axis is that of the samples."""
         arrays = {"pixels": self.pixels, "calibration": self.calibration, "max_logits": self.max_logits}
         return {name: array for name, array in arrays.items() if array is not None}

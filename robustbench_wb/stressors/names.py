@@ -46,6 +46,9 @@ STRESSORS.add("patch", "robustbench_wb.stressors.attacks.patch:PatchAttack", "re
 _SPSA = "robustbench_wb.stressors.attacks.spsa"
 STRESSORS.add("spsa-linf", f"{_SPSA}:SpsaLinf", "ascent on finite differences (Uesato et al. 2018)")
 STRESSORS.add("spsa-l2", f"{_SPSA}:SpsaL2", "gradient ascent on finite differences, in L2")
+_UNIVERSAL = "robustbench_wb.stressors.attacks.universal"
+STRESSORS.add("universal-linf", f"{_UNIVERSAL}:UniversalLinf", "one perturbation for all (Shafahi et al. 2020)")
+STRESSORS.add("universal-noise-linf", f"{_UNIVERSAL}:UniversalNoiseLinf", "control: one random perturbation for all")
 _TRANSFER = "robustbench_wb.stressors.attacks.transfer"
 STRESSORS.add("transfer-linf", f"{_TRANSFER}:TransferLinf", "PGD images made on a surrogate model (source=vit)")
 STRESSORS.add("transfer-l2", f"{_TRANSFER}:TransferL2", "PGD images made on a surrogate model, in L2")

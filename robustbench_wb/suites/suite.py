@@ -179,6 +179,7 @@ SUITES.add(
     "adversarial-as-published", f"{_BUILT_IN}:ADVERSARIAL_AS_PUBLISHED", "FGSM and PGD as run by a group of papers"
 )
 SUITES.add("adversarial-local", f"{_BUILT_IN}:ADVERSARIAL_LOCAL", "few pixels, or one square, by any amount")
+SUITES.add("adversarial-universal", f"{_BUILT_IN}:ADVERSARIAL_UNIVERSAL", "one perturbation for all images, in Linf")
 SUITES.add(
     "adversarial-segmentation",
     f"{_BUILT_IN}:ADVERSARIAL_SEGMENTATION",

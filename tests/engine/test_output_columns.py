@@ -23,7 +23,7 @@ from robustbench_wb.stressors.model_access import ModelAccess
 from robustbench_wb.stressors.out_of_distribution.out_of_distribution import OutOfDistribution
 from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.tasks.catalogue import find_task
-from tests.known import a, known
+from tests.known import known
 from tests.stats.test_calibration import looped
 
 SUITE = """
@@ -121,7 +121,9 @@ def test_detection_can_be_worked_out_by_hand(tmp_path: Path) -> None:
         record = stored(place, row.key)
         ids = torch.from_numpy(record.ids.astype(np.int64))
         images = torch.from_numpy(np.asarray(data.test.inputs[record.ids]))
-        outside = a(OutOfDistribution, parse_stressor(row.signature)).perturb(images, ids, 0)
+        stressor = parse_stressor(row.signature)
+        assert isinstance(stressor, OutOfDistribution)
+        outside = stressor.perturb(images, ids, 0)
         largest = np.stack([logits(images.numpy()).amax(1), logits(outside.numpy()).amax(1)], 1)
         np.testing.assert_allclose(known(record.max_logits), largest, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(record.states == State.ROBUST, largest[:, 0] > largest[:, 1])

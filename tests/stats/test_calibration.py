@@ -10,7 +10,7 @@ from robustbench_wb.stats.calibration import BINS, bin_gaps, brier_score, calibr
 
 
 def answers(seed: int, n: int, excess: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences (N,) and whether each is right, with a probability that is lower than the confidence by ``excess``."""
+    """Confidences (N,) and whether each is right: with a probability that is lower by ``excess``."""
     draw = np.random.default_rng(seed)
     confidences = 1 / (1 + np.exp(-draw.normal(1.5, 1.5, n)))
     return confidences, draw.random(n) < np.clip(confidences - excess, 0, 1)

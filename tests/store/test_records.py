@@ -118,7 +118,7 @@ def test_a_record_of_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     for made in (early, late):
         store.append(made)
     assert store.find([early.key])[early.key].identity.schema_version == 1
-    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this release reads up to 3"):
+    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this release reads up to 4"):
         store.find([late.key])
     assert store.find([identity().key]) == {}
 

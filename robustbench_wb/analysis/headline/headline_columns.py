@@ -21,6 +21,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "l0": "L0",
     "embedding-linf": "vectors Linf",
     "embedding-l2": "vectors L2",
+    "universal linf": "universal Linf",
     "one-token words": "tokens",
 }
 """Threat models in tables; others have their own name."""
