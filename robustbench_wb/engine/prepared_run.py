@@ -49,7 +49,7 @@ def _refuse_misfits(task: TaskPlan, dataset: Dataset, *, may_train: bool) -> Non
         if trained and isinstance(dataset, EvaluationDataset) and dataset.outputs is not None:
             raise UsageError(
                 f"task {dataset.label!r} takes some outputs of a trained model, and {subject.name!r} is to be trained; "
-                "evaluate it as it is with recipe 'none' or a checkpoint, or leave outputs=present out",
+                "evaluate it as it is with recipe 'none' or a checkpoint, or leave outputs out",
                 "recipe",
             )
         if not len(dataset.train) and trained:

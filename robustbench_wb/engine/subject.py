@@ -18,7 +18,7 @@ from robustbench_wb.errors import SubjectError
 from robustbench_wb.interrupts import OutOfTimeError
 from robustbench_wb.models.accepted_module import freeze, refuse_untrainable
 from robustbench_wb.models.build import build, variant_code_digest
-from robustbench_wb.models.chosen_outputs import ChosenOutputs, choose_outputs
+from robustbench_wb.models.chosen_outputs import TakenOutputs, choose_outputs
 from robustbench_wb.models.external import Factory
 from robustbench_wb.models.output_check import check_outputs
 from robustbench_wb.models.shape import PAD, ImageShape, Shape
@@ -120,7 +120,7 @@ def _model_code(plan: SubjectPlan, dataset: Dataset) -> str:
     return digest(parts if outputs is None else {**parts, "outputs": outputs})
 
 
-def _outputs(dataset: Dataset) -> ChosenOutputs | None:
+def _outputs(dataset: Dataset) -> TakenOutputs | None:
     """Outputs of a model that the data take; None: all."""
     return dataset.outputs if isinstance(dataset, EvaluationDataset) else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from robustbench_wb.models.chosen_outputs import MARK
+from robustbench_wb.models.chosen_outputs import MARK, MERGED
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.run_forecast import PartForecast, RunForecast
 from robustbench_wb.report.details import details_json
@@ -82,7 +82,7 @@ def _notes(forecast: RunForecast) -> list[str]:
         ]
     if forecast.workers > 1:
         notes.append(f"{forecast.workers} workers share the evaluation, and each needs the memory")
-    restricted = {part.task for part in forecast.parts if MARK in part.task}
+    restricted = {part.task for part in forecast.parts if MARK in part.task and MERGED not in part.task}
     notes += sorted(f"{task}: the other outputs of a model are no possible answers" for task in restricted)
     assumed = sorted({name for part in forecast.parts for name in part.assumed})
     if assumed:

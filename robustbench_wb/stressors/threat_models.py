@@ -56,7 +56,7 @@ _NORMS: Final = ("linf", "l2", "l1", "l0")
 _OTHERS: Final[dict[str, ThreatModel]] = {
     "patch": ThreatModel("patch", "white-box"),
     "universal-linf": ThreatModel("universal linf", "white-box"),
-    "universal-noise-linf": ThreatModel("universal linf", "control"),
+    "universal-noise-linf": ThreatModel("random universal linf", "control"),
     "published-spsa": ThreatModel("linf", "black-box"),
     "hotflip": ThreatModel("one-token words", "white-box"),
     "random-flip": ThreatModel("one-token words", "control"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.chosen_outputs import TakenOutputs
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.lexicon import Lexicon
 from robustbench_wb.tasks.task import Dataset
@@ -17,8 +17,8 @@ class EvaluationDataset(Dataset):
         DataError: inputs or labels of another split have wrong types, shapes or ranges.
     """
 
-    outputs: ChosenOutputs | None = None
-    """Outputs of a model that are the classes of the task; None: all of them."""
+    outputs: TakenOutputs | None = None
+    """Outputs of a model that are the classes of the task; None: each output is a class."""
 
     def __post_init__(self) -> None:
         """Check all splits that have samples."""

@@ -22,6 +22,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "embedding-linf": "vectors Linf",
     "embedding-l2": "vectors L2",
     "universal linf": "universal Linf",
+    "random universal linf": "random universal Linf",
     "one-token words": "tokens",
 }
 """Threat models in tables; others have their own name."""

@@ -128,6 +128,11 @@ class UniversalNoiseLinf(UniversalStressor):
     kind: ClassVar[AttackKind | None] = "control"
 
     @property
+    def threat(self) -> tuple[str, str]:
+        """Threat model of its own: a random perturbation may break samples that withstand the fitted one."""
+        return ("random universal linf", self.strength)
+
+    @property
     def passes(self) -> tuple[int, int]:
         """No pass."""
         return 0, 0

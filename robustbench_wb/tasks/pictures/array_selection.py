@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_wb.errors import DataError
+from robustbench_wb.models.chosen_outputs import TakenOutputs
 from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
-from robustbench_wb.tasks.pictures.class_map import ClassMap, listed_classes, read_class_map
-from robustbench_wb.tasks.pictures.task_options import read_ids
+from robustbench_wb.tasks.pictures.class_map import ClassMap, listed_classes, read_class_map, read_merged_classes
+from robustbench_wb.tasks.pictures.task_options import MERGED, read_ids
 from robustbench_wb.tasks.task import Split
 
 
 def with_selection(dataset: EvaluationDataset, options: Mapping[str, str]) -> EvaluationDataset:
     """Apply ``classes``, ``outputs`` and ``ids`` to a dataset; its classes are the labels that a class list names.
 
-    With ``outputs=present`` there is nothing to train on.
+    With ``outputs`` there is nothing to train on.
 
     Raises:
         DataError: a file cannot be read, a class is not in it, or a row does not exist.
@@ -25,10 +26,15 @@ def with_selection(dataset: EvaluationDataset, options: Mapping[str, str]) -> Ev
     found = dataset
     if options.keys() & {"classes", "outputs"}:
         reference = options.get("classes")
-        classes = _in_order(own, where) if reference is None else read_class_map(reference, own)
-        outputs = None
-        if "outputs" in options:
-            classes, outputs = classes.present([own[label] for label in np.unique(dataset.test.labels)], where)
+        outputs: TakenOutputs | None = None
+        used = [own[label] for label in np.unique(dataset.test.labels)]
+        if reference is not None and options.get("outputs") == MERGED:
+            classes, outputs = read_merged_classes(reference, used)
+        else:
+            classes = _in_order(own, where) if reference is None else read_class_map(reference, own)
+            if "outputs" in options:
+                classes, outputs = classes.present(used, where)
+        if outputs is not None:
             train = dataset.test.select_rows(slice(0))
         found = replace(
             dataset,

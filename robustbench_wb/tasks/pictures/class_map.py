@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.chosen_outputs import ChosenOutputs, MergedOutputs
 from robustbench_wb.models.providers.library import load_library
 from robustbench_wb.text_files import parse_json, read_text, reason_of
 
@@ -101,8 +101,58 @@ def read_class_map(reference: str, labels: Sequence[str]) -> ClassMap:
         raise DataError(f"classes {path} cannot be read: {reason_of(error)}") from error
 
 
+def read_merged_classes(reference: str, labels: Sequence[str]) -> tuple[ClassMap, MergedOutputs]:
+    """Read a file in the forms of ``read_class_map`` in which a label may mean several outputs.
+
+    The outputs of each label of the pictures become one class, and every other output remains a class.
+
+    Args:
+        reference: path of the file.
+        labels: all labels of the evaluated pictures.
+
+    Raises:
+        DataError: the file cannot be read, lacks a label, does not number its outputs 0 to n - 1, or gives one output
+            to two labels of the pictures.
+    """
+    path = Path(reference).expanduser()
+    try:
+        return _merged(_pairs(read_text(path), path.suffix), sorted(set(labels)))
+    except (OSError, ValueError) as error:
+        raise DataError(f"classes {path} cannot be read: {reason_of(error)}") from error
+
+
+def _merged(pairs: Sequence[tuple[str, int]], labels: Sequence[str]) -> tuple[ClassMap, MergedOutputs]:
+    names = _output_names(pairs)
+    meant = {label: sorted({output for name, output in pairs if name == label}) for label in labels}
+    owners: dict[int, str] = {}
+    for label, outputs in meant.items():
+        if not outputs:
+            raise ValueError(f"it lacks {label!r}; evaluate folders with known outputs only, with ids=FILE")
+        for output in outputs:
+            if owners.setdefault(output, label) != label:
+                raise ValueError(f"it gives output {output} to {owners[output]!r} and {label!r}")
+    groups = [tuple(outputs) for outputs in meant.values()] + [(at,) for at in range(len(names)) if at not in owners]
+    groups.sort()
+    classes = tuple(owners.get(group[0], names[group[0]]) for group in groups)
+    place = {group[0]: at for at, group in enumerate(groups)}
+    numbers = {label: place[outputs[0]] for label, outputs in meant.items()}
+    return ClassMap(numbers, classes), MergedOutputs(total=len(names), groups=tuple(groups))
+
+
 def _parsed(text: str, suffix: str, labels: Sequence[str]) -> ClassMap:
     """Class map of a file.
+
+    Raises:
+        ValueError: the content is none of the forms, or gives a label two outputs.
+    """
+    pairs = _pairs(text, suffix)
+    if suffix not in (".json", ".csv") or (suffix == ".json" and text.lstrip().startswith("[")):
+        return listed_classes([name for name, _ in pairs])
+    return _numbered(pairs, labels)
+
+
+def _pairs(text: str, suffix: str) -> list[tuple[str, int]]:
+    """Labels and outputs of a file; a label may occur several times.
 
     Raises:
         ValueError: the content is none of the forms.
@@ -110,21 +160,22 @@ def _parsed(text: str, suffix: str, labels: Sequence[str]) -> ClassMap:
     if suffix == ".json":
         content = parse_json(text)
         if isinstance(content, list):
-            return listed_classes([str(name) for name in content])
+            return [(str(name), at) for at, name in enumerate(content)]
         if not isinstance(content, dict):
             raise ValueError("it holds neither a list nor an object")
         if all(str(key).isdigit() for key in content) and not all(isinstance(value, int) for value in content.values()):
             names = {int(key): value for key, value in content.items()}
-            pairs = [
-                (name, at) for at, value in names.items() for name in (value if isinstance(value, list) else [value])
+            return [
+                (str(name), at)
+                for at, value in names.items()
+                for name in (value if isinstance(value, list) else [value])
             ]
-            return _numbered([(str(name), at) for name, at in pairs], labels)
-        return _numbered([(str(key), _whole(value)) for key, value in content.items()], labels)
+        return [(str(key), _whole(value)) for key, value in content.items()]
     if suffix == ".csv":
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
         start = 1 if rows and not rows[0][-1].strip().isdigit() else 0
-        return _numbered([(row[0].strip(), _whole(row[-1])) for row in rows[start:]], labels)
-    return listed_classes([line.strip() for line in text.splitlines() if line.strip()])
+        return [(row[0].strip(), _whole(row[-1])) for row in rows[start:]]
+    return [(name, at) for at, name in enumerate(line.strip() for line in text.splitlines() if line.strip())]
 
 
 def _whole(value: object) -> int:
@@ -139,13 +190,22 @@ def _numbered(pairs: Sequence[tuple[str, int]], labels: Sequence[str]) -> ClassM
     clashes = [name for name, output in pairs if outputs[name] != output]
     if clashes and set(clashes) & set(labels):
         raise ValueError(f"it gives {clashes[0]!r} two outputs")
+    return ClassMap(outputs, _output_names(pairs))
+
+
+def _output_names(pairs: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """First name of each output.
+
+    Raises:
+        ValueError: the outputs have gaps.
+    """
     used = {output for _, output in pairs}
     if not used or min(used) < 0 or used != set(range(max(used) + 1)):
         raise ValueError("its outputs are not numbered 0 to n - 1 without gaps")
     names: dict[int, str] = {}
     for name, output in pairs:
         names.setdefault(output, name)
-    return ClassMap(outputs, tuple(names[output] for output in range(len(used))))
+    return tuple(names[output] for output in range(len(used)))
 
 
 def _imagenet(labels: Sequence[str]) -> ClassMap:

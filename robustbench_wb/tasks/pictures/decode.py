@@ -35,7 +35,13 @@ def decoder_release() -> str:
 
 
 def decode_pictures(
-    target: Path, folder: Path, files: Sequence[str], *, geometry: ImageGeometry | None, shape: tuple[int, int, int]
+    target: Path,
+    folder: Path,
+    files: Sequence[str],
+    *,
+    geometry: ImageGeometry | None,
+    shape: tuple[int, int, int],
+    border: int = 0,
 ) -> None:
     """Decode pictures into an ``.npy`` file, uint8 (N, C, H, W), written atomically.
 
@@ -47,6 +53,7 @@ def decode_pictures(
         files: paths relative to it, in the order of the array.
         geometry: how pictures are scaled and cropped; None: all have the height and width of ``shape``.
         shape: channels, height and width of each image; one channel holds the grey levels.
+        border: pixels that are cut off at each side of a picture first.
 
     Raises:
         DataError: a picture cannot be decoded, or has more than 8 bits per channel.
@@ -55,7 +62,7 @@ def decode_pictures(
     def fill(path: Path) -> None:
         open_memmap(path, "w+", np.uint8, (len(files), *shape)).flush()
         jobs = [range(first, min(first + CHUNK, len(files))) for first in range(0, len(files), CHUNK)]
-        one = partial(_decode_rows, path, folder, files=files, geometry=geometry, channels=shape[0])
+        one = partial(_decode_rows, path, folder, files=files, geometry=geometry, channels=shape[0], border=border)
         processes = cpu_count()
         if processes == 1 or len(files) < PARALLEL or current_process().daemon:
             for rows in jobs:
@@ -68,16 +75,29 @@ def decode_pictures(
 
 
 def _decode_rows(
-    path: Path, folder: Path, rows: range, *, files: Sequence[str], geometry: ImageGeometry | None, channels: int
+    path: Path,
+    folder: Path,
+    rows: range,
+    *,
+    files: Sequence[str],
+    geometry: ImageGeometry | None,
+    channels: int,
+    border: int,
 ) -> None:
     pages = open_memmap(path, "r+")
     for row in rows:
         try:
             with Image.open(folder / files[row]) as picture:
-                pages[row] = decode_picture(picture, geometry, channels)
+                pages[row] = decode_picture(without_border(picture, border), geometry, channels)
         except BROKEN as error:
             raise DataError(f"picture {folder / files[row]} cannot be decoded: {error}") from error
     pages.flush()
+
+
+def without_border(picture: Image.Image, border: int) -> Image.Image:
+    """Cut off so many pixels at each side; they are fewer than half of the shorter side."""
+    width, height = picture.size
+    return picture.crop((border, border, width - border, height - border)) if border else picture
 
 
 def decode_picture(picture: Image.Image, geometry: ImageGeometry | None, channels: int) -> NDArray[np.uint8]:

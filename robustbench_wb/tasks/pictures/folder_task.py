@@ -7,20 +7,28 @@ from typing import Final
 import numpy as np
 
 from robustbench_wb.errors import DataError, UsageError
-from robustbench_wb.models.chosen_outputs import ChosenOutputs
+from robustbench_wb.models.chosen_outputs import TakenOutputs
 from robustbench_wb.models.image_geometry import ImageGeometry
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.tasks.fitting_patch import fitting_patch
 from robustbench_wb.tasks.image_decoding import MIXED_SIZE
-from robustbench_wb.tasks.pictures.class_map import ClassMap, read_class_map, sorted_classes
+from robustbench_wb.tasks.pictures.class_map import ClassMap, read_class_map, read_merged_classes, sorted_classes
 from robustbench_wb.tasks.pictures.listing import SPLITS, LabelledPictures, list_splits
 from robustbench_wb.tasks.pictures.manifest import PictureFile, read_manifest
 from robustbench_wb.tasks.pictures.picture_split import PictureDataset, PictureSource, PictureSplit
-from robustbench_wb.tasks.pictures.task_options import GEOMETRY, SELECTION, geometry_of, parse_options, read_ids
+from robustbench_wb.tasks.pictures.task_options import (
+    GEOMETRY,
+    MERGED,
+    SELECTION,
+    border_of,
+    geometry_of,
+    parse_options,
+    read_ids,
+)
 from robustbench_wb.tasks.task import Dataset
 
 PREFIX: Final = "folder:"
-_OPTIONS: Final = (*GEOMETRY, "labels", *SELECTION)
+_OPTIONS: Final = (*GEOMETRY, "border", "labels", *SELECTION)
 
 
 class FolderTask:
@@ -28,7 +36,8 @@ class FolderTask:
 
     Options follow the folder: ``;size=224;resize=256;interpolation=bicubic;crop=center`` (``ImageGeometry``),
     ``;labels=FILE`` (table of labels), ``;classes=FILE`` (``read_class_map``; ``imagenet-1k`` is known),
-    ``;outputs=present`` (only the classes of the evaluated split are possible answers), ``;split=val`` and
+    ``;outputs=present`` (only the classes of the evaluated split are possible answers), ``;outputs=merged`` (a label
+    may mean several outputs), ``;border=2`` (pixels that are cut off at each side first), ``;split=val`` and
     ``;ids=FILE`` (evaluated pictures, one path or file name per line). Without a size, pictures of one size keep it,
     and pictures of several sizes become 64 x 64, unless the plan takes the geometry of the first model.
 
@@ -42,6 +51,7 @@ class FolderTask:
         self.folder = Path(place).expanduser()
         if not place or not self.folder.is_dir():
             raise UsageError(f"task {name!r}: folder {place or '(none)'} does not exist", "tasks")
+        self._border = border_of(name, self._options)
         self.geometry = geometry_of(name, self._options) or geometry
         kept = [f"{key}={value}" for key, value in self._options.items() if key not in GEOMETRY]
         self.name = PREFIX + ";".join([place, *kept]) + _text(self.geometry)
@@ -53,7 +63,7 @@ class FolderTask:
     def load(self, data_dir: str | None) -> Dataset:
         """List the pictures, and read each file that is new or changed; decode nothing.
 
-        With ``outputs=present`` there is nothing to train on.
+        With ``outputs`` there is nothing to train on.
 
         Raises:
             DataError: there are no pictures, a file is no picture, or a label is unknown.
@@ -66,7 +76,7 @@ class FolderTask:
         files = dict.fromkeys(file for split in used.values() for file in split.files)
         manifest = read_manifest(self.folder, list(files))
         geometry = self._used_geometry(list(manifest.values()))
-        channels, height, width = shape = _shape(list(manifest.values()), geometry)
+        channels, height, width = shape = _shape(list(manifest.values()), geometry, self._border)
         used["test"] = self._chosen(splits[evaluated])
 
         def part(split: str, named: str) -> PictureSplit:
@@ -77,6 +87,7 @@ class FolderTask:
                 digests=[manifest[file].sha256 for file in own.files],
                 geometry=geometry,
                 shape=shape,
+                border=self._border,
             )
             return PictureSplit(source, np.array(classes.numbers(own.labels, f"{self.folder}, {named}"), np.int64))
 
@@ -96,10 +107,11 @@ class FolderTask:
             outputs=outputs,
         )
 
-    def _label(self, geometry: ImageGeometry | None, outputs: ChosenOutputs | None) -> str:
+    def _label(self, geometry: ImageGeometry | None, outputs: TakenOutputs | None) -> str:
         """Name of the data in tables: the folder without its path, the split if it is chosen, outputs and geometry."""
         split = f";split={self._options['split']}" if "split" in self._options else ""
-        return (self.folder.resolve().name or "folder") + split + _text(outputs) + _text(geometry)
+        cut = f";border={self._border}" if self._border else ""
+        return (self.folder.resolve().name or "folder") + split + _text(outputs) + cut + _text(geometry)
 
     def _evaluated(self, splits: Mapping[str, LabelledPictures]) -> str:
         """Name of the split to evaluate: that of the options, else the first that exists of ``test``, ``validation``.
@@ -118,8 +130,10 @@ class FolderTask:
             raise DataError(f"{self.folder} has a folder for training only; a task needs 'test' or 'val' as well")
         return found
 
-    def _classes(self, splits: Mapping[str, LabelledPictures], evaluated: str) -> tuple[ClassMap, ChosenOutputs | None]:
+    def _classes(self, splits: Mapping[str, LabelledPictures], evaluated: str) -> tuple[ClassMap, TakenOutputs | None]:
         """Outputs of all labels, and those that are taken if not all are."""
+        if self._options.get("outputs") == MERGED:
+            return read_merged_classes(self._options["classes"], self._chosen(splits[evaluated]).labels)
         first = splits.get("train") or next(iter(splits.values()))
         every = [label for split in splits.values() for label in split.labels]
         reference = self._options.get("classes")
@@ -162,13 +176,20 @@ class FolderTask:
         return LabelledPictures(tuple(pictures.files[row] for row in kept), tuple(pictures.labels[row] for row in kept))
 
 
-def _text(part: ImageGeometry | ChosenOutputs | None) -> str:
+def _text(part: ImageGeometry | TakenOutputs | None) -> str:
     return "" if part is None else part.text
 
 
-def _shape(pictures: Sequence[PictureFile], geometry: ImageGeometry | None) -> tuple[int, int, int]:
-    """Channels, height and width of an image; grey pictures have one channel if all are grey."""
+def _shape(pictures: Sequence[PictureFile], geometry: ImageGeometry | None, border: int) -> tuple[int, int, int]:
+    """Channels, height and width of an image; grey pictures have one channel if all are grey.
+
+    Raises:
+        DataError: the border is as large as a picture.
+    """
+    smallest = min(min(one.height, one.width) for one in pictures)
+    if smallest <= 2 * border:
+        raise DataError(f"a border of {border} pixels leaves nothing of a picture of {smallest} pixels")
     channels = 1 if all(one.grey for one in pictures) else 3
     if geometry is None:
-        return channels, pictures[0].height, pictures[0].width
+        return channels, pictures[0].height - 2 * border, pictures[0].width - 2 * border
     return channels, geometry.size, geometry.size

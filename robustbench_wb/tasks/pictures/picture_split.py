@@ -1,7 +1,7 @@
 """Split of pictures in files, of which only those that are asked for are decoded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +32,14 @@ class PictureSource:
     """Scaling and cropping of the pictures; None: all have the size of ``shape``."""
     shape: tuple[int, int, int]
     """Channels, height and width of an image."""
+    border: int = 0
+    """Pixels that are cut off at each side of a picture before anything else."""
 
     def identity(self, rows: NDArray[np.int64]) -> dict[str, object]:
         """Everything that the images of some pictures depend on."""
+        cut = {"border": self.border} if self.border else {}
         return {
+            **cut,
             "format": _FORMAT,
             "files": [self.digests[row] for row in rows.tolist()],
             "geometry": self.geometry,
@@ -48,7 +52,14 @@ class PictureSource:
         files = [self.files[row] for row in rows.tolist()]
 
         def fill(target: Path) -> dict[str, int]:
-            decode_pictures(target / "images.npy", self.folder, files, geometry=self.geometry, shape=self.shape)
+            decode_pictures(
+                target / "images.npy",
+                self.folder,
+                files,
+                geometry=self.geometry,
+                shape=self.shape,
+                border=self.border,
+            )
             return {"pictures": len(files)}
 
         def read(target: Path, card: object) -> NDArray[np.uint8]:
@@ -85,14 +96,7 @@ class PictureSplit(Split):
         return PictureSplit(self._part(rows), self.labels[rows])
 
     def _part(self, rows: slice) -> PictureSource:
-        own = self.source
-        return PictureSource(
-            folder=own.folder,
-            files=own.files[rows],
-            digests=own.digests[rows],
-            geometry=own.geometry,
-            shape=own.shape,
-        )
+        return replace(self.source, files=self.source.files[rows], digests=self.source.digests[rows])
 
     def digest(self) -> str:
         """SHA-256 (hex) over everything that images and labels depend on."""

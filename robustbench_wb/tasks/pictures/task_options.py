@@ -17,6 +17,8 @@ SELECTION: Final = ("classes", "outputs", "ids", "split")
 """Options that say which pictures are evaluated, and which outputs of a model they mean."""
 PRESENT: Final = "present"
 """Value of ``outputs``: only the classes of the evaluated pictures are possible answers."""
+MERGED: Final = "merged"
+"""Value of ``outputs``: a label of the class list may mean several outputs, and any of them is right."""
 
 
 def parse_options(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
@@ -32,9 +34,25 @@ def parse_options(name: str, known: Collection[str]) -> tuple[str, dict[str, str
             raise UsageError(f"task {name!r}: {key!r} is no option; write ;NAME=VALUE with {', '.join(known)}", "tasks")
         if found.setdefault(key, value) != value:
             raise UsageError(f"task {name!r}: {key} is given as {found[key]!r} and as {value!r}; name one", "tasks")
-    if found.get("outputs", PRESENT) != PRESENT:
-        raise UsageError(f"task {name!r}: outputs can only be {PRESENT}; leave it out for all outputs", "tasks")
+    if found.get("outputs", PRESENT) not in (PRESENT, MERGED):
+        raise UsageError(
+            f"task {name!r}: outputs can only be {PRESENT} or {MERGED}; leave it out for all outputs", "tasks"
+        )
+    if found.get("outputs") == MERGED and "classes" not in found:
+        raise UsageError(f"task {name!r}: outputs={MERGED} needs classes=FILE, which names the outputs", "tasks")
     return place, found
+
+
+def border_of(name: str, options: Mapping[str, str]) -> int:
+    """Pixels that are cut off at each side of a picture; 0 without the option.
+
+    Raises:
+        UsageError: the value is no number of pixels.
+    """
+    text = options.get("border", "0")
+    if not re.fullmatch(r"0|[1-9]\d{0,3}", text):
+        raise UsageError(f"task {name!r}: border must be a number of pixels, like border=2", "tasks")
+    return int(text)
 
 
 def geometry_of(name: str, options: Mapping[str, str]) -> ImageGeometry | None:
