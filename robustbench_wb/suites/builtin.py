@@ -27,6 +27,7 @@ CONTAMINATION_TEXT = _read("contamination-text.toml")
 CONTAMINATION_SEGMENTATION = _read("contamination-segmentation.toml")
 CONTAMINATION_LANGUAGE = _read("contamination-language.toml")
 LONG_SEQUENCE = _read("long-sequence.toml")
+NEEDLE = _read("needle.toml")
 CONTAMINATION = _read("contamination.toml")
 # They include suites above.
 CALIBRATION = _read("calibration.toml")

@@ -199,6 +199,7 @@ SUITES.add(
 )
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity, clean and with replaced words")
 SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
+SUITES.add("needle", f"{_BUILT_IN}:NEEDLE", "one fact at five depths of sequences of up to 16,384 tokens")
 SUITES.add("contamination", f"{_BUILT_IN}:CONTAMINATION", "clean, then training on wrong labels, noise or a trigger")
 SUITES.add("cifar-robustness", f"{_BUILT_IN}:CIFAR_ROBUSTNESS", "adversarial and corruption, on CIFAR-10")
 SUITES.add(

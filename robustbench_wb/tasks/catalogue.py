@@ -56,6 +56,7 @@ TASKS.add("listops", f"{_HERE}.listops_task:LISTOPS", "generated: nested operati
 TASKS.add("listops-1k", f"{_HERE}.listops_task:LISTOPS_1K", "generated: nested operations, 8 to 1,024 symbols")
 TASKS.add("listops-256", f"{_HERE}.listops_task:LISTOPS_256", "generated: nested operations, 8 to 256 symbols")
 TASKS.add("listops-64", f"{_HERE}.listops_task:LISTOPS_64", "generated: nested operations, 4 to 64 symbols")
+TASKS.add("planted-4k", f"{_HERE}.long_planted_facts:PLANTED_4K", "generated: find a fact in up to 4,096 tokens")
 TASKS.add("planted-1k", f"{_HERE}.planted_facts_task:PLANTED_1K", "generated: find a fact in up to 1,024 tokens")
 TASKS.add("planted-256", f"{_HERE}.planted_facts_task:PLANTED_256", "generated: find a fact in up to 256 tokens")
 TASKS.add("planted-64", f"{_HERE}.planted_facts_task:PLANTED_64", "generated: find a fact in up to 64 tokens")

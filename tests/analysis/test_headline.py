@@ -251,4 +251,9 @@ def test_threat_models_are_those_that_the_attacks_declare() -> None:
 
 def test_headlines_that_suites_declare_exist() -> None:
     declared = {name: SUITES.get(name).headline for name in SUITES.names() if SUITES.get(name).headline}
-    assert declared == {"adversarial-text": "words", "long-sequence": "length", "text-robustness": "words"}
+    assert declared == {
+        "adversarial-text": "words",
+        "long-sequence": "length",
+        "needle": "length",
+        "text-robustness": "words",
+    }

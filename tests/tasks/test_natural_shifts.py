@@ -12,7 +12,6 @@ import robustbench_wb as harness
 from robustbench_wb.errors import DataError, UsageError
 from robustbench_wb.models.chosen_outputs import MergedOutputs, choose_outputs
 from robustbench_wb.tasks.catalogue import find_task
-from tests.known import known
 from tests.tasks.test_pictures import picture
 
 IDS = [f"n{number:08d}" for number in range(12)]
@@ -101,9 +100,10 @@ def test_objects_mean_several_outputs_and_lose_their_border(tmp_path: Path) -> N
 
 def test_the_largest_logit_of_a_group_counts_and_has_the_gradient() -> None:
     outputs = MergedOutputs(total=4, groups=((0, 3), (1,), (2,)))
-    model = choose_outputs(nn.Linear(5, 4), outputs)
+    own = nn.Linear(5, 4)
+    model = choose_outputs(own, outputs)
     inputs = torch.randn(6, 5, requires_grad=True)
-    whole = inputs @ known(model.weight).T + model.bias  # type: ignore[arg-type, operator, union-attr]
+    whole = inputs @ own.weight.T + own.bias
     expected = torch.stack([whole[:, [0, 3]].max(1).values, whole[:, 1], whole[:, 2]], 1)
     torch.testing.assert_close(model(inputs), expected)
     weights = torch.randn(6, 3)

@@ -8,15 +8,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from robustbench_wb.engine.plan import make_plan
+from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import MeasurementError
-from robustbench_wb.models.shape import PAD
+from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.lengths.length_stressor import LengthStressor
 from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.stressors.token_ids import token_ids_of
 from robustbench_wb.tasks.catalogue import find_task
 from robustbench_wb.tasks.listops.expression import CLOSE, DIGITS, FIRST_SYMBOL_ID, evaluate, parse
-from robustbench_wb.tasks.planted_facts_task import FACT, FILLER, HEAD, QUERY, VALUES
+from robustbench_wb.tasks.long_planted_facts import PLANTED_4K
+from robustbench_wb.tasks.planted_facts_task import FACT, FILLER, HEAD, QUERY, VALUES, VOCABULARY
 from robustbench_wb.tasks.task import Dataset
 from tests.stressors.attacked_batch import AttackedBatch, attacked_batch, make_data, perturb
 
@@ -185,3 +188,36 @@ def test_what_cannot_be_made_is_refused_in_one_line(task: str, signature: str, w
     with pytest.raises(MeasurementError, match=why) as caught:
         perturb(stressor(signature), batch_of(dataset, [0, 1]))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("position", "place"), [("0", 2), ("1/4", 2 + 4095), ("1", 16_383)])
+def test_a_needle_lies_at_its_depth_in_16384_tokens(position: str, place: int) -> None:
+    labels = torch.tensor([3, 9])
+    some = SampleBatch(
+        inputs=torch.full((2, 4096), FILLER),
+        labels=labels,
+        ids=torch.tensor([0, 999]),
+        seed=0,
+        shape=TextShape(vocabulary=VOCABULARY, length=PLANTED_4K.room, classes=VALUES),
+    )
+    rows = tokens(f"planted-facts;length=16384;position={position};distractors=7", some)
+    assert rows.shape == (2, PLANTED_4K.room)
+    for row, label in zip(rows, labels.tolist(), strict=True):
+        assert row[place] == FACT + (row[1] - QUERY) * VALUES + label
+        assert ((row >= FACT) & (row < FILLER)).sum() == 8
+        assert (row != PAD).all()
+
+
+def test_the_needle_suite_has_five_depths_at_every_scale() -> None:
+    for scale, task, lengths in (
+        ("smoke", "planted-64", "64 128 256"),
+        ("small", "planted-256", "256 512 1024"),
+        ("full", "planted-4k", "1024 4096 16384"),
+    ):
+        (planned,) = make_plan(RunRequest.model_validate({"suite": "needle", "scale": scale})).tasks
+        assert planned.task.name == task
+        needles = planned.ladders[1:]
+        assert [str(getattr(ladder.rungs[0], "position", "")) for ladder in needles] == ["0", "1/4", "1/2", "3/4", "1"]
+        assert {" ".join(rung.strength for rung in ladder.rungs) for ladder in needles} == {lengths}
+    (known,) = make_plan(RunRequest(suite="needle", scale="full", tasks=("planted-1k",))).tasks
+    assert planned.subjects[0].recipe == known.subjects[0].recipe
