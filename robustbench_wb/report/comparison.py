@@ -9,6 +9,7 @@ from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
 from robustbench_wb.records.names import Metric, is_date, variant_name
 from robustbench_wb.report.model_labels import model_labels
+from robustbench_wb.report.output_changes import changed_outputs
 from robustbench_wb.report.scores import short_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
 from robustbench_wb.stats.multiplicity import Correction
@@ -62,7 +63,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
         panels.setdefault(title, []).append(pair)
     name = comparison.sample_name if ids else None
     blocks = [_panel(title, pairs, width=width, name=name) for title, pairs in panels.items()]
-    return [_headline(comparison), *blocks, _summary(comparison)]
+    return [_headline(comparison), *blocks, *changed_outputs(comparison.pairs), _summary(comparison)]
 
 
 def _headline(comparison: Comparison) -> TextBlock:

@@ -25,6 +25,11 @@ class OutputScore:
     percent: bool = True
     """Whether it is shown in percent."""
 
+    @property
+    def unit_heading(self) -> str:
+        """Heading with its unit, like ``ECE %``."""
+        return f"{self.heading} %" if self.percent else self.heading
+
     def row_text(self, row: ScoreRow) -> str:
         """Value of a row with its interval, like ``61.3 [59.0, 63.4]``; empty without a value."""
         value, low, high = (getattr(row, self.column + end) for end in ("", "_low", "_high"))

@@ -1,5 +1,6 @@
 """Runs whose records keep outputs of the model: calibration, and detection of out-of-distribution images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from deltalake import DeltaTable, write_deltalake
 from sklearn.metrics import roc_auc_score
 
+from robustbench_wb.analysis.compare.compare_tables import compare_tables
 from robustbench_wb.api import run as harness
 from robustbench_wb.api.verify import verify
 from robustbench_wb.engine.request import RunRequest
@@ -15,6 +17,8 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.records.record import OUTPUTS_VERSION, SAMPLES_VERSION, Record, State
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.scores import score_blocks
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.store.record_store import RecordStore
@@ -111,6 +115,26 @@ def test_suites_that_do_not_ask_keep_their_keys_and_the_others_are_reused_and_ve
     write_deltalake(table, content, mode="overwrite")
     assert "was changed after it was written" in " ".join(RecordStore(place).damaged())
     assert verify("latest", place).exit_code == 5
+
+
+def test_a_comparison_lists_changes_for_information(tmp_path: Path) -> None:
+    sides = [str(tmp_path / name) for name in ("old", "new")]
+    first, second = (
+        harness.run(request(suite(tmp_path, asks=True), variants=(name,)), results=side).rows
+        for name, side in zip(("vit", "crate"), sides, strict=True)
+    )
+    renamed = [row.model_copy(update={"variant": "vit"}) for row in second]
+    records = {key: record for side in sides for key, record in RecordStore(side).find(keys(first, second)).items()}
+    found = compare_tables(first, renamed, records, allow=("model_code", "weights"))
+    text = plain_text(comparison_blocks(found))
+    assert "they have no part in the verdicts" in text
+    assert f"{known(first[0].brier):.3f} [" in text
+    assert f"-> {known(second[0].brier):.3f} [" in text
+    assert "they have no part" not in plain_text(comparison_blocks(compare_tables(first, first, records)))
+
+
+def keys(*tables: Sequence[ScoreRow]) -> list[str]:
+    return [row.key for rows in tables for row in rows]
 
 
 def test_detection_can_be_worked_out_by_hand(tmp_path: Path) -> None:
