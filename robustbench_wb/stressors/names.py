@@ -170,6 +170,7 @@ STRESSORS.add("word-duplicate", f"{_TYPOS}.word_duplicate:WordDuplicate", "words
 STRESSORS.add("word-shuffle", f"{_TYPOS}.word_shuffle:WordShuffle", "three consecutive words in another order")
 _CONTAMINATION = "robustbench_wb.stressors.contamination"
 STRESSORS.add("word-swap", f"{_CONTAMINATION}.word_swap:WordSwap", "words of a text replaced by AAA")
+STRESSORS.add("prefix-lm", f"{_CONTAMINATION}.prefix_lm:PrefixLm", "foreign tokens before a text")
 STRESSORS.add(
     "word-swap-lm", f"{_CONTAMINATION}.word_swap_lm:WordSwapLm", "words replaced by AAA in language modelling"
 )

@@ -197,6 +197,7 @@ SUITES.add(
     f"{_BUILT_IN}:CONTAMINATION_SEGMENTATION",
     "clean mIoU, then training on noise images, and contaminated test images",
 )
+SUITES.add("prefix-language", f"{_BUILT_IN}:PREFIX_LANGUAGE", "perplexity after a prefix of foreign tokens")
 SUITES.add("contamination-language", f"{_BUILT_IN}:CONTAMINATION_LANGUAGE", "perplexity, clean and with replaced words")
 SUITES.add("long-sequence", f"{_BUILT_IN}:LONG_SEQUENCE", "long inputs: other lengths, wrong and hidden tokens")
 SUITES.add("needle", f"{_BUILT_IN}:NEEDLE", "one fact at five depths of sequences of up to 16,384 tokens")
