@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine.request import RunRequest
@@ -43,13 +45,18 @@ def made(signature: str, batch: SampleBatch) -> PerturbedData:
     return stressor.make(batch, lambda count: None)
 
 
+def rows_of(found: PerturbedData) -> NDArray[Any]:
+    assert found.inputs is not None
+    return found.inputs
+
+
 @pytest.mark.parametrize("content", ["foreign", "random"])
 def test_the_prefix_moves_the_own_tokens_which_alone_are_scored(content: str) -> None:
     batch = batch_of()
     tokens, width = batch.inputs.numpy(), batch.inputs.shape[1]
     size = width // 4
     found = made(f"prefix-lm;rate=1/4;content={content}", batch)
-    rows, counted = known(found.inputs), known(found.counted)
+    rows, counted = rows_of(found), known(found.counted)
     np.testing.assert_array_equal(rows[:, size:], tokens[:, : width - size])
     assert counted.sum(1).tolist() == [width - size - 1] * 6
     assert counted[:, size + 1 :].all()
@@ -60,14 +67,14 @@ def test_the_prefix_moves_the_own_tokens_which_alone_are_scored(content: str) ->
             matches = np.flatnonzero((every[:, :size] == row[:size]).all(1))
             assert set(matches.tolist()) - {own}
     one = replace(batch, inputs=batch.inputs[[2]], labels=batch.labels[[2]], ids=batch.ids[[2]])
-    np.testing.assert_array_equal(known(made(f"prefix-lm;rate=1/4;content={content}", one).inputs)[0], rows[2])
+    np.testing.assert_array_equal(rows_of(made(f"prefix-lm;rate=1/4;content={content}", one))[0], rows[2])
 
 
 def test_the_control_scores_the_same_tokens_of_unchanged_rows() -> None:
     batch = batch_of()
     with_prefix, control = made("prefix-lm;rate=1/4", batch), made("prefix-lm;rate=1/4;content=none", batch)
-    np.testing.assert_array_equal(known(control.inputs), batch.inputs.numpy())
-    scored = [known(one.inputs)[known(one.counted)] for one in (with_prefix, control)]
+    np.testing.assert_array_equal(rows_of(control), batch.inputs.numpy())
+    scored = [rows_of(one)[known(one.counted)] for one in (with_prefix, control)]
     np.testing.assert_array_equal(scored[0], scored[1])
     with pytest.raises(MeasurementError, match="leaves 1 of"):
         made("prefix-lm;rate=31/32", batch)
@@ -85,7 +92,7 @@ def test_perplexity_can_be_worked_out_by_hand(tmp_path: Path) -> None:
     data = SENTENCES_LM.load(None)
     model = build(VARIANTS.get("bert"), "nano", data.shape, seed=0).eval()
     losses = []
-    for row, counted in zip(known(found.inputs).astype(np.int64), known(found.counted), strict=True):
+    for row, counted in zip(rows_of(found).astype(np.int64), known(found.counted), strict=True):
         with torch.no_grad():
             logits = model(torch.from_numpy(row)[None])[0].double()
         each = F.cross_entropy(logits[:-1], torch.from_numpy(row[1:]), reduction="none").numpy()
