@@ -117,6 +117,7 @@ def test_suites_that_do_not_ask_keep_their_keys_and_the_others_are_reused_and_ve
     assert verify("latest", place).exit_code == 5
 
 
+@pytest.mark.slow(3)
 def test_a_comparison_lists_changes_for_information(tmp_path: Path) -> None:
     sides = [str(tmp_path / name) for name in ("old", "new")]
     first, second = (

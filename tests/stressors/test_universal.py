@@ -116,6 +116,7 @@ def request(**more: object) -> RunRequest:
     return RunRequest.model_validate({**given, "epsilons": ("1/8", "1/4"), "device": "cpu", **more})
 
 
+@pytest.mark.slow(12)
 def test_a_run_breaks_more_than_the_control_and_is_reproduced(tmp_path: Path) -> None:
     place = str(tmp_path / "one")
     rows = {row.cell: row for row in harness.run(request(batch=7), results=place).rows}
