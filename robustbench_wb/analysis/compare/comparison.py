@@ -1,8 +1,8 @@
 """Result of comparing two tables: a difference per cell and an overall difference per model. Data only."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, InstanceOf, PlainSerializer
 
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.sample_ids import SampleIds
@@ -78,8 +78,8 @@ class CellDifference(PairedDifference):
     """Samples judged on both sides that are robust in neither table; None for perplexity."""
     adjusted_p: float | None = None
     """p-value after the correction for all tested cells of the family."""
-    lost_ids: SampleIds = SampleIds()
-    gained_ids: SampleIds = SampleIds()
+    lost_ids: Annotated[InstanceOf[SampleIds], PlainSerializer(list)] = SampleIds()
+    gained_ids: Annotated[InstanceOf[SampleIds], PlainSerializer(list)] = SampleIds()
 
     @property
     def is_same_record(self) -> bool:

@@ -7,8 +7,6 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
 
 Bits = NDArray[np.uint8]
 """Truth values of samples, eight in a byte: a comparison of large tables holds billions of them."""
@@ -69,9 +67,3 @@ class SampleIds(Sequence[int]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Keep the object as it is; write it as a list of ids."""
-        written = core_schema.plain_serializer_function_ser_schema(list)
-        return core_schema.is_instance_schema(cls, serialization=written)
