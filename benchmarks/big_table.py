@@ -24,11 +24,25 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 
+SHIFTED = """
+from robustbench_wb.api.compare import compare_loaded
+from robustbench_wb.store.loaded_table import LoadedTable, load_table
+old = load_table("v1", {place!r})
+count = len({{row.cell for row in old.rows}})
+shifted = [*old.rows[count:], *old.rows[:count]]
+renamed = zip(shifted, old.rows, strict=True)
+rows = [row.model_copy(update={{"variant": was.variant, "checksum": ""}}) for row, was in renamed]
+new = LoadedTable(name="v2", rows=rows, location={place!r}, version=2)
+found = compare_loaded(old, new, results={place!r}, delta=1)
+print(sum(pair.lost or 0 for pair in found.pairs))
+"""
+"""Comparison of a table with itself, in which each model has the outcomes of the next: every evaluation differs."""
 COMMANDS = {
     "find": "from robustbench_wb.store.record_store import RecordStore as R; s = R({place!r}); k = s.keys()\n"
     "for at in range(0, len(k), 200): s.find(k[at:at + 200])",
     "leaderboard": "from robustbench_wb.api.leaderboard import leaderboard; print(leaderboard(results={place!r}))",
     "diff": "from robustbench_wb.api.compare import compare; print(compare('v1', 'v2', {place!r}))",
+    "diff of other models": SHIFTED,
     "show": "from robustbench_wb.store.score_table import ScoreTable; print(len(ScoreTable({place!r}).rows()))",
 }
 """Python code of each command, on a folder."""
