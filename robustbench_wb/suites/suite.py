@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictBool, ValidationError
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import Registry
@@ -63,7 +63,7 @@ class Suite(Spec):
     """Threat model (``linf``, ``words``) or axis (``severity``, ``rate``, ``length``) by which models are ranked.
 
     It is read from registered suites only. Empty: see ``robustbench_wb.analysis.headline.headline_columns``."""
-    calibration: bool = False
+    calibration: StrictBool = False
     """Whether rows of classification have calibration error and Brier score, see
     ``robustbench_wb.records.score_row.ScoreRow``. Their records are kept apart from those of other suites. An included
     suite does not pass it on."""

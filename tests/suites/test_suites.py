@@ -254,6 +254,13 @@ def test_an_included_suite_that_has_changed_is_refused() -> None:
         read_suite(INCLUDING.format(version=2).replace('"adversarial"', '"adversarail"'), "both.toml")
 
 
+@pytest.mark.parametrize("value", ['"yes"', "1"])
+def test_only_true_and_false_ask_for_calibration(value: str) -> None:
+    text = 'name = "mine"\nversion = 1\nsummary = "Mine"\ncalibration = {}\n[scales.smoke]\nsize = "nano"\n'
+    assert read_suite(text.format("true") + '[[stressors]]\nuse = "clean"\n', "mine.toml").calibration
+    assert "calibration: Input should be a valid boolean" in wrong(text.format(value))
+
+
 def test_a_suite_without_stressors_is_refused() -> None:
     with pytest.raises(UsageError, match="has no stressors; add"):
         read_suite('name = "none"\nversion = 1\nsummary = "Nothing"\n[scales.smoke]\nsize = "nano"\n', "none.toml")
