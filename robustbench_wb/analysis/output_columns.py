@@ -4,8 +4,9 @@ import numpy as np
 
 from robustbench_wb.records.record import Record, State
 from robustbench_wb.records.score_row import OUTPUT_COLUMNS
-from robustbench_wb.stats.auroc import Auroc, auroc
-from robustbench_wb.stats.calibration import CalibrationEstimate, brier_score, calibration_error
+from robustbench_wb.stats.auroc import auroc
+from robustbench_wb.stats.calibration import brier_score, calibration_error
+from robustbench_wb.stats.estimate import Estimate
 from robustbench_wb.stats.pixel_counts import MeanIou, mean_iou, pixel_accuracy
 
 
@@ -30,5 +31,5 @@ def output_columns(record: Record | None) -> dict[str, float | None]:
     return found
 
 
-def _named(name: str, found: MeanIou | CalibrationEstimate | Auroc) -> dict[str, float | None]:
+def _named(name: str, found: MeanIou | Estimate) -> dict[str, float | None]:
     return {name: found.value, f"{name}_low": found.interval.low, f"{name}_high": found.interval.high}

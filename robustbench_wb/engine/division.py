@@ -33,8 +33,7 @@ def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
 
     Not so: answers that depend on more than the sample (a random model, attacks of libraries that perturb samples
     together, stressors of other packages), what is made once for all samples (corruptions, universal perturbations, the
-    probe, layers), and what
-    needs other models (contaminated training splits, surrogates).
+    probe, layers), and what needs other models (contaminated training splits, surrogates).
     """
     first = ladder.rungs[0]
     if session.context.run.request.layers or session.plan.is_shortcut or is_probe(ladder):

@@ -4,12 +4,11 @@ import numpy as np
 import torch
 
 from robustbench_wb import rng
-from robustbench_wb.engine.task_samples import MeasuredModel
+from robustbench_wb.engine.task_samples import MeasuredModel, inputs_at
 from robustbench_wb.errors import MeasurementError
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.stressors.fitted_stressor import FittedStressor
 from robustbench_wb.stressors.stressor import Stressor
-from robustbench_wb.tasks.pictures.picture_split import PictureSplit
 from robustbench_wb.tasks.task import Split
 
 
@@ -29,6 +28,5 @@ def fit_to_training(stressor: Stressor, train: Split | None, model: MeasuredMode
         )
     order = rng.permutation(len(train), 0, "fitting-samples").numpy()
     rows = np.sort(order[: stressor.fitting_samples]).astype(np.int64)
-    inputs = train.take(rows) if isinstance(train, PictureSplit) else np.asarray(train.inputs[rows])
     labels = torch.from_numpy(train.labels[rows]).long().to(model.device)
-    return stressor.fit(to_inputs(inputs, model.device), labels, model.access(), seed=seed)
+    return stressor.fit(to_inputs(inputs_at(train, rows), model.device), labels, model.access(), seed=seed)

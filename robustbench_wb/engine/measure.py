@@ -240,10 +240,14 @@ def _verdict(
         return judge_out_of_distribution(batch, perturbed, access)
     if isinstance(batch.shape, SegmentationShape):
         return judge_pixels(batch, perturbed, access, shape=batch.shape)
-    return _score(batch, perturbed, access) if batch.language else _judge(batch, perturbed, access, twice=twice)
+    if batch.language:
+        return _score(batch, perturbed, access)
+    return _judge(batch, perturbed, access, twice=twice, outputs=outputs)
 
 
-def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool) -> Verdict:
+def _judge(
+    batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool, outputs: Outputs
+) -> Verdict:
     """Classify the perturbed inputs in float32, in another order and batching than a search; count disagreements.
 
     The outcome and the losses are those of this pass alone. If the stressor does not say what it saw, the samples get
@@ -255,6 +259,7 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
         perturbed: their perturbed inputs.
         access: the model.
         twice: whether every sample gets another pass in any case.
+        outputs: outputs of the model that the record keeps.
     """
     vectors = None if perturbed.vectors is None else perturbed.vectors.flip(0)
     logits = _logits(access, perturbed.inputs.flip(0), vectors).flip(0)
@@ -277,7 +282,7 @@ def _judge(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *
         wobble=int(((first != wrong) & finite).sum()),
         passes=2 if again else 1,
         evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
-        calibration=calibration_outputs(logits, batch.labels),
+        optional={outputs: calibration_outputs(logits, batch.labels)} if outputs else {},
     )
 
 

@@ -85,7 +85,7 @@ def choose_samples(dataset: Dataset, count: int | None, *, balanced: bool = Fals
         text = text.select(ids.astype(np.int64))
     return TaskSamples(
         ids=ids,
-        inputs=test.take(ids.astype(np.int64)) if isinstance(test, PictureSplit) else np.asarray(test.inputs[ids]),
+        inputs=inputs_at(test, ids.astype(np.int64)),
         labels=test.labels[ids],
         language=dataset.shape.causal,
         text=text,
@@ -94,6 +94,11 @@ def choose_samples(dataset: Dataset, count: int | None, *, balanced: bool = Fals
         shape=dataset.shape,
         token_counts=None if test.token_counts is None else test.token_counts[ids],
     )
+
+
+def inputs_at(split: Split, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Inputs of some samples of a split; of pictures in files, only these are decoded."""
+    return split.take(rows) if isinstance(split, PictureSplit) else np.asarray(split.inputs[rows])
 
 
 def by_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:

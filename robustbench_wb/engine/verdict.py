@@ -36,18 +36,8 @@ class Verdict:
     """Forward passes of the verdict per sample; those of a few samples that are asked again are not counted."""
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Counts that add up over batches."""
-    pixels: NDArray[np.int32] | None = None
-    """Pixel counts in segmentation, see ``robustbench_wb.records.record.Record.pixels``."""
-    calibration: NDArray[np.float32] | None = None
-    """Probability of the predicted class and Brier score, (N, 2), see ``Record.calibration``."""
-    max_logits: NDArray[np.float32] | None = None
-    """Largest logits, (N, 2), see ``Record.max_logits``."""
-
-    @property
-    def optional(self) -> Mapping[str, NDArray[np.generic]]:
-        """Arrays that only some records keep, by the name of their field in ``Record``."""
-        arrays = {"pixels": self.pixels, "calibration": self.calibration, "max_logits": self.max_logits}
-        return {name: array for name, array in arrays.items() if array is not None}
+    optional: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    """Arrays that only some records keep, by the name of their field in ``robustbench_wb.records.record.Record``."""
 
 
 def recorded_outputs(stressor: Stressor, shape: Shape | None, *, calibration: bool) -> Outputs:
@@ -89,7 +79,7 @@ def judge_out_of_distribution(batch: SampleBatch, perturbed: PerturbedBatch, acc
         losses=F.softplus(largest[:, 1] - largest[:, 0]).cpu().numpy(),
         wobble=0,
         passes=2,
-        max_logits=largest.cpu().numpy(),
+        optional={"max_logits": largest.cpu().numpy()},
     )
 
 
@@ -123,5 +113,5 @@ def judge_pixels(
         losses=losses,
         wobble=int(((first == correct) & finite).sum()),
         passes=1,
-        pixels=pixels,
+        optional={"pixels": pixels},
     )

@@ -12,9 +12,8 @@ from robustbench_wb.analysis.over_seeds.seed_means import SeedPanel
 from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.headline_text import number_interval, value_text
-from robustbench_wb.report.mean_iou import mean_iou_table
 from robustbench_wb.report.model_labels import model_labels, recipe_text
-from robustbench_wb.report.output_scores import number_tables
+from robustbench_wb.report.output_scores import score_tables
 from robustbench_wb.report.text_block import LINE, Column, TextBlock, counted, fit_width, wrapped
 
 SEPARATOR: Final = " · "
@@ -47,8 +46,7 @@ def first_screen(headline: Headline, *, ranks: bool = False, width: int | None =
         blocks += [
             TextBlock(title, columns=table.columns, rows=table.rows, styles=_STYLES),
             TextBlock(notes=(*notes, *_doubts(panel))),
-            *filter(None, [mean_iou_table(panel, every=False, width=width)]),
-            *number_tables(panel, every=False, width=width),
+            *score_tables(panel, every=False, width=width),
         ]
     return blocks
 

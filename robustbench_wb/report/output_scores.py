@@ -6,6 +6,7 @@ from typing import Final
 
 from robustbench_wb.analysis.headline.headline import HeadlineNumber, HeadlinePanel
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.mean_iou import mean_iou_table
 from robustbench_wb.report.number_table import number_table
 from robustbench_wb.report.text_block import TextBlock
 
@@ -75,6 +76,12 @@ def number_tables(panel: HeadlinePanel, *, every: bool, width: int | None) -> li
         for score in OUTPUT_SCORES
         if any(score.number_text(number) for row in panel.rows for number in row.numbers)
     ]
+
+
+def score_tables(panel: HeadlinePanel, *, every: bool, width: int | None) -> list[TextBlock]:
+    """Tables of the other scores of a panel: mean IoU first, then those of ``number_tables``."""
+    pixels = mean_iou_table(panel, every=every, width=width)
+    return [*([] if pixels is None else [pixels]), *number_tables(panel, every=every, width=width)]
 
 
 def detection_notes(rows: Iterable[ScoreRow]) -> Sequence[str]:

@@ -1,23 +1,15 @@
 """Area under the ROC curve of a score that tells paired groups apart, with its interval."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_wb.stats.intervals import Interval, wilson
+from robustbench_wb.stats.estimate import Estimate
+from robustbench_wb.stats.intervals import wilson
 
 Floats = NDArray[np.float64]
 
 
-class Auroc(NamedTuple):
-    """Area under the ROC curve with its 95 % interval."""
-
-    value: float
-    interval: Interval
-
-
-def auroc(inside: Floats, outside: Floats) -> Auroc:
+def auroc(inside: Floats, outside: Floats) -> Estimate:
     """Probability that a random value of ``inside`` is larger than a random one of ``outside``; ties count half.
 
     It is the Mann-Whitney statistic over all n^2 pairs. Its variance is that of the placements of DeLong, DeLong &
@@ -40,7 +32,7 @@ def auroc(inside: Floats, outside: Floats) -> Auroc:
     value = float(above.mean())
     variance = float(np.var(above + below, ddof=1)) / n if n > 1 else 0.0
     effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else float(n)
-    return Auroc(value, wilson(min(value * effective, effective), effective))
+    return Estimate(value, wilson(min(value * effective, effective), effective))
 
 
 def _placements(values: Floats, others: Floats) -> Floats:

@@ -1,10 +1,11 @@
 """Calibration of predicted probabilities: expected calibration error and Brier score, with bootstrap intervals."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_wb.stats.estimate import Estimate
 from robustbench_wb.stats.intervals import Interval
 from robustbench_wb.stats.resampling import bca_intervals, bootstrap_means
 
@@ -16,14 +17,7 @@ WORST_BRIER: Final = 2.0
 """Brier score of a model that gives a wrong class the probability 1."""
 
 
-class CalibrationEstimate(NamedTuple):
-    """Estimate of a calibration measure with its 95 % interval."""
-
-    value: float
-    interval: Interval
-
-
-def calibration_error(confidences: Floats, correct: NDArray[np.bool_]) -> CalibrationEstimate:
+def calibration_error(confidences: Floats, correct: NDArray[np.bool_]) -> Estimate:
     """Expected calibration error: mean distance of accuracy and confidence over the bins of the confidence.
 
     ECE = sum_b n_b / n |accuracy_b - confidence_b| over ``BINS`` bins of equal width, closed on the right (Naeini,
@@ -51,11 +45,11 @@ def calibration_error(confidences: Floats, correct: NDArray[np.bool_]) -> Calibr
     gaps = bin_gaps(confidences, correct)
     value = float(np.abs(gaps.mean(0)).sum())
     if len(gaps) == 1:
-        return CalibrationEstimate(value, Interval(0.0, 1.0))
+        return Estimate(value, Interval(0.0, 1.0))
     drawn = bootstrap_means(gaps)
     low = value - np.quantile(np.abs(drawn - gaps.mean(0)).sum(1), 0.975)
     high = np.quantile(np.abs(drawn).sum(1), 0.975)
-    return CalibrationEstimate(value, Interval(max(float(low), 0.0), min(float(high), 1.0)))
+    return Estimate(value, Interval(max(float(low), 0.0), min(float(high), 1.0)))
 
 
 def bin_gaps(confidences: Floats, correct: NDArray[np.bool_]) -> Floats:
@@ -66,7 +60,7 @@ def bin_gaps(confidences: Floats, correct: NDArray[np.bool_]) -> Floats:
     return gaps
 
 
-def brier_score(scores: Floats) -> CalibrationEstimate:
+def brier_score(scores: Floats) -> Estimate:
     """Mean Brier score with its BCa bootstrap interval over samples.
 
     The score of a sample is sum_k (p_k - y_k)^2 over all classes, from 0 to 2 (Brier 1950, Monthly Weather Review 78,
@@ -81,4 +75,4 @@ def brier_score(scores: Floats) -> CalibrationEstimate:
     if not len(scores):
         raise ValueError("the Brier score needs at least one sample")
     ((interval,),) = bca_intervals([scores], [0.95])
-    return CalibrationEstimate(float(scores.mean()), Interval(max(interval.low, 0.0), min(interval.high, WORST_BRIER)))
+    return Estimate(float(scores.mean()), Interval(max(interval.low, 0.0), min(interval.high, WORST_BRIER)))

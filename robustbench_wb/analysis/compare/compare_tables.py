@@ -164,13 +164,14 @@ def _with_counts(cell: CellDifference, outcomes: PairedOutcomes) -> CellDifferen
     cell = cell.model_copy(update={"n": len(outcomes.ids), "unjudged": outcomes.unjudged})
     if not isinstance(outcomes, PairedStates):
         return cell
+    lost, gained = outcomes.lost_ids, outcomes.gained_ids
     counts = {
-        "lost": len(outcomes.lost_ids),
-        "gained": len(outcomes.gained_ids),
+        "lost": len(lost),
+        "gained": len(gained),
         "both": outcomes.both,
         "neither": outcomes.neither,
-        "lost_ids": outcomes.lost_ids,
-        "gained_ids": outcomes.gained_ids,
+        "lost_ids": lost,
+        "gained_ids": gained,
     }
     return cell.model_copy(update=counts)
 

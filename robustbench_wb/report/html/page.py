@@ -12,7 +12,7 @@ from robustbench_wb.analysis.compare.comparison import Comparison
 from robustbench_wb.analysis.curves.corruption_errors import CorruptionErrors
 from robustbench_wb.analysis.curves.length_curves import LengthCurve
 from robustbench_wb.analysis.curves.strength_curves import StrengthCurve
-from robustbench_wb.analysis.headline.headline import Headline, HeadlinePanel
+from robustbench_wb.analysis.headline.headline import Headline
 from robustbench_wb.analysis.headline.make_headline import make_headline
 from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.records.score_row import ScoreRow
@@ -31,8 +31,7 @@ from robustbench_wb.report.html.notebook import notebook_html
 from robustbench_wb.report.html.score_matrix import ScoreMatrix, score_matrix
 from robustbench_wb.report.html.template import PageLink, render
 from robustbench_wb.report.lengths import lengths_blocks
-from robustbench_wb.report.mean_iou import mean_iou_table
-from robustbench_wb.report.output_scores import number_tables
+from robustbench_wb.report.output_scores import score_tables
 from robustbench_wb.report.panel import PanelRows, panel_rows
 from robustbench_wb.report.text_block import TextBlock
 
@@ -154,11 +153,6 @@ def report_page(contents: ReportContents, links: Sequence[PageLink] = ()) -> str
     )
 
 
-def _score_tables(panel: HeadlinePanel) -> list[TextBlock]:
-    pixels = mean_iou_table(panel, every=True, width=None)
-    return [*([] if pixels is None else [pixels]), *number_tables(panel, every=True, width=None)]
-
-
 def _changes(comparison: Comparison) -> list[TextBlock]:
     """What changed; the page shows below what the terminal shows with ``--full``."""
     blocks = comparison_screen(comparison)
@@ -179,7 +173,7 @@ def _panel(own: PanelRows, contents: ReportContents, counter: Iterator[int]) -> 
         anchor=own.anchor,
         title=own.title,
         headlines=headline_tables(own),
-        scores=[table for one in own.headlines for table in _score_tables(one)],
+        scores=[table for one in own.headlines for table in score_tables(one, every=True, width=None)],
         main=None if charts.main is None else drawn(charts.main, numbers=False, width=1.5 * COLUMN),
         matrix=score_matrix(own, contents.version),
         others=[drawn(chart, numbers=False) for chart in charts.others],
