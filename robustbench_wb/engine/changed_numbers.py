@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from robustbench_wb.errors import MeasurementError, UsageError, as_measurement_error
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS, VARIANTS
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Option, Size, Variant
@@ -140,7 +141,7 @@ def _resized(variant: str, size: Size, sides: Mapping[str, int]) -> Size:
     try:
         return Size.model_validate({**kept, **sides})
     except ValidationError as error:
-        raise UsageError(f"variant {variant!r}: {_reason(error)}") from None
+        raise UsageError(f"variant {variant!r}: {first_invalid_field(error, Size)}") from None
 
 
 def _refuse_unbuildable(variant: Variant, size: str) -> None:
@@ -186,18 +187,12 @@ def find_changed_recipe(reference: str, task: str, scale: Scale) -> tuple[str, R
     try:
         found = Recipe.model_validate({**own, "adversary": adversary or None})
     except ValidationError as error:
-        raise UsageError(f"recipe {name!r}: {_reason(error)}") from None
+        raise UsageError(f"recipe {name!r}: {first_invalid_field(error, Recipe)}") from None
     values = to_json_types(found)
     spelled = {key: values["adversary"][inner[key]] if key in inner else values[key] for key in numbers}
     if not all(isfinite(value) for value in spelled.values() if isinstance(value, float)):
         raise UsageError(f"recipe {reference!r}: numbers must be finite")
     return _spelled(name, spelled), found
-
-
-def _reason(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = str(problem["loc"][-1]) if problem["loc"] else ""
-    return " ".join(part for part in (where, problem["msg"].removeprefix("Value error, ").lower()) if part)
 
 
 def _spelled(name: str, values: Mapping[str, object]) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from robustbench_wb.errors import UsageError
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.models.providers.factory import Factory
 from robustbench_wb.spec import Spec
 from robustbench_wb.training.recipe import Scale
@@ -91,14 +92,14 @@ class RunRequest(Spec):
     @classmethod
     def _refuse_other_types(cls, value: object) -> object:
         if isinstance(value, bool | str):  # pydantic would read them as numbers: true as 1
-            raise ValueError("input should be a number")
+            raise ValueError(f"must be a number, not {value!r}")
         return value
 
     @field_validator("balanced", "deterministic", "isolate", "layers", mode="before")
     @classmethod
     def _refuse_words(cls, value: object) -> object:
         if not isinstance(value, bool):  # pydantic would read 1 and "yes" as true
-            raise ValueError("input should be a valid boolean")
+            raise ValueError(f"must be true or false, not {value!r}")
         return value
 
     @property
@@ -133,8 +134,5 @@ def validated(fields: Mapping[str, object]) -> RunRequest:
     try:
         return RunRequest.model_validate(dict(fields))
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        raise UsageError(
-            f"{name} {problem['input']}: {problem['msg'].lower().removeprefix('value error, ')}", name
-        ) from None
+        wrong = first_invalid_field(error, RunRequest)
+        raise UsageError(str(wrong), wrong.name.partition(".")[0]) from None

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, StrictBool, ValidationError
 
 from robustbench_wb.errors import UsageError
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.registry import Registry
 from robustbench_wb.spec import Spec
 from robustbench_wb.text_files import is_file, parse_toml, read_text, reason_of
@@ -126,9 +127,7 @@ def read_suite(text: str, where: str) -> Suite:
     try:
         suite = Suite.model_validate(parse_toml(text))
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        raise UsageError(f"suite file {where}: {field}: {problem['msg']}") from error
+        raise UsageError(f"suite file {where}: {first_invalid_field(error, Suite)}") from error
     except ValueError as error:
         raise UsageError(f"suite file {where} is not TOML: {reason_of(error)}") from error
     for included in suite.include:

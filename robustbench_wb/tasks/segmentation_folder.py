@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from robustbench_wb.errors import DataError, UsageError
 from robustbench_wb.folders import write_atomic
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.models.segmentation_shape import VOID
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.image_decoding import BROKEN
@@ -142,8 +143,7 @@ def mask_format(name: str, options: Mapping[str, str], default: MaskFormat) -> M
         more = {"zero_is_void": True} if "zero" in options else {}
         return MaskFormat.model_validate({**default.model_dump(), **given, **more})
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(f"task {name!r}: {problem['loc'][0]} {problem['msg'].lower()}", "tasks") from None
+        raise UsageError(f"task {name!r}: {first_invalid_field(error, MaskFormat)}", "tasks") from None
 
 
 def _splits(folder: Path) -> dict[str, list[_Pair]]:

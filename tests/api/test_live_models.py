@@ -195,8 +195,8 @@ MISTAKES: dict[str, tuple[dict[str, object], str, str]] = {
     "a recipe": ({"variants": {"mine": network()}, "recipe": "standard"}, "recipe", "evaluated as it is"),
     "weights": ({"variants": {"mine": network()}, "checkpoint": "x"}, "checkpoint", "evaluated as it is"),
     "workers": ({"variants": {"mine": network()}, "workers": 2}, "workers", "one process"),
-    "out of range": ({"samples": 0}, "samples", "samples 0: input should be greater"),
-    "unknown": ({"sample": 1}, "sample", "sample 1: extra inputs"),
+    "out of range": ({"samples": 0}, "samples", "samples must be at least 1, not 0"),
+    "unknown": ({"sample": 1}, "sample", "sample is unknown; did you mean samples"),
     "a name of no letters": ({"variants": {"": network()}}, "variants", "is not a name"),
     "a number as name": ({"variants": {1: network()}}, "variants", "is not a name"),
 }

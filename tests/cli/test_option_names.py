@@ -26,8 +26,8 @@ def test_the_first_mention_of_a_parameter_becomes_its_option(error: UsageError, 
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (["run", "--samples", "0"], "error: --samples 0: input should be greater than or equal to 1"),
-        (["run", "--batch-size", "0"], "error: --batch-size 0: input should be greater than or equal to 1"),
+        (["run", "--samples", "0"], "error: --samples must be at least 1, not 0"),
+        (["run", "--batch-size", "0"], "error: --batch-size must be at least 1, not 0"),
         (["run", "--device", "tpu9"], "error: --device 'tpu9' cannot be used"),
         (
             ["run", "--data-dir", "nowhere", "--task", "cifar10"],

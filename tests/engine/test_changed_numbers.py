@@ -62,7 +62,7 @@ def test_recipes_take_numbers_of_their_adversary() -> None:
         ("crate;lam", "not of the form name=value"),
         ("crate;lam=1;lambda=2", "gives 'lam' twice"),
         ("vit;width=30", "30 is not a multiple of 4 heads"),
-        ("vit;depth=0", "depth input should be greater than 0"),
+        ("vit;depth=0", "depth must be greater than 0, not 0"),
         ("vit;ratio=-1", "negative dimension"),
         ("vit;depth=1.5", "depth must be a whole number"),
         ("rpc;iterations=0", "needs iterations >= 1"),
@@ -82,7 +82,7 @@ def test_wrong_numbers_of_variants_are_refused(reference: str, reason: str) -> N
     [
         ("standard;epoch=3", "did you mean epochs?"),
         ("standard;eps=8/255", "has no number 'eps'"),
-        ("standard;epochs=0.5", "epochs input should be a valid integer"),
+        ("standard;epochs=0.5", "epochs must be a whole number, not '0.5'"),
         ("standard;lr=inf", "must be finite"),
         ("none;epochs=1", "trains nothing"),
         ("pgd-at;beta=2", "method pgd takes none"),

@@ -135,16 +135,16 @@ def test_the_default_serves_known_tasks_without_a_list() -> None:
     ("text", "reason"),
     [
         ("name = ", "is not TOML"),
-        ("", "name: Field required"),
-        (OWN.replace("version = 3", ""), "version: Field required"),
-        (OWN.replace("version = 3", "version = 0"), "version: Input should be greater than or equal to 1"),
-        (OWN.replace("version = 3", "version = 1.5"), "version: "),
-        (OWN.replace("version = 3", "version = 3\nflavour = 1"), "flavour: Extra inputs are not permitted"),
-        (OWN.replace('use = "clean"', 'used = "clean"'), "stressors.0.use: Field required"),
-        (OWN.replace('"1/255", "0.5"', '"1/255", 0.5'), "strengths.radii.default.1: "),
-        (OWN.replace("samples = 10", "samples = 0"), "scales.smoke.samples: "),
-        (OWN.replace('size = "nano"', ""), "scales.smoke.size: Field required"),
-        (OWN[: OWN.index("[scales")], "scales: Field required"),
+        ("", "name is missing"),
+        (OWN.replace("version = 3", ""), "version is missing"),
+        (OWN.replace("version = 3", "version = 0"), "version must be at least 1, not 0"),
+        (OWN.replace("version = 3", "version = 1.5"), "version must be a whole number, not 1.5"),
+        (OWN.replace("version = 3", "version = 3\nflavour = 1"), "flavour is unknown; known: calibration"),
+        (OWN.replace('use = "clean"', 'used = "clean"'), "stressors.0.used is unknown; did you mean use?"),
+        (OWN.replace('"1/255", "0.5"', '"1/255", 0.5'), "strengths.radii.default.1 must be text, not 0.5"),
+        (OWN.replace("samples = 10", "samples = 0"), "scales.smoke.samples must be at least 1, not 0"),
+        (OWN.replace('size = "nano"', ""), "scales.smoke.size is missing"),
+        (OWN[: OWN.index("[scales")], "scales is missing"),
     ],
 )
 def test_files_that_are_no_suite(text: str, reason: str) -> None:
@@ -258,7 +258,7 @@ def test_an_included_suite_that_has_changed_is_refused() -> None:
 def test_only_true_and_false_ask_for_calibration(value: str) -> None:
     text = 'name = "mine"\nversion = 1\nsummary = "Mine"\ncalibration = {}\n[scales.smoke]\nsize = "nano"\n'
     assert read_suite(text.format("true") + '[[stressors]]\nuse = "clean"\n', "mine.toml").calibration
-    assert "calibration: Input should be a valid boolean" in wrong(text.format(value))
+    assert "calibration must be true or false, not " in wrong(text.format(value))
 
 
 def test_a_suite_without_stressors_is_refused() -> None:

@@ -190,7 +190,7 @@ def test_ids_choose_pictures_by_path_or_unique_name(folder: Path) -> None:
     [
         ("x", "does not exist"),
         (";size=0", "size must be a number of pixels"),
-        (";size=99999", "size input should be less than or equal to 4096"),
+        (";size=99999", "size must be at most 4096, not '99999'"),
         (";resize=256", "resize need a size as well"),
         (";size=224;interpolation=cubic", "interpolation must be one of nearest, bilinear"),
         (";colour=red", "'colour' is no option"),

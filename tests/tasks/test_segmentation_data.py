@@ -88,7 +88,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folders 'images' and 'masks'"):
         load(f"folder-segmentation:{tmp_path}")
     write_scenes(tmp_path, count=2)
-    with pytest.raises(UsageError, match="size input should be less than or equal to 1024"):
+    with pytest.raises(UsageError, match="size must be at most 1024, not '5000'"):
         find_task(f"folder-segmentation:{tmp_path};size=5000")
     (tmp_path / "masks" / "001.png").unlink()
     with pytest.raises(DataError, match=r"001\.png has no mask"):

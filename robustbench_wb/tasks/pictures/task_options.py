@@ -8,6 +8,7 @@ from typing import Final, get_args
 from pydantic import ValidationError
 
 from robustbench_wb.errors import DataError, UsageError
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.models.image_geometry import Crop, ImageGeometry, Interpolation
 from robustbench_wb.text_files import read_text, reason_of
 
@@ -75,8 +76,7 @@ def geometry_of(name: str, options: Mapping[str, str]) -> ImageGeometry | None:
     try:
         return ImageGeometry.model_validate(options)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(f"task {name!r}: {problem['loc'][0]} {problem['msg'].lower()}", "tasks") from None
+        raise UsageError(f"task {name!r}: {first_invalid_field(error, ImageGeometry)}", "tasks") from None
 
 
 def read_ids(reference: str) -> list[str]:
