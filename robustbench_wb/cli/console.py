@@ -25,12 +25,14 @@ from rich.progress import (
 from robustbench_wb.errors import UsageError
 from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
 from robustbench_wb.progress import Progress as ProgressView
-from robustbench_wb.report.text_block import LINE, TextBlock, plain_text, rich_group
+from robustbench_wb.report.text_block import LINE, TextBlock, duration_text, plain_text, rich_group
 from robustbench_wb.text_files import is_folder, reason_of
 
 PROGRAM = "robustbench-wb"
 LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
+WORST = "at most"
+"""How the time left of a whole run is told: its plan assumes that no attack breaks a sample before its last step."""
 
 
 def width() -> int:
@@ -221,7 +223,7 @@ class _Bars:
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        with self._bar(label, f"/{total} {unit}") as draw:
+        with self._bar(label, f"/{total} {unit}", "about") as draw:
             stage = _Stage(total)
 
             def advance(count: int) -> None:
@@ -232,14 +234,16 @@ class _Bars:
 
     @contextmanager
     def overall(self, label: str, work: float) -> Iterator[JobProgress]:
-        with self._bar(label, "") as draw:
+        with self._bar(label, "", WORST) as draw:
             yield _Whole(work, lambda pace: draw(_percent(pace), _share(pace), pace))
 
     @contextmanager
-    def _bar(self, label: str, count: str) -> Iterator[Callable[[str, float, TimeForecast], None]]:
+    def _bar(self, label: str, count: str, bound: str) -> Iterator[Callable[[str, float, TimeForecast], None]]:
         bar = self.bars.add_task(label, total=1.0, count=count, left="")
         try:
-            yield lambda count, share, pace: self.bars.update(bar, completed=share, count=count, left=_left(pace))
+            yield lambda count, share, pace: self.bars.update(
+                bar, completed=share, count=count, left=_left(pace, bound)
+            )
         finally:
             self.bars.remove_task(bar)
 
@@ -254,7 +258,7 @@ class _Lines:
         def advance(count: int) -> None:
             stage.add_done(count)
             if stage.pace.done and due():
-                tell(f"{label}: {stage.count}/{total} {unit}, {_left(stage.pace)}")
+                tell(f"{label}: {stage.count}/{total} {unit}, {_left(stage.pace, 'about')}")
 
         yield advance
 
@@ -264,7 +268,7 @@ class _Lines:
 
         def draw(pace: TimeForecast) -> None:
             if pace.done and due():
-                tell(f"{label}: {_percent(pace)} done, {_left(pace)}")
+                tell(f"{label}: {_percent(pace)} done, {_left(pace, WORST)}")
 
         yield _Whole(work, draw)
 
@@ -321,6 +325,6 @@ def _percent(pace: TimeForecast) -> str:
     return f"{100 * _share(pace):.0f} %"
 
 
-def _left(pace: TimeForecast) -> str:
+def _left(pace: TimeForecast, bound: str) -> str:
     seconds = pace.seconds_left
-    return "" if seconds is None else f"about {seconds:.0f} s left"
+    return "" if seconds is None else f"{bound} {duration_text(seconds)} left"

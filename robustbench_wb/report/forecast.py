@@ -7,7 +7,7 @@ from robustbench_wb.models.chosen_outputs import MARK, MERGED
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.run_forecast import PartForecast, RunForecast
 from robustbench_wb.report.details import details_json
-from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
+from robustbench_wb.report.text_block import Column, TextBlock, counted, duration_text, fit_width
 
 _COLUMNS: Final = (
     Column("suite"),
@@ -101,17 +101,6 @@ def seeds_text(seeds: Sequence[int]) -> str:
             last = ordered.pop(0)
         texts.append(str(first) if first == last else f"{first}-{last}")
     return ",".join(texts)
-
-
-def duration_text(seconds: float | None) -> str:
-    """Duration in seconds, minutes or hours; a question mark if it is unknown."""
-    if seconds is None:
-        return "?"
-    if 0 < seconds < 1:
-        return "<1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def points_text(share: float | None) -> str:

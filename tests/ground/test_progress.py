@@ -91,7 +91,7 @@ def test_lines_leave_out_what_a_resumed_stage_begins_with(clock: Clock, capsys: 
         clock.now = 40.0
         whole.add_done(300.0)
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["train: 60/100 steps, about 40 s left", "suite: 50 % done, about 40 s left"]
+    assert lines == ["train: 60/100 steps, about 40 s left", "suite: 50 % done, at most 40 s left"]
 
 
 def test_bars_show_the_same(clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +103,4 @@ def test_bars_show_the_same(clock: Clock, capsys: pytest.CaptureFixture[str], mo
         vars(view)["bars"].refresh()
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
     assert "50 %" in shown
-    assert "about 5 s left" in shown
+    assert "at most 5 s left" in shown
