@@ -159,7 +159,9 @@ class Evaluation:
 
 
 def _why(row: EvaluationRow) -> str:
-    return f"failed: {row.error}" if row.error else next(iter(row.reasons), "")
+    if not row.error:
+        return next(iter(row.reasons), "")
+    return f"failed: {row.error}" if isnan(row.accuracy) else f"{row.errored} of {row.n} not judged: {row.error}"
 
 
 def evaluation_row(

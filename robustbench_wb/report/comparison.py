@@ -1,13 +1,15 @@
 """Comparison of two tables as text: a verdict on each model, then tables of its cells."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import expm1
 from typing import Final, Literal
 
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, PairedDifference
 from robustbench_wb.records.names import Metric, is_date, variant_name
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.model_labels import model_labels
 from robustbench_wb.report.output_changes import changed_outputs
 from robustbench_wb.report.scores import short_text
@@ -39,6 +41,8 @@ VERDICT_STYLES: Final = {
 }
 CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 _DIGEST_LENGTH: Final = 64
+_NAMED: Final = 5
+"""Largest number of models that a note names."""
 _LARGEST: Final = 700.0
 """Largest logarithm of a ratio that is printed as it is; larger ones are clipped, because exp(710) overflows."""
 
@@ -68,7 +72,7 @@ def comparison_blocks(comparison: Comparison, width: int | None = None, ids: boo
 
 def _headline(comparison: Comparison) -> TextBlock:
     """Title with the verdicts on the models, and a sentence on each overall difference."""
-    notes = (*no_change(comparison), *comparison.notes, *map(_sentence, comparison.claims))
+    notes = (*pairing_notes(comparison), *comparison.notes, *map(_sentence, comparison.claims))
     return TextBlock(comparison_title(comparison), notes=notes)
 
 
@@ -78,9 +82,43 @@ def distinct_models(comparison: Comparison) -> list[OverallDifference]:
     return list(reversed(models.values()))
 
 
-def no_change(comparison: Comparison) -> list[str]:
-    """Note that both tables have the same records; empty if they have not."""
-    return [identical_text(len(comparison.pairs))] if comparison.is_unchanged else []
+def pairing_notes(comparison: Comparison) -> list[str]:
+    """What verdicts do not tell: that all common records are the same, and models that have other seeds."""
+    if comparison.is_unchanged:
+        return [identical_text(len(comparison.pairs))]
+    same = bool(comparison.pairs) and all(pair.is_same_record and not pair.differing for pair in comparison.pairs)
+    common = f"no common cell was measured anew: {counted(len(comparison.pairs), 'identical record')}"
+    return [*([common] if same else []), *_seed_notes(comparison)]
+
+
+def _seed_notes(comparison: Comparison) -> list[str]:
+    """Models that have other seeds in the old table than in the new one, one line for each pair of sets of seeds."""
+    old_rows = [*(pair.old for pair in comparison.pairs), *comparison.removed]
+    new_rows = [*(pair.new for pair in comparison.pairs), *comparison.added]
+    old, new = _seeds(old_rows), _seeds(new_rows)
+    changes: dict[tuple[str, str], list[str]] = {}
+    for model, seeds in new.items():
+        before = old.get(model, set())
+        if before and before != seeds:
+            changes.setdefault((seeds_text(sorted(before)), seeds_text(sorted(seeds))), []).append(model[0])
+    return [
+        f"seeds {was} in the old table and {now} in the new one, and only equal seeds are compared: {_named(models)}"
+        for (was, now), models in changes.items()
+    ]
+
+
+def _seeds(rows: Iterable[ScoreRow]) -> dict[tuple[str, ...], set[int]]:
+    """Seeds of each model, by its name and what else identifies it."""
+    found: dict[tuple[str, ...], set[int]] = {}
+    for row in rows:
+        model = (variant_name(row), row.recipe, row.task, row.suite, row.scale)
+        found.setdefault(model, set()).add(row.seed)
+    return found
+
+
+def _named(models: Sequence[str]) -> str:
+    names = list(dict.fromkeys(models))
+    return ", ".join(names) if len(names) <= _NAMED else counted(len(names), "model")
 
 
 def identical_text(count: int) -> str:

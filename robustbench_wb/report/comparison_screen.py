@@ -15,8 +15,8 @@ from robustbench_wb.report.comparison import (
     detectable_text,
     difference_text,
     distinct_models,
-    no_change,
     outcome_text,
+    pairing_notes,
     reason_notes,
     uncorrected_notes,
 )
@@ -46,7 +46,7 @@ def comparison_screen(comparison: Comparison, width: int | None = None) -> list[
         comparison: the comparison to show.
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
-    title = TextBlock(comparison_title(comparison), notes=(*no_change(comparison), *comparison.notes))
+    title = TextBlock(comparison_title(comparison), notes=(*pairing_notes(comparison), *comparison.notes))
     if comparison.is_unchanged or not comparison.pairs:
         return [title, *_notes_block(alone_notes(comparison, ALONE))]
     changed = [pair for pair in comparison.pairs if pair.verdict in _ORDER and _is_new(pair)]

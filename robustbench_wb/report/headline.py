@@ -7,13 +7,13 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from robustbench_wb.analysis.headline.headline import Headline, HeadlinePanel, HeadlineRow
+from robustbench_wb.analysis.headline.headline import Headline, HeadlineNumber, HeadlinePanel, HeadlineRow
 from robustbench_wb.analysis.over_seeds.seed_means import SeedPanel
 from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.headline_text import number_interval, value_text
 from robustbench_wb.report.model_labels import model_labels, recipe_text
-from robustbench_wb.report.output_scores import score_tables
+from robustbench_wb.report.output_scores import detection_notes, score_tables
 from robustbench_wb.report.text_block import LINE, Column, TextBlock, counted, fit_width, wrapped
 
 SEPARATOR: Final = " · "
@@ -170,6 +170,7 @@ def _meaning(panel: HeadlinePanel, table: TextBlock, ranks: bool) -> Iterable[st
     if column.rule == "mean" and len(column.cells) > 1:
         kind = "average accuracy" if panel.metric == "accuracy" else "geometric mean perplexity"
         yield f"{column.name} = {kind} over {counted(len(column.cells), 'evaluation')}."
+    yield from (f"{note[0].upper()}{note[1:]}." for note in detection_notes(_numbers(panel)))
     if recipe := recipe_text(panel.rows):
         yield f"All models have {recipe}."
     controls = " FGSM and random noise are controls: --full." if joint else ""
@@ -182,6 +183,10 @@ def _meaning(panel: HeadlinePanel, table: TextBlock, ranks: bool) -> Iterable[st
     if ranks and len(panel.rows) > 1 and any(row.group for row in panel.rows):
         yield f"{RANK_NOTE}."
         yield f"a, b, ...: {GROUP_NOTE}."
+
+
+def _numbers(panel: HeadlinePanel) -> list[HeadlineNumber]:
+    return [number for row in panel.rows for number in row.numbers]
 
 
 def _doubts(panel: HeadlinePanel) -> Iterable[str]:

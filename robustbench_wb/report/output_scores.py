@@ -84,7 +84,7 @@ def score_tables(panel: HeadlinePanel, *, every: bool, width: int | None) -> lis
     return [*([] if pixels is None else [pixels]), *number_tables(panel, every=every, width=width)]
 
 
-def detection_notes(rows: Iterable[ScoreRow]) -> Sequence[str]:
+def detection_notes(rows: Iterable[ScoreRow | HeadlineNumber]) -> Sequence[str]:
     """What accuracy means under out-of-distribution images; none for other rows."""
     if all(row.auroc is None for row in rows):
         return []

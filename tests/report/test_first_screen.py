@@ -111,6 +111,24 @@ def unchanged() -> Comparison:
     return compare_tables(kept, kept, records)
 
 
+def seeds(old: list[int], new: list[int]) -> str:
+    """First screen of a comparison of two tables that have one model with these seeds."""
+    made = {seed: record([0, 1], seed=seed, weights=str(seed)) for seed in (*old, *new)}
+    tables = [[row(made[seed], seed=seed) for seed in table] for table in (old, new)]
+    found = compare_tables(*tables, {one.key: one for one in made.values()})
+    return plain_text(comparison_screen(found))
+
+
+def test_a_comparison_says_which_seeds_the_tables_have() -> None:
+    told = "seeds 0 in the old table and 0-1 in the new one, and only equal seeds are compared: vit"
+    assert told in seeds([0], [0, 1])
+    assert "no common cell was measured anew: 1 identical record" in seeds([0], [0, 1])
+    other = seeds([0], [1])
+    assert "nothing to compare, no cell is in both tables" in other
+    assert "seeds 0 in the old table and 1 in the new one" in other
+    assert "only equal seeds" not in seeds([0], [0])
+
+
 def gate(lost: int, strict: bool = False) -> GateResult:
     old, old_records = run()
     new, new_records = run(lost, "retrained" if lost else "weights")
