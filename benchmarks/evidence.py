@@ -6,17 +6,19 @@ The order of the file is the order of the work. A step is one model on one task,
 its suites; a finished step is a version of the score table of its task in ``work``. A session takes unfinished steps
 until its hours are over, finishes the step in flight, and then writes one baseline file per task. At last it forecasts
 all other steps, which takes minutes, and writes the status page. A killed session leaves its records, and the next one
-continues there. ``--hours 0`` publishes only.
+continues there. A step whose evaluations are all in the committed tables is not measured again, so that a fresh clone
+continues, too; to measure it anew, delete the table. ``--hours 0`` publishes only.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evidence_page import Published, Step, status_page
+from evidence_page import Place, Published, Step, place_of, status_page
 
 from robustbench_wb import read_experiment, run, vacuum
 from robustbench_wb.engine.experiment import Experiment, Selection
@@ -91,14 +93,28 @@ class Forecasts:
                 step.refuse(suite, str(error))
 
 
-def measure(experiment: Experiment, steps: Sequence[Step], *, forecasts: Forecasts, work: Path, hours: float) -> None:
+def published_evaluations(target: Path) -> Counter[Place]:
+    """Number of evaluations of each part in the tables of a folder, whichever machine measured them."""
+    tables = [read_baseline(file) for file in sorted(target.glob(f"*{SUFFIX}"))]
+    return Counter(place_of(row, row.seed) for table in tables for row in table.rows)
+
+
+def measure(
+    experiment: Experiment,
+    steps: Sequence[Step],
+    *,
+    forecasts: Forecasts,
+    published: Mapping[Place, int],
+    work: Path,
+    hours: float,
+) -> None:
     """Measure steps with missing evaluations, one after the other. None begins once the hours are over."""
     end = time.monotonic() + hours * 3600
     for number, step in enumerate(steps, 1):
         if time.monotonic() >= end:
             return
         forecasts.examine([step])
-        if not step.seconds:
+        if not step.seconds or all(published[place] >= cells for place, cells in step.places.items()):
             continue
         begun = time.monotonic()
         place = f"{number} of {len(steps)}, {step}"
@@ -156,7 +172,8 @@ def session(given: argparse.Namespace) -> None:
     forecasts = Forecasts(experiment, work)
     target.mkdir(parents=True, exist_ok=True)
     try:
-        measure(experiment, steps, forecasts=forecasts, work=work, hours=given.hours)
+        done = published_evaluations(target)
+        measure(experiment, steps, forecasts=forecasts, published=done, work=work, hours=given.hours)
     finally:
         for task in tasks:
             size = sum(one.size for one in publish(str(work / task), target, []))

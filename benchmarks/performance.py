@@ -1,6 +1,6 @@
 """All side-by-side measurements of speed in one go, written to docs/performance.md.
 
-    nox -s bench                 # about half an hour; the machine should have nothing else to do
+    nox -s bench                 # about an hour; the machine should have nothing else to do
     nox -s bench -- --quick      # a few turns on small sizes, printed and not written
     nox -s bench -- --only diff  # one part, printed and not written
 
@@ -67,7 +67,7 @@ PARTS = (
         "bare_loop.py",
         "An evaluation against a bare loop",
         "What the harness costs by itself, where there is no attack. 1 would be free.",
-        (),
+        ("--samples", "1024", "--turns", "3"),
         ("--samples", "256", "--turns", "1"),
     ),
     Part("startup.py", "Start-up", "Short commands against a process that only imports torch.", (), ("--turns", "1")),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,15 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
     assert "| MB | bytes |" in pages[0]
     assert pages[0].replace(f"{killed}/", f"{unbroken}/") == pages[1]
     assert "DATA_DIR has no folder for it" in page  # and not where it is on this machine
+
+    fresh = tmp_path / "fresh"  # a clone on another machine has the published tables alone
+    fresh.mkdir()
+    for name in ("experiment.toml", "digits.parquet"):
+        shutil.copy(killed / name, fresh)
+    assert "new evaluations" not in finished(session(fresh, 1, str(tmp_path / "third cache")))
+    assert outcomes(fresh) == outcomes(killed)
+    assert "**12 of 12 evaluations are published**" in (fresh / "STATUS.md").read_text()
+
     verify = [sys.executable, "-m", "robustbench_wb", "verify", str(killed)]
     assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
