@@ -114,8 +114,8 @@ def unchanged() -> Comparison:
 def seeds(old: list[int], new: list[int]) -> str:
     """First screen of a comparison of two tables that have one model with these seeds."""
     made = {seed: record([0, 1], seed=seed, weights=str(seed)) for seed in (*old, *new)}
-    tables = [[row(made[seed], seed=seed) for seed in table] for table in (old, new)]
-    found = compare_tables(*tables, {one.key: one for one in made.values()})
+    before, after = ([row(made[seed], seed=seed) for seed in table] for table in (old, new))
+    found = compare_tables(before, after, {one.key: one for one in made.values()})
     return plain_text(comparison_screen(found))
 
 
