@@ -2,12 +2,12 @@
 
     RBWB_DATA_DIR=DIR nox -s evidence -- --hours 8
 
-The order of the file is the order of the work. A step is one model on one task, with one recipe and one seed, under all
-its suites; a finished step is a version of the score table of its task in ``work``. A session takes unfinished steps
-until its hours are over, finishes the step in flight, and then writes one baseline file per task. At last it forecasts
-all other steps, which takes minutes, and writes the status page. A killed session leaves its records, and the next one
-continues there. A step whose evaluations are all in the committed tables is not measured again, so that a fresh clone
-continues, too; to measure it anew, delete the table. ``--hours 0`` publishes only.
+The order of the file is the order of the work. A step is one model on one task, with one recipe and one seed, under the
+suites of one entry of the file; a finished step is a version of the score table of its task in ``work``. A session
+takes unfinished steps until its hours are over, finishes the step in flight, and then writes one baseline file per
+task. At last it forecasts all other steps, which takes minutes, and writes the status page. A killed session leaves its
+records, and the next one continues there. A step whose evaluations are all in the committed tables is not measured
+again, so that a fresh clone continues, too; to measure it anew, delete the table. ``--hours 0`` publishes only.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evidence_page import Place, Published, Step, place_of, status_page
@@ -40,13 +41,19 @@ COMMAND = "nox -s evidence"
 
 
 def steps_of(experiment: Experiment) -> list[Step]:
-    """Steps of an experiment, in the order of their first combination."""
-    found: dict[tuple[str, str, str, int], Step] = {}
-    for one in experiment.combinations:
-        place = (one.task, one.variant, one.recipe, one.seed)
-        new = Step(task=one.task, variant=one.variant, recipe=one.recipe, seed=one.seed)
-        found.setdefault(place, new).suites.append(one.suite)
-    return list(found.values())
+    """Steps of each entry of the file, in order. A combination belongs to the first entry that has it."""
+    left = dict.fromkeys(experiment.combinations)
+    steps: list[Step] = []
+    for axes in (experiment.axes, *(replace(experiment.axes, **entry.given) for entry in experiment.include)):
+        found: dict[tuple[str, str, str, int], Step] = {}
+        for one in Experiment(settings=experiment.settings, axes=axes).combinations:
+            if one in left:
+                del left[one]
+                new = Step(task=one.task, variant=one.variant, recipe=one.recipe, seed=one.seed)
+                place = (one.task, one.variant, one.recipe, one.seed)
+                found.setdefault(place, new).suites.append(one.suite)
+        steps += found.values()
+    return steps
 
 
 def of_step(experiment: Experiment, step: Step, suites: Iterable[str]) -> Experiment:

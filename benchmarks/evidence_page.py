@@ -188,12 +188,15 @@ def _task_line(task: str, steps: Sequence[Step], tables: Sequence[Published]) ->
 def _model_lines(steps: Sequence[Step], tables: Sequence[Published]) -> Iterable[tuple[str, ...]]:
     """A line for the seeds of each model that are in the same state."""
     for variant in dict.fromkeys(step.variant for step in steps):
+        first = next(step.suites for step in steps if step.variant == variant)
         alike: dict[tuple[str, ...], list[Step]] = {}
         for step in (step for step in steps if step.variant == variant):
             state = Progress.of([step], tables)
             alike.setdefault((*step.suites, state.columns[0], state.why), []).append(step)
         for same in alike.values():
-            yield (variant, seeds_text([step.seed for step in same]), *Progress.of(same, tables).columns)
+            suites = same[0].suites
+            name = variant if suites == first else f"{variant}, {', '.join(suites)}"
+            yield (name, seeds_text([step.seed for step in same]), *Progress.of(same, tables).columns)
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

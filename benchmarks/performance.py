@@ -75,7 +75,7 @@ PARTS = (
         "variants.py",
         "Variants against vit",
         "Forward and backward time at equal width, depth and heads.",
-        (),
+        ("--width", "64", "--heads", "4", "--repeats", "5"),
         ("--repeats", "2", "--variant", "crate"),
     ),
     Part("precision.py", "Gradients in bfloat16 against float32", "Above 1, bfloat16 is faster on this processor."),
