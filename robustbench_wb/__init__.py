@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from robustbench_wb.imports import without_collection
+
 CHANGES_NO_NUMBER: Final = "it only loads public names from other modules"
 
 if TYPE_CHECKING:  # for type checkers and editors; at run time ``__getattr__`` loads the same names
@@ -68,9 +70,10 @@ else:
             AttributeError: there is no such name.
         """
         if name in _DOOR:
-            if _DOOR[name].startswith("stressors."):
-                import_module("robustbench_wb.stressors.construction").explain_errors()
-            return getattr(import_module(f"robustbench_wb.{_DOOR[name]}"), name)
+            with without_collection():
+                if _DOOR[name].startswith("stressors."):
+                    import_module("robustbench_wb.stressors.construction").explain_errors()
+                return getattr(import_module(f"robustbench_wb.{_DOOR[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

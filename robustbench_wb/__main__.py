@@ -11,10 +11,14 @@ from pathlib import Path
 def main() -> None:
     """Run the command line and exit with its documented code."""
     _library_before_folder()
-    from robustbench_wb.cli.app import run_cli
-    from robustbench_wb.cli.console import discard
-    from robustbench_wb.errors import ExitCode
-    from robustbench_wb.user_code import UserCode
+    from robustbench_wb.imports import ImportedObjects, without_collection
+
+    ImportedObjects.are_kept = True
+    with without_collection():
+        from robustbench_wb.cli.app import run_cli
+        from robustbench_wb.cli.console import discard
+        from robustbench_wb.errors import ExitCode
+        from robustbench_wb.user_code import UserCode
 
     # Python has no streams where the shell has closed them (>&-).
     sys.stdout, sys.stderr = (

@@ -45,7 +45,7 @@ def check_command(
 
       robustbench-wb claims check claims.toml --version results/published/adversarial-digits-smoke.csv
     """
-    from robustbench_wb.api.claims import claims
+    from robustbench_wb import claims
     from robustbench_wb.report.claims import claims_blocks
     from robustbench_wb.report.json import claims_json
     from robustbench_wb.report.junit import claims_junit

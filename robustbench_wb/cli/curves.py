@@ -28,7 +28,7 @@ def curves_command(
 
       robustbench-wb curves v3 --baseline vit --json
     """
-    from robustbench_wb.api.curves import curves
+    from robustbench_wb import curves
     from robustbench_wb.report.curves import curves_blocks, curves_json
     from robustbench_wb.report.lengths import lengths_blocks
 

@@ -58,7 +58,7 @@ def diff_command(
 
       robustbench-wb diff old/samples_arc_easy.jsonl new/samples_arc_easy.jsonl
     """
-    from robustbench_wb.api.compare import compare
+    from robustbench_wb import compare
     from robustbench_wb.report.csv import comparison_csv
 
     comparison = compare(old, new, results, delta=delta, allow=allow or (), correction=correction)

@@ -43,7 +43,7 @@ def doctor_command(
     if len(request.tasks or ()) > 1:
         raise UsageError("doctor examines a model on one --task")
     request = request.model_copy(update={"variants": (model,)})
-    from robustbench_wb.api.doctor import doctor
+    from robustbench_wb import doctor
     from robustbench_wb.report.details import details_json
     from robustbench_wb.report.doctor import diagnosis_blocks
 

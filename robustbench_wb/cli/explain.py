@@ -33,7 +33,7 @@ def explain_command(
 
       robustbench-wb explain "vit*pgd-linf@8/255" --suite adversarial --scale small --seeds 0-2
     """
-    from robustbench_wb.api.explain import explain
+    from robustbench_wb import explain
     from robustbench_wb.report.explain import explain_blocks
     from robustbench_wb.report.json import explain_json
 

@@ -34,7 +34,7 @@ def hf_command(
 
       robustbench-wb export hf --model vit-nano -o README.md
     """
-    from robustbench_wb.api.export import export_hf
+    from robustbench_wb import export_hf
 
     _write(export_hf(model, version, results, card=None if output == "-" else output), output)
 
@@ -64,7 +64,7 @@ def hf_results_command(
 
       robustbench-wb export hf-results --dataset me/robust-digits --task-id linf --model vit-nano -o linf.yaml
     """
-    from robustbench_wb.api.export import export_hf_results
+    from robustbench_wb import export_hf_results
 
     text = export_hf_results(dataset, task_id, model, version=version, results=results, column=column)
     _write(text, output)
@@ -98,7 +98,7 @@ def robustbench_command(
 
       robustbench-wb export robustbench --model vit-nano --column "Linf 8/255" -o Mine2026.json
     """
-    from robustbench_wb.api.export import export_robustbench
+    from robustbench_wb import export_robustbench
     from robustbench_wb.report.exports.robustbench_json import PaperFacts
 
     facts = PaperFacts(title=title, authors=authors, link=link, venue=venue, additional_data=additional_data)
@@ -126,7 +126,7 @@ def tracker_command(
 
       robustbench-wb export tracker mlflow v3 --place sqlite:///mlflow.db
     """
-    from robustbench_wb.api.export import export_tracker
+    from robustbench_wb import export_tracker
 
     where = export_tracker(tracker, version, results, model=model, place=place)
     console.tell(f"written to {where}")

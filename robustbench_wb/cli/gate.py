@@ -86,7 +86,7 @@ def gate_command(
 
       robustbench-wb gate --baseline old.eval --version new.eval --margin 2
     """
-    from robustbench_wb.api.gate import gate
+    from robustbench_wb import gate
 
     if markdown == "-" and as_json:
         raise UsageError("--json and --markdown - cannot both write to standard output")

@@ -30,7 +30,7 @@ def history_command(
 
       robustbench-wb history vit-nano --json
     """
-    from robustbench_wb.api.history import history
+    from robustbench_wb import history
     from robustbench_wb.report.history import history_blocks
     from robustbench_wb.report.history_screen import history_screen
     from robustbench_wb.report.json import value_json

@@ -58,7 +58,7 @@ def leaderboard_command(
 
       robustbench-wb leaderboard --over-seeds --latex table.tex
     """
-    from robustbench_wb.api.leaderboard import leaderboard
+    from robustbench_wb import leaderboard
 
     exports = {"--csv": csv, "--ranking-csv": ranking_csv, "--markdown": markdown, "--latex": latex, "--html": html}
     _check_outputs(exports, as_json=as_json, over_seeds=over_seeds)

@@ -34,7 +34,7 @@ def merge_command(
 
       robustbench-wb merge s3://bucket/nightly --prefer theirs
     """
-    from robustbench_wb.api.merge import merge
+    from robustbench_wb import merge
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.merge import merge_blocks
     from robustbench_wb.spec import to_json_types

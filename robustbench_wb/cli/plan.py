@@ -69,7 +69,7 @@ def plan_command(
       robustbench-wb plan --variant vit --version v4 --baseline v3
     """
     console.set_log_level(log_level)
-    from robustbench_wb.api.plan import plan
+    from robustbench_wb import plan
     from robustbench_wb.report.sample_plan import sample_plan_blocks, sample_plan_json
 
     with console.progress_view(progress) as view:

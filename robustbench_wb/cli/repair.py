@@ -25,7 +25,7 @@ def repair_command(results: Folder = "results", as_json: options.Json = False) -
 
       robustbench-wb repair other/results --json
     """
-    from robustbench_wb.api.repair import repair
+    from robustbench_wb import repair
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.repair import repair_blocks
     from robustbench_wb.spec import to_json_types
@@ -51,7 +51,7 @@ def vacuum_command(
 
       robustbench-wb vacuum other/results --days 1
     """
-    from robustbench_wb.api.vacuum import vacuum
+    from robustbench_wb import vacuum
     from robustbench_wb.report.json import value_json
     from robustbench_wb.report.repair import vacuum_blocks
     from robustbench_wb.spec import to_json_types

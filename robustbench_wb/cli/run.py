@@ -87,7 +87,7 @@ def run_command(
     if plan:
         _show_plan(experiment, results, progress=progress, as_json=as_json)
         return
-    from robustbench_wb.api.run import run
+    from robustbench_wb import run
 
     with console.progress_view(progress) as view:
         command = shlex.join(["robustbench-wb", *sys.argv[1:]])
@@ -132,7 +132,7 @@ def _show_result(report: "RunResult", results: str, *, full: bool, as_json: bool
 
 
 def _show_plan(experiment: Experiment, results: str, *, progress: str, as_json: bool) -> None:
-    from robustbench_wb.api.forecast import forecast
+    from robustbench_wb import forecast
     from robustbench_wb.report.forecast import forecast_blocks, forecast_json
 
     with console.progress_view(progress) as view:

@@ -42,7 +42,7 @@ def selfcheck_command(
       robustbench-wb selfcheck --variant vit --retrain --json
     """
     console.set_log_level(log_level)
-    from robustbench_wb.api.selfcheck import selfcheck
+    from robustbench_wb import selfcheck
     from robustbench_wb.report.json import noise_floor_json
     from robustbench_wb.report.selfcheck import selfcheck_blocks
 

@@ -35,8 +35,8 @@ def show_command(
 
 
 def _show_version(name: str, results: str, *, full: bool, as_json: bool) -> None:
+    from robustbench_wb import leaderboard
     from robustbench_wb.api.curves import distance_curves
-    from robustbench_wb.api.leaderboard import leaderboard
     from robustbench_wb.report.curves import distance_blocks
     from robustbench_wb.report.details import details_blocks, details_json
     from robustbench_wb.report.headline import first_screen

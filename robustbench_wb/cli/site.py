@@ -25,7 +25,7 @@ def site_command(
 
       robustbench-wb site docs/robustness --results results --last 5
     """
-    from robustbench_wb.api.site import site
+    from robustbench_wb import site
 
     console.require_folder(folder)
     pages = site(results, last=last)

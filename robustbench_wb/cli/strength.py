@@ -28,7 +28,7 @@ def strength_command(
     """
     if len(stressor or ()) > 1:
         raise UsageError("strength takes one --stressor; leave it out for all attacks")
-    from robustbench_wb.api.strength import strength
+    from robustbench_wb import strength
     from robustbench_wb.report.strength import strength_blocks, strength_json
 
     found = strength(model, stressor=stressor[0] if stressor else None, version=version, results=results)

@@ -28,7 +28,7 @@ def train_command(
       robustbench-wb train experiment.toml
     """
     console.set_log_level(log_level)
-    from robustbench_wb.api.train import train
+    from robustbench_wb import train
     from robustbench_wb.report.details import details_json, trained_models_blocks
 
     with console.progress_view(progress) as view:

@@ -43,7 +43,7 @@ def verify_command(
 
       robustbench-wb verify v3 --rerun 20
     """
-    from robustbench_wb.api.verify import verify
+    from robustbench_wb import verify
     from robustbench_wb.report.json import verify_json
     from robustbench_wb.report.verify import verify_blocks
 

@@ -1,19 +1,18 @@
 """Execution of shards by other processes of this machine."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Final
 
-from robustbench_wb.engine.child_process import become_child
 from robustbench_wb.engine.pool_executor import PoolExecutor
 from robustbench_wb.engine.pool_worker import GRACE_SECONDS, Only, PoolWorker
 from robustbench_wb.engine.shard import Shard
-from robustbench_wb.engine.shard_worker import ShardResult, ShardWorker, Sign, StoreFailure, WorkerSetup
-from robustbench_wb.errors import HarnessError, StoreError
+from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
+from robustbench_wb.engine.worker_process import work
 
 _SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
 
@@ -42,7 +41,8 @@ class _Process(PoolWorker):
     def __init__(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> None:
         super().__init__(setup, names=names, only=only)
         self.connection, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_work, args=(setup, theirs), daemon=True)
+        pickled = bytes(ForkingPickler.dumps(setup))
+        self._process = _SPAWN.Process(target=work, args=(pickled, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -78,18 +78,3 @@ class _Process(PoolWorker):
             self._process.kill()
         self._process.join()
         self.connection.close()
-
-
-def _work(setup: WorkerSetup, connection: Connection) -> None:
-    """Measure shards in a new process, as they are asked for, until the parent ends it."""
-    become_child(setup.threads)
-    os.dup2(2, 1)  # results are printed by the parent
-    try:
-        worker = ShardWorker(setup, connection.send)
-        connection.send(Sign(ready=True))
-        while True:
-            connection.send(worker.measure(connection.recv()))
-    except StoreError as error:
-        connection.send(StoreFailure(str(error)))
-    except HarnessError as error:
-        connection.send(str(error))
