@@ -1,5 +1,6 @@
 """Commands and functions in forked processes, which may be killed. The parent only imports what they need."""
 
+import gc
 import json
 import os
 import resource
@@ -38,6 +39,7 @@ def warm_up() -> None:
     import_module("torch").set_num_threads(1)
     # The examination of a model before it is attacked takes most of a small run.
     setattr(choice, "ImageProbe", partial(ImageProbe, looked_at=8, steps=3, queries=5))  # noqa: B010
+    gc.freeze()  # a fork looks for garbage only among its own objects
 
 
 def start(arguments: Sequence[str], folder: Path, limit: int | None = None) -> int:
