@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -93,6 +94,12 @@ def everything() -> ReportContents:
     )
 
 
+@cache
+def everything_page() -> str:
+    """The page with every section, rendered once for all tests."""
+    return report_page(everything())
+
+
 HOSTILE = (
     *("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</style><!--", "]]>", "{{ 7 * 7 }}"),
     *("' onload='x", "&lt;b&gt;", "\x1b[31m\x00", "</td></tr></table>", "<svg/onload=alert(1)>"),
@@ -135,7 +142,7 @@ def test_no_text_breaks_out_of_its_place(variant: str, error: str, stressor: str
 
 
 def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -> None:
-    found = Page(report_page(everything()))
+    found = Page(everything_page())
     assert not found.unclosed
     assert not found.open
     ids = found.values("id")
@@ -149,7 +156,7 @@ def test_every_section_of_a_page_is_well_formed_and_its_links_lead_somewhere() -
 
 @pytest.mark.slow(2)
 def test_nothing_is_loaded_from_anywhere() -> None:
-    text = report_page(everything())
+    text = everything_page()
     found = Page(text)
     assert not [entry for entry in found.attributes if entry[1] == "src" and not entry[2].startswith("data:")]
     assert not {"link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
@@ -158,7 +165,7 @@ def test_nothing_is_loaded_from_anywhere() -> None:
 
 
 def test_headings_landmarks_and_tables_are_named() -> None:
-    found = Page(report_page(everything()))
+    found = Page(everything_page())
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -224,7 +231,7 @@ def has_all_numbers(text: str, rows: list[ScoreRow]) -> None:
 
 @pytest.mark.slow(3)
 def test_the_same_contents_give_the_same_bytes() -> None:
-    assert report_page(everything()) == report_page(everything())
+    assert report_page(everything()) == everything_page()
 
 
 def test_the_matrix_says_what_the_table_says() -> None:
@@ -252,7 +259,7 @@ def test_shades_follow_the_numbers() -> None:
 
 @pytest.mark.slow(2)
 def test_doubts_failures_and_gaps_are_told() -> None:
-    words = Page(report_page(everything())).words
+    words = Page(everything_page()).words
     assert "apgd-linf leaves 11.4 points less" in words
     assert "no gradient of the margin at 48 of 64" in words
     assert "SubjectError: [bold]no logits[/bold] [31m" in words

@@ -16,7 +16,7 @@ from robustbench_wb.report.html.page import ReportContents, report_page
 from robustbench_wb.store.loaded_table import load_table
 from tests.report.big_sample import big_table
 from tests.report.board_sample import board
-from tests.report.test_html import PUBLISHED, everything
+from tests.report.test_html import PUBLISHED, everything_page
 from tests.store.make import row
 
 pytestmark = pytest.mark.slow
@@ -177,7 +177,7 @@ def test_a_number_leads_to_its_own_line_and_opens_what_hides_it(opened: Any) -> 
 
 
 def test_links_between_sections_work_without_a_mouse(opened: Any) -> None:
-    shown = opened(everything())
+    shown = opened(everything_page())
     shown.keyboard.press("Tab")
     assert shown.evaluate("document.activeElement.className") == "skip"
     assert shown.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -209,7 +209,7 @@ def test_headings_stay_in_view_and_only_the_table_scrolls_sideways(opened: Any) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_and_mark_stands_out(opened: Any, scheme: str) -> None:
-    shown = opened(everything(), color_scheme=scheme)
+    shown = opened(everything_page(), color_scheme=scheme)
     looked, faint = shown.evaluate(CONTRAST)
     assert looked > 500
     assert faint == []
@@ -241,7 +241,7 @@ def test_a_leaderboard_stands_out_and_sorts(opened: Any, scheme: str) -> None:
 def test_the_dark_page_is_dark_and_print_is_light(opened: Any) -> None:
     ink = "getComputedStyle(document.body).color"
     surface = "getComputedStyle(document.body).backgroundColor"
-    light, dark = (opened(everything(), color_scheme=scheme) for scheme in ("light", "dark"))
+    light, dark = (opened(everything_page(), color_scheme=scheme) for scheme in ("light", "dark"))
     assert light.evaluate(surface) == "rgb(255, 255, 255)"
     assert dark.evaluate(surface) != light.evaluate(surface)
     assert dark.evaluate(ink) != light.evaluate(ink)
@@ -283,7 +283,7 @@ def test_samples_of_a_gallery_are_shown(opened: Any, digits: Any) -> None:
 def test_the_policy_lets_nothing_else_run_or_load(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     slipped = "<script>window.ran = 1</script><img src='https://example.org/x.png'><b onclick='window.ran = 1'>x</b>"
-    file.write_text(report_page(everything()).replace("</body>", f"{slipped}</body>"), encoding="utf-8")
+    file.write_text(everything_page().replace("</body>", f"{slipped}</body>"), encoding="utf-8")
     shown = browser.new_page()
     loaded: list[str] = []
     shown.on("requestfinished", lambda request: loaded.append(request.url))
