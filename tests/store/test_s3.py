@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -66,10 +67,17 @@ def test_a_store_that_is_away_is_waited_for(bucket: str, wire: Wire, caplog: pyt
     store = RecordStore("s3://bucket/away")
     store.append(record(seed=0))
     wire.cut()
-    timer = threading.Timer(12.0, wire.mend)
-    timer.start()
+
+    def mend_once_told() -> None:
+        until = time.monotonic() + 60
+        while "waiting for s3://bucket/away" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.1)
+        wire.mend()
+
+    mending = threading.Thread(target=mend_once_told)
+    mending.start()
     store.append(record(seed=1))
-    timer.join()
+    mending.join()
     assert "waiting for s3://bucket/away" in caplog.text
     assert len(RecordStore("s3://bucket/away").keys()) == 2
 
