@@ -10,6 +10,7 @@ are small (width 32, two blocks) and see the embedded digits. --train makes the 
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -65,12 +66,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pin", action="store_true", help="replace the baseline with what today's code measures")
     parser.add_argument("--train", action="store_true", help="train the checkpoints anew, and replace the baseline")
+    parser.add_argument("--results", metavar="FOLDER", help="keep evaluations there, and reuse them; default: none")
     given = parser.parse_args()
     baseline = HERE / "baseline.parquet"
     try:
         if given.train:
             train()
-        with tempfile.TemporaryDirectory() as results:
+        with nullcontext(given.results) if given.results else tempfile.TemporaryDirectory() as results:
             measure(results)
             if given.pin or given.train:
                 baseline.unlink(missing_ok=True)

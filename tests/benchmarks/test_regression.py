@@ -15,7 +15,7 @@ RIGHT, WRONG = "2 * v - once", "2 * once - v"
 
 def gate(folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "benchmarks/regression.py"]
+    command = [sys.executable, "benchmarks/regression.py", "--results", "results/kept"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -28,7 +28,7 @@ def test_a_variant_that_is_broken_on_purpose_closes_the_gate(tmp_path: Path) -> 
     broken = tmp_path / "robustbench_wb" / "models" / "attention" / "twicing.py"
     code = broken.read_text()
     assert RIGHT in code
-    broken.write_text(code.replace(RIGHT, WRONG))
+    broken.write_text(code.replace(RIGHT, WRONG))  # which no other variant uses, so that theirs are reused
     done = gate(tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "regressed" in done.stdout
