@@ -93,7 +93,7 @@ def test_a_reader_that_has_enough_ends_nothing(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.undo()
 
 
-@pytest.mark.slow(30)
+@pytest.mark.slow(4)
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
