@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from robustbench_wb.stressors.corruptions.channel_planes import join_planes, split_planes
 from robustbench_wb.stressors.corruptions.corruption import Corruption
 
 COLUMN_PIXELS = 1 << 16
@@ -31,22 +32,18 @@ class JpegCompression(Corruption):
         """Compress and decompress the images; no random draws."""
         quality = cast("int", self.severity_constants(images.shape))
         found = np.empty(tuple(images.shape), np.uint8)
-        # Pillow joins and splits channels three times faster than numpy or torch reorder them.
         for picture, planes in zip(_pictures(images.cpu().numpy()), found, strict=True):
-            decoded = _through_jpeg(picture, quality)
-            for channel, plane in zip(decoded.mode, planes, strict=True):
-                plane[...] = np.frombuffer(decoded.tobytes("raw", channel), np.uint8).reshape(plane.shape)
+            split_planes(_through_jpeg(picture, quality), planes)
         return torch.from_numpy(found).to(images.device)
 
 
 def _pictures(images: NDArray[np.uint8]) -> Iterator[Image.Image]:
     """Yield each image, (B, C, H, W) in all, as a picture. Small ones are cut from a column of several."""
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     together = max(1, COLUMN_PIXELS // (height * width))
     for first in range(0, count, together):
         some = images[first : first + together].swapaxes(0, 1)
-        column = [Image.fromarray(np.ascontiguousarray(band).reshape(-1, width)) for band in some]
-        picture = column[0] if channels == 1 else Image.merge("RGB", column)
+        picture = join_planes([np.ascontiguousarray(band).reshape(-1, width) for band in some])
         for top in range(0, picture.height, height):
             yield picture if together == 1 else picture.crop((0, top, width, top + height))
 

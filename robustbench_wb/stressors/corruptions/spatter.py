@@ -8,7 +8,7 @@ from torch import Tensor
 from robustbench_wb import rng
 from robustbench_wb.stressors.corruptions.colour_corruption import ColourCorruption
 from robustbench_wb.stressors.corruptions.drop_relief import relief
-from robustbench_wb.stressors.corruptions.filters import apply_in_blocks
+from robustbench_wb.stressors.corruptions.filters import cache_blocks
 from robustbench_wb.stressors.corruptions.smoothing import smooth
 
 WATER, MUD = (175.0, 238.0, 238.0), (63.0, 42.0, 20.0)
@@ -70,16 +70,30 @@ class Spatter(ColourCorruption):
         spatter = SpatterConstants._make(cast("tuple[float, ...]", self.severity_constants(images.shape)))
         noise = rng.normal16(ids, (height, width), seed=seed, label=self.name)
         layer = spatter.mean + spatter.deviation * smooth(noise, spatter.sigma, border="nearest")
-        if spatter.mud:
-            mask = smooth((layer > spatter.threshold).float(), spatter.strength, border="nearest")
-            mask = torch.where(mask < 0.8, 0, mask)
-            return self.to_levels(images * (1 - mask[:, None]) + tinted(mask, MUD))
-        liquid = torch.where(layer < spatter.threshold, 0, layer)
-        mask = liquid * apply_in_blocks((255 * liquid).clamp(0, 255).to(torch.uint8), relief)
-        highest = mask.amax((1, 2), keepdim=True)
-        return self.to_levels(images + tinted(mask / torch.where(highest > 0, highest, 1) * spatter.strength, WATER))
+        mask = mud(layer, spatter) if spatter.mud else water(layer, spatter)
+        found = torch.empty_like(images)
+        for rows in cache_blocks(images):
+            values, drops = images[rows], mask[rows, None]
+            found[rows] = self.to_levels(
+                values * (1 - drops) + tinted(drops, MUD) if spatter.mud else values + tinted(drops, WATER)
+            )
+        return found
+
+
+def mud(layer: Tensor, spatter: SpatterConstants) -> Tensor:
+    """Share of mud in each pixel, 0 or at least 0.8, from the random field: float32 (B, H, W)."""
+    mask = smooth((layer > spatter.threshold).float(), spatter.strength, border="nearest")
+    return torch.where(mask < 0.8, 0, mask)
+
+
+def water(layer: Tensor, spatter: SpatterConstants) -> Tensor:
+    """Weight of the colour of water in each pixel from the random field: float32 (B, H, W)."""
+    liquid = torch.where(layer < spatter.threshold, 0, layer)
+    mask = liquid * relief((255 * liquid).clamp(0, 255).to(torch.uint8))
+    highest = mask.amax((1, 2), keepdim=True)
+    return mask / torch.where(highest > 0, highest, 1) * spatter.strength
 
 
 def tinted(mask: Tensor, colour: tuple[float, ...]) -> Tensor:
-    """Mask (B, H, W) times a colour of three levels, (B, 3, H, W)."""
-    return mask[:, None] * torch.tensor(colour, device=mask.device).view(3, 1, 1)
+    """Mask (B, 1, H, W) times a colour of three levels, (B, 3, H, W)."""
+    return mask * torch.tensor(colour, device=mask.device).view(3, 1, 1)

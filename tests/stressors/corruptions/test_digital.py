@@ -42,12 +42,26 @@ def pillow(images: Tensor, scale: float) -> list[NDArray[np.uint8]]:
     return found
 
 
+def assert_pixelate_is_pillow(images: Tensor, severity: int, calibration: int) -> None:
+    corruption = build("pixelate", severity, calibration)
+    expected = np.stack(pillow(images, corruption.severity_constants((0, 0))))
+    assert np.array_equal(corruption.perturb(images, torch.zeros(len(images)), 0).numpy(), expected)
+
+
 @given(st.integers(8, 70), st.integers(8, 70), st.integers(1, 5), st.sampled_from([32, 64, 224]))
 @settings(max_examples=60, deadline=None)
 def test_pixelate_is_pillow(height: int, width: int, severity: int, calibration: int) -> None:
-    corruption, images = build("pixelate", severity, calibration), tiles(70, 3)[:, :, :height, :width].contiguous()
-    expected = np.stack(pillow(images, corruption.severity_constants((0, 0))))
-    assert np.array_equal(corruption.perturb(images, torch.zeros(3), 0).numpy(), expected)
+    assert_pixelate_is_pillow(tiles(70, 3)[:, :, :height, :width].contiguous(), severity, calibration)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (224, 90), (90, 224), (127, 129), (128, 128)], ids=str)
+@pytest.mark.parametrize("severity", [1, 3])
+def test_pixelate_of_large_images_is_pillow(size: tuple[int, int], severity: int) -> None:
+    images = tiles(224, 2)[:, :, : size[0], : size[1]].contiguous()
+    assert_pixelate_is_pillow(images, severity, 224)
+    grey = images[:, :1].contiguous()
+    found = build("pixelate", severity, 224).perturb(grey, torch.zeros(2), 0)
+    assert np.array_equal(found.numpy(), np.stack(pillow(grey.expand(-1, 3, -1, -1), (0.6, 0.4)[severity // 2]))[:, :1])
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 31), (224, 160)])
