@@ -228,6 +228,20 @@ def test_a_folder_without_labelled_pictures_is_refused(tmp_path: Path, empty: st
         load(f"folder:{tmp_path}")
 
 
+def test_a_class_folder_without_pictures_would_move_the_outputs_of_the_next_ones(folder: Path, tmp_path: Path) -> None:
+    (folder / "bat" / "deeper").mkdir(parents=True)
+    (folder / ".cache").mkdir()
+    with pytest.raises(DataError, match=r"class folders without pictures: bat; .* remove these folders, or say with"):
+        load(f"folder:{folder}")
+    (tmp_path / "classes.txt").write_text("ape\nbat\nbee\ncat\n")
+    assert load(f"folder:{folder};classes={tmp_path}/classes.txt").test.labels.tolist() == [0] * 4 + [2] * 3 + [3] * 2
+    splits = tmp_path / "splits"
+    shutil.copytree(folder, splits / "val")
+    shutil.copytree(folder, splits / "train")
+    picture(splits / "train" / "bat" / "0.png")
+    assert load(f"folder:{splits}").test.labels.tolist() == [0] * 4 + [2] * 3 + [3] * 2
+
+
 @pytest.mark.parametrize("size", [(300, 200), (200, 301), (224, 224), (97, 333)])
 @pytest.mark.parametrize(
     ("crop", "fraction", "interpolation"),

@@ -137,6 +137,11 @@ class FolderTask:
         first = splits.get("train") or next(iter(splits.values()))
         every = [label for split in splits.values() for label in split.labels]
         reference = self._options.get("classes")
+        if reference is None and first.empty:
+            raise DataError(
+                f"{self.folder} has class folders without pictures: {', '.join(first.empty)}; classes are numbered in "
+                "sorted order, so remove these folders, or say with classes=FILE which output each folder means"
+            )
         classes = sorted_classes(first.labels) if reference is None else read_class_map(reference, every)
         if len(classes.names) < 2:
             raise DataError(

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,8 @@ class LabelledPictures:
     """Paths relative to the folder, with ``/``."""
     labels: tuple[str, ...]
     """Label of each picture: the name of its class folder, or what the table of labels says."""
+    empty: tuple[str, ...] = ()
+    """Names of class folders without pictures, sorted."""
 
 
 def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures]:
@@ -69,7 +71,7 @@ def _splits(folder: Path, names: Sequence[str]) -> dict[str, LabelledPictures]:
         if split in found:
             raise DataError(f"{folder} has several folders of the split {split}: {', '.join(names)}")
         own = _one(folder / name, None)
-        found[split] = LabelledPictures(tuple(f"{name}/{file}" for file in own.files), own.labels)
+        found[split] = replace(own, files=tuple(f"{name}/{file}" for file in own.files))
     return found
 
 
@@ -80,7 +82,9 @@ def _one(folder: Path, labels: Path | None) -> LabelledPictures:
     if not files:
         raise DataError(_nothing(folder, table))
     if table is None:
-        return LabelledPictures(tuple(files), tuple(file.split("/")[0] for file in files))
+        classes = [file.split("/")[0] for file in files]
+        empty = {item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")}
+        return LabelledPictures(tuple(files), tuple(classes), tuple(sorted(empty.difference(classes))))
     known = _label_table(table)
     present = set(files)
     missing = [name for name in known if name not in present]
