@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ LIMIT_GB = 8.0
 _FORMAT = 1  # of a folder; raise it when it changes
 THREAD_VALUES = 1 << 22
 """Pixel values that a thread perturbs at once. Cannot change a result."""
+MADE_ON_CPU: Final = frozenset({"jpeg-compression", "pixelate", "spatter"})
+"""Corruptions that compute on the CPU, whatever the device of the model: as many cores as there are make them."""
 _FLUSH_BYTES = 1 << 26
 _BATCH = 1024  # samples asked for at once; cannot change a result
 
@@ -173,13 +175,14 @@ class PerturbedCache:
         """Yield rows of the samples with their perturbations, in order.
 
         On a CPU, images are made in as many threads as torch may use, each with one: most of the time goes to
-        operations that are too small to be shared by threads. Stressors of plug-ins may not be fit for that.
+        operations that are too small to be shared by threads. Stressors of plug-ins may not be fit for that. On a GPU,
+        only the corruptions of ``MADE_ON_CPU`` are.
         """
         threads, every = torch.get_num_threads(), np.arange(len(self.samples))
         inputs = self.samples.inputs
         count = min(len(every), -(-inputs.size // THREAD_VALUES)) if inputs.dtype == np.uint8 else 1
         parts = np.array_split(every, max(1, count))
-        if not is_own(stressor) or self.device.type != "cpu" or min(threads, len(parts)) < 2:
+        if not is_own(stressor) or self._maker(stressor).type != "cpu" or min(threads, len(parts)) < 2:
             yield from self._made(stressor, every, advance)
             return
 
@@ -200,9 +203,13 @@ class PerturbedCache:
         self, stressor: ModelFreeStressor, rows: NDArray[np.int64], advance: Advance
     ) -> Iterator[tuple[NDArray[np.int64], PerturbedData]]:
         """Perturb some samples in this thread; yield them batch by batch."""
-        nothing = MeasuredModel(model=nn.Identity(), batch=BatchSize(_BATCH), device=self.device)
+        nothing = MeasuredModel(model=nn.Identity(), batch=BatchSize(_BATCH), device=self._maker(stressor))
         for some, batch in sample_batches(nothing, self.samples, rows, seed=self.seed):
             yield some, stressor.make(batch, advance)
+
+    def _maker(self, stressor: ModelFreeStressor) -> torch.device:
+        """Device that makes a perturbation."""
+        return torch.device("cpu") if stressor.name in MADE_ON_CPU else self.device
 
 
 def _write(folder: Path, parts: list[PerturbedData]) -> dict[str, object]:

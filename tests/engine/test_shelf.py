@@ -14,16 +14,20 @@ from torch import Tensor
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import perturbed_cache, shared_rounds
+from robustbench_wb.engine.perturbed_cache import PerturbedCache
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.task_context import task_contexts
+from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import ExitCode, UsageError
 from robustbench_wb.folders import cache_folder
 from robustbench_wb.progress import SilentProgress
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.source import PACKAGE_ROOT
 from robustbench_wb.store.record_store import RecordStore
+from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.corruptions.gaussian_noise import GaussianNoise
+from robustbench_wb.stressors.model_free import ModelFreeStressor
 from tests.engine.linear_model import LINEAR
 
 NOISE = ("gaussian-noise;severity=2", "gaussian-noise;severity=5")
@@ -156,6 +160,21 @@ def test_threads_make_the_same_samples(
     assert threads[:5] == [(False, 1, 18)] * 5
     assert "too severe" in rows[2].error
     assert [path for path in cache_folder("perturbed").rglob("*") if path.name.startswith(".tmp-")] == []
+
+
+@pytest.mark.parametrize("name", sorted(perturbed_cache.MADE_ON_CPU))
+def test_what_computes_on_the_cpu_is_made_there_for_a_model_on_a_gpu(name: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
+    samples = TaskSamples(ids=np.arange(3, dtype=np.int32), inputs=levels, labels=np.zeros(3, np.int64))
+    stressor = parse_stressor(f"{name};severity=3")
+    assert isinstance(stressor, ModelFreeStressor)
+
+    def digest(device: str) -> str:
+        where = torch.device(device)
+        cache = PerturbedCache(samples=samples, data="", seed=0, device=where, progress=SilentProgress())
+        return cache.take(stressor)[1]
+
+    assert digest("cuda") == digest("cpu") != ""  # without a GPU, CUDA would have raised an error
 
 
 def test_what_does_not_fit_is_made_for_each_subject(
