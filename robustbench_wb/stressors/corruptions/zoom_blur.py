@@ -1,8 +1,9 @@
 """Zoom blur: the camera moves forward."""
 
 from collections import Counter
+from functools import lru_cache
 from math import ceil
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -33,25 +34,42 @@ class ZoomBlur(Corruption):
     def perturb(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
         """Blur the images; no random draws."""
         last, step = cast("tuple[float, float]", self.severity_constants(images.shape))
-        factors = np.arange(1, last + step / 2, step).tolist()
-        sizes = Counter(tuple(zoomed(side, factor) for side in images.shape[-2:]) for factor in factors)
-        dtype = exact_floats(images.device)
-        zooms = []
-        for (tall, wide), times in sizes.items():
-            down = zoom_matrix(images.shape[-2], crop=tall[0], size=tall[1]) / 2**_PLACES
-            along = zoom_matrix(images.shape[-1], crop=wide[0], size=wide[1]) * 2**_PLACES
-            zooms.append(
-                (BandedMatrix(down.to(images.device, dtype)), BandedMatrix(along.to(images.device, dtype)), times)
-            )
+        dtype, (height, width) = exact_floats(images.device), images.shape[-2:]
+        zooms = _zooms(height, width, last, step=step, dtype=dtype, device=images.device)
+        count = 1 + sum(zoom.times for zoom in zooms)
 
         def blur(block: Tensor) -> Tensor:
             values, total = block.to(dtype), block.float()
-            for down, along, times in zooms:
+            for zoom in zooms:
                 # 8 + 16 bits, rounded to 8 + 4; then times 12 bits.
-                total += down.columns(along.rows(values).round_()).float().mul_(times)
-            return self.to_levels(total / (len(factors) + 1))
+                total += zoom.down.columns(zoom.along.rows(values).round_()).float().mul_(zoom.times)
+            return self.to_levels(total / count)
 
         return apply_in_blocks(images, blur)
+
+
+class _Zoom(NamedTuple):
+    """Enlargement of the centre of an image."""
+
+    down: BandedMatrix
+    along: BandedMatrix
+    times: int
+    """Number of factors that it stands for."""
+
+
+@lru_cache(maxsize=16)
+def _zooms(
+    height: int, width: int, last: float, *, step: float, dtype: torch.dtype, device: torch.device
+) -> tuple[_Zoom, ...]:
+    """Enlargements by the factors 1, 1 + step, ... ``last``."""
+    factors = np.arange(1, last + step / 2, step).tolist()
+    sizes = Counter(tuple(zoomed(side, factor) for side in (height, width)) for factor in factors)
+    zooms = []
+    for (tall, wide), times in sizes.items():
+        down = zoom_matrix(height, crop=tall[0], size=tall[1]) / 2**_PLACES
+        along = zoom_matrix(width, crop=wide[0], size=wide[1]) * 2**_PLACES
+        zooms.append(_Zoom(BandedMatrix(down.to(device, dtype)), BandedMatrix(along.to(device, dtype)), times))
+    return tuple(zooms)
 
 
 def zoomed(side: int, factor: float) -> tuple[int, int]:

@@ -129,8 +129,8 @@ def test_the_wavefront_is_the_scan(height: int, width: int, reach: int, referenc
         return offsets[h, w]
 
     loops.scan(expected, reach, offset, reference=reference)
-    places = torch.arange(height * width)[:, None].clone()
-    moves = torch.tensor([down * width + right for down, right in offsets.values()], dtype=torch.int64)[:, None]
+    places = np.arange(height * width)[:, None]
+    moves = np.array([down * width + right for down, right in offsets.values()], np.int64)[:, None]
     move(places, front, moves, swap=not reference)
     assert sorted(visited) == sorted(offsets)
     assert places[:, 0].tolist() == expected.flatten().tolist()
@@ -139,11 +139,11 @@ def test_the_wavefront_is_the_scan(height: int, width: int, reach: int, referenc
 
 
 @pytest.fixture
-def moves(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int64]]:
     """By how many cells each cell looks away, (cells, B), in every scan that glass blur makes from now on."""
-    seen: list[Tensor] = []
+    seen: list[NDArray[np.int64]] = []
 
-    def watched(places: Tensor, front: Wavefront, offsets: Tensor, swap: bool) -> None:
+    def watched(places: NDArray[np.int64], front: Wavefront, offsets: NDArray[np.int64], swap: bool) -> None:
         seen.append(offsets)
         move(places, front, offsets, swap=swap)
 
@@ -153,7 +153,9 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 @pytest.mark.parametrize(("severity", "calibration"), [(3, 32), (5, 32), (1, 224), (5, 224)])
 @pytest.mark.parametrize("mode", ["fixed", "reference"])
-def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode: str, moves: list[Tensor]) -> None:
+def test_glass_within_a_level_of_the_scan(
+    severity: int, calibration: int, mode: str, moves: list[NDArray[np.int64]]
+) -> None:
     images, ids = tiles(32, 4), torch.arange(4)
     found, (sigma, reach, scans) = build("glass-blur", severity, calibration)
     found = found.model_copy(update={"mode": mode})
@@ -180,12 +182,12 @@ def test_glass_within_a_level_of_the_scan(severity: int, calibration: int, mode:
 
 
 @pytest.mark.parametrize("mode", ["fixed", "reference"])
-def test_offsets_are_equally_likely_and_differ_by_scan(mode: str, moves: list[Tensor]) -> None:
+def test_offsets_are_equally_likely_and_differ_by_scan(mode: str, moves: list[NDArray[np.int64]]) -> None:
     found = parse_stressor(f"glass-blur;severity=4;calibration=224;mode={mode}")
     assert isinstance(found, GlassBlur)
     width = 1000
     found.perturb(torch.zeros(2, 1, 32, width, dtype=torch.uint8), torch.arange(2), 0)
-    first, second = moves
+    first, second = map(torch.from_numpy, moves)
     down = torch.div(first + 3, width, rounding_mode="floor")
     right = first - down * width
     choices = range(-3, 4 if mode == "fixed" else 3)
