@@ -17,6 +17,7 @@ from robustbench_wb.records.record import Identity, Measurement, Record, State
 from robustbench_wb.records.score_row import LAYER_MEANS, ScoreRow
 from robustbench_wb.spec import canonical_json
 from robustbench_wb.stats.intervals import mean_interval, wilson
+from robustbench_wb.stressors.text_constraint import constraint_of
 
 Status = Literal["ok", "incomplete", "error"]
 Columns = dict[str, str | int | float | None]
@@ -93,7 +94,11 @@ def record_columns(record: Record | None, metric: Metric, samples: int, *, error
 def identity_columns(identity: Identity) -> Columns:
     """Columns that identify what was measured."""
     same = ("signature", "data", "samples", "stressor_code", "weights", "model_code", "numerics", "seed", "key")
-    return {**{name: getattr(identity, name) for name in same}, "ladder": " ".join(identity.ladder)}
+    return {
+        **{name: getattr(identity, name) for name in same},
+        "ladder": " ".join(identity.ladder),
+        "constraint": constraint_of(identity.signature),
+    }
 
 
 def layer_columns(content: Mapping[str, Any]) -> Columns:

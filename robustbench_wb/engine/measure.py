@@ -21,7 +21,14 @@ from robustbench_wb.engine.search_precision import SearchPlan, search_twice
 from robustbench_wb.engine.steady_weights import steady_weights
 from robustbench_wb.engine.task_samples import MeasuredModel, TaskSamples, sample_batches
 from robustbench_wb.engine.torch_state import arithmetic, seeded_generators
-from robustbench_wb.engine.verdict import Outputs, Verdict, calibration_outputs, judge_out_of_distribution, judge_pixels
+from robustbench_wb.engine.verdict import (
+    Outputs,
+    Verdict,
+    calibration_outputs,
+    judge_out_of_distribution,
+    judge_pixels,
+    with_measures,
+)
 from robustbench_wb.errors import as_measurement_error
 from robustbench_wb.models.batching import batches
 from robustbench_wb.models.segmentation_shape import SegmentationShape
@@ -185,8 +192,8 @@ def _measure(
                 if not len(part.ids):  # a lower strength has broken them all: there is nothing to ask the model
                     continue
                 stressor.verify(lent(stressor, part), tried, access)
-                twice = stressor.adversarial()
-                verdict = model.batch.fit(access, partial(_verdict, part, tried, twice=twice, outputs=step.outputs))
+                judge = partial(_verdict, part, tried, stressor=stressor, outputs=step.outputs)
+                verdict = model.batch.fit(access, judge)
                 tallies[level].add(rows[still], tried, verdict)
                 if observers:
                     tallies[level].looked += observers[level](part, tried, access)
@@ -234,7 +241,7 @@ def _perturb(rungs: Sequence[Stressor], batch: SampleBatch, access: ModelAccess)
 
 
 def _verdict(
-    batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, twice: bool, outputs: Outputs
+    batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess, *, stressor: Stressor, outputs: Outputs
 ) -> "Verdict":
     if outputs == "max_logits":
         return judge_out_of_distribution(batch, perturbed, access)
@@ -242,7 +249,8 @@ def _verdict(
         return judge_pixels(batch, perturbed, access, shape=batch.shape)
     if batch.language:
         return _score(batch, perturbed, access)
-    return _judge(batch, perturbed, access, twice=twice, outputs=outputs)
+    verdict = _judge(batch, perturbed, access, twice=stressor.adversarial(), outputs=outputs)
+    return with_measures(verdict, batch, perturbed, stressor=stressor, access=access)
 
 
 def _judge(
@@ -282,7 +290,7 @@ def _judge(
         wobble=int(((first != wrong) & finite).sum()),
         passes=2 if again else 1,
         evidence={} if perturbed.target is None else _obedience(logits, batch.labels, perturbed.target),
-        optional={outputs: calibration_outputs(logits, batch.labels)} if outputs else {},
+        optional={outputs: calibration_outputs(logits, batch.labels)} if outputs == "calibration" else {},
     )
 
 

@@ -28,6 +28,7 @@ from robustbench_wb.spec import digest, parse_exact
 from robustbench_wb.stressors.catalogue import parse_stressor, strength_axis
 from robustbench_wb.stressors.given_signature import read_number, read_signature, within_pixels
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.text_attacks.kept_meaning import MeaningAttack
 from robustbench_wb.stressors.training_contamination import TrainingContamination
 from robustbench_wb.suites.default_suite import common_suite
 from robustbench_wb.suites.suite import Suite, SuiteStressor, find_suite
@@ -265,6 +266,9 @@ def _ladders(suite: Suite, task: str, request: RunRequest) -> tuple[Ladder, ...]
         lines = tuple(SuiteStressor(use=signature) for signature in request.stressors)
     ladders = [_ladder(suite, line, task=task, epsilons=request.epsilons) for line in lines]
     clean = Ladder((parse_stressor("clean"),))
+    for stressor in (ladder.rungs[0] for ladder in ladders):
+        if isinstance(stressor, MeaningAttack):
+            stressor.refuse_missing()
     declared = [ladder for ladder in ladders if ladder.rungs == clean.rungs]
     return (*(declared or [clean])[:1], *(ladder for ladder in ladders if ladder.rungs != clean.rungs))
 

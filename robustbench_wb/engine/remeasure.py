@@ -175,12 +175,13 @@ def unlike(stored: Record, again: Record, tolerance: float) -> Mapping[str, tupl
     """Ids of the samples that differ: ``states``, and ``losses`` of samples in the same state.
 
     A loss differs if it does by more than ``tolerance``, relative or absolute; ``losses`` includes samples whose
-    outputs (probabilities, largest logits) differ by more. Both are compared only where the stored record has them.
+    outputs (probabilities, largest logits, measures of texts) differ by more. Both are compared only where the stored
+    record has them.
     """
     rows = np.searchsorted(stored.ids, again.ids)
     states = stored.states[rows] != again.states
     losses = np.zeros(len(rows), np.bool_)
-    for name in ("losses", "calibration", "max_logits"):
+    for name in ("losses", "calibration", "max_logits", "text_measures"):
         old, new = getattr(stored, name), getattr(again, name)
         if old is not None and new is not None:
             before, now = old[rows].astype(np.float64), new.astype(np.float64)

@@ -27,7 +27,14 @@ from robustbench_wb.engine.verdict import Outputs, recorded_outputs
 from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.progress import HiddenJobProgress, JobProgress, JobTrackingProgress
-from robustbench_wb.records.record import OUTPUTS_VERSION, PIXELS_VERSION, SAMPLES_VERSION, Cell, Identity
+from robustbench_wb.records.record import (
+    OUTPUTS_VERSION,
+    PIXELS_VERSION,
+    SAMPLES_VERSION,
+    TEXTS_VERSION,
+    Cell,
+    Identity,
+)
 from robustbench_wb.spec import digest
 from robustbench_wb.stats.sequential import sample_order
 from robustbench_wb.stressors.fitted_stressor import FittedStressor
@@ -175,7 +182,10 @@ class TaskContext:
     def _record_version(self, stressor: Stressor) -> int:
         if isinstance(self.dataset.shape, SegmentationShape):
             return PIXELS_VERSION
-        return OUTPUTS_VERSION if self._outputs(stressor) else SAMPLES_VERSION
+        outputs = self._outputs(stressor)
+        if outputs == "text_measures":
+            return TEXTS_VERSION
+        return OUTPUTS_VERSION if outputs else SAMPLES_VERSION
 
     @cached_property
     def _train_digest(self) -> str:

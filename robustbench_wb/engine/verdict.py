@@ -1,7 +1,7 @@
 """Outcome of samples in the second pass; the second pass of segmentation models and of out-of-distribution images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,9 +19,11 @@ from robustbench_wb.stressors.out_of_distribution.out_of_distribution import Out
 from robustbench_wb.stressors.pixel_outcomes import count_pixels, image_losses
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
+from robustbench_wb.stressors.text_attacks.kept_meaning import MeaningAttack
 
-Outputs = Literal["", "calibration", "max_logits"]
-"""Outputs of the model that a record keeps, by the name of the field in ``Record``; empty: none."""
+Outputs = Literal["", "calibration", "max_logits", "text_measures"]
+"""Outputs of the model, or of those that judge texts, that a record keeps, by the name of the field in ``Record``: two
+numbers per sample; empty: none."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +45,8 @@ class Verdict:
 def recorded_outputs(stressor: Stressor, shape: Shape | None, *, calibration: bool) -> Outputs:
     """Outputs of the model that the records of a stressor keep.
 
-    Attacks keep none, because they do not try samples that are wrong when clean.
+    Attacks keep no probabilities, because they do not try samples that are wrong when clean. Word attacks with a
+    model that judges texts keep what it says.
 
     Args:
         stressor: the stressor of the records.
@@ -52,6 +55,8 @@ def recorded_outputs(stressor: Stressor, shape: Shape | None, *, calibration: bo
     """
     if isinstance(stressor, OutOfDistribution):
         return "max_logits"
+    if isinstance(stressor, MeaningAttack) and stressor.is_judged:
+        return "text_measures"
     labelled = shape is not None and not shape.causal and not isinstance(shape, SegmentationShape)
     return "calibration" if calibration and labelled and not stressor.adversarial() else ""
 
@@ -62,6 +67,16 @@ def calibration_outputs(logits: Tensor, labels: Tensor) -> NDArray[np.float32]:
     scores = (chances - F.one_hot(labels, logits.shape[1])).square().sum(1)
     found: NDArray[np.float32] = torch.stack([chances.amax(1), scores], 1).cpu().numpy()
     return found
+
+
+def with_measures(
+    verdict: Verdict, batch: SampleBatch, perturbed: PerturbedBatch, *, stressor: Stressor, access: ModelAccess
+) -> Verdict:
+    """Verdict on texts with what models that judge texts say; unchanged for stressors without such models."""
+    if not isinstance(stressor, MeaningAttack) or not stressor.is_judged:
+        return verdict
+    found = stressor.measures(batch.texts, perturbed.texts or (), access)
+    return replace(verdict, optional={"text_measures": found})
 
 
 def judge_out_of_distribution(batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> Verdict:

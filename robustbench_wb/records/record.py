@@ -14,7 +14,7 @@ from robustbench_wb.records.names import Metric, Slot, label, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the record's fields and of the key. Raise it when either changes; a golden test holds every version."""
 SAMPLES_VERSION: Final = 2
 """Version of records without optional arrays, which have the same fields and keys as in version 2."""
@@ -23,6 +23,8 @@ PIXELS_VERSION: Final = 3
 OUTPUTS_VERSION: Final = 4
 """Version of records with ``calibration`` or ``max_logits``: earlier releases refuse them, because they would not check
 these arrays."""
+TEXTS_VERSION: Final = 5
+"""Version of records with ``text_measures``: earlier releases refuse them, because they would not check them."""
 COUNTED: Final = 3
 """Counts per class of an image: pixels labelled with it, pixels predicted as it, and pixels that are both."""
 
@@ -163,6 +165,11 @@ class Record:
     """Largest logit of each sample and of its out-of-distribution image, (N, 2), under stressors that replace samples.
     NaN for samples that were not judged. None elsewhere."""
 
+    text_measures: NDArray[np.float32] | None = None
+    """Cosine similarity of each perturbed text to the unperturbed one, and by how much the mean loss of its tokens
+    under a language model is larger (nats), (N, 2), under word attacks with such models. NaN without a model, and for
+    samples that this evaluation did not try: those wrong when clean or broken at a lower strength. None elsewhere."""
+
     @property
     def key(self) -> str:
         """Content address of the record, see ``Identity.key``."""
@@ -186,7 +193,8 @@ class Record:
     @property
     def optional(self) -> dict[str, Any]:
         """Arrays that only some records have, by the name of their field; the first axis is that of the samples."""
-        arrays = {"pixels": self.pixels, "calibration": self.calibration, "max_logits": self.max_logits}
+        names = ("pixels", "calibration", "max_logits", "text_measures")
+        arrays = {name: getattr(self, name) for name in names}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def select(self, rows: NDArray[np.int64]) -> "Record":

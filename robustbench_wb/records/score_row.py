@@ -11,7 +11,7 @@ from robustbench_wb.records.names import Metric, Slot, cell_name, slot
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.stressors.protocol import ProtocolName
 
-SCHEMA_VERSION: Final = 11
+SCHEMA_VERSION: Final = 12
 """Schema number of the columns. It rises with every new column, because a reader that ignores a column can misread the
 others: rows with different ``protocol`` must not be compared. docs/formats.md lists what each number added, and a test
 reads a table of every number."""
@@ -45,7 +45,12 @@ CALIBRATION_COLUMNS: tuple[str, ...] = ("ece", "ece_low", "ece_high", "brier", "
 """Columns that follow from the probabilities in a record."""
 DETECTION_COLUMNS: tuple[str, ...] = ("auroc", "auroc_low", "auroc_high")
 """Columns that follow from the largest logits in a record."""
-OUTPUT_COLUMNS: tuple[str, ...] = (*PIXEL_SCORES, *CALIBRATION_COLUMNS, *DETECTION_COLUMNS)
+TEXT_COLUMNS: tuple[str, ...] = (
+    *("text_similarity", "text_similarity_low", "text_similarity_high"),
+    *("perplexity_ratio", "perplexity_ratio_low", "perplexity_ratio_high"),
+)
+"""Columns that follow from the measures of texts in a record."""
+OUTPUT_COLUMNS: tuple[str, ...] = (*PIXEL_SCORES, *CALIBRATION_COLUMNS, *DETECTION_COLUMNS, *TEXT_COLUMNS)
 """Columns that follow from the optional arrays of a record."""
 _OPTIONAL: tuple[str, ...] = ("realised", "obeyed", "shortcut_accuracy", "shortcut_p", "cut", "empty")
 
@@ -227,6 +232,23 @@ class ScoreRow(Spec):
     """Lower end of the 95 % interval of ``auroc`` over pairs of a sample and its out-of-distribution image."""
     auroc_high: float | None = Field(default=None, ge=0, le=1)
     """Upper end of the 95 % interval of ``auroc``."""
+    constraint: str = ""
+    """Constraint on the meaning of perturbed texts, like ``cosine >= 9/10 by hf:NAME``, or ``unconstrained``; empty for
+    stressors that are no word attacks, and in rows of an earlier release."""
+    text_similarity: float | None = Field(default=None, ge=-1, le=1)
+    """Mean cosine similarity of the texts that this evaluation broke to the unperturbed ones; None without a sentence
+    encoder, and if no sample broke or one is missing."""
+    text_similarity_low: float | None = Field(default=None, ge=-1, le=1)
+    """Lower end of the 95 % t interval of ``text_similarity`` over samples."""
+    text_similarity_high: float | None = Field(default=None, ge=-1, le=1)
+    """Upper end of the 95 % t interval of ``text_similarity`` over samples."""
+    perplexity_ratio: float | None = Field(default=None, ge=0)
+    """Perplexity of the texts that this evaluation broke under a language model, as a multiple of that of the
+    unperturbed ones, geometric mean; None without a language model, and if no sample broke or one is missing."""
+    perplexity_ratio_low: float | None = Field(default=None, ge=0)
+    """Lower end of the 95 % t interval of ``perplexity_ratio``, of its logarithm over samples."""
+    perplexity_ratio_high: float | None = Field(default=None, ge=0)
+    """Upper end of the 95 % t interval of ``perplexity_ratio``; None if a single sample broke."""
 
     @field_validator(*_ACCURACY, *_PERPLEXITY, *LAYER_MEANS, *_OPTIONAL, "least_iou", *OUTPUT_COLUMNS, mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from robustbench_wb.records.names import SHORTCUT
 from robustbench_wb.report.forecast import seeds_text
 from robustbench_wb.report.headline_text import number_interval, value_text
 from robustbench_wb.report.model_labels import model_labels, recipe_text
-from robustbench_wb.report.output_scores import detection_notes, score_tables
+from robustbench_wb.report.output_scores import constraint_notes, detection_notes, score_tables
 from robustbench_wb.report.text_block import LINE, Column, TextBlock, counted, fit_width, wrapped
 
 SEPARATOR: Final = " · "
@@ -167,6 +167,7 @@ def _meaning(panel: HeadlinePanel, table: TextBlock, ranks: bool) -> Iterable[st
     if joint:
         graded = any(number.grade for row in panel.rows for number in row.numbers)
         yield f"Robust = correct under every attack at that radius.{' A to F: credibility.' if graded else ''}"
+        yield from constraint_notes(panel)
     if column.rule == "mean" and len(column.cells) > 1:
         kind = "average accuracy" if panel.metric == "accuracy" else "geometric mean perplexity"
         yield f"{column.name} = {kind} over {counted(len(column.cells), 'evaluation')}."

@@ -24,9 +24,14 @@ ARRAYS: Final[dict[str, DTypeLike]] = {
     "backwards": "<i4",
 }
 """Per-sample columns and their number formats, in the order in which they are digested."""
-_OPTIONAL: Final[dict[str, DTypeLike]] = {"pixels": "<i4", "calibration": "<f4", "max_logits": "<f4"}
+_OPTIONAL: Final[dict[str, DTypeLike]] = {
+    "pixels": "<i4",
+    "calibration": "<f4",
+    "max_logits": "<f4",
+    "text_measures": "<f4",
+}
 """Columns with several numbers per sample, those of a sample after each other; null in records without them."""
-_SHAPES: Final = {"pixels": (-1, COUNTED), "calibration": (2,), "max_logits": (2,)}
+_SHAPES: Final = {"pixels": (-1, COUNTED), "calibration": (2,), "max_logits": (2,), "text_measures": (2,)}
 """Shape of the numbers of one sample in the columns of ``_OPTIONAL``."""
 
 SCHEMA: Final = pa.schema(
@@ -48,6 +53,7 @@ SCHEMA: Final = pa.schema(
         ("pixels", pa.list_(pa.int32())),
         ("calibration", pa.list_(pa.float32())),
         ("max_logits", pa.list_(pa.float32())),
+        ("text_measures", pa.list_(pa.float32())),
     ]
 )
 """Columns of the table. ``written`` is in nanoseconds since 1970 (UTC): of records with one key, the first counts."""

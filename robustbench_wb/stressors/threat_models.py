@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from robustbench_wb.errors import HarnessError
 from robustbench_wb.stressors.catalogue import PROVIDER, parse_stressor
 from robustbench_wb.stressors.names import STRESSORS
+from robustbench_wb.stressors.text_constraint import UNCONSTRAINED, constraint_of
 
 if TYPE_CHECKING:  # stressors import torch; naming them must not
     from robustbench_wb.stressors.stressor import AttackKind
@@ -21,7 +22,8 @@ class ThreatModel(NamedTuple):
     """What an attack may change, and how the attack searches."""
 
     name: str
-    """Set of allowed perturbations without its radius: ``linf``, ``l0``, ``patch``, ``words``."""
+    """Set of allowed perturbations without its radius: ``linf``, ``l0``, ``patch``, ``words``; a constraint on the
+    meaning of texts follows after a comma."""
     kind: "AttackKind"
     """Kind of the attack, by which attacks are ordered by strength."""
 
@@ -78,7 +80,8 @@ def threat_model(signature: str) -> ThreatModel | None:
     name = signature.split(";")[0].split(":")[0]
     search, _, norm = name.rpartition("-")
     if name in _OTHERS:
-        return _OTHERS[name]
+        found, constraint = _OTHERS[name], constraint_of(signature)
+        return found._replace(name=f"{found.name}, {constraint}") if constraint not in ("", UNCONSTRAINED) else found
     if search in _SEARCHES and norm in _NORMS:
         prefix = "embedding-" if search.startswith("embedding-") else ""
         return ThreatModel(f"{prefix}{norm}", _SEARCHES[search])

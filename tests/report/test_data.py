@@ -46,6 +46,8 @@ def test_the_column_order_is_public() -> None:
         *("flops", "peak_memory", "checksum", "planned", "stopped"),
         *("miou", "miou_low", "miou_high", "pixel_accuracy", "least_iou"),
         *("ece", "ece_low", "ece_high", "brier", "brier_low", "brier_high", "auroc", "auroc_low", "auroc_high"),
+        *("constraint", "text_similarity", "text_similarity_low", "text_similarity_high"),
+        *("perplexity_ratio", "perplexity_ratio_low", "perplexity_ratio_high"),
     )
     assert expected == COLUMNS
 

@@ -33,6 +33,8 @@ class HeadlineColumn(Spec):
     control breaks is broken, but a control has no part in the grade."""
     first: bool = True
     """Whether the first screen shows the column."""
+    constraint: str = ""
+    """Constraint on the meaning of texts, see ``ScoreRow``; empty unless all evaluations are word attacks."""
 
 
 class HeadlineNumber(Spec):
@@ -71,6 +73,19 @@ class HeadlineNumber(Spec):
     auroc: float | None = None
     """Area under the ROC curve of out-of-distribution detection, mean over the evaluations of the column; None where a
     row has none."""
+    text_similarity: float | None = None
+    """Cosine similarity of the texts that attacks broke, mean over the attacks of a ``joint`` column; None without a
+    sentence encoder."""
+    perplexity_ratio: float | None = None
+    """Perplexity of the broken texts as a multiple of that of the unperturbed ones, mean over the attacks of a
+    ``joint`` column; None without a language model."""
+    control_gap: float | None = None
+    """Accuracy under the random controls of a ``joint`` column of word attacks, minus that under its attacks: what the
+    attacks find beyond chance with the same budget. None without both, and if a sample or record is missing."""
+    control_gap_low: float | None = None
+    """Low end of the 95 % interval of ``control_gap``: Tango's, of paired samples."""
+    control_gap_high: float | None = None
+    """High end of the interval of ``control_gap``."""
     note: str = ""
     """What limits the number, one line: the reason of a grade C or F, an evaluation that failed, or missing records,
     without which a ``joint`` number is an upper bound and has no interval."""

@@ -8,6 +8,7 @@ from robustbench_wb.analysis.headline.headline import ColumnRule, HeadlineColumn
 from robustbench_wb.analysis.row_order import CellKey, cell_key, strength_sort_key
 from robustbench_wb.records.names import CUSTOM, cell_name
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.stressors.text_constraint import CONSTRAINED, constraint_of
 from robustbench_wb.stressors.threat_models import KINDS, ThreatModel, strength_name, threat_model
 from robustbench_wb.suites.suite import SUITES
 
@@ -101,22 +102,29 @@ def _main_of(columns: Sequence[PlannedColumn], threat: Mapping[CellKey, ThreatMo
     )
 
 
+def _label(threat: str) -> str:
+    """Name of a threat model in tables, which does not repeat what a constraint is."""
+    name, comma, _ = threat.partition(", ")
+    return f"{CONSTRAINED} {_LABELS.get(name, name)}" if comma else _LABELS.get(name, name)
+
+
 def _threat_columns(name: str, members: Mapping[CellKey, ThreatModel], chosen: str | None) -> list[PlannedColumn]:
     """A column per radius, ascending. The first screen shows the one that ranks and the radius below it, of other
-    threat models the middle radius."""
+    threat models the middle radius. A constraint on texts makes no other threat model there: both are read together."""
     radii: dict[str, list[CellKey]] = {}
     for cell in sorted(members, key=lambda cell: strength_sort_key(cell.strength)):
         radii.setdefault(cell.strength, []).append(cell)
     columns = []
+    constraint = name.partition(", ")[2] or constraint_of(next(iter(members)).stressor)
     for strength, cells in radii.items():
         real = [cell for cell in cells if members[cell].kind not in CONTROLS]
         attacks = real or [cell for cell in cells if KINDS.index(members[cell].kind) == _strongest(members.values())]
-        columns.append(
-            _column(f"{_LABELS.get(name, name)} {strength}".strip(), "joint", cells, attacks=attacks or cells)
-        )
+        planned = _column(f"{_label(name)} {strength}".strip(), "joint", cells, attacks=attacks or cells)
+        columns.append(_changed(planned, constraint=constraint))
     main = _main_of(columns, members)
-    shown = {main - 1, main} if name == chosen else {(len(columns) - 1) // 2}
-    return [_shown(planned, at in shown) for at, planned in enumerate(columns)]
+    same = chosen is not None and name.partition(", ")[0] == chosen.partition(", ")[0]
+    shown = {main - 1, main} if same else {(len(columns) - 1) // 2}
+    return [_changed(planned, first=at in shown) for at, planned in enumerate(columns)]
 
 
 def _axis_columns(axis: str, cells: Sequence[CellKey], chosen: str | None, *, several: bool) -> list[PlannedColumn]:
@@ -129,7 +137,7 @@ def _axis_columns(axis: str, cells: Sequence[CellKey], chosen: str | None, *, se
         strengths.setdefault(cell.strength or cell.stressor, []).append(cell)
     columns = [_column(f"{axis} {strength}".strip(), "mean", members) for strength, members in strengths.items()]
     shown = {0, len(columns) // 2, len(columns) - 1} if axis == chosen and len(columns) > 1 else set[int]()
-    return [mean, *(_shown(planned, at in shown) for at, planned in enumerate(columns))]
+    return [mean, *(_changed(planned, first=at in shown) for at, planned in enumerate(columns))]
 
 
 def _column(name: str, rule: ColumnRule, cells: Sequence[CellKey], *, attacks: Sequence[CellKey] = ()) -> PlannedColumn:
@@ -143,6 +151,6 @@ def _column(name: str, rule: ColumnRule, cells: Sequence[CellKey], *, attacks: S
     return PlannedColumn(column=column, cells=tuple(cells), attacks=tuple(attacks))
 
 
-def _shown(planned: PlannedColumn, first: bool) -> PlannedColumn:
-    column = planned.column.model_copy(update={"first": first})
+def _changed(planned: PlannedColumn, **fields: object) -> PlannedColumn:
+    column = planned.column.model_copy(update=fields)
     return PlannedColumn(column=column, cells=planned.cells, attacks=planned.attacks)

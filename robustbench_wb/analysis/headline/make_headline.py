@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Final
 
 from robustbench_wb.analysis.curves.corruption_errors import corruption_errors
+from robustbench_wb.analysis.headline.control_gap import control_gap
 from robustbench_wb.analysis.headline.headline import Headline, HeadlineNumber, HeadlinePanel, HeadlineRow
 from robustbench_wb.analysis.headline.headline_columns import CLEAN, CONTROLS, PlannedColumn, headline_columns
 from robustbench_wb.analysis.headline.joint_accuracy import JointAccuracy, joint_accuracy
@@ -127,6 +128,12 @@ def column_number(
     joint = rule == "joint"
     found = joint_accuracy(rows, [own[cell] for cell in planned.attacks], records) if joint else _mean(rows, records)
     update: dict[str, float | None] = {} if joint else {name: _mean_output(rows, name) for name in _OUTPUTS}
+    if joint:
+        attacks, gap = [own[cell] for cell in planned.attacks], control_gap(rows, records)
+        update |= {name: _mean_output(attacks, name) for name in ("text_similarity", "perplexity_ratio")}
+        if gap is not None:
+            ends = {"control_gap_low": gap.interval.low, "control_gap_high": gap.interval.high}
+            update |= {"control_gap": gap.value, **ends}
     miou = mean_iou_number(rows, rule, records)
     if miou is not None:
         update |= {"miou": miou.value, "miou_low": miou.interval.low, "miou_high": miou.interval.high}

@@ -23,6 +23,7 @@ from robustbench_wb.records.record import (
     OUTPUTS_VERSION,
     PIXELS_VERSION,
     SAMPLES_VERSION,
+    TEXTS_VERSION,
     Cell,
     Identity,
     Measurement,
@@ -37,6 +38,7 @@ from robustbench_wb.records.score_row import (
     OUTPUT_COLUMNS,
     ScoreRow,
 )
+from robustbench_wb.stressors.text_constraint import is_judged
 from robustbench_wb.text_files import parse_json
 
 Describe = Callable[[str], Mapping[str, str]]
@@ -84,6 +86,8 @@ def _possible_versions(row: ScoreRow) -> Sequence[int]:
     """Schema versions that the record of a row may have, most likely first."""
     if row.least_iou is not None:
         return (PIXELS_VERSION,)
+    if is_judged(row.signature):
+        return (TEXTS_VERSION,)
     early = tuple(range(SAMPLES_VERSION, 0, -1))
     has_outputs = any(getattr(row, name) is not None for name in (*CALIBRATION_COLUMNS, *DETECTION_COLUMNS))
     return (OUTPUTS_VERSION, *early) if has_outputs else (*early, OUTPUTS_VERSION)
@@ -119,6 +123,8 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
         columns = {name: value for name, value in columns.items() if name not in _NOT_IN_BASELINES}
+    if not row.constraint:  # a row of an earlier release
+        columns.pop("constraint", None)
     columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, layer_columns) if row.layers else {})}
     if row.checks:
         columns |= _json(row.checks, lambda _: {"grade": combine(read_checks(row.checks)).grade})

@@ -36,9 +36,13 @@ class GreedyWordAttack(WordRateAttack):
     def candidate_words(self, batch: SampleBatch, word: str, numbers: Sequence[int]) -> list[str]:
         """Candidate replacements of a word: at most one for each of the random ``numbers`` (integers >= 0)."""
 
+    def changeable(self, batch: SampleBatch, row: int, words: Sequence[Span]) -> list[int]:
+        """Numbers of the words of a text that may be changed, ascending: all that the model sees."""
+        return list(range(len(words)))
+
     def apply(self, batch: SampleBatch, access: ModelAccess) -> PerturbedBatch:
         """Search for an adversarial example of every sample in the batch."""
-        search, seen = TextSearch(batch, access), visible_words(batch)
+        search, seen = self.begin(batch, access), visible_words(batch)
         search.improve(range(len(seen)), [[text] for text in batch.texts])
         ranked = self._rank(search, seen)
         changes: list[dict[int, str]] = [{} for _ in seen]
@@ -66,8 +70,8 @@ class GreedyWordAttack(WordRateAttack):
         drawn = search.draw(rows, max(map(len, seen), default=0), label=f"{self.signature}/rank", step=0)
         asked = []
         for row, numbers in zip(rows, drawn, strict=True):
-            count = len(seen[row])
-            asked.append(sorted(sorted(range(count), key=numbers.__getitem__)[:most]))
+            changeable = self.changeable(search.batch, row, seen[row])
+            asked.append(sorted(sorted(changeable, key=numbers.__getitem__)[:most]))
         left_out = [
             [_without(search.texts[row], number) for number in some] for row, some in zip(rows, asked, strict=True)
         ]

@@ -62,6 +62,10 @@ class WordAttack(Stressor):
     def admits(self, batch: SampleBatch, before: str, after: str) -> bool:
         """Whether the word ``before`` may become ``after``."""
 
+    def begin(self, batch: SampleBatch, access: ModelAccess) -> "TextSearch":
+        """Search that has not changed a text yet."""
+        return TextSearch(batch, access)
+
     def verify(self, batch: SampleBatch, perturbed: PerturbedBatch, access: ModelAccess) -> None:
         """Reject token ids that do not belong to the texts, and texts that are changed in more or other ways.
 
@@ -177,20 +181,26 @@ class TextSearch:
     def improve(self, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> dict[int, int]:
         """Classify candidates, and take the best one of each sample: an error, or the greatest loss if it rises.
 
-        Returns the index of the taken candidate for each sample that took one. A misclassified sample is broken, and
-        its search ends.
+        Candidates that are not permitted are not classified. Returns the index of the taken candidate for each sample
+        that took one. A misclassified sample is broken, and its search ends.
         """
         taken = {}
-        for row, texts, found in zip(rows, candidates, self.ask(rows, candidates), strict=True):
+        permitted = self.permitted(rows, candidates)
+        asked = [[texts[at] for at in places] for texts, places in zip(candidates, permitted, strict=True)]
+        for row, texts, places, found in zip(rows, asked, permitted, self.ask(rows, asked), strict=True):
             if self.over[row] or not texts:
                 continue
             best = int(np.lexsort((found.losses, found.wrong))[-1])
             if found.wrong[best] or found.losses[best] > self.losses[row]:
                 self.texts[row], self.losses[row] = texts[best], found.losses[best]
                 self.broken[row] = found.wrong[best]
-                taken[row] = best
+                taken[row] = places[best]
         self.end(np.flatnonzero(self.broken))
         return taken
+
+    def permitted(self, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> Sequence[Sequence[int]]:
+        """Places, among the candidates of each sample, of those that the model may be asked about: all."""
+        return [range(len(some)) for some in candidates]
 
     def result(self) -> PerturbedBatch:
         """Perturbed batch of the current texts; ends the search of all samples."""

@@ -1,6 +1,7 @@
 """A few opinions, a tokenizer for them, and models small enough to compute by hand."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.providers import library
 from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.stressors.model_access import predict
 from robustbench_wb.stressors.sample_batch import TextSide
@@ -84,3 +86,34 @@ def batch_of(sentences: Dataset) -> MakeBatch:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hf_folder(tmp_path_factory: pytest.TempPathFactory, sentences: Dataset) -> Path:
+    """A BERT whose padding has id 4, with its own cased tokenizer."""
+    return save_bert(tmp_path_factory.mktemp("hf"), sentences, seed=0)
+
+
+def save_bert(folder: Path, sentences: Dataset, *, seed: int) -> Path:
+    """Save an untrained BERT and a tokenizer of the words of the task in a folder."""
+    transformers = library.load_library("transformers", "hf")
+    import tokenizers
+
+    names = list(sentences.lexicon.words)
+    order = [*names[:4], "[PAD]", *names[4:], ".", ",", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: index for index, word in enumerate(order)}
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    ends = [(name, vocabulary[name]) for name in ("[SEP]", "[CLS]")]
+    core.post_processor = tokenizers.processors.BertProcessing(*ends)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=len(order), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=32, num_labels=2, pad_token_id=4, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    return folder

@@ -10,8 +10,6 @@ from robustbench_wb.cli.app import app
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import UsageError
-from robustbench_wb.models.providers import library
-from robustbench_wb.tasks.task import Dataset
 from tests.known import known
 
 NO_TABLE = """
@@ -65,34 +63,6 @@ def test_a_model_without_word_vectors_gets_error_rows_and_is_attacked_as_a_black
     lines = {row.error for row in report.rows if row.error}
     assert len(lines) == 1
     assert "Bag has no word embedding layer (get_input_embeddings)" in lines.pop()
-
-
-@pytest.fixture
-def hf_folder(tmp_path: Path, sentences: Dataset) -> Path:
-    """A BERT whose padding has id 4, with its own cased tokenizer."""
-    transformers = library.load_library("transformers", "hf")
-    import tokenizers
-
-    names = list(sentences.lexicon.words)
-    order = [*names[:4], "[PAD]", *names[4:], ".", ",", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: index for index, word in enumerate(order)}
-    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
-    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    ends = [(name, vocabulary[name]) for name in ("[SEP]", "[CLS]")]
-    core.post_processor = tokenizers.processors.BertProcessing(*ends)
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(tmp_path / "hf")
-    config = transformers.BertConfig(
-        vocab_size=len(order), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=32, num_labels=2, pad_token_id=4, initializer_range=0.5,
-    )  # fmt: skip
-    import torch
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "hf")
-    return tmp_path / "hf"
 
 
 @pytest.mark.slow(4)
