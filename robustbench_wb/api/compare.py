@@ -6,6 +6,7 @@ from typing import cast
 from robustbench_wb.analysis.compare.align import ALLOWABLE
 from robustbench_wb.analysis.compare.compare_tables import compare_tables, records_for_comparison
 from robustbench_wb.analysis.compare.comparison import Comparison
+from robustbench_wb.analysis.compare.score_changes import with_score_changes
 from robustbench_wb.api.staleness import edited_notes, require_rows, same_version_notes, stopped_notes
 from robustbench_wb.api.tables import load_compared
 from robustbench_wb.errors import UsageError
@@ -72,4 +73,5 @@ def compare_loaded(
         *edited_notes(before),
         *edited_notes(after),
     )
-    return compared.model_copy(update={"old": before.name, "new": after.name, "notes": notes})
+    changed = with_score_changes(compared, records)
+    return changed.model_copy(update={"old": before.name, "new": after.name, "notes": notes})

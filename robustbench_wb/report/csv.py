@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference
+from robustbench_wb.analysis.compare.comparison import CellDifference, Comparison, OverallDifference, change_columns
 from robustbench_wb.analysis.leaderboard.panel_ranking import PanelRanking, RankedModel
 from robustbench_wb.analysis.over_seeds.seed_means import SeedMeans, seed_mean_lines
 from robustbench_wb.records.score_row import ScoreRow
@@ -19,6 +19,7 @@ DIFF_COLUMNS: Final = (
     *("old_accuracy", "new_accuracy", "old_perplexity", "new_perplexity"),
     *("difference", "worst", "best", "low", "high", "narrow_low", "narrow_high", "p", "adjusted_p", "detectable_drop"),
     *("n", "cells", "left_out", "lost", "gained", "both", "neither", "unjudged", "differing", "allowed"),
+    *change_columns(()),
 )
 """Columns of a comparison, in order. New columns go to the end."""
 
@@ -80,7 +81,8 @@ def _difference(found: OverallDifference | CellDifference) -> dict[str, object]:
     names = {name: getattr(found.new, name) for name in _NAMES}
     sides = {f"{side}_{name}": getattr(row, name) for side, row in _sides(found) for name in ("accuracy", "perplexity")}
     fields = {name: [item.field for item in getattr(found, name)] for name in ("differing", "allowed")}
-    return {**line, **names, **sides, **fields, "unit": "cell", "seeds": (found.new.seed,)}
+    added = {**sides, **fields, **change_columns(found.changes)}
+    return {**line, **names, **added, "unit": "cell", "seeds": (found.new.seed,)}
 
 
 def _sides(pair: CellDifference) -> tuple[tuple[str, ScoreRow], tuple[str, ScoreRow]]:

@@ -28,14 +28,14 @@ def auroc(inside: Floats, outside: Floats) -> Estimate:
     n = len(inside)
     if not n or len(outside) != n:
         raise ValueError(f"auroc needs pairs, not {n} and {len(outside)} scores")
-    above, below = _placements(inside, outside), 1 - _placements(outside, inside)
+    above, below = placements(inside, outside), 1 - placements(outside, inside)
     value = float(above.mean())
     variance = float(np.var(above + below, ddof=1)) / n if n > 1 else 0.0
     effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else float(n)
     return Estimate(value, wilson(min(value * effective, effective), effective))
 
 
-def _placements(values: Floats, others: Floats) -> Floats:
+def placements(values: Floats, others: Floats) -> Floats:
     """Share of the others that lie below each value, ties half, (n,)."""
     ordered = np.sort(others)
     twice = np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")

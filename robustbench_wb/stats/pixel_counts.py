@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 DRAWS: Final = 1_000
 """Bootstrap samples per interval."""
+PATTERNS: Final = 1_999
+"""Random patterns per permutation test; with the observed one, p-values are multiples of 1/2,000."""
 
 
 class MeanIou(NamedTuple):
@@ -26,6 +28,14 @@ class MeanIou(NamedTuple):
 
     value: float
     interval: Interval
+
+
+class MeanIouChange(NamedTuple):
+    """Change of a mean IoU, new minus old, with its 95 % interval, and the p-value of a test without the interval."""
+
+    value: float
+    interval: Interval
+    p: float
 
 
 def class_iou(counts: NDArray[np.generic]) -> Floats:
@@ -63,6 +73,32 @@ def mean_iou(parts: Sequence[Counts]) -> MeanIou:
     return MeanIou(value, Interval(float(low), float(high)))
 
 
+def mean_iou_change(old: Counts, new: Counts) -> MeanIouChange:
+    """Change of mIoU between two models on the same images, in the same order.
+
+    The interval has the 2.5 and 97.5 percentiles of the change over ``DRAWS`` bootstrap samples of images, each with
+    both models. The p-value is two-sided and does not use the interval: under the null hypothesis the two models are
+    exchangeable on every image, so that the two counts of an image could be swapped. It is (1 + as extreme) /
+    (1 + ``PATTERNS``) over random patterns of swaps (Phipson & Smyth 2010, Statistical Applications in Genetics and
+    Molecular Biology 9, 39), with mIoU computed anew for each pattern. A single image has the interval from -1 to 1.
+
+    Raises:
+        ValueError: there are no images, or the two counts differ in shape.
+    """
+    if old.shape != new.shape or not len(old):
+        raise ValueError(f"a change of mean IoU needs pairs of images, not {old.shape} and {new.shape} counts")
+    before, after = (counts.reshape(len(counts), -1).astype(np.float64) for counts in (old, new))
+    value = _miou(after.sum(0), old.shape) - _miou(before.sum(0), old.shape)
+    words = philox_stream("pixel permutation").random_raw(PATTERNS * len(old))
+    moved = (words >> np.uint64(63)).astype(np.float64).reshape(PATTERNS, -1) @ (after - before)
+    swapped = _miou(after.sum(0) - moved, old.shape) - _miou(before.sum(0) + moved, old.shape)
+    extreme = int(np.count_nonzero(np.abs(swapped) >= np.abs(value) - 1e-12))
+    low, high = (-1.0, 1.0)
+    if len(old) > 1:
+        low, high = np.quantile(_resampled(new) - _resampled(old), (0.025, 0.975))
+    return MeanIouChange(float(value), Interval(float(low), float(high)), (1 + extreme) / (1 + PATTERNS))
+
+
 def pixel_accuracy(counts: Counts) -> float:
     """Share of the counted pixels of all images that have their label predicted."""
     return float(counts[..., 2].sum() / counts[..., 0].sum())
@@ -77,8 +113,12 @@ def worst_counts(parts: Sequence[Counts]) -> Counts:
 
 def _resampled(counts: Counts) -> Floats:
     """Values of mIoU over bootstrap samples of the images, (DRAWS,)."""
-    sums = _times(len(counts)) @ counts.reshape(len(counts), -1).astype(np.float64)
-    found: Floats = np.nanmean(class_iou(sums.reshape(DRAWS, *counts.shape[1:])), axis=-1)
+    return _miou(_times(len(counts)) @ counts.reshape(len(counts), -1).astype(np.float64), counts.shape)
+
+
+def _miou(sums: Floats, shape: tuple[int, ...]) -> Floats:
+    """mIoU of sums of counts, (...,), from (..., K * 3); ``shape`` ends in (K, 3)."""
+    found: Floats = np.nanmean(class_iou(sums.reshape(*sums.shape[:-1], *shape[1:])), axis=-1)
     return found
 
 

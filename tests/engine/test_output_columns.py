@@ -1,6 +1,8 @@
 """Runs whose records keep outputs of the model: calibration, and detection of out-of-distribution images."""
 
+import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from sklearn.metrics import roc_auc_score
 
 from robustbench_wb.analysis.compare.compare_tables import compare_tables
+from robustbench_wb.analysis.compare.score_changes import score_changes, with_score_changes
 from robustbench_wb.api import run as harness
 from robustbench_wb.api.verify import verify
 from robustbench_wb.engine.request import RunRequest
@@ -19,6 +22,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.records.record import OUTPUTS_VERSION, SAMPLES_VERSION, Record, State
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.comparison import comparison_blocks
+from robustbench_wb.report.csv import comparison_csv
 from robustbench_wb.report.scores import score_blocks
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.store.record_store import RecordStore
@@ -126,12 +130,35 @@ def test_a_comparison_lists_changes_for_information(tmp_path: Path) -> None:
     )
     renamed = [row.model_copy(update={"variant": "vit"}) for row in second]
     records = {key: record for side in sides for key, record in RecordStore(side).find(keys(first, second)).items()}
-    found = compare_tables(first, renamed, records, allow=("model_code", "weights"))
+    found = with_score_changes(compare_tables(first, renamed, records, allow=("model_code", "weights")), records)
+    clean, corrupted, attacked = found.pairs
+    for pair in (clean, corrupted):
+        old, new = (known(records[row.key].calibration)[:, 1].astype(np.float64) for row in (pair.old, pair.new))
+        changes = {change.score: change for change in pair.changes}
+        assert changes.keys() == {"ece", "brier"}
+        brier = changes["brier"]
+        assert brier.difference == pytest.approx(known(pair.new.brier) - known(pair.old.brier))
+        # By hand: the t interval of the paired differences.
+        reach = 2.045 * (new - old).std(ddof=1) / 30**0.5
+        assert brier.high - brier.low == pytest.approx(2 * reach, rel=0.15)
+        assert changes["ece"].difference == pytest.approx(known(pair.new.ece) - known(pair.old.ece))
+    assert attacked.changes == ()
     text = plain_text(comparison_blocks(found))
     assert "they have no part in the verdicts" in text
-    assert f"{known(first[0].brier):.3f} [" in text
-    assert f"-> {known(second[0].brier):.3f} [" in text
+    brier = next(change for change in clean.changes if change.score == "brier")
+    shown = f"{known(first[0].brier):.3f} -> {known(second[0].brier):.3f}"
+    assert f"{shown}, {brier.difference:.3f} [{brier.low:.3f}, {brier.high:.3f}]" in text
     assert "they have no part" not in plain_text(comparison_blocks(compare_tables(first, first, records)))
+    line = next(one for one in csv.DictReader(comparison_csv(found).splitlines()) if one["unit"] == "cell")
+    assert (float(line["brier_change"]), float(line["brier_change_low"])) == (brier.difference, brier.low)
+    assert (line["auroc_change"], line["miou_p"]) == ("", "")
+    assert found.to_pandas()["ece_change"].notna().tolist() == [True, True, False]
+    # A sample that one side did not judge: what is left would be easier.
+    lost = records[second[0].key]
+    states = lost.states.copy()
+    states[3] = State.ERRORED
+    assert score_changes(records[first[0].key], replace(lost, states=states)) == ()
+    assert score_changes(records[first[0].key], None) == ()
 
 
 def keys(*tables: Sequence[ScoreRow]) -> list[str]:

@@ -21,11 +21,13 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.records.record import PIXELS_VERSION, State
+from robustbench_wb.report.comparison import comparison_blocks
 from robustbench_wb.report.scores import score_blocks
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.stats.pixel_counts import image_iou
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.tasks.catalogue import find_task
+from tests.known import known
 from tests.tasks.scenes import write_scenes
 
 TASK = "scattered-digits"
@@ -165,6 +167,14 @@ def test_diff_and_gate_see_a_model_that_got_worse(tmp_path: Path, monkeypatch: p
     assert (row.miou or 1) < 0.5
     (pair,) = compare("v1", "v2").pairs
     assert (pair.verdict, pair.lost, pair.gained) == ("worse", 40, 0)
+    (change,) = pair.changes
+    old, new = known(pair.old.miou), known(pair.new.miou)
+    assert (change.score, change.difference) == ("miou", pytest.approx(new - old))
+    assert change.low <= change.difference <= change.high < -0.4
+    assert change.p == 1 / 2_000
+    assert f"{100 * old:.1f} -> {100 * new:.1f}, {100 * change.difference:.1f} [" in plain_text(
+        comparison_blocks(compare("v1", "v2"))
+    )
     assert (gate("v1", "v1").exit_code, gate("v1", "v2").exit_code) == (0, 1)
 
 

@@ -1,6 +1,7 @@
 """Result of comparing two tables: a difference per cell and an overall difference per model. Data only."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
 from pydantic import ConfigDict, InstanceOf, PlainSerializer
 
@@ -16,6 +17,9 @@ from robustbench_wb.stats.multiplicity import Correction
 if TYPE_CHECKING:
     import pandas as pd
 
+Score = Literal["ece", "brier", "auroc", "miou"]
+"""Other scores of a cell, by their column in ``ScoreRow``."""
+SCORES: Final[tuple[Score, ...]] = get_args(Score)
 Verdict = Literal["worse", "better", "equivalent", "undecided", "incomplete", "not comparable"]
 
 
@@ -57,6 +61,21 @@ class PairedDifference(Spec):
     """Samples that were not judged on at least one side; summed over the cells of an overall difference."""
 
 
+class ScoreChange(Spec):
+    """Change of another score of a cell than accuracy or perplexity, for information: it decides no verdict."""
+
+    score: Score
+    """Column of ``ScoreRow`` that holds the score."""
+    difference: float
+    """Score of the new side minus that of the old side."""
+    low: float
+    """Low end of the 95 % interval of the difference over paired samples."""
+    high: float
+    """High end of the interval."""
+    p: float | None = None
+    """Two-sided p-value of a permutation test, for mean IoU; None for other scores."""
+
+
 class CellDifference(PairedDifference):
     """Difference of one cell between two tables."""
 
@@ -76,6 +95,9 @@ class CellDifference(PairedDifference):
     """Samples that are robust in both tables; None for perplexity."""
     neither: int | None = None
     """Samples judged on both sides that are robust in neither table; None for perplexity."""
+    changes: tuple[ScoreChange, ...] = ()
+    """Changes of the scores that both records have, see ``robustbench_wb.analysis.compare.score_changes``; empty for
+    one record on both sides, and if a sample is missing."""
     adjusted_p: float | None = None
     """p-value after the correction for all tested cells of the family."""
     lost_ids: Annotated[InstanceOf[SampleIds], PlainSerializer(list)] = SampleIds()
@@ -160,5 +182,19 @@ class Comparison(Spec):
 
     def to_pandas(self) -> "pd.DataFrame":
         """A data frame with one row per cell that is in both tables."""
-        left_out = ("old", "new", "differing", "allowed")
-        return to_frame({**names(pair.new), **columns(pair, left_out)} for pair in self.pairs)
+        left_out = ("old", "new", "differing", "allowed", "changes")
+        return to_frame(
+            {**names(pair.new), **columns(pair, left_out), **change_columns(pair.changes)} for pair in self.pairs
+        )
+
+
+def change_columns(changes: Sequence[ScoreChange]) -> dict[str, float | None]:
+    """Columns with the changes of scores: ``ece_change``, ``ece_change_low``, ``ece_change_high`` and so on; None for a
+    score without a change."""
+    found = {change.score: change for change in changes}
+    table: dict[str, float | None] = {}
+    for score in SCORES:
+        change = found.get(score)
+        values = (None, None, None) if change is None else (change.difference, change.low, change.high)
+        table |= zip((f"{score}_change", f"{score}_change_low", f"{score}_change_high"), values, strict=True)
+    return {**table, "miou_p": found["miou"].p if "miou" in found else None}
