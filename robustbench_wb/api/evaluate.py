@@ -50,6 +50,7 @@ def evaluate(
     batch_size: int | None = None,
     device: str | torch.device | None = None,
     search_precision: SearchPrecision = "float32",
+    calibration: bool = False,
     keep_images: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -72,6 +73,7 @@ def evaluate(
         batch_size: samples per forward pass, never changes a result; None: as many as are fast and fit.
         device: None: where the model is.
         search_precision: ``bfloat16`` or ``tf32`` while attacks search; every outcome is decided in float32.
+        calibration: measure calibration error and Brier score, except under attacks. ``ood-*`` always has its AUROC.
         keep_images: keep the perturbed images. Perturbed texts are always kept.
         progress: told what is measured.
 
@@ -80,7 +82,7 @@ def evaluate(
         SubjectError: the model raises, or does not return logits (N, classes).
     """
     run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
-    run = replace(run, search_precision=search_precision, outputs=outputs)
+    run = replace(run, search_precision=search_precision, outputs=outputs, calibration=calibration)
     if tokenizer is not None and any(given is not None for given in (mean, std, transform, outputs)):
         _refuse_for_texts("mean", "std", "transform", "outputs")
     code = UserCode(_name(model))
@@ -113,6 +115,7 @@ class _Settings:
     progress: Progress | None
     search_precision: SearchPrecision = "float32"
     outputs: Sequence[int] | None = None
+    calibration: bool = False
 
     def __post_init__(self) -> None:
         whole_number("seed", self.seed, low=0)
@@ -158,6 +161,7 @@ def _evaluate(
             stressors=default_stressors(subject, tokenizer, image=image) if chosen is None else chosen,
             search_precision=run.search_precision,
             keep_images=run.keep_images,
+            calibration=run.calibration,
         ).cells()
     name = _name(model)
     rows = tuple(_row(cell, samples, model=name, classes=classes) for cell in cells)

@@ -12,8 +12,9 @@ from robustbench_wb.frames import columns, to_frame
 from robustbench_wb.records.credibility import GRADES, CredibilityCheck
 from robustbench_wb.records.names import cell_name
 from robustbench_wb.records.record import State
-from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.records.score_row import CALIBRATION_COLUMNS, DETECTION_COLUMNS, TEXT_COLUMNS, ScoreRow
 from robustbench_wb.report.grade_notes import GRADE_MEANING
+from robustbench_wb.report.output_scores import OUTPUT_SCORES
 from robustbench_wb.report.text_block import Column, TextBlock, plain_text, wrapped
 
 if TYPE_CHECKING:
@@ -69,6 +70,30 @@ class EvaluationRow:
     """Perturbed images (N, C, H, W) in [0, 1]; None unless ``keep_images``. Samples that were not tried are clean."""
     texts: tuple[str, ...] | None
     """Perturbed texts; None for images."""
+    ece: float | None = None
+    """Expected calibration error; None unless ``calibration`` is asked for, under attacks, and if a sample is missing.
+
+    This and the following scores are described in ``robustbench_wb.records.score_row.ScoreRow``."""
+    ece_low: float | None = None
+    ece_high: float | None = None
+    brier: float | None = None
+    """Mean Brier score; None like ``ece``."""
+    brier_low: float | None = None
+    brier_high: float | None = None
+    auroc: float | None = None
+    """Area under the ROC curve of out-of-distribution detection; None unless the stressor is ``ood-*``."""
+    auroc_low: float | None = None
+    auroc_high: float | None = None
+    constraint: str = ""
+    """What a word attack keeps of the meaning of the text, or ``unconstrained``; empty for other stressors."""
+    text_similarity: float | None = None
+    """Mean cosine similarity of the broken texts to the unperturbed ones; None without a sentence encoder."""
+    text_similarity_low: float | None = None
+    text_similarity_high: float | None = None
+    perplexity_ratio: float | None = None
+    """Perplexity of the broken texts as a multiple of that of the unperturbed ones; None without a language model."""
+    perplexity_ratio_low: float | None = None
+    perplexity_ratio_high: float | None = None
 
     @property
     def name(self) -> str:
@@ -141,13 +166,16 @@ class Evaluation:
 
     def __str__(self) -> str:
         graded = any(row.grade for row in self.rows)
-        headings = (Column("stressor"), Column("accuracy", "right"), Column("interval"))
+        scores = [score for score in OUTPUT_SCORES if any(score.row_text(row) for row in self.rows)]
+        measured = (Column(score.unit_heading, "right") for score in scores)
+        headings = (Column("stressor"), Column("accuracy", "right"), Column("interval"), *measured)
         columns = (*headings, Column("grade"), Column("doubt")) if graded else (*headings, Column(""))
         lines = tuple(
             (
                 row.name,
                 "error" if isnan(row.accuracy) else f"{100 * row.accuracy:.1f}",
                 "" if isnan(row.accuracy) else f"[{100 * row.low:.1f}, {100 * row.high:.1f}]",
+                *(score.row_text(row) for score in scores),
                 *((row.grade,) if graded else ()),
                 _why(row),
             )
@@ -197,4 +225,6 @@ def evaluation_row(
         losses=losses,
         images=images,
         texts=texts,
+        constraint=row.constraint,
+        **{name: getattr(row, name) for name in (*CALIBRATION_COLUMNS, *DETECTION_COLUMNS, *TEXT_COLUMNS)},
     )

@@ -87,6 +87,8 @@ class InMemoryModel:
     """What is measured; the first is ``clean``."""
     search_precision: SearchPrecision = "float32"
     keep_images: bool = False
+    calibration: bool = False
+    """Whether records keep what calibration error and Brier score follow from."""
 
     def cells(self) -> list[InMemoryCell]:
         """Measure the stressors, each alone on the samples.
@@ -157,7 +159,7 @@ class InMemoryModel:
                     rungs=(stressor,),
                     identities=(self._identity(stressor),),
                     search=self._search_plan(stressor),
-                    outputs=recorded_outputs(stressor, self.samples.shape, calibration=False),
+                    outputs=recorded_outputs(stressor, self.samples.shape, calibration=self.calibration),
                 ),
                 MeasuredModel(model=self.model, batch=self.batch, device=self.device),
                 self.samples,

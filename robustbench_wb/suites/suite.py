@@ -66,8 +66,8 @@ class Suite(Spec):
     It is read from registered suites only. Empty: see ``robustbench_wb.analysis.headline.headline_columns``."""
     calibration: StrictBool = False
     """Whether rows of classification have calibration error and Brier score, see
-    ``robustbench_wb.records.score_row.ScoreRow``. Their records are kept apart from those of other suites. An included
-    suite does not pass it on."""
+    ``robustbench_wb.records.score_row.ScoreRow``. Their records are kept apart from those of other suites. A suite that
+    includes one with calibration has it as well."""
     include: tuple[IncludedSuite, ...] = ()
     """Suites whose stressors follow those of this file; what is there already is left out."""
     stressors: tuple[SuiteStressor, ...] = ()
@@ -145,6 +145,11 @@ def _with_included(suite: Suite, included: IncludedSuite, where: str) -> Suite:
             f"suite file {where} includes version {included.version} of {other.name!r}, which has version "
             f"{other.version}; name that one, and raise the version of the suite"
         )
+    if other.calibration and not suite.calibration and "calibration" in suite.model_fields_set:
+        raise UsageError(
+            f"suite file {where} has calibration = false and includes {other.name!r}, whose rows have calibration; "
+            "leave that line out, or include the suites that it includes"
+        )
     strengths = {f"{other.name}.{name}": values for name, values in other.strengths.items()}
     lines = []
     for line in other.stressors:
@@ -152,7 +157,9 @@ def _with_included(suite: Suite, included: IncludedSuite, where: str) -> Suite:
         moved = line.model_copy(update={"strengths": name})
         if moved not in suite.stressors:
             lines.append(moved)
-    return suite.model_copy(update={"stressors": (*suite.stressors, *lines), "strengths": suite.strengths | strengths})
+    added: dict[str, object] = {"calibration": True} if other.calibration else {}
+    added |= {"stressors": (*suite.stressors, *lines), "strengths": suite.strengths | strengths}
+    return suite.model_copy(update=added)
 
 
 SUITES: Registry[Suite] = Registry("suite")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from robustbench_wb import PgdLinf, RunRequest, State, UsageError, build, evaluate
@@ -18,10 +19,13 @@ from robustbench_wb.api.run import run
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.attacks.fgsm import FgsmLinf
+from robustbench_wb.stressors.catalogue import parse_stressor
 from robustbench_wb.stressors.model_access import ModelAccess
+from robustbench_wb.stressors.out_of_distribution.out_of_distribution import OutOfDistribution
 from robustbench_wb.stressors.sample_batch import PerturbedBatch, SampleBatch
 from robustbench_wb.stressors.stressor import Stressor
 from robustbench_wb.tasks.digits import DIGITS
+from tests.stats.test_calibration import looped
 
 
 class Linear(nn.Module):
@@ -407,3 +411,31 @@ def test_a_name_of_several_rows_is_refused_and_results_print_short() -> None:
 def test_a_tuple_is_no_shape() -> None:
     with pytest.raises(UsageError, match=r"shape: .* is not a shape; make an ImageShape or a TextShape"):
         build("crate", shape=(3, 8, 8))  # type: ignore[arg-type]
+
+
+def test_calibration_and_detection_are_those_of_the_logits() -> None:
+    model, images = Linear(), pictures(60)
+    with torch.no_grad():
+        chances = model(images).double().softmax(1).numpy()
+    labels = (chances[:, 1] + np.random.default_rng(0).normal(0, 0.2, 60) > 0.5).astype(np.int64)
+    given = ["contrast;severity=3", "ood-uniform-noise", "fgsm-linf;eps=1/255"]
+    found = evaluate(model, images, labels, stressors=given, calibration=True)
+    clean, outside = found["clean"], found["ood-uniform-noise"]
+    assert clean.brier == pytest.approx(((chances - np.eye(2)[labels]) ** 2).sum(1).mean(), rel=1e-5)
+    assert clean.ece == pytest.approx(looped(chances.max(1), chances.argmax(1) == labels), abs=1e-5)
+    assert found["contrast"].ece_low is not None
+    stressor = parse_stressor("ood-uniform-noise")
+    assert isinstance(stressor, OutOfDistribution)
+    with torch.no_grad():
+        noise = model(stressor.perturb((255 * images).byte(), torch.arange(60), 0).float() / 255).amax(1).numpy()
+        inside = model(images).amax(1).numpy()
+    assert outside.auroc == pytest.approx(roc_auc_score(np.repeat([1, 0], 60), np.concatenate([inside, noise])))
+    assert (outside.ece, clean.auroc, found["fgsm-linf"].ece, found["fgsm-linf"].brier) == (None,) * 4
+    text = str(found)
+    assert f"{100 * (clean.ece or 0):.1f} [" in text
+    assert "AUROC %" in text
+    frame = found.to_pandas()
+    assert frame["brier"].notna().tolist() == [True, True, False, False]
+    plain = evaluate(model, images, labels, stressors=given)
+    assert (plain["clean"].ece, plain["ood-uniform-noise"].auroc) == (None, outside.auroc)
+    assert "ECE" not in str(plain)

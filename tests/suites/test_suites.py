@@ -261,6 +261,16 @@ def test_only_true_and_false_ask_for_calibration(value: str) -> None:
     assert "calibration must be true or false, not " in wrong(text.format(value))
 
 
+def test_a_suite_that_includes_calibration_has_its_columns_or_is_refused() -> None:
+    text = 'name = "mine"\nversion = 1\nsummary = "Mine"\n{}[[include]]\nsuite = "calibration"\nversion = 1\n'
+    text += '[scales.smoke]\nsize = "nano"\n'
+    assert read_suite(text.format(""), "mine.toml").calibration
+    assert read_suite(text.format("calibration = true\n"), "mine.toml").calibration
+    refused = "suite file mine.toml has calibration = false and includes 'calibration', whose rows have calibration"
+    assert refused in wrong(text.format("calibration = false\n"))
+    assert not read_suite(text.format("").replace('"calibration"', '"corruption"'), "mine.toml").calibration
+
+
 def test_a_suite_without_stressors_is_refused() -> None:
     with pytest.raises(UsageError, match="has no stressors; add"):
         read_suite('name = "none"\nversion = 1\nsummary = "Nothing"\n[scales.smoke]\nsize = "nano"\n', "none.toml")
