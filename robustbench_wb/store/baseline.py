@@ -23,6 +23,7 @@ from robustbench_wb.exports import write_export
 from robustbench_wb.records.record import Identity, Record
 from robustbench_wb.records.score_row import SCHEMA_VERSION, ScoreRow
 from robustbench_wb.spec import Spec, canonical_json
+from robustbench_wb.store.parquet_content import parquet_table
 from robustbench_wb.store.schema_number import SCHEMA_KEY, reject_newer_schema
 from robustbench_wb.store.score_table import SCHEMA as ROW_SCHEMA
 from robustbench_wb.text_files import parse_json, reason_of
@@ -214,7 +215,7 @@ def read_baseline(path: Path) -> Baseline:
         StoreError: the file cannot be read, is not a baseline, is damaged, or was changed.
     """
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = parquet_table(path.read_bytes())
         content = parse_json((table.schema.metadata or {})[_HEADER].decode())
     except OSError as error:
         # Errors of Arrow itself have no system message.

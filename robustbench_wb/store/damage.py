@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robustbench_wb.errors import HarnessError
+from robustbench_wb.store.parquet_content import parquet_table
 from robustbench_wb.text_files import parse_json, read_text
 
 TABLES: Final = ("records", "scores")
@@ -50,7 +50,7 @@ def read_commits(table: Path) -> tuple[list[Commit], list[Path]]:
 def read_parquet(path: Path) -> pa.Table | None:
     """All rows of a Parquet file; None if it is missing or damaged."""
     try:
-        return pq.read_table(path.open("rb"))
+        return parquet_table(path.read_bytes())
     except (OSError, pa.ArrowException, ValueError, OverflowError):
         return None
 

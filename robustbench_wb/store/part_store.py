@@ -20,6 +20,7 @@ from robustbench_wb.engine.record_keeper import Span
 from robustbench_wb.object_store import is_url, open_files, read_bytes, write_bytes
 from robustbench_wb.records.record import Record
 from robustbench_wb.store.location import as_store_errors
+from robustbench_wb.store.parquet_content import parquet_table
 from robustbench_wb.store.record_rows import read_records, write_row
 
 _log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def _read(files: DeltaFileSystemHandler, path: str, keys: Sequence[str]) -> list
     if content is None:  # another run has finished the same cells
         return None
     try:
-        found, _ = read_records(pq.read_table(pa.BufferReader(content)))
+        found, _ = read_records(parquet_table(content))
     except (pa.ArrowException, OSError, ValueError, KeyError):  # Arrow has errors of each kind for changed bytes
         return None
     return [found[key] for key in keys] if found.keys() == set(keys) else None
