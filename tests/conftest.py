@@ -100,6 +100,17 @@ def short_probe(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_process() -> Iterator[None]:
+    """A run stays in this process unless it asks for others. A long one would start some without being asked: they
+    import everything again, and know nothing of what a test replaces."""
+    from robustbench_wb.engine import executors
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "PAYS_SECONDS", float("inf"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def main_job(common: Path, cache: str) -> MainJob:
     """The README's main job, typed once in a process of its own, by whichever test asks first; the others wait."""

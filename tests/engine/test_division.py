@@ -71,11 +71,6 @@ def test_a_wrong_length_of_shards_is_refused(text: str, monkeypatch: pytest.Monk
         shard_seconds()
 
 
-def in_thirds(span: tuple[int, int], tried: object, seconds: float) -> list[tuple[tuple[int, int], float]]:
-    cuts = [span[0] + (span[1] - span[0]) * third // 3 for third in range(4)]
-    return [((first, stop), seconds) for first, stop in pairwise(cuts)]
-
-
 IN_PIXELS = ("sparse-rs-l0", "patch")
 """Attacks whose strength is a number of pixels."""
 
@@ -127,16 +122,27 @@ def test_every_attack_on_thirds_of_the_samples_joins_to_the_same_record(
         device="cpu",
     )
     whole = harness.run(request, "whole")
+    found: Spans = []
+
+    def in_thirds(span: tuple[int, int], tried: object, seconds: float) -> list[tuple[tuple[int, int], float]]:
+        cuts = [span[0] + (span[1] - span[0]) * third // 3 for third in range(4)]
+        found.extend(pairwise(cuts))
+        return [(part, seconds) for part in pairwise(cuts)]
+
     monkeypatch.setattr(opening, "divide", in_thirds)
     parts = harness.run(request, "parts")
+    assert {*found} == {(0, 6), (6, 12), (12, 18)}
     keys = [row.key for row in whole.rows]
     assert [row.key for row in parts.rows] == keys
     assert not [(row.stressor, row.error) for row in whole.rows if row.status != "ok"]
     ours, theirs = (RecordStore(place).find(keys) for place in ("whole", "parts"))
     for row in whole.rows:
         one, other = ours[row.key], theirs[row.key]
-        for name in ("ids", "states", "losses", "forwards", "backwards"):
+        for name in ("ids", "states", "forwards", "backwards"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{row.stressor} {name}")
+        # A batch is as long as its longest text: that moves the last bits of a loss, and steps of an attack add to it.
+        rtol, atol = (1e-4, 1e-5) if task == "sentences" else (0, 0)
+        np.testing.assert_allclose(one.losses, other.losses, rtol=rtol, atol=atol, err_msg=row.stressor)
         np.testing.assert_array_equal(one.pixels, other.pixels, err_msg=row.stressor)
         assert dict(one.evidence) == dict(other.evidence), row.stressor
     assert not (tmp_path / "parts" / "parts").exists()
