@@ -91,12 +91,14 @@ def short_probe(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     from robustbench_wb.engine.credibility import probe_choice as choose
     from robustbench_wb.engine.credibility.image_probe import ImageProbe
+    from robustbench_wb.engine.credibility.segmentation_probe import SegmentationProbe
     from robustbench_wb.engine.credibility.word_probe import WordProbe
 
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("full_probe") is None:
             patch.setattr(choose, "ImageProbe", partial(ImageProbe, looked_at=16, steps=10, queries=20))
             patch.setattr(choose, "WordProbe", partial(WordProbe, looked_at=16))
+            patch.setattr(choose, "SegmentationProbe", partial(SegmentationProbe, looked_at=16, steps=10, queries=20))
         yield
 
 

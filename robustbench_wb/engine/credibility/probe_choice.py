@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from robustbench_wb.engine.credibility.image_probe import ImageProbe
 from robustbench_wb.engine.credibility.probe import Probe
+from robustbench_wb.engine.credibility.segmentation_probe import SegmentationProbe
 from robustbench_wb.engine.credibility.word_probe import WordProbe
 from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.norms import LINF
@@ -19,11 +20,11 @@ WORD_RADIUS = Fraction(1, 4)
 
 
 def choose_probe(ladders: Sequence[Ladder]) -> Probe | None:
-    """Choose the probe, at the middle radius of the first ladder in Linf; None without graded attacks, and for attacks
-    on pixels."""
+    """Choose the probe, at the middle radius of the first ladder in Linf; None without graded attacks."""
     middle = [ladder.rungs[len(ladder.rungs) // 2] for ladder in ladders]
-    if any(isinstance(rung, PixelAttack) for rung in middle):
-        return None  # the probe searches for a wrong class of an image
+    pixels = [rung for rung in middle if isinstance(rung, PixelAttack)]
+    if pixels:
+        return SegmentationProbe(eps=pixels[0].eps)
     balls = [rung for rung in middle if isinstance(rung, BallBoundedStressor)]
     if balls:
         return ImageProbe(eps=next((rung.eps for rung in balls if rung.norm is LINF), IMAGE_RADIUS))

@@ -4,6 +4,7 @@ from typing import Final
 
 from robustbench_wb.stressors.attacks.ensemble import EnsembleAttack
 from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
+from robustbench_wb.stressors.attacks.pixel_attack import PixelAttack
 from robustbench_wb.stressors.attacks.sparse_rs import SparseRs
 from robustbench_wb.stressors.attacks.spsa import Spsa
 from robustbench_wb.stressors.attacks.square import SquareAttack
@@ -26,6 +27,8 @@ def search_losses(attack: Stressor) -> frozenset[str]:
         return frozenset().union(*(search_losses(member) for member in attack.attacks))
     if attack.kind == "control":
         return frozenset()
+    if isinstance(attack, PixelAttack):  # all of its losses are functions of the softmax
+        return frozenset({CROSS_ENTROPY})
     if isinstance(attack, _BY_LOGIT_DIFFERENCES):
         return frozenset({"margin"})
     loss = str(getattr(attack, "loss", CROSS_ENTROPY))
