@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from robustbench_wb.errors import StoreError
-from robustbench_wb.records.record import Record
+from robustbench_wb.records.record import SCHEMA_VERSION, Record
 from robustbench_wb.store.record_rows import ARRAYS
 from robustbench_wb.store.record_store import RecordStore
 from tests.store.make import identity, record
@@ -118,7 +118,9 @@ def test_a_record_of_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     for made in (early, late):
         store.append(made)
     assert store.find([early.key])[early.key].identity.schema_version == 1
-    with pytest.raises(StoreError, match=f"schema of record {late.key} is 99 and this release reads up to 4"):
+    with pytest.raises(
+        StoreError, match=f"schema of record {late.key} is 99 and this release reads up to {SCHEMA_VERSION}"
+    ):
         store.find([late.key])
     assert store.find([identity().key]) == {}
 
