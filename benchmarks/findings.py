@@ -23,6 +23,7 @@ from robustbench_wb.report.comparison import unit_text
 from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
 from robustbench_wb.report.figures.draw import draw_chart, figure_bytes
 from robustbench_wb.report.text_block import counted
+from robustbench_wb.store.baseline import SUFFIX, make_baseline, read_baseline, write_baseline
 
 QUESTIONS = "results/findings.toml"
 EVIDENCE = "results/evidence"
@@ -31,6 +32,8 @@ WIDTH = 5.5
 WORDS: dict[ClaimVerdict, str] = {"holds": "better", "refuted": "worse", "undecided": "not decided"}
 """Verdict about the sentence that a model is better, as the answer names it."""
 COMMAND = "python benchmarks/findings.py"
+FEWEST_SEEDS = 3
+"""Smallest number of seeds for a number about an architecture: the interval of two spans almost everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,34 @@ def read_questions(file: str) -> tuple[str, list[Question]]:
     return content["scale"], found
 
 
+def with_common_seeds(version: str, folder: Path) -> str:
+    """A copy of the tables of the evidence, reduced to the seeds that all models of a task and recipe have.
+
+    A number about an architecture needs several seeds: of fewer than ``FEWEST_SEEDS`` only the first is kept, and the
+    number is about that checkpoint.
+    """
+    place = Path(version)
+    for file in [place] if place.is_file() else sorted(place.glob(f"*{SUFFIX}")):
+        table = read_baseline(file)
+        seeds: dict[str, dict[str, set[int]]] = {}
+        for row in table.rows:
+            seeds.setdefault(row.recipe, {}).setdefault(row.variant, set()).add(row.seed)
+        common = {recipe: set.intersection(*models.values()) for recipe, models in seeds.items()}
+        kept = {
+            recipe: found if len(found) >= FEWEST_SEEDS else {min(found)} for recipe, found in common.items() if found
+        }
+        rows = [row for row in table.rows if row.seed in kept.get(row.recipe, ())]
+        reduced = make_baseline(
+            name=table.header.name,
+            source=table.header.source,
+            rows=rows,
+            records={row.key: table.records[row.key] for row in rows},
+            provenance=table.header.provenance,
+        )
+        write_baseline(folder / file.name, reduced)
+    return str(folder)
+
+
 def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[str, list[Answer]]:
     """Answers to each question, by its name: one test per model and place, with one correction over all of them."""
     lines = [f'scale = "{scale}"']
@@ -105,7 +136,7 @@ def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "findings.toml")
         file.write_text("\n".join(lines), encoding="utf-8")
-        checked = iter(claims(str(file), version).claims)
+        checked = iter(claims(str(file), with_common_seeds(version, Path(folder, "tables"))).claims)
     return {
         one.name: [Answer(model=model, place=place, checked=next(checked)) for model, place in one.pairs]
         for one in questions
@@ -194,8 +225,8 @@ def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
         "",
         f"Written by `{COMMAND}` from `{QUESTIONS}` and the outcomes of single samples in `{version}`; do not edit it.",
         f"Of {len(found)} comparisons {known} are measured. Each is paired by sample; one correction (Holm, 5 %)",
-        "covers all of them, so that a verdict has been held against all others. With one seed a number is about that",
-        "checkpoint alone.",
+        "covers all of them, so that a verdict has been held against all others. Until all models of a task have three",
+        "seeds, a number is about the checkpoint of the first seed alone.",
         "`results/evidence/STATUS.md` says what is missing, and why.",
         "",
         *sections,
