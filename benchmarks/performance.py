@@ -40,6 +40,8 @@ class Part:
         return self.script.removesuffix(".py")
 
 
+_MAIN = [word for name in ("crate", "bilateral", "boosting", "bilateral-boosting") for word in ("--variant", name)]
+"""Variants of the suites' defaults; docs/variants has the times of all."""
 PARTS = (
     Part(
         "attacks.py",
@@ -75,7 +77,7 @@ PARTS = (
         "variants.py",
         "Variants against vit",
         "Forward and backward time at equal width, depth and heads.",
-        ("--width", "64", "--heads", "4", "--repeats", "5"),
+        ("--width", "64", "--heads", "4", "--repeats", "5", *_MAIN),
         ("--repeats", "2", "--variant", "crate"),
     ),
     Part("precision.py", "Gradients in bfloat16 against float32", "Above 1, bfloat16 is faster on this processor."),
