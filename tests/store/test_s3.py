@@ -26,7 +26,7 @@ for number in range(2):
 """
 
 
-@pytest.mark.slow(20)
+@pytest.mark.slow(2)
 def test_an_address_is_tried_before_any_work(bucket: str, wire: Wire) -> None:
     assert prepare_location("s3://bucket/new") == "s3://bucket/new"
     with pytest.raises(StoreError, match="no results under"):
@@ -62,7 +62,7 @@ def test_versions_of_two_writers_keep_the_rows_of_both(bucket: str) -> None:
     assert {one.variant for one in ScoreTable(place).rows()} == set("abcd")
 
 
-@pytest.mark.slow(30)
+@pytest.mark.slow(14)
 def test_a_store_that_is_away_is_waited_for(bucket: str, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     store = RecordStore("s3://bucket/away")
     store.append(record(seed=0))
