@@ -7,8 +7,6 @@ from pydantic import BaseModel, ValidationError
 
 from robustbench_wb.registry import suggest_names
 
-CHANGES_NO_NUMBER: Final = "it words messages"
-
 _WHOLE: Final = "must be a whole number"
 _NUMBER: Final = "must be a number"
 _TEXT: Final = "must be text"

@@ -177,7 +177,7 @@ def test_commands_of_one_seed_say_so(command: str, typed: Typed) -> None:
     [
         (("--seed", "0", "--seeds", "0-2"), "--seed and --seeds are both given"),
         (("--seeds", "3-1"), "ranges like 0-2, not '3-1'"),
-        (("--seed", "-1"), "--seed -1"),
+        (("--seed", "-1"), "--seed must be at least 0, not -1"),
         (("missing.toml",), "experiment file missing.toml does not exist"),
         (("--suite", "adversarial", "--task", "digits", "--task", "sentences"), "task 'sentences' has none"),
         (("--variant", "crate;lamda=1"), "did you mean lam?"),

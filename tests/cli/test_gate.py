@@ -17,7 +17,7 @@ from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.report.sample import graded
-from tests.store.make import record, row, states
+from tests.store.make import flip_outcome, record, row, states
 
 Command = Callable[..., tuple[str, str]]
 FILE = "baselines/main.parquet"
@@ -154,9 +154,7 @@ def test_2_mistakes_are_one_clear_line(arguments: tuple[str, ...], words: str, p
 
 
 def test_2_an_edited_baseline(pinned: Command) -> None:
-    content = bytearray(Path(FILE).read_bytes())
-    content[len(content) // 2] ^= 1
-    Path(FILE).write_bytes(content)
+    flip_outcome(Path(FILE))
     for arguments in (GATE, ("baseline", "history", "main"), ("diff", FILE, "v1"), ("baseline", "promote", "main")):
         out, err = pinned(*arguments, code=2)
         assert (out, err.count("\n")) == ("", 1)

@@ -41,7 +41,7 @@ ATTACKS = RunRequest(
 WORDS = RunRequest(suite="clean", tasks=("sentences-lm",), variants=("vit",), recipe="none", samples=8, device="cpu")
 CLOSED = {"status": ("ok", "incomplete"), "protocol": ("sound", "as-published"), "grade": ("A", "B")}
 """Columns with a closed list of values, and two of them."""
-OPTIONAL = ("pixels", "calibration", "max_logits")
+OPTIONAL = ("pixels", "calibration", "max_logits", "text_measures")
 """Columns of a record that only some records have."""
 NUMBERS = [name for name, field in ScoreRow.model_fields.items() if field.annotation in (int, float, float | None)]
 

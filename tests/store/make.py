@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.records.record import Cell, Identity, Measurement, Record, State, SubjectCard
@@ -92,3 +94,13 @@ def text_row(made: Record | None, samples: int | None = None, error: str = "", *
 def states(robust: int, broken: int, wrong: int = 0, errored: int = 0) -> list[int]:
     """States in a fixed order, so that two records are paired by position."""
     return [0] * robust + [1] * broken + [2] * wrong + [3] * errored
+
+
+def flip_outcome(path: Path) -> None:
+    """Change one bit of the outcomes in a baseline file: some bytes elsewhere mean nothing."""
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    chunks = (group.column(number) for number in range(group.num_columns))
+    states = next(chunk for chunk in chunks if chunk.path_in_schema.startswith("states"))
+    content = bytearray(path.read_bytes())
+    content[states.data_page_offset + states.total_compressed_size // 2] ^= 1
+    path.write_bytes(content)

@@ -13,7 +13,7 @@ import pytest
 from robustbench_wb.errors import HarnessError, MeasurementError, StoreError, UsageError
 from robustbench_wb.store.baseline import Baseline, baseline_path, make_baseline, read_baseline, write_baseline
 from robustbench_wb.store.loaded_table import find_records, load_table
-from tests.store.make import record, row, scored, states, text_row
+from tests.store.make import flip_outcome, record, row, scored, states, text_row
 
 GIVEN = {"time": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc", "dirty": False}}
 
@@ -98,16 +98,6 @@ def test_what_failed_is_no_baseline() -> None:
             make_baseline(name="main", source="v1", rows=rows, records=records, provenance={})
 
 
-def flipped(path: Path) -> None:
-    group = pq.ParquetFile(path).metadata.row_group(0)
-    chunks = (group.column(number) for number in range(group.num_columns))
-    states = next(chunk for chunk in chunks if chunk.path_in_schema.startswith("states"))
-    content = bytearray(path.read_bytes())
-    # A byte of the outcomes: some bytes elsewhere mean nothing, and where those are depends on the columns.
-    content[states.data_page_offset + states.total_compressed_size // 2] ^= 1
-    path.write_bytes(content)
-
-
 def edited(path: Path) -> None:
     """Edit a column and write a valid Parquet file."""
     table = pq.read_table(path)
@@ -134,7 +124,7 @@ def foreign(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (flipped, "main.parquet'"),
+        (flip_outcome, "main.parquet'"),
         (edited, "was changed after it was written"),
         (states_edited, "was changed after it was written"),
         (shortened, "is not a baseline file, or it is damaged"),

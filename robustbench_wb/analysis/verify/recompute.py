@@ -123,8 +123,8 @@ def own_columns(row: ScoreRow, record: Record | None, *, partial: bool, describe
     columns = _from_counts(row) if record is None else _from_record(row, record, describe)
     if partial:
         columns = {name: value for name, value in columns.items() if name not in _NOT_IN_BASELINES}
-    if not row.constraint:  # a row of an earlier release
-        columns.pop("constraint", None)
+    if columns.get("constraint") and not row.constraint:  # a row of an earlier release
+        del columns["constraint"]
     columns |= {**dict.fromkeys(LAYER_MEANS), **(_json(row.layers, layer_columns) if row.layers else {})}
     if row.checks:
         columns |= _json(row.checks, lambda _: {"grade": combine(read_checks(row.checks)).grade})
