@@ -1,8 +1,11 @@
 """Folders of pictures as a task: what is listed, how labels become outputs, and which pixels a model sees."""
 
+import errno
+import hashlib
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -320,11 +323,72 @@ def test_many_pictures_are_decoded_by_several_processes_to_the_same_pixels(
         picture(tmp_path / "ab"[number % 2] / f"{number}.png", seed=number)
     shape, files = (3, 20, 20), [f"{'ab'[n % 2]}/{n}.png" for n in range(6)]
     geometry = ImageGeometry(size=20)
-    decode.decode_pictures(tmp_path / "one.npy", tmp_path, files, geometry=geometry, shape=shape)
+    digests = [hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() for file in files]
+    made = partial(
+        decode.decode_pictures, folder=tmp_path, files=files, digests=digests, geometry=geometry, shape=shape
+    )
+    made(tmp_path / "one.npy")
     monkeypatch.setattr(decode, "PARALLEL", 1)
     monkeypatch.setattr(decode, "CHUNK", 2)
-    decode.decode_pictures(tmp_path / "many.npy", tmp_path, files, geometry=geometry, shape=shape)
+    made(tmp_path / "many.npy")
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "many.npy").read_bytes()
+
+
+def test_a_picture_that_changes_between_digest_and_decoding_is_refused(folder: Path) -> None:
+    task = load(f"folder:{folder};size=16")
+    target = folder / "ape" / "0.jpg"
+    content = target.read_bytes()
+    picture(target, seed=99)
+    with pytest.raises(DataError, match=r"0\.jpg was changed while the run was reading it; run again"):
+        _ = task.test.inputs
+    target.write_bytes(content)
+    again = load(f"folder:{folder};size=16")  # nothing of the other picture is in the cache
+    assert again.digest == task.digest
+    stored = decode.decode_picture(Image.open(target), ImageGeometry(size=16), 3)
+    np.testing.assert_array_equal(again.test.inputs[0], stored)
+
+
+def test_a_picture_with_the_size_and_the_time_of_another_one_is_read_again(folder: Path) -> None:
+    target = folder / "ape" / "0.bmp"
+    for seed in (1, 2):
+        picture(target, seed=seed)
+        os.utime(target, ns=(1, 1))
+        if seed == 1:
+            size, before = target.stat().st_size, load(f"folder:{folder};size=16").digest
+    assert target.stat().st_size == size
+    assert load(f"folder:{folder};size=16").digest != before
+
+
+def test_a_full_disk_is_one_clear_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"need 0\.00 GB in .*: No space left on device; free space, or name another"):
+        _ = load(f"folder:{folder};size=16").test.inputs
+
+
+def test_pipes_are_no_pictures(folder: Path) -> None:
+    before = load(f"folder:{folder};size=16").digest
+    os.mkfifo(folder / "ape" / "z.jpg")
+    assert load(f"folder:{folder};size=16").digest == before
+
+
+def test_numbers_that_can_hardly_be_outputs_are_refused(tmp_path: Path) -> None:
+    for number in (9, 10, 11):
+        picture(tmp_path / str(number) / "0.png", seed=number)
+    with pytest.raises(DataError, match="numbers up to 11, but only 3 of them; say with classes=FILE"):
+        load(f"folder:{tmp_path};size=16")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("[]", "it names no classes"), ('{"ape": 1000000000, "bee": 0}', "without gaps")]
+)
+def test_class_lists_of_nothing_and_of_a_billion_are_refused(folder: Path, content: str, reason: str) -> None:
+    file = folder.parent / "classes.json"
+    file.write_text(content)
+    with pytest.raises(DataError, match=reason):
+        load(f"folder:{folder};size=16;classes={file}")
 
 
 def test_a_damaged_manifest_is_made_again(folder: Path, cache: str) -> None:

@@ -57,12 +57,20 @@ class ClassMap:
 
 
 def sorted_classes(labels: Sequence[str]) -> ClassMap:
-    """Labels in sorted order are the outputs; labels that are all whole numbers from 0 are the outputs themselves."""
+    """Labels in sorted order are the outputs; labels that are all whole numbers are the outputs themselves.
+
+    Raises:
+        DataError: half of the numbers up to the largest one are missing, so that they can hardly be outputs.
+    """
     names = sorted(set(labels))
     if all(re.fullmatch(r"0|[1-9]\d{0,5}", name) for name in names):
         last = max(map(int, names))
-        if last < 2 * len(names):
-            return ClassMap({str(number): number for number in range(last + 1)}, tuple(map(str, range(last + 1))))
+        if last >= 2 * len(names):
+            raise DataError(
+                f"the labels are numbers up to {last}, but only {len(names)} of them; say with classes=FILE which "
+                "output each one means"
+            )
+        return ClassMap({str(number): number for number in range(last + 1)}, tuple(map(str, range(last + 1))))
     return ClassMap({name: number for number, name in enumerate(names)}, tuple(names))
 
 
@@ -70,8 +78,10 @@ def listed_classes(names: Sequence[str]) -> ClassMap:
     """The given labels, in their order, are the outputs.
 
     Raises:
-        ValueError: a label occurs twice.
+        ValueError: there is no label, or one occurs twice.
     """
+    if not names:
+        raise ValueError("it names no classes")
     if len(set(names)) < len(names):
         twice = next(name for at, name in enumerate(names) if name in names[:at])
         raise ValueError(f"it names {twice!r} twice")
@@ -200,7 +210,9 @@ def _output_names(pairs: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         ValueError: the outputs have gaps.
     """
     used = {output for _, output in pairs}
-    if not used or min(used) < 0 or used != set(range(max(used) + 1)):
+    if not used:
+        raise ValueError("it names no classes")
+    if min(used) < 0 or max(used) + 1 != len(used):
         raise ValueError("its outputs are not numbered 0 to n - 1 without gaps")
     names: dict[int, str] = {}
     for name, output in pairs:

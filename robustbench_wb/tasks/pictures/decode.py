@@ -1,7 +1,10 @@
 """Decoding of picture files straight to the size of a task, in parallel, into an array on disk."""
 
+import io
+import os
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Final
@@ -39,6 +42,7 @@ def decode_pictures(
     folder: Path,
     files: Sequence[str],
     *,
+    digests: Sequence[str],
     geometry: ImageGeometry | None,
     shape: tuple[int, int, int],
     border: int = 0,
@@ -51,18 +55,30 @@ def decode_pictures(
         target: the file to write.
         folder: the folder of the pictures.
         files: paths relative to it, in the order of the array.
+        digests: SHA-256 (hex) of the bytes of each file, by which the array is known: other bytes are refused.
         geometry: how pictures are scaled and cropped; None: all have the height and width of ``shape``.
         shape: channels, height and width of each image; one channel holds the grey levels.
         border: pixels that are cut off at each side of a picture first.
 
     Raises:
-        DataError: a picture cannot be decoded, or has more than 8 bits per channel.
+        DataError: a picture cannot be read or decoded, has more than 8 bits per channel, or has other bytes by now; or
+            the array does not fit on the disk.
     """
 
     def fill(path: Path) -> None:
         open_memmap(path, "w+", np.uint8, (len(files), *shape)).flush()
+        _reserve(path)
         jobs = [range(first, min(first + CHUNK, len(files))) for first in range(0, len(files), CHUNK)]
-        one = partial(_decode_rows, path, folder, files=files, geometry=geometry, channels=shape[0], border=border)
+        one = partial(
+            _decode_rows,
+            path,
+            folder,
+            files=files,
+            digests=digests,
+            geometry=geometry,
+            channels=shape[0],
+            border=border,
+        )
         processes = cpu_count()
         if processes == 1 or len(files) < PARALLEL or current_process().daemon:
             for rows in jobs:
@@ -80,18 +96,45 @@ def _decode_rows(
     rows: range,
     *,
     files: Sequence[str],
+    digests: Sequence[str],
     geometry: ImageGeometry | None,
     channels: int,
     border: int,
 ) -> None:
     pages = open_memmap(path, "r+")
     for row in rows:
+        file = folder / files[row]
         try:
-            with Image.open(folder / files[row]) as picture:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"picture {file} cannot be read: {error.strerror}; run again") from error
+        if sha256(content).hexdigest() != digests[row]:
+            raise DataError(f"picture {file} was changed while the run was reading it; run again")
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
                 pages[row] = decode_picture(without_border(picture, border), geometry, channels)
         except BROKEN as error:
-            raise DataError(f"picture {folder / files[row]} cannot be decoded: {error}") from error
+            raise DataError(f"picture {file} cannot be decoded: {error}; repair or remove it") from error
     pages.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Take the space of a mapped file on the disk: a full disk would kill the process that writes into a hole of it.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise DataError(
+            f"the decoded pictures need {size / 1e9:.2f} GB in {path.parent}: {error.strerror}; free space, or name "
+            "another folder by RBWB_CACHE_DIR"
+        ) from error
 
 
 def without_border(picture: Image.Image, border: int) -> Image.Image:

@@ -26,6 +26,7 @@ from robustbench_wb.tasks.pictures.task_options import (
     read_ids,
 )
 from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.text_files import is_file
 
 PREFIX: Final = "folder:"
 _OPTIONS: Final = (*GEOMETRY, "border", "labels", *SELECTION)
@@ -50,7 +51,8 @@ class FolderTask:
         place = place.removeprefix(PREFIX)
         self.folder = Path(place).expanduser()
         if not place or not self.folder.is_dir():
-            raise UsageError(f"task {name!r}: folder {place or '(none)'} does not exist", "tasks")
+            what = "is a file" if is_file(self.folder) else "does not exist"
+            raise UsageError(f"task {name!r}: folder {place or '(none)'} {what}", "tasks")
         self._border = border_of(name, self._options)
         self.geometry = geometry_of(name, self._options) or geometry
         kept = [f"{key}={value}" for key, value in self._options.items() if key not in GEOMETRY]

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures
 
     If all of the folder's own folders are called like splits, they are splits. Any other folder is one split, ``test``.
     A table of labels has the columns ``file_name`` and ``label`` (or a usual other name of these), or is a JSON object
-    from file to label. Hidden files and files that are not named like pictures are left out; links are followed.
+    from file to label. Hidden files, pipes, and files not named like pictures are left out; links are followed.
 
     Args:
         folder: the folder.
@@ -115,8 +116,16 @@ def _folders(folder: Path) -> list[str]:
 def _pictures(folder: Path) -> Iterator[str]:
     """Relative paths of all pictures below a folder, sorted by folder and name. Each real folder is entered once."""
     for path in walk_files(folder, hidden=False):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and not _is_special(path):
             yield path.relative_to(folder).as_posix()
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device, which reading might wait for without end."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a dangling link, which is told when it is read
+        return False
 
 
 def _label_table(path: Path) -> dict[str, str]:

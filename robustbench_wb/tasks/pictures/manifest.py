@@ -1,4 +1,4 @@
-"""Digests and sizes of picture files. A file is read once; later its size and time say that it is the same file."""
+"""Digests and sizes of picture files. A file is read once; later its size and times say that it is the same file."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from robustbench_wb.folders import cache_folder, write_atomic
 from robustbench_wb.spec import digest
 from robustbench_wb.tasks.image_decoding import BROKEN, GREY_MODES
 
-_FORMAT: Final = 1  # of the file in the cache; raise it when it changes
+_FORMAT: Final = 2  # of the file in the cache; raise it when it changes
 _READERS: Final = 8
 """Threads that read files; hashing and reading leave the interpreter free for each other."""
 _SHOWN: Final = 3
@@ -30,7 +30,9 @@ class PictureFile:
     size: int
     """Bytes of the file."""
     modified: int
-    """Time of its last change in nanoseconds."""
+    """Time of the last change of its bytes in nanoseconds, which programs may set."""
+    changed: int
+    """Time of the last change of the file or its properties in nanoseconds, which only the system sets."""
     sha256: str
     """Digest (hex) of its bytes."""
     width: int
@@ -54,7 +56,8 @@ def read_manifest(folder: Path, files: Sequence[str]) -> dict[str, PictureFile]:
     unread: list[str] = []
     for name in files:
         before, stat = known.get(name), _stat(folder / name)
-        if before is not None and (before.size, before.modified) == (stat.st_size, stat.st_mtime_ns):
+        times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if before is not None and (before.size, before.modified, before.changed) == times:
             found[name] = before
         else:
             unread.append(name)
@@ -102,5 +105,11 @@ def _read(path: Path) -> PictureFile | str:
         return str(error).replace(f" {str(path)!r}", "")
     sha256 = hashlib.sha256(content).hexdigest()
     return PictureFile(
-        size=stat.st_size, modified=stat.st_mtime_ns, sha256=sha256, width=width, height=height, grey=grey
+        size=stat.st_size,
+        modified=stat.st_mtime_ns,
+        changed=stat.st_ctime_ns,
+        sha256=sha256,
+        width=width,
+        height=height,
+        grey=grey,
     )

@@ -49,13 +49,14 @@ class PictureSource:
 
     def decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images of some pictures, uint8 (N, C, H, W), mapped from a file in the cache."""
-        files = [self.files[row] for row in rows.tolist()]
+        files, digests = ([those[row] for row in rows.tolist()] for those in (self.files, self.digests))
 
         def fill(target: Path) -> dict[str, int]:
             decode_pictures(
                 target / "images.npy",
                 self.folder,
                 files,
+                digests=digests,
                 geometry=self.geometry,
                 shape=self.shape,
                 border=self.border,
