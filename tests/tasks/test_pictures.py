@@ -197,7 +197,7 @@ def test_ids_choose_pictures_by_path_or_unique_name(folder: Path) -> None:
         (";resize=256", "resize need a size as well"),
         (";size=224;interpolation=cubic", "interpolation must be one of nearest, bilinear"),
         (";colour=red", "'colour' is no option"),
-        (";size", "'size' is no option"),
+        (";size", "size needs a value, like ;size=VALUE"),
     ],
 )
 def test_a_wrong_reference_is_named(folder: Path, tail: str, message: str) -> None:

@@ -182,5 +182,5 @@ def _pairs(rows: object, path: Path) -> list[tuple[str, object]]:
     )
     if file is None or label is None:
         columns = ", ".join(map(str, rows[0]))
-        raise DataError(f"labels {path} has the columns {columns}; it needs file_name and label")
+        raise DataError(f"labels {path} has the columns {columns}; it needs file_name and label, separated by commas")
     return [(str(row.get(file)), row.get(label)) for row in rows]

@@ -31,8 +31,14 @@ def parse_options(name: str, known: Collection[str]) -> tuple[str, dict[str, str
     place, *texts = name.split(";")
     found: dict[str, str] = {}
     for key, _, value in (text.partition("=") for text in texts):
-        if key not in known or not value:
-            raise UsageError(f"task {name!r}: {key!r} is no option; write ;NAME=VALUE with {', '.join(known)}", "tasks")
+        if key not in known:
+            raise UsageError(
+                f"task {name!r}: {key!r} is no option; write ;NAME=VALUE with {', '.join(known)} (a folder with ; in "
+                "its name needs a link without it)",
+                "tasks",
+            )
+        if not value:
+            raise UsageError(f"task {name!r}: {key} needs a value, like ;{key}=VALUE", "tasks")
         if found.setdefault(key, value) != value:
             raise UsageError(f"task {name!r}: {key} is given as {found[key]!r} and as {value!r}; name one", "tasks")
     if found.get("outputs", PRESENT) not in (PRESENT, MERGED):
@@ -69,7 +75,9 @@ def geometry_of(name: str, options: Mapping[str, str]) -> ImageGeometry | None:
         raise UsageError(f"task {name!r}: {', '.join(options)} need a size as well, like ;size=224", "tasks")
     for key in ("size", "resize"):
         if key in options and not re.fullmatch(r"[1-9]\d{0,4}", options[key]):
-            raise UsageError(f"task {name!r}: {key} must be a number of pixels, like {key}=224", "tasks")
+            raise UsageError(
+                f"task {name!r}: {key} must be a number of pixels of at most five digits, like {key}=224", "tasks"
+            )
     for key, allowed in (("interpolation", Interpolation), ("crop", Crop)):
         if key in options and options[key] not in get_args(allowed):
             raise UsageError(f"task {name!r}: {key} must be one of {', '.join(get_args(allowed))}", "tasks")
