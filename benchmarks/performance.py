@@ -1,6 +1,6 @@
 """All side-by-side measurements of speed in one go, written to docs/performance.md.
 
-    nox -s bench                 # about an hour; the machine should have nothing else to do
+    nox -s bench                 # about half an hour; the machine should have nothing else to do
     nox -s bench -- --quick      # a few turns on small sizes, printed and not written
     nox -s bench -- --only diff  # one part, printed and not written
 
@@ -55,7 +55,7 @@ PARTS = (
         "strong.py",
         "Ensembles of attacks against each other",
         "Robust accuracy, samples broken of those that any ensemble breaks, with 95 % Wilson intervals, and passes.",
-        (),
+        ("--samples", "30"),
         ("--samples", "20", "--model", "MLP, ReLU", "--norm", "l2"),
     ),
     Part(
