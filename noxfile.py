@@ -104,7 +104,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed against other libraries, side by side in one run, written to docs/performance.md. Not a gate."""
-    run(session, "benchmarks/performance.py", *session.posargs)
+    run(session, "benchmarks/performance.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -78,11 +78,12 @@ class Forecasts:
 
     def examine(self, steps: Iterable[Step]) -> None:
         """Forecast steps that have no forecast yet, the seeds of a model together. What cannot be run gets a reason."""
-        models: dict[tuple[str, str, str], dict[int, Step]] = {}
+        models: dict[tuple[str, ...], dict[int, Step]] = {}
         for step in steps:
             if not (step.parts or step.refused):
-                models.setdefault((step.task, step.variant, step.recipe), {})[step.seed] = step
-        for (task, _, _), seeds in models.items():
+                model = (step.task, step.variant, step.recipe, *step.suites)
+                models.setdefault(model, {})[step.seed] = step
+        for (task, *_), seeds in models.items():
             runs = [run for step in seeds.values() for run in self._runs(step)]
             if runs:
                 store = RecordStore(str(self._work / task))

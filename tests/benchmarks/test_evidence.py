@@ -33,6 +33,9 @@ samples = 40
 device = "cpu"
 
 [[include]]
+suites = "corruption"
+
+[[include]]
 tasks = "imdb-lm"
 suites = "contamination-language"
 
@@ -98,7 +101,7 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
     assert "digits vit standard;epochs=1 seed 0" not in output  # finished before
     assert outcomes(killed) == outcomes(unbroken)
     page = (killed / "STATUS.md").read_text()
-    assert "**12 of 12 evaluations are published**" in page
+    assert "**18 of 18 evaluations are published**" in page
     assert "2 suites of a model cannot be run here" in page
     assert "imdb" in page.partition("contamination-language cannot be run: ")[2].partition("\n")[0]
     # Files hold how long a cell took, so that their compressed sizes differ by some bytes.
@@ -114,7 +117,7 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
         shutil.copy(killed / name, fresh)
     assert "new evaluations" not in finished(session(fresh, 1, str(tmp_path / "third cache")))
     assert outcomes(fresh) == outcomes(killed)
-    assert "**12 of 12 evaluations are published**" in (fresh / "STATUS.md").read_text()
+    assert "**18 of 18 evaluations are published**" in (fresh / "STATUS.md").read_text()
 
     verify = [sys.executable, "-m", "robustbench_wb", "verify", str(killed)]
     assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode == 0
