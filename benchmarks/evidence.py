@@ -122,7 +122,7 @@ def measure(
         if time.monotonic() >= end:
             return
         forecasts.examine([step])
-        if not step.seconds or all(published[place] >= cells for place, cells in step.places.items()):
+        if all(published[place] >= cells for place, cells in step.places.items()):
             continue
         begun = time.monotonic()
         place = f"{number} of {len(steps)}, {step}"
@@ -134,7 +134,7 @@ def measure(
             print(f"      stopped: {error}", flush=True)
             continue
         spent = time.monotonic() - begun
-        told = f"{spent / 60:.1f} min, {spent / step.seconds:.0%} of the forecast"
+        told = f"{spent / 60:.1f} min" + (f", {spent / step.seconds:.0%} of the forecast" if step.seconds else "")
         print(f"      {told}: {done.measured} new evaluations, {done.reused} reused", flush=True)
         step.stop("")
 
