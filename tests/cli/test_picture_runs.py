@@ -54,11 +54,11 @@ def test_a_run_decodes_its_own_pictures_and_a_few_to_time_the_model(
 ) -> None:
     for number in range(60):
         picture(tmp_path / "many" / "ab"[number % 2] / f"{number}.png", number, (20, 20))
-    decoded: set[str] = set()
+    decoded: set[bytes] = set()
     real = decode.decode_picture
 
     def counted(shown: Image.Image, *rest: Any) -> Any:
-        decoded.add(str(getattr(shown, "filename", "")))
+        decoded.add(shown.tobytes())
         return real(shown, *rest)
 
     monkeypatch.setattr(decode, "decode_picture", counted)

@@ -30,11 +30,11 @@ def test_weights_are_those_of_images_in_memory(tmp_path: Path, cache: Path, monk
     for split in ("train", "test"):
         for number in range(34):
             picture(tmp_path / "photos" / split / "ab"[number % 2] / f"{number}.png", seed=number, size=(8, 8))
-    decoded: list[str] = []
+    decoded: list[bytes] = []
     real = decode.decode_picture
 
     def counted(shown: Image.Image, *rest: object) -> object:
-        decoded.append(str(getattr(shown, "filename", "")))
+        decoded.append(shown.tobytes())
         return real(shown, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decode, "decode_picture", counted)
