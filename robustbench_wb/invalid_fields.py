@@ -45,8 +45,6 @@ class InvalidField(NamedTuple):
     """Name of the field; of a nested one with dots, like ``scales.smoke.samples``. Empty for the whole object."""
     reason: str
     """End of a sentence that begins with the name, like ``must be at least 1, not 0``."""
-    value: object
-    """The refused value."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.reason}".strip()
@@ -61,16 +59,16 @@ def first_invalid_field(error: ValidationError, kind: type[BaseModel]) -> Invali
     """
     problems = error.errors()
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
-    place, value = problem["loc"], problem["input"]
-    name, why = ".".join(map(str, place)), problem["type"]
+    place, why = problem["loc"], problem["type"]
+    name = ".".join(map(str, place))
     if why == "missing":
-        return InvalidField(name, "is missing", None)
+        return InvalidField(name, "is missing")
     if why == "extra_forbidden":
         known = list(_class_at(kind, place[:-1]).model_fields)
-        return InvalidField(name, f"is unknown; {suggest_names(str(place[-1]), known)}", value)
+        return InvalidField(name, f"is unknown; {suggest_names(str(place[-1]), known)}")
     if why == "value_error":
-        return InvalidField(name, problem["msg"].removeprefix("Value error, "), value)
-    return InvalidField(name, _limit(why, problem.get("ctx", {}), problem["msg"]) + _shown(value), value)
+        return InvalidField(name, problem["msg"].removeprefix("Value error, "))
+    return InvalidField(name, _limit(why, problem.get("ctx", {}), problem["msg"]) + _shown(problem["input"]))
 
 
 def _limit(why: str, context: Mapping[str, Any], message: str) -> str:

@@ -86,9 +86,8 @@ def pairing_notes(comparison: Comparison) -> list[str]:
     """What verdicts do not tell: that all common records are the same, and models that have other seeds."""
     if comparison.is_unchanged:
         return [identical_text(len(comparison.pairs))]
-    same = bool(comparison.pairs) and all(pair.is_same_record and not pair.differing for pair in comparison.pairs)
     common = f"no common cell was measured anew: {counted(len(comparison.pairs), 'identical record')}"
-    return [*([common] if same else []), *_seed_notes(comparison)]
+    return [*([common] if comparison.is_unmeasured else []), *_seed_notes(comparison)]
 
 
 def _seed_notes(comparison: Comparison) -> list[str]:
@@ -100,7 +99,7 @@ def _seed_notes(comparison: Comparison) -> list[str]:
     for model, seeds in new.items():
         before = old.get(model, set())
         if before and before != seeds:
-            changes.setdefault((seeds_text(sorted(before)), seeds_text(sorted(seeds))), []).append(model[0])
+            changes.setdefault((seeds_text(before), seeds_text(seeds)), []).append(model[0])
     return [
         f"seeds {was} in the old table and {now} in the new one, and only equal seeds are compared: {_named(models)}"
         for (was, now), models in changes.items()

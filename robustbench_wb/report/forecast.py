@@ -1,6 +1,6 @@
 """Forecast of an experiment as text: a line per model, task, recipe and suite, and the total."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from robustbench_wb.models.chosen_outputs import MARK, MERGED
@@ -91,7 +91,7 @@ def _notes(forecast: RunForecast) -> list[str]:
     return [*notes, "nothing was trained, evaluated or written"]
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
+def seeds_text(seeds: Iterable[int]) -> str:
     """Seeds with ranges, like ``0-2,5``."""
     texts: list[str] = []
     ordered = sorted(seeds)

@@ -169,10 +169,14 @@ class Comparison(Spec):
         return self.sample_names[sample] if self.sample_names else str(sample)
 
     @property
+    def is_unmeasured(self) -> bool:
+        """Whether the tables have common cells, and the same record of each, so that nothing was measured anew."""
+        return bool(self.pairs) and all(pair.is_same_record and not pair.differing for pair in self.pairs)
+
+    @property
     def is_unchanged(self) -> bool:
         """Whether both tables have the same cells with the same records, and nothing else about them differs."""
-        same = all(pair.is_same_record and not pair.differing for pair in self.pairs)
-        return bool(self.pairs) and same and not (self.added or self.removed)
+        return self.is_unmeasured and not (self.added or self.removed)
 
     @property
     def exit_code(self) -> ExitCode:
