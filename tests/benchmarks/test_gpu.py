@@ -22,7 +22,7 @@ def _table(shown: str, first: str) -> list[list[str]]:
 
 
 @pytest.mark.slow(60)
-@pytest.mark.parametrize("minutes", ["4", "0.3"])
+@pytest.mark.parametrize("minutes", ["4", "0.2"])
 def test_the_run_prints_its_tables_within_its_time(minutes: str) -> None:
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--small", "--minutes", minutes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
