@@ -2,10 +2,12 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
+from types import ModuleType
 from typing import Final
 
 from robustbench_wb.engine.pool_executor import PoolExecutor
@@ -35,6 +37,20 @@ class ProcessExecutor(PoolExecutor):
         return f"{count} process{'es' if count > 1 else ''}"
 
 
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the script that called ``run`` from a new process, which would execute it again, ``run`` included.
+
+    Nothing that a worker needs is in the script. Without this, a script needs ``if __name__ == "__main__":``.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class _Process(PoolWorker):
     """A process and the pipe to it."""
 
@@ -43,7 +59,8 @@ class _Process(PoolWorker):
         self.connection, theirs = _SPAWN.Pipe()
         pickled = bytes(ForkingPickler.dumps(setup))
         self._process = _SPAWN.Process(target=work, args=(pickled, theirs), daemon=True)
-        self._process.start()
+        with _without_script():
+            self._process.start()
         theirs.close()
 
     def send(self, shard: Shard) -> None:

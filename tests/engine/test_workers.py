@@ -130,6 +130,17 @@ def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> 
         np.testing.assert_allclose(ours[key].losses, theirs[key].losses, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow(5)
+def test_a_script_that_runs_at_once_needs_no_guard(model: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from robustbench_wb import run\n"
+        f"found = run(variants={[f'{model}:make']!r}, stressors=['fgsm-linf;eps=8/255'], workers=2, device='cpu')\n"
+        "print(len(found.rows), found.measured)\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "2 2\n"), done.stderr
+
+
 @pytest.mark.slow(10)
 def test_a_shard_whose_worker_dies_is_measured_by_another(model: str, tmp_path: Path) -> None:
     stressors = ("pgd-linf;eps=8/255;steps=5", "square-linf;eps=16/255;queries=20")
