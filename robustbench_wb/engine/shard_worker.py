@@ -1,5 +1,6 @@
 """A worker: a process that measures shards for another one. It keeps no results, and may train models."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,7 @@ class ShardWorker:
         if self._device.type == "cuda" and self._device.index is not None:
             torch.cuda.set_device(self._device)  # for code that names no device: it would start CUDA on the first one
         self._seed, self._tell = own.request.seed, tell
+        logging.getLogger("robustbench_wb.tasks").setLevel(logging.ERROR)  # the parent has warned of the same data
         with self._safely():
             run = PreparedRun(own.request, self._told)
             contexts = task_contexts(

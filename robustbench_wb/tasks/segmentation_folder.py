@@ -17,9 +17,8 @@ from robustbench_wb.models.segmentation_shape import VOID
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.image_decoding import BROKEN
 from robustbench_wb.tasks.mask_decoding import MaskFormat
-from robustbench_wb.tasks.mirror import walk_files
 from robustbench_wb.tasks.pictures.decode import decoder_release
-from robustbench_wb.tasks.pictures.listing import SPLITS, SUFFIXES
+from robustbench_wb.tasks.pictures.listing import SPLITS, picture_files
 from robustbench_wb.tasks.pictures.task_options import parse_options
 from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split, segmentation_split, write_images
 from robustbench_wb.tasks.task import Split
@@ -173,9 +172,12 @@ def _inside(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _pairs(images: Path, masks: Path) -> list[_Pair]:
-    by_stem = {_stem(path, masks): path for path in _pictures(masks)} if masks.is_dir() else {}
+    by_stem: dict[str, Path] = {}
+    for path in picture_files(masks):
+        if (other := by_stem.setdefault(_stem(path, masks), path)) != path:
+            raise DataError(f"{other} and {path} are masks of one image; remove one of them")
     found = []
-    for image in _pictures(images):
+    for image in picture_files(images):
         mask = by_stem.get(_stem(image, images))
         if mask is None:
             raise DataError(f"image {image} has no mask in {masks}")
@@ -183,10 +185,6 @@ def _pairs(images: Path, masks: Path) -> list[_Pair]:
     if not found:
         raise DataError(f"{images} has no pictures")
     return found
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    return (path for path in walk_files(folder, hidden=False) if path.suffix.lower() in SUFFIXES)
 
 
 def _stem(path: Path, folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import executors
@@ -128,6 +129,19 @@ def test_any_number_of_workers_measures_the_same(model: str, tmp_path: Path) -> 
     for key in keys:
         np.testing.assert_array_equal(ours[key].states, theirs[key].states)
         np.testing.assert_allclose(ours[key].losses, theirs[key].losses, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow(5)
+def test_a_warning_about_data_is_told_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (99, 0, len(name))).save(tmp_path / "pictures" / name / "0.png")
+    (tmp_path / "pictures" / "a" / "0.heic").write_bytes(b"of another format")
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", "vit", "--recipe", "none", "--workers", "2"]
+    command += ["--task", "folder:pictures", "--stressor", "fgsm-linf;eps=8/255", "--progress", "none"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("left out") == 1
 
 
 @pytest.mark.slow(5)

@@ -46,6 +46,45 @@ def load(reference: str) -> Dataset:
     return find_task(reference).load(None)
 
 
+def test_what_is_left_out_is_counted(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "notes.txt").write_text("about the pictures")
+    load(f"folder:{folder}")
+    assert not caplog.records
+    for name in ("ape/a.heic", "bee/b.jfif"):
+        (folder / name).write_bytes(b"of another format")
+    picture(folder / "lost.png")
+    assert len(load(f"folder:{folder}").test) == 9
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: files without a class folder are left out: 1, first lost.png",
+        f"{folder}: files without the ending of a picture are left out: 2, first ape/a.heic",
+    ]
+    caplog.clear()
+    flat = tmp_path / "flat"
+    for seed, name in enumerate(("a.png", "b.png", "c.png")):
+        picture(flat / name, seed=seed)
+    (flat / "labels.csv").write_text("file_name,label\na.png,dog\nc.png,cat\n")
+    assert len(load(f"folder:{flat}").test) == 2
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message == f"{flat}: files without a label in labels.csv are left out: 1, first b.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('file_name,label\na.png,"dog\nb.png,cat\n', "labels.csv cannot be read: unexpected end of data"),
+        ("file_name,label\na.heic,dog\nb.png,cat\n", r"names a\.heic, which does not end like a picture: \.bmp, "),
+        ("file_name,label\nx.png,dog\nb.png,cat\n", r"names files that .* lacks: 1, first x\.png"),
+    ],
+)
+def test_a_wrong_table_is_told(content: str, problem: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    (tmp_path / "a.heic").write_bytes(b"of another format")
+    (tmp_path / "labels.csv").write_text(content)
+    with pytest.raises(DataError, match=problem):
+        load(f"folder:{tmp_path}")
+
+
 def test_class_folders_are_classes_in_sorted_order(folder: Path) -> None:
     picture(folder / "bee" / "deeper" / "x.png")
     (folder / "bee" / "._0.jpg").write_bytes(b"resource fork")
@@ -105,7 +144,7 @@ def test_a_flat_folder_takes_its_labels_from_a_table(tmp_path: Path, name: str, 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file_name,label\na.png,dog\ngone.png,cat\n", "names 1 files that .* lacks, like gone.png"),
+        ("file_name,label\na.png,dog\ngone.png,cat\n", "names files that .* lacks: 1, first gone.png"),
         ("file_name,label\na.png,\n", "a.png has no label"),
         ("file_name,label\na.png,dog\na.png,cat\n", "a.png has the labels dog and cat"),
         ("picture,animal\na.png,dog\n", "has the columns picture, animal; it needs file_name and label"),

@@ -1,5 +1,6 @@
 """Segmentation tasks of folders and of mirrors in hub layout: pixels, labels, options, and what is refused."""
 
+import os
 from pathlib import Path
 
 import datasets
@@ -29,6 +30,16 @@ def test_images_and_masks_of_a_folder_keep_their_pixels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data.test.inputs[number], picture.transpose(2, 0, 1))
         np.testing.assert_array_equal(data.test.labels[number], mask)
     assert (data.classes, len(data.train), data.shape.patch, data.shape.stride) == (("0", "1"), 0, 2, 1)
+
+
+def test_pipes_are_left_out_and_two_masks_of_an_image_are_refused(tmp_path: Path) -> None:
+    write_scenes(tmp_path, count=2)
+    os.mkfifo(tmp_path / "images" / "z.png")
+    assert len(load(f"folder-segmentation:{tmp_path};size=8").test) == 2
+    mask = next((tmp_path / "masks").iterdir())
+    mask.with_suffix(".bmp").write_bytes(mask.read_bytes())
+    with pytest.raises(DataError, match="are masks of one image; remove one of them"):
+        load(f"folder-segmentation:{tmp_path};size=8")
 
 
 def test_splits_and_names_of_classes(tmp_path: Path) -> None:

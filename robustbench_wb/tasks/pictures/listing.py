@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.tasks.mirror import walk_files
 from robustbench_wb.text_files import parse_json, read_text, reason_of
 
+_log = logging.getLogger(__name__)
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp"})
 """Endings of the names of pictures, in small letters."""
 LABEL_FILES: Final = ("labels.csv", "labels.json", "labels.jsonl", "metadata.csv", "metadata.jsonl")
@@ -50,7 +52,8 @@ def list_splits(folder: Path, labels: Path | None) -> dict[str, LabelledPictures
 
     If all of the folder's own folders are called like splits, they are splits. Any other folder is one split, ``test``.
     A table of labels has the columns ``file_name`` and ``label`` (or a usual other name of these), or is a JSON object
-    from file to label. Hidden files, pipes, and files not named like pictures are left out; links are followed.
+    from file to label. Hidden files and pipes are left out; so are, with a warning, files of class folders that are not
+    named like pictures, pictures beside class folders, and pictures that the table does not name. Links are followed.
 
     Args:
         folder: the folder.
@@ -79,20 +82,37 @@ def _splits(folder: Path, names: Sequence[str]) -> dict[str, LabelledPictures]:
 def _one(folder: Path, labels: Path | None) -> LabelledPictures:
     """Pictures of a folder that is one split."""
     table = labels or next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
-    files = [file for file in _pictures(folder) if table is not None or "/" in file]
+    files, others = _files(folder)
+    if table is None:
+        return _by_folder(folder, files, others)
     if not files:
         raise DataError(_nothing(folder, table))
-    if table is None:
-        classes = [file.split("/")[0] for file in files]
-        empty = {item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")}
-        return LabelledPictures(tuple(files), tuple(classes), tuple(sorted(empty.difference(classes))))
-    known = _label_table(table)
-    present = set(files)
+    known, present = _label_table(table), set(files)
     missing = [name for name in known if name not in present]
+    if missing and missing[0] in others:
+        raise DataError(f"{table} names {missing[0]}, which does not end like a picture: {', '.join(sorted(SUFFIXES))}")
     if missing:
-        raise DataError(f"{table} names {len(missing)} files that {folder} lacks, like {missing[0]}")
+        raise DataError(f"{table} names files that {folder} lacks: {len(missing)}, first {missing[0]}")
     chosen = [file for file in files if file in known]
+    _warn_left_out(folder, [file for file in files if file not in known], f"a label in {table.name}")
     return LabelledPictures(tuple(chosen), tuple(known[file] for file in chosen))
+
+
+def _by_folder(folder: Path, files: Sequence[str], others: Sequence[str]) -> LabelledPictures:
+    """Pictures labelled by the names of their class folders, and a warning of what is left out."""
+    inside = [file for file in files if "/" in file]
+    if not inside:
+        raise DataError(_nothing(folder, None))
+    _warn_left_out(folder, [file for file in files if "/" not in file], "a class folder")
+    _warn_left_out(folder, [file for file in others if "/" in file], "the ending of a picture")
+    classes = [file.split("/")[0] for file in inside]
+    empty = {item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")}
+    return LabelledPictures(tuple(inside), tuple(classes), tuple(sorted(empty.difference(classes))))
+
+
+def _warn_left_out(folder: Path, files: Sequence[str], why: str) -> None:
+    if files:
+        _log.warning("%s: files without %s are left out: %d, first %s", folder, why, len(files), files[0])
 
 
 def _nothing(folder: Path, table: Path | None) -> str:
@@ -110,14 +130,25 @@ def _folders(folder: Path) -> list[str]:
         inside = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
-    return [item.name for item in inside if next(_pictures(item), None) is not None]
+    return [item.name for item in inside if next(picture_files(item), None) is not None]
 
 
-def _pictures(folder: Path) -> Iterator[str]:
-    """Relative paths of all pictures below a folder, sorted by folder and name. Each real folder is entered once."""
+def picture_files(folder: Path) -> Iterator[Path]:
+    """Pictures below a folder, by their names, in sorted order. Hidden files and pipes are left out."""
+    return (path for path in walk_files(folder, hidden=False) if _is_picture(path) and not _is_special(path))
+
+
+def _files(folder: Path) -> tuple[list[str], list[str]]:
+    """Relative paths of the pictures below a folder, and of all other files, in sorted order."""
+    found: tuple[list[str], list[str]] = [], []
     for path in walk_files(folder, hidden=False):
-        if path.suffix.lower() in SUFFIXES and not _is_special(path):
-            yield path.relative_to(folder).as_posix()
+        if not _is_special(path):
+            found[not _is_picture(path)].append(path.relative_to(folder).as_posix())
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _is_special(path: Path) -> bool:
@@ -137,7 +168,7 @@ def _label_table(path: Path) -> dict[str, str]:
     try:
         text = read_text(path)
         if path.suffix == ".csv":
-            pairs = _pairs(list(csv.DictReader(io.StringIO(text))), path)
+            pairs = _pairs(list(csv.DictReader(io.StringIO(text), strict=True)), path)
         elif path.suffix == ".jsonl":
             pairs = _pairs([parse_json(line) for line in text.splitlines() if line.strip()], path)
         else:
