@@ -70,7 +70,7 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Real processes, the README's commands, statistical guarantees, fake defences, the report in a browser."""
     # One test at a time to whoever is idle: the longest come first.
-    spread = ("-n", WORKERS, "--dist", "load", "--maxschedchunk", "1")
+    spread = ("-n", WORKERS, "--dist", "load", "--maxschedchunk", "1", "--durations", "40")
     run(session, "-m", "pytest", "-m", "slow", *spread, *session.posargs, env=ENVIRONMENT)
 
 

@@ -5,10 +5,12 @@ image datasets.
 """
 
 import re
+from pathlib import Path
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.registry import Registry
 from robustbench_wb.tasks.task import Task
+from robustbench_wb.text_files import is_file, is_folder
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -85,7 +87,8 @@ def find_task(name: str) -> Task:
 
     Raises:
         UnknownNameError: the name is none of these; the message suggests similar names.
-        UsageError: the folder does not exist, or an option is wrong or not for this task.
+        UsageError: the folder does not exist, an option is wrong or not for this task, or the name is the path of
+            pictures or of a file.
     """
     if name.startswith(FOLDER):
         from robustbench_wb.tasks.pictures.folder_task import FolderTask
@@ -100,6 +103,8 @@ def find_task(name: str) -> Task:
 
         return TextFilesTask(name)
     own, marked, options = name.partition(";")
+    if own not in TASKS:
+        _check_no_path(name, own)
     if own not in TASKS and _HUB_ID.fullmatch(own):
         from robustbench_wb.tasks.hub_images import task_of_hub_id
 
@@ -117,6 +122,24 @@ def find_task(name: str) -> Task:
             "tasks",
         )
     return task.with_options(name)
+
+
+def _check_no_path(name: str, place: str) -> None:
+    """Refuse the path of a file or a folder without the word that says what is there.
+
+    Raises:
+        UsageError: there is a file, or a folder that is not named like a dataset of the hub or has pictures.
+    """
+    from robustbench_wb.tasks.pictures.listing import picture_files
+
+    path = Path(place).expanduser()
+    if is_file(path):
+        raise UsageError(f"task {name!r} is a file; write {TEXTS}{name} for texts", "tasks")
+    if not place.strip("/") or not is_folder(path):
+        return
+    if not _HUB_ID.fullmatch(place) or next(picture_files(path), None) is not None:
+        forms = f"{FOLDER}{name} for pictures, {MASKS}{name} for pictures and masks, {TEXTS}{name} for texts"
+        raise UsageError(f"task {name!r} is a folder; write {forms}", "tasks")
 
 
 def takes_options(task: Task) -> bool:

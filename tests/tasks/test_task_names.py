@@ -1,8 +1,10 @@
 """Tasks by name, and default patch sizes."""
 
+from pathlib import Path
+
 import pytest
 
-from robustbench_wb.errors import DataError, UnknownNameError
+from robustbench_wb.errors import DataError, UnknownNameError, UsageError
 from robustbench_wb.tasks.catalogue import TASKS, find_task
 from robustbench_wb.tasks.hub_images import CIFAR10, FASHION_MNIST, HubTask
 from robustbench_wb.tasks.task import MAX_TOKENS, default_patch
@@ -33,6 +35,20 @@ def test_a_hub_id_keeps_what_is_known_of_that_dataset() -> None:
 def test_unknown_names(name: str) -> None:
     with pytest.raises(UnknownNameError, match="unknown task"):
         find_task(name)
+
+
+def test_paths_need_the_word_that_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "pictures" / "ape").mkdir(parents=True)
+    (tmp_path / "owner" / "rows").mkdir()
+    (tmp_path / "texts.csv").write_text("text,label\n")
+    (tmp_path / "owner" / "pictures" / "ape" / "0.png").write_bytes(b"a picture")
+    for name in ("owner", "owner/pictures", "./owner", f"{tmp_path};size=8"):
+        with pytest.raises(UsageError, match="is a folder; write folder:"):
+            find_task(name)
+    with pytest.raises(UsageError, match=r"is a file; write texts:texts\.csv for texts"):
+        find_task("texts.csv")
+    assert a(HubTask, find_task("owner/rows")).name == "owner/rows"
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("digit", "digits"), ("CIFAR-10", "cifar10"), ("mnist", "fashion-mnist")])
