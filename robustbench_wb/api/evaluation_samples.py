@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.errors import SubjectError, UsageError, first_line
@@ -85,6 +86,9 @@ def _parts(images: NDArray[np.uint8] | NDArray[np.float32]) -> Iterator[slice]:
 
 
 def _array(name: str, values: object) -> NDArray[np.generic]:
+    if isinstance(values, Dataset | DataLoader):
+        stacked = "images, labels = zip(*dataset); pass torch.stack(images), torch.tensor(labels)"
+        raise UsageError(f"{name}: pass an array or a tensor, not a {type(values).__name__}; {stacked}", name)
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:  # rows of different lengths

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from robustbench_wb import PgdLinf, RunRequest, State, UsageError, build, evaluate
 from robustbench_wb.api.evaluation_samples import check_images, image_samples
@@ -301,6 +302,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         lambda: evaluate(NET, IMAGES.permute(0, 2, 3, 1), LABELS),
         "inputs",
         r"shape \(6, 8, 8, 3\) looks like \(N, H, W, C\)",
+    ),
+    "a loader": (
+        lambda: evaluate(NET, DataLoader(TensorDataset(IMAGES)), LABELS),  # type: ignore[arg-type]
+        "inputs",
+        r"not a DataLoader; images, labels = zip\(\*dataset\); pass torch\.stack\(images\)",
     ),
     "three axes": (lambda: evaluate(NET, IMAGES[:, 0], LABELS), "inputs", r"have shape \(N, C, H, W\)"),
     "no image": (lambda: evaluate(NET, IMAGES[:0], []), "inputs", "there is no image"),
