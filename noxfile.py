@@ -46,6 +46,14 @@ def run(session: nox.Session, *command: str, env: dict[str, str] | None = None) 
     session.run("python" if own else sys.executable, *command, env=env)
 
 
+def compile_package(session: nox.Session) -> None:
+    """Compile the package once for the many processes of the tests, where Python may not store what it compiles.
+
+    The compiled files know their source by its content, so that tests that edit copies within a second run the edits.
+    """
+    run(session, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "robustbench_wb")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and simple mistakes."""
@@ -62,6 +70,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests. In continuous integration, or with ``-- --cov``, they must execute 90 % of the package."""
+    compile_package(session)
     coverage = ("--cov",) if "CI" in os.environ else ()
     run(session, "-m", "pytest", *FAST, *coverage, *session.posargs, env=ENVIRONMENT)
 
@@ -69,6 +78,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Real processes, the README's commands, statistical guarantees, fake defences, the report in a browser."""
+    compile_package(session)
     # One test at a time to whoever is idle: the longest come first.
     spread = ("-n", WORKERS, "--dist", "load", "--maxschedchunk", "1", "--durations", "40")
     run(session, "-m", "pytest", "-m", "slow", *spread, *session.posargs, env=ENVIRONMENT)
