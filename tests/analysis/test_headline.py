@@ -156,6 +156,17 @@ def test_without_records_the_number_is_an_upper_bound() -> None:
     assert records_for_headline(rows) == {one.key for one in rows}
 
 
+def test_a_few_corruptions_have_a_column_each() -> None:
+    rows, records = [], {}
+    for stressor, severity in (("fog", "3"), ("fog", "1"), ("snow", "3")):
+        made = record([B, R, R, R], signature=f"{stressor};severity={severity}")
+        records[made.key] = made
+        rows.append(row(made, stressor=stressor, strength=severity, suite="adversarial-custom-1"))
+    found = panel((rows, records))
+    assert [one.name for one in found.columns] == ["mean", "fog 1", "fog 3", "snow 3"]
+    assert all(one.first for one in found.columns)
+
+
 def test_the_order_of_rows_changes_nothing() -> None:
     table = load_table(str(PUBLISHED), "nowhere")
     mixed = [table.rows[at] for at in np.random.default_rng(0).permutation(len(table.rows))]

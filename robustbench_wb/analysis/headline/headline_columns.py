@@ -15,6 +15,8 @@ from robustbench_wb.suites.suite import SUITES
 CLEAN: Final = "clean"
 CONTROLS: Final = KINDS[:2]
 """Kinds that are too weak to show robustness."""
+FEW_CELLS: Final = 3
+"""Most evaluations of an axis that have a column each on the first screen."""
 _LABELS: Final[Mapping[str, str]] = {
     "linf": "Linf",
     "l2": "L2",
@@ -128,15 +130,19 @@ def _threat_columns(name: str, members: Mapping[CellKey, ThreatModel], chosen: s
 
 
 def _axis_columns(axis: str, cells: Sequence[CellKey], chosen: str | None, *, several: bool) -> list[PlannedColumn]:
-    """Mean over all cells, then a mean per strength, of which the first screen shows the ends and the middle."""
+    """Mean over all cells, then a column for each of a few cells, or a mean per strength, of which the first screen
+    shows the ends and the middle."""
     if len(cells) == 1:
         return [_column(" ".join(cells[0]).strip(), "mean", cells)]
     mean = _column(f"{axis} mean" if several and axis else "mean", "mean", cells)
-    strengths: dict[str, list[CellKey]] = {}
+    few = len(cells) <= FEW_CELLS
+    parts: dict[str, list[CellKey]] = {}
     for cell in sorted(cells, key=lambda cell: strength_sort_key(cell.strength)):
-        strengths.setdefault(cell.strength or cell.stressor, []).append(cell)
-    columns = [_column(f"{axis} {strength}".strip(), "mean", members) for strength, members in strengths.items()]
-    shown = {0, len(columns) // 2, len(columns) - 1} if axis == chosen and len(columns) > 1 else set[int]()
+        name = " ".join(cell) if few or not cell.strength else f"{axis} {cell.strength}"
+        parts.setdefault(name.strip(), []).append(cell)
+    columns = [_column(name, "mean", members) for name, members in parts.items()]
+    ends = {0, len(columns) // 2, len(columns) - 1} if axis == chosen and len(columns) > 1 else set[int]()
+    shown = set(range(len(columns))) if few else ends
     return [mean, *(_changed(planned, first=at in shown) for at, planned in enumerate(columns))]
 
 
