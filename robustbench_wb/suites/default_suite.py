@@ -11,7 +11,7 @@ IMAGES: Final = "adversarial"
 """Suite of image tasks, and of requests without a task."""
 _OTHERS: Final = {
     "adversarial-text": ("sentences", "sst2", "ag_news", "imdb", "imdb-bytes"),
-    "contamination-language": ("sentences-lm", "imdb-lm", "wikitext"),
+    "contamination-language": ("sentences-lm", "imdb-lm", "wikitext*"),
     "long-sequence": (
         *("digits-sequence", "image-pixels", "listops*", "planted-*", "text-bytes*", "retrieval*"),
         *("pathfinder*", "path-x", "lra-*"),

@@ -52,6 +52,7 @@ TASKS.add("imdb", f"{_TEXT}:IMDB", "film reviews, 25,000 + 25,000, 2 classes")
 TASKS.add("imdb-bytes", f"{_TEXT}:IMDB_BYTES", "film reviews byte by byte, 1,024 at most")
 TASKS.add("imdb-lm", f"{_TEXT}:IMDB_LM", "film reviews, next token")
 TASKS.add("wikitext", f"{_TEXT}:WIKITEXT", "WikiText-2, next token")
+TASKS.add("wikitext-103", f"{_TEXT}:WIKITEXT_103", "WikiText-103, next token: 103 million words")
 
 _HERE = "robustbench_wb.tasks"
 TASKS.add("listops", f"{_HERE}.listops_task:LISTOPS", "generated: nested operations on digits, 500 to 2,000 symbols")

@@ -1,7 +1,8 @@
 """Text tasks from the hub or from a local mirror in hub layout."""
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import Pool
 from robustbench_wb.spec import Spec, digest
 from robustbench_wb.tasks.class_labels import Labels, unify_labels
+from robustbench_wb.tasks.column_texts import ColumnTexts
 from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
 from robustbench_wb.tasks.task import Dataset
@@ -35,6 +37,8 @@ class TextFacts(Spec):
     """Hub id of the dataset."""
     config: str | None = None
     """Configuration of the dataset; None if it has only one."""
+    config_folder: bool = False
+    """Whether a mirror must have a folder for the configuration: files of the dataset without one may be of another."""
     text: str = "text"
     """Name of the text column; the label column is ``label``."""
     encoding: Encoding
@@ -50,6 +54,8 @@ class TextFacts(Spec):
     """Names of the shortcut baselines evaluated on the task (``robustbench_wb.training.shortcuts``)."""
     substitute: str | None = None
     """Hub id of a dataset that provides training texts if the source has none; the task label then names it."""
+    like: str | None = None
+    """Task whose recipes and lists of strengths apply; None: they are looked up under the task's own name."""
 
 
 class TextTask:
@@ -60,12 +66,20 @@ class TextTask:
 
     def __init__(self, facts: TextFacts) -> None:
         self.facts = facts
-        self.name = facts.name
+        self.name, self.like = facts.name, facts.like or facts.name
 
     def load(self, data_dir: str | None) -> Dataset:
-        """Load from ``data_dir/OWNER/NAME`` or ``data_dir/NAME`` if it exists, else from the hub or its local cache."""
-        with followed_mirror(self.facts.source, data_dir, self.facts.config) as mirror:
-            return self._load(mirror)
+        """Load from a folder of ``data_dir`` if it exists, else from the hub or its local cache.
+
+        The folder is ``OWNER/NAME`` or ``NAME``, with a configuration ``OWNER/NAME/CONFIG``, ``NAME/CONFIG`` or
+        ``CONFIG``.
+
+        Raises:
+            DataError: the data cannot be reached or read, or do not suit the task.
+        """
+        facts = _in_mirror(self.facts, data_dir or os.environ.get("RBWB_DATA_DIR"))
+        with followed_mirror(facts.source, data_dir, facts.config) as mirror:
+            return TextTask(facts)._load(mirror)
 
     def _load(self, data_dir: str | None) -> Dataset:
         facts = self.facts
@@ -102,11 +116,12 @@ class TextTask:
         asked = {"pool": facts.pool, "length": max(facts.longest_input, facts.encoding.length)}
         return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
 
-    def _texts(self, rows: "HubRows") -> list[str]:
+    def _texts(self, rows: "HubRows") -> Sequence[str]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
         _require(rows, column, self.name)
-        texts = [str(text or "") for text in rows[column]]
-        return [text for text in texts if text.strip()] if self.facts.language_modelling else texts
+        if self.facts.language_modelling:
+            return ColumnTexts(rows, column)
+        return [str(text or "") for text in rows[column]]
 
     def _labels(self, parts: Mapping[str, "HubRows"], data_dir: str | None) -> Labels:
         """Labels of all splits; none in language modelling."""
@@ -120,6 +135,26 @@ class TextTask:
         for note in found.notes:
             _log.warning("%s", note)
         return found
+
+
+def _in_mirror(facts: TextFacts, root: str | None) -> TextFacts:
+    """Facts with the place of the configuration as their source, if the mirror ``root`` has a folder for it.
+
+    Raises:
+        DataError: the mirror has files of the dataset that are, or may be, of another configuration.
+    """
+    if facts.config is None:
+        return facts
+    apart = f"{facts.source}/{facts.config}"
+    if mirror_folder(apart, root) is not None:
+        return facts.model_copy(update={"source": apart, "config": None})
+    other = mirror_folder(facts.source, root)
+    if other is not None and (facts.config_folder or not any((*other.glob("*.*"), *other.glob("data/*.*")))):
+        raise DataError(
+            f"{other} has no folder {facts.config}, which task {facts.name!r} needs: its files may be of another one",
+            "data_dir",
+        )
+    return facts
 
 
 def _require(rows: "HubRows", column: str, name: str) -> None:
@@ -185,6 +220,19 @@ WIKITEXT = TextTask(
         encoding=_words(vocabulary=8_000, length=128),
         language_modelling=True,
         substitute="stanfordnlp/imdb",
+    )
+)
+WIKITEXT_103 = TextTask(
+    WIKITEXT.facts.model_copy(
+        update={
+            "name": "wikitext-103",
+            "summary": "WikiText-103, next token",
+            "config": "wikitext-103-v1",
+            "config_folder": True,
+            "encoding": _words(vocabulary=8_000, length=256),
+            "substitute": None,
+            "like": "wikitext",
+        }
     )
 )
 

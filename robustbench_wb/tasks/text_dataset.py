@@ -18,15 +18,16 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array, write_json
 from robustbench_wb.tasks.task import Dataset, Split
-from robustbench_wb.tasks.task_tokenizer import Encoding, TaskTokenizer, encode, encode_stream, train_tokenizer
+from robustbench_wb.tasks.task_tokenizer import Encoding, TaskTokenizer, encode, train_tokenizer
+from robustbench_wb.tasks.token_stream import write_token_stream
 
 _FORMAT = 2  # version of the encoded cache; raise it when encoding changes
-_Texts = tuple[list[str], NDArray[np.int64]]
+_Texts = tuple[Sequence[str], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Corpus:
-    """Texts and labels of all splits, before tokenization. Each split is a list of texts and labels int64 (N,)."""
+    """Texts and labels of all splits, before tokenization. Each split is a sequence of texts and labels int64 (N,)."""
 
     classes: tuple[str, ...]
     """Names of the classes; unused in language modelling."""
@@ -95,16 +96,19 @@ def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: boo
     splits = {"train": corpus.train, "test": corpus.test, "validation": corpus.validation}
     parts = {name: part for name, part in splits.items() if part is not None}
     for name, (texts, labels) in parts.items():
+        place = folder / f"{name}-tokens.npy"
         if language:
-            tokens, sizes = encode_stream(tokenizer, texts, encoding.length), np.zeros(0, np.int32)
+            count = write_token_stream(place, texts, tokenizer=tokenizer, length=encoding.length)
+            texts, labels, sizes = (), np.zeros(count, np.int64), np.zeros(0, np.int32)
         else:
             tokens, sizes = encode(tokenizer, texts, encoding.length)
-        if len(tokens) == 0:
+            write_array(place, tokens)
+            count = len(tokens)
+        if count == 0:
             raise DataError(f"{label}: split {name!r} has fewer than {encoding.length} tokens")
-        write_array(folder / f"{name}-tokens.npy", tokens)
         write_array(folder / f"{name}-sizes.npy", sizes)
-        write_array(folder / f"{name}-labels.npy", np.zeros(len(tokens), np.int64) if language else labels)
-        write_json(folder / f"{name}-texts.json", [] if language else texts)
+        write_array(folder / f"{name}-labels.npy", labels)
+        write_json(folder / f"{name}-texts.json", list(texts))
     return {"classes": corpus.classes, "tokenizer": tokenizer.to_str(), "splits": list(parts)}
 
 

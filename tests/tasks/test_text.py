@@ -19,7 +19,7 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import PAD, TextShape
 from robustbench_wb.tasks import text_dataset
 from robustbench_wb.tasks.catalogue import find_task
-from robustbench_wb.tasks.hub_text import IMDB, SST2, WIKITEXT, TextTask
+from robustbench_wb.tasks.hub_text import IMDB, SST2, WIKITEXT, WIKITEXT_103, TextTask
 from robustbench_wb.tasks.sentences import TEST, TRAIN
 from robustbench_wb.tasks.task import Split
 from robustbench_wb.tasks.task_tokenizer import (
@@ -217,6 +217,45 @@ def test_language_models_learn_elsewhere_where_a_source_has_no_training_texts(wr
     whole = TextTask(WIKITEXT.facts.model_copy(update={"source": "own/whole", "config": None}))
     with pytest.raises(DataError, match=r"splits \['train'\]"):
         whole.load(str(root))
+
+
+def lines(word: str) -> Any:
+    """Lines of WikiText: headings, blank lines and paragraphs."""
+    return datasets.Dataset.from_dict({"text": ["", f" = {word} = \n", f" {word} and {word} " * 150, None, " \n"] * 9})
+
+
+def test_wikitext_103_is_read_beside_wikitext_2(write: Write, tmp_path: Path) -> None:
+    """A mirror of the hub has a folder for each configuration, and splits in several files."""
+    for config, word in (("wikitext-2-v1", "small"), ("wikitext-103-v1", "large")):
+        root = write(
+            f"Salesforce/wikitext/{config}", train=lines(word), test=lines("unseen"), validation=lines("unseen")
+        )
+    folder = root / "Salesforce/wikitext/wikitext-103-v1/data"
+    (folder / "train-00000-of-00001.parquet").rename(folder / "train-00000-of-00002.parquet")
+    lines("larger").to_parquet(folder / "train-00001-of-00002.parquet")
+    small, large = (task.load(str(root)) for task in (WIKITEXT, WIKITEXT_103))
+    assert (small.label, large.label) == ("wikitext", "wikitext-103")
+    tokenizer = a(TaskTokenizer, large.tokenizer)
+    library = Tokenizer.from_str(tokenizer.json)
+    texts = [text for word in ("large", "larger") for text in lines(word)["text"] if text and text.strip()]
+    assert library.to_str() == train_tokenizer(texts, WIKITEXT_103.facts.encoding).to_str()
+    stream = encode_stream(library, texts, a(TextShape, large.shape).length)
+    assert (np.asarray(large.train.inputs) == stream).all()
+    assert (stream.shape[1], a(TextShape, small.shape).length) == (256, 128)
+    assert "large" in tokenizer.json
+    assert "large" not in a(TaskTokenizer, small.tokenizer).json
+    assert not list((tmp_path / "cache" / "datasets").glob("*/tmp*"))
+
+
+def test_files_of_another_configuration_are_refused(write: Write) -> None:
+    root = write("wikitext", train=lines("small"), test=lines("small"))
+    assert WIKITEXT.load(str(root)).label == "wikitext"
+    with pytest.raises(DataError, match=r"wikitext has no folder wikitext-103-v1, which task 'wikitext-103' needs"):
+        WIKITEXT_103.load(str(root))
+    (root / "wikitext").rename(root / "before")
+    write("wikitext/wikitext-103-v1", train=lines("large"), test=lines("large"))
+    with pytest.raises(DataError, match=r"wikitext has no folder wikitext-2-v1, which task 'wikitext' needs"):
+        WIKITEXT.load(str(root))
 
 
 def test_too_short_a_text_is_no_language_task(write: Write) -> None:

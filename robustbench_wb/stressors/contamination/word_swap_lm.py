@@ -4,9 +4,11 @@ A perplexity over all tokens mixes two questions: how well clean words are predi
 how well the model predicts the contamination itself. ``targets`` separates them.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -20,9 +22,12 @@ from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.lexicon import find_words
-from robustbench_wb.tasks.task_tokenizer import TaskTokenizer
+from robustbench_wb.tasks.task_tokenizer import SEP, TaskTokenizer
 
 ScoredTokens = Literal["all", "clean", "swapped"]
+LineRounding = SwapRounding | Literal["line"]
+"""``line``: as the papers' tool, which sees whole lines: rounded down, but at least one word in each line of the text,
+wherever the rows cut it."""
 
 
 class WordTokens(NamedTuple):
@@ -53,7 +58,7 @@ class WordSwapLm(ModelFreeStressor):
     targets: ScoredTokens = "all"
     """Tokens whose prediction is scored. ``all``: every token, as in the papers. ``clean``: tokens outside swapped
     words. ``swapped``: tokens of ``AAA``. Padding is never scored."""
-    floor: SwapRounding = "none"
+    floor: LineRounding = "none"
 
     @model_validator(mode="after")
     def _something_is_swapped(self) -> Self:
@@ -63,26 +68,30 @@ class WordSwapLm(ModelFreeStressor):
 
     @property
     def label(self) -> str:
-        """Name and targets: different perplexities are different rows."""
-        return f"{self.name}:{self.targets}"
+        """Name and targets, and whether lines are the unit: different perplexities are different rows."""
+        return f"{self.name}:{self.targets}" + (":lines" if self.floor == "line" else "")
 
     def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Swap words row by row.
 
         Raises:
-            MeasurementError: the token ids are not those of the task's own tokenizer.
+            MeasurementError: the token ids are not those of the task's own tokenizer, or ``floor=line`` lacks the test
+                split.
         """
         tokenizer = None if batch.text is None else batch.text.tokenizer
         if not isinstance(tokenizer, TaskTokenizer):
             raise MeasurementError(f"{self.name} needs the token ids of a text task's own tokenizer")
         rows = batch.inputs.cpu().numpy()
         draws = rng.words(batch.ids.cpu(), 1 + rows.shape[1], seed=batch.seed, label=LABEL).tolist()
+        lines = self._swapped_in_lines(batch, tokenizer) if self.floor == "line" else None
         inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
         changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         for row, numbers in enumerate(draws):
             places = find_word_tokens(rows[row], tokenizer)
-            words = [place.word for place in places]
-            chosen = choose_swapped_words(words, self.rate, floor=self.floor, draws=numbers)
+            if lines is not None:
+                chosen = [at for at, place in enumerate(places) if lines[row, place.first : place.end].any()]
+            else:
+                chosen = self._choose(places, numbers)
             tokens, swapped = _swap(rows[row], [places[at] for at in chosen], tokenizer)
             kept = min(len(tokens), rows.shape[1])
             inputs[row, :kept] = tokens[:kept]
@@ -90,6 +99,33 @@ class WordSwapLm(ModelFreeStressor):
             changed[row], units[row] = len(chosen), len(places)
             advance(1)
         return PerturbedData(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
+
+    def _choose(self, places: Sequence[WordTokens], draws: Sequence[int]) -> list[int]:
+        """Positions of the swapped words among the words of a row, or of a line."""
+        floor: SwapRounding = "none" if self.floor == "none" else "one"
+        return choose_swapped_words([place.word for place in places], self.rate, floor=floor, draws=draws)
+
+    def _swapped_in_lines(self, batch: SampleBatch, tokenizer: TaskTokenizer) -> NDArray[np.bool_]:
+        """Mask of the tokens of words that are swapped, bool (B, L), where words are chosen in each line of the split.
+
+        The rows of the split are one stream, in which [SEP] ends every line. A line is known by the place of its first
+        token in the stream.
+        """
+        if batch.split is None:
+            raise MeasurementError(f"{self.name};floor=line needs the complete test split")
+        width, ids = batch.inputs.shape[1], batch.ids.cpu().numpy()
+        stream = np.asarray(batch.split.inputs).reshape(-1)
+        ends = np.append(np.flatnonzero(stream == SEP) + 1, len(stream))
+        swapped = np.zeros(len(stream), np.bool_)
+        first, last = (np.searchsorted(ends, ids * width + at, side="right") for at in (0, width - 1))
+        for line in np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])).tolist():
+            start = int(ends[line - 1]) if line else 0
+            places = find_word_tokens(stream[start : ends[line]], tokenizer)
+            draws = rng.words(torch.tensor([start]), 1 + len(places), seed=batch.seed, label=f"{LABEL} lines")[0]
+            for at in self._choose(places, draws.tolist()):
+                swapped[start + places[at].first : start + places[at].end] = True
+        rows: NDArray[np.bool_] = swapped.reshape(-1, width)[ids]
+        return rows
 
     def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self.targets == "all":

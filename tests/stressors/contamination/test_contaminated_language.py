@@ -29,6 +29,7 @@ from robustbench_wb.stressors.contamination.word_swap_lm import find_word_tokens
 from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.sample_batch import SampleBatch, TextSide
 from robustbench_wb.tasks.sentences import SENTENCES_LM
+from robustbench_wb.tasks.task import Split
 from robustbench_wb.tasks.task_tokenizer import SEP, Encoding, TaskTokenizer, train_tokenizer
 from tests.known import known
 from tests.stressors.attacked_batch import make_data
@@ -278,3 +279,67 @@ def test_the_suite_parts_three_perplexities(tmp_path: Path) -> None:
 def test_a_foreign_tokenizer_is_refused(batch: SampleBatch) -> None:
     with pytest.raises(MeasurementError, match="needs the token ids of a text task's own tokenizer"):
         make("word-swap-lm;rate=1/10", replace(batch, text=None))
+
+
+LINES = [
+    *("film", "of the", *["zebra yak of tapir and okapi"] * 2, *["zebra yak tapir okapi of " * 40] * 2),
+    *("it was not that", "zebra yak tapir " * 40),
+]
+
+
+def rows_of_lines(width: int, ids: int) -> SampleBatch:
+    """Rows of a stream of lines, longer and shorter than a row. Of ``ids`` many, every word is one token."""
+    encoding = Encoding(kind="bpe", vocabulary=ids, length=8)
+    tokenizer = TaskTokenizer(train_tokenizer([*LINES, "aaa"] * 3, encoding).to_str())
+    stream = [token for line in LINES for token in [*tokenizer.encode_part(f" {line.strip()}"), SEP]]
+    rows = np.array(stream[: len(stream) // width * width], np.int32).reshape(-1, width)
+    return SampleBatch(
+        inputs=torch.from_numpy(rows).long(),
+        labels=torch.zeros(len(rows), dtype=torch.int64),
+        ids=torch.arange(len(rows)),
+        seed=3,
+        text=TextSide(tokenizer=tokenizer),
+        language=True,
+        split=Split(inputs=rows, labels=np.zeros(len(rows), np.int64)),
+    )
+
+
+@pytest.mark.parametrize("rate", ["3/200", "1/10"])
+def test_lines_are_swapped_as_by_the_tool_of_the_papers(rate: str) -> None:
+    """TextAttack swaps max(int(rate x words), 1) words of a line that are no stop words, if it has as many."""
+    streams = []
+    for width in (7, 16, 100):
+        batch = rows_of_lines(width, ids=600)
+        made = make(f"word-swap-lm;rate={rate};floor=line", batch)
+        assert made.inputs is not None
+        tokenizer = known(batch.text).tokenizer
+        assert isinstance(tokenizer, TaskTokenizer)
+        read = [
+            text_of(rows.reshape(-1).astype(np.int64), tokenizer).split("|")
+            for rows in (batch.inputs.numpy(), made.inputs)
+        ]
+        whole = 7  # the rows end in the lines after these
+        assert len(read[0]) > whole
+        for old, new in list(zip(*read, strict=True))[:whole]:
+            pairs = list(zip(old.split(), new.split(), strict=True))
+            others = [word for word, _ in pairs if word not in STOP_WORDS]
+            changed = [word for word, seen in pairs if word != seen]
+            assert {seen for word, seen in pairs if word != seen} <= {"aaa"}
+            assert not set(changed) & set(STOP_WORDS)
+            assert len(changed) == min(len(others), max(1, int(Fraction(rate) * len(pairs))))
+        streams.append(read[1][:whole])
+    assert streams[0] == streams[1] == streams[2]
+
+
+def test_lines_do_not_depend_on_the_batch_and_have_a_row_of_their_own() -> None:
+    batch = rows_of_lines(16, ids=300)
+    whole = make("word-swap-lm;rate=1/10;floor=line", batch)
+    assert whole.inputs is not None
+    for row in (0, 5, len(batch.ids) - 1):
+        one = make("word-swap-lm;rate=1/10;floor=line", batch.select(np.arange(len(batch.ids)) == row))
+        assert one.inputs is not None
+        assert (one.inputs[0] == whole.inputs[row]).all()
+    labels = {parse_stressor(f"word-swap-lm;rate=1/10;floor={floor}").label for floor in ("none", "line")}
+    assert labels == {"word-swap-lm:all", "word-swap-lm:all:lines"}
+    with pytest.raises(MeasurementError, match="floor=line needs the complete test split"):
+        make("word-swap-lm;rate=1/10;floor=line", replace(batch, split=None))
