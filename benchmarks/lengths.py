@@ -32,6 +32,7 @@ from torch.nn import functional
 
 from robustbench_wb.models.build import build
 from robustbench_wb.models.catalogue import VARIANTS
+from robustbench_wb.models.data_built_variant import DataBuiltVariant
 from robustbench_wb.models.shape import PAD, TextShape
 
 LENGTHS = (256, 512, 1024, 2048, 4096)
@@ -203,10 +204,11 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, help="file to draw seconds over tokens to")
     parser.add_argument("--read", type=Path, help="read this table instead of measuring")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--variant", action="append", help="name of a variant; may be repeated; default: all")
+    parser.add_argument("--variant", action="append", help="name of a variant; may be repeated; default: all of texts")
     options = parser.parse_args()
     rows = read_csv(options.read) if options.read else []
-    for name in [] if options.read else options.variant or VARIANTS.names():
+    readers = [name for name in VARIANTS.names() if not isinstance(VARIANTS.get(name), DataBuiltVariant)]
+    for name in [] if options.read else options.variant or readers:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             rows.append(process.apply(measure, (name, options.repeats)))
         print(

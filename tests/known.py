@@ -9,6 +9,9 @@ T = TypeVar("T")
 NOT_CAUSAL = frozenset({"doubly-stochastic"})
 """Variants whose attention has no causal form, so that they refuse language modelling."""
 
+IMAGES_ONLY = frozenset({"redunet"})
+"""Variants of image classification alone, without pairs of tokens; ``tests/models/test_redunet.py`` is about them."""
+
 
 def known(value: T | None) -> T:
     """The value, which is there."""

@@ -32,7 +32,8 @@ class Footprint:
 
     flops: int = 0
     """Floating-point operations of one forward pass of one sample: 2 per multiply-add of matrix products,
-    convolutions and attention. Elementwise operations and reductions (norms, activations, softmax) are not counted."""
+    convolutions and attention, 8 where the numbers are complex. Elementwise operations, reductions (norms, activations,
+    softmax) and Fourier transforms are not counted."""
     peak_memory: int = 0
     """Peak bytes of all tensors that exist at the same time in one forward pass and the input gradient of one sample,
     weights included. Scratch space inside an operator and reserves of an allocator are not included."""
@@ -110,7 +111,8 @@ class _Flops(_Mode):
         made = func(*args, **(kwargs or {}))
         formula = self._FORMULAS.get(func.overloadpacket)
         if formula is not None:
-            self.flops += int(formula(*args, **(kwargs or {}), out_val=made))
+            real = 4 if isinstance(made, Tensor) and made.is_complex() else 1  # real multiply-adds in one
+            self.flops += real * int(formula(*args, **(kwargs or {}), out_val=made))
         return made
 
 

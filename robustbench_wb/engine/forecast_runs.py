@@ -137,7 +137,7 @@ def _work(context: TaskContext, subject: SubjectPlan) -> _Work:
     known = context.keeper.find([one.identity.key for one in planned if one.identity is not None])
     missing = [one for one in planned if not _is_stored(context, one, known)]
     rungs = {ladder: [one for one in missing if one.rung in ladder.rungs] for ladder in context.task.ladders}
-    trains = subject.recipe.epochs > 0 and subject.checkpoint is None
+    trains = subject.takes_training_split
     unknown = [one for one in missing if one.identity is None and trains]
     cells = [one for one in planned if not is_probe(one.ladder)]
     return _Work(

@@ -13,6 +13,7 @@ from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
 from robustbench_wb.errors import CheckpointError, UsageError
 from robustbench_wb.interrupts import OutOfTimeError
+from robustbench_wb.models.data_built_variant import DataBuiltVariant
 from robustbench_wb.models.external import (
     Factory,
     is_external,
@@ -80,6 +81,11 @@ class SubjectPlan:
     def is_shortcut(self) -> bool:
         """Whether the model is a shortcut baseline, which is fitted, not trained. No other source is a class."""
         return isinstance(self.source, type)
+
+    @property
+    def takes_training_split(self) -> bool:
+        """Whether the weights come from the task's training split: by training, or because layers are built from it."""
+        return self.checkpoint is None and (self.recipe.epochs > 0 or isinstance(self.source, DataBuiltVariant))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from robustbench_wb.engine.subject import Subject, SubjectRequest, obtain_subjec
 from robustbench_wb.engine.torch_state import arithmetic
 from robustbench_wb.errors import DataError, HarnessError, SubjectError, UsageError, error_text
 from robustbench_wb.float_precision import exact_float32
+from robustbench_wb.models.data_built_variant import DataBuiltVariant
 from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape
 from robustbench_wb.models.variant import Variant
@@ -36,34 +37,48 @@ _PERTURBS: dict[Modality, str] = {
 }
 
 
+def _refuse_misfit_model(subject: SubjectPlan, dataset: Dataset, *, may_train: bool) -> None:
+    """Raise UsageError if a model or its training cannot take the inputs of a task."""
+    shape = dataset.shape
+    image = isinstance(shape, ImageShape)
+    if isinstance(shape, ImageShape) and not shape.patches and isinstance(subject.source, Variant):
+        raise UsageError(
+            f"images of {shape.height}x{shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
+            f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
+        )
+    built = isinstance(subject.source, DataBuiltVariant)
+    if built and (not image or isinstance(shape, SegmentationShape)):
+        raise UsageError(
+            f"variant {subject.name!r} is for image classification only, and task {dataset.label!r} is not"
+        )
+    use = "builds its layers from training data" if built else "is to be trained"
+    as_it_is = "with a checkpoint" if built else "with recipe 'none' or a checkpoint"
+    takes_data = may_train and subject.takes_training_split
+    if takes_data and isinstance(dataset, EvaluationDataset) and dataset.outputs is not None:
+        raise UsageError(
+            f"task {dataset.label!r} takes some outputs of a trained model, and {subject.name!r} {use}; "
+            f"evaluate it as it is {as_it_is}, or leave outputs out",
+            "recipe",
+        )
+    if not len(dataset.train) and takes_data:
+        what, parts = ("pictures", "folders train and val") if image else ("texts", "files train and test")
+        raise UsageError(
+            f"task {dataset.label!r} has no {what} for training, and {subject.name!r} {use}; evaluate "
+            f"it as it is {as_it_is}, or put {parts} into the task's folder",
+            "recipe",
+        )
+    refuse_moved_images(subject.recipe, dataset)
+    if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
+        raise UsageError(
+            f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
+        )
+
+
 def _refuse_misfits(task: TaskPlan, dataset: Dataset, *, may_train: bool) -> None:
     """Raise UsageError if a model, a stressor or the adversary of a recipe cannot take the inputs of a task."""
     image = isinstance(dataset.shape, ImageShape)
     for subject in (*task.subjects, *task.surrogates):
-        if isinstance(dataset.shape, ImageShape) and not dataset.shape.patches and isinstance(subject.source, Variant):
-            raise UsageError(
-                f"images of {dataset.shape.height}x{dataset.shape.width} cannot be cut into 2 to {MAX_TOKENS} square "
-                f"patches, which variant {subject.name!r} needs; resize the images, or evaluate a model of your own"
-            )
-        trained = may_train and subject.recipe.epochs and subject.checkpoint is None
-        if trained and isinstance(dataset, EvaluationDataset) and dataset.outputs is not None:
-            raise UsageError(
-                f"task {dataset.label!r} takes some outputs of a trained model, and {subject.name!r} is to be trained; "
-                "evaluate it as it is with recipe 'none' or a checkpoint, or leave outputs out",
-                "recipe",
-            )
-        if not len(dataset.train) and trained:
-            what, parts = ("pictures", "folders train and val") if image else ("texts", "files train and test")
-            raise UsageError(
-                f"task {dataset.label!r} has no {what} for training, and {subject.name!r} is to be trained; evaluate "
-                f"it as it is with recipe 'none' or a checkpoint, or put {parts} into the task's folder",
-                "recipe",
-            )
-        refuse_moved_images(subject.recipe, dataset)
-        if subject.recipe.adversary is not None and subject.checkpoint is None and not image:
-            raise UsageError(
-                f"recipe {subject.recipe_name!r} trains against perturbed images, and task {dataset.label!r} has none"
-            )
+        _refuse_misfit_model(subject, dataset, may_train=may_train)
     has: dict[Modality, bool] = {
         "image": image,
         "text": bool(dataset.test.texts),
@@ -140,7 +155,7 @@ class PreparedRun:
             MeasurementError: the model cannot be built or trained, its weights are given, or the stressor cannot
                 contaminate the task.
         """
-        if subject.checkpoint is not None or subject.recipe.epochs == 0:
+        if not subject.takes_training_split:
             raise SubjectError(
                 f"{stressor.name} needs a subject that is trained; the weights of {subject.name} are given"
             )

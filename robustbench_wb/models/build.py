@@ -12,11 +12,13 @@ from robustbench_wb.errors import UsageError
 from robustbench_wb.models.assemble import ModelParts, assemble
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.catalogue import ATTENTIONS, EMBEDDINGS, FEEDFORWARDS, HEADS, RESIDUALS
+from robustbench_wb.models.data_built_variant import DataBuiltVariant
 from robustbench_wb.models.live_code import own_sources
 from robustbench_wb.models.rms_norm import use_rms_norms
 from robustbench_wb.models.rms_norm_variant import RmsNormVariant
 from robustbench_wb.models.segmentation_shape import SegmentationShape
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
+from robustbench_wb.models.sphere_norm import use_sphere_norms
 from robustbench_wb.models.variant import Options, Variant
 from robustbench_wb.registry import Registry, suggest_names
 from robustbench_wb.source import PACKAGE_ROOT, code_digest
@@ -86,24 +88,41 @@ def _make(
         model = assemble(parts, chosen, shape, mean=mean, std=std)
         if isinstance(variant, RmsNormVariant):
             use_rms_norms(model)
+        if isinstance(variant, DataBuiltVariant):
+            use_sphere_norms(model)
         return model
 
 
 def _sockets(variant: Variant, shape: Shape) -> dict[str, _Choice]:
-    """Return the mechanism in each socket of a model for inputs and outputs of ``shape``."""
+    """Return the mechanism in each socket of a model for inputs and outputs of ``shape``.
+
+    Raises:
+        UsageError: the variant is for image classification only, and the shape is another one.
+    """
+    grid, tokens = _sizes_of_data(variant, shape)
     embedding = _Choice(EMBEDDINGS, variant.embedding, variant.embedding_options)
     if isinstance(shape, TextShape):
         embedding = _Choice(EMBEDDINGS, variant.text_embedding, variant.text_embedding_options)
     return {
-        "attention": _Choice(ATTENTIONS, variant.attention, variant.attention_options),
+        "attention": _Choice(ATTENTIONS, variant.attention, variant.attention_options | grid),
         "residual": _Choice(RESIDUALS, variant.residual, variant.residual_options),
         "feedforward": _Choice(FEEDFORWARDS, variant.feedforward, variant.feedforward_options),
         "embedding": embedding,
-        "head": _head(variant, shape),
+        "head": _head(variant, shape, tokens),
     }
 
 
-def _head(variant: Variant, shape: Shape) -> _Choice:
+def _sizes_of_data(variant: Variant, shape: Shape) -> tuple[Options, Options]:
+    """Options of the attention and of the head that a variant built from data takes from the shape; none for others."""
+    if not isinstance(variant, DataBuiltVariant):
+        return {}, {}
+    if isinstance(shape, SegmentationShape) or not isinstance(shape, ImageShape):
+        raise UsageError(f"variant {variant.name!r} is for image classification only")
+    rows, columns = shape.height // shape.patch, shape.width // shape.patch
+    return {"classes": shape.classes, "rows": rows, "columns": columns}, {"tokens": rows * columns}
+
+
+def _head(variant: Variant, shape: Shape, sizes: Options) -> _Choice:
     """Return the variant's own head, unless the task prescribes the pooling or has labels of pixels."""
     if isinstance(shape, SegmentationShape):
         squares, rows = shape.patch // shape.stride, shape.height // shape.patch
@@ -114,7 +133,7 @@ def _head(variant: Variant, shape: Shape) -> _Choice:
         return _Choice(HEADS, "pair", {"pool": shape.pool or "cls"})
     if isinstance(shape, TextShape) and shape.pool == "mean":
         return _Choice(HEADS, "mean", {})
-    return _Choice(HEADS, variant.head, variant.head_options)
+    return _Choice(HEADS, variant.head, variant.head_options | sizes)
 
 
 def _parts(variant: Variant, shape: Shape) -> ModelParts:
@@ -160,6 +179,7 @@ def variant_code_digest(variant: Variant, size: str, shape: Shape) -> str:
     """
     sockets = _sockets(variant, shape)
     common = ["assemble", "backbone", *(["rms_norm"] if isinstance(variant, RmsNormVariant) else [])]
+    common += ["sphere_norm"] if isinstance(variant, DataBuiltVariant) else []
     modules: dict[Path, list[str]] = {PACKAGE_ROOT: [f"robustbench_wb.models.{name}" for name in common]}
     for registry, name, _ in sockets.values():
         module, root = registry.source(name)

@@ -22,6 +22,7 @@ VARIANTS.add("crate-mae", f"{_HERE}.zoo.crate:CRATE_MAE", "Encoder of CRATE's ma
 VARIANTS.add("crate-bert", f"{_HERE}.zoo.crate:CRATE_BERT", "CRATE as a text encoder: no biases, pooled class token")
 VARIANTS.add("attention-only", f"{_HERE}.zoo.white_box:ATTENTION_ONLY", "Subspace attention and skips, no MLP")
 VARIANTS.add("tost", f"{_HERE}.zoo.white_box:TOST", "Token statistics attention, linear in the number of tokens")
+VARIANTS.add("redunet", f"{_HERE}.zoo.white_box:REDUNET", "ReduNet: layers built from the training data, images only")
 _IMAGING = f"{_HERE}.zoo.image_processing"
 VARIANTS.add("bilateral", f"{_IMAGING}:BILATERAL", "Separate content and position logits in every layer")
 VARIANTS.add("bilateral-untied", f"{_IMAGING}:BILATERAL_UNTIED", "Bilateral with separate position projections")
@@ -100,6 +101,7 @@ ATTENTIONS.add("cosine", f"{_HERE}.attention.cosine:CosineAttention", "softmax(g
 ATTENTIONS.add(
     "token-statistics", f"{_HERE}.attention.token_statistics:TokenStatisticsAttention", "Second moments of tokens"
 )
+ATTENTIONS.add("rate-reduction", f"{_HERE}.attention.rate_reduction:RateReduction", "Step of rate reduction")
 
 RESIDUALS: "Registry[type[Residual]]" = Registry("residual")
 RESIDUALS.add("standard", f"{_HERE}.residual:StandardResidual", "x + F(x)")
@@ -130,6 +132,7 @@ EMBEDDINGS.add(
 EMBEDDINGS.add(
     "register-patch", f"{_HERE}.registers:RegisterPatchEmbedding", "Linear map of patches, and register tokens"
 )
+EMBEDDINGS.add("lifted-patch", f"{_HERE}.lifting:LiftedPatchEmbedding", "Random filters of patches on the unit sphere")
 EMBEDDINGS.add("token", f"{_HERE}.embeddings:TokenEmbedding", "Word embeddings of token ids; masks padding")
 
 HEADS: "Registry[type[Head]]" = Registry("head")
@@ -139,3 +142,4 @@ HEADS.add("mean", f"{_HERE}.heads:MeanHead", "Layer norm and linear map of the m
 HEADS.add("pair", f"{_HERE}.heads:PairHead", "Comparison of two documents")
 HEADS.add("tied", f"{_HERE}.heads:TiedHead", "Next-token logits, tied to the word embeddings")
 HEADS.add("patch-decoder", f"{_HERE}.patch_decoder:PatchDecoder", "Logits of every pixel from its patch token")
+HEADS.add("nearest-subspace", f"{_HERE}.nearest_subspace:NearestSubspaceHead", "Nearest subspace of a class")

@@ -24,8 +24,8 @@ class CheckpointCard(Spec):
     seconds: float
     """Wall time of the training, in seconds."""
     steps: int
-    final_loss: float
-    """Mean training loss of the last epoch, nats."""
+    final_loss: float | None
+    """Mean training loss of the last epoch, nats; None if there was no epoch."""
     identity: dict[str, object]
     """Inputs of the training (a ``TrainingIdentity``); their digest is the name of the file."""
 

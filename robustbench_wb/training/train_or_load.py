@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustbench_wb.cpu_threads import cpu_threads
 from robustbench_wb.errors import CheckpointError, DivergedError, SubjectError
 from robustbench_wb.folders import cache_folder
+from robustbench_wb.models.data_built import build_from_data, is_data_built
 from robustbench_wb.models.weights import other_state, weights_digest, weights_of
 from robustbench_wb.progress import Progress
 from robustbench_wb.source import code_digest
@@ -94,12 +95,14 @@ class TrainingRequest:
 def train_or_load(request: TrainingRequest) -> TrainedWeights:
     """The trained weights: from the cache when nothing that matters changed, else trained now and cached.
 
+    A model whose layers are computed from data gets these layers before the first step, and has them without a step.
+
     Raises:
         DivergedError: the loss is not finite; nothing is cached.
         SubjectError: the model cannot be built, or it is not cached and ``may_train`` is False.
     """
-    if request.recipe.epochs == 0:
-        tensors = weights_of(request.build())
+    if request.recipe.epochs == 0 and not is_data_built(model := request.build()):
+        tensors = weights_of(model)
         return TrainedWeights(tensors=tensors, weights=weights_digest(tensors), seconds=0.0, fresh=False)
     identity = request.identity
     path = cache_folder("checkpoints") / f"{identity.digest()}.safetensors"
@@ -148,6 +151,8 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
     optimizer, other = make_optimizer(model, recipe), other_state(model)
     snapshot = path.with_suffix(".partial")
     position = load_snapshot(snapshot, model, optimizer)
+    if position.step == 0 and is_data_built(model):
+        build_from_data(model, data.inputs, data.labels)
     total = total_steps(recipe, len(data.labels))
     with request.progress.stage(f"train {request.label}", total, "steps") as advance:
         advance(position.step)
@@ -171,7 +176,7 @@ def _train(request: TrainingRequest, identity: TrainingIdentity, path: Path) -> 
         weights=weights_digest(weights_of(model)),
         seconds=round(position.seconds, 3),
         steps=total,
-        final_loss=loss,
+        final_loss=loss if total else None,
         identity=identity.model_dump(),
     )
     save_checkpoint(path, model, card)

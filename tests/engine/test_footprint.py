@@ -126,6 +126,15 @@ def test_flops_count_every_attention_map(name: str, maps: int) -> None:
     assert measure_footprint(variant(name), DIGITS).flops == plain + (maps - 2) * layers * 2 * tokens**2 * width
 
 
+def test_flops_of_complex_filters_equal_a_count_by_hand() -> None:
+    patches, width, layers, classes, directions = 16, 24, 6, 10, 10
+    frequencies = 4 * (4 // 2 + 1)  # half of a 4 x 4 spectrum
+    lifting = 2 * patches * (4 * 4) * width
+    filters = layers * (1 + classes) * frequencies * 8 * width**2  # 4 multiplications and 4 additions
+    subspaces = 2 * classes * directions * patches * width
+    assert measure_footprint(variant("redunet"), DIGITS).flops == lifting + filters + subspaces
+
+
 def test_a_model_that_raises_has_a_zero_footprint() -> None:
     class Broken(nn.Module):
         def forward(self, images: Tensor) -> Tensor:

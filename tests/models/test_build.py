@@ -59,6 +59,7 @@ Make = Callable[..., ImageClassifier]
         ("cosine", "tiny", 5_717_416 + 12 * 3),
         ("attention-only", "tiny", 5_717_416 - 12 * (2 * 192**2 + 3 * 192) - 12 * (8 * 192**2 + 7 * 192)),
         ("tost", "tiny", 5_717_416 - 12 * (2 * 192**2 + 3 * 192) + 12 * 3),  # a temperature per head
+        ("redunet", "nano", 6 * 1001 * 196 * 24**2 + 1000 * 10 * 196 * 24 + 1),  # filters; directions and their scale
         ("vit-modern", "tiny", 5_717_416 + 4 * 192 - 25 * 192 + 12 * 256),  # no biases of norms; 2 x 512 hidden units
     ],
 )
@@ -214,6 +215,7 @@ def test_code_digest_sees_what_the_variant_uses_and_no_more(monkeypatch: pytest.
     assert edited("name='LearnedBoostingResidual'") == {"boosting-learned"}
     assert edited("name='SubspaceAttention'") == {"crate", "crate-alpha", "crate-mae", "crate-bert", "attention-only"}
     assert edited("name='use_rms_norms'") == {"vit-modern"}
+    assert edited("name='use_sphere_norms'") == edited("name='build_from_data'") == {"redunet"}
     assert edited("name='OvercompleteDictionary'") == {"crate-alpha"}
     assert edited("name='Backbone'") == set(NAMES)
     catalogue = ast.parse((source.PACKAGE_ROOT / "models" / "catalogue.py").read_bytes())

@@ -23,7 +23,7 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, TextShape
 from robustbench_wb.models.sockets import Context, LayerConfig
 from robustbench_wb.models.variant import Size
-from tests.known import NOT_CAUSAL, parts
+from tests.known import IMAGES_ONLY, NOT_CAUSAL, parts
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 B, H, N, P = 3, 2, 11, 4
@@ -122,7 +122,12 @@ def test_answers_and_gradients_are_those_of_the_matrix(name: str, look: str, for
 
 @pytest.mark.parametrize(
     ("name", "look"),
-    [(name, look) for name in VARIANTS.names() for look in LOOKS if not ("causal" in look and name in NOT_CAUSAL)],
+    [
+        (name, look)
+        for name in VARIANTS.names()
+        for look in LOOKS
+        if not ("causal" in look and name in NOT_CAUSAL) and name not in IMAGES_ONLY
+    ],
 )
 def test_no_variant_writes_a_matrix_out(name: str, look: str, force: Callable[..., None]) -> None:
     model, inputs = model_and_inputs(name, look)

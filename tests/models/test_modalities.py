@@ -14,9 +14,9 @@ from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
 from robustbench_wb.models.sockets import Context
 from robustbench_wb.models.variant import Size
-from tests.known import NOT_CAUSAL
+from tests.known import IMAGES_ONLY, NOT_CAUSAL
 
-NAMES = VARIANTS.names()
+NAMES = [name for name in VARIANTS.names() if name not in IMAGES_ONLY]
 CLASSIFY = TextShape(vocabulary=30, length=14, classes=3)
 PREDICT = TextShape(vocabulary=30, length=14, classes=30, causal=True)
 IMAGES = ImageShape(channels=1, height=4, width=6, classes=3, patch=2)

@@ -1,6 +1,7 @@
-"""White-box variants beside CRATE: attention only, and attention by token statistics."""
+"""White-box variants beside CRATE: attention only, attention by token statistics, and ReduNet."""
 
-from robustbench_wb.models.variant import Variant
+from robustbench_wb.models.data_built_variant import DataBuiltVariant
+from robustbench_wb.models.variant import Size, Variant
 from robustbench_wb.models.zoo.baselines import VIT_SIZES
 
 ATTENTION_ONLY = Variant(
@@ -22,4 +23,18 @@ TOST = Variant(
     status="confirmed",
     source="Wu et al. 2024, arXiv 2412.17810, and the behaviour of its public implementation",
     notes="Patches, positions, norms and MLP are those of vit; the published vision model has those of XCiT.",
+)
+
+REDUNET = DataBuiltVariant(
+    name="redunet",
+    summary="ReduNet: layers built from the training data, each a step of rate reduction",
+    attention="rate-reduction",
+    feedforward="none",
+    embedding="lifted-patch",
+    head="nearest-subspace",
+    norm="post",
+    sizes={"nano": Size(width=24, depth=6, heads=1), "tiny": Size(width=48, depth=12, heads=1)},
+    status="confirmed",
+    source="Chan, Yu, You, Qi, Wright & Ma 2022, arXiv 2105.10446 (JMLR), and its public implementation",
+    notes="Tokens are patches and not pixels; the sizes, and training through the nearest subspace, were chosen here.",
 )
