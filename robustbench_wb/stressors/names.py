@@ -174,6 +174,11 @@ STRESSORS.add("prefix-lm", f"{_CONTAMINATION}.prefix_lm:PrefixLm", "foreign toke
 STRESSORS.add(
     "word-swap-lm", f"{_CONTAMINATION}.word_swap_lm:WordSwapLm", "words replaced by AAA in language modelling"
 )
+STRESSORS.add(
+    "published-word-swap-lm",
+    f"{_CONTAMINATION}.published_word_swap_lm:PublishedWordSwapLm",
+    "words replaced by AAA in whole lines, as in some papers",
+)
 STRESSORS.add("token-dropout", f"{_CONTAMINATION}.token_dropout:TokenDropout", "tokens replaced by [MASK] or [UNK]")
 STRESSORS.add(
     "token-substitution", f"{_CONTAMINATION}.token_substitution:TokenSubstitution", "tokens replaced by random ones"

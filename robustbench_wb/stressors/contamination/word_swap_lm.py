@@ -4,11 +4,10 @@ A perplexity over all tokens mixes two questions: how well clean words are predi
 how well the model predicts the contamination itself. ``targets`` separates them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -22,12 +21,9 @@ from robustbench_wb.stressors.model_free import ModelFreeStressor, PerturbedData
 from robustbench_wb.stressors.sample_batch import SampleBatch
 from robustbench_wb.stressors.stressor import Modality
 from robustbench_wb.tasks.lexicon import find_words
-from robustbench_wb.tasks.task_tokenizer import SEP, TaskTokenizer
+from robustbench_wb.tasks.task_tokenizer import TaskTokenizer
 
 ScoredTokens = Literal["all", "clean", "swapped"]
-LineRounding = SwapRounding | Literal["line"]
-"""``line``: as the papers' tool, which sees whole lines: rounded down, but at least one word in each line of the text,
-wherever the rows cut it."""
 
 
 class WordTokens(NamedTuple):
@@ -39,6 +35,10 @@ class WordTokens(NamedTuple):
     end: int
     before: str
     after: str
+
+
+Choice = Callable[[int, Sequence[WordTokens]], list[int]]
+"""Function from the number of a row in the batch and its words to the positions of the words that are swapped."""
 
 
 class WordSwapLm(ModelFreeStressor):
@@ -58,7 +58,7 @@ class WordSwapLm(ModelFreeStressor):
     targets: ScoredTokens = "all"
     """Tokens whose prediction is scored. ``all``: every token, as in the papers. ``clean``: tokens outside swapped
     words. ``swapped``: tokens of ``AAA``. Padding is never scored."""
-    floor: LineRounding = "none"
+    floor: SwapRounding = "none"
 
     @model_validator(mode="after")
     def _something_is_swapped(self) -> Self:
@@ -68,30 +68,25 @@ class WordSwapLm(ModelFreeStressor):
 
     @property
     def label(self) -> str:
-        """Name and targets, and whether lines are the unit: different perplexities are different rows."""
-        return f"{self.name}:{self.targets}" + (":lines" if self.floor == "line" else "")
+        """Name and targets: different perplexities are different rows."""
+        return f"{self.name}:{self.targets}"
 
     def make(self, batch: SampleBatch, advance: Advance) -> PerturbedData:
         """Swap words row by row.
 
         Raises:
-            MeasurementError: the token ids are not those of the task's own tokenizer, or ``floor=line`` lacks the test
-                split.
+            MeasurementError: the token ids are not those of the task's own tokenizer.
         """
         tokenizer = None if batch.text is None else batch.text.tokenizer
         if not isinstance(tokenizer, TaskTokenizer):
             raise MeasurementError(f"{self.name} needs the token ids of a text task's own tokenizer")
         rows = batch.inputs.cpu().numpy()
-        draws = rng.words(batch.ids.cpu(), 1 + rows.shape[1], seed=batch.seed, label=LABEL).tolist()
-        lines = self._swapped_in_lines(batch, tokenizer) if self.floor == "line" else None
+        choose = self._choice(batch, tokenizer)
         inputs, counted = np.full(rows.shape, PAD, np.int32), np.zeros(rows.shape, np.bool_)
         changed, units = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-        for row, numbers in enumerate(draws):
+        for row in range(len(rows)):
             places = find_word_tokens(rows[row], tokenizer)
-            if lines is not None:
-                chosen = [at for at, place in enumerate(places) if lines[row, place.first : place.end].any()]
-            else:
-                chosen = self._choose(places, numbers)
+            chosen = choose(row, places)
             tokens, swapped = _swap(rows[row], [places[at] for at in chosen], tokenizer)
             kept = min(len(tokens), rows.shape[1])
             inputs[row, :kept] = tokens[:kept]
@@ -100,32 +95,14 @@ class WordSwapLm(ModelFreeStressor):
             advance(1)
         return PerturbedData(inputs=inputs, changed=changed, units=units, counted=counted & (inputs != PAD))
 
-    def _choose(self, places: Sequence[WordTokens], draws: Sequence[int]) -> list[int]:
-        """Positions of the swapped words among the words of a row, or of a line."""
-        floor: SwapRounding = "none" if self.floor == "none" else "one"
-        return choose_swapped_words([place.word for place in places], self.rate, floor=floor, draws=draws)
+    def _choice(self, batch: SampleBatch, tokenizer: TaskTokenizer) -> Choice:
+        """Choice of the swapped words of each row of the batch."""
+        draws = rng.words(batch.ids.cpu(), 1 + batch.inputs.shape[1], seed=batch.seed, label=LABEL).tolist()
+        return lambda row, places: self._chosen(places, draws[row])
 
-    def _swapped_in_lines(self, batch: SampleBatch, tokenizer: TaskTokenizer) -> NDArray[np.bool_]:
-        """Mask of the tokens of words that are swapped, bool (B, L), where words are chosen in each line of the split.
-
-        The rows of the split are one stream, in which [SEP] ends every line. A line is known by the place of its first
-        token in the stream.
-        """
-        if batch.split is None:
-            raise MeasurementError(f"{self.name};floor=line needs the complete test split")
-        width, ids = batch.inputs.shape[1], batch.ids.cpu().numpy()
-        stream = np.asarray(batch.split.inputs).reshape(-1)
-        ends = np.append(np.flatnonzero(stream == SEP) + 1, len(stream))
-        swapped = np.zeros(len(stream), np.bool_)
-        first, last = (np.searchsorted(ends, ids * width + at, side="right") for at in (0, width - 1))
-        for line in np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])).tolist():
-            start = int(ends[line - 1]) if line else 0
-            places = find_word_tokens(stream[start : ends[line]], tokenizer)
-            draws = rng.words(torch.tensor([start]), 1 + len(places), seed=batch.seed, label=f"{LABEL} lines")[0]
-            for at in self._choose(places, draws.tolist()):
-                swapped[start + places[at].first : start + places[at].end] = True
-        rows: NDArray[np.bool_] = swapped.reshape(-1, width)[ids]
-        return rows
+    def _chosen(self, places: Sequence[WordTokens], draws: Sequence[int]) -> list[int]:
+        words = [place.word for place in places]
+        return choose_swapped_words(words, self.rate, floor=self.floor, draws=draws)
 
     def _scored(self, swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self.targets == "all":

@@ -310,7 +310,7 @@ def test_lines_are_swapped_as_by_the_tool_of_the_papers(rate: str) -> None:
     streams = []
     for width in (7, 16, 100):
         batch = rows_of_lines(width, ids=600)
-        made = make(f"word-swap-lm;rate={rate};floor=line", batch)
+        made = make(f"published-word-swap-lm;rate={rate}", batch)
         assert made.inputs is not None
         tokenizer = known(batch.text).tokenizer
         assert isinstance(tokenizer, TaskTokenizer)
@@ -331,15 +331,27 @@ def test_lines_are_swapped_as_by_the_tool_of_the_papers(rate: str) -> None:
     assert streams[0] == streams[1] == streams[2]
 
 
-def test_lines_do_not_depend_on_the_batch_and_have_a_row_of_their_own() -> None:
+def test_lines_do_not_depend_on_the_batch_and_have_a_protocol_of_their_own() -> None:
     batch = rows_of_lines(16, ids=300)
-    whole = make("word-swap-lm;rate=1/10;floor=line", batch)
+    whole = make("published-word-swap-lm;rate=1/10", batch)
     assert whole.inputs is not None
     for row in (0, 5, len(batch.ids) - 1):
-        one = make("word-swap-lm;rate=1/10;floor=line", batch.select(np.arange(len(batch.ids)) == row))
+        one = make("published-word-swap-lm;rate=1/10", batch.select(np.arange(len(batch.ids)) == row))
         assert one.inputs is not None
         assert (one.inputs[0] == whole.inputs[row]).all()
-    labels = {parse_stressor(f"word-swap-lm;rate=1/10;floor={floor}").label for floor in ("none", "line")}
-    assert labels == {"word-swap-lm:all", "word-swap-lm:all:lines"}
-    with pytest.raises(MeasurementError, match="floor=line needs the complete test split"):
-        make("word-swap-lm;rate=1/10;floor=line", replace(batch, split=None))
+    stressor = parse_stressor("published-word-swap-lm;rate=1/10")
+    assert (stressor.label, stressor.protocol) == ("published-word-swap-lm", "as-published")
+    with pytest.raises(MeasurementError, match="published-word-swap-lm needs the complete test split"):
+        make("published-word-swap-lm;rate=1/10", replace(batch, split=None))
+
+
+@pytest.mark.slow(2)
+def test_the_published_swaps_stand_beside_our_own(tmp_path: Path) -> None:
+    rows = harness.run(request(suite="language-robustness", samples=30), results=str(tmp_path)).rows
+    published = [row for row in rows if row.stressor == "published-word-swap-lm"]
+    assert [(row.strength, row.status, row.protocol) for row in published] == [
+        (rate, "ok", "as-published") for rate in ("3/200", "1/40")
+    ]
+    assert {row.protocol for row in rows if row not in published} == {"sound"}
+    # Lines of about nine words have one swap each, whatever the rate.
+    assert 0.08 < known(published[0].realised) < 0.2
