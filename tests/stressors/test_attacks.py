@@ -32,6 +32,7 @@ ATTACKS = [
     "pgd-l1;eps=4;steps=10",
     "pgd-linf;eps=8/255;steps=4;restarts=3;loss=ce;initial=image",
     "pgd-linf;eps=16/255;steps=5;momentum=1;loss=dlr",
+    "pgd-linf;eps=16/255;steps=12;restarts=2;stop=repeat",
     "apgd-linf;eps=16/255;steps=10",
     "apgd-l2;eps=1/2;steps=10;loss=dlr",
     "apgd-t-linf;eps=16/255;steps=5;targets=2",

@@ -12,6 +12,7 @@ from robustbench_wb.spec import Exact
 from robustbench_wb.stressors.attacks.active_rows import ActiveRows
 from robustbench_wb.stressors.attacks.attack import Attack
 from robustbench_wb.stressors.attacks.attack_losses import LOSSES, Loss
+from robustbench_wb.stressors.attacks.fingerprints import NONE, fingerprints
 from robustbench_wb.stressors.attacks.model_queries import ModelQueries
 
 
@@ -94,6 +95,32 @@ class PgdLinf(Pgd):
 
     name: ClassVar[str] = "pgd-linf"
     norm: ClassVar[Norm] = LINF
+
+    stop: Literal["repeat"] | None = None
+    """``repeat`` ends a run that returns to an iterate bit for bit: it would go round in a circle (Doldo et al. 2025,
+    arXiv 2503.19347). None: every run takes all steps. Runs with momentum, and those on random models, do so anyway."""
+
+    @property
+    def stream(self) -> str:
+        """Label of the attack's random stream. Runs that stop have the starts of those that take all steps."""
+        return ";".join(part for part in super().stream.split(";") if not part.startswith("stop="))
+
+    def begin(self, batch: ActiveRows, seed: int) -> None:
+        """Start each row as PGD does, with no iterate seen."""
+        super().begin(batch, seed)
+        if self.stop is not None:
+            batch.memory["seen"] = torch.full((len(batch), self.steps), NONE, device=batch.x.device)
+
+    def move(self, batch: ActiveRows, oracle: ModelQueries) -> None:
+        """Take one step along the gradient of the run's loss. A row that arrives where it has been ends its run."""
+        if self.stop is None or self.momentum is not None or oracle.access.draws > 1:
+            super().move(batch, oracle)
+            return
+        seen = batch.memory["seen"].scatter(1, batch.step[:, None], fingerprints(batch.x)[:, None])
+        super().move(batch, oracle)
+        batch.memory["seen"] = seen
+        back = (seen == fingerprints(batch.x)[:, None]).any(1)
+        batch.step = torch.where(back, self.steps - 1, batch.step)
 
 
 class PgdL2(Pgd):
