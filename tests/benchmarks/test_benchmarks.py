@@ -9,7 +9,16 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = [
-    *("attacks.py", "bare_loop.py", "big_table.py", "corruptions.py", "diff.py", "equivalence.py", "evidence.py"),
+    *(
+        "attack_steps.py",
+        "attacks.py",
+        "bare_loop.py",
+        "big_table.py",
+        "corruptions.py",
+        "diff.py",
+        "equivalence.py",
+        "evidence.py",
+    ),
     *(
         "executors.py",
         "findings.py",
