@@ -62,6 +62,7 @@ def test_a_run_decodes_its_own_pictures_and_a_few_to_time_the_model(
         return real(shown, *rest)
 
     monkeypatch.setattr(decode, "decode_picture", counted)
+    monkeypatch.setenv("RBWB_CACHE_DIR", str(tmp_path / "cache"))  # an earlier session may have left its pictures
     folder = f"folder:{tmp_path / 'many'}"
     harness.run(tasks=[folder], variants=["vit"], recipe="none", suite="clean", samples=4, results=str(tmp_path / "r"))
     assert 4 <= len(decoded) <= 4 + FEW
