@@ -130,7 +130,7 @@ class PoolExecutor(ABC):
 
     def _say_stop(self) -> None:
         count = sum(worker.shard is not None for worker in self._workers)
-        _log.warning("finishing %d shards, which are stored then; Ctrl-C again stops at once", count)
+        _log.warning("finishing the shards in flight, %d, which are stored then; Ctrl-C again stops at once", count)
 
     def _has_stopped(self, stop: StopRequest) -> bool:
         """Whether nothing is measured any more, or the time that SIGTERM gives is over."""

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from robustbench_wb.errors import UsageError
 from robustbench_wb.models.backbone import Transformer
 
 _BATCH = 256
@@ -44,10 +45,17 @@ def build_from_data(model: nn.Module, images: Rows, labels: Tensor) -> None:
         labels: their labels, int64 (M,).
 
     Raises:
-        TypeError: the model is not one of this package's backbone.
+        TypeError: the model is not one of this package's backbone, or no part of it is built from data.
+        UsageError: there are no labels, a negative one, or not as many as images.
     """
     if not isinstance(model, Transformer):
         raise TypeError(f"{type(model).__name__} has no blocks to compute one after the other")
+    if not is_data_built(model):
+        raise TypeError("no part of the model computes its weights from data")
+    if isinstance(images, Tensor) and len(images) != len(labels):
+        raise UsageError(f"labels: there are {len(labels)} for {len(images)} images", "labels")
+    if len(labels) == 0 or int(labels.min()) < 0:
+        raise UsageError("labels: one class number from 0 for each image, and at least one", "labels")
     numbers = torch.split(torch.arange(len(labels), device=labels.device), _BATCH)
     embedded = [model.embed(images[rows].float() / 255) for rows in numbers]
     first = x = torch.cat([tokens for tokens, _ in embedded])

@@ -168,9 +168,14 @@ def _meaning(panel: HeadlinePanel, table: TextBlock, ranks: bool) -> Iterable[st
         graded = any(number.grade for row in panel.rows for number in row.numbers)
         yield f"Robust = correct under every attack at that radius.{' A to F: credibility.' if graded else ''}"
         yield from constraint_notes(panel)
-    if column.rule == "mean" and len(column.cells) > 1:
-        kind = "average accuracy" if panel.metric == "accuracy" else "geometric mean perplexity"
-        yield f"{column.name} = {kind} over {counted(len(column.cells), 'evaluation')}."
+    headings = {one.heading for one in table.columns}
+    kind = "average accuracy" if panel.metric == "accuracy" else "geometric mean perplexity"
+    for one in panel.columns:
+        whole = one is column or one.name.endswith("mean")
+        if whole and one.rule == "mean" and len(one.cells) > 1 and one.name in headings:
+            yield f"{one.name} = {kind} over {counted(len(one.cells), 'evaluation')}."
+    if left := [one.name for one in panel.columns if one.first and one.name not in headings]:
+        yield from wrapped([f"Too wide for this screen: {', '.join(left)} (--full)."])
     yield from (f"{note[0].upper()}{note[1:]}." for note in detection_notes(_numbers(panel)))
     if recipe := recipe_text(panel.rows):
         yield f"All models have {recipe}."

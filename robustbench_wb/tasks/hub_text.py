@@ -85,10 +85,13 @@ class TextTask:
         facts = self.facts
         source = locate_dataset(facts.source, data_dir, facts.config)
         label, identity = self.name, source.digest
+        if facts.language_modelling and "test" not in source.splits():
+            _log.warning("%s: there is no test split; the validation split is evaluated", self.name)
+            label += ";split=validation"
         substitute = None
         if facts.substitute is not None and "train" not in source.splits():
             substitute = locate_dataset(facts.substitute, data_dir)
-            label = f"{self.name}-on-{facts.substitute.split('/')[-1]}"
+            label = label.replace(self.name, f"{self.name}-on-{facts.substitute.split('/')[-1]}")
             identity = digest([source.digest, substitute.digest])
 
         def read() -> Corpus:

@@ -212,3 +212,15 @@ def test_only_models_of_the_backbone_are_built_from_data() -> None:
     assert is_data_built(built())
     with pytest.raises(TypeError, match="Linear has no blocks"):
         build_from_data(plain, *digits())
+
+
+def test_wrong_labels_and_models_without_such_parts_are_refused() -> None:
+    images, labels = digits()
+    with pytest.raises(UsageError, match=r"^labels: there are 200 for 300 images"):
+        build_from_data(built(), images, labels[:200])
+    for wrong in (labels - 1, labels[:0]):
+        with pytest.raises(UsageError, match="one class number from 0 for each image"):
+            build_from_data(built(), images[: len(wrong)], wrong)
+    vit = build(VARIANTS.get("vit"), "nano", DIGITS.load(None).shape, mean=[0.3], std=[0.35], seed=0)
+    with pytest.raises(TypeError, match="no part of the model"):
+        build_from_data(vit, images, labels)

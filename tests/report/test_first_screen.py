@@ -221,8 +221,10 @@ def test_twenty_models_and_long_names_fit_one_screen() -> None:
     assert max(map(cell_len, lines)) <= LINE
     assert "timm:vit_tiny_patch16_22...n1k_00" in lines[2]
     assert len({line.split("...")[1].split()[0] for line in lines[2:22]}) == 20
+    assert "Too wide for this screen: Linf 2/255, L2 1/2 (--full)." in lines
     wide = plain_text(first_screen(headline, ranks=True, width=None))
     assert "ft_in1k_19" in wide
+    assert "Too wide" not in wide
     assert "Linf 2/255" in wide
 
 

@@ -71,7 +71,7 @@ def test_what_is_left_out_is_counted(folder: Path, tmp_path: Path, caplog: pytes
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('file_name,label\na.png,"dog\nb.png,cat\n', "labels.csv cannot be read: unexpected end of data"),
+        ('file_name,label\na.png,"dog\nb.png,cat\n', "labels.csv cannot be read: a quote is not closed"),
         ("file_name,label\na.heic,dog\nb.png,cat\n", r"names a\.heic, which does not end like a picture: \.bmp, "),
         ("file_name,label\nx.png,dog\nb.png,cat\n", r"names files that .* lacks: 1, first x\.png"),
     ],

@@ -247,6 +247,15 @@ def test_wikitext_103_is_read_beside_wikitext_2(write: Write, tmp_path: Path) ->
     assert not list((tmp_path / "cache" / "datasets").glob("*/tmp*"))
 
 
+def test_the_validation_texts_are_named_where_there_are_no_test_texts(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write("Salesforce/wikitext/wikitext-103-v1", train=lines("seen"), validation=lines("unseen"))
+    assert WIKITEXT_103.load(str(root)).label == "wikitext-103;split=validation"
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == "wikitext-103: there is no test split; the validation split is evaluated"
+
+
 def test_files_of_another_configuration_are_refused(write: Write) -> None:
     root = write("wikitext", train=lines("small"), test=lines("small"))
     assert WIKITEXT.load(str(root)).label == "wikitext"

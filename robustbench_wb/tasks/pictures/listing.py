@@ -201,7 +201,9 @@ def _whole(labels: dict[str, str], path: Path) -> dict[str, str]:
 
 
 def _plain(error: OSError | ValueError | csv.Error) -> OSError | ValueError:
-    return ValueError(str(error)) if isinstance(error, csv.Error) else error
+    if not isinstance(error, csv.Error):
+        return error
+    return ValueError("a quote is not closed" if "unexpected end of data" in str(error) else str(error))
 
 
 def _pairs(rows: object, path: Path) -> list[tuple[str, object]]:
