@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustbench_wb.cpu_threads import cpu_threads
 from robustbench_wb.engine import cost_forecast as work
+from robustbench_wb.engine.batch import FEW
 from robustbench_wb.engine.cost_forecast import SampleCost, costs, plan_seconds
 from robustbench_wb.engine.plan import Plan, SubjectPlan, make_plan
 from robustbench_wb.engine.prepared_run import PreparedRun
@@ -54,6 +56,23 @@ def test_a_subject_that_takes_longer_weighs_more(digits: Dataset, monkeypatch: p
     (found,) = costs(planned(variants=("vit", "crate")), [digits], CPU)
     assert 2 < found["crate"].forward / found["vit"].forward < 6
     assert 2 < found["crate"].training / found["vit"].training < 6
+
+
+def test_threads_that_wait_for_each_other_do_not_lengthen_the_forecast(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads beside a busy program take hundreds of times as long as one."""
+
+    class Waiting(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            time.sleep(0.2 if torch.get_num_threads() > 1 else 0.002)
+            return images.flatten(1)
+
+    monkeypatch.setattr(work, "untrained", lambda *_: Waiting())
+    with cpu_threads(2):
+        (found,) = costs(planned(variants=("vit",)), [digits], CPU)
+        assert torch.get_num_threads() == 2
+    assert max(found["vit"].forward, found["vit"].training) * FEW < 0.1
 
 
 def test_a_model_that_fails_in_the_trial_does_not_stop_the_run(
