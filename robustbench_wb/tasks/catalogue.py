@@ -104,14 +104,7 @@ def find_task(name: str) -> Task:
 
         return TextFilesTask(name)
     own, marked, options = name.partition(";")
-    if own not in TASKS:
-        _check_no_path(name, own)
-    if own not in TASKS and _HUB_ID.fullmatch(own):
-        from robustbench_wb.tasks.hub_images import task_of_hub_id
-
-        task: Task = task_of_hub_id(own)
-    else:
-        task = TASKS.get(own)
+    task = TASKS.get(own) if own in TASKS else _unregistered_task(name, own)
     if not marked:
         return task
     from robustbench_wb.tasks.hub_images import HubTask
@@ -125,22 +118,25 @@ def find_task(name: str) -> Task:
     return task.with_options(name)
 
 
-def _check_no_path(name: str, place: str) -> None:
-    """Refuse the path of a file or a folder without the word that says what is there.
+def _unregistered_task(name: str, own: str) -> Task:
+    """Task of a hub id.
 
     Raises:
-        UsageError: there is a file, or a folder that is not named like a dataset of the hub or has pictures.
+        UnknownNameError: ``own``, the name without its options, is no hub id.
+        UsageError: there is a file, or a folder that is not named like a dataset of the hub or has pictures: a path
+            without the word that says what is there.
     """
+    from robustbench_wb.tasks.hub_images import task_of_hub_id
     from robustbench_wb.tasks.pictures.listing import picture_files
 
-    path = Path(place).expanduser()
+    path, hub_id = Path(own).expanduser(), _HUB_ID.fullmatch(own)
     if is_file(path):
         raise UsageError(f"task {name!r} is a file; write {TEXTS}{name} for texts", "tasks")
-    if not place.strip("/") or not is_folder(path):
-        return
-    if not _HUB_ID.fullmatch(place) or next(picture_files(path), None) is not None:
+    is_place = bool(own.strip("/")) and is_folder(path)
+    if is_place and (not hub_id or next(picture_files(path), None) is not None):
         forms = f"{FOLDER}{name} for pictures, {MASKS}{name} for pictures and masks, {TEXTS}{name} for texts"
         raise UsageError(f"task {name!r} is a folder; write {forms}", "tasks")
+    return task_of_hub_id(own) if hub_id else TASKS.get(own)
 
 
 def takes_options(task: Task) -> bool:

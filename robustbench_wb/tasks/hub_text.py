@@ -84,14 +84,14 @@ class TextTask:
     def _load(self, data_dir: str | None) -> Dataset:
         facts = self.facts
         source = locate_dataset(facts.source, data_dir, facts.config)
-        label, identity = self.name, source.digest
+        label, split, identity = self.name, "", source.digest
         if facts.language_modelling and "test" not in source.splits():
             _log.warning("%s: there is no test split; the validation split is evaluated", self.name)
-            label += ";split=validation"
+            split = ";split=validation"
         substitute = None
         if facts.substitute is not None and "train" not in source.splits():
             substitute = locate_dataset(facts.substitute, data_dir)
-            label = label.replace(self.name, f"{self.name}-on-{facts.substitute.split('/')[-1]}")
+            label = f"{self.name}-on-{facts.substitute.split('/')[-1]}"
             identity = digest([source.digest, substitute.digest])
 
         def read() -> Corpus:
@@ -114,7 +114,7 @@ class TextTask:
         identity = digest([identity, facts.held_out]) if facts.held_out else identity
         identity = identity if facts.language_modelling else digest([identity, _LABELS])
         dataset = encoded_dataset(
-            label, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language_modelling
+            label + split, source_digest=identity, read=read, encoding=facts.encoding, language=facts.language_modelling
         )
         asked = {"pool": facts.pool, "length": max(facts.longest_input, facts.encoding.length)}
         return replace(dataset, shape=dataset.shape.model_copy(update=asked), shortcuts=facts.shortcuts)
