@@ -100,7 +100,7 @@ class PoolExecutor(ABC):
         free_cached_memory(self._run.device)  # of this process, which the workers can use
         total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
         stage = self._run.progress.stage(f"cells by {self.description}", total, "ladders")
-        with stage as advance, deferring_interrupts(self._say_stop) as stop:
+        with stage as advance, deferring_interrupts(_say_stop) as stop:
             try:
                 while not schedule.is_finished:
                     if stop.since is None:
@@ -127,10 +127,6 @@ class PoolExecutor(ABC):
             self._end(worker)
             if worker.shard is not None:
                 schedule.put_back(worker.shard)
-
-    def _say_stop(self) -> None:
-        count = sum(worker.shard is not None for worker in self._workers)
-        _log.warning("finishing the shards in flight, %d, which are stored then; Ctrl-C again stops at once", count)
 
     def _has_stopped(self, stop: StopRequest) -> bool:
         """Whether nothing is measured any more, or the time that SIGTERM gives is over."""
@@ -225,3 +221,7 @@ class PoolExecutor(ABC):
             else:
                 shard, worker.shard = worker.shard, None
                 yield shard, ShardResult(parts=list(lost_cells(self._contexts, shard, message)))
+
+
+def _say_stop() -> None:
+    _log.warning("finishing and storing the shards in flight; Ctrl-C again stops at once")
