@@ -6,6 +6,7 @@ A dataset is identified by the bytes of its files, so that an edited mirror is a
 import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 _REASON = 200  # longest quoted message of a library, in characters
+_EMPTY_SPLIT = re.compile('Instruction "(.+)" corresponds to no data')  # what datasets says of a split without rows
 _log = logging.getLogger(__name__)
 
 
@@ -120,6 +122,11 @@ def _open(path: str) -> "DatasetDict":
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             # The message "An error occurred while generating the dataset" gives its reason in the cause.
             reason = first_line(error.__cause__ or error, _REASON)
+            empty = _EMPTY_SPLIT.search(reason)
+            if empty:
+                raise DataError(
+                    f"the dataset in {path} has a split without rows: {empty[1]}; remove its files"
+                ) from error
             raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
 
 

@@ -298,7 +298,8 @@ def test_broken_and_missing_pictures(write: Write) -> None:
 
 
 def test_empty(write: Write) -> None:
-    assert "no data" in refused(write("toy", train=split(), test=split(labels=[])))
+    message = refused(write("toy", train=split(), test=split(labels=[])))
+    assert message.endswith("mirror/toy has a split without rows: test; remove its files")
 
 
 def test_a_refused_dataset_leaves_nothing_that_looks_whole(write: Write, tmp_path: Path) -> None:
