@@ -30,31 +30,12 @@ from robustbench_wb.stats.sequential import sample_order
 from robustbench_wb.store.part_store import PartStore
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.stressors.catalogue import parse_stressor
+from tests.engine.means_model import write_model
 from tests.known import known
 
 if TYPE_CHECKING:
     from robustbench_wb.engine.task_context import TaskContext
 
-MODEL = """
-import torch
-from torch import nn
-from robustbench_wb.tasks.digits import DIGITS
-
-EVERY, TIMES = 1, 1.0  # pixels that are seen, and a factor that changes no class
-
-class Means(nn.Module):
-    def __init__(self, means):
-        super().__init__()
-        self.means = nn.Parameter(means)
-    def forward(self, images):
-        seen = (torch.arange(self.means.shape[1]) % EVERY == 0).float()
-        return TIMES * 4 * (images.flatten(1) @ (seen * self.means).T - (seen * self.means.square()).sum(1) / 2)
-
-def make(shape):
-    train = DIGITS.load(None).train
-    inputs, labels = torch.from_numpy(train.inputs).flatten(1).float() / 255, torch.from_numpy(train.labels.copy())
-    return Means(torch.stack([inputs[labels == label].mean(0) for label in range(shape.classes)]))
-"""
 ATTACKS = ("pgd-linf;eps=1;steps=3;restarts=1", "fgsm-l2;eps=1")
 NEW = "noise-linf;eps=2/255"
 """An attack that the baseline lacks."""
@@ -72,10 +53,6 @@ def request(folder: Path, *stressors: str, **changes: object) -> RunRequest:
         executor="inline",
     )
     return wanted.model_copy(update=changes)
-
-
-def write(folder: Path, every: int = 1, times: float = 1.0) -> None:
-    (folder / "model.py").write_text(MODEL.replace("EVERY, TIMES = 1, 1.0", f"EVERY, TIMES = {every}, {times}"))
 
 
 def decide(folder: Path, results: str, wanted: RunRequest, margin: float) -> RunResult:
@@ -100,9 +77,9 @@ def record_of(folder: Path, results: str, row: ScoreRow) -> Record:
 def worse(cache: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
     """A folder with a baseline and a version that is much worse, and the run that stopped early."""
     folder = tmp_path_factory.mktemp("worse")
-    write(folder)
+    write_model(folder)
     run(request(folder), str(folder / "before"))
-    write(folder, every=7)
+    write_model(folder, every=7)
     return folder, decide(folder, "after", request(folder, NEW), margin=2)
 
 
@@ -212,9 +189,9 @@ def test_it_is_verified_and_measured_again(worse: tuple[Path, RunResult]) -> Non
 
 def test_an_equal_model_stops_as_no_worse(worse: tuple[Path, RunResult]) -> None:
     folder, _ = worse
-    write(folder, times=1.25)
+    write_model(folder, times=1.25)
     result = decide(folder, "equal", request(folder), margin=10)
-    write(folder, every=7)
+    write_model(folder, every=7)
     assert all(row.n < SAMPLES for row in attacked(result.rows))
     assert {row.stopped for row in attacked(result.rows)} == {
         f"passed against {folder}/before:v1: the drop is smaller than the margin of 10 points"
@@ -255,10 +232,10 @@ def test_models_that_share_perturbed_samples_stop_as_well(
     models = tuple(f"{tmp_path}/{name}.py:make" for name in ("model", "other"))
     stressors = ("contrast;severity=3", "pgd-linf;eps=8/255;steps=3;restarts=1")
     wanted = request(tmp_path, variants=models, stressors=stressors, epsilons=())
-    write(tmp_path)
+    write_model(tmp_path)
     (tmp_path / "other.py").write_text((tmp_path / "model.py").read_text())
     run(wanted, str(tmp_path / "before"))
-    write(tmp_path, every=7)
+    write_model(tmp_path, every=7)
     alone = decide(tmp_path, "alone", wanted, margin=2)
     monkeypatch.setattr(shared_rounds, "in_rounds", lambda context: True)
     together = decide(tmp_path, "together", wanted, margin=2)
