@@ -11,7 +11,7 @@ import argparse
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from robustbench_wb.report.comparison import unit_text
 from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
 from robustbench_wb.report.figures.draw import draw_chart, figure_bytes
 from robustbench_wb.report.text_block import counted
-from robustbench_wb.store.baseline import SUFFIX, make_baseline, read_baseline, write_baseline
 
 QUESTIONS = "results/findings.toml"
 EVIDENCE = "results/evidence"
@@ -98,49 +97,38 @@ def read_questions(file: str) -> tuple[str, list[Question]]:
     return content["scale"], found
 
 
-def with_common_seeds(version: str, folder: Path) -> str:
-    """A copy of the tables of the evidence, reduced to the seeds that all models of a task and recipe have.
-
-    A number about an architecture needs several seeds: of fewer than ``FEWEST_SEEDS`` only the first is kept, and the
-    number is about that checkpoint.
-    """
-    place = Path(version)
-    for file in [place] if place.is_file() else sorted(place.glob(f"*{SUFFIX}")):
-        table = read_baseline(file)
-        seeds: dict[str, dict[str, set[int]]] = {}
-        for row in table.rows:
-            seeds.setdefault(row.recipe, {}).setdefault(row.variant, set()).add(row.seed)
-        common = {recipe: set.intersection(*models.values()) for recipe, models in seeds.items()}
-        kept = {
-            recipe: found if len(found) >= FEWEST_SEEDS else {min(found)} for recipe, found in common.items() if found
-        }
-        rows = [row for row in table.rows if row.seed in kept.get(row.recipe, ())]
-        reduced = make_baseline(
-            name=table.header.name,
-            source=table.header.source,
-            rows=rows,
-            records={row.key: table.records[row.key] for row in rows},
-            provenance=table.header.provenance,
-        )
-        write_baseline(folder / file.name, reduced)
-    return str(folder)
-
-
 def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[str, list[Answer]]:
-    """Answers to each question, by its name: one test per model and place, with one correction over all of them."""
+    """Answers to each question, by its name: one test per model and place, with one correction over all of them.
+
+    A number about an architecture needs several seeds: of fewer than ``FEWEST_SEEDS`` that both models have, only the
+    first is kept, and the number is about that checkpoint.
+    """
+    pairs = [(one.than, model, place) for one in questions for model, place in one.pairs]
+    checked = check(pairs, scale=scale, version=version, seeds={})
+    first = {at: one.seeds[0] for at, one in enumerate(checked) if 0 < len(one.seeds) < FEWEST_SEEDS}
+    found = iter(check(pairs, scale=scale, version=version, seeds=first))
+    return {
+        one.name: [Answer(model=model, place=place, checked=next(found)) for model, place in one.pairs]
+        for one in questions
+    }
+
+
+def check(
+    pairs: Sequence[tuple[str, str, Place]], *, scale: str, version: str, seeds: Mapping[int, int]
+) -> Sequence[CheckedClaim]:
+    """Test that each second model is better than the first one at its place.
+
+    ``seeds`` has the only seed that counts, by the number of the pair; without one all seeds that both models have do.
+    """
     lines = [f'scale = "{scale}"']
-    for one in questions:
-        for model, place in one.pairs:
-            lines += ["[[claims]]", f'claim = "{model} is better than {one.than} at {place.cells}"']
-            lines += [f'task = "{place.task}"', f'suite = "{place.suite}"']
+    for at, (than, model, place) in enumerate(pairs):
+        seed = f" seed {seeds[at]}" if at in seeds else ""
+        lines += ["[[claims]]", f'claim = "{model}{seed} is better than {than}{seed} at {place.cells}"']
+        lines += [f'task = "{place.task}"', f'suite = "{place.suite}"']
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "findings.toml")
         file.write_text("\n".join(lines), encoding="utf-8")
-        checked = iter(claims(str(file), with_common_seeds(version, Path(folder, "tables"))).claims)
-    return {
-        one.name: [Answer(model=model, place=place, checked=next(checked)) for model, place in one.pairs]
-        for one in questions
-    }
+        return claims(str(file), version).claims
 
 
 def sentence(question: Question, answers: Sequence[Answer]) -> str:
@@ -225,8 +213,8 @@ def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
         "",
         f"Written by `{COMMAND}` from `{QUESTIONS}` and the outcomes of single samples in `{version}`; do not edit it.",
         f"Of {len(found)} comparisons {known} are measured. Each is paired by sample; one correction (Holm, 5 %)",
-        "covers all of them, so that a verdict has been held against all others. Until all models of a task have three",
-        "seeds, a number is about the checkpoint of the first seed alone.",
+        "covers all of them, so that a verdict has been held against all others. Where two models have fewer than",
+        "three seeds in common, a number is about the checkpoints of the first one alone.",
         "`results/evidence/STATUS.md` says what is missing, and why.",
         "",
         *sections,
