@@ -71,3 +71,26 @@ def test_the_committed_page_is_made_from_the_committed_evidence(tmp_path: Path) 
     assert (tmp_path / "findings.md").read_text() == (ROOT / "docs" / "findings.md").read_text()
     drawn = {file.name for file in (tmp_path / "findings").iterdir()}
     assert drawn == {file.name for file in (ROOT / "docs" / "findings").iterdir()}
+
+
+def cli(*arguments: str) -> str:
+    """What a command prints in the root of the repository."""
+    done = subprocess.run(
+        [sys.executable, "-m", "robustbench_wb", *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow(10)
+def test_the_committed_leaderboards_are_made_from_the_committed_evidence(tmp_path: Path) -> None:
+    place = ROOT / "results" / "evidence"
+    files = {"--markdown": "leaderboard.md", "--ranking-csv": "ranking.csv"}
+    asked = [word for option, name in files.items() for word in (option, str(tmp_path / name))]
+    cli("leaderboard", "results/evidence", "--over-seeds", *asked)
+    for name in files.values():
+        assert (tmp_path / name).read_text() == (place / name).read_text(), name
+    line = "$ robustbench-wb leaderboard results/evidence/fashion-mnist.parquet\n"
+    shown = (ROOT / "README.md").read_text().split(line)[1].split("```")[0]
+    assert len(shown.splitlines()) > 3
+    assert cli("leaderboard", "results/evidence/fashion-mnist.parquet").startswith(shown)
