@@ -3,7 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,9 @@ from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.training.recipe import AS_BUILT
 from robustbench_wb.training.shortcuts.catalogue import SHORTCUTS
-from robustbench_wb.training.shortcuts.shortcut import Shortcut
+
+if TYPE_CHECKING:  # few tasks have shortcuts, and scipy.optimize takes a fifth of a second
+    from robustbench_wb.training.shortcuts.shortcut import Shortcut
 
 
 def shortcut_plans(dataset: Dataset) -> list[SubjectPlan]:
@@ -63,7 +65,7 @@ def fitted(plan: SubjectPlan, dataset: Dataset, device: torch.device) -> Subject
     return Subject(card=card, model_code=code, dataset=dataset, make=ready)
 
 
-def _fit(model: Shortcut, dataset: Dataset, folder: Path) -> dict[str, object]:
+def _fit(model: "Shortcut", dataset: Dataset, folder: Path) -> dict[str, object]:
     started = time.perf_counter()
     model.fit(dataset.train)
     for name, tensor in model.state_dict().items():

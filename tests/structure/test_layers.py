@@ -169,6 +169,16 @@ def test_tables_are_compared_and_summed_up_without_heavy_imports() -> None:
     assert done.stderr.strip() == ""
 
 
+@pytest.mark.slow(2)
+def test_runs_and_workers_start_without_heavy_imports() -> None:
+    script = (
+        "import sys, robustbench_wb.engine.shard_worker\n"
+        "sys.exit(str({'pandas', 'scipy.optimize', 'scipy.stats', 'torch._dynamo'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""
+
+
 def test_public_names_of_the_door_exist() -> None:
     for name in robustbench_wb.__all__:
         assert getattr(robustbench_wb, name) is not None
