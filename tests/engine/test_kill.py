@@ -18,6 +18,8 @@ COMMAND = [
     *(sys.executable, "-m", "robustbench_wb", "run", "--variant", "crate", "--variant", "boosting", "--device", "cpu"),
     *("--stressor", "pgd-linf;eps=1;steps=20", "--epsilon", "4/255", "--epsilon", "8/255", "--epsilon", "16/255"),
     *("--stressor", "fgsm-l2;eps=1", "--json", "--progress", "none"),
+    # Seconds of training and of attacks, so that each of the kills falls into either.
+    *("--recipe", "standard;epochs=6", "--samples", "60"),
 ]
 TIMES = ("seconds", "train_seconds", "checksum")
 
@@ -56,13 +58,13 @@ def training_for(seconds: float) -> Callable[[Path], bool]:
     return reached
 
 
-@pytest.mark.slow(120)
+@pytest.mark.slow(60)
 def test_killed_at_many_points_the_table_is_that_of_an_unbroken_run(tmp_path: Path, cache: str) -> None:
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     expected = finish(start(unbroken, cache))  # whoever trained these subjects was not broken off, either
     points: list[Callable[[Path], bool]] = [
         training_for(0.2),
-        training_for(3.0),
+        training_for(2.0),
         lambda folder: checkpoints(folder) >= 1,
         lambda folder: records(folder) >= 2,
         lambda folder: records(folder) >= 4,
