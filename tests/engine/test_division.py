@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import opening
+from robustbench_wb.engine.credibility import probe_choice
+from robustbench_wb.engine.credibility.image_probe import ImageProbe
 from robustbench_wb.engine.division import disjoint, divide, missing_spans, shard_seconds
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import ExitCode, UsageError
@@ -78,6 +80,7 @@ IN_PIXELS = ("sparse-rs-l0", "patch")
 def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
     """Signatures of all attacks on some kinds of inputs, with small numbers of steps where they have any.
 
+    The 16 directions of SPSA are two batches for the whole cell, and one for each third of it.
     ``pixels`` takes those on labels of pixels alone, or all others.
 
     AutoAttack and the strong ensemble are left out: they take many steps, their members are in the list, and so are
@@ -89,7 +92,7 @@ def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
         if issubclass(kind, ModelFreeStressor | TrainingContamination) or issubclass(kind, PixelAttack) != pixels:
             continue
         if kind.modality in modalities and kind.axis is not None and not name.startswith(("autoattack", "strong")):
-            small = {"steps": 5, "queries": 40, "restarts": 1}
+            small = {"steps": 5, "queries": 40, "restarts": 1, "samples": 16}
             numbers = [f"{key}={value}" for key, value in small.items() if key in kind.model_fields]
             shares = {"eps": "1/16", "rate": "1/4"} if name not in IN_PIXELS else {}
             strength = shares.get(kind.axis, "2")
@@ -99,7 +102,7 @@ def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(40)
 @pytest.mark.parametrize(
     ("task", "variant", "modalities"),
     [
@@ -160,13 +163,14 @@ def parts_of(folder: Path, place: str) -> dict[str, int]:
 
 
 TWO = ("--executor", "processes", "--workers", "2")
+ATTACK = "pgd-linf;eps=1/16;steps=200"
 
 
 def started(folder: Path, place: str, *more: str) -> "subprocess.Popen[str]":
     """A run of a slow model, in about twenty shards, which begins in the background."""
     (folder / "model.py").write_text(SLOW)
     options = ["--variant", "model.py:slow", "--samples", "60", "--device", "cpu", "--progress", "none"]
-    options += ["--stressor", "pgd-linf;eps=1/16;steps=200", "--results", place]
+    options += ["--stressor", ATTACK, "--results", place]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "RBWB_SHARD_SECONDS": "0.5",
@@ -193,8 +197,8 @@ def wait_for_parts(folder: Path, process: "subprocess.Popen[str]", count: int) -
     return found
 
 
-@pytest.mark.slow(60)
-def test_kills_lose_the_shards_in_flight_alone(tmp_path: Path) -> None:
+@pytest.mark.slow(40)
+def test_kills_lose_the_shards_in_flight_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = started(tmp_path, "shared", *TWO)
     wait_for_parts(tmp_path, process, 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -208,7 +212,11 @@ def test_kills_lose_the_shards_in_flight_alone(tmp_path: Path) -> None:
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert not (tmp_path / "shared" / "parts").exists()
-    assert started(tmp_path, "alone", "--executor", "inline").wait(timeout=300) == 0
+    monkeypatch.setattr(probe_choice, "ImageProbe", ImageProbe)  # as in the other processes
+    alone = RunRequest(
+        variants=(f"{tmp_path / 'model.py'}:slow",), stressors=(ATTACK,), samples=60, device="cpu", executor="inline"
+    )
+    assert harness.run(alone, str(tmp_path / "alone")).exit_code == ExitCode.OK  # in one shard
     ours, theirs = records_of(tmp_path, "shared"), records_of(tmp_path, "alone")
     assert ours.keys() == theirs.keys()
     for key, record in ours.items():
