@@ -80,7 +80,7 @@ IN_PIXELS = ("sparse-rs-l0", "patch")
 def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
     """Signatures of all attacks on some kinds of inputs, with small numbers of steps where they have any.
 
-    The 16 directions of SPSA are two batches for the whole cell, and one for each third of it.
+    SPSA is not divided; its 16 directions are enough for other losses if it were.
     ``pixels`` takes those on labels of pixels alone, or all others.
 
     AutoAttack and the strong ensemble are left out: they take many steps, their members are in the list, and so are
