@@ -121,10 +121,15 @@ def test_an_honest_model_gets_an_a(run: Attack) -> None:
         assert check["samples"] > 0
 
 
-@pytest.mark.slow(80)
+@pytest.mark.slow(35)
 def test_an_adversarially_trained_model_gets_an_a(tmp_path_factory: pytest.TempPathFactory) -> None:
     request = RunRequest(
-        variants=("vit",), recipe="pgd-at", stressors=("quick-linf",), epsilons=("32/255",), samples=120, device="cpu"
+        variants=("vit;depth=2",),
+        recipe="pgd-at;step=1/2;steps=3",
+        stressors=("quick-linf",),
+        epsilons=("32/255",),
+        samples=120,
+        device="cpu",
     )
     clean, quick = harness.run(request, str(tmp_path_factory.mktemp("trained") / "results")).rows
     assert quick.grade == "A", failed(quick)
