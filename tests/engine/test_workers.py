@@ -224,7 +224,7 @@ class Recorded(SilentProgress):
 def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     heard = Recorded()
     stressors = ("pgd-linf;eps=1/255;steps=30;loss=ce", "fgsm-linf;eps=1/255")
-    job = PreparedRun(request(model, "sluggish", stressors=stressors, workers=2, batch=8), heard)
+    job = PreparedRun(request(model, "sluggish", stressors=stressors, samples=24, workers=2, batch=8), heard)
     carried_out.measure_all(job, NoRecords())
     longest = len(heard.events) - heard.events[::-1].index("ladders")
     between = heard.events[heard.events.index("ladders") : longest]
