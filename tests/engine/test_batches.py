@@ -12,8 +12,6 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.store.record_store import RecordStore
 from tests.conftest import MainJob
 
-pytestmark = pytest.mark.full_probe
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["bilateral-boosting", "vit", "crate"])
