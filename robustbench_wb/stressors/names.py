@@ -60,7 +60,7 @@ STRESSORS.add("quick-linf", f"{_ENSEMBLE}:QuickLinf", "CPU ensemble: FGSM, PGD, 
 STRESSORS.add("quick-l2", f"{_ENSEMBLE}:QuickL2", "CPU ensemble in L2: FGSM, PGD, targeted APGD, Square")
 _STRONG = "robustbench_wb.stressors.attacks.strong_ensemble"
 STRESSORS.add("strong-linf", f"{_STRONG}:StrongLinf", "short APGD, targeted APGD, FAB and Square")
-STRESSORS.add("strong-l2", f"{_STRONG}:StrongL2", "short APGD, targeted APGD, FAB and Square, in L2")
+STRESSORS.add("strong-l2", f"{_STRONG}_l2:StrongL2", "short APGD, FMN, targeted APGD, FAB and Square, in L2")
 STRESSORS.add("autoattack-linf", f"{_ENSEMBLE}:AutoAttackLinf", "AutoAttack's four attacks (Croce & Hein 2020)")
 STRESSORS.add("autoattack-l2", f"{_ENSEMBLE}:AutoAttackL2", "AutoAttack's four attacks in L2")
 _OUTSIDE = "robustbench_wb.stressors.out_of_distribution"
