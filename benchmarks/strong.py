@@ -5,7 +5,8 @@
 Models of the digits after standard and adversarial training are attacked by the ensembles in one ball each. Every
 ensemble gets all samples that are correct when clean. `optimal` is the share of the samples broken by any of them that
 the ensemble of the row breaks (pointwise optimality), with its 95 % Wilson interval. Passes are forward passes and
-input gradients per attacked sample. They do not depend on the machine, as the seconds do.
+input gradients per attacked sample. They do not depend on the machine, as the seconds do, which are processor time of
+one thread.
 """
 
 import argparse
@@ -73,12 +74,12 @@ MODELS: Final[dict[str, Callable[[], AttackedModel]]] = {
 
 
 def broken_by(model: AttackedModel, signature: str, samples: int) -> tuple[NDArray[np.bool_], float, float]:
-    """Samples that an attack breaks, bool (N,), passes per sample, and seconds."""
+    """Samples that an attack breaks, bool (N,), passes per sample, and seconds of the processor."""
     first = np.arange(len(model.ids)) < samples
-    started = time.perf_counter()
+    started = time.process_time()
     found = parse_stressor(signature).apply(model.sample_batch(0).select(first), model.access)
     broken = np.zeros(int(first.sum()), np.bool_) if found.broken is None else found.broken
-    return broken, float((found.forwards + found.backwards).mean()), time.perf_counter() - started
+    return broken, float((found.forwards + found.backwards).mean()), time.process_time() - started
 
 
 def rows(name: str, norm: str, samples: int) -> None:
