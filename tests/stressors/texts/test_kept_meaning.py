@@ -1,7 +1,9 @@
 """Word attacks that keep the meaning: similarity by an encoder, synonyms, the random control, and whole runs."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,17 @@ WORDNET = {
     "data.adj": "01123148 00 a 02 good 0 fine(p) 0 001 ! 01125429 a 0101 | having desirable qualities\n",
     "data.adv": "00011093 02 r 0a well 0 good 0 a 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 001 | in a good manner\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random words depend on the signature, and so on the paths in it; relative to this folder they never change."""
+    monkeypatch.chdir(tmp_path)
+
+
+def by_name(folder: Path) -> str:
+    """Reference to a model of transformers by its path from the working folder."""
+    return f"hf:{os.path.relpath(folder)}"
 
 
 def meaning_attack(signature: str) -> MeaningAttack:
@@ -144,15 +157,16 @@ def test_an_encoder_without_a_pooling_layer_has_one_digest(tmp_path: Path, hf_fo
 def test_a_bound_keeps_every_text_similar_and_costs_the_attack_its_successes(
     signature: str, hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch
 ) -> None:
-    batch, reference = batch_of(encoder), f"hf:{hf_folder}"
+    exact = deepcopy(encoder).double()  # in float32, batches of another size can round two equal words apart
+    batch, reference = batch_of(exact), by_name(hf_folder)
     free = parse_stressor(f"{signature};encoder={reference}")
-    bound = meaning_attack(f"{signature};encoder={reference};cosine=97/100")
+    bound = meaning_attack(f"{signature};encoder={reference};cosine=999/1000")
     loose, strict = perturb(free, batch), perturb(bound, batch)
     similar = [
         [cosine(hf_folder, old, new) for old, new in zip(batch.texts, known(one.texts), strict=True)]
         for one in (loose, strict)
     ]
-    assert min(similar[0]) < 0.9 < 0.9699 < min(similar[1])
+    assert min(similar[0]) < 0.9 < 0.9989 < min(similar[1])
     assert known(strict.broken).sum() < known(loose.broken).sum()
     assert any(old != new for old, new in zip(batch.texts, known(strict.texts), strict=True))
     bound.verify(batch, strict, batch.access)
@@ -172,7 +186,7 @@ def test_random_swaps_under_a_bound_are_those_of_the_draw_that_it_permits(
     batch = batch_of(encoder, 6)
 
     def written(bound: str, swaps: Sequence[dict[int, str]]) -> list[str]:
-        attack = a(RandomSwap, parse_stressor(f"random-swap;rate=1;encoder=hf:{hf_folder};cosine={bound}"))
+        attack = a(RandomSwap, parse_stressor(f"random-swap;rate=1;encoder={by_name(hf_folder)};cosine={bound}"))
         return attack.written(attack.begin(batch, batch.access), [4, 1], swaps)
 
     swaps = [{2: "awful", 0: "movie"}, {1: "good"}]
@@ -210,7 +224,7 @@ class Careless(WordSubstitution):
 
 def test_an_attack_that_forgets_its_bound_is_refused(hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch) -> None:
     batch = batch_of(encoder)
-    attack = Careless(rate="1/4", queries=20, encoder=f"hf:{hf_folder}", cosine="97/100")
+    attack = Careless(rate="1/4", queries=20, encoder=by_name(hf_folder), cosine="97/100")
     with pytest.raises(MeasurementError, match=r"careless.*lowered the cosine similarity"):
         attack.verify(batch, attack.apply(batch, batch.access), batch.access)
 
@@ -222,7 +236,7 @@ def test_words_become_their_synonyms_alone(
     (tmp_path / "sets.txt").write_text(SETS)
     texts = ["the Film was good , the plot was bad .", "a bad story", "nothing here"]
     batch = batch_of(encoder, 3, texts=texts)
-    attack = parse_stressor(f"{signature.replace('1/4', '1')};synonyms={tmp_path}/sets.txt")
+    attack = parse_stressor(f"{signature.replace('1/4', '1')};synonyms=sets.txt")
     found = perturb(attack, batch)
     attack.verify(batch, found, batch.access)
     allowed = {
@@ -294,7 +308,7 @@ version = 1
 summary = "Word substitution with and without a constraint, each beside its random control."
 
 [[stressors]]
-use = "word-substitution;queries=30;encoder=hf:{encoder};perplexity=hf:{scorer}"
+use = "word-substitution;queries=30;encoder={encoder};perplexity={scorer}"
 strengths = "rate"
 
 [[stressors]]
@@ -302,11 +316,11 @@ use = "random-swap;draws=30"
 strengths = "rate"
 
 [[stressors]]
-use = "word-substitution;queries=30;encoder=hf:{encoder};cosine=98/100"
+use = "word-substitution;queries=30;encoder={encoder};cosine=98/100"
 strengths = "rate"
 
 [[stressors]]
-use = "random-swap;draws=30;encoder=hf:{encoder};cosine=98/100"
+use = "random-swap;draws=30;encoder={encoder};cosine=98/100"
 strengths = "rate"
 
 [strengths.rate]
@@ -322,7 +336,7 @@ size = "nano"
 def test_a_run_has_both_side_by_side_with_the_gap_to_chance(
     hf_folder: Path, language_model: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "kept.toml").write_text(SUITE.format(encoder=hf_folder, scorer=language_model))
+    (tmp_path / "kept.toml").write_text(SUITE.format(encoder=by_name(hf_folder), scorer=by_name(language_model)))
     given = RunRequest(
         suite=str(tmp_path / "kept.toml"), tasks=("sentences",), variants=("bert",), recipe="none", device="cpu"
     )
@@ -330,7 +344,7 @@ def test_a_run_has_both_side_by_side_with_the_gap_to_chance(
     report = harness.run(given, results=place)
     rows = {(row.stressor, row.strength): row for row in report.rows}
     assert {row.status for row in report.rows} == {"ok"}
-    bound = f"cosine >= 49/50 by hf:{hf_folder}"
+    bound = f"cosine >= 49/50 by {by_name(hf_folder)}"
     assert {name: row.constraint for (name, _), row in rows.items()} == {
         "clean": "",
         "word-substitution": "unconstrained",
