@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 _REASON = 200  # longest quoted message of a library, in characters
-_EMPTY_SPLIT = re.compile('Instruction "(.+)" corresponds to no data')  # what datasets says of a split without rows
+_EMPTY_SPLIT = re.compile('Instruction "(.+)" corresponds to no data|BatchSize must be greater than 0')
+"""What datasets says of a split without rows."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,12 +123,10 @@ def _open(path: str) -> "DatasetDict":
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             # The message "An error occurred while generating the dataset" gives its reason in the cause.
             reason = first_line(error.__cause__ or error, _REASON)
-            empty = _EMPTY_SPLIT.search(reason)
-            if empty:
-                raise DataError(
-                    f"the dataset in {path} has a split without rows: {empty[1]}; remove its files"
-                ) from error
-            raise DataError(f"the dataset in {path} cannot be read: {reason}") from error
+            problem = f"cannot be read: {reason}"
+            if empty := _EMPTY_SPLIT.search(reason):
+                problem = f"has a split without rows{f': {empty[1]}' if empty[1] else ''}; remove its files"
+            raise DataError(f"the dataset in {path} {problem}") from error
 
 
 def _reach(hub_id: str, mirror: str | None, config: str | None) -> "DatasetDict":

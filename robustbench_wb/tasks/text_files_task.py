@@ -1,7 +1,9 @@
 """Task ``texts:PATH``: texts with labels in a CSV, JSON or parquet file, or in a folder of such files."""
 
+import csv
 import hashlib
 import logging
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -178,6 +180,29 @@ def _sha256(path: Path) -> str:
         raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
 
 
+def _check_fields(path: Path) -> None:
+    """Refuse rows with more fields than the first line has names: the reader would take their first fields as an index.
+
+    What is no CSV or no UTF-8 is left to the reader.
+
+    Raises:
+        DataError: a row has more fields.
+    """
+    longest = csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            names = next(rows, [])
+            for row in rows:
+                if len(row) > len(names):
+                    told = f"{path}, line {rows.line_num}: {len(row)} fields under {len(names)} names"
+                    raise DataError(f"{told}; put quotes around a text with separators")
+    except (csv.Error, OSError, UnicodeDecodeError):
+        return
+    finally:
+        csv.field_size_limit(longest)
+
+
 def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
     """Rows of each split. Words such as NA and null are text, and no missing values.
 
@@ -191,6 +216,9 @@ def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
     if len(loaders) > 1 or (".tsv" in endings and len(endings) > 1):
         raise DataError(f"{where} has files of several formats ({', '.join(endings)}); keep one of them")
     loader = loaders.pop()
+    if loader == "csv":
+        for path in (one for paths in files.values() for one in paths):
+            _check_fields(path)
     options: dict[str, object] = {"keep_default_na": False} if loader == "csv" else {}
     options |= {"sep": "\t"} if endings == [".tsv"] else {}
     datasets.disable_progress_bars()

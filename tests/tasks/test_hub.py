@@ -16,6 +16,7 @@ import datasets
 import httpx2
 import huggingface_hub
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants, errors
 
@@ -300,6 +301,10 @@ def test_broken_and_missing_pictures(write: Write) -> None:
 def test_empty(write: Write) -> None:
     message = refused(write("toy", train=split(), test=split(labels=[])))
     assert message.endswith("mirror/toy has a split without rows: test; remove its files")
+    rows = split()
+    place = write("none", train=rows, test=rows) / "none" / "data"
+    pq.write_table(rows.data.table.slice(0, 0), place / "test-00000-of-00001.parquet")
+    assert "has a split without rows; remove its files" in refused(place.parents[1], "a/none")
 
 
 def test_a_refused_dataset_leaves_nothing_that_looks_whole(write: Write, tmp_path: Path) -> None:

@@ -49,6 +49,19 @@ def test_a_file_is_evaluated_as_it_is(folder: Path, name: str, content: str) -> 
     assert (len(found.train), found.lexicon.words[:2]) == (0, ("it", "was"))
 
 
+@pytest.mark.parametrize(("ending", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_separators_in_a_text_are_refused_unless_quoted(folder: Path, ending: str, mark: str) -> None:
+    """pandas would take the first field of each row as the name of the row, and shift the columns."""
+    place = folder / f"texts.{ending}"
+    lines = [f"text{mark}label", f"good{mark} and cheap{mark}pos", f"bad{mark} and dear{mark}neg"]
+    place.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=rf"texts\.{ending}, line 2: 3 fields under 2 names; put quotes"):
+        load(f"texts:{place}")
+    long = "x y " * 100_000  # longer than what Python's own reader takes
+    place.write_text("\n".join([lines[0], f'"good{mark} and cheap"{mark}pos', f'"{long}{mark}"{mark}neg']))
+    assert list(load(f"texts:{place}").test.texts) == [f"good{mark} and cheap", f"{long}{mark}"]
+
+
 @pytest.mark.parametrize("names", [("train.csv", "test.csv"), ("train/a.csv", "Validation_1.csv")])
 def test_files_called_like_splits_are_splits(folder: Path, names: tuple[str, str]) -> None:
     for name, rows in zip(names, (ROWS, ROWS[:2]), strict=True):
