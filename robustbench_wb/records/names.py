@@ -29,6 +29,8 @@ CUSTOM = "-custom"
 
 _DATE: Final = re.compile(r"\d{1,4}[-./ ]+(?:[^\W\d]{3,9}\.?|\d{1,2})(?:[-./ ]\d{2,4})?|[^\W\d]{3,9}[-./ ]\d{1,4}")
 
+_FRACTION: Final = re.compile(r"\d+(?:[./]\d+)?")
+
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
 
@@ -121,5 +123,8 @@ def suite_family(suite: str) -> str:
 
 
 def is_date(strength: str) -> bool:
-    """Whether a strength is a date as spreadsheets make it of a fraction: ``01-Feb``, ``1. Feb``, ``2026-02-01``."""
-    return _DATE.fullmatch(strength) is not None
+    """Whether a strength is a date as spreadsheets make it of a fraction: ``01-Feb``, ``1. Feb``, ``2026-02-01``.
+
+    A fraction like ``1/4`` is none, though it could be one of some countries.
+    """
+    return _DATE.fullmatch(strength) is not None and _FRACTION.fullmatch(strength) is None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_wb.api import staleness
+from robustbench_wb.records.names import is_date
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.store.make import record, row, states
@@ -86,3 +87,8 @@ def test_a_strength_that_a_spreadsheet_made_a_date_is_named(strength: str, comma
     assert told in compared
     assert f"pgd-l2@{strength}, a date that a spreadsheet made of a fraction" in compared
     assert told in command("gate", "--baseline", "board.csv", code=2)[1]
+
+
+@pytest.mark.parametrize("strength", ["1/4", "16/255", "0.5", "4"])
+def test_a_fraction_is_no_date(strength: str) -> None:
+    assert not is_date(strength)
