@@ -33,3 +33,14 @@ def test_only_processes_of_the_command_line_keep_what_they_import() -> None:
     assert frozen_objects("from robustbench_wb import HarnessError") == 0
     command = "import sys\nfrom robustbench_wb.__main__ import main\nsys.argv[1:] = ['--version']"
     assert frozen_objects(f"{command}\ntry:\n    main()\nexcept SystemExit:\n    pass") > 1000
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_word() -> None:
+    code = (
+        "import robustbench_wb.imports as imports\n"
+        "def stop():\n    raise KeyboardInterrupt\n"
+        "imports.without_collection = stop\n"
+        "from robustbench_wb.__main__ import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
