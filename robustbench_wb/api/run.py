@@ -88,7 +88,7 @@ class RunResult:
         return to_frame(columns(row) for row in self.rows)
 
     def __str__(self) -> str:
-        text = plain_text(first_screen(self.headline) if self.gate is None else gate_screen(self.gate))
+        text = plain_text(first_screen(self.headline) if self.gate is None else gate_screen(self.gate, of_run=True))
         return "\n".join([text, self.saved, *self.notes])
 
     @property

@@ -118,10 +118,10 @@ def _show_result(report: "RunResult", results: str, *, full: bool, as_json: bool
         if full:
             return [
                 *score_blocks(rows, version, console.width()),
-                *(gate_blocks(gate, console.width()) if gate else []),
+                *(gate_blocks(gate, console.width(), of_run=True) if gate else []),
             ]
         width = console.screen_width()
-        return first_screen(report.headline, width=width) if gate is None else gate_screen(gate, width)
+        return first_screen(report.headline, width=width) if gate is None else gate_screen(gate, width, of_run=True)
 
     console.present(blocks, lambda: rows_json(rows, version), as_json)
     for line in failure_lines(report.failed, program=console.program(), results=results, log=report.log):

@@ -63,15 +63,16 @@ class DecisionNames(NamedTuple):
     """Accepted drop in points or percent, with the noise floor if there is one."""
 
 
-def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
+def gate_blocks(gate: GateResult, width: int | None = None, *, of_run: bool = False) -> list[TextBlock]:
     """Headline with counts, all decisions that did not pass or are sequential, by side of the baseline, and the legend.
 
     Args:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
+        of_run: whether a run shows it, whose own exit code is another one.
     """
     notes = (*_same(gate), *gate.notes, *_counts(gate), *_looks(gate))
-    blocks = [TextBlock(gate_headline(gate), notes=notes)]
+    blocks = [TextBlock(gate_headline(gate, of_run=of_run), notes=notes)]
     for against in dict.fromkeys(decision.against for decision in gate.judgements):
         told = [item for item in gate.judgements if item.outcome != "passed" or item.used is not None]
         members = [item for item in told if item.against == against]
@@ -80,14 +81,15 @@ def gate_blocks(gate: GateResult, width: int | None = None) -> list[TextBlock]:
     return [*blocks, TextBlock(notes=tuple(_legend(gate)))]
 
 
-def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
+def gate_screen(gate: GateResult, width: int | None = None, *, of_run: bool = False) -> list[TextBlock]:
     """Headline with counts, then the decisions that close the gate, and what they mean.
 
     Args:
         gate: result of the gate.
         width: terminal columns to fit by dropping less important columns; None keeps all.
+        of_run: whether a run shows it, whose own exit code is another one.
     """
-    notes = (*_same(gate), *gate.notes, *wrapped([] if _same(gate) else [*_counts(gate), *_looks(gate)]))
+    notes = (*_same(gate), *gate.notes, *wrapped([] if _same(gate) else [*_counts(gate), *_looks(gate), *_new(gate)]))
     failing = [item for item in gate.judgements if gate.failing(item)]
     left = len(failing) - SHOWN
     more = [f"{counted(left, 'more failing decision')}: --full"] if left > 0 else []
@@ -95,7 +97,7 @@ def gate_screen(gate: GateResult, width: int | None = None) -> list[TextBlock]:
     if undecided:
         hint = ": --full" if len(undecided) > UNDECIDED or failing else ""
         more.append(f"{len(undecided)} undecided, which do not close the gate (--strict: they do){hint}")
-    blocks = [TextBlock(gate_headline(gate), notes=notes)]
+    blocks = [TextBlock(gate_headline(gate, of_run=of_run), notes=notes)]
     for against in dict.fromkeys(decision.against for decision in failing):
         members = [item for item in failing[:SHOWN] if item.against == against]
         if members:
@@ -136,9 +138,14 @@ def _same(gate: GateResult) -> list[str]:
     return [] if gate.identical is None else [identical_text(gate.identical)]
 
 
-def gate_headline(gate: GateResult) -> str:
-    """Outcome of the gate, like ``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``."""
+def gate_headline(gate: GateResult, *, of_run: bool = False) -> str:
+    """Outcome of the gate, like ``main.parquet -> v3: failed, a drop beyond the margin (exit code 1)``.
+
+    ``of_run``: a run shows it, whose own exit code is another one.
+    """
     sides = f"{gate.baseline} -> {gate.version}: "
+    if not gate.judgements:
+        return f"{sides}nothing was compared; the baseline has none of these evaluations"
     if gate.exit_code == ExitCode.OK:
         undecided = sum(item.outcome == "undecided" for item in gate.judgements)
         if undecided:
@@ -149,7 +156,7 @@ def gate_headline(gate: GateResult) -> str:
     why = _WHY[gate.exit_code]
     if gate.exit_code == ExitCode.REGRESSION and not any(item.outcome == "regressed" for item in gate.judgements):
         why = "a drop beyond the margin is not excluded"
-    return f"{sides}failed, {why} (exit code {int(gate.exit_code)})"
+    return f"{sides}failed, {why} (exit code {int(gate.exit_code)}{' of `gate`' if of_run else ''})"
 
 
 def decision_names(decision: GateDecision) -> DecisionNames:
@@ -206,14 +213,24 @@ def _counts(gate: GateResult) -> Iterable[str]:
                 yield f"{what} against the {against}: {told}"
 
 
+def _new(gate: GateResult) -> list[str]:
+    """Number of cells that no decision is about, as the baseline lacks them; empty if there are none."""
+    if not gate.added:
+        return []
+    verb = "is" if len(gate.added) == 1 else "are"
+    return [f"{counted(len(gate.added), 'cell')} of the version {verb} not in the baseline, and not tested: --full"]
+
+
 def _looks(gate: GateResult) -> list[str]:
     """Numbers of samples that sequential decisions on cells took; empty if all samples were looked at once."""
     if gate.sequential is None:
         return []
     looked = [item for item in gate.judgements if item.used is not None and item.row is not None]
+    if not looked:
+        return ["one sample after the other: no cell was measured anew and compared"]
     used, total = sum(item.used or 0 for item in looked), sum(map(_samples, looked))
     decided = sum(item.outcome in ("passed", "regressed") for item in looked)
-    middle = f", median {median(item.used or 0 for item in looked):g}" if looked else ""
+    middle = f", median {median(item.used or 0 for item in looked):g}"
     rows = [item.row for item in looked if item.row is not None]
     if any(row.is_stopped for row in rows):
         middle += f" ({sum(row.n for row in rows):,} were measured)"

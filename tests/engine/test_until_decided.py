@@ -274,3 +274,17 @@ def test_a_ladder_goes_on_until_all_its_cells_are_decided(worse: tuple[Path, Run
 def test_mistakes_are_found_before_anything_is_measured(given: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         run(RunRequest(), str(tmp_path), **given)  # type: ignore[arg-type]
+
+
+def test_a_run_that_the_baseline_knows_nothing_of_does_not_pass(worse: tuple[Path, RunResult]) -> None:
+    folder, _ = worse
+    told = str(decide(folder, "another", request(folder, variants=("vit",), samples=20), margin=2))
+    assert "nothing was compared; the baseline has none of these evaluations" in told
+    assert "5 cells of the version are not in the baseline, and not tested" in " ".join(told.split())
+    assert "passed" not in told
+
+
+def test_the_exit_code_that_a_run_tells_is_that_of_the_gate(worse: tuple[Path, RunResult]) -> None:
+    _, result = worse
+    assert result.exit_code == 0
+    assert "failed, a drop beyond the margin (exit code 1 of `gate`)" in str(result)
