@@ -7,13 +7,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_INTERRUPTED = 130
-"""Exit code after Ctrl-C, that of a shell; ``errors.ExitCode`` may not be imported yet."""
-
 
 def main() -> None:
     """Run the command line and exit with its documented code."""
     _library_before_folder()
+    from robustbench_wb.errors import ExitCode
     from robustbench_wb.imports import ImportedObjects, without_collection
 
     ImportedObjects.are_kept = True
@@ -21,11 +19,10 @@ def main() -> None:
         with without_collection():
             from robustbench_wb.cli.app import run_cli
             from robustbench_wb.cli.console import discard
-            from robustbench_wb.errors import ExitCode
             from robustbench_wb.user_code import UserCode
     except KeyboardInterrupt:
         os.write(2, b"interrupted\n")
-        os._exit(_INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
 
     # Python has no streams where the shell has closed them (>&-).
     sys.stdout, sys.stderr = (
