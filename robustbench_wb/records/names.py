@@ -27,9 +27,10 @@ SLOT: tuple[str, ...] = Slot._fields
 CUSTOM = "-custom"
 """Suffix of the name of a suite that a request changed; a hyphen and a digest of its content follow."""
 
-_DATE: Final = re.compile(r"\d{1,4}[-./ ]+(?:[^\W\d]{3,9}\.?|\d{1,2})(?:[-./ ]\d{2,4})?|[^\W\d]{3,9}[-./ ]\d{1,4}")
-
-_FRACTION: Final = re.compile(r"\d+(?:[./]\d+)?")
+_DATE: Final = re.compile(
+    r"(?!\d+[./]\d+\Z)"  # a fraction or a decimal number
+    r"(?:\d{1,4}[-./ ]+(?:[^\W\d]{3,9}\.?|\d{1,2})(?:[-./ ]\d{2,4})?|[^\W\d]{3,9}[-./ ]\d{1,4})"
+)
 
 SHORTCUT = "shortcut:"
 """Prefix of the variant name of a shortcut baseline."""
@@ -127,4 +128,4 @@ def is_date(strength: str) -> bool:
 
     A fraction like ``1/4`` is none, though it could be one of some countries.
     """
-    return _DATE.fullmatch(strength) is not None and _FRACTION.fullmatch(strength) is None
+    return _DATE.fullmatch(strength) is not None
