@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -180,7 +181,7 @@ def _sha256(path: Path) -> str:
         raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
 
 
-def _check_fields(path: Path) -> None:
+def _check_fields(path: Path, separator: str) -> None:
     """Refuse rows with more fields than the first line has names: the reader would take their first fields as an index.
 
     What is no CSV or no UTF-8 is left to the reader.
@@ -191,7 +192,7 @@ def _check_fields(path: Path) -> None:
     longest = csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            rows = csv.reader(file, delimiter=separator)
             names = next(rows, [])
             for row in rows:
                 if len(row) > len(names):
@@ -216,11 +217,12 @@ def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
     if len(loaders) > 1 or (".tsv" in endings and len(endings) > 1):
         raise DataError(f"{where} has files of several formats ({', '.join(endings)}); keep one of them")
     loader = loaders.pop()
+    options: dict[str, object] = {}
     if loader == "csv":
-        for path in (one for paths in files.values() for one in paths):
-            _check_fields(path)
-    options: dict[str, object] = {"keep_default_na": False} if loader == "csv" else {}
-    options |= {"sep": "\t"} if endings == [".tsv"] else {}
+        separator = "\t" if endings == [".tsv"] else ","
+        options = {"keep_default_na": False, "sep": separator}
+        for path in chain.from_iterable(files.values()):
+            _check_fields(path, separator)
     datasets.disable_progress_bars()
     said = datasets.logging.get_verbosity()
     with tempfile.TemporaryDirectory() as scratch:
