@@ -151,30 +151,21 @@ def test_light_commands_import_no_torch() -> None:
     assert done.stdout.endswith("last line\n")
 
 
-def test_importing_the_package_imports_nothing_heavy() -> None:
-    script = (
-        "import sys, robustbench_wb; sys.exit(str({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules) or ''))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr.strip() == ""
-
-
-def test_tables_are_compared_and_summed_up_without_heavy_imports() -> None:
-    """They take longer than all else that ``diff`` and ``curves`` do."""
-    script = (
-        "import sys, robustbench_wb.api.compare\n"
-        "sys.exit(str({'torch', 'sklearn', 'scipy.stats'} & set(sys.modules) or ''))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr.strip() == ""
-
-
-@pytest.mark.slow(2)
-def test_runs_and_workers_start_without_heavy_imports() -> None:
-    script = (
-        "import sys, robustbench_wb.engine.shard_worker\n"
-        "sys.exit(str({'pandas', 'scipy.optimize', 'scipy.stats', 'torch._dynamo'} & set(sys.modules) or ''))"
-    )
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("robustbench_wb", {"torch", "pandas", "numpy", "pydantic"}),
+        # What diff and curves import takes longer than all else that they do.
+        ("robustbench_wb.api.compare", {"torch", "sklearn", "scipy.stats"}),
+        pytest.param(
+            "robustbench_wb.engine.shard_worker",
+            {"pandas", "scipy.optimize", "scipy.stats", "torch._dynamo"},
+            marks=pytest.mark.slow(2),
+        ),
+    ],
+)
+def test_imports_leave_out_what_is_heavy(module: str, heavy: set[str]) -> None:
+    script = f"import sys, {module}; sys.exit(str({heavy!r} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip() == ""
 
