@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import cache_from_source, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -151,8 +151,11 @@ class Mine(nn.Module):
 def imported(place: Path, factor: str) -> nn.Module:
     """A model of a file of one's own, imported from its folder."""
     place.mkdir(exist_ok=True)
-    (place / "mine.py").write_text(PROGRAM.replace("FACTOR", factor))
-    spec = spec_from_file_location("mine", place / "mine.py")
+    file = place / "mine.py"
+    file.write_text(PROGRAM.replace("FACTOR", factor))
+    # Python takes what it has compiled for the source if that is of the same second and size, as two versions here are.
+    Path(cache_from_source(file)).unlink(missing_ok=True)
+    spec = spec_from_file_location("mine", file)
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules["mine"] = module_from_spec(spec)
