@@ -8,6 +8,7 @@ takes unfinished steps until its hours are over, finishes the step in flight, an
 task. At last it forecasts all other steps, which takes minutes, and writes the status page. A killed session leaves its
 records, and the next one continues there. A step whose evaluations are all in the committed tables is not measured
 again, so that a fresh clone continues, too; to measure it anew, delete the table. ``--hours 0`` publishes only.
+With ``--task``, sessions for different tasks can share a machine and its folders at the same time.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from robustbench_wb import read_experiment, run, vacuum
 from robustbench_wb.engine.experiment import Experiment, Selection
 from robustbench_wb.engine.forecast_runs import forecast_runs
 from robustbench_wb.engine.prepared_run import PreparedRun
-from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.errors import ExitCode, HarnessError, UsageError
 from robustbench_wb.progress import SilentProgress
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
@@ -178,10 +179,13 @@ def session(given: argparse.Namespace) -> None:
     steps = steps_of(experiment)
     tasks = list(dict.fromkeys(step.task for step in steps))
     forecasts = Forecasts(experiment, work)
+    if unknown := set(given.task or ()) - set(tasks):
+        raise UsageError(f"{given.experiment} has no task {', '.join(sorted(unknown))}; it has {', '.join(tasks)}")
     target.mkdir(parents=True, exist_ok=True)
     try:
         done = published_evaluations(target)
-        measure(experiment, steps, forecasts=forecasts, published=done, work=work, hours=given.hours)
+        chosen = [step for step in steps if not given.task or step.task in given.task]
+        measure(experiment, chosen, forecasts=forecasts, published=done, work=work, hours=given.hours)
     finally:
         for task in tasks:
             size = sum(one.size for one in publish(str(work / task), target, []))
@@ -203,6 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", nargs="?", default=f"{HERE}/experiment.toml", help="default: %(default)s")
     parser.add_argument("--hours", type=float, required=True, help="no step begins later; 0: only publish")
+    parser.add_argument("--task", action="append", help="measure only steps of this task; can be repeated")
     parser.add_argument("--to", default=HERE, help="folder of the tables and the status page; default: %(default)s")
     parser.add_argument("--work", help="folder of records and score tables; default: work in that folder")
     parser.add_argument("--data-dir", help="mirror of datasets in hub layout; default: RBWB_DATA_DIR")

@@ -44,9 +44,10 @@ seeds = 1
 """
 
 
-def session(folder: Path, hours: float, cache: str) -> subprocess.Popen[str]:
+def session(folder: Path, hours: float, cache: str, *options: str) -> subprocess.Popen[str]:
     """A session through the public door, without data for texts."""
     given = [str(folder / "experiment.toml"), "--hours", str(hours), "--to", str(folder), "--data-dir", str(folder)]
+    given += options
     return subprocess.Popen(
         [sys.executable, "-m", "nox", "-s", "evidence", "--", *given],
         cwd=ROOT,
@@ -81,7 +82,10 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
     for folder in (unbroken, killed):
         folder.mkdir()
         (folder / "experiment.toml").write_text(EXPERIMENT)
-    finished(session(unbroken, 1, str(tmp_path / "cache")))
+    # Two at once, of which one has no data and ends first.
+    both = [session(unbroken, 1, str(tmp_path / "cache"), "--task", task) for task in ("digits", "imdb-lm")]
+    outputs = [finished(process) for process in both]
+    assert ["new evaluations" in output for output in outputs] == [True, False]
 
     process = session(killed, 1, str(tmp_path / "other cache"))
     until = time.monotonic() + 120
@@ -121,6 +125,16 @@ def test_a_killed_session_is_continued_and_publishes_what_an_unbroken_one_does(t
 
     verify = [sys.executable, "-m", "robustbench_wb", "verify", str(killed)]
     assert subprocess.run(verify, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_a_task_that_the_experiment_does_not_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    script = [sys.executable, "benchmarks/evidence.py", str(tmp_path / "experiment.toml"), "--hours", "1"]
+    given = [*script, "--to", str(tmp_path / "out"), "--task", "digts"]
+    told = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr.strip().endswith("has no task digts; it has digits, imdb-lm")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_experiment_measures_every_claim_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
