@@ -2,15 +2,18 @@
 
     python benchmarks/findings.py [NAME ...] [--version results/evidence] [--to docs]
 
-Every sentence, number and figure is made from the stored outcomes, so that no number is typed by hand. With names of
-findings, their sections are printed and nothing is written. All comparisons of the file are corrected together, also
+Every sentence, number and figure is made from the stored outcomes, so that no number is typed by hand. Answers of
+questions with ``in_readme`` are also written into README. With names of findings, their sections are printed and
+nothing is written. All comparisons of the file are corrected together, also
 if only some are printed.
 """
 
 import argparse
 import sys
 import tempfile
+import textwrap
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,6 @@ from robustbench_wb.report.claims import evidence_text
 from robustbench_wb.report.comparison import unit_text
 from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
 from robustbench_wb.report.figures.draw import draw_chart, figure_bytes
-from robustbench_wb.report.text_block import counted
 
 QUESTIONS = "results/findings.toml"
 EVIDENCE = "results/evidence"
@@ -31,6 +33,9 @@ WIDTH = 5.5
 WORDS: dict[ClaimVerdict, str] = {"holds": "better", "refuted": "worse", "undecided": "not decided"}
 """Verdict about the sentence that a model is better, as the answer names it."""
 COMMAND = "python benchmarks/findings.py"
+README_MARKS = ("<!-- findings -->", "<!-- end of findings -->")
+README_WIDTH = 140
+"""Length of a line in README."""
 FEWEST_SEEDS = 3
 """Smallest number of seeds for a number about an architecture: the interval of two spans almost everything."""
 
@@ -53,6 +58,8 @@ class Question:
     than: str
     models: Sequence[str]
     places: Sequence[Place]
+    in_readme: bool = False
+    """Whether README tells the answer."""
 
     @property
     def pairs(self) -> Iterator[tuple[str, Place]]:
@@ -71,10 +78,15 @@ class Answer:
     checked: CheckedClaim
 
     @property
-    def label(self) -> str:
-        """Model and cells, like ``crate, digits clean``."""
+    def place_label(self) -> str:
+        """Task and cells, like ``digits clean``."""
         cells = {"*@*": f"all of {self.place.suite}"}.get(self.place.cells, self.place.cells)
-        return f"{short(self.model)}, {self.place.task} {cells}"
+        return f"{self.place.task} {cells}"
+
+    @property
+    def label(self) -> str:
+        """Model, task and cells, like ``crate, digits clean``."""
+        return f"{short(self.model)}, {self.place_label}"
 
     @property
     def change(self) -> float:
@@ -132,22 +144,31 @@ def check(
 
 
 def sentence(question: Question, answers: Sequence[Answer]) -> str:
-    """The answer in one sentence, with the largest difference and its interval."""
+    """The answer in words: models by verdict with their places, and the largest difference with its interval."""
     known = [one for one in answers if one.checked.evidence is not None]
     if not known:
         return "Not measured yet."
     told = []
     for verdict, word in WORDS.items():
-        labels = [one.label for one in known if one.checked.verdict == verdict]
-        if labels:
-            names = f" ({'; '.join(labels)})" if verdict != "undecided" else ""
-            told.append(f"{len(labels)} {word}{names}")
+        chosen = [one for one in known if one.checked.verdict == verdict]
+        than = f" than {short(question.than)}" if verdict != "undecided" else ""
+        told += [f"{word}{than}: {models_text(question, chosen)}"] if chosen else []
+    missing = [one for one in answers if one.checked.evidence is None]
+    told += [f"not measured yet: {models_text(question, missing)}"] if missing else []
     decided = [one for one in known if one.checked.verdict != "undecided"] or known
     largest = max(decided, key=lambda one: abs(one.change))
-    return (
-        f"Compared with {short(question.than)}, of {counted(len(known), 'measured comparison')}: {', '.join(told)}. "
-        f"**Largest difference: {largest.label}, {number_text(largest)}**."
-    )
+    told_all = "; ".join(told)
+    return f"{told_all[0].upper()}{told_all[1:]}. **Largest difference: {largest.label}, {number_text(largest)}.**"
+
+
+def models_text(question: Question, answers: Sequence[Answer]) -> str:
+    """Models with their places, like ``crate (digits, fashion-mnist)``; the cells where a task has several places."""
+    places = Counter(place.task for place in question.places)
+    told: dict[str, list[str]] = {}
+    for one in answers:
+        place = one.place.task if places[one.place.task] == 1 else one.place_label
+        told.setdefault(short(one.model), []).append(place)
+    return ", ".join(f"{model} ({', '.join(own)})" for model, own in told.items())
 
 
 def number_text(one: Answer) -> str:
@@ -187,11 +208,11 @@ def table(answers: Sequence[Answer]) -> Iterator[str]:
     yield "| model | at | difference in points [95 %] | verdict |"
     yield "|---|---|---|---|"
     for one in answers:
-        model, _, place = one.label.partition(", ")
         checked = one.checked
         measured = checked.evidence is not None
         told = number_text(one) if measured else "not measured yet"
-        yield f"| {model} | {place} | {told} | {WORDS.get(checked.verdict, checked.verdict) if measured else ''} |"
+        verdict = WORDS.get(checked.verdict, checked.verdict) if measured else ""
+        yield f"| {short(one.model)} | {one.place_label} | {told} | {verdict} |"
     yield ""
     yield from (f"- Caution, {one.label}: {caution}" for one in answers for caution in one.checked.cautions)
 
@@ -203,6 +224,19 @@ def section(number: int, question: Question, answers: Sequence[Answer]) -> str:
     if known:
         lines += [f"![{question.question}](findings/{question.name}.svg)", "", *table(answers)]
     return "\n".join([*lines, f"`{COMMAND} {question.name}`", ""])
+
+
+def readme_with(readme: str, questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]]) -> str:
+    """The text of README with the measured answers of some questions between its two marks."""
+    begin, end = README_MARKS
+    before, rest = readme.split(begin)
+    lines = [begin]
+    for one in questions:
+        known = [answer for answer in answers[one.name] if answer.checked.evidence is not None]
+        if one.in_readme and known:
+            item = f"- *{one.question}* {sentence(one, known)}"
+            lines.append(textwrap.fill(item, README_WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+    return before + "\n".join([*lines, end]) + rest.split(end)[1]
 
 
 def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
@@ -227,6 +261,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="findings to print; none writes the page")
     parser.add_argument("--questions", default=QUESTIONS)
     parser.add_argument("--version", default=EVIDENCE, help="table of the evidence; default: %(default)s")
+    parser.add_argument("--readme", default="README.md", help="file that tells some answers; default: %(default)s")
     parser.add_argument("--to", default="docs", help="folder of the page and its figures; default: %(default)s")
     given = parser.parse_args()
     try:
@@ -249,6 +284,8 @@ def main() -> int:
         if any(found.checked.evidence is not None for found in answers[one.name]):
             drawn = draw_chart(chart(one, answers[one.name]), width=WIDTH, title=False)
             figures.joinpath(f"{one.name}.svg").write_bytes(figure_bytes(drawn, "svg"))
+    readme = Path(given.readme)
+    readme.write_text(readme_with(readme.read_text(encoding="utf-8"), questions, answers), encoding="utf-8")
     every = [found for one in answers.values() for found in one]
     Path(given.to, "findings.md").write_text(page(sections.values(), every, given.version), encoding="utf-8")
     return ExitCode.OK

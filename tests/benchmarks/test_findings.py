@@ -1,5 +1,6 @@
 """Findings: made from stored outcomes, equal to a count by hand, and equal to the committed page."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ scale = "smoke"
 [[findings]]
 name = "attacks"
 question = "Do they resist attacks better?"
+in_readme = true
 than = "vit-nano standard"
 models = ["bilateral-nano standard", "crate-nano standard"]
 places = [{ task = "digits", suite = "adversarial", cells = "quick-linf@16/255" }]
@@ -40,7 +42,10 @@ def findings(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow(20)
 def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Path) -> None:
     (tmp_path / "questions.toml").write_text(QUESTIONS)
-    given = ("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED, "--to", str(tmp_path))
+    readme = tmp_path / "README.md"
+    readme.write_text("# Name\n<!-- findings -->\n- old\n<!-- end of findings -->\nMore.\n")
+    files = ("--questions", str(tmp_path / "questions.toml"), "--readme", str(readme), "--to", str(tmp_path))
+    given = (*files, "--version", PUBLISHED)
     done = findings(*given)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "findings.md").read_text()
@@ -53,7 +58,11 @@ def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Pat
         line = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
         assert f"| {difference:+.1f} [" in line
         assert line.endswith(f"n {len(robust[name])}, this checkpoint (seed 0) | {verdict} |")
-    assert "of 2 measured comparisons: 1 better (bilateral, digits quick-linf@16/255), 1 worse (crate" in page
+    told = "Better than vit: bilateral (digits); worse than vit: crate (digits). **Largest difference: crate, "
+    assert f"\n{told}digits quick-linf@16/255, -" in page
+    shown = " ".join(readme.read_text().split())
+    assert shown.startswith(f"# Name <!-- findings --> - *Do they resist attacks better?* {told}")
+    assert shown.endswith("(seed 0).** <!-- end of findings --> More.")
     assert "Of 3 comparisons 2 are measured." in page
     assert [file.name for file in (tmp_path / "findings").iterdir()] == ["attacks.svg"]
     assert "\nNot measured yet.\n" in page
@@ -66,8 +75,11 @@ def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Pat
 
 @pytest.mark.slow(10)
 def test_the_committed_page_is_made_from_the_committed_evidence(tmp_path: Path) -> None:
-    done = findings("--to", str(tmp_path))
+    readme = tmp_path / "README.md"
+    shutil.copy(ROOT / "README.md", readme)
+    done = findings("--to", str(tmp_path), "--readme", str(readme))
     assert done.returncode == 0, done.stderr
+    assert readme.read_text() == (ROOT / "README.md").read_text()
     assert (tmp_path / "findings.md").read_text() == (ROOT / "docs" / "findings.md").read_text()
     drawn = {file.name for file in (tmp_path / "findings").iterdir()}
     assert drawn == {file.name for file in (ROOT / "docs" / "findings").iterdir()}
