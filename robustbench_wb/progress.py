@@ -12,13 +12,15 @@ Advance = Callable[[int], None]
 
 AT_ONCE = 0.1
 """Seconds after the start of a stage within which its first report counts as work found in the cache."""
+PLAN_SHARE = 0.1
+"""Weight of the planned pace in the forecast of a job, as a share of the job."""
 
 
 class JobProgress(Protocol):
     """Receiver of the progress of a whole job, while the job runs."""
 
-    def add_done(self, work: float) -> None:
-        """Report that ``work`` units of the planned work have been done."""
+    def add_done(self, work: float, seconds: float) -> None:
+        """Report that ``work`` units of the planned work have been done, in so many seconds."""
         ...
 
     def add_skipped(self, work: float) -> None:
@@ -33,15 +35,15 @@ class Progress(Protocol):
         """Start a stage of ``total`` units, such as training (steps) or an attack (samples)."""
         ...
 
-    def overall(self, label: str, work: float) -> AbstractContextManager[JobProgress]:
-        """Start a whole job of size ``work``, in any unit that is proportional to time."""
+    def overall(self, label: str, work: float, *, partial: bool) -> AbstractContextManager[JobProgress]:
+        """Start a whole job of size ``work`` in forecast seconds; ``partial``: some of it is not forecast yet."""
         ...
 
 
 class HiddenJobProgress:
     """Progress of a job that is not shown."""
 
-    def add_done(self, work: float) -> None:
+    def add_done(self, work: float, seconds: float) -> None:
         """Ignore the report."""
 
     def add_skipped(self, work: float) -> None:
@@ -57,7 +59,7 @@ class SilentProgress:
         yield lambda count: None
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
+    def overall(self, label: str, work: float, *, partial: bool) -> Iterator[JobProgress]:
         """Ignore the progress of a job."""
         yield HiddenJobProgress()
 
@@ -86,19 +88,23 @@ class JobTrackingProgress:
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a stage. Its total corresponds to what is left of the current piece of work."""
-        share, first = self._left / max(1, total), FirstReport()
+        share, first, reported = self._left / max(1, total), FirstReport(), time.monotonic()
         with self._progress.stage(label, total, unit) as show:
 
             def advance(count: int) -> None:
+                nonlocal reported
                 show(count)
-                work = min(share * count, self._left)
-                self._left -= work
-                (self._whole.add_skipped if first.came_at_once() else self._whole.add_done)(work)
+                work, seconds = min(share * count, self._left), time.monotonic() - reported
+                self._left, reported = self._left - work, reported + seconds
+                if first.came_at_once():
+                    self._whole.add_skipped(work)
+                elif share:  # the time of unplanned work says nothing about the planned work
+                    self._whole.add_done(work, seconds)
 
             yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
+    def overall(self, label: str, work: float, *, partial: bool) -> Iterator[JobProgress]:
         """Ignore a job within a job."""
         yield HiddenJobProgress()
 
@@ -115,8 +121,28 @@ class FirstReport:
         return limit is not None and time.monotonic() < limit
 
 
-class TimeForecast:
-    """Forecast of the remaining time, from the work done and the time it took."""
+class JobForecast:
+    """Forecast of the remaining time of a job whose work is planned in seconds.
+
+    The measured pace is the time that finished work took, divided by its forecast. The first pieces are small, and
+    mostly the start of something: their pace alone would be hundreds of times too slow. Therefore the plan counts as
+    ``PLAN_SHARE`` of the job, done at the planned pace.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.total, self.done, self.seconds = total, 0.0, 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Remaining seconds; None before any work was done."""
+        if self.done <= 0:
+            return None
+        plan, left = PLAN_SHARE * max(self.total, 0.0), max(self.total - self.done, 0.0)
+        return left * (self.seconds + plan) / (self.done + plan)
+
+
+class StageForecast:
+    """Forecast of the remaining time of a stage, from the units done and the time since its start."""
 
     def __init__(self, total: float) -> None:
         self.total, self.done = total, 0.0

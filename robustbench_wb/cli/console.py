@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.progress import Advance, FirstReport, JobProgress, SilentProgress, TimeForecast
+from robustbench_wb.progress import Advance, FirstReport, JobForecast, JobProgress, SilentProgress, StageForecast
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text_block import LINE, TextBlock, duration_text, plain_text, rich_group
 from robustbench_wb.text_files import is_folder, reason_of
@@ -33,6 +33,10 @@ LINE_SECONDS = 10.0
 """Least number of seconds between two progress lines of one stage."""
 WORST = "at most"
 """How the time left of a whole run is told: its plan assumes that no attack breaks a sample before its last step."""
+NOT_MEASURED = "nothing measured so far"
+"""What stands in place of the time left before any evaluation or training."""
+TIMED_ONLY = " for the models timed so far"
+"""Addition to the time left where some models can be timed only once they are built."""
 
 
 def width() -> int:
@@ -223,27 +227,27 @@ class _Bars:
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        with self._bar(label, f"/{total} {unit}", "about") as draw:
+        with self._bar(label, f"0/{total} {unit}") as draw:
             stage = _Stage(total)
 
             def advance(count: int) -> None:
                 stage.add_done(count)
-                draw(f"{stage.count}/{total} {unit}", stage.count / max(1, total), stage.pace)
+                draw(f"{stage.count}/{total} {unit}", stage.count / max(1, total), stage.left)
 
             yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
-        with self._bar(label, "", WORST) as draw:
-            yield _Whole(work, lambda pace: draw(_percent(pace), _share(pace), pace))
+    def overall(self, label: str, work: float, *, partial: bool) -> Iterator[JobProgress]:
+        with self._bar(label, "") as draw:
+            whole = _Whole(work, lambda: draw(whole.percent, whole.share, whole.left), partial=partial)
+            draw(whole.percent, whole.share, whole.left)
+            yield whole
 
     @contextmanager
-    def _bar(self, label: str, count: str, bound: str) -> Iterator[Callable[[str, float, TimeForecast], None]]:
+    def _bar(self, label: str, count: str) -> Iterator[Callable[[str, float, str], None]]:
         bar = self.bars.add_task(label, total=1.0, count=count, left="")
         try:
-            yield lambda count, share, pace: self.bars.update(
-                bar, completed=share, count=count, left=_left(pace, bound)
-            )
+            yield lambda count, share, left: self.bars.update(bar, completed=share, count=count, left=left)
         finally:
             self.bars.remove_task(bar)
 
@@ -258,26 +262,33 @@ class _Lines:
         def advance(count: int) -> None:
             stage.add_done(count)
             if stage.pace.done and due():
-                tell(f"{label}: {stage.count}/{total} {unit}, {_left(stage.pace, 'about')}")
+                tell(f"{label}: {stage.count}/{total} {unit}, {stage.left}")
 
         yield advance
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
+    def overall(self, label: str, work: float, *, partial: bool) -> Iterator[JobProgress]:
         due = _due()
 
-        def draw(pace: TimeForecast) -> None:
-            if pace.done and due():
-                tell(f"{label}: {_percent(pace)} done, {_left(pace, WORST)}")
+        def draw() -> None:
+            if due():
+                tell(f"{label}: {whole.percent} done, {whole.left}")
 
-        yield _Whole(work, draw)
+        whole = _Whole(work, draw, partial=partial)
+        yield whole
 
 
 class _Stage:
     """Progress of a stage. Samples found at a resume took no time and do not count towards its pace."""
 
     def __init__(self, total: int) -> None:
-        self.count, self.pace, self._first = 0, TimeForecast(total), FirstReport()
+        self.count, self.pace, self._first = 0, StageForecast(total), FirstReport()
+
+    @property
+    def left(self) -> str:
+        """Remaining time in words; empty before any unit was done."""
+        seconds = self.pace.seconds_left
+        return "" if seconds is None else f"about {duration_text(seconds)} left"
 
     def add_done(self, count: int) -> None:
         if self._first.came_at_once():
@@ -288,18 +299,39 @@ class _Stage:
 
 
 class _Whole:
-    """Progress of the whole run, drawn at every change."""
+    """Progress of the whole run, drawn at every change; ``partial``: not all of its models are timed at its start."""
 
-    def __init__(self, work: float, draw: Callable[[TimeForecast], None]) -> None:
-        self.pace, self._draw = TimeForecast(work), draw
+    def __init__(self, work: float, draw: Callable[[], None], *, partial: bool) -> None:
+        self.pace, self._draw, self._partial = JobForecast(work), draw, partial
 
-    def add_done(self, work: float) -> None:
+    def add_done(self, work: float, seconds: float) -> None:
         self.pace.done += work
-        self._draw(self.pace)
+        self.pace.seconds += seconds
+        self._draw()
 
     def add_skipped(self, work: float) -> None:
         self.pace.total -= work
-        self._draw(self.pace)
+        self._draw()
+
+    @property
+    def share(self) -> float:
+        """Share of the known work that is done."""
+        if self.pace.total <= 0:
+            return 0.0 if self._partial else 1.0
+        return min(self.pace.done / self.pace.total, 1.0)
+
+    @property
+    def percent(self) -> str:
+        """Share of the known work that is done, as text."""
+        return f"{100 * self.share:.0f} %"
+
+    @property
+    def left(self) -> str:
+        """Remaining time in words."""
+        seconds = self.pace.seconds_left
+        if seconds is None:
+            return "time left unknown" if self.pace.seconds else NOT_MEASURED
+        return f"{WORST} {duration_text(seconds)} left{TIMED_ONLY if self._partial else ''}"
 
 
 def _due() -> Callable[[], bool]:
@@ -315,16 +347,3 @@ def _due() -> Callable[[], bool]:
         return True
 
     return due
-
-
-def _share(pace: TimeForecast) -> float:
-    return min(pace.done / pace.total, 1.0) if pace.total > 0 else 1.0
-
-
-def _percent(pace: TimeForecast) -> str:
-    return f"{100 * _share(pace):.0f} %"
-
-
-def _left(pace: TimeForecast, bound: str) -> str:
-    seconds = pace.seconds_left
-    return "" if seconds is None else f"{bound} {duration_text(seconds)} left"

@@ -1,7 +1,6 @@
 """Forecast of the seconds that a plan takes, from the passes that it needs and a short timing of each model."""
 
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +65,14 @@ class SampleCost:
     """One forward pass."""
     training: float
     """One forward pass and one backward pass to the weights."""
-    guessed: bool = field(default=False, compare=False)
-    """Whether the model was not timed."""
+    untimed: bool = False
+    """Whether the model was not timed. Its time is not known then, and nobody guesses it."""
 
 
 FREE = SampleCost(0.0, 0.0)
 """Cost of a model that hardly computes anything, like a shortcut."""
+UNTIMED = SampleCost(0.0, 0.0, untimed=True)
+"""Cost of a model that is not timed yet: the forecast leaves it out and says so."""
 
 
 def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> SampleCost | None:
@@ -114,7 +115,7 @@ Timings = dict[tuple[str, str, str], SampleCost | None]
 def costs(
     plan: Plan, datasets: list[Dataset], device: torch.device, *, known: Timings | None = None
 ) -> list[dict[str, SampleCost]]:
-    """Cost of each model by name, for each task. A model that is not timed gets the mean of the others, as a guess.
+    """Cost of each model by name, for each task; ``UNTIMED`` for a model that cannot be timed yet.
 
     Args:
         plan: models and tasks.
@@ -125,19 +126,13 @@ def costs(
     timings = {} if known is None else known
     found: list[dict[str, SampleCost]] = []
     for task, dataset in zip(plan.tasks, datasets, strict=True):
-        own: dict[str, SampleCost | None] = {}
+        own: dict[str, SampleCost] = {}
         for subject in task.subjects:
             place = (subject.name, subject.size, dataset.label)
             if place not in timings:
                 timings[place] = cost(subject, dataset, device)
-            own[subject.name] = timings[place]
-        timed_ones = [one for one in own.values() if one is not None] or [SampleCost(1.0, 1.0 + BACKWARD)]
-        mean = SampleCost(
-            forward=fmean(one.forward for one in timed_ones),
-            training=fmean(one.training for one in timed_ones),
-            guessed=True,
-        )
-        found.append({name: one or mean for name, one in own.items()})
+            own[subject.name] = timings[place] or UNTIMED
+        found.append(own)
     return found
 
 

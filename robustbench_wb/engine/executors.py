@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from robustbench_wb.engine.cost_forecast import FREE, SampleCost, plan_seconds
+from robustbench_wb.engine.cost_forecast import SampleCost, plan_seconds
 from robustbench_wb.engine.division import shard_seconds
 from robustbench_wb.engine.inline_executor import InlineExecutor
 from robustbench_wb.engine.planned_cells import is_measured
@@ -45,9 +45,7 @@ def choose_executor(
         note: told the name of each model before its code runs in this process.
     """
     request = run.request
-    # The cost of a model from outside is a guess until it is built: it may be small.
-    known = [{name: FREE if cost.guessed else cost for name, cost in own.items()} for own in costs]
-    workers = _workers(run, contexts, plan_seconds(run.plan, run.datasets, known))
+    workers = _workers(run, contexts, plan_seconds(run.plan, run.datasets, costs))
     shard_seconds()  # a wrong number is an error now, and not in every worker
     if workers == 0 or (not request.isolate and is_measured(run, keeper, note=note)):
         return RoundsExecutor(contexts, InlineExecutor(contexts, note=note), note=note)

@@ -177,19 +177,19 @@ def begin_evaluation(context: TaskContext, plan: SubjectPlan) -> ModelEvaluation
     # Records of the others are looked up when their models are there.
     own = tuple(ladder for ladder in context.ladders(plan) if not needs_models(ladder))
     session = session.with_known(own)
-    if context.cost(plan).guessed and not all(key in session.known for key in context.keys(session.subject, own)):
+    if context.cost(plan).untimed and not all(key in session.known for key in context.keys(session.subject, own)):
         _time(session)
     return ModelEvaluation(context=context, plan=plan, session=session)
 
 
 def _time(session: ModelSession) -> None:
-    """Time a model whose cost is a guess on a few samples. It stays a guess where the model fails: its cells say so."""
+    """Time a model on a few samples. It stays untimed where the model fails: its cells say so."""
     context, plan = session.context, session.plan
     device, limit = context.run.device, context.run.request.timeout
     try:
         with as_measurement_error(plan.name), UserCode(plan.name).running(libraries=False), time_limit(limit):
             inputs = to_inputs(session.samples.inputs[:FEW], device)
-            context.replace_guess(plan, time_model(session.subject.model, inputs, device))
+            context.add_cost(plan, time_model(session.subject.model, inputs, device))
     except MeasurementError:
         _log.debug("not timed", exc_info=True)
 

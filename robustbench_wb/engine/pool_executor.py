@@ -122,7 +122,7 @@ class PoolExecutor(ABC):
             yield from result.parts
             advance(schedule.finish(shard, result.left, worker=worker.number))
             if self._isolated:
-                self._whole.add_done(self._seconds(shard))
+                self._whole.add_done(self._seconds(shard), result.seconds / self._count)
         if worker.has_ended:
             self._end(worker)
             if worker.shard is not None:
@@ -205,7 +205,7 @@ class PoolExecutor(ABC):
         """Results of the shard of a worker, or errors if it was lost with its worker for good."""
         message = worker.receive()
         if isinstance(message, Sign):
-            self._whole.add_done(message.done)
+            self._whole.add_done(message.done, message.seconds / self._count)  # the others work meanwhile
             self._whole.add_skipped(message.skipped)
         elif isinstance(message, StoreFailure):
             raise StoreError(message.reason)

@@ -43,13 +43,14 @@ def measure_each(
         Cells of each run, see ``measure_all``.
     """
     timings: Timings = {}
-    forecasts, seconds = [], 0.0
+    forecasts, seconds = list[list[dict[str, SampleCost]]](), 0.0
     for run in runs:
         with _safely(run):
             forecasts.append(costs(run.plan, run.datasets, run.device, known=timings))
         seconds += plan_seconds(run.plan, run.datasets, forecasts[-1])
     suites = " and ".join(dict.fromkeys(run.plan.suite for run in runs))
-    with runs[0].progress.overall(f"{suites} suite", seconds) as whole:
+    partial = any(cost.untimed for forecast in forecasts for own in forecast for cost in own.values())
+    with runs[0].progress.overall(f"{suites} suite", seconds, partial=partial) as whole:
         return [
             _measured(run, keeper, forecast=own, whole=whole, log=log, rule=rule)
             for run, own in zip(runs, forecasts, strict=True)

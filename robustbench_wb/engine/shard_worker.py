@@ -66,6 +66,8 @@ class Sign:
     """Whether it has just finished steps of a training."""
     done: float = 0.0
     """Forecast seconds of work that it did since the last sign."""
+    seconds: float = 0.0
+    """Time that this work took."""
     skipped: float = 0.0
     """Forecast seconds of work that it was spared since the last sign."""
 
@@ -151,11 +153,12 @@ class _Job:
 
     def __init__(self, told: Callable[[], None]) -> None:
         self._told, self.counts = told, True
-        self.done = self.skipped = 0.0
+        self.done = self.seconds = self.skipped = 0.0
 
-    def add_done(self, work: float) -> None:
-        """Add to the work that was done."""
-        self.done += work if self.counts else 0.0
+    def add_done(self, work: float, seconds: float) -> None:
+        """Add to the work that was done, and to the time that it took."""
+        if self.counts:
+            self.done, self.seconds = self.done + work, self.seconds + seconds
         self._told()
 
     def add_skipped(self, work: float) -> None:
@@ -182,6 +185,7 @@ class _ToldProgress(SilentProgress):
     def send(self, *, trains: bool = False) -> None:
         """Send a sign of life now."""
         self._next = time.monotonic() + SIGN_SECONDS
-        sign = Sign(trains=trains, done=self.job.done, skipped=self.job.skipped)
-        self.job.done = self.job.skipped = 0.0
+        job = self.job
+        sign = Sign(trains=trains, done=job.done, seconds=job.seconds, skipped=job.skipped)
+        job.done = job.seconds = job.skipped = 0.0
         self._tell(sign)

@@ -65,7 +65,7 @@ class TaskContext:
     batches: BatchSizes
     keeper: RecordKeeper
     costs: dict[str, SampleCost]
-    """Forecast cost of each model, by name; the guess for a model is replaced when it has been timed."""
+    """Forecast cost of each model, by name; a model that could not be timed is timed once it is built."""
     progress: JobTrackingProgress
     """Progress whose stages also advance the whole run."""
     in_looks: bool = False
@@ -107,8 +107,8 @@ class TaskContext:
         """Forecast seconds per sample of a model."""
         return self.costs.get(plan.name, FREE)
 
-    def replace_guess(self, plan: SubjectPlan, cost: SampleCost) -> None:
-        """Take the cost of a model, which was guessed, from a timing: the forecast of the whole run changes."""
+    def add_cost(self, plan: SubjectPlan, cost: SampleCost) -> None:
+        """Take the cost of a model that was not timed before: the forecast of the whole run now counts its cells."""
         before = self._evaluation_seconds(plan)
         self.costs[plan.name] = cost
         self.progress.plan_less(before - self._evaluation_seconds(plan))

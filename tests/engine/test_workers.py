@@ -199,7 +199,7 @@ class Recorded(SilentProgress):
     """Progress that remembers what it was told of the whole, and when a ladder was done."""
 
     def __init__(self) -> None:
-        self.planned, self.told = 0.0, 0.0
+        self.planned, self.done, self.told = 0.0, 0.0, 0.0
         self.events: list[str] = []
 
     @contextmanager
@@ -207,12 +207,13 @@ class Recorded(SilentProgress):
         yield lambda count: self.events.append(unit)
 
     @contextmanager
-    def overall(self, label: str, work: float) -> Iterator[JobProgress]:
+    def overall(self, label: str, work: float, *, partial: bool) -> Iterator[JobProgress]:
         self.planned = work
         yield self
 
-    def add_done(self, work: float) -> None:
+    def add_done(self, work: float, seconds: float) -> None:
         self.told += work
+        self.done += work
         if work > 0:
             self.events.append("work")
 
@@ -229,7 +230,7 @@ def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     longest = len(heard.events) - heard.events[::-1].index("ladders")
     between = heard.events[heard.events.index("ladders") : longest]
     assert between.count("work") > 1
-    assert heard.told == pytest.approx(heard.planned)
+    assert abs(heard.told - heard.planned) < 0.01 * heard.done  # each worker times the model by itself
 
 
 def alive(pid: int) -> bool:
