@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from robustbench_wb.errors import HarnessError, as_measurement_error
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.variant import Variant
 from robustbench_wb.stressors.attacks.minimum_norm import MinimumNormAttack
-from robustbench_wb.tasks.task import Dataset
+from robustbench_wb.tasks.task import Dataset, Split
 from robustbench_wb.training.recipe import Recipe
 
 BACKWARD = 2
@@ -83,29 +84,54 @@ def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> Sample
     try:
         with as_measurement_error(subject.name):
             model = untrained(subject, dataset, 0).to(device).eval()
-            return time_model(model, to_inputs(dataset.test.select_rows(slice(FEW)).inputs, device), device)
+            return time_model(
+                model, typical_inputs(dataset.test, device), trained=typical_inputs(trained_split(dataset), device)
+            )
     except HarnessError:  # the run reports it
         return None
 
 
-def time_model(model: nn.Module, inputs: Tensor, device: torch.device) -> SampleCost:
-    """Time a forward pass and a training pass of a model on a few samples; on a CPU, the faster of all threads and one.
+def trained_split(dataset: Dataset) -> Split:
+    """The split that models are trained on; the evaluated one where there is no other."""
+    return dataset.train if len(dataset.train) else dataset.test
+
+
+def typical_inputs(split: Split, device: torch.device) -> Tensor:
+    """The first ``FEW`` samples of a split as model inputs, texts cut to the mean length of the split.
+
+    Batches of texts are sorted by length and hold no columns of padding alone, so that padding is hardly ever computed.
+    """
+    inputs = to_inputs(split.select_rows(slice(FEW)).inputs, device)
+    if split.token_counts is None:
+        return inputs
+    mean = np.minimum(split.token_counts, inputs.shape[1]).mean()
+    return inputs[:, : max(1, round(float(mean)))]
+
+
+def time_model(model: nn.Module, inputs: Tensor, *, trained: Tensor) -> SampleCost:
+    """Time a model on a few samples; on a CPU, the faster of all threads and one.
 
     Threads wait for each other where another program holds a core: hundreds of times the time of one thread, by which
     samples would be measured one by one.
+
+    Args:
+        model: model on the device of the samples.
+        inputs: samples of the forward pass.
+        trained: samples of the training pass.
     """
-    every = _time_model(model, inputs, device)
-    if device.type != "cpu" or torch.get_num_threads() == 1:
+    every = _time_model(model, inputs, trained)
+    if inputs.device.type != "cpu" or torch.get_num_threads() == 1:
         return every
     with cpu_threads(1):
-        one = _time_model(model, inputs, device)
+        one = _time_model(model, inputs, trained)
     return SampleCost(min(every.forward, one.forward), min(every.training, one.training))
 
 
-def _time_model(model: nn.Module, inputs: Tensor, device: torch.device) -> SampleCost:
+def _time_model(model: nn.Module, inputs: Tensor, trained: Tensor) -> SampleCost:
     with torch.no_grad():
-        forward = timed(lambda: model(inputs), device)
-    return SampleCost(forward / len(inputs), timed(lambda: train_pass(model, inputs), device) / len(inputs))
+        forward = timed(lambda: model(inputs), inputs.device)
+    training = timed(lambda: train_pass(model, trained), trained.device)
+    return SampleCost(forward / len(inputs), training / len(trained))
 
 
 Timings = dict[tuple[str, str, str], SampleCost | None]

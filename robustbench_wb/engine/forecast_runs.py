@@ -12,7 +12,9 @@ from robustbench_wb.engine.cost_forecast import (
     ladder_seconds,
     passes,
     time_model,
+    trained_split,
     training_seconds,
+    typical_inputs,
 )
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.doctor.cost import MAX_TIMED_BATCH
@@ -121,8 +123,12 @@ def _timed(run: PreparedRun, subject: SubjectPlan, dataset: Dataset) -> _Model:
             model = untrained(subject, taken, run.plan.seed).to(run.device).eval()
             inputs = to_inputs(taken.test.select_rows(slice(FEW)).inputs, run.device)
             batch = batch_size_for(run.request.batch, model, inputs)
+            timed, trained = (
+                tiled(typical_inputs(split, run.device), min(batch, MAX_TIMED_BATCH))
+                for split in (taken.test, trained_split(taken))
+            )
             return _Model(
-                cost=time_model(model, tiled(inputs, min(batch, MAX_TIMED_BATCH)), run.device),
+                cost=time_model(model, timed, trained=trained),
                 weights=sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())),
                 kept=kept_bytes(model, inputs) / len(inputs),
                 batch=batch,

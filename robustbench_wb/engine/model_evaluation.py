@@ -189,7 +189,7 @@ def _time(session: ModelSession) -> None:
     try:
         with as_measurement_error(plan.name), UserCode(plan.name).running(libraries=False), time_limit(limit):
             inputs = to_inputs(session.samples.inputs[:FEW], device)
-            context.add_cost(plan, time_model(session.subject.model, inputs, device))
+            context.add_cost(plan, time_model(session.subject.model, inputs, trained=inputs))
     except MeasurementError:
         _log.debug("not timed", exc_info=True)
 

@@ -8,6 +8,7 @@ from copy import copy
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from robustbench_wb import forecast, leaderboard, read_experiment, run, train
 from robustbench_wb.api.request import RequestFields
@@ -17,6 +18,7 @@ from robustbench_wb.models.catalogue import ATTENTIONS, VARIANTS
 from robustbench_wb.store.loaded_table import load_table
 from robustbench_wb.store.run_requests import find_run_requests
 from robustbench_wb.store.score_table import ScoreTable
+from robustbench_wb.tasks.catalogue import find_task
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 TINY = ("--samples", "8", "--device", "cpu", "--progress", "none")
@@ -90,7 +92,7 @@ def test_a_plan_costs_nothing_and_shares_trainings(typed: Typed, folder: Path) -
 
 
 def test_a_plan_subtracts_what_is_stored(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast_runs, "time_model", lambda *_: SampleCost(1.0, 3.0))
+    monkeypatch.setattr(forecast_runs, "time_model", lambda *_, **__: SampleCost(1.0, 3.0))
     asked = ("--suite", "corruption", "--variant", "model.py:flat", "--recipe", "none", *TINY)
     noise, blur = (("--stressor", f"{name};severity=3") for name in ("gaussian-noise", "brightness"))
     attack = ("--stressor", "pgd-linf;eps=8/255;steps=2;loss=ce")
@@ -108,6 +110,20 @@ def test_a_plan_subtracts_what_is_stored(typed: Typed, monkeypatch: pytest.Monke
     typed("run", *asked, *attack)
     assert planned(*noise, *attack)[2] == 0
     assert "3 of 3 evaluations stored" in typed("run", *asked, *noise, *attack, "--plan")[0]
+
+
+def test_a_plan_reckons_with_texts_of_their_mean_length(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def token_cost(model: object, inputs: Tensor, *, trained: Tensor) -> SampleCost:
+        return SampleCost(inputs.shape[1], trained.shape[1])  # a second per token
+
+    monkeypatch.setattr(forecast_runs, "time_model", token_cost)
+    given = ("--task", "sentences", "--variant", "bert", "--suite", "clean", "--recipe", "standard;epochs=3", *TINY)
+    (part,) = json.loads(typed("run", *given, "--plan", "--json")[0])["parts"]
+    data = find_task("sentences").load(None)
+    train, test = (round(float((split.inputs != 0).sum(1).mean())) for split in (data.train, data.test))
+    assert max(train, test) < data.test.inputs.shape[1]
+    assert part["evaluation_seconds"] == 8 * test
+    assert part["training_seconds"] == 3 * len(data.train) * train
 
 
 @pytest.mark.slow(2)
