@@ -131,3 +131,12 @@ def gate(session: nox.Session) -> None:
 def evidence(session: nox.Session) -> None:
     """Continue the evidence in results/evidence: ``-- --hours 8``. Not a gate."""
     run(session, "benchmarks/evidence.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def findings(session: nox.Session) -> None:
+    """Make leaderboards, findings and README's share of them from the tables in results/evidence. Not a gate."""
+    made = ("--markdown", "results/evidence/leaderboard.md", "--ranking-csv", "results/evidence/ranking.csv")
+    run(session, "-m", "robustbench_wb", "leaderboard", "results/evidence", "--over-seeds", *made, env=ONE_THREAD)
+    run(session, "benchmarks/findings.py", env=ONE_THREAD)
+    run(session, "benchmarks/evidence_readme.py", env=ONE_THREAD)

@@ -2,16 +2,14 @@
 
     python benchmarks/findings.py [NAME ...] [--version results/evidence] [--to docs]
 
-Every sentence, number and figure is made from the stored outcomes, so that no number is typed by hand. Answers of
-questions with ``in_readme`` are also written into README. With names of findings, their sections are printed and
-nothing is written. All comparisons of the file are corrected together, also
+Every sentence, number and figure is made from the stored outcomes, so that no number is typed by hand. With names of
+findings, their sections are printed and nothing is written. All comparisons of the file are corrected together, also
 if only some are printed.
 """
 
 import argparse
 import sys
 import tempfile
-import textwrap
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,9 +31,6 @@ WIDTH = 5.5
 WORDS: dict[ClaimVerdict, str] = {"holds": "better", "refuted": "worse", "undecided": "not decided"}
 """Verdict about the sentence that a model is better, as the answer names it."""
 COMMAND = "python benchmarks/findings.py"
-README_MARKS = ("<!-- findings -->", "<!-- end of findings -->")
-README_WIDTH = 140
-"""Length of a line in README."""
 FEWEST_SEEDS = 3
 """Smallest number of seeds for a number about an architecture: the interval of two spans almost everything."""
 
@@ -226,19 +221,6 @@ def section(number: int, question: Question, answers: Sequence[Answer]) -> str:
     return "\n".join([*lines, f"`{COMMAND} {question.name}`", ""])
 
 
-def readme_with(readme: str, questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]]) -> str:
-    """The text of README with the measured answers of some questions between its two marks."""
-    begin, end = README_MARKS
-    before, rest = readme.split(begin)
-    lines = [begin]
-    for one in questions:
-        known = [answer for answer in answers[one.name] if answer.checked.evidence is not None]
-        if one.in_readme and known:
-            item = f"- *{one.question}* {sentence(one, known)}"
-            lines.append(textwrap.fill(item, README_WIDTH, subsequent_indent="  ", break_on_hyphens=False))
-    return before + "\n".join([*lines, end]) + rest.split(end)[1]
-
-
 def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
     """The whole page."""
     known = sum(one.checked.evidence is not None for one in found)
@@ -261,7 +243,6 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="findings to print; none writes the page")
     parser.add_argument("--questions", default=QUESTIONS)
     parser.add_argument("--version", default=EVIDENCE, help="table of the evidence; default: %(default)s")
-    parser.add_argument("--readme", default="README.md", help="file that tells some answers; default: %(default)s")
     parser.add_argument("--to", default="docs", help="folder of the page and its figures; default: %(default)s")
     given = parser.parse_args()
     try:
@@ -284,8 +265,6 @@ def main() -> int:
         if any(found.checked.evidence is not None for found in answers[one.name]):
             drawn = draw_chart(chart(one, answers[one.name]), width=WIDTH, title=False)
             figures.joinpath(f"{one.name}.svg").write_bytes(figure_bytes(drawn, "svg"))
-    readme = Path(given.readme)
-    readme.write_text(readme_with(readme.read_text(encoding="utf-8"), questions, answers), encoding="utf-8")
     every = [found for one in answers.values() for found in one]
     Path(given.to, "findings.md").write_text(page(sections.values(), every, given.version), encoding="utf-8")
     return ExitCode.OK

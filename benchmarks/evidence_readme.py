@@ -1,0 +1,73 @@
+"""What README tells of the evidence: answers to some questions, and leaderboards. Made anew from the stored outcomes.
+
+    python benchmarks/evidence_readme.py [README.md]
+
+The answers stand between two marks: those to the questions of results/findings.toml with ``in_readme``. A leaderboard
+stands below its command, ``$ robustbench-wb leaderboard TABLE``: the first table that the command prints.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from findings import EVIDENCE, QUESTIONS, answer, read_questions, sentence
+
+from robustbench_wb.errors import ExitCode, HarnessError
+
+MARKS = ("<!-- findings -->", "<!-- end of findings -->")
+WIDTH = 140
+"""Length of a line of README."""
+LEADERBOARD = re.compile(r"(?<=^\$ robustbench-wb )(leaderboard \S+)\n.*?(?=^```)", re.MULTILINE | re.DOTALL)
+"""The command of a leaderboard, and what stands below it."""
+
+
+def answers_text(questions_file: str, version: str) -> Iterator[str]:
+    """The questions of README with their measured answers, each an item of a Markdown list."""
+    scale, questions = read_questions(questions_file)
+    answers = answer(questions, scale=scale, version=version)
+    for one in questions:
+        known = [answer for answer in answers[one.name] if answer.checked.evidence is not None]
+        if one.in_readme and known:
+            item = f"- *{one.question}* {sentence(one, known)}"
+            yield textwrap.fill(item, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def first_table(command: str) -> str:
+    """A command of the tool, and the first table that it prints, with its notes.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed; its message has been printed.
+    """
+    words = [sys.executable, "-m", "robustbench_wb", *command.split()]
+    printed = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+    title, rows, *_ = printed.split("\n\n")
+    return f"{command}\n{title}\n\n{rows}\n"
+
+
+def main() -> int:
+    """Write the answers and leaderboards of a file anew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("readme", nargs="?", default="README.md", help="default: %(default)s")
+    parser.add_argument("--questions", default=QUESTIONS, help="default: %(default)s")
+    parser.add_argument("--version", default=EVIDENCE, help="table of the evidence; default: %(default)s")
+    given = parser.parse_args()
+    try:
+        items = "\n".join(answers_text(given.questions, given.version))
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    begin, end = MARKS
+    file = Path(given.readme)
+    before, rest = file.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    text = LEADERBOARD.sub(lambda found: first_table(found[1]), f"{before}{begin}\n{items}\n{end}{after}")
+    file.write_text(text, encoding="utf-8")
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
