@@ -40,7 +40,7 @@ def main() -> None:
             stream.flush()
         except OSError:  # a closed pipe or a full disk; Python would try again at exit, and end with 120
             discard(stream)
-    if code == ExitCode.INTERRUPTED:
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         # CPython remembers a Ctrl-C that arrived inside exec() (dataclasses use it) even when it was caught, and would
         # then die from the signal instead of exiting with this code.
         sys.stdout.flush()

@@ -27,6 +27,9 @@ class ExitCode(IntEnum):
     CRASHED = 70
     """A bug in the harness itself. Python's own exit code for it is 1, which here means a regression."""
     INTERRUPTED = 130
+    """Ctrl-C: 128 and the number of SIGINT, as shells count."""
+    TERMINATED = 143
+    """Ended by SIGTERM: 128 and its number."""
 
 
 class HarnessError(Exception):

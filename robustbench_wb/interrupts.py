@@ -1,4 +1,4 @@
-"""Ctrl-C of the user, told from a ``KeyboardInterrupt`` that a model raises."""
+"""Ctrl-C of the user, told from a ``KeyboardInterrupt`` that a model raises, and SIGTERM, which ends a run alike."""
 
 import signal
 import threading
@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 CHANGES_NO_NUMBER: Final = "it decides whether an interrupt ends the run"
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class OutOfTimeError(BaseException):
@@ -16,13 +17,14 @@ class OutOfTimeError(BaseException):
 
 
 class _Watch:
-    """Whether Ctrl-C is watched for, and whether it came.
+    """Whether Ctrl-C is watched for, whether it came, and the number of the signal that came.
 
     The values belong to an object, because names of this module are put back after code of users has run.
     """
 
     def __init__(self) -> None:
         self.active = self.seen = False
+        self.number = 0
 
 
 _WATCH: Final = _Watch()
@@ -36,9 +38,18 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and _is_main_thread() and (_WATCH.seen or not _WATCH.active)
 
 
+def is_terminated() -> bool:
+    """Whether SIGTERM, and not Ctrl-C, ended the block that was watched last."""
+    return _WATCH.number == signal.SIGTERM
+
+
 @contextmanager
-def watching_interrupts() -> Iterator[None]:
-    """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone."""
+def watching_interrupts(*, sigterm: bool = False) -> Iterator[None]:
+    """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone.
+
+    Args:
+        sigterm: whether SIGTERM ends the block as Ctrl-C does, with a ``KeyboardInterrupt``.
+    """
     handler = signal.getsignal(signal.SIGINT)
     ignored = handler is signal.SIG_IGN  # as for a job in the background of a shell
     if _WATCH.active or not _is_main_thread() or not (ignored or handler is signal.default_int_handler):
@@ -46,12 +57,17 @@ def watching_interrupts() -> Iterator[None]:
         return
     if not ignored:
         signal.signal(signal.SIGINT, _note)
-    _WATCH.active, _WATCH.seen = True, False
+    terminates = sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if terminates:
+        signal.signal(signal.SIGTERM, _note)
+    _WATCH.active, _WATCH.seen, _WATCH.number = True, False, 0
     try:
         yield
     finally:
         _WATCH.active = False
         signal.signal(signal.SIGINT, handler)
+        if terminates:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class StopRequest:
@@ -73,7 +89,7 @@ class StopRequest:
 
 
 @contextmanager
-def deferring_interrupts(say: Callable[[], object]) -> Iterator[StopRequest]:
+def deferring_interrupts(say: Callable[[StopRequest], object]) -> Iterator[StopRequest]:
     """In this block, the first Ctrl-C or SIGTERM is a request to stop, and the second one stops at once.
 
     Handlers of others are left alone, and so is a Ctrl-C that is ignored.
@@ -90,9 +106,9 @@ def deferring_interrupts(say: Callable[[], object]) -> Iterator[StopRequest]:
         if request.since is not None:
             request.raise_interrupt()
         request.since, request.number = time.monotonic(), number
-        say()
+        say(request)
 
-    usual = {signal.SIGINT: (signal.default_int_handler, _note), signal.SIGTERM: (signal.SIG_DFL,)}
+    usual = {signal.SIGINT: (signal.default_int_handler, _note), signal.SIGTERM: (signal.SIG_DFL, _note)}
     ours = [number for number, known in usual.items() if signal.getsignal(number) in known]
     handlers = {number: signal.signal(number, note) for number in ours}
     try:
@@ -102,13 +118,31 @@ def deferring_interrupts(say: Callable[[], object]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block ends, and in processes that it starts: they import in peace.
+
+    A terminal sends Ctrl-C to all processes of a command. Those that start would end with a traceback of an import.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def ignore_interrupts() -> None:
     """Ignore Ctrl-C and SIGTERM in this process, whose parent handles them; it ends with its parent.
 
     Any ``KeyboardInterrupt`` then comes from a model.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # what was held back is ignored
     _WATCH.active, _WATCH.seen = True, False
 
 
@@ -117,5 +151,5 @@ def _is_main_thread() -> bool:
 
 
 def _note(number: int, frame: FrameType | None) -> NoReturn:
-    _WATCH.seen = True
+    _WATCH.seen, _WATCH.number = True, number
     raise KeyboardInterrupt

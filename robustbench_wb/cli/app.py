@@ -35,17 +35,17 @@ from robustbench_wb.cli.strength import strength_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
-from robustbench_wb.interrupts import watching_interrupts
+from robustbench_wb.interrupts import is_terminated, watching_interrupts
 
 EPILOG = (
     "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
     "3 two tables have no comparable cell (gate, claims: one is not comparable; verify: a cell cannot be evaluated "
     "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record, or a check of doctor or "
     "selfcheck failed, 5 a number is not credible (gate, verify; merge: one key has two outcomes), 70 internal error, "
-    "130 interrupted (the same command resumes)."
+    "130 interrupted, 143 ended by SIGTERM (the same command resumes)."
 )
 
-INTERRUPTED = "interrupted; run the same command to resume"
+RESUMES = "what was finished is saved: run the same command to resume"
 
 app = typer.Typer(
     name="robustbench-wb",
@@ -101,15 +101,14 @@ def main(
 def run_cli(arguments: list[str]) -> int:
     """Run one command; return its exit code. Expected errors become one line on standard error."""
     try:
-        with watching_interrupts():
+        with watching_interrupts(sigterm=True):
             code = _parser()(arguments, prog_name="robustbench-wb", standalone_mode=False)
     except HarnessError as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         console.tell(f"error: {with_options(error)}")
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.tell(INTERRUPTED)
-        return int(ExitCode.INTERRUPTED)
+        return _stopped()
     except SystemExit as ended:
         # Help and errors of the parser are printed by libraries, which end with 1 where the reader has closed its pipe.
         if isinstance(ended.__context__, BrokenPipeError):
@@ -123,8 +122,15 @@ def run_cli(arguments: list[str]) -> int:
             console.tell(f"error: {' '.join(message.split()).rstrip('.')}; see --help")
         return int(ExitCode.USAGE)
     if code == ExitCode.INTERRUPTED:  # newer parsers turn Ctrl-C into this code themselves
-        console.tell(INTERRUPTED)
+        return _stopped()
     return int(code or 0)
+
+
+def _stopped() -> int:
+    """Say that the command was stopped, and by what; return its exit code."""
+    terminated = is_terminated()
+    console.tell(f"{'ended by SIGTERM' if terminated else 'interrupted'}; {RESUMES}")
+    return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
 
 
 @cache

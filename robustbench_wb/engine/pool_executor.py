@@ -12,12 +12,14 @@ import torch
 from robustbench_wb.engine.cost_forecast import SampleCost, ladder_seconds
 from robustbench_wb.engine.device_errors import free_cached_memory
 from robustbench_wb.engine.lost_shards import lost_cells
+from robustbench_wb.engine.plan import Ladder
 from robustbench_wb.engine.pool_worker import Only, PoolWorker
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import RecordKeeper
 from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
+from robustbench_wb.engine.stop_notice import InFlight, ShardPace, stop_notice
 from robustbench_wb.engine.task_context import TaskContext
 from robustbench_wb.errors import StoreError
 from robustbench_wb.interrupts import StopRequest, deferring_interrupts
@@ -66,6 +68,7 @@ class PoolExecutor(ABC):
         self._count, self._isolated = workers, isolated
         self._attempts = 1 if isolated else 2
         self._workers: list[PoolWorker] = []
+        self._pace = ShardPace()
 
     @abstractmethod
     def new_worker(self, setup: WorkerSetup, *, names: Callable[[Shard], str], only: Only | None) -> PoolWorker:
@@ -100,7 +103,7 @@ class PoolExecutor(ABC):
         free_cached_memory(self._run.device)  # of this process, which the workers can use
         total = sum(len(context.ladders(plan)) for context in self._contexts for plan in context.subjects)
         stage = self._run.progress.stage(f"cells by {self.description}", total, "ladders")
-        with stage as advance, deferring_interrupts(_say_stop) as stop:
+        with stage as advance, deferring_interrupts(self._say_stop) as stop:
             try:
                 while not schedule.is_finished:
                     if stop.since is None:
@@ -119,6 +122,7 @@ class PoolExecutor(ABC):
     def _heard(self, worker: PoolWorker, schedule: Schedule, advance: Advance) -> Iterator[CellPart]:
         """Yield what a worker has sent, if it is a result, and take it out of the pool if it has ended."""
         for shard, result in self._results(worker, schedule):
+            self._pace.add(shard.seconds, result.seconds)
             yield from result.parts
             advance(schedule.finish(shard, result.left, worker=worker.number))
             if self._isolated:
@@ -151,7 +155,7 @@ class PoolExecutor(ABC):
 
     def _hand(self, worker: PoolWorker, shard: Shard) -> None:
         """Let a worker measure a shard, and show it."""
-        ladder = self._contexts[shard.task].ladder(shard.subject, shard.ladder)
+        ladder = self._ladder(shard)
         worker.give(shard, len(ladder.rungs))
         if worker.number < SHOWN_WORKERS:
             what = f"  {worker.number}: {self._name(shard)}, {ladder.rungs[0].label}"
@@ -193,6 +197,9 @@ class PoolExecutor(ABC):
         self._workers.append(self.new_worker(setup, names=self._name, only=only))
         return self._workers[-1]
 
+    def _ladder(self, shard: Shard) -> Ladder:
+        return self._contexts[shard.task].ladder(shard.subject, shard.ladder)
+
     def _name(self, shard: Shard) -> str:
         return self._contexts[shard.task].subjects[shard.subject].name
 
@@ -222,6 +229,17 @@ class PoolExecutor(ABC):
                 shard, worker.shard = worker.shard, None
                 yield shard, ShardResult(parts=list(lost_cells(self._contexts, shard, message)))
 
-
-def _say_stop() -> None:
-    _log.warning("finishing and storing the shards in flight; Ctrl-C again stops at once")
+    def _say_stop(self, stop: StopRequest) -> None:
+        """Say what is finished before the run ends, and how long that takes."""
+        busy = [(worker, worker.shard) for worker in self._workers if worker.shard is not None and worker.was_heard]
+        now = time.monotonic()
+        flying = [
+            InFlight(
+                what=f"{self._name(shard)} {self._ladder(shard).rungs[0].label}",
+                forecast=shard.seconds,
+                passed=now - worker.since,
+            )
+            for worker, shard in busy
+        ]
+        limit = TERM_SECONDS if stop.number == signal.SIGTERM else None
+        _log.warning(stop_notice(flying, self._pace, limit=limit))

@@ -44,6 +44,8 @@ class PoolWorker(ABC):
         """The shard that the worker is measuring."""
         self.last: Shard | None = None
         """The shard that the worker was given last."""
+        self.since = 0.0
+        """When it was given, on the monotonic clock, in seconds."""
         self.shown = ExitStack()
         """The line that shows what the worker measures; closing it removes the line."""
         self.has_ended = False
@@ -61,7 +63,7 @@ class PoolWorker(ABC):
 
     def give(self, shard: Shard, rungs: int) -> None:
         """Let the worker measure a shard of so many cells."""
-        self.shard = self.last = shard
+        self.shard, self.last, self.since = shard, shard, time.monotonic()
         self._preparations, self._rungs = self._preparations + 1, rungs
         self.send(self._inside(shard))
         self.begin_limit()

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
@@ -15,6 +16,7 @@ from robustbench_wb.engine.pool_worker import GRACE_SECONDS, Only, PoolWorker
 from robustbench_wb.engine.shard import Shard
 from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
 from robustbench_wb.engine.worker_process import work
+from robustbench_wb.interrupts import interrupts_held_back
 
 _SPAWN: Final = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
 
@@ -59,7 +61,9 @@ class _Process(PoolWorker):
         self.connection, theirs = _SPAWN.Pipe()
         pickled = bytes(ForkingPickler.dumps(setup))
         self._process = _SPAWN.Process(target=work, args=(pickled, theirs), daemon=True)
-        with _without_script():
+        # Its first start gives signals free again.
+        resource_tracker.ensure_running()
+        with _without_script(), interrupts_held_back():
             self._process.start()
         theirs.close()
 

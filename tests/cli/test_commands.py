@@ -124,9 +124,13 @@ def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> Non
     assert "0 new evaluations, 2 reused · 0 models trained" in again.stderr
 
 
-@pytest.mark.slow(6)
-def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tmp_path: Path, cache: str) -> None:
-
+@pytest.mark.slow(12)
+@pytest.mark.parametrize(
+    ("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")]
+)
+def test_a_signal_ends_one_process_with_one_line(
+    number: signal.Signals, code: int, words: str, tmp_path: Path, cache: str
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -154,10 +158,10 @@ def test_an_interrupt_leaves_with_130_and_the_same_command_finishes(cli: Run, tm
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130, errors
-    assert errors.strip().splitlines()[-1] == "interrupted; run the same command to resume"
+    assert process.returncode == code, errors
+    assert errors.strip().splitlines()[-1] == f"{words}; what was finished is saved: run the same command to resume"
     assert "Traceback" not in errors
 
 

@@ -1,6 +1,7 @@
 """Shards of samples: cut so that each is about as long, measured apart, and joined to the cell of one process."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -232,8 +233,15 @@ def test_ctrl_c_finishes_the_shards_in_flight(number: signal.Signals, tmp_path: 
     wait_for_parts(tmp_path, process, 2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == ExitCode.INTERRUPTED, errors
-    assert "finishing" in errors
+    code, words = (
+        (ExitCode.INTERRUPTED, "interrupted; ")
+        if number == signal.SIGINT
+        else (ExitCode.TERMINATED, "ended by SIGTERM; ")
+    )
+    assert process.returncode == code, errors
+    told = " ".join(errors.split())
+    assert re.search(r"finishing and storing .*slow pgd-linf.*, (which takes|for at most) .*; Ctrl-C again", told)
+    assert errors.splitlines()[-1] == f"{words}what was finished is saved: run the same command to resume"
     left = parts_of(tmp_path, "shared")
     assert len(left) >= 3  # one was in flight at least
     again = started(tmp_path, "shared", *TWO)

@@ -233,6 +233,33 @@ def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     assert abs(heard.told - heard.planned) < 0.01 * heard.done  # each worker times the model by itself
 
 
+@pytest.mark.slow(20)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes where Linux lists them")
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_workers_that_are_importing_say_nothing_of_ctrl_c(pause: float, model: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:slow", "--samples", "20"]
+    command += ["--stressor", "fgsm-linf;eps=8/255", "--workers", "2", "--device", "cpu", "--progress", "none"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(children.read_text().split()) < 3:  # two workers, and the tracker of Python beside them
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    time.sleep(pause)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.INTERRUPTED, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("interrupted; ")
+
+
 def alive(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
