@@ -1,9 +1,9 @@
 """``evaluate``: the robustness of a model in memory on samples in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import NoReturn, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from robustbench_wb.analysis.score import score_rows
 from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation import Evaluation, EvaluationRow, evaluation_row
-from robustbench_wb.api.evaluation_model import chosen_outputs, image_task, pad_token_kept, text_task
+from robustbench_wb.api.evaluation_model import check_transform, chosen_outputs, image_task, pad_token_kept, text_task
 from robustbench_wb.api.evaluation_samples import AnyTokenizer, Array, Labels, check_classes, doubts_about_labels
 from robustbench_wb.api.evaluation_stressors import Stressors, default_stressors, parse_stressors
 from robustbench_wb.engine.batch import BatchSizes
@@ -22,7 +22,7 @@ from robustbench_wb.engine.request import SearchPrecision
 from robustbench_wb.engine.search_precision import refuse_search_precision
 from robustbench_wb.engine.task_samples import TaskSamples
 from robustbench_wb.engine.torch_state import own_state
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import SubjectError, UsageError
 from robustbench_wb.interrupts import watching_interrupts
 from robustbench_wb.models.batching import to_inputs
 from robustbench_wb.models.chosen_outputs import choose_outputs
@@ -83,8 +83,8 @@ def evaluate(
     """
     run = _Settings(seed=seed, batch_size=batch_size, device=device, keep_images=keep_images, progress=progress)
     run = replace(run, search_precision=search_precision, outputs=outputs, calibration=calibration)
-    if tokenizer is not None and any(given is not None for given in (mean, std, transform, outputs)):
-        _refuse_for_texts("mean", "std", "transform", "outputs")
+    only_images = {"mean": mean, "std": std, "transform": transform, "outputs": outputs}
+    _refuse_other_inputs(tokenizer, only_images=only_images, length=length)
     code = UserCode(_name(model))
     with watching_interrupts(), code.running(), pad_token_kept(model):
         if tokenizer is None:
@@ -96,8 +96,15 @@ def evaluate(
             return _evaluate(model, subject, samples, stressors=stressors, transform=transform, run=run)
 
 
-def _refuse_for_texts(*arguments: str) -> NoReturn:
-    raise UsageError(f"{', '.join(arguments[:-1])} and {arguments[-1]} are for images, not texts", *arguments)
+def _refuse_other_inputs(
+    tokenizer: AnyTokenizer | None, *, only_images: Mapping[str, object], length: int | None
+) -> None:
+    """Refuse arguments for images with a tokenizer, and arguments for texts without one."""
+    if tokenizer is None and length is not None:
+        raise UsageError("length is for texts, which need a tokenizer; leave it out for images", "length", "tokenizer")
+    if tokenizer is not None and any(given is not None for given in only_images.values()):
+        *others, last = only_images
+        raise UsageError(f"{', '.join(others)} and {last} are for images, not texts", *only_images)
 
 
 def _name(model: object) -> str:
@@ -146,7 +153,12 @@ def _evaluate(
     with own_state(run.seed, device), borrowed(model, device), borrowed(transform, device):
         subject.eval()
         first = to_inputs(samples.inputs[:2], device)
-        classes = count_classes(subject, first)
+        try:
+            classes = count_classes(subject, first)
+        except SubjectError:
+            if transform is not None:
+                check_transform(transform, first)
+            raise
         if run.outputs is not None:
             choose_outputs(subject, chosen_outputs(run.outputs, classes))
             classes = count_classes(subject, first)

@@ -2,9 +2,10 @@
 
 import operator
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from robustbench_wb.api.arguments import COUNTS, whole_number
 from robustbench_wb.api.evaluation_samples import (
@@ -18,7 +19,7 @@ from robustbench_wb.api.evaluation_samples import (
     text_samples,
 )
 from robustbench_wb.engine.task_samples import TaskSamples
-from robustbench_wb.errors import UsageError
+from robustbench_wb.errors import UsageError, first_line
 from robustbench_wb.models.backbone import Transformer
 from robustbench_wb.models.chosen_outputs import ChosenOutputs
 from robustbench_wb.models.providers.text_model import ModelTokenizer, TextModel
@@ -101,8 +102,30 @@ def _image_model(
         raise UsageError("transform and mean both preprocess; pass one of them", "transform", "mean")
     if (mean is None) != (std is None):
         raise UsageError("mean and std go together; one is missing", "mean", "std")
+    for name, value in (("mean", mean), ("std", std)):
+        _check_finite(name, value)
     before = normalise(mean, std, channels) if mean is not None and std is not None else transform
     return WrappedModel(model, before)
+
+
+def _check_finite(name: str, value: Sequence[float] | float | None) -> None:
+    with suppress(TypeError, ValueError, RuntimeError):  # what is no number is told where it is used
+        if value is not None and not np.isfinite(np.asarray(value, np.float64)).all():
+            raise UsageError(f"{name}: numbers must be finite, got {value!r}", name)
+
+
+def check_transform(transform: Logits, images: Tensor) -> None:
+    """Find out whether it was the preprocessing, and not the model behind it, that failed on images (B, C, H, W).
+
+    Raises:
+        UsageError: it raises, or returns no tensor.
+    """
+    try:
+        found: object = transform(images)
+    except Exception as error:
+        raise UsageError(f"transform: raised {type(error).__name__}: {first_line(error)}", "transform") from error
+    if not isinstance(found, Tensor):
+        raise UsageError(f"transform: returned {type(found).__name__}, not a tensor of images", "transform")
 
 
 def _text_model(model: Logits, tokenizer: object) -> nn.Module:

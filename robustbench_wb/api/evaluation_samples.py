@@ -48,11 +48,7 @@ def check_images(inputs: object) -> NDArray[np.uint8] | NDArray[np.float32]:
     Raises:
         UsageError: another layout, type or range, pixels that are not finite, or no image at all.
     """
-    if isinstance(inputs, Tensor):
-        whole = inputs.detach().cpu()
-        images = np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy())
-    else:
-        images = _array("inputs", inputs)
+    images = _array("inputs", inputs)
     shape = images.shape
     if images.ndim != 4:
         raise UsageError(f"inputs: images have shape (N, C, H, W), these have {shape}", "inputs")
@@ -86,6 +82,8 @@ def _parts(images: NDArray[np.uint8] | NDArray[np.float32]) -> Iterator[slice]:
 
 
 def _array(name: str, values: object) -> NDArray[np.generic]:
+    if isinstance(values, Tensor):
+        return _tensor_array(name, values)
     if isinstance(values, Dataset | DataLoader):
         stacked = "images, labels = zip(*dataset); pass torch.stack(images), torch.tensor(labels)"
         raise UsageError(f"{name}: pass an array or a tensor, not a {type(values).__name__}; {stacked}", name)
@@ -95,13 +93,25 @@ def _array(name: str, values: object) -> NDArray[np.generic]:
         raise UsageError(f"{name}: no array can be made of them ({first_line(error, 80)})", name) from error
 
 
+def _tensor_array(name: str, values: Tensor) -> NDArray[np.generic]:
+    if values.is_meta:
+        raise UsageError(f"{name}: tensors on the meta device have no values; pass them on a real device", name)
+    if values.layout != torch.strided:
+        raise UsageError(f"{name}: pass a dense tensor (values.to_dense()), not one of layout {values.layout}", name)
+    whole = values.detach().cpu()
+    try:
+        return np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy(force=True))
+    except (TypeError, RuntimeError) as error:  # floats of 8 bits, for example
+        raise UsageError(f"{name}: no array can be made of the tensor ({first_line(error, 80)})", name) from error
+
+
 def check_labels(labels: Labels, count: int) -> NDArray[np.int64]:
     """Labels as int64 (N,), none below 0.
 
     Raises:
-        UsageError: they are no whole numbers, one-hot rows, or not one per sample.
+        UsageError: they are no whole numbers, too large for int64, one-hot rows, or not one per sample.
     """
-    found = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else _array("labels", labels)
+    found = _array("labels", labels)
     if found.ndim != 1:
         raise UsageError(f"labels: one class number per sample, shape (N,), not {found.shape}", "labels")
     if len(found) != count:
@@ -110,6 +120,8 @@ def check_labels(labels: Labels, count: int) -> NDArray[np.int64]:
         raise UsageError(f"labels: class numbers are integers from 0, these are {found.dtype}", "labels")
     if int(found.min()) < 0:
         raise UsageError(f"labels: class numbers start at 0, the lowest is {found.min()}", "labels")
+    if int(found.max()) > np.iinfo(np.int64).max:
+        raise UsageError(f"labels: {found.max()} is no class number: it does not fit into int64", "labels")
     return found.astype(np.int64)
 
 
@@ -169,7 +181,7 @@ def check_texts(inputs: object) -> list[str]:
     """Texts as a list.
 
     Raises:
-        UsageError: they are no sequence of strings, or there is none.
+        UsageError: they are no sequence of strings, there is none, or one holds half of a surrogate pair.
     """
     if isinstance(inputs, str) or not isinstance(inputs, Sequence | np.ndarray):
         raise UsageError("inputs: with a tokenizer, pass a list of texts", "inputs")
@@ -179,6 +191,14 @@ def check_texts(inputs: object) -> list[str]:
     wrong = next((text for text in texts if not isinstance(text, str)), None)
     if wrong is not None:
         raise UsageError(f"inputs: with a tokenizer, all inputs are texts; one is {type(wrong).__name__}", "inputs")
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(text[error.start]):04X}"
+            raise UsageError(
+                f"inputs: text {number} holds {half}, half of a surrogate pair; decode it anew", "inputs"
+            ) from error
     return texts
 
 

@@ -313,18 +313,57 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "levels as float": (lambda: evaluate(NET, IMAGES * 255, LABELS), "inputs", "divide by 255, or pass uint8"),
     "normalised before": (lambda: evaluate(NET, IMAGES * 4 - 2, LABELS), "inputs", "pass mean and std instead"),
     "not a number": (lambda: evaluate(NET, IMAGES * torch.nan, LABELS), "inputs", "not finite"),
+    "sparse": (lambda: evaluate(NET, IMAGES.to_sparse(), LABELS), "inputs", "pass a dense tensor"),
+    "sparse labels": (
+        lambda: evaluate(NET, IMAGES, torch.tensor(LABELS).to_sparse()),
+        "labels",
+        r"pass a dense tensor \(values\.to_dense\(\)\), not one of layout torch\.sparse_coo",
+    ),
+    "no values": (lambda: evaluate(NET, IMAGES.to("meta"), LABELS), "inputs", "on the meta device have no values"),
+    "labels without values": (
+        lambda: evaluate(NET, IMAGES, torch.tensor(LABELS, device="meta")),
+        "labels",
+        "on the meta device have no values",
+    ),
+    "eight bits": (
+        lambda: evaluate(NET, IMAGES.to(torch.float8_e4m3fn), LABELS),
+        "inputs",
+        "no array can be made of the tensor",
+    ),
+    "length": (
+        lambda: evaluate(NET, IMAGES, LABELS, length=8),
+        "length",
+        "length is for texts, which need a tokenizer",
+    ),
     "integers": (lambda: evaluate(NET, (IMAGES * 255).int(), LABELS), "inputs", "these are int32"),
     "ones as levels": (lambda: evaluate(NET, IMAGES.round().byte(), LABELS), "inputs", "only 0 and 1"),
     "few labels": (lambda: evaluate(NET, IMAGES, LABELS[:5]), "labels", "there are 5 for 6 inputs"),
     "float labels": (lambda: evaluate(NET, IMAGES, torch.rand(6)), "labels", "integers from 0, these are float32"),
     "one-hot labels": (lambda: evaluate(NET, IMAGES, np.eye(6, dtype=int)), "labels", r"shape \(N,\)"),
     "negative label": (lambda: evaluate(NET, IMAGES, [-1, *LABELS[1:]]), "labels", "start at 0"),
+    "huge label": (
+        lambda: evaluate(NET, IMAGES, np.array([2**63, *LABELS[1:]], np.uint64)),
+        "labels",
+        "9223372036854775808 is no class number",
+    ),
     "high label": (lambda: evaluate(NET, IMAGES, [3, *LABELS[1:]]), "labels", r"classes 0..2, the highest label is 3"),
     "no model": (lambda: evaluate("vit", IMAGES, LABELS), "model", "no module and no function"),  # type: ignore[arg-type]
     "a class": (lambda: evaluate(Linear, IMAGES, LABELS), "model", "no module"),  # type: ignore[arg-type]
     "mean alone": (lambda: evaluate(NET, IMAGES, LABELS, mean=0.5), "mean", "std go together"),
     "two numbers": (lambda: evaluate(NET, IMAGES, LABELS, mean=[0, 1], std=1), "mean", "mean has 2 numbers"),
     "zero deviation": (lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=0), "std", "above zero"),
+    "no deviation": (lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=[1, np.nan, 1]), "std", "std: .* finite, got"),
+    "endless mean": (lambda: evaluate(NET, IMAGES, LABELS, mean=np.inf, std=1), "mean", "mean: .* finite, got inf"),
+    "a transform that raises": (
+        lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: images[:, 7]),
+        "transform",
+        "transform: raised IndexError: index 7 is out of bounds",
+    ),
+    "a transform without a tensor": (
+        lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: None),  # type: ignore[arg-type, return-value]
+        "transform",
+        "transform: returned NoneType, not a tensor",
+    ),
     "both": (
         lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=1, transform=lambda x: x),
         "transform",

@@ -151,6 +151,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "one text": (lambda: evaluate(Bag(), "a text", [0], tokenizer=by_word), "inputs", "pass a list of texts"),
     "no text": (lambda: evaluate(Bag(), [], [], tokenizer=by_word), "inputs", "there is no text"),
     "numbers": (lambda: evaluate(Bag(), [1, 2], [0, 1], tokenizer=by_word), "inputs", "one is int"),  # type: ignore[list-item]
+    "half a character": (
+        lambda: evaluate(Bag(), ["a", "b \ud800"], [0, 1], tokenizer=by_word),
+        "inputs",
+        r"text 1 holds U\+D800, half of a surrogate pair",
+    ),
     "few labels": (lambda: evaluate(Bag(), TEXTS, [0], tokenizer=by_word), "labels", "there are 1 for 20"),
     "normalised": (lambda: evaluate(Bag(), TEXTS, LABELS, tokenizer=by_word, mean=0, std=1), "mean", "for images"),
     "no tokenizer": (lambda: evaluate(Bag(), TEXTS, LABELS, tokenizer=3), "tokenizer", "a int is no tokenizer"),  # type: ignore[arg-type]
