@@ -28,7 +28,7 @@ from robustbench_wb.report.gate import gate_screen
 from robustbench_wb.report.headline import first_screen, saved_line
 from robustbench_wb.report.text_block import plain_text
 from robustbench_wb.shared_cache import try_shared_cache
-from robustbench_wb.store.location import prepare_location
+from robustbench_wb.store.location import new_location
 from robustbench_wb.store.provenance import collect_provenance
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
@@ -140,10 +140,9 @@ def run(
     rule = stopping_rule(until_decided, baseline=baseline, margin=margin, results=results)
     wanted = make_experiment(request, fields)
     jobs = prepare_experiment(wanted, progress or SilentProgress())
-    place = prepare_location(results)
     try_shared_cache()
-    store = RecordStore(place)
-    with watching_interrupts(), open_run_log(log) as (run_log, log_file):
+    with new_location(results) as place, watching_interrupts(), open_run_log(log) as (run_log, log_file):
+        store = RecordStore(place)
         measured = measure_each(jobs, store, log=run_log, rule=rule)
     cells = [cell for part in measured for cell in part]
     rows = [row for part in measured for row in score_rows(part)]

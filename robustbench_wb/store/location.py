@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +82,24 @@ def prepare_location(location: str) -> str:
         raise StoreError(f"results cannot go to {location!r}: {str(blocker)!r} is not a folder") from error
     except (OSError, ValueError) as error:
         raise StoreError(f"results cannot be written to {location!r}: {reason_of(error)}") from error
+
+
+@contextmanager
+def new_location(location: str) -> Iterator[str]:
+    """Prepare a results location, see ``prepare_location``; folders made for it go if the block fails and left none.
+
+    Raises:
+        StoreError: the location cannot be used.
+    """
+    folder = None if is_url(location) else local_folder(location).absolute()
+    missing = [] if folder is None else [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        yield prepare_location(location)
+    except BaseException:
+        with suppress(OSError):  # a folder with results in it stays, and so do those above it
+            for one in missing:
+                one.rmdir()
+        raise
 
 
 def no_results_error(location: str) -> StoreError:

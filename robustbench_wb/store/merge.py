@@ -103,10 +103,10 @@ def merge_results(places: Sequence[str], location: str, prefer: Prefer | None = 
     Raises:
         StoreError: a source cannot be read, or the destination cannot be written.
     """
-    prepare_location(location)
     tables = [ScoreTable(place) for place in places]
     sources = [MergeSource(place=table.location, version=table.version()) for table in tables]
     theirs = [table.rows(source.version) for table, source in zip(tables, sources, strict=True)]
+    prepare_location(location)  # no folder is left where a source cannot be read
     table = ScoreTable(location)
     mine = table.rows() if table.exists() else []
     names = _names((*mine, *(row for rows in theirs for row in rows)))

@@ -5,7 +5,7 @@ bytes of the source files: an edited mirror is decoded again, whatever the dates
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from robustbench_wb.tasks.pictures.array_selection import with_selection
 from robustbench_wb.tasks.pictures.decode import decode_picture, decoder_release
 from robustbench_wb.tasks.pictures.listing import SPLITS
 from robustbench_wb.tasks.pictures.task_options import GEOMETRY, SELECTION, geometry_of, parse_options
+from robustbench_wb.tasks.read_splits import read_splits
 from robustbench_wb.tasks.task import Dataset, Split, TaskFacts, image_shape
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class HubTask:
                 {"format": _FORMAT, "source": source.digest, **more, **fitted},
                 name=name,
                 verb="decode",
-                fill=lambda folder: _decode_into(folder, source.open(), mirror=files, task=self),
+                fill=lambda folder: _decode_into(folder, read_splits(source), mirror=files, task=self),
                 read=_read,
             )
         for note in decoded.notes:
@@ -219,8 +220,16 @@ def _columns(features: "Features", name: str) -> tuple[str, str]:
     preferred = [key for key in labels if key in ("label", "labels", "fine_label")]
     labels = preferred if len(labels) > 1 and len(preferred) == 1 else labels
     if len(images) != 1 or len(labels) != 1:
-        raise DataError(f"{name} has image columns {images} and class-label columns {labels}; a task needs one of each")
+        found = f"{_named('image', images)} and {_named('class-label', labels)}"
+        raise DataError(f"{name} has the columns {', '.join(features)}: {found}; a task needs one of each")
     return images[0], labels[0]
+
+
+def _named(kind: str, columns: Sequence[str]) -> str:
+    """Columns of a kind in words."""
+    if not columns:
+        return f"no {kind} column"
+    return f"the {kind} column{'s' if len(columns) > 1 else ''} {', '.join(columns)}"
 
 
 def _is_encoded(kind: object) -> bool:

@@ -17,6 +17,7 @@ from robustbench_wb.tasks.mask_decoding import MaskFormat
 from robustbench_wb.tasks.mirror import followed_mirror
 from robustbench_wb.tasks.pictures.decode import decoder_release
 from robustbench_wb.tasks.pictures.task_options import parse_options
+from robustbench_wb.tasks.read_splits import read_splits
 from robustbench_wb.tasks.segmentation import SegmentationDataset, load_split, write_images
 from robustbench_wb.tasks.segmentation_folder import MASK_OPTIONS, mask_format
 from robustbench_wb.tasks.task import Split
@@ -89,7 +90,7 @@ class HubSegmentationTask:
                 {"format": _FORMAT, "source": found.digest, "masks": self.masks, "decoder": decoder_release()},
                 name=self.name,
                 verb="decode",
-                fill=lambda folder: self._fill(folder, found.open()),
+                fill=lambda folder: self._fill(folder, read_splits(found)),
                 read=_read,
             )
         return SegmentationDataset(

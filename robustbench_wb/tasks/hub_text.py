@@ -16,6 +16,7 @@ from robustbench_wb.tasks.class_labels import Labels, unify_labels
 from robustbench_wb.tasks.column_texts import ColumnTexts
 from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
+from robustbench_wb.tasks.read_splits import read_splits
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import Encoding
 from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
@@ -95,8 +96,8 @@ class TextTask:
             identity = digest([source.digest, substitute.digest])
 
         def read() -> Corpus:
-            splits = source.open()
-            train = splits if substitute is None else substitute.open()
+            splits = read_splits(source)
+            train = splits if substitute is None else read_splits(substitute)
             test = next((name for name in ("test", "validation") if name in splits), None)
             if "train" not in train or test is None:
                 names = sorted(splits)
@@ -163,7 +164,7 @@ def _in_mirror(facts: TextFacts, root: str | None) -> TextFacts:
 def _require(rows: "HubRows", column: str, name: str) -> None:
     """Raise DataError if a column is missing."""
     if column not in rows.column_names:
-        raise DataError(f"{name} has columns {rows.column_names}; a task needs {column!r}")
+        raise DataError(f"{name} has the columns {', '.join(rows.column_names)}; a task needs {column!r}")
 
 
 def _words(vocabulary: int, length: int) -> Encoding:

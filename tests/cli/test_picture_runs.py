@@ -49,6 +49,21 @@ def test_batch_sizes_change_nothing_and_the_model_gives_the_size(
     assert {task for task, _, _ in one.values()} == {"photos;size=224;resize=248;interpolation=bicubic"}
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_picture_that_cannot_be_decoded_leaves_no_folder(
+    before: bool, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = photographs / "class0" / "0.jpg"
+    cut.write_bytes(cut.read_bytes()[:-500])  # its head is whole, so that it is found out when its pixels are needed
+    results = tmp_path / "new" / "results"
+    if before:
+        results.mkdir(parents=True)
+    arguments = ["run", "--task", f"folder:{photographs}", "--variant", "vit", "--recipe", "none", "--suite", "clean"]
+    assert run_cli([*arguments, "--results", str(results)]) == 2
+    assert "0.jpg cannot be decoded: image file is truncated" in capsys.readouterr().err
+    assert results.exists() == results.parent.exists() == before
+
+
 def test_a_run_decodes_its_own_pictures_and_a_few_to_time_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,11 +266,26 @@ def test_columns(write: Write) -> None:
         [encode(noise("L", 0))], [0], NAMES, other=([{"bytes": encode(noise("L", 1)), "path": None}], datasets.Image())
     )
     message = refused(write("toy", train=extra, test=extra))
-    assert "image columns ['image', 'other']" in message
+    assert "has the columns image, label, other: the image columns image, other and the class-label column" in message
     bare = split().remove_columns("label")
-    assert "class-label columns []" in refused(write("bare", train=bare, test=bare), "a/bare")
+    assert "has the columns image: the image column image and no class-label column; a task" in refused(
+        write("bare", train=bare, test=bare), "a/bare"
+    )
     text = split().remove_columns("image")
-    assert "image columns []" in refused(write("text", train=text, test=text), "a/text")
+    assert "has the columns label: no image column and the class-label column label" in refused(
+        write("text", train=text, test=text), "a/text"
+    )
+
+
+def test_files_with_other_columns_or_other_bytes_are_one_line(write: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write("toy", train=split(), test=split().rename_column("image", "picture"))
+    assert "has files with different columns: picture, label in one, image, label in another" in refused(root)
+    (file,) = (write("broken", train=split(), test=split()) / "broken").rglob("test*.parquet")
+    file.write_bytes(b"PAR1 and no more")
+    message = refused(root, "a/broken")
+    assert "broken cannot be read: " in message
+    assert "Parquet magic bytes not found in footer" in message
+    assert capfd.readouterr().err == ""  # the library says nothing beside
 
 
 def test_the_usual_label_is_taken_among_several(write: Write) -> None:
