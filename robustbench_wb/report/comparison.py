@@ -40,6 +40,8 @@ VERDICT_STYLES: Final = {
     "not comparable": "red",
 }
 CORRECTED: Final[dict[Correction, str]] = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
+_UNCHANGED: Final = "unchanged"
+"""Word for a model whose common records are the same."""
 _DIGEST_LENGTH: Final = 64
 _NAMED: Final = 5
 """Largest number of models that a note names."""
@@ -86,7 +88,7 @@ def pairing_notes(comparison: Comparison) -> list[str]:
     """What verdicts do not tell: that all common records are the same, and models that have other seeds."""
     if comparison.is_unchanged:
         return [identical_text(len(comparison.pairs))]
-    common = f"no common cell was measured anew: {counted(len(comparison.pairs), 'identical record')}"
+    common = f"the same in both tables: {counted(len(comparison.pairs), 'record')}"
     return [*([common] if comparison.is_unmeasured else []), *_seed_notes(comparison)]
 
 
@@ -126,13 +128,20 @@ def identical_text(count: int) -> str:
 
 
 def comparison_title(comparison: Comparison) -> str:
-    """Names of the tables, and the verdicts on the models."""
-    models = distinct_models(comparison)
-    counts = Counter[str](one.verdict for one in models)
-    names = [f"{counts[name]} {name}" if len(models) > 1 else name for name in VERDICT_STYLES if counts[name]]
+    """Names of the tables, and the verdicts on the models of which a cell was measured anew; others are unchanged."""
     sides = f"{comparison.old} -> {comparison.new}: " if comparison.old else ""
+    models = distinct_models(comparison)
+    if not models:
+        return f"{sides}nothing to compare, no cell is in both tables"
+    if comparison.is_unmeasured:
+        return f"{sides}nothing was compared, no common cell was measured anew"
+    anew = [pair.new for pair in comparison.pairs if not pair.is_same_record or pair.differing]
+    counts = Counter(one.verdict if any(map(one.covers, anew)) else _UNCHANGED for one in models)
+    names = [
+        f"{counts[name]} {name}" if len(models) > 1 else name for name in (*VERDICT_STYLES, _UNCHANGED) if counts[name]
+    ]
     of = f", of {counted(len(models), 'model')}" if len(models) > 1 else ""
-    return f"{sides}{', '.join(names)}{of}" if models else f"{sides}nothing to compare, no cell is in both tables"
+    return f"{sides}{', '.join(names)}{of}"
 
 
 def _group(overall: OverallDifference) -> tuple[str, ...]:

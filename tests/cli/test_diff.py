@@ -74,12 +74,26 @@ def test_several_seeds_speak_for_their_architecture(command: Command) -> None:
 def test_identical_tables_and_one_changed_sample(command: Command) -> None:
     commit("results", states(100, 4), "old")
     shown = command("v1", "v1")
-    assert shown.startswith("v1 -> v1: equivalent\n")
+    assert shown.startswith("v1 -> v1: nothing was compared, no common cell was measured anew\n")
     content = json.loads(command("v1", "v1", "--json"))
     assert [(pair["p"], pair["difference"]) for pair in content["pairs"]] == [(1, 0)]
     commit("results", [1] * 4 + states(96, 4), "new")
     (pair,) = json.loads(command("v1", "v2", "--json"))["pairs"]
     assert (pair["lost"], pair["gained"], pair["p"], pair["verdict"]) == (4, 0, 0.125, "undecided")
+
+
+def test_the_headline_tells_models_that_were_not_measured_anew_from_equivalent_ones(command: Command) -> None:
+    """Three models: one has the same record twice, one the same outcomes measured anew, one lost samples."""
+    made = {name: (record(states(1000, 40), weights=name), name[:4]) for name in ("same", "anew", "anew2", "lost")}
+    made["lost2"] = (record(states(900, 140), weights="lost2"), "lost")
+    for version in (("same", "anew", "lost"), ("same", "anew2", "lost2")):
+        for name in version:
+            RecordStore("results").append(made[name][0])
+        ScoreTable("results").commit(
+            [row(found, variant=variant) for found, variant in (made[name] for name in version)], {}
+        )
+    assert command("v1", "v2").startswith("v1 -> v2: 1 worse, 1 equivalent, 1 unchanged, of 3 models\n")
+    assert "equivalent" in command("v1", "v2", "--full").split("suite")[0]
 
 
 def test_folders_and_files_are_sides(command: Command) -> None:

@@ -122,7 +122,10 @@ def seeds(old: list[int], new: list[int]) -> str:
 def test_a_comparison_says_which_seeds_the_tables_have() -> None:
     told = "seeds 0 in the old table and 0-1 in the new one, and only equal seeds are compared: vit"
     assert told in seeds([0], [0, 1])
-    assert "no common cell was measured anew: 1 identical record" in seeds([0], [0, 1])
+    assert seeds([0], [0, 1]).splitlines()[:2] == [
+        "nothing was compared, no common cell was measured anew",
+        "the same in both tables: 1 record",
+    ]
     other = seeds([0], [1])
     assert "nothing to compare, no cell is in both tables" in other
     assert "seeds 0 in the old table and 1 in the new one" in other
