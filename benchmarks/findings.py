@@ -9,20 +9,26 @@ if only some are printed.
 
 import argparse
 import sys
-import tempfile
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustbench_wb import claims
+from pydantic import ValidationError
+
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimVerdict
-from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
+from robustbench_wb.analysis.claims.row_selection import SelectedRows, select_rows
+from robustbench_wb.analysis.claims.sentence import ClaimSentence, ClaimsFile, parse_sentence
+from robustbench_wb.errors import ExitCode, HarnessError, UsageError
+from robustbench_wb.invalid_fields import first_invalid_field
 from robustbench_wb.report.claims import evidence_text
 from robustbench_wb.report.comparison import unit_text
 from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
 from robustbench_wb.report.figures.draw import draw_chart, figure_bytes
+from robustbench_wb.spec import Spec
+from robustbench_wb.store.loaded_table import find_records, load_table
+from robustbench_wb.text_files import parse_toml, read_text, reason_of
 
 QUESTIONS = "results/findings.toml"
 EVIDENCE = "results/evidence"
@@ -35,8 +41,7 @@ FEWEST_SEEDS = 3
 """Smallest number of seeds for a number about an architecture: the interval of two spans almost everything."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Spec):
     """Cells of a suite on a task."""
 
     task: str
@@ -44,15 +49,14 @@ class Place:
     cells: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
+class Question(Spec):
     """How some models compare with another one at some places."""
 
     name: str
     question: str
     than: str
-    models: Sequence[str]
-    places: Sequence[Place]
+    models: tuple[str, ...]
+    places: tuple[Place, ...]
     in_readme: bool = False
     """Whether README tells the answer."""
 
@@ -62,6 +66,13 @@ class Question:
         for model in self.models:
             for place in self.places:
                 yield model, place
+
+
+class Questions(Spec):
+    """Content of a file of questions."""
+
+    scale: str
+    findings: tuple[Question, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +105,22 @@ def short(model: str) -> str:
     return model.split(" ")[0].removesuffix("-nano")
 
 
-def read_questions(file: str) -> tuple[str, list[Question]]:
-    """The scale of the evidence, and the questions of a file."""
-    content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    found = []
-    for one in content["findings"]:
-        places = tuple(Place(**place) for place in one.pop("places"))
-        found.append(Question(**one, places=places))
-    return content["scale"], found
+def read_questions(file: str) -> tuple[str, tuple[Question, ...]]:
+    """The scale of the evidence, and the questions of a file.
+
+    Raises:
+        UsageError: the file cannot be read, an entry is missing, unknown or of another type, or a name is given twice.
+    """
+    try:
+        found = Questions.model_validate(parse_toml(read_text(file)))
+    except ValidationError as error:
+        raise UsageError(f"{file}: {first_invalid_field(error, Questions)}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {reason_of(error)}") from error
+    twice = [name for name, count in Counter(one.name for one in found.findings).items() if count > 1]
+    if twice:
+        raise UsageError(f"{file}: two findings have the name {twice[0]!r}")
+    return found.scale, found.findings
 
 
 def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[str, list[Answer]]:
@@ -109,33 +128,32 @@ def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[s
 
     A number about an architecture needs several seeds: of fewer than ``FEWEST_SEEDS`` that both models have, only the
     first is kept, and the number is about that checkpoint.
+
+    Raises:
+        UsageError: a sentence that compares two models cannot be read, or could mean several things.
+        StoreError: the table cannot be read.
     """
     pairs = [(one.than, model, place) for one in questions for model, place in one.pairs]
-    checked = check(pairs, scale=scale, version=version, seeds={})
-    first = {at: one.seeds[0] for at, one in enumerate(checked) if 0 < len(one.seeds) < FEWEST_SEEDS}
-    found = iter(check(pairs, scale=scale, version=version, seeds=first))
+    table = load_table(version, EVIDENCE)
+
+    def rows(seeds: Mapping[int, int]) -> list[SelectedRows]:
+        found = (comparison(*pair, scale=scale, seed=seeds.get(at)) for at, pair in enumerate(pairs))
+        return select_rows(ClaimsFile(file="", claims=tuple(found)), {None: table.rows})
+
+    seeds = [sorted({row.seed for row in one.own}) for one in rows({})]
+    chosen = rows({at: own[0] for at, own in enumerate(seeds) if 0 < len(own) < FEWEST_SEEDS})
+    found = iter(decide_claims(chosen, find_records([table], records_for_claims(chosen), EVIDENCE)).claims)
     return {
         one.name: [Answer(model=model, place=place, checked=next(found)) for model, place in one.pairs]
         for one in questions
     }
 
 
-def check(
-    pairs: Sequence[tuple[str, str, Place]], *, scale: str, version: str, seeds: Mapping[int, int]
-) -> Sequence[CheckedClaim]:
-    """Test that each second model is better than the first one at its place.
-
-    ``seeds`` has the only seed that counts, by the number of the pair; without one all seeds that both models have do.
-    """
-    lines = [f'scale = "{scale}"']
-    for at, (than, model, place) in enumerate(pairs):
-        seed = f" seed {seeds[at]}" if at in seeds else ""
-        lines += ["[[claims]]", f'claim = "{model}{seed} is better than {than}{seed} at {place.cells}"']
-        lines += [f'task = "{place.task}"', f'suite = "{place.suite}"']
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "findings.toml")
-        file.write_text("\n".join(lines), encoding="utf-8")
-        return claims(str(file), version).claims
+def comparison(than: str, model: str, place: Place, *, scale: str, seed: int | None) -> ClaimSentence:
+    """The sentence that ``model`` is better than ``than`` at a place, with one seed or all that both models have."""
+    only = "" if seed is None else f" seed {seed}"
+    parsed = parse_sentence(f"{model}{only} is better than {than}{only} at {place.cells}")
+    return parsed.model_copy(update={"task": place.task, "suite": place.suite, "scale": scale})
 
 
 def sentence(question: Question, answers: Sequence[Answer]) -> str:

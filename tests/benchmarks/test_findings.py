@@ -110,3 +110,23 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
     script = str(ROOT / "benchmarks" / "evidence_readme.py")
     subprocess.run([sys.executable, script, str(readme)], check=True, cwd=ROOT)
     assert readme.read_text() == text
+
+
+@pytest.mark.slow(15)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('scale = "smoke"\nfindings = [', "cannot be read: Invalid value (at end of document)"),
+        (QUESTIONS.replace("places", "place"), "findings.0.place is unknown; did you mean places?"),
+        (QUESTIONS.replace('suite = "adversarial"', "suite = 3"), "findings.0.places.0.suite must be text, not 3"),
+        (QUESTIONS.replace('"missing"', '"attacks"'), "two findings have the name 'attacks'"),
+        (QUESTIONS.replace("crate-nano standard", "crate is worse"), "cannot read 'crate is worse is better than"),
+    ],
+)
+def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "questions.toml").write_text(content)
+    done = findings("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED, "--to", str(tmp_path))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "findings.md").exists()
