@@ -36,7 +36,7 @@ def is_divisible(session: ModelSession, ladder: Ladder) -> bool:
     probe, layers), and what needs other models (contaminated training splits, surrogates).
     """
     first = ladder.rungs[0]
-    if session.context.run.request.layers or session.plan.is_shortcut or is_probe(ladder):
+    if session.context.run.plan.layers or session.plan.is_shortcut or is_probe(ladder):
         return False
     if ladder.contaminations or first.surrogate is not None or isinstance(first, ModelFreeStressor | FittedStressor):
         return False

@@ -164,7 +164,7 @@ def _is_stored(context: TaskContext, cell: PlannedCell, known: Container[str]) -
     """Whether a run would reuse the record of a cell. Cells whose layers are asked for and not cached are measured."""
     if cell.identity is None or cell.identity.key not in known:
         return False
-    layers = context.run.request.layers and isinstance(cell.plan.source, Variant) and not is_probe(cell.ladder)
+    layers = context.run.plan.layers and isinstance(cell.plan.source, Variant) and not is_probe(cell.ladder)
     return not layers or find_layers(cell.identity.key) is not None
 
 

@@ -93,7 +93,7 @@ class ModelEvaluation:
     def _steps(self, session: ModelSession, ladder: Ladder, before: NDArray[np.int8] | None) -> Iterator[Measurement]:
         """Measure one stressor at ascending strengths; samples that a lower strength broke are not tried again."""
         context, probe = self.context, is_probe(ladder)
-        layers, is_clean = context.run.request.layers and not probe, before is None
+        layers, is_clean = context.run.plan.layers and not probe, before is None
         for step in context.steps(session.subject, ladder):
             cells = [context.cell(self.plan, rung) for rung in step.rungs]
             # The forecast does not count the probe.

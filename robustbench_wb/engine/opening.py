@@ -52,7 +52,7 @@ def open_model(evaluation: ModelEvaluation, clean: Shard) -> Opening:
 
 def _is_stored(session: ModelSession, keys: Sequence[str] | None) -> bool:
     """Whether all cells of a ladder are stored; without its keys that is not known yet."""
-    return keys is not None and not session.context.run.request.layers and session.known.keys() >= set(keys)
+    return keys is not None and not session.context.run.plan.layers and session.known.keys() >= set(keys)
 
 
 def _divide(

@@ -117,6 +117,8 @@ class Plan:
     seed: int
     calibration: bool
     """Whether records keep what calibration error and Brier score follow from."""
+    layers: bool
+    """Whether the layers of each variant are measured in every cell."""
     tasks: tuple[TaskPlan, ...]
 
 
@@ -144,6 +146,7 @@ def make_plan(request: RunRequest) -> Plan:
         balanced=request.balanced,
         seed=request.seed,
         calibration=suite.calibration,
+        layers=request.layers or suite.layers,
         tasks=tuple(_task(suite, name, variants=variants, size=settings.size, request=request) for name in tasks),
     )
 

@@ -61,7 +61,7 @@ def is_measured(run: PreparedRun, keeper: RecordKeeper, *, note: Callable[[str],
 
     Looks at one model after the other, until something is missing; ``note`` is told their names before their code runs.
     """
-    if run.request.layers:
+    if run.plan.layers:
         return False
     looking = copy(run)
     looking.may_train = False

@@ -6,6 +6,7 @@ from math import exp
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimsResult, ClaimVerdict
+from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.report.comparison import change_text, fields_text, p_text, unit_text
 from robustbench_wb.report.text_block import TextBlock, counted
 
@@ -71,22 +72,30 @@ def _notes(checked: CheckedClaim) -> Iterable[str]:
 
 
 def _what(checked: CheckedClaim) -> str:
+    sentence, evidence = checked.sentence, checked.evidence
+    if sentence.measure and evidence is not None:
+        which = "last layer minus first" if evidence.layer is None else f"layer {evidence.layer}"
+        return f"{MEASURES[sentence.measure]}, {which}:"
     return "difference" if checked.sentence.than is not None else checked.metric
 
 
 def _unit(checked: CheckedClaim) -> str:
-    if checked.metric == "perplexity":
+    if checked.metric == "perplexity" or checked.sentence.measure:
         return ""
     return " points" if checked.sentence.than is not None else " %"
 
 
 def _value(checked: CheckedClaim, value: float) -> str:
+    if checked.sentence.measure:
+        return f"{value:{'+' if checked.sentence.relation in ('rising', 'falling') else ''}.3g}"
     if checked.sentence.than is not None:
         return change_text(value, checked.metric)
     return f"{100 * value:.1f}" if checked.metric == "accuracy" else f"{exp(min(value, 700.0)):.2f}"
 
 
 def _distance(checked: CheckedClaim, value: float) -> str:
+    if checked.sentence.measure:
+        return f"{value:.3g}"
     text = change_text(value, checked.metric).removeprefix("+")
     return text if checked.metric == "perplexity" else f"{text} points"
 

@@ -1,6 +1,7 @@
 """Suites: named, versioned lists of stressors and strengths with settings for each scale."""
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, StrictBool, ValidationError
 
@@ -68,6 +69,9 @@ class Suite(Spec):
     """Whether rows of classification have calibration error and Brier score, see
     ``robustbench_wb.records.score_row.ScoreRow``. Their records are kept apart from those of other suites. A suite that
     includes one with calibration has it as well."""
+    layers: StrictBool = False
+    """Whether the layers of each variant are measured in every cell, as ``run --layers`` does. A suite that includes
+    one with layers measures them as well."""
     include: tuple[IncludedSuite, ...] = ()
     """Suites whose stressors follow those of this file; what is there already is left out."""
     stressors: tuple[SuiteStressor, ...] = ()
@@ -116,6 +120,10 @@ class Suite(Spec):
         return self.settings(scale).variants or self.variants
 
 
+ROW_PARTS: Final = ("calibration", "layers")
+"""Fields of a suite that say what its rows have beside the outcomes; an including suite has them as well."""
+
+
 def read_suite(text: str, where: str) -> Suite:
     """Parse the text of a suite file; ``where`` names the file in error messages.
 
@@ -145,11 +153,13 @@ def _with_included(suite: Suite, included: IncludedSuite, where: str) -> Suite:
             f"suite file {where} includes version {included.version} of {other.name!r}, which has version "
             f"{other.version}; name that one, and raise the version of the suite"
         )
-    if other.calibration and not suite.calibration and "calibration" in suite.model_fields_set:
-        raise UsageError(
-            f"suite file {where} has calibration = false and includes {other.name!r}, whose rows have calibration; "
-            "leave that line out, or include the suites that it includes"
-        )
+    added: dict[str, object] = {name: True for name in ROW_PARTS if getattr(other, name)}
+    for part in added:
+        if part in suite.model_fields_set and not getattr(suite, part):
+            raise UsageError(
+                f"suite file {where} has {part} = false and includes {other.name!r}, whose rows have {part}; "
+                "leave that line out, or include the suites that it includes"
+            )
     strengths = {f"{other.name}.{name}": values for name, values in other.strengths.items()}
     lines = []
     for line in other.stressors:
@@ -157,7 +167,6 @@ def _with_included(suite: Suite, included: IncludedSuite, where: str) -> Suite:
         moved = line.model_copy(update={"strengths": name})
         if moved not in suite.stressors:
             lines.append(moved)
-    added: dict[str, object] = {"calibration": True} if other.calibration else {}
     added |= {"stressors": (*suite.stressors, *lines), "strengths": suite.strengths | strengths}
     return suite.model_copy(update=added)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robustbench_wb.api import run as harness
+from robustbench_wb.api.claims import claims
 from robustbench_wb.engine import layer_observer as look
 from robustbench_wb.engine.layer_observer import find_layers, keep_layers
 from robustbench_wb.engine.request import RunRequest
@@ -103,6 +104,29 @@ def test_a_reused_record_gets_its_layers_too(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(FgsmLinf, "apply", never)
     assert numbers(harness.run(request(), results).rows) == numbers(late.rows)
     assert [own(row) for row in harness.run(request(layers=False), results).rows] == [NO_LAYERS] * 3
+
+
+def test_a_suite_with_layers_has_them_and_claims_read_them(tmp_path: Path) -> None:
+    suite = tmp_path / "depth.toml"
+    head = 'name = "depth"\nversion = 1\nsummary = "Depth."\nlayers = true\n[[stressors]]\nuse = "clean"\n'
+    suite.write_text(head + '[scales.smoke]\nsize = "nano"\n')
+    results = str(tmp_path / "results")
+    first = harness.run(request(layers=False, stressors=(), epsilons=()), results)
+    found = harness.run(request(suite=str(suite), layers=False, stressors=(), epsilons=()), results)
+    assert (found.measured, found.reused) == (0, 1)  # the record of a suite without layers
+    assert (found.rows[0].key, found.rows[0].suite) == (first.rows[0].key, "depth")
+
+    table = find_layers(found.rows[0].key)
+    assert table is not None
+    moved = table.mean("similarity")[-1] - table.mean("similarity")[0]
+    relation = "rising" if moved > 0 else "falling"
+    (tmp_path / "claims.toml").write_text(
+        f'suite = "depth"\nclaims = ["crate-nano none has a {relation} similarity at clean"]'
+    )
+    (claim,) = claims(str(tmp_path / "claims.toml"), f"{results}:{found.version}", results).claims
+    assert claim.evidence is not None
+    assert (claim.evidence.worst, claim.evidence.n) == (pytest.approx(moved), 40)
+    assert claim.evidence.p_holds < 0.5 < claim.evidence.p_refuted
 
 
 def test_changed_code_of_a_measure_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

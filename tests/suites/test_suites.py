@@ -254,11 +254,12 @@ def test_an_included_suite_that_has_changed_is_refused() -> None:
         read_suite(INCLUDING.format(version=2).replace('"adversarial"', '"adversarail"'), "both.toml")
 
 
+@pytest.mark.parametrize("part", ["calibration", "layers"])
 @pytest.mark.parametrize("value", ['"yes"', "1"])
-def test_only_true_and_false_ask_for_calibration(value: str) -> None:
-    text = 'name = "mine"\nversion = 1\nsummary = "Mine"\ncalibration = {}\n[scales.smoke]\nsize = "nano"\n'
-    assert read_suite(text.format("true") + '[[stressors]]\nuse = "clean"\n', "mine.toml").calibration
-    assert "calibration must be true or false, not " in wrong(text.format(value))
+def test_only_true_and_false_ask_for_parts_of_rows(part: str, value: str) -> None:
+    text = f'name = "mine"\nversion = 1\nsummary = "Mine"\n{part} = {{}}\n[scales.smoke]\nsize = "nano"\n'
+    assert getattr(read_suite(text.format("true") + '[[stressors]]\nuse = "clean"\n', "mine.toml"), part)
+    assert f"{part} must be true or false, not " in wrong(text.format(value))
 
 
 def test_a_suite_that_includes_calibration_has_its_columns_or_is_refused() -> None:

@@ -42,7 +42,8 @@ class ClaimEvidence(Spec):
     """Numbers behind a verdict.
 
     For a comparison they are differences, first model minus second: of accuracies as a share, of perplexities as the
-    logarithm of their ratio. For a level they are an accuracy as a share, or the logarithm of a perplexity.
+    logarithm of their ratio. For a level they are an accuracy as a share, or the logarithm of a perplexity. For layers
+    they are values of the measure, or its last layer minus the first.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -61,6 +62,8 @@ class ClaimEvidence(Spec):
     """High end of the 90 % interval; None is an open end."""
     n: int
     """Number of samples; with several cells each sample is one cluster."""
+    layer: int | None = None
+    """Layer whose value decides a sentence about every layer, from 1; None for all other sentences."""
     p_holds: float
     """One-sided p-value of the test that supports the sentence; small if it is supported."""
     p_refuted: float

@@ -5,6 +5,7 @@ from math import inf, log1p
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
+from robustbench_wb.analysis.claims.layer_tests import LayerEstimate, every_layer, layer_change, layer_values
 from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
@@ -22,7 +23,8 @@ from robustbench_wb.stats.multiplicity import holm
 
 _UNJUDGED: Final = "not all samples were judged"
 _STOPPED: Final = "a decision has stopped one of its cells before its last sample"
-_ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least")
+_NO_LAYERS: Final = "the layers of its cells were not measured; run --layers measures them"
+_ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least", "above", "rising")
 """Relations that are supported by a value above the limit."""
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
 """Relations whose limit is minus the margin."""
@@ -34,6 +36,8 @@ def records_for_claims(selected: Sequence[SelectedRows]) -> set[str]:
 
 
 def _needs(one: SelectedRows) -> set[str]:
+    if one.sentence.measure:
+        return set()  # rows hold the measures of their layers
     if one.sentence.than is not None:
         return set(records_for_comparison(one.other, one.own))
     enough = len(one.own) == 1 and one.own[0].metric == "accuracy"  # the counts of the row suffice
@@ -89,6 +93,8 @@ def _checked(one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
     missing = {row.cell for row in (*one.own, *one.other) if row.key in absent and row.status != "error"}
     if missing:
         return _incomplete(claim, f"the outcomes of the samples are not in the store: {', '.join(sorted(missing))}")
+    if one.sentence.measure:
+        return _layers(claim, one)
     return _level(claim, one, records) if one.sentence.than is None else _difference(claim, one, records)
 
 
@@ -98,6 +104,27 @@ def _incomplete(claim: CheckedClaim, reason: str) -> CheckedClaim:
 
 def _not_comparable(claim: CheckedClaim, reason: str) -> CheckedClaim:
     return claim.model_copy(update={"verdict": "not comparable", "reason": reason})
+
+
+def _layers(claim: CheckedClaim, one: SelectedRows) -> CheckedClaim:
+    sentence = one.sentence
+    if not all(row.layers for row in one.own):
+        return _incomplete(claim, _NO_LAYERS)
+    above = sentence.relation in _ABOVE
+    found: LayerEstimate | None
+    if sentence.relation in ("rising", "falling"):
+        found = layer_change(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
+    else:
+        values = layer_values(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
+        found = None if values is None else every_layer(values, above=above)
+    if found is None:
+        return _incomplete(claim, f"{sentence.measure} has no value in some of its layers")
+    p = found.p if above else found.p.exchanged
+    evidence = ClaimEvidence(
+        worst=found.value, best=found.value, low=found.wide.low, high=found.wide.high, narrow_low=found.narrow.low,
+        narrow_high=found.narrow.high, n=found.n, layer=found.layer, p_holds=p.above, p_refuted=p.below,
+    )  # fmt: skip
+    return claim.model_copy(update={"evidence": evidence})
 
 
 def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:

@@ -42,7 +42,9 @@ def select_rows(sentences: ClaimsFile, sides: Mapping[str | None, Sequence[Score
 def _select(sentence: ClaimSentence, sides: Mapping[str | None, list[ScoreRow]]) -> SelectedRows:
     own, lacking = _rows(sentence, sentence.subject, sides)
     if lacking or sentence.than is None:
-        if not lacking and len({row.seed for row in own}) > 1:
+        if not lacking and sentence.measure:
+            own = _one_cell(sentence, own)
+        elif not lacking and len({row.seed for row in own}) > 1:
             raise UsageError(
                 f"{sentence.text!r}: a level is about one checkpoint; name its seed, like 'seed {own[0].seed}'"
             )
@@ -84,12 +86,22 @@ def _require_unambiguous(sentence: ClaimSentence, named: NamedModel, rows: Seque
             raise UsageError(
                 f"{sentence.text!r}: {named.name} has rows with {what} {' and '.join(values)}; name one of them"
             )
+    if sentence.measure:
+        return
     level = sentence.than is None
     units = {"accuracy": "percent" if level else "points", "perplexity": "perplexity" if level else "percent"}
     if sentence.limit and sentence.unit != units[rows[0].metric]:
         raise UsageError(
             f"{sentence.text!r}: the metric of its cells is {rows[0].metric}; give the limit in {units[rows[0].metric]}"
         )
+
+
+def _one_cell(sentence: ClaimSentence, rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Rows of a sentence about layers, by seed: one cell, as cells may have different samples."""
+    cells = sorted({row.cell for row in rows})
+    if len(cells) > 1:
+        raise UsageError(f"{sentence.text!r}: layers are compared in one cell; name one of {', '.join(cells)}")
+    return sorted(rows, key=lambda row: row.seed)
 
 
 def _paired(sentence: ClaimSentence, own: Sequence[ScoreRow], other: Sequence[ScoreRow]) -> SelectedRows:

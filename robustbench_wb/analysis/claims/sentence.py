@@ -6,13 +6,18 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, NamedTuple, cast
 
 from robustbench_wb.errors import UsageError
+from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 from robustbench_wb.text_files import parse_toml, read_text, reason_of
 
-Relation = Literal["not worse", "better", "worse", "not better", "equivalent", "at least", "at most"]
-Unit = Literal["points", "percent", "perplexity"]
-"""Unit of a limit: points or percent for accuracy, percent for perplexity, or a perplexity itself."""
+Relation = Literal[
+    "not worse", "better", "worse", "not better", "equivalent",
+    "at least", "at most", "above", "below", "rising", "falling",
+]  # fmt: skip
+Unit = Literal["points", "percent", "perplexity", "measure"]
+"""Unit of a limit: points or percent for accuracy, percent for perplexity, a perplexity itself, or that of a layer
+measure."""
 
 _PLACES: Final = ("task", "suite", "scale")
 """Names of what selects the rows of a sentence."""
@@ -25,6 +30,7 @@ def _subject(group: str) -> str:
 
 
 _MARGIN: Final = r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>points?|%|percent)"
+_MEASURE: Final = rf"(?P<measure>{'|'.join(MEASURES)})"
 _CELL: Final = r"[^\s,]+(?: [^\s,=]+=[^\s,]+)*"
 _CELLS: Final = rf"at (?P<cells>all cells|{_CELL}(?:, ?{_CELL})*)"
 _GRAMMAR: Final = tuple(
@@ -36,6 +42,9 @@ _GRAMMAR: Final = tuple(
         rf"{_subject('one')} has an accuracy of (?P<relation>at least|at most) {_MARGIN} {_CELLS}",
         rf"{_subject('one')} has a (?P<unit>perplexity) of (?P<relation>at least|at most) "
         rf"(?P<number>\d+(?:\.\d+)?) {_CELLS}",
+        rf"{_subject('one')} has an? (?P<relation>rising|falling) {_MEASURE} {_CELLS}",
+        rf"{_subject('one')} has an? {_MEASURE} (?P<relation>above|below) (?P<number>-?\d+(?:\.\d+)?) "
+        rf"in every layer {_CELLS}",
     )
 )
 
@@ -71,8 +80,10 @@ class ClaimSentence(Spec):
     cells: tuple[str, ...]
     """Names like ``pgd-linf@8/255`` or ``pgd-linf eps=8/255``, or patterns like ``pgd-*``."""
     limit: float
-    """Share of accuracy, relative change of perplexity, or perplexity, by ``unit``."""
+    """Share of accuracy, relative change of perplexity, perplexity, or value of a layer measure, by ``unit``."""
     unit: Unit
+    measure: str = ""
+    """Layer measure that the sentence is about, see ``robustbench_wb.layers.table.MEASURES``; empty for outcomes."""
     task: str | None = None
     """Task that the sentence is about; None if the results hold only one."""
     suite: str | None = None
@@ -124,18 +135,22 @@ def parse_sentence(text: str) -> ClaimSentence:
     found = next((match for pattern in _GRAMMAR if (match := pattern.fullmatch(words))), None)
     if found is None:
         raise UsageError(f"cannot read {words!r}; write it like {EXAMPLE!r} (docs/claims.md has all forms)")
-    if found["relation"].startswith("not ") and found["number"] is None:
+    parts = found.groupdict()
+    number = parts.get("number")
+    if found["relation"].startswith("not ") and number is None:
         raise UsageError(f"{words!r} has no margin; end it with, for instance, 'by more than 1 point'")
     cells = "*" if found["cells"] == "all cells" else found["cells"]
-    limit = _limit(found["number"], found["unit"], words)
+    measure = parts.get("measure") or ""
+    limit = _Limit(float(number or 0), "measure") if measure else _limit(number, str(parts.get("unit")), words)
     return ClaimSentence(
         text=words,
         subject=_named(found, "one"),
         relation=cast("Relation", found["relation"]),
-        than=_named(found, "other") if "other" in found.re.groupindex else None,
+        than=_named(found, "other") if "other" in parts else None,
         cells=tuple(part.strip() for part in cells.split(",")),
         limit=limit.value,
         unit=limit.unit,
+        measure=measure,
     )
 
 

@@ -1,0 +1,118 @@
+"""Layer measures of a model, with one-sided p-values: does a measure rise or fall with depth, or pass a limit?"""
+
+import json
+from collections.abc import Iterable, Sequence
+from math import nan, sqrt
+from statistics import fmean, variance
+from typing import NamedTuple
+
+from scipy.special import stdtr, stdtrit  # scipy.stats, which calls them, takes a second to import
+
+from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP
+from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.stats.intervals import Interval
+
+
+class LayerEstimate(NamedTuple):
+    """Value of a measure, or its change with depth, in the unit of the measure."""
+
+    value: float
+    wide: Interval
+    """1 - alpha interval."""
+    narrow: Interval
+    """1 - 2 alpha interval."""
+    n: int
+    """Smallest number of samples of a seed for which the measure is defined."""
+    p: OneSidedP
+    layer: int | None = None
+    """Number of the layer, from 1; None for a change over all layers."""
+
+
+class _Mean(NamedTuple):
+    """Mean over the samples of one seed, with its standard error."""
+
+    value: float
+    error: float
+    n: int
+
+
+def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float) -> LayerEstimate | None:
+    """Test the value of the last layer minus that of the first one against a limit.
+
+    Rows hold means and deviations per layer, and not how the two layers vary together. The standard error of the
+    difference is at most the sum of both, which is taken.
+
+    Args:
+        rows: one cell per seed of a model, with layers.
+        measure: see ``robustbench_wb.layers.table.MEASURES``.
+        limit: change to test against.
+        alpha: the intervals have confidence 1 - ``alpha`` and 1 - 2 ``alpha``.
+
+    Returns:
+        The estimate; None if the measure is not defined in one of the two layers.
+    """
+    changes = []
+    for row in rows:
+        first, last = (_layer_means(row, measure)[place] for place in (0, -1))
+        n = min(first.n, last.n)
+        changes.append(_Mean(value=last.value - first.value, error=first.error + last.error, n=n))
+    return _estimate(changes, limit=limit, alpha=alpha)
+
+
+def layer_values(
+    rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float
+) -> tuple[LayerEstimate, ...] | None:
+    """Test the value of each layer against a limit, see ``layer_change``; None if it is not defined in one of them."""
+    seeds = [_layer_means(row, measure) for row in rows]
+    found = []
+    for number, means in enumerate(zip(*seeds, strict=True), start=1):
+        one = _estimate(means, limit=limit, alpha=alpha)
+        if one is None:
+            return None
+        found.append(one._replace(layer=number))
+    return tuple(found)
+
+
+def every_layer(layers: Sequence[LayerEstimate], *, above: bool) -> LayerEstimate:
+    """The layer that is nearest to the limit or farthest beyond it, with the p-values of a statement about all layers.
+
+    That all layers are above the limit is supported by the largest of their p-values (an intersection-union test,
+    Berger 1982), and rejected by the smallest of the opposite, times the number of layers (Bonferroni).
+
+    Args:
+        layers: values of all layers.
+        above: whether the statement is that they are above the limit; otherwise, that they are below.
+    """
+    worst = (min if above else max)(layers, key=lambda one: one.value)
+    for_it = max(one.p.above if above else one.p.below for one in layers)
+    against_it = min(1.0, len(layers) * min(one.p.below if above else one.p.above for one in layers))
+    return worst._replace(p=OneSidedP(for_it, against_it) if above else OneSidedP(against_it, for_it))
+
+
+def _layer_means(row: ScoreRow, measure: str) -> list[_Mean]:
+    found = json.loads(row.layers)["measures"][measure]
+    return [
+        _Mean(value=nan if mean is None else mean, error=nan if std is None else std / sqrt(n), n=n)
+        for mean, std, n in zip(found["mean"], found["std"], found["defined"], strict=True)
+    ]
+
+
+def _estimate(means: Iterable[_Mean], *, limit: float, alpha: float) -> LayerEstimate | None:
+    """Mean over seeds with Student's t. All seeds share their samples, so that the error of the samples is not averaged
+    out: it is added in squares to that of the seeds."""
+    known = list(means)
+    values, n = [one.value for one in known], min(one.n for one in known)
+    seeds, value = len(known), fmean(values)
+    degrees = seeds - 1 if seeds > 1 else n - 1
+    error = sqrt((variance(values) / seeds if seeds > 1 else 0.0) + fmean(one.error for one in known) ** 2)
+    if not (degrees > 0 and error >= 0):  # NaN where a layer has no value
+        return None
+    wide, narrow = (
+        Interval(value - reach, value + reach)
+        for reach in (float(stdtrit(degrees, 1 - level / 2)) * error for level in (alpha, 2 * alpha))
+    )
+    if error == 0:
+        above, below = (0.0 if holds else 1.0 for holds in (value > limit, value < limit))
+    else:
+        above, below = (float(stdtr(degrees, sign * (value - limit) / error)) for sign in (-1, 1))
+    return LayerEstimate(value=value, wide=wide, narrow=narrow, n=n, p=OneSidedP(above, below))
