@@ -87,7 +87,8 @@ def _unit(checked: CheckedClaim) -> str:
 
 def _value(checked: CheckedClaim, value: float) -> str:
     if checked.sentence.measure:
-        return f"{value:{'+' if checked.sentence.relation in ('rising', 'falling') else ''}.3g}"
+        signed = value != 0 and checked.sentence.relation in ("rising", "falling")
+        return f"{value:{'+' if signed else ''}.3g}"
     if checked.sentence.than is not None:
         return change_text(value, checked.metric)
     return f"{100 * value:.1f}" if checked.metric == "accuracy" else f"{exp(min(value, 700.0)):.2f}"
