@@ -58,6 +58,8 @@ def load_table(reference: str, results: str) -> LoadedTable:
     """
     if not isinstance(reference, str):
         raise StoreError(f"a table is named by text, like v3 or latest, not {reference!r}")
+    if not reference.strip():
+        raise StoreError("the name of a table is empty; give a version like v3, a results folder or a baseline file")
     if re.fullmatch(VERSION, reference):
         return _version(results, reference, "")
     if not is_url(reference) and reference.endswith(SUFFIX):

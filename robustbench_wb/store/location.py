@@ -47,8 +47,10 @@ def local_folder(location: str) -> Path:
     """Folder of results that are not at a URL, with ``~`` resolved.
 
     Raises:
-        StoreError: the path begins with the name of a user that does not exist.
+        StoreError: the path is empty, or begins with the name of a user that does not exist.
     """
+    if not location.strip():
+        raise StoreError("the name of the results folder is empty; '.' is the current one")
     try:
         return Path(location).expanduser()
     except RuntimeError as error:

@@ -96,6 +96,28 @@ def test_the_headline_tells_models_that_were_not_measured_anew_from_equivalent_o
     assert "equivalent" in command("v1", "v2", "--full").split("suite")[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["diff", "", "v1"], "the name of a table is empty; give a version like v3"),
+        (["gate", "--baseline", " "], "the name of a table is empty"),
+        (["plan", "--baseline", ""], "the name of a table is empty"),
+        (["run", "--until-decided", "--baseline", ""], "the name of a table is empty"),
+        (["merge", ""], "the name of the results folder is empty; '.' is the current one"),
+        (["verify", "--results", ""], "the name of the results folder is empty"),
+        (["run", "--suite", "clean", "--variant", "vit", "--results", ""], "the name of the results folder is empty"),
+    ],
+)
+def test_an_empty_name_of_a_table_is_one_line(
+    command: Command, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(".", states(100, 4), "old")  # an empty name is not the current folder
+    commit("results", states(100, 4), "old")
+    assert run_cli(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
 def test_folders_and_files_are_sides(command: Command) -> None:
     old = commit("main", states(1000, 0), "old")
     commit("main", states(1000, 0), "other")
