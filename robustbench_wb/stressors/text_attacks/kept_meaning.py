@@ -54,6 +54,8 @@ class Scorer(Protocol):
         ...
 
 
+_PLACES: Final = ("encoder", "synonyms", "perplexity")
+"""Parameters that name a model or a file."""
 # Found by name: attacks without such models do not depend on their code, whose digest is part of that of the model.
 _JUDGES: Final = "robustbench_wb.models.providers.text_judges"
 
@@ -161,11 +163,17 @@ class MeaningAttack(WordRateAttack):
         """Whether the new word occurs in the training texts, or is a synonym of the old one."""
         return after in (require_text(batch).lexicon if self.synonyms is None else self.replacements(batch, before))
 
+    @property
+    def unplaced(self) -> str:
+        """Signature without the names of models and files, which say where they lie and not what they are."""
+        return self.model_copy(update=dict.fromkeys(_PLACES)).signature
+
     def begin(self, batch: SampleBatch, access: ModelAccess) -> TextSearch:
         """Search among the texts that keep the meaning."""
         if self.encoder is None or self.cosine is None:
-            return super().begin(batch, access)
-        return _MeaningSearch(batch, access, encoder=find_encoder(self.encoder), least=self.cosine)
+            return _UnplacedSearch(batch, access, attack=self)
+        encoder = find_encoder(self.encoder)
+        return _MeaningSearch(batch, access, attack=self, encoder=encoder, least=self.cosine)
 
     def measures(self, before: Sequence[str], after: Sequence[str], access: ModelAccess) -> NDArray[np.float32]:
         """What the models say of perturbed texts, (N, 2): cosine similarity to the unperturbed text, and by how much
@@ -225,11 +233,34 @@ def _cosines(encoder: str, before: Sequence[str], after: Sequence[str], *, acces
     return _Similarity(find_encoder(encoder), before, access).of(range(len(before)), after)
 
 
-class _MeaningSearch(TextSearch):
+class _UnplacedSearch(TextSearch):
+    """Search whose random draws do not depend on where models and synonyms lie.
+
+    An encoder or a language model that only measures therefore measures the texts of the attack without it.
+    """
+
+    def __init__(self, batch: SampleBatch, access: ModelAccess, *, attack: MeaningAttack) -> None:
+        super().__init__(batch, access)
+        self._signature, self._unplaced = attack.signature, attack.unplaced
+
+    def draw(self, rows: Sequence[int], count: int, *, label: str, step: int) -> list[list[int]]:
+        """Random integers >= 0, ``count`` for each sample, see ``TextSearch.draw``."""
+        return super().draw(rows, count, label=label.replace(self._signature, self._unplaced), step=step)
+
+
+class _MeaningSearch(_UnplacedSearch):
     """Search that asks the model only about texts which are similar enough to the unperturbed ones."""
 
-    def __init__(self, batch: SampleBatch, access: ModelAccess, *, encoder: Encoder, least: Fraction) -> None:
-        super().__init__(batch, access)
+    def __init__(
+        self,
+        batch: SampleBatch,
+        access: ModelAccess,
+        *,
+        attack: MeaningAttack,
+        encoder: Encoder,
+        least: Fraction,
+    ) -> None:
+        super().__init__(batch, access, attack=attack)
         self._least, self._similarity = float(least), _Similarity(encoder, batch.texts, access)
 
     def permitted(self, rows: Sequence[int], candidates: Sequence[Sequence[str]]) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """Word attacks that keep the meaning: similarity by an encoder, synonyms, the random control, and whole runs."""
 
 import dataclasses
-import os
+import shutil
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -47,17 +47,6 @@ WORDNET = {
     "data.adj": "01123148 00 a 02 good 0 fine(p) 0 001 ! 01125429 a 0101 | having desirable qualities\n",
     "data.adv": "00011093 02 r 0a well 0 good 0 a 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 001 | in a good manner\n",
 }
-
-
-@pytest.fixture(autouse=True)
-def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random words depend on the signature, and so on the paths in it; relative to this folder they never change."""
-    monkeypatch.chdir(tmp_path)
-
-
-def by_name(folder: Path) -> str:
-    """Reference to a model of transformers by its path from the working folder."""
-    return f"hf:{os.path.relpath(folder)}"
 
 
 def meaning_attack(signature: str) -> MeaningAttack:
@@ -158,7 +147,7 @@ def test_a_bound_keeps_every_text_similar_and_costs_the_attack_its_successes(
     signature: str, hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch
 ) -> None:
     exact = deepcopy(encoder).double()  # in float32, batches of another size can round two equal words apart
-    batch, reference = batch_of(exact), by_name(hf_folder)
+    batch, reference = batch_of(exact), f"hf:{hf_folder}"
     free = parse_stressor(f"{signature};encoder={reference}")
     bound = meaning_attack(f"{signature};encoder={reference};cosine=999/1000")
     loose, strict = perturb(free, batch), perturb(bound, batch)
@@ -180,13 +169,33 @@ def test_a_bound_keeps_every_text_similar_and_costs_the_attack_its_successes(
     np.testing.assert_array_equal(again.forwards, strict.forwards)
 
 
+@pytest.mark.parametrize("signature", ATTACKS)
+def test_random_words_do_not_depend_on_the_place_of_models_and_synonyms(
+    signature: str, hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch, tmp_path: Path
+) -> None:
+    batch = batch_of(encoder)
+    shutil.copytree(hf_folder, tmp_path / "other" / "place")
+    (tmp_path / "sets.txt").write_text(SETS)
+    shutil.copy(tmp_path / "sets.txt", tmp_path / "other" / "same.txt")
+
+    def texts(bounds: str) -> Sequence[str]:
+        return known(perturb(meaning_attack(f"{signature}{bounds}"), batch).texts)
+
+    plain = texts("")
+    assert list(plain) != list(batch.texts)
+    assert texts(f";encoder=hf:{hf_folder}") == plain  # which only measures
+    for bound in ("encoder=hf:{};cosine=97/100", "encoder=hf:{};cosine=-1;synonyms={}"):
+        first = texts(f";{bound.format(hf_folder, tmp_path / 'sets.txt')}")
+        assert texts(f";{bound.format(tmp_path / 'other/place', tmp_path / 'other/same.txt')}") == first
+
+
 def test_random_swaps_under_a_bound_are_those_of_the_draw_that_it_permits(
     hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch
 ) -> None:
     batch = batch_of(encoder, 6)
 
     def written(bound: str, swaps: Sequence[dict[int, str]]) -> list[str]:
-        attack = a(RandomSwap, parse_stressor(f"random-swap;rate=1;encoder={by_name(hf_folder)};cosine={bound}"))
+        attack = a(RandomSwap, parse_stressor(f"random-swap;rate=1;encoder=hf:{hf_folder};cosine={bound}"))
         return attack.written(attack.begin(batch, batch.access), [4, 1], swaps)
 
     swaps = [{2: "awful", 0: "movie"}, {1: "good"}]
@@ -224,7 +233,7 @@ class Careless(WordSubstitution):
 
 def test_an_attack_that_forgets_its_bound_is_refused(hf_folder: Path, encoder: nn.Module, batch_of: MakeBatch) -> None:
     batch = batch_of(encoder)
-    attack = Careless(rate="1/4", queries=20, encoder=by_name(hf_folder), cosine="97/100")
+    attack = Careless(rate="1/4", queries=20, encoder=f"hf:{hf_folder}", cosine="97/100")
     with pytest.raises(MeasurementError, match=r"careless.*lowered the cosine similarity"):
         attack.verify(batch, attack.apply(batch, batch.access), batch.access)
 
@@ -236,7 +245,7 @@ def test_words_become_their_synonyms_alone(
     (tmp_path / "sets.txt").write_text(SETS)
     texts = ["the Film was good , the plot was bad .", "a bad story", "nothing here"]
     batch = batch_of(encoder, 3, texts=texts)
-    attack = parse_stressor(f"{signature.replace('1/4', '1')};synonyms=sets.txt")
+    attack = parse_stressor(f"{signature.replace('1/4', '1')};synonyms={tmp_path}/sets.txt")
     found = perturb(attack, batch)
     attack.verify(batch, found, batch.access)
     allowed = {
@@ -336,7 +345,7 @@ size = "nano"
 def test_a_run_has_both_side_by_side_with_the_gap_to_chance(
     hf_folder: Path, language_model: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "kept.toml").write_text(SUITE.format(encoder=by_name(hf_folder), scorer=by_name(language_model)))
+    (tmp_path / "kept.toml").write_text(SUITE.format(encoder=f"hf:{hf_folder}", scorer=f"hf:{language_model}"))
     given = RunRequest(
         suite=str(tmp_path / "kept.toml"), tasks=("sentences",), variants=("bert",), recipe="none", device="cpu"
     )
@@ -344,7 +353,7 @@ def test_a_run_has_both_side_by_side_with_the_gap_to_chance(
     report = harness.run(given, results=place)
     rows = {(row.stressor, row.strength): row for row in report.rows}
     assert {row.status for row in report.rows} == {"ok"}
-    bound = f"cosine >= 49/50 by {by_name(hf_folder)}"
+    bound = f"cosine >= 49/50 by hf:{hf_folder}"
     assert {name: row.constraint for (name, _), row in rows.items()} == {
         "clean": "",
         "word-substitution": "unconstrained",
