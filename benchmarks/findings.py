@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimVerdict
 from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
@@ -22,6 +22,7 @@ from robustbench_wb.analysis.claims.row_selection import SelectedRows, select_ro
 from robustbench_wb.analysis.claims.sentence import ClaimSentence, ClaimsFile, parse_sentence
 from robustbench_wb.errors import ExitCode, HarnessError, UsageError
 from robustbench_wb.invalid_fields import first_invalid_field
+from robustbench_wb.layers.table import MEASURES
 from robustbench_wb.report.claims import evidence_text
 from robustbench_wb.report.comparison import unit_text
 from robustbench_wb.report.figures.chart import Chart, ChartAxis, ChartPoint, ChartSeries
@@ -36,6 +37,8 @@ WIDTH = 5.5
 """Width of a figure in inches."""
 WORDS: dict[ClaimVerdict, str] = {"holds": "better", "refuted": "worse", "undecided": "not decided"}
 """Verdict about the sentence that a model is better, as the answer names it."""
+LAYER_WORDS: dict[ClaimVerdict, str] = {"holds": "yes", "refuted": "no", "undecided": "not decided"}
+"""Verdict about a sentence on layers, as the answer names it."""
 COMMAND = "python benchmarks/findings.py"
 FEWEST_SEEDS = 3
 """Smallest number of seeds for a number about an architecture: the interval of two spans almost everything."""
@@ -50,15 +53,30 @@ class Place(Spec):
 
 
 class Question(Spec):
-    """How some models compare with another one at some places."""
+    """How some models compare with another one at some places, or what their layers do there."""
 
     name: str
     question: str
-    than: str
+    than: str = ""
+    """Model that the others are compared with; empty in a question about layers."""
+    layers: str = ""
+    """What is asked of the layers of each model, like ``a falling sparsity``: see docs/claims.md; empty in a comparison
+    of models."""
     models: tuple[str, ...]
     places: tuple[Place, ...]
     in_readme: bool = False
     """Whether README tells the answer."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "Question":
+        if bool(self.than) == bool(self.layers):
+            raise ValueError("a question has either than or layers")
+        return self
+
+    @property
+    def words(self) -> dict[ClaimVerdict, str]:
+        """Verdicts as the answer names them."""
+        return LAYER_WORDS if self.layers else WORDS
 
     @property
     def pairs(self) -> Iterator[tuple[str, Place]]:
@@ -77,7 +95,7 @@ class Questions(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One model at one place, compared with the other model of the question."""
+    """One model at one place: compared with the other model of the question, or what its layers do."""
 
     model: str
     place: Place
@@ -96,7 +114,7 @@ class Answer:
 
     @property
     def change(self) -> float:
-        """Difference of the accuracies as a share; 0 if it is not known."""
+        """Difference of the accuracies as a share, or value of the layers; 0 if it is not known."""
         return self.checked.evidence.worst if self.checked.evidence is not None else 0.0
 
 
@@ -130,14 +148,14 @@ def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[s
     first is kept, and the number is about that checkpoint.
 
     Raises:
-        UsageError: a sentence that compares two models cannot be read, or could mean several things.
+        UsageError: a sentence of a question cannot be read, or could mean several things.
         StoreError: the table cannot be read.
     """
-    pairs = [(one.than, model, place) for one in questions for model, place in one.pairs]
+    pairs = [(one, model, place) for one in questions for model, place in one.pairs]
     table = load_table(version, EVIDENCE)
 
     def rows(seeds: Mapping[int, int]) -> list[SelectedRows]:
-        found = (comparison(*pair, scale=scale, seed=seeds.get(at)) for at, pair in enumerate(pairs))
+        found = (statement(*pair, scale=scale, seed=seeds.get(at)) for at, pair in enumerate(pairs))
         return select_rows(ClaimsFile(file="", claims=tuple(found)), {None: table.rows})
 
     seeds = [sorted({row.seed for row in one.own}) for one in rows({})]
@@ -149,29 +167,30 @@ def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[s
     }
 
 
-def comparison(than: str, model: str, place: Place, *, scale: str, seed: int | None) -> ClaimSentence:
-    """The sentence that ``model`` is better than ``than`` at a place, with one seed or all that both models have."""
+def statement(question: Question, model: str, place: Place, *, scale: str, seed: int | None) -> ClaimSentence:
+    """What a question asks of a model at a place, with one seed or all that its models have."""
     only = "" if seed is None else f" seed {seed}"
-    parsed = parse_sentence(f"{model}{only} is better than {than}{only} at {place.cells}")
+    said = f"has {question.layers}" if question.layers else f"is better than {question.than}{only}"
+    parsed = parse_sentence(f"{model}{only} {said} at {place.cells}")
     return parsed.model_copy(update={"task": place.task, "suite": place.suite, "scale": scale})
 
 
 def sentence(question: Question, answers: Sequence[Answer]) -> str:
-    """The answer in words: models by verdict with their places, and the largest difference with its interval."""
+    """The answer in words: models by verdict with their places, and the largest number with its interval."""
     known = [one for one in answers if one.checked.evidence is not None]
     if not known:
         return "Not measured yet."
     told = []
-    for verdict, word in WORDS.items():
+    for verdict, word in question.words.items():
         chosen = [one for one in known if one.checked.verdict == verdict]
-        than = f" than {short(question.than)}" if verdict != "undecided" else ""
+        than = f" than {short(question.than)}" if question.than and verdict != "undecided" else ""
         told += [f"{word}{than}: {models_text(question, chosen)}"] if chosen else []
     missing = [one for one in answers if one.checked.evidence is None]
     told += [f"not measured yet: {models_text(question, missing)}"] if missing else []
     decided = [one for one in known if one.checked.verdict != "undecided"] or known
     largest = max(decided, key=lambda one: abs(one.change))
-    told_all = "; ".join(told)
-    return f"{told_all[0].upper()}{told_all[1:]}. **Largest difference: {largest.label}, {number_text(largest)}.**"
+    told_all, what = "; ".join(told), "difference" if question.than else "value"
+    return f"{told_all[0].upper()}{told_all[1:]}. **Largest {what}: {largest.label}, {number_text(largest)}.**"
 
 
 def models_text(question: Question, answers: Sequence[Answer]) -> str:
@@ -185,14 +204,14 @@ def models_text(question: Question, answers: Sequence[Answer]) -> str:
 
 
 def number_text(one: Answer) -> str:
-    """Difference with its interval, sample count and seeds."""
+    """Difference, or value of the layers, with its interval, sample count and seeds."""
     checked = one.checked
     unit = unit_text("architecture" if len(checked.seeds) > 1 else "checkpoint", checked.seeds)
     return f"{evidence_text(checked).removeprefix('difference ').split(', one-sided')[0]}, {unit}"
 
 
 def chart(question: Question, answers: Sequence[Answer]) -> Chart:
-    """Differences with their intervals, one line per comparison, and a dotted line where the models are equal."""
+    """Differences or values with their intervals, one line per model and place, and a dotted line at the limit."""
     shown = [one for one in answers if one.checked.evidence is not None]
     series = []
     for number, model in enumerate(question.models, start=1):
@@ -201,30 +220,40 @@ def chart(question: Question, answers: Sequence[Answer]) -> Chart:
     return Chart(
         name=question.name,
         title=question.question,
-        x=ChartAxis(label=f"accuracy minus that of {short(question.than)} (points)"),
+        x=ChartAxis(label=axis_label(question, shown)),
         y=ChartAxis(label="", names=tuple(one.label for one in shown)),
         series=series,
-        front=[ChartPoint(x=0, y=end, text="") for end in (-0.5, len(shown) - 0.5)],
+        front=[ChartPoint(x=shown[0].checked.sentence.limit, y=end, text="") for end in (-0.5, len(shown) - 0.5)],
     )
+
+
+def axis_label(question: Question, shown: Sequence[Answer]) -> str:
+    """What a figure shows, with its unit."""
+    if question.than:
+        return f"accuracy minus that of {short(question.than)} (points)"
+    sentence = shown[0].checked.sentence
+    which = "last layer minus first" if sentence.relation in ("rising", "falling") else "decisive layer"
+    return f"{MEASURES[sentence.measure]}, {which}"
 
 
 def _point(one: Answer, row: int) -> ChartPoint:
     evidence = one.checked.evidence
     if evidence is None:
-        raise ValueError("only measured comparisons are drawn")
-    low, high = (100 * (1 if end is None else end) for end in (evidence.low, evidence.high))
-    return ChartPoint(x=100 * evidence.worst, y=row, text=one.label, x_ends=(low, high))
+        raise ValueError("only measured answers are drawn")
+    scale = 1 if one.checked.sentence.measure else 100
+    low, high = (scale * (1 if end is None else end) for end in (evidence.low, evidence.high))
+    return ChartPoint(x=scale * evidence.worst, y=row, text=one.label, x_ends=(low, high))
 
 
-def table(answers: Sequence[Answer]) -> Iterator[str]:
-    """Lines of a Markdown table of all comparisons, and of the cautions below it."""
-    yield "| model | at | difference in points [95 %] | verdict |"
+def table(question: Question, answers: Sequence[Answer]) -> Iterator[str]:
+    """Lines of a Markdown table of all answers, and of the cautions below it."""
+    yield f"| model | at | {'difference in points' if question.than else 'value'} [95 %] | verdict |"
     yield "|---|---|---|---|"
     for one in answers:
         checked = one.checked
         measured = checked.evidence is not None
         told = number_text(one) if measured else "not measured yet"
-        verdict = WORDS.get(checked.verdict, checked.verdict) if measured else ""
+        verdict = question.words.get(checked.verdict, checked.verdict) if measured else ""
         yield f"| {short(one.model)} | {one.place_label} | {told} | {verdict} |"
     yield ""
     yield from (f"- Caution, {one.label}: {caution}" for one in answers for caution in one.checked.cautions)
@@ -235,7 +264,7 @@ def section(number: int, question: Question, answers: Sequence[Answer]) -> str:
     known = any(one.checked.evidence is not None for one in answers)
     lines = [f"## {number}. {question.question}", "", sentence(question, answers), ""]
     if known:
-        lines += [f"![{question.question}](findings/{question.name}.svg)", "", *table(answers)]
+        lines += [f"![{question.question}](findings/{question.name}.svg)", "", *table(question, answers)]
     return "\n".join([*lines, f"`{COMMAND} {question.name}`", ""])
 
 
@@ -246,9 +275,10 @@ def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
         "# Findings",
         "",
         f"Written by `{COMMAND}` from `{QUESTIONS}` and the outcomes of single samples in `{version}`; do not edit it.",
-        f"Of {len(found)} comparisons {known} are measured. Each is paired by sample; one correction (Holm, 5 %)",
-        "covers all of them, so that a verdict has been held against all others. Where two models have fewer than",
-        "three seeds in common, a number is about the checkpoints of the first one alone.",
+        f"Of {len(found)} statements {known} are measured. Comparisons of models are paired by sample; one correction",
+        "(Holm, 5 %) covers all of them, so that a verdict has been held against all others. Where models have fewer",
+        "than three seeds in common, a number is about the checkpoints of the first one alone. Layers are measured as",
+        "[layer measures](layers.md) says.",
         "`results/evidence/STATUS.md` says what is missing, and why.",
         "",
         *sections,

@@ -1,5 +1,6 @@
 """Findings: made from stored outcomes, equal to a count by hand, and equal to the committed page."""
 
+import json
 import re
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_the_committed_page_is_made_from_the_committed_evidence(tmp_path: Path) 
     drawn = {file.name for file in (tmp_path / "findings").iterdir()}
     assert drawn == {file.name for file in (ROOT / "docs" / "findings").iterdir()}
 
+    # A number about layers is the mean over seeds of what their rows say.
+    rows = read_baseline(ROOT / "results" / "evidence" / "digits.parquet").rows
+    own = [row for row in rows if (row.suite, row.variant, row.cell) == ("layers", "crate", "clean")]
+    means = [json.loads(row.layers)["measures"]["sparsity"]["mean"] for row in own]
+    assert len(means) == 5
+    section = (tmp_path / "findings.md").read_text().partition("Does CRATE sparsify")[2]
+    change = float(np.mean([one[-1] - one[0] for one in means]))
+    assert (
+        f"| crate | digits clean | share of nonzero entries of the code, last layer minus first: {change:+.3g} ["
+        in section
+    )
+
 
 def cli(*arguments: str) -> str:
     """What a command prints in the root of the repository."""
@@ -119,6 +132,7 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
         ('scale = "smoke"\nfindings = [', "cannot be read: Invalid value (at end of document)"),
         (QUESTIONS.replace("places", "place"), "findings.0.place is unknown; did you mean places?"),
         (QUESTIONS.replace('suite = "adversarial"', "suite = 3"), "findings.0.places.0.suite must be text, not 3"),
+        (QUESTIONS.replace('than = "vit-nano standard"\n', ""), "a question has either than or layers"),
         (QUESTIONS.replace('"missing"', '"attacks"'), "two findings have the name 'attacks'"),
         (QUESTIONS.replace("crate-nano standard", "crate is worse"), "cannot read 'crate is worse is better than"),
     ],
