@@ -13,14 +13,16 @@ from functools import partial
 from importlib import import_module
 from os import _exit as leave
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any, NamedTuple, NoReturn
 
+import robustbench_wb
 from robustbench_wb.__main__ import main
 from robustbench_wb.engine.credibility import probe_choice as choice
 from robustbench_wb.engine.credibility.image_probe import ImageProbe
 
-OPENED = ("run", "verify", "leaderboard", "report", "merge", "gate", "repair", "vacuum", "compare")
-"""Modules of the API that are imported once, before any fork."""
+LIBRARIES = ("pandas", "torch._dynamo")
+"""Libraries that pyarrow and the optimisers of torch import at first use."""
 
 
 class Ended(NamedTuple):
@@ -34,8 +36,10 @@ class Ended(NamedTuple):
 
 def warm_up() -> None:
     """Import what the commands need, so that each fork starts at once."""
-    for name in OPENED:
-        import_module(f"robustbench_wb.api.{name}")
+    modules = [module.name for module in walk_packages(robustbench_wb.__path__, "robustbench_wb.")]
+    for name in (*modules, *LIBRARIES):
+        if not name.endswith(".__main__"):
+            import_module(name)
     import_module("torch").set_num_threads(1)
     # The examination of a model before it is attacked takes most of a small run.
     setattr(choice, "ImageProbe", partial(ImageProbe, looked_at=8, steps=3, queries=5))  # noqa: B010
