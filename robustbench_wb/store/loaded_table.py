@@ -34,7 +34,7 @@ class LoadedTable:
     rows: list[ScoreRow]
     """Rows of the table."""
     location: str
-    """Location of the results that hold the records."""
+    """Location of the results that hold the records; empty if ``records`` are all that there are."""
     version: int | None = None
     """Number of the version; None for a file."""
     records: Mapping[str, Record] = field(default_factory=dict, repr=False)
@@ -110,7 +110,7 @@ def find_records(sides: Iterable[LoadedTable], keys: Iterable[str], results: str
     sources: list[Mapping[str, Record]] = [found]
     found |= {key: record for side in members for key, record in side.records.items() if key in wanted}
     missing = wanted - found.keys()
-    for location in dict.fromkeys((*(side.location for side in members), results)):
+    for location in dict.fromkeys((*(side.location for side in members if side.location), results)):
         if len(missing) <= FEW:
             found |= RecordStore(location).find(sorted(missing))
             missing -= found.keys()
