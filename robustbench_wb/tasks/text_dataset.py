@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import TextShape
 from robustbench_wb.tasks.array_cache import load_or_make_arrays, write_array, write_json
+from robustbench_wb.tasks.short_words import with_short_words
 from robustbench_wb.tasks.task import Dataset, Split
 from robustbench_wb.tasks.task_tokenizer import Encoding, TaskTokenizer, encode, train_tokenizer
 from robustbench_wb.tasks.token_stream import write_token_stream
@@ -92,7 +93,7 @@ class _Card(TypedDict):
 
 def _encode_into(folder: Path, corpus: Corpus, encoding: Encoding, language: bool, label: str) -> _Card:
     """Tokenize all splits into ``folder`` and return the card."""
-    tokenizer = train_tokenizer(corpus.train[0], encoding)
+    tokenizer = train_tokenizer(list(with_short_words(corpus.train[0])), encoding)
     splits = {"train": corpus.train, "test": corpus.test, "validation": corpus.validation}
     parts = {name: part for name, part in splits.items() if part is not None}
     for name, (texts, labels) in parts.items():

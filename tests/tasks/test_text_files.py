@@ -1,6 +1,8 @@
 """Texts with labels in files of the user: formats, splits, columns, and what is refused."""
 
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.errors import DataError, UsageError
 from robustbench_wb.suites.default_suite import default_suite
 from robustbench_wb.tasks.catalogue import find_task
+from robustbench_wb.tasks.short_words import with_short_words
 from robustbench_wb.tasks.task import Dataset
 
 ROWS = [("it was good", "pos"), ("it was bad", "neg"), ("NA", "pos"), ("it was good", "pos")]
@@ -127,3 +130,32 @@ def test_texts_are_trained_and_attacked_like_other_texts(folder: Path) -> None:
     plans = [make_plan(RunRequest(tasks=(task,), variants=("bert",))) for task in (f"texts:{folder}", "ag_news")]
     ours, registered = (plan.tasks[0].subjects[0].recipe for plan in plans)
     assert ours == registered
+
+
+def test_a_long_text_without_a_space_does_not_stop_the_training_of_the_tokenizer(folder: Path) -> None:
+    """Training takes the square of the longest word: 400,000 letters as one word would be more than a minute."""
+    word = "".join(random.Random(0).choices("abcdefgh", k=400_000))
+    (folder / "train.csv").write_text(csv_text([*ROWS, (word, "neg")]))
+    (folder / "test.csv").write_text(csv_text([*ROWS, (" " * 400_000 + word, "neg")]))
+    found = load(f"texts:{folder};length=64")
+    assert found.test.texts[-1].endswith(word)
+    assert (found.train.inputs[-1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", 1),
+        ("a" * 4096, 1),
+        (("a" * 4096 + " ") * 3, 1),
+        ("a" * 4097, 2),
+        ("b " + "a" * 9000 + " c", 3),
+        (" " * 4097, 2),
+    ],
+)
+def test_only_words_beyond_the_limit_are_cut(text: str, parts: int) -> None:
+    found = list(with_short_words([text]))
+    assert len(found) == parts
+    assert "".join(found) == text
+    runs = [run for part in found for run in re.findall(r"\S+|\s+", part)]
+    assert max(map(len, runs), default=0) <= 4096
