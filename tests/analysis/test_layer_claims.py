@@ -78,6 +78,18 @@ def test_a_layer_of_one_checkpoint_is_tested_by_the_t_test_of_its_samples() -> N
     assert below.p == (min(1, 3 * min(one.p.above for one in found)), max(one.p.below for one in found))
 
 
+def test_the_layer_that_is_shown_is_the_one_whose_test_decides() -> None:
+    """The first layer is nearer to the limit, but certainly above it; the second one is not."""
+    values = np.stack([np.tile([0.49, 0.51], 20), np.tile([-4.0, 6.0], 20)])
+    told = checked("vit-nano has a sparsity above 0.4 in every layer at clean", rows(values))
+    assert (told.verdict, told.evidence is not None and told.evidence.layer) == ("undecided", 2)
+    test = ttest_1samp(values[1], 0.4, alternative="greater")
+    assert told.evidence is not None
+    assert told.evidence.p_holds == pytest.approx(test.pvalue)
+    assert told.reach is not None
+    assert told.reach > 1  # that of the first layer is 0.004
+
+
 def test_without_noise_of_samples_seeds_are_tested_by_the_t_test() -> None:
     changes = [0.02, 0.03, 0.05, 0.01]
     alike = [np.repeat([[0.5], [0.5 + change]], 20, axis=1) for change in changes]
@@ -133,13 +145,23 @@ def test_what_cannot_be_tested_is_incomplete_or_refused() -> None:
     plain = [one.model_copy(update={"layers": ""}) for one in rows(values)]
     told = checked("vit-nano has a falling sparsity at clean", plain)
     assert (told.verdict, told.reason) == (
-        "incomplete", "the layers of its cells were not measured; run --layers measures them",
+        "incomplete", "the layers of its cells were not measured; run --layers measures those of variants",
     )  # fmt: skip
     absent = np.stack([values[0], np.full(200, np.nan)])
     told = checked("vit-nano has a falling entropy at clean", rows(absent, measure="entropy"))
     assert (told.verdict, told.reason) == ("incomplete", "entropy has no value in some of its layers")
+    failed = [plain[0].model_copy(update={"status": "error", "error": "out of memory"})]
+    told = checked("vit-nano has a falling sparsity at clean", failed)
+    assert (told.verdict, told.reason) == ("incomplete", "not all samples were judged")
+    told = checked("vit-nano has a falling sparsity at clean", rows(values[:1]))
+    assert (told.verdict, told.reason) == (
+        "incomplete", "the model has one layer, and nothing rises or falls from it to itself",
+    )  # fmt: skip
+    assert checked("vit-nano has a sparsity above 0.4 in every layer at clean", rows(values[:1])).verdict == "holds"
     both = [*rows(values), *rows(values, stressor="blur")]
     with pytest.raises(UsageError, match="layers are compared in one cell; name one of blur, clean"):
         checked("vit-nano has a falling sparsity at all cells", both)
     with pytest.raises(UsageError, match="cannot read"):
         parse_sentence("vit-nano has a falling darkness at clean")
+    with pytest.raises(UsageError, match="its number is too large"):
+        parse_sentence(f"vit-nano has a sparsity below {'9' * 400} in every layer at clean")

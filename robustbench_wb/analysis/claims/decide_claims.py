@@ -5,7 +5,13 @@ from math import inf, log1p
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
-from robustbench_wb.analysis.claims.layer_tests import LayerEstimate, every_layer, layer_change, layer_values
+from robustbench_wb.analysis.claims.layer_tests import (
+    LayerEstimate,
+    every_layer,
+    layer_change,
+    layer_count,
+    layer_values,
+)
 from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
@@ -23,7 +29,8 @@ from robustbench_wb.stats.multiplicity import holm
 
 _UNJUDGED: Final = "not all samples were judged"
 _STOPPED: Final = "a decision has stopped one of its cells before its last sample"
-_NO_LAYERS: Final = "the layers of its cells were not measured; run --layers measures them"
+_NO_LAYERS: Final = "the layers of its cells were not measured; run --layers measures those of variants"
+_ONE_LAYER: Final = "the model has one layer, and nothing rises or falls from it to itself"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least", "above", "rising")
 """Relations that are supported by a value above the limit."""
 _NEGATIVE: Final[tuple[Relation, ...]] = ("not worse", "worse")
@@ -108,11 +115,15 @@ def _not_comparable(claim: CheckedClaim, reason: str) -> CheckedClaim:
 
 def _layers(claim: CheckedClaim, one: SelectedRows) -> CheckedClaim:
     sentence = one.sentence
+    if any(row.status == "error" for row in one.own):
+        return _incomplete(claim, _UNJUDGED)
     if not all(row.layers for row in one.own):
         return _incomplete(claim, _NO_LAYERS)
     above = sentence.relation in _ABOVE
     found: LayerEstimate | None
     if sentence.relation in ("rising", "falling"):
+        if layer_count(one.own[0]) == 1:
+            return _incomplete(claim, _ONE_LAYER)
         found = layer_change(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
     else:
         values = layer_values(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)

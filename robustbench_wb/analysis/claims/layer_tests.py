@@ -74,7 +74,7 @@ def layer_values(
 
 
 def every_layer(layers: Sequence[LayerEstimate], *, above: bool) -> LayerEstimate:
-    """The layer that is nearest to the limit or farthest beyond it, with the p-values of a statement about all layers.
+    """The layer that speaks most against a statement about all layers, with the p-values of that statement.
 
     That all layers are above the limit is supported by the largest of their p-values (an intersection-union test,
     Berger 1982), and rejected by the smallest of the opposite, times the number of layers (Bonferroni).
@@ -83,10 +83,20 @@ def every_layer(layers: Sequence[LayerEstimate], *, above: bool) -> LayerEstimat
         layers: values of all layers.
         above: whether the statement is that they are above the limit; otherwise, that they are below.
     """
-    worst = (min if above else max)(layers, key=lambda one: one.value)
-    for_it = max(one.p.above if above else one.p.below for one in layers)
-    against_it = min(1.0, len(layers) * min(one.p.below if above else one.p.above for one in layers))
-    return worst._replace(p=OneSidedP(for_it, against_it) if above else OneSidedP(against_it, for_it))
+
+    def against(one: LayerEstimate) -> tuple[float, float, float]:
+        side, value = (one.p, -one.value) if above else (one.p.exchanged, one.value)
+        return side.above, -side.below, value  # the value decides where both are 0 or 1
+
+    worst = max(layers, key=against)
+    side = worst.p if above else worst.p.exchanged
+    decided = OneSidedP(side.above, min(1.0, len(layers) * side.below))
+    return worst._replace(p=decided if above else decided.exchanged)
+
+
+def layer_count(row: ScoreRow) -> int:
+    """Number of layers of a row with layers."""
+    return max(len(one["mean"]) for one in json.loads(row.layers)["measures"].values())
 
 
 def _layer_means(row: ScoreRow, measure: str) -> list[_Mean]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Final, Literal, NamedTuple, cast
 
 from robustbench_wb.errors import UsageError
@@ -142,6 +143,8 @@ def parse_sentence(text: str) -> ClaimSentence:
     cells = "*" if found["cells"] == "all cells" else found["cells"]
     measure = parts.get("measure") or ""
     limit = _Limit(float(number or 0), "measure") if measure else _limit(number, str(parts.get("unit")), words)
+    if not isfinite(limit.value):
+        raise UsageError(f"{words!r}: its number is too large")
     return ClaimSentence(
         text=words,
         subject=_named(found, "one"),
