@@ -184,7 +184,7 @@ def _evaluate(
         seed=run.seed,
         device=str(device),
         rows=rows,
-        notes=doubts_about_labels(samples.labels, classes, rows[0].accuracy),
+        notes=doubts_about_labels(samples.labels, classes, rows[0].accuracy, image=image),
     )
 
 

@@ -109,6 +109,8 @@ def _image_model(
 
 
 def _check_finite(name: str, value: Sequence[float] | float | None) -> None:
+    if isinstance(value, Tensor) and value.is_meta:
+        raise UsageError(f"{name}: tensors on the meta device have no values; pass numbers", name)
     with suppress(TypeError, ValueError, RuntimeError):  # what is no number is told where it is used
         if value is not None and not np.isfinite(np.asarray(value, np.float64)).all():
             raise UsageError(f"{name}: numbers must be finite, got {value!r}", name)

@@ -88,7 +88,9 @@ def _array(name: str, values: object) -> NDArray[np.generic]:
         stacked = "images, labels = zip(*dataset); pass torch.stack(images), torch.tensor(labels)"
         raise UsageError(f"{name}: pass an array or a tensor, not a {type(values).__name__}; {stacked}", name)
     try:
-        return np.asarray(values)
+        found = np.asarray(values)
+        # Flipped channels, for example; torch takes no array that is read backwards.
+        return found.copy() if min(found.strides, default=0) < 0 else found
     except (TypeError, ValueError) as error:  # rows of different lengths
         raise UsageError(f"{name}: no array can be made of them ({first_line(error, 80)})", name) from error
 
@@ -137,13 +139,14 @@ def check_classes(labels: NDArray[np.int64], classes: int) -> None:
         )
 
 
-def doubts_about_labels(labels: NDArray[np.int64], classes: int, accuracy: float) -> tuple[str, ...]:
+def doubts_about_labels(labels: NDArray[np.int64], classes: int, accuracy: float, *, image: bool) -> tuple[str, ...]:
     """What suggests that labels do not mean the outputs of the model, one line each.
 
     Args:
         labels: class numbers, (N,).
         classes: number of logits.
         accuracy: share of samples that are correct without a perturbation; NaN if unknown.
+        image: whether the samples are images.
     """
     low, high = int(labels.min()), int(labels.max())
     # By chance, ten evenly spread labels all lie in one half of the outputs with probability 0.001.
@@ -153,7 +156,8 @@ def doubts_about_labels(labels: NDArray[np.int64], classes: int, accuracy: float
             "Map each label to the output that means its class, or give the model a head for your classes",
         )
     if accuracy == 0:
-        return ("no sample is correct without a perturbation: check labels, mean, std and the order of the channels",)
+        suspects = "labels, mean, std and the order of the channels" if image else "labels and tokenizer"
+        return (f"no sample is correct without a perturbation: check {suspects}",)
     return ()
 
 
@@ -183,14 +187,15 @@ def check_texts(inputs: object) -> list[str]:
     Raises:
         UsageError: they are no sequence of strings, there is none, or one holds half of a surrogate pair.
     """
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence | np.ndarray):
+    single = isinstance(inputs, str) or (isinstance(inputs, np.ndarray) and not inputs.ndim)
+    if single or not isinstance(inputs, Sequence | np.ndarray):
         raise UsageError("inputs: with a tokenizer, pass a list of texts", "inputs")
     texts = list(inputs)
     if not texts:
         raise UsageError("inputs: there is no text", "inputs")
-    wrong = next((text for text in texts if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise UsageError(f"inputs: with a tokenizer, all inputs are texts; one is {type(wrong).__name__}", "inputs")
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if wrong:
+        raise UsageError(f"inputs: with a tokenizer, all inputs are texts; one is {type(wrong[0]).__name__}", "inputs")
     for number, text in enumerate(texts):
         try:
             text.encode()

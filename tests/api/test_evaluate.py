@@ -126,6 +126,15 @@ def test_float_images_and_8_bit_images_give_the_same() -> None:
         np.testing.assert_array_equal(row.states, same.states)
 
 
+def test_arrays_that_are_read_backwards_give_the_same() -> None:
+    """Channels in the other order, as OpenCV needs them, and the last sample first."""
+    backwards, labels = IMAGES.numpy()[::-1, ::-1], np.array(LABELS)[::-1]
+    found = evaluate(NET, backwards, labels, stressors="noise-linf;eps=8/255", keep_images=True)
+    same = evaluate(NET, backwards.copy(), labels.copy(), stressors="noise-linf;eps=8/255", keep_images=True)
+    for one, other in zip(found, same, strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+
+
 def test_images_in_memory_are_not_copied() -> None:
     """Float images of 60 MB cost a quarter more, for their levels, and a few parts."""
     images = np.random.default_rng(0).random((100, 3, 224, 224), np.float32)
@@ -323,6 +332,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "labels without values": (
         lambda: evaluate(NET, IMAGES, torch.tensor(LABELS, device="meta")),
         "labels",
+        "on the meta device have no values",
+    ),
+    "mean without values": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=torch.zeros(3, device="meta"), std=1),  # type: ignore[arg-type]
+        "mean",
         "on the meta device have no values",
     ),
     "eight bits": (

@@ -42,6 +42,12 @@ def by_word(text: str) -> list[int]:
     return [1 + WORDS.index(word) if word in WORDS else 20 + min(len(word), 9) for word in text.lower().split()]
 
 
+def test_texts_without_a_correct_answer_raise_a_doubt_about_labels_and_tokenizer() -> None:
+    wrong = (Bag()(torch.tensor([[1], [2]])).argmax(1) + 1) % 2
+    found = evaluate(Bag(), WORDS[:2], wrong, tokenizer=by_word, stressors=())
+    assert found.notes == ("no sample is correct without a perturbation: check labels and tokenizer",)
+
+
 @pytest.mark.slow(9)
 def test_states_agree_with_a_run_on_the_same_model_and_samples(tmp_path: Path) -> None:
     signatures = ("embedding-pgd-linf;eps=1;steps=3", "character-drop;severity=3")
@@ -155,6 +161,16 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         lambda: evaluate(Bag(), ["a", "b \ud800"], [0, 1], tokenizer=by_word),
         "inputs",
         r"text 1 holds U\+D800, half of a surrogate pair",
+    ),
+    "a missing text": (
+        lambda: evaluate(Bag(), ["a", None], [0, 1], tokenizer=by_word),  # type: ignore[list-item]
+        "inputs",
+        "all inputs are texts; one is NoneType",
+    ),
+    "a single text": (
+        lambda: evaluate(Bag(), np.array("a"), [0], tokenizer=by_word),
+        "inputs",
+        "pass a list of texts",
     ),
     "few labels": (lambda: evaluate(Bag(), TEXTS, [0], tokenizer=by_word), "labels", "there are 1 for 20"),
     "normalised": (lambda: evaluate(Bag(), TEXTS, LABELS, tokenizer=by_word, mean=0, std=1), "mean", "for images"),
