@@ -16,7 +16,8 @@ from pathlib import Path
 
 from findings import EVIDENCE, QUESTIONS, answer, read_questions, sentence
 
-from robustbench_wb.errors import ExitCode, HarnessError
+from robustbench_wb.errors import ExitCode, HarnessError, UsageError
+from robustbench_wb.text_files import read_text, reason_of
 
 MARKS = ("<!-- findings -->", "<!-- end of findings -->")
 WIDTH = 140
@@ -40,12 +41,31 @@ def first_table(command: str) -> str:
     """A command of the tool, and the first table that it prints, with its notes.
 
     Raises:
-        subprocess.CalledProcessError: the command failed; its message has been printed.
+        UsageError: the command failed; its message has been printed.
     """
     words = [sys.executable, "-m", "robustbench_wb", *command.split()]
-    printed = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    title, rows, *_ = printed.split("\n\n")
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"{command} failed with exit code {done.returncode}")
+    title, rows, *_ = done.stdout.split("\n\n")
     return f"{command}\n{title}\n\n{rows}\n"
+
+
+def text_around(file: str) -> tuple[str, str]:
+    """What stands before and after the answers of a file.
+
+    Raises:
+        UsageError: the file cannot be read, or does not have the marks of the answers.
+    """
+    begin, end = MARKS
+    try:
+        before, *rest = read_text(file).split(begin)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {reason_of(error)}") from error
+    after = begin.join(rest).split(end)[1:]
+    if len(rest) != 1 or len(after) != 1:
+        raise UsageError(f"{file} needs the marks {begin} and {end}, in this order and once each")
+    return before, after[0]
 
 
 def main() -> int:
@@ -55,17 +75,15 @@ def main() -> int:
     parser.add_argument("--questions", default=QUESTIONS, help="default: %(default)s")
     parser.add_argument("--version", default=EVIDENCE, help="table of the evidence; default: %(default)s")
     given = parser.parse_args()
+    begin, end = MARKS
     try:
+        before, after = text_around(given.readme)
         items = "\n".join(answers_text(given.questions, given.version))
+        text = LEADERBOARD.sub(lambda found: first_table(found[1]), f"{before}{begin}\n{items}\n{end}{after}")
     except HarnessError as error:
         print(error, file=sys.stderr)
         return ExitCode.USAGE
-    begin, end = MARKS
-    file = Path(given.readme)
-    before, rest = file.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
-    text = LEADERBOARD.sub(lambda found: first_table(found[1]), f"{before}{begin}\n{items}\n{end}{after}")
-    file.write_text(text, encoding="utf-8")
+    Path(given.readme).write_text(text, encoding="utf-8")
     return ExitCode.OK
 
 

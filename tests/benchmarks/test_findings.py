@@ -59,7 +59,7 @@ def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Pat
         assert line.endswith(f"n {len(robust[name])}, this checkpoint (seed 0) | {verdict} |")
     told = "Better than vit: bilateral (digits); worse than vit: crate (digits). **Largest difference: crate, "
     assert f"\n{told}digits quick-linf@16/255, -" in page
-    assert "Of 3 comparisons 2 are measured." in page
+    assert "Of 3 statements 2 are measured." in page
     assert [file.name for file in (tmp_path / "findings").iterdir()] == ["attacks.svg"]
     assert "\nNot measured yet.\n" in page
 
@@ -144,3 +144,30 @@ def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, me
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "findings.md").exists()
+
+
+@pytest.mark.slow(15)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no marks", "needs the marks <!-- findings --> and <!-- end of findings -->, in this order and once each"),
+        ("<!-- end of findings --><!-- findings -->", "in this order and once each"),
+        (
+            "<!-- findings -->\n<!-- end of findings -->\n```\n$ robustbench-wb leaderboard nope\n```\n",
+            "leaderboard nope failed with exit code 2",
+        ),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_readme_that_cannot_be_written_anew_is_left_as_it_is(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    readme, questions = tmp_path / "README.md", tmp_path / "questions.toml"
+    questions.write_text(QUESTIONS)
+    if content is not None:
+        readme.write_text(content)
+    script = str(ROOT / "benchmarks" / "evidence_readme.py")
+    asked = [str(readme), "--questions", str(questions), "--version", PUBLISHED]
+    done = subprocess.run([sys.executable, script, *asked], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1].endswith(message)) == (2, True), done.stderr
+    assert (readme.read_text() if readme.exists() else None) == content
