@@ -130,7 +130,7 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('scale = "smoke"\nfindings = [', "cannot be read: Invalid value (at end of document)"),
-        (QUESTIONS.replace("places", "place"), "findings.0.place is unknown; did you mean places?"),
+        (QUESTIONS.replace("places", "place"), "findings.0.place is unknown; did you mean places or layers?"),
         (QUESTIONS.replace('suite = "adversarial"', "suite = 3"), "findings.0.places.0.suite must be text, not 3"),
         (QUESTIONS.replace('than = "vit-nano standard"\n', ""), "a question has either than or layers"),
         (QUESTIONS.replace('"missing"', '"attacks"'), "two findings have the name 'attacks'"),
