@@ -47,11 +47,12 @@ def comparison_screen(comparison: Comparison, width: int | None = None) -> list[
         width: terminal columns to fit by dropping less important columns; None keeps all.
     """
     title = TextBlock(comparison_title(comparison), notes=(*pairing_notes(comparison), *comparison.notes))
-    if comparison.is_unchanged or not comparison.pairs:
+    if comparison.is_unmeasured or not comparison.pairs:
         return [title, *_notes_block(alone_notes(comparison, ALONE))]
     changed = [pair for pair in comparison.pairs if pair.verdict in _ORDER and _is_new(pair)]
     changed.sort(key=lambda pair: _ORDER.index(pair.verdict))
-    blocks = [title, _models(comparison, width)]
+    models = _models(comparison, width)
+    blocks = [title, models] if models.rows else [title]
     if changed:
         blocks.append(_cells(changed[:SHOWN], width))
     rest = [*_rest(comparison, changed), *alone_notes(comparison, ALONE), *wrapped(_notes(comparison))]

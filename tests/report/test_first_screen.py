@@ -126,6 +126,8 @@ def test_a_comparison_says_which_seeds_the_tables_have() -> None:
         "nothing was compared, no common cell was measured anew",
         "the same in both tables: 1 record",
     ]
+    assert "no significant change" not in seeds([0], [0, 1])
+    assert "\n\n\n" not in seeds([0], [0, 1])
     other = seeds([0], [1])
     assert "nothing to compare, no cell is in both tables" in other
     assert "seeds 0 in the old table and 1 in the new one" in other
