@@ -20,7 +20,7 @@ def find_discordance(results: str, version: str | None = None, baseline: str | N
         StoreError: a named table or a record cannot be read, or two named tables have no changed cell in common.
     """
     try:
-        after = load_table(version or "latest", results)
+        after = load_table("latest" if version is None else version, results)
     except StoreError:
         if version is None and baseline is None:
             return None

@@ -64,7 +64,8 @@ def leaderboard_command(
     _check_outputs(exports, as_json=as_json, over_seeds=over_seeds)
     if table is not None and version is not None:
         raise UsageError("the table is given twice, as an argument and as --version; use one of them")
-    board = leaderboard(table or version or "latest", results)
+    named = version if table is None else table
+    board = leaderboard("latest" if named is None else named, results)
     for name, file in exports.items():
         if file is not None:
             _write(board, name, file=file, over_seeds=over_seeds)
