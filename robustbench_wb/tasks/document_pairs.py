@@ -11,7 +11,7 @@ from robustbench_wb.errors import DataError
 from robustbench_wb.models.shape import Pool, TextShape
 from robustbench_wb.source import code_digest
 from robustbench_wb.tasks.dataset_source import locate_dataset
-from robustbench_wb.tasks.read_splits import read_splits
+from robustbench_wb.tasks.read_splits import read_splits, require_column
 from robustbench_wb.tasks.split_cache import load_or_make_splits
 from robustbench_wb.tasks.task import Dataset, Split
 from robustbench_wb.tasks.task_tokenizer import Encoding, encode, train_tokenizer
@@ -48,8 +48,12 @@ class ReviewPairsTask:
         source = locate_dataset("stanfordnlp/imdb", data_dir)
 
         def make() -> dict[str, Split]:
-            rows = read_splits(source)
-            return {name: self._split([str(text) for text in rows[name]["text"]]) for name in ("train", "test")}
+            rows, names = read_splits(source), ("train", "test")
+            if not set(names) <= rows.keys():
+                raise DataError(f"{self.name} has splits {sorted(rows)}; a task needs 'train' and 'test'")
+            for name in names:
+                require_column(rows[name], "text", self.name)
+            return {name: self._split([str(text) for text in rows[name]["text"]]) for name in names}
 
         key = {"code": code_digest(__name__), "source": source.digest, "length": self.length}
         splits = load_or_make_splits(key, name=self.name, verb="encode", make=make)

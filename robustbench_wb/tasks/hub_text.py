@@ -16,7 +16,7 @@ from robustbench_wb.tasks.class_labels import Labels, unify_labels
 from robustbench_wb.tasks.column_texts import ColumnTexts
 from robustbench_wb.tasks.dataset_source import locate_dataset
 from robustbench_wb.tasks.mirror import class_names_of_files, followed_mirror, mirror_folder
-from robustbench_wb.tasks.read_splits import read_splits
+from robustbench_wb.tasks.read_splits import read_splits, require_column
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import Encoding
 from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
@@ -122,7 +122,7 @@ class TextTask:
 
     def _texts(self, rows: "HubRows") -> Sequence[str]:
         column = self.facts.text if self.facts.text in rows.column_names else "text"
-        _require(rows, column, self.name)
+        require_column(rows, column, self.name)
         if self.facts.language_modelling:
             return ColumnTexts(rows, column)
         return [str(text or "") for text in rows[column]]
@@ -132,7 +132,7 @@ class TextTask:
         if self.facts.language_modelling:
             return Labels(classes=(), labels=dict.fromkeys(parts, np.zeros(0, np.int64)), notes=())
         for rows in parts.values():
-            _require(rows, "label", self.name)
+            require_column(rows, "label", self.name)
         folder = mirror_folder(self.facts.source, data_dir, self.facts.config)
         files = {} if folder is None else class_names_of_files(folder, "label")
         found = unify_labels(parts, "label", name=self.name, files=files)
@@ -159,12 +159,6 @@ def _in_mirror(facts: TextFacts, root: str | None) -> TextFacts:
             "data_dir",
         )
     return facts
-
-
-def _require(rows: "HubRows", column: str, name: str) -> None:
-    """Raise DataError if a column is missing."""
-    if column not in rows.column_names:
-        raise DataError(f"{name} has the columns {', '.join(rows.column_names)}; a task needs {column!r}")
 
 
 def _words(vocabulary: int, length: int) -> Encoding:

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from robustbench_wb.errors import DataError
 from robustbench_wb.tasks.dataset_source import DatasetSource
 
 if TYPE_CHECKING:
+    from datasets import Dataset as HubRows
     from datasets import DatasetDict
 
 
@@ -30,9 +32,20 @@ def read_splits(source: DatasetSource) -> "DatasetDict":
         raise DataError(f"{place} has files with different columns: {one} in one, {other} in another") from error
 
 
+def require_column(rows: "HubRows", column: str, name: str) -> None:
+    """Refuse rows of the dataset ``name`` without a column.
+
+    Raises:
+        DataError: the column is missing.
+    """
+    if column not in rows.column_names:
+        raise DataError(f"{name} has the columns {', '.join(rows.column_names)}; a task needs {column!r}")
+
+
 @contextmanager
 def _silent_library() -> Iterator[None]:
     """Keep ``datasets`` from logging in the block what its errors say as well."""
+    import_module("datasets")  # which sets the level that is put back
     logger = logging.getLogger("datasets")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -288,6 +288,28 @@ def test_files_with_other_columns_or_other_bytes_are_one_line(write: Write, capf
     assert capfd.readouterr().err == ""  # the library says nothing beside
 
 
+@pytest.mark.slow(5)
+def test_a_new_process_tells_of_other_columns_in_one_line(write: Write, tmp_path: Path) -> None:
+    """The library, imported for the first dataset, sets how much it says."""
+    root = write("toy", train=split(), test=split().rename_column("image", "picture"))
+    words = ["run", "--task", "a/toy", "--variant", "vit", "--plan", "--data-dir", str(root)]
+    done = subprocess.run(
+        [sys.executable, "-m", "robustbench_wb", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert "has files with different columns: picture, label in one, image, label in another" in line
+
+
+def test_pairs_of_reviews_need_their_column_and_splits(write: Write) -> None:
+    other = split().rename_column("image", "picture")
+    root = write("stanfordnlp/imdb", train=other, test=other)
+    assert refused(root, "retrieval-1k") == "retrieval-1k has the columns picture, label; a task needs 'text'"
+    (file,) = (root / "stanfordnlp" / "imdb").rglob("test*")
+    file.unlink()
+    assert refused(root, "retrieval-1k") == "retrieval-1k has splits ['train']; a task needs 'train' and 'test'"
+
+
 def test_the_usual_label_is_taken_among_several(write: Write) -> None:
     coarse = (LABELS, datasets.ClassLabel(num_classes=3))
     part = rows([encode(noise("L", i)) for i in range(4)], [0, 1, 0, 1], ["a", "b"], coarse_label=coarse)
