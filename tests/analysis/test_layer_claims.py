@@ -53,7 +53,7 @@ def test_one_checkpoint_is_at_least_as_uncertain_as_the_paired_test_of_its_sampl
     found = layer_change(rows(values), "sparsity", limit=0, alpha=ALPHA)
     paired = ttest_1samp(values[-1] - values[0], 0)
     assert found is not None
-    assert found.value == pytest.approx((values[-1] - values[0]).mean())
+    assert found.worst == pytest.approx((values[-1] - values[0]).mean())
     assert found.p.below >= ttest_1samp(values[-1] - values[0], 0, alternative="less").pvalue
     low, high = paired.confidence_interval(0.95)
     assert found.wide.low < low < high < found.wide.high

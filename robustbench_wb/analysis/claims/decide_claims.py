@@ -5,13 +5,7 @@ from math import inf, log1p
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
-from robustbench_wb.analysis.claims.layer_tests import (
-    LayerEstimate,
-    every_layer,
-    layer_change,
-    layer_count,
-    layer_values,
-)
+from robustbench_wb.analysis.claims.layer_tests import every_layer, layer_change, layer_count, layer_values
 from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
@@ -119,23 +113,17 @@ def _layers(claim: CheckedClaim, one: SelectedRows) -> CheckedClaim:
         return _incomplete(claim, _UNJUDGED)
     if not all(row.layers for row in one.own):
         return _incomplete(claim, _NO_LAYERS)
-    above = sentence.relation in _ABOVE
-    found: LayerEstimate | None
+    found: LevelEstimate | None
     if sentence.relation in ("rising", "falling"):
         if layer_count(one.own[0]) == 1:
             return _incomplete(claim, _ONE_LAYER)
         found = layer_change(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
     else:
         values = layer_values(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
-        found = None if values is None else every_layer(values, above=above)
+        found = None if values is None else every_layer(values, above=sentence.relation == "above")
     if found is None:
         return _incomplete(claim, f"{sentence.measure} has no value in some of its layers")
-    p = found.p if above else found.p.exchanged
-    evidence = ClaimEvidence(
-        worst=found.value, best=found.value, low=found.wide.low, high=found.wide.high, narrow_low=found.narrow.low,
-        narrow_high=found.narrow.high, n=found.n, layer=found.layer, p_holds=p.above, p_refuted=p.below,
-    )  # fmt: skip
-    return claim.model_copy(update={"evidence": evidence})
+    return claim.model_copy(update={"evidence": _level_evidence(found, sentence.relation)})
 
 
 def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
@@ -147,15 +135,15 @@ def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]
     level = estimate(one.own, records, limit=one.sentence.limit, alpha=ALPHA)
     if level is None:
         return _not_comparable(claim, "its cells were measured on different samples")
-    p = level.p.exchanged if one.sentence.relation == "at most" else level.p
-    return claim.model_copy(update={"evidence": _level_evidence(level, p)})
+    return claim.model_copy(update={"evidence": _level_evidence(level, one.sentence.relation)})
 
 
-def _level_evidence(level: LevelEstimate, p: OneSidedP) -> ClaimEvidence:
+def _level_evidence(level: LevelEstimate, relation: Relation) -> ClaimEvidence:
+    p = level.p if relation in _ABOVE else level.p.exchanged
     low, high, narrow_low, narrow_high = (None if abs(end) == inf else end for end in (*level.wide, *level.narrow))
     return ClaimEvidence(
         worst=level.worst, best=level.best, low=low, high=high, narrow_low=narrow_low, narrow_high=narrow_high,
-        n=level.n, p_holds=p.above, p_refuted=p.below,
+        n=level.n, layer=level.layer, p_holds=p.above, p_refuted=p.below,
     )  # fmt: skip
 
 

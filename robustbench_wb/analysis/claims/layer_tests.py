@@ -8,24 +8,10 @@ from typing import NamedTuple
 
 from scipy.special import stdtr, stdtrit  # scipy.stats, which calls them, takes a second to import
 
+from robustbench_wb.analysis.claims.level_tests import LevelEstimate
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.stats.intervals import Interval
-
-
-class LayerEstimate(NamedTuple):
-    """Value of a measure, or its change with depth, in the unit of the measure."""
-
-    value: float
-    wide: Interval
-    """1 - alpha interval."""
-    narrow: Interval
-    """1 - 2 alpha interval."""
-    n: int
-    """Smallest number of samples of a seed for which the measure is defined."""
-    p: OneSidedP
-    layer: int | None = None
-    """Number of the layer, from 1; None for a change over all layers."""
 
 
 class _Mean(NamedTuple):
@@ -36,7 +22,7 @@ class _Mean(NamedTuple):
     n: int
 
 
-def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float) -> LayerEstimate | None:
+def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float) -> LevelEstimate | None:
     """Test the value of the last layer minus that of the first one against a limit.
 
     Rows hold means and deviations per layer, and not how the two layers vary together. The standard error of the
@@ -53,7 +39,8 @@ def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha:
     """
     changes = []
     for row in rows:
-        first, last = (_layer_means(row, measure)[place] for place in (0, -1))
+        means = _layer_means(row, measure)
+        first, last = means[0], means[-1]
         n = min(first.n, last.n)
         changes.append(_Mean(value=last.value - first.value, error=first.error + last.error, n=n))
     return _estimate(changes, limit=limit, alpha=alpha)
@@ -61,7 +48,7 @@ def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha:
 
 def layer_values(
     rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float
-) -> tuple[LayerEstimate, ...] | None:
+) -> tuple[LevelEstimate, ...] | None:
     """Test the value of each layer against a limit, see ``layer_change``; None if it is not defined in one of them."""
     seeds = [_layer_means(row, measure) for row in rows]
     found = []
@@ -73,7 +60,7 @@ def layer_values(
     return tuple(found)
 
 
-def every_layer(layers: Sequence[LayerEstimate], *, above: bool) -> LayerEstimate:
+def every_layer(layers: Sequence[LevelEstimate], *, above: bool) -> LevelEstimate:
     """The layer that speaks most against a statement about all layers, with the p-values of that statement.
 
     That all layers are above the limit is supported by the largest of their p-values (an intersection-union test,
@@ -84,8 +71,8 @@ def every_layer(layers: Sequence[LayerEstimate], *, above: bool) -> LayerEstimat
         above: whether the statement is that they are above the limit; otherwise, that they are below.
     """
 
-    def against(one: LayerEstimate) -> tuple[float, float, float]:
-        side, value = (one.p, -one.value) if above else (one.p.exchanged, one.value)
+    def against(one: LevelEstimate) -> tuple[float, float, float]:
+        side, value = (one.p, -one.worst) if above else (one.p.exchanged, one.worst)
         return side.above, -side.below, value  # the value decides where both are 0 or 1
 
     worst = max(layers, key=against)
@@ -107,9 +94,9 @@ def _layer_means(row: ScoreRow, measure: str) -> list[_Mean]:
     ]
 
 
-def _estimate(means: Iterable[_Mean], *, limit: float, alpha: float) -> LayerEstimate | None:
+def _estimate(means: Iterable[_Mean], *, limit: float, alpha: float) -> LevelEstimate | None:
     """Mean over seeds with Student's t. All seeds share their samples, so that the error of the samples is not averaged
-    out: it is added in squares to that of the seeds."""
+    out: it is added in squares to that of the seeds. The number of samples is the smallest of a seed."""
     known = list(means)
     values, n = [one.value for one in known], min(one.n for one in known)
     seeds, value = len(known), fmean(values)
@@ -125,4 +112,4 @@ def _estimate(means: Iterable[_Mean], *, limit: float, alpha: float) -> LayerEst
         above, below = (0.0 if holds else 1.0 for holds in (value > limit, value < limit))
     else:
         above, below = (float(stdtr(degrees, sign * (value - limit) / error)) for sign in (-1, 1))
-    return LayerEstimate(value=value, wide=wide, narrow=narrow, n=n, p=OneSidedP(above, below))
+    return LevelEstimate(worst=value, best=value, wide=wide, narrow=narrow, n=n, p=OneSidedP(above, below))

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 class LevelEstimate(NamedTuple):
-    """Accuracy as a share, or logarithm of a perplexity."""
+    """Accuracy as a share, logarithm of a perplexity, or value or change of a layer measure."""
 
     worst: float
     """Estimate if every unjudged sample is broken; equal to ``best`` if all were judged."""
@@ -32,6 +32,8 @@ class LevelEstimate(NamedTuple):
     n: int
     """Number of samples."""
     p: OneSidedP
+    layer: int | None = None
+    """Number of the layer, from 1; None for all other estimates."""
 
 
 def accuracy_level(

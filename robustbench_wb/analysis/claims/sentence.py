@@ -137,12 +137,14 @@ def parse_sentence(text: str) -> ClaimSentence:
     if found is None:
         raise UsageError(f"cannot read {words!r}; write it like {EXAMPLE!r} (docs/claims.md has all forms)")
     parts = found.groupdict()
-    number = parts.get("number")
-    if found["relation"].startswith("not ") and number is None:
+    if found["relation"].startswith("not ") and parts["number"] is None:
         raise UsageError(f"{words!r} has no margin; end it with, for instance, 'by more than 1 point'")
     cells = "*" if found["cells"] == "all cells" else found["cells"]
-    measure = parts.get("measure") or ""
-    limit = _Limit(float(number or 0), "measure") if measure else _limit(number, str(parts.get("unit")), words)
+    measure = parts.get("measure", "")
+    if measure:
+        limit = _Limit(float(parts.get("number", 0)), "measure")
+    else:
+        limit = _limit(parts["number"], parts["unit"], words)
     if not isfinite(limit.value):
         raise UsageError(f"{words!r}: its number is too large")
     return ClaimSentence(
