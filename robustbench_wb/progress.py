@@ -16,6 +16,17 @@ PLAN_SHARE = 0.1
 """Weight of the planned pace in the forecast of a job, as a share of the job."""
 
 
+def duration_text(seconds: float | None) -> str:
+    """Duration in seconds, minutes or hours; a question mark if it is unknown."""
+    if seconds is None:
+        return "?"
+    if 0 < seconds < 1:
+        return "<1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class JobProgress(Protocol):
     """Receiver of the progress of a whole job, while the job runs."""
 

@@ -23,9 +23,17 @@ from rich.progress import (
 )
 
 from robustbench_wb.errors import UsageError
-from robustbench_wb.progress import Advance, FirstReport, JobForecast, JobProgress, SilentProgress, StageForecast
+from robustbench_wb.progress import (
+    Advance,
+    FirstReport,
+    JobForecast,
+    JobProgress,
+    SilentProgress,
+    StageForecast,
+    duration_text,
+)
 from robustbench_wb.progress import Progress as ProgressView
-from robustbench_wb.report.text_block import LINE, TextBlock, duration_text, plain_text, rich_group
+from robustbench_wb.report.text_block import LINE, TextBlock, plain_text, rich_group
 from robustbench_wb.text_files import is_folder, reason_of
 
 PROGRAM = "robustbench-wb"

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
+
+from robustbench_wb.progress import duration_text
 
 NAMED: Final = 3
 """Shards in flight that are named; more are counted."""
@@ -61,11 +62,7 @@ def stop_notice(flying: Sequence[InFlight], pace: ShardPace, *, limit: float | N
     if limit is not None:
         time = f"for at most {limit:g} s"
     elif len(known) == len(left):
-        time = f"which takes about {_duration(max(known))}"
+        time = f"which takes about {duration_text(max(1.0, *known))}"
     else:
         time = "which takes a time that is not known"
     return f"finishing and storing {names}{more}, {time}; Ctrl-C again stops at once"
-
-
-def _duration(seconds: float) -> str:
-    return f"{ceil(seconds)} s" if seconds < 120 else f"{ceil(seconds / 60)} min"

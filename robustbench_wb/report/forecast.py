@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from robustbench_wb.models.chosen_outputs import MARK, MERGED
+from robustbench_wb.progress import duration_text
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.run_forecast import PartForecast, RunForecast
 from robustbench_wb.report.details import details_json
-from robustbench_wb.report.text_block import Column, TextBlock, counted, duration_text, fit_width
+from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width
 
 _COLUMNS: Final = (
     Column("suite"),

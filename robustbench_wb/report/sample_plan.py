@@ -3,9 +3,10 @@
 from typing import Final
 
 from robustbench_wb.analysis.gate.sample_plan import PartPlan, SamplePlan
+from robustbench_wb.progress import duration_text
 from robustbench_wb.report.details import details_json
 from robustbench_wb.report.forecast import points_text
-from robustbench_wb.report.text_block import Column, TextBlock, counted, duration_text, fit_width, wrapped
+from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width, wrapped
 
 _COLUMNS: Final = (
     Column("suite"),

@@ -76,17 +76,6 @@ def wrapped(notes: Iterable[str]) -> tuple[str, ...]:
     return tuple(line for note in notes for line in wrap(note, LINE, break_long_words=False, break_on_hyphens=False))
 
 
-def duration_text(seconds: float | None) -> str:
-    """Duration in seconds, minutes or hours; a question mark if it is unknown."""
-    if seconds is None:
-        return "?"
-    if 0 < seconds < 1:
-        return "<1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def counted(count: int, noun: str) -> str:
     """Count with its noun: ``1 row``, ``1200 rows``.
 

@@ -4,6 +4,7 @@ from robustbench_wb.engine.cost_forecast import evaluated, inner_passes, passes,
 from robustbench_wb.engine.doctor.cost import PassTimes
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding, Forecast
 from robustbench_wb.engine.plan import Plan
+from robustbench_wb.progress import duration_text
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -38,14 +39,6 @@ def time_finding(times: PassTimes, cost: Forecast) -> DoctorFinding:
     measured = (
         f"{1e3 * times.forward:.3g} ms forward, {1e3 * times.backward:.3g} ms backward per sample; "
         f"suite {cost.suite} at {cost.scale} scale: {cost.cells} cells, {cost.forwards:,} forward passes, "
-        f"{cost.backwards:,} input gradients{training}: at most about {_duration(cost.seconds)}{unknown}"
+        f"{cost.backwards:,} input gradients{training}: at most about {duration_text(cost.seconds)}{unknown}"
     )
     return DoctorFinding(check="time", verdict="ok", measured=measured)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
