@@ -76,27 +76,30 @@ UNTIMED = SampleCost(0.0, 0.0, untimed=True)
 """Cost of a model that is not timed yet: the forecast leaves it out and says so."""
 
 
-def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> SampleCost | None:
-    """Time a model on a few samples. None for a model from outside, which is timed once it is built, and for one that
-    fails."""
+def cost(subject: SubjectPlan, dataset: Dataset, device: torch.device) -> SampleCost:
+    """Time a model on a few samples. ``UNTIMED`` for a model from outside, which is timed once it is built, and for one
+    that fails."""
     if not isinstance(subject.source, Variant):
-        return None
+        return UNTIMED
     try:
         with as_measurement_error(subject.name):
             model = untrained(subject, dataset, 0).to(device).eval()
-            return time_model(
-                model, typical_inputs(dataset.test, device), trained=typical_inputs(trained_split(dataset), device)
-            )
+            inputs, trained = timed_samples(dataset, device)
+            return time_model(model, inputs, trained=trained)
     except HarnessError:  # the run reports it
-        return None
+        return UNTIMED
 
 
-def trained_split(dataset: Dataset) -> Split:
-    """The split that models are trained on; the evaluated one where there is no other."""
-    return dataset.train if len(dataset.train) else dataset.test
+def timed_samples(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A few typical samples of the evaluated split and of the one that models are trained on, for ``time_model``.
+
+    Without a training split, both are of the evaluated one.
+    """
+    trained = dataset.train if len(dataset.train) else dataset.test
+    return _typical_inputs(dataset.test, device), _typical_inputs(trained, device)
 
 
-def typical_inputs(split: Split, device: torch.device) -> Tensor:
+def _typical_inputs(split: Split, device: torch.device) -> Tensor:
     """The first ``FEW`` samples of a split as model inputs, texts cut to the mean length of the split.
 
     Batches of texts are sorted by length and hold no columns of padding alone, so that padding is hardly ever computed.
@@ -134,7 +137,7 @@ def _time_model(model: nn.Module, inputs: Tensor, trained: Tensor) -> SampleCost
     return SampleCost(forward / len(inputs), training / len(trained))
 
 
-Timings = dict[tuple[str, str, str], SampleCost | None]
+Timings = dict[tuple[str, str, str], SampleCost]
 """Costs that are known already, by name and size of the model and name of the data."""
 
 
@@ -157,7 +160,7 @@ def costs(
             place = (subject.name, subject.size, dataset.label)
             if place not in timings:
                 timings[place] = cost(subject, dataset, device)
-            own[subject.name] = timings[place] or UNTIMED
+            own[subject.name] = timings[place]
         found.append(own)
     return found
 

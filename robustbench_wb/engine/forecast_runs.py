@@ -12,9 +12,8 @@ from robustbench_wb.engine.cost_forecast import (
     ladder_seconds,
     passes,
     time_model,
-    trained_split,
+    timed_samples,
     training_seconds,
-    typical_inputs,
 )
 from robustbench_wb.engine.credibility.probe import Probe
 from robustbench_wb.engine.doctor.cost import MAX_TIMED_BATCH
@@ -124,8 +123,7 @@ def _timed(run: PreparedRun, subject: SubjectPlan, dataset: Dataset) -> _Model:
             inputs = to_inputs(taken.test.select_rows(slice(FEW)).inputs, run.device)
             batch = batch_size_for(run.request.batch, model, inputs)
             timed, trained = (
-                tiled(typical_inputs(split, run.device), min(batch, MAX_TIMED_BATCH))
-                for split in (taken.test, trained_split(taken))
+                tiled(samples, min(batch, MAX_TIMED_BATCH)) for samples in timed_samples(taken, run.device)
             )
             return _Model(
                 cost=time_model(model, timed, trained=trained),
