@@ -21,7 +21,7 @@ def read_splits(source: DatasetSource) -> "DatasetDict":
         DataError: the dataset cannot be read, or its files have different columns.
     """
     try:
-        with _silent_library():
+        with silent_library():
             return source.open()
     except DataError as error:
         columns = _different_columns(error)
@@ -43,7 +43,7 @@ def require_column(rows: "HubRows", column: str, name: str) -> None:
 
 
 @contextmanager
-def _silent_library() -> Iterator[None]:
+def silent_library() -> Iterator[None]:
     """Keep ``datasets`` from logging in the block what its errors say as well."""
     import_module("datasets")  # which sets the level that is put back
     logger = logging.getLogger("datasets")

@@ -18,6 +18,7 @@ from robustbench_wb.tasks.evaluation_dataset import EvaluationDataset
 from robustbench_wb.tasks.mirror import walk_files
 from robustbench_wb.tasks.pictures.listing import LABEL_COLUMNS, SPLITS
 from robustbench_wb.tasks.pictures.task_options import parse_options
+from robustbench_wb.tasks.read_splits import silent_library
 from robustbench_wb.tasks.task import Dataset
 from robustbench_wb.tasks.task_tokenizer import Encoding
 from robustbench_wb.tasks.text_dataset import Corpus, encoded_dataset
@@ -224,19 +225,16 @@ def _read(files: Mapping[str, Sequence[Path]], where: str) -> "DatasetDict":
         for path in chain.from_iterable(files.values()):
             _check_fields(path, separator)
     datasets.disable_progress_bars()
-    said = datasets.logging.get_verbosity()
     with tempfile.TemporaryDirectory() as scratch:
-        datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it raises
         try:
-            return datasets.load_dataset(
-                loader,
-                data_files={split: list(map(str, paths)) for split, paths in files.items()},
-                cache_dir=scratch,
-                keep_in_memory=True,
-                **options,
-            )
+            with silent_library():
+                return datasets.load_dataset(
+                    loader,
+                    data_files={split: list(map(str, paths)) for split, paths in files.items()},
+                    cache_dir=scratch,
+                    keep_in_memory=True,
+                    **options,
+                )
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             # The message "An error occurred while generating the dataset" gives its reason in the cause.
             raise DataError(f"the texts in {where} cannot be read: {first_line(error.__cause__ or error)}") from error
-        finally:
-            datasets.logging.set_verbosity(said)
