@@ -179,7 +179,7 @@ def session(given: argparse.Namespace) -> None:
     steps = steps_of(experiment)
     tasks = list(dict.fromkeys(step.task for step in steps))
     forecasts = Forecasts(experiment, work)
-    if unknown := set(given.task or ()) - set(tasks):
+    if unknown := set(given.task) - set(tasks):
         raise UsageError(f"{given.experiment} has no task {', '.join(sorted(unknown))}; it has {', '.join(tasks)}")
     target.mkdir(parents=True, exist_ok=True)
     try:
@@ -207,7 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", nargs="?", default=f"{HERE}/experiment.toml", help="default: %(default)s")
     parser.add_argument("--hours", type=float, required=True, help="no step begins later; 0: only publish")
-    parser.add_argument("--task", action="append", help="measure only steps of this task; can be repeated")
+    parser.add_argument("--task", action="append", default=[], help="measure only steps of this task; can be repeated")
     parser.add_argument("--to", default=HERE, help="folder of the tables and the status page; default: %(default)s")
     parser.add_argument("--work", help="folder of records and score tables; default: work in that folder")
     parser.add_argument("--data-dir", help="mirror of datasets in hub layout; default: RBWB_DATA_DIR")

@@ -31,7 +31,7 @@ def answers_text(questions_file: str, version: str) -> Iterator[str]:
     scale, questions = read_questions(questions_file)
     answers = answer(questions, scale=scale, version=version)
     for one in questions:
-        known = [answer for answer in answers[one.name] if answer.checked.evidence is not None]
+        known = [found for found in answers[one.name] if found.checked.evidence is not None]
         if one.in_readme and known:
             item = f"- *{one.question}* {sentence(one, known)}"
             yield textwrap.fill(item, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
