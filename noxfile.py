@@ -79,9 +79,8 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Real processes, the README's commands, statistical guarantees, fake defences, the report in a browser."""
     compile_package(session)
-    # One test at a time to whoever is idle: the longest come first. Some wait for servers, signals and ends of
-    # processes: one process more than there are cores keeps the cores busy.
-    spread = ("-n", str(int(WORKERS) + 1), "--dist", "load", "--maxschedchunk", "1", "--durations", "40")
+    # One test at a time to whoever is idle: the longest come first.
+    spread = ("-n", WORKERS, "--dist", "load", "--maxschedchunk", "1", "--durations", "40")
     run(session, "-m", "pytest", "-m", "slow", *spread, *session.posargs, env=ENVIRONMENT)
 
 
