@@ -120,7 +120,8 @@ class Answer:
 
 def short(model: str) -> str:
     """Name of a model without its size and recipe, which all models share."""
-    return model.split(" ")[0].removesuffix("-nano")
+    name, numbers, text = model.split(" ")[0].partition(";")
+    return name.removesuffix("-nano") + numbers + text
 
 
 def read_questions(file: str) -> tuple[str, tuple[Question, ...]]:

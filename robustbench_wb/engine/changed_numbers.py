@@ -1,4 +1,7 @@
-"""Variants and recipes with changed numbers, like ``crate;lam=0.05`` and ``standard;epochs=10``: rows of their own."""
+"""Variants and recipes with changed numbers, like ``crate;lam=0.05`` and ``standard;epochs=10``: rows of their own.
+
+``crate;test.lam=0.5`` is the trained ``crate``, evaluated with another number.
+"""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -21,6 +24,8 @@ OTHER_NAMES: Final = {"lambda": "lam", "lr": "learning_rate"}
 """Numbers as papers and other libraries call them, with the names of this package."""
 SEPARATOR: Final = ";"
 """Sign between a name and the numbers that follow it."""
+TEST: Final = "test."
+"""Beginning of a number of a variant that is changed after training."""
 
 _SOCKETS: Final[Mapping[str, Registry[Any]]] = {
     "attention": ATTENTIONS,
@@ -33,6 +38,17 @@ _SOCKETS: Final[Mapping[str, Registry[Any]]] = {
 }
 _ADVERSARY: Final = tuple(name for name in Adversary.model_fields if name not in ("method", "norm"))
 _ANY_IMAGE: Final = ImageShape(channels=1, height=8, width=8, classes=2, patch=2)
+
+
+class FoundVariant(NamedTuple):
+    """A variant with its changed numbers."""
+
+    name: str
+    """Name with the numbers in one spelling."""
+    trained: Variant
+    """What is trained."""
+    tested: Variant
+    """What is evaluated, with the weights of ``trained``; equal to it unless numbers begin with ``TEST``."""
 
 
 class NamedNumbers(NamedTuple):
@@ -58,46 +74,57 @@ def split_numbers(kind: str, reference: str) -> NamedNumbers:
         key, _, value = (text.strip() for text in part.partition("="))
         if not (key and value):
             raise UsageError(f"{kind} {reference!r}: {part!r} is not of the form name=value")
-        key = OTHER_NAMES.get(key, key)
+        place, dot, last = key.rpartition(".")
+        key = place + dot + OTHER_NAMES.get(last, last)
         if key in numbers:
             raise UsageError(f"{kind} {reference!r} gives {key!r} twice")
         numbers[key] = value
     return NamedNumbers(name, dict(sorted(numbers.items())))
 
 
-def find_variant(reference: str, size: str) -> tuple[str, Variant]:
-    """Registered variant with its changed numbers, and its name with the numbers in one spelling.
+def find_variant(reference: str, size: str) -> FoundVariant:
+    """Find a registered variant and change its numbers.
 
     Numbers are options of the mechanisms of the variant (``lam``, or ``feedforward.lam`` where several mechanisms have
-    it), and ``width``, ``depth``, ``heads`` and ``dim_head`` of its size.
+    it), and ``width``, ``depth``, ``heads`` and ``dim_head`` of its size. An option that begins with ``TEST``
+    (``test.lam``) is changed after training.
 
     Raises:
         UnknownNameError: no variant has the name, or the variant has no such size.
-        UsageError: a number is unknown, ambiguous, malformed or out of range.
+        UsageError: a number is unknown, ambiguous, malformed or out of range, or the trained weights do not fit a
+            number that is changed after training.
     """
     name, numbers = split_numbers("variant", reference)
     variant = VARIANTS.get(name)
     chosen = variant.size(size)  # raises for an unknown size, before any work
     if not numbers:
-        return name, variant
+        return FoundVariant(name, variant, variant)
+    sides = {key: _converted(name, key, 0, text=text) for key, text in numbers.items() if key in Size.model_fields}
+    options = {key: text for key, text in numbers.items() if key not in sides}
+    before = {key: text for key, text in options.items() if not key.startswith(TEST)}
+    after = {key.removeprefix(TEST): text for key, text in options.items() if key not in before}
+    sized = {"sizes": {size: _resized(name, chosen, sides)}} if sides else {}
+    trained, changed = _with_options(variant.model_copy(update=sized), before)
+    tested, changed_later = _with_options(trained, after)
+    _refuse_unbuildable(trained, size)
+    if tested != trained:
+        _refuse_unbuildable(tested, size)
+        _refuse_other_weights(trained, tested, size)
+    spelled = dict(sorted({**sides, **changed}.items())) | {TEST + key: value for key, value in changed_later.items()}
+    return FoundVariant(_spelled(name, spelled), trained, tested)
+
+
+def _with_options(variant: Variant, numbers: Mapping[str, str]) -> tuple[Variant, dict[str, Option]]:
+    """A variant with other options of its mechanisms, and their values by name."""
     options = _socket_options(variant)
     changed: dict[str, dict[str, Option]] = {}
-    sides: dict[str, int] = {}
-    spelled = {}
+    values: dict[str, Option] = {}
     for key, text in numbers.items():
-        if key in Size.model_fields:
-            sides[key] = _converted(name, key, 0, text=text)
-            spelled[key] = sides[key]
-            continue
-        socket, option = _find_option(name, key, options)
-        value = _converted(name, key, options[socket, option], text=text)
-        changed.setdefault(f"{socket}_options", {})[option] = spelled[key] = value
-    update: dict[str, object] = {field: {**getattr(variant, field), **given} for field, given in changed.items()}
-    if sides:
-        update["sizes"] = {size: _resized(name, chosen, sides)}
-    found = variant.model_copy(update=update)
-    _refuse_unbuildable(found, size)
-    return _spelled(name, spelled), found
+        socket, option = _find_option(variant.name, key, options)
+        values[key] = _converted(variant.name, key, options[socket, option], text=text)
+        changed.setdefault(f"{socket}_options", {})[option] = values[key]
+    update = {field: {**getattr(variant, field), **given} for field, given in changed.items()}
+    return variant.model_copy(update=update), values
 
 
 def _socket_options(variant: Variant) -> dict[tuple[str, str], object]:
@@ -153,6 +180,23 @@ def _refuse_unbuildable(variant: Variant, size: str) -> None:
             skeleton(variant, size, _ANY_IMAGE)
     except MeasurementError as error:
         raise UsageError(str(error)) from error
+
+
+def _refuse_other_weights(trained: Variant, tested: Variant, size: str) -> None:
+    """Raise UsageError if the weights of one variant have other names or shapes than those of the other."""
+    from robustbench_wb.models.build import skeleton
+    from robustbench_wb.models.weights import weights_of
+
+    shapes = [
+        {name: weight.shape for name, weight in weights_of(skeleton(variant, size, _ANY_IMAGE)).items()}
+        for variant in (trained, tested)
+    ]
+    if shapes[0] != shapes[1]:
+        other = next(name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
+        raise UsageError(
+            f"variant {trained.name!r}: a number behind {TEST!r} changes the weights ({other}), which are trained "
+            f"before; leave {TEST!r} out to train the changed variant"
+        )
 
 
 def find_changed_recipe(reference: str, task: str, scale: Scale) -> tuple[str, Recipe]:

@@ -76,6 +76,8 @@ class SubjectPlan:
     checkpoint: Path | None
     timeout: float | None = None
     """Seconds that building the model may take; None: no limit."""
+    tested: Variant | None = None
+    """Variant that is evaluated with the weights of ``source``; None: ``source`` itself."""
 
     @property
     def is_shortcut(self) -> bool:
@@ -243,9 +245,15 @@ def _subject(name: str, *, task: str, size: str, request: RunRequest) -> Subject
             timeout=request.timeout,
         )
     chosen = request.size or size
-    name, variant = find_variant(name, chosen)
+    found = find_variant(name, chosen)
     return SubjectPlan(
-        name=name, source=variant, size=chosen, recipe_name=recipe_name, recipe=recipe, checkpoint=checkpoint
+        name=found.name,
+        source=found.trained,
+        size=chosen,
+        recipe_name=recipe_name,
+        recipe=recipe,
+        checkpoint=checkpoint,
+        tested=None if found.tested == found.trained else found.tested,
     )
 
 

@@ -1,11 +1,11 @@
 """The evaluated model: its weights, how to build it, and its digests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_wb import rng
 from robustbench_wb.engine.brought_model import BroughtModel, bring
@@ -90,6 +90,10 @@ def obtain_subject(request: SubjectRequest) -> Subject:
     trained = _weights(replace(request, dataset=dataset), make, model_code)
     if brought is not None:
         brought.check_behaviour(trained.tensors, trained.weights, keep=request.may_train)
+    if plan.tested is not None:
+        tested = replace(plan, source=plan.tested)
+        make, model_code = _builder(tested, dataset, seed=request.seed, device=device), _model_code(tested, dataset)
+        trained = _with_constants(trained, _constants(make()))
 
     def ready() -> nn.Module:
         model = make()
@@ -109,6 +113,17 @@ def obtain_subject(request: SubjectRequest) -> Subject:
         peak_memory=cost.peak_memory,
     )
     return Subject(card=card, model_code=model_code, dataset=dataset, make=ready)
+
+
+def _constants(model: nn.Module) -> dict[str, Tensor]:
+    """Entries of the state of a model that are numbers of its mechanisms, like ISTA's lambda, and no weights."""
+    return {name: tensor for name, tensor in weights_of(model).items() if name.endswith("_extra_state")}
+
+
+def _with_constants(trained: TrainedWeights, constants: Mapping[str, Tensor]) -> TrainedWeights:
+    """Trained weights with other numbers of mechanisms in their state, which is what their digest covers."""
+    tensors = {**trained.tensors, **constants}
+    return replace(trained, tensors=tensors, weights=weights_digest(tensors))
 
 
 def _model_code(plan: SubjectPlan, dataset: Dataset) -> str:
@@ -199,9 +214,12 @@ def untrained(plan: SubjectPlan, dataset: Dataset, seed: int) -> nn.Module:
         SubjectError: it cannot be built.
         CheckpointError: the given checkpoint cannot be used.
     """
-    model = _builder(plan, dataset, seed=seed, device=torch.device("cpu"))()
+    evaluated = plan if plan.tested is None else replace(plan, source=plan.tested)
+    model = _builder(evaluated, dataset, seed=seed, device=torch.device("cpu"))()
     if plan.checkpoint is not None:
+        constants = {} if plan.tested is None else _constants(model)
         load_given(model, plan.checkpoint)
+        put_weights(model, {**weights_of(model), **constants})
     return model
 
 

@@ -173,6 +173,17 @@ def test_the_level_of_cells_that_agree_is_that_of_one() -> None:
     assert found.wide.high - found.wide.low == pytest.approx(2 * 1.96 * (0.21 / 8000) ** 0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["crate-nano;test.lam=1.0", "crate;test.lam=1.0"])
+def test_a_model_with_numbers_is_named_as_tables_print_it(name: str) -> None:
+    other, plain = np.repeat([1, 0], [90, 10]), np.repeat([1, 0], [60, 40])
+    table = [*cells("crate;test.lam=1.0", [other]), *cells("crate", [plain])]
+    found = ledger([f"{name} is better than crate-nano at s0"], table)
+    (claim,) = found.claims
+    assert claim.verdict == "holds"
+    assert claim.evidence is not None
+    assert claim.evidence.worst == pytest.approx(0.3)
+
+
 def test_the_level_of_a_perplexity_is_the_t_test() -> None:
     losses = np.random.default_rng(0).gamma(4.0, 0.25, 50)
     made = scored(losses.tolist())

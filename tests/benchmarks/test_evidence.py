@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_wb.analysis.claims.sentence import read_claims
+from robustbench_wb.engine.changed_numbers import find_variant
 from robustbench_wb.engine.experiment import read_experiment
 from robustbench_wb.engine.plan import make_plan
 from robustbench_wb.records.score_row import ScoreRow
@@ -143,7 +144,8 @@ def test_the_experiment_measures_every_claim_of_the_ledger(monkeypatch: pytest.M
     for one in experiment.combinations:
         if one.recipe == "standard":
             place = (one.task, find_suite(one.suite).name)
-            measured.setdefault(place, {})[f"{one.variant}-nano standard"] = one.suite
+            name, *numbers = find_variant(one.variant, "nano").name.split(";", 1)
+            measured.setdefault(place, {})[";".join([f"{name}-nano", *numbers]) + " standard"] = one.suite
     for place, claims in groupby(read_claims("results/claims.toml").claims, lambda claim: (claim.task, claim.suite)):
         suite = next(iter(measured[place].values()))
         fields = {"suite": suite, "tasks": (place[0],), "variants": ("vit",)}

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, cast
 
 from robustbench_wb.errors import UsageError
 from robustbench_wb.layers.table import MEASURES
+from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.spec import Spec
 from robustbench_wb.text_files import parse_toml, read_text, reason_of
@@ -54,7 +55,7 @@ class NamedModel(Spec):
     """Model as a sentence names it; None is a part that the sentence leaves out."""
 
     name: str
-    """Variant with or without its size, like ``vit-nano``."""
+    """Variant with or without its size, like ``vit-nano`` or ``crate-nano;lam=0.05``."""
     recipe: str | None = None
     seed: int | None = None
     side: str | None = None
@@ -63,7 +64,7 @@ class NamedModel(Spec):
     def covers(self, row: ScoreRow) -> bool:
         """Whether a row of the model's table is about this model."""
         return (
-            self.name in (row.variant, f"{row.variant}-{row.size}")
+            self.name in (row.variant, variant_name(row))
             and self.recipe in (None, row.recipe)
             and self.seed in (None, row.seed)
         )
