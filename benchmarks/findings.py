@@ -234,7 +234,8 @@ def axis_label(question: Question, shown: Sequence[Answer]) -> str:
         return f"accuracy minus that of {short(question.than)} (points)"
     sentence = shown[0].checked.sentence
     which = "last layer minus first" if sentence.relation in ("rising", "falling") else "decisive layer"
-    return f"{MEASURES[sentence.measure]}, {which}"
+    which = which if sentence.layer is None else f"layer {sentence.layer}"
+    return f"{MEASURES[sentence.measure]}, {which}{', minus its clean value' if sentence.drift else ''}"
 
 
 def _point(one: Answer, row: int) -> ChartPoint:

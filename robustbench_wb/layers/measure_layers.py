@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustbench_wb.layers import coding_rate
+from robustbench_wb.layers.cross_terms import cross_terms
 from robustbench_wb.layers.entropy import attention_entropy
 from robustbench_wb.layers.similarity import token_similarity
 from robustbench_wb.layers.snr import NOISE_LEVEL, snr_gain, stream_noise
@@ -69,6 +70,8 @@ def _walk(model: Transformer, inputs: Tensor, ids: Tensor, *, seed: int, noise: 
         # The noisy pass reads what earlier layers stored in the context, but stores nothing for later layers.
         noisy = block(x + added, x0, replace(context, carry=before, watch=None))
         found["snr_gain"] = snr_gain(x, added, clean=out, noisy=noisy, keep=context.keep)
+        if number == 0:
+            found |= cross_terms(model.embedding, block, x0=x0, context=context)
         layers.append(found)
         x = out
     nothing = torch.full((len(ids),), torch.nan)

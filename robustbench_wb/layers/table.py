@@ -17,6 +17,8 @@ MEASURES: dict[str, str] = {
     "entropy_share": "attention entropy over its maximum",
     "similarity": "mean cosine of different tokens",
     "snr_gain": "signal-to-noise gain of the block (dB)",
+    "cross_share": "share of the cross terms of content and position in the logits (0 to 1)",
+    "cross_shift": "attention that the cross terms move (total variation, 0 to 1)",
 }
 """All measures with their descriptions, in the order of tables."""
 
@@ -28,8 +30,8 @@ PlainColumn = list[float | None] | list[int]
 class LayerTable:
     """Values of all measures per layer and sample; NaN where a measure is undefined for a sample.
 
-    A measure can be undefined for a single token, for attention mechanisms that provide no matrix, and where an
-    activation is not finite. Means are over samples with a defined value.
+    A measure can be undefined for a single token, for attention mechanisms that provide no matrix, in layers after the
+    first (cross terms), and where an activation is not finite. Means are over samples with a defined value.
     """
 
     ids: NDArray[np.int64]

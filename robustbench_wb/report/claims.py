@@ -75,7 +75,7 @@ def _what(checked: CheckedClaim) -> str:
     sentence, evidence = checked.sentence, checked.evidence
     if sentence.measure and evidence is not None:
         which = "last layer minus first" if evidence.layer is None else f"layer {evidence.layer}"
-        return f"{MEASURES[sentence.measure]}, {which}:"
+        return f"{MEASURES[sentence.measure]}, {which}{', minus its clean value' if sentence.drift else ''}:"
     return "difference" if checked.sentence.than is not None else checked.metric
 
 
@@ -87,7 +87,7 @@ def _unit(checked: CheckedClaim) -> str:
 
 def _value(checked: CheckedClaim, value: float) -> str:
     if checked.sentence.measure:
-        signed = value != 0 and checked.sentence.relation in ("rising", "falling")
+        signed = value != 0 and (checked.sentence.drift or checked.sentence.relation in ("rising", "falling"))
         return f"{value:{'+' if signed else ''}.3g}"
     if checked.sentence.than is not None:
         return change_text(value, checked.metric)

@@ -43,7 +43,7 @@ def _clean_block(title: str, table: LayerTable) -> TextBlock:
     lines = []
     for name in _measured(table):
         mean, std = table.mean(name), table.std(name)
-        lines += [(name, str(i + 1), _number(mean[i]), _number(std[i])) for i in range(table.layers)]
+        lines += [(name, str(i + 1), _number(mean[i]), _number(std[i])) for i in _layers(table, name)]
     notes = [f"n = {len(table.ids)}; mean and standard deviation over samples; {_FORMULAS}", *_gaps(table)]
     return TextBlock(title, columns=columns, rows=tuple(lines), notes=tuple(notes))
 
@@ -54,7 +54,7 @@ def _stressed_block(title: str, one: StressedLayers) -> TextBlock:
     lines = []
     for name in _measured(one.stressed):
         clean, stressed, moved = one.clean.mean(name), one.stressed.mean(name), one.drift[name]
-        for i in range(one.stressed.layers):
+        for i in _layers(one.stressed, name):
             interval = f"[{_number(moved.low[i], '+')}, {_number(moved.high[i], '+')}]"
             numbers = (_number(clean[i]), _number(stressed[i]), _number(moved.mean[i], "+"), interval)
             lines.append((name, str(i + 1), *numbers))
@@ -70,13 +70,21 @@ def _measured(table: LayerTable) -> list[str]:
     return [name for name in MEASURES if table.defined(name).any()]
 
 
+def _layers(table: LayerTable, name: str) -> list[int]:
+    """Indices of the layers in which a measure is defined for at least one sample."""
+    return [i for i, defined in enumerate(table.defined(name)) if defined]
+
+
 def _gaps(table: LayerTable) -> Iterable[str]:
-    """Notes on measures that are undefined for some samples, one line per measure."""
+    """Notes on measures that are undefined in some layers or for some samples."""
     for name in MEASURES:
-        least = int(table.defined(name).min())
-        if least == 0 and not table.defined(name).any():
+        layers = _layers(table, name)
+        least = min((int(table.defined(name)[i]) for i in layers), default=0)
+        if not layers:
             yield f"{name}: not defined for this model"
-        elif least < len(table.ids):
+        elif len(layers) < table.layers:
+            yield f"{name}: defined in {len(layers)} of {counted(table.layers, 'layer')}"
+        if layers and least < len(table.ids):
             yield f"{name}: defined for as few as {counted(least, 'sample')} in a layer"
 
 

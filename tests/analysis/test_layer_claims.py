@@ -11,6 +11,7 @@ from robustbench_wb.analysis.claims.layer_tests import every_layer, layer_change
 from robustbench_wb.analysis.claims.row_selection import select_rows
 from robustbench_wb.analysis.claims.sentence import ClaimsFile, parse_sentence
 from robustbench_wb.errors import UsageError
+from robustbench_wb.layers.drift import drift
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.report.claims import evidence_text
@@ -21,12 +22,16 @@ Values = NDArray[np.float64]
 """Values of a measure, (layers, samples)."""
 
 
-def rows(*seeds: Values, measure: str = "sparsity", stressor: str = "clean") -> list[ScoreRow]:
-    """One row per seed of a model whose layers have these values."""
+def rows(
+    *seeds: Values, measure: str = "sparsity", stressor: str = "clean", clean: list[Values] | None = None
+) -> list[ScoreRow]:
+    """One row per seed of a model whose layers have these values, and for clean inputs those of ``clean``."""
     found = []
     for seed, values in enumerate(seeds):
         table = LayerTable(np.arange(values.shape[1], dtype=np.int64), {measure: values})
-        layers = canonical_json({"n": values.shape[1], "measures": table.plain(), "drift": {}})
+        moved = {} if clean is None else drift(LayerTable(table.ids, {measure: clean[seed]}), table)
+        drifts = {name: one.plain() for name, one in moved.items()}
+        layers = canonical_json({"n": values.shape[1], "measures": table.plain(), "drift": drifts})
         made = row(record(signature=stressor, ladder=(), seed=seed), stressor=stressor, strength="", seed=seed)
         found.append(made.model_copy(update={"layers": layers}))
     return found
@@ -140,6 +145,36 @@ def test_verdicts_and_what_is_said_of_them() -> None:
     assert (flat.verdict, flat.adjusted_holds is not None, flat.reach is not None) == ("undecided", True, True)
 
 
+def test_a_change_from_clean_inputs_is_tested_by_the_paired_t_test() -> None:
+    generator = np.random.default_rng(4)
+    clean = samples(generator, [0.5, 0.5], n=60)
+    values = clean + samples(generator, [0.01, -0.2], n=60, spread=0.03)
+    values[1, :50] = np.nan  # defined for ten samples alone
+    own = rows(values, measure="cross_share", stressor="longer", clean=[clean])
+    told = checked("vit-nano has a cross_share above its clean value in layer 1 at longer", own)
+    paired = ttest_1samp(values[0] - clean[0], 0, alternative="greater")
+    assert told.evidence is not None
+    assert told.evidence.p_holds == pytest.approx(paired.pvalue)
+    low, high = ttest_1samp(values[0] - clean[0], 0).confidence_interval(0.95)
+    assert (told.evidence.low, told.evidence.high) == pytest.approx((low, high))
+    assert (told.verdict, told.evidence.layer, told.evidence.n) == ("holds", 1, 60)
+    assert ", layer 1, minus its clean value: +0.0" in evidence_text(told)
+    both = checked("vit-nano has a cross_share above its clean value in every layer at longer", own)
+    assert (both.verdict, both.evidence is not None and both.evidence.layer) == ("refuted", 2)
+    test = ttest_1samp((values[1] - clean[1])[50:], 0, alternative="less")
+    assert both.evidence is not None
+    assert both.evidence.p_refuted == pytest.approx(2 * test.pvalue)  # of two layers
+
+
+def test_a_single_layer_is_tested_alone() -> None:
+    values = samples(np.random.default_rng(6), [0.5, 0.3, 0.5])
+    assert checked("vit-nano has a sparsity above 0.4 in layer 3 at clean", rows(values)).verdict == "holds"
+    assert checked("vit-nano has a sparsity above 0.4 in layer 2 at clean", rows(values)).verdict == "refuted"
+    absent = np.stack([values[0], np.full(200, np.nan)])
+    own = rows(absent, measure="cross_share")
+    assert checked("vit-nano has a cross_share above 0.4 in layer 1 at clean", own).verdict == "holds"
+
+
 def test_what_cannot_be_tested_is_incomplete_or_refused() -> None:
     values = samples(np.random.default_rng(3), [0.5, 0.4])
     plain = [one.model_copy(update={"layers": ""}) for one in rows(values)]
@@ -158,10 +193,22 @@ def test_what_cannot_be_tested_is_incomplete_or_refused() -> None:
         "incomplete", "the model has one layer, and nothing rises or falls from it to itself",
     )  # fmt: skip
     assert checked("vit-nano has a sparsity above 0.4 in every layer at clean", rows(values[:1])).verdict == "holds"
+    told = checked("vit-nano has a sparsity above 0.4 in layer 3 at clean", rows(values))
+    assert (told.verdict, told.reason) == ("incomplete", "the model has no layer 3")
+    told = checked("vit-nano has a sparsity above its clean value in layer 1 at clean", rows(values))
+    assert (told.verdict, told.reason) == (
+        "incomplete", "clean inputs are not compared with themselves; name a cell with perturbed inputs",
+    )  # fmt: skip
+    told = checked("vit-nano has a cross_share above 0.4 in layer 1 at clean", rows(values))
+    assert (told.verdict, told.reason) == (
+        "incomplete", "cross_share was not measured yet when its layers were; measure them again",
+    )  # fmt: skip
     both = [*rows(values), *rows(values, stressor="blur")]
     with pytest.raises(UsageError, match="layers are compared in one cell; name one of blur, clean"):
         checked("vit-nano has a falling sparsity at all cells", both)
     with pytest.raises(UsageError, match="cannot read"):
         parse_sentence("vit-nano has a falling darkness at clean")
+    with pytest.raises(UsageError, match="cannot read"):
+        parse_sentence("vit-nano has a sparsity above 0.4 in layer 0 at clean")
     with pytest.raises(UsageError, match="its number is too large"):
         parse_sentence(f"vit-nano has a sparsity below {'9' * 400} in every layer at clean")

@@ -21,11 +21,14 @@ def test_layers_of_a_variant_as_tables_and_as_json(
     assert "fgsm-linf;eps=8/255" in fgsm.splitlines()[0]
     assert "pgd-l2;eps=1/2;steps=2" in pgd.splitlines()[0]
     for table in (clean, fgsm, pgd):
-        lines = table.splitlines()[2:-1]
-        assert [line.split()[:2] for line in lines] == [[name, str(i)] for name in MEASURES for i in (1, 2, 3, 4)]
+        lines = table.splitlines()[2:-3]
+        everywhere = [[name, str(i)] for name in MEASURES if not name.startswith("cross") for i in (1, 2, 3, 4)]
+        assert [line.split()[:2] for line in lines] == [*everywhere, ["cross_share", "1"], ["cross_shift", "1"]]
+        notes = [f"{name}: defined in 1 of 4 layers" for name in ("cross_share", "cross_shift")]
+        assert table.splitlines()[-2:] == notes
     content = json.loads(typed(*SHOW, *stressors, "--json")[0])
     assert [one["signature"].split(";")[0] for one in content["stressed"]] == ["fgsm-linf", "pgd-l2"]
-    shown = [line.split() for line in fgsm.splitlines()[2:-1]]
+    shown = [line.split() for line in fgsm.splitlines()[2:-3]]
     for name, layer, before, after, moved, *interval in shown:
         one, place = content["stressed"][0], int(layer) - 1
         drift = one["drift"][name]

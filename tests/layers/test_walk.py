@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustbench_wb.layers.measure_layers import measure_layers
@@ -48,6 +49,11 @@ def measured(model: Transformer, inputs: Tensor, batch: int = 64, seed: int = 0)
     return measure_layers(model, inputs, 3 * torch.arange(len(inputs)), seed=seed, batch=batch)
 
 
+def everywhere(table: LayerTable) -> list[NDArray[np.float64]]:
+    """Values of all measures but those of cross terms, which only some models have, and these in their first layer."""
+    return [value for name, value in table.values.items() if not name.startswith("cross")]
+
+
 def assert_equal(a: LayerTable, b: LayerTable) -> None:
     assert a.values.keys() == b.values.keys() == MEASURES.keys()
     for name in MEASURES:
@@ -77,7 +83,7 @@ def test_the_walk_takes_what_the_forward_pass_takes(variant: str) -> None:
             normed = stream if variant == "bert" else parts(block).norm(stream).detach()
             expected = [naive.stream_rate(sample.numpy()) for sample in normed]
             assert table.values["normed_rate"][layer + 1].tolist() == pytest.approx(expected, rel=1e-10)
-    assert all(np.isfinite(value).all() for value in table.values.values())
+    assert np.isfinite(everywhere(table)).all()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_every_variant_has_every_measure_and_batches_cannot_change_it(variant: s
         inputs[2, 3:] = inputs[4, 5:] = 0
     whole = measured(model, inputs)
     assert whole.ids.tolist() == [0, 3, 6, 9, 12]
-    assert all(np.isfinite(value).all() for value in whole.values.values())
+    assert np.isfinite(everywhere(whole)).all()
     assert_equal(measured(model, inputs, batch=2), whole)
 
 
@@ -121,7 +127,7 @@ def test_noise_depends_on_the_seed_and_on_nothing_before_it() -> None:
     assert np.array_equal(first.values["snr_gain"], again.values["snr_gain"])
     assert not np.allclose(first.values["snr_gain"], other.values["snr_gain"])
     for name in set(MEASURES) - {"snr_gain"}:
-        assert np.array_equal(first.values[name], other.values[name])
+        assert np.array_equal(first.values[name], other.values[name], equal_nan=True)
     part = measure_layers(model, images[3:], torch.tensor([9, 12]), seed=0, batch=64)
     assert_equal(part, first.select(np.array([9, 12])))
 

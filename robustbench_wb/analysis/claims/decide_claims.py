@@ -5,7 +5,13 @@ from math import inf, log1p
 from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import ALPHA, CheckedClaim, CitedCell, ClaimEvidence, ClaimsResult
-from robustbench_wb.analysis.claims.layer_tests import every_layer, layer_change, layer_count, layer_values
+from robustbench_wb.analysis.claims.layer_tests import (
+    every_layer,
+    has_measure,
+    layer_change,
+    layer_count,
+    layer_values,
+)
 from robustbench_wb.analysis.claims.level_tests import LevelEstimate, accuracy_level, perplexity_level
 from robustbench_wb.analysis.claims.one_sided_tests import OneSidedP, one_sided_p
 from robustbench_wb.analysis.claims.row_selection import SelectedRows
@@ -24,6 +30,7 @@ from robustbench_wb.stats.multiplicity import holm
 _UNJUDGED: Final = "not all samples were judged"
 _STOPPED: Final = "a decision has stopped one of its cells before its last sample"
 _NO_LAYERS: Final = "the layers of its cells were not measured; run --layers measures those of variants"
+_NO_DRIFT: Final = "clean inputs are not compared with themselves; name a cell with perturbed inputs"
 _ONE_LAYER: Final = "the model has one layer, and nothing rises or falls from it to itself"
 _ABOVE: Final[tuple[Relation, ...]] = ("not worse", "better", "at least", "above", "rising")
 """Relations that are supported by a value above the limit."""
@@ -109,21 +116,37 @@ def _not_comparable(claim: CheckedClaim, reason: str) -> CheckedClaim:
 
 def _layers(claim: CheckedClaim, one: SelectedRows) -> CheckedClaim:
     sentence = one.sentence
-    if any(row.status == "error" for row in one.own):
-        return _incomplete(claim, _UNJUDGED)
-    if not all(row.layers for row in one.own):
-        return _incomplete(claim, _NO_LAYERS)
+    gap = _gap_in_layers(one)
+    if gap:
+        return _incomplete(claim, gap)
     found: LevelEstimate | None
     if sentence.relation in ("rising", "falling"):
-        if layer_count(one.own[0]) == 1:
-            return _incomplete(claim, _ONE_LAYER)
         found = layer_change(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
     else:
-        values = layer_values(one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA)
+        values = layer_values(
+            one.own, sentence.measure, limit=sentence.limit, alpha=ALPHA, layer=sentence.layer, drift=sentence.drift
+        )
         found = None if values is None else every_layer(values, above=sentence.relation == "above")
     if found is None:
         return _incomplete(claim, f"{sentence.measure} has no value in some of its layers")
     return claim.model_copy(update={"evidence": _level_evidence(found, sentence.relation)})
+
+
+def _gap_in_layers(one: SelectedRows) -> str:
+    """What the rows of a sentence about layers lack; empty if they have all that it needs."""
+    sentence = one.sentence
+    if any(row.status == "error" for row in one.own):
+        return _UNJUDGED
+    if not all(row.layers for row in one.own):
+        return _NO_LAYERS
+    if not all(has_measure(row, sentence.measure) for row in one.own):
+        return f"{sentence.measure} was not measured yet when its layers were; measure them again"
+    if sentence.drift and any(row.stressor == "clean" for row in one.own):
+        return _NO_DRIFT
+    count = layer_count(one.own[0])
+    if sentence.relation in ("rising", "falling") and count == 1:
+        return _ONE_LAYER
+    return f"the model has no layer {sentence.layer}" if (sentence.layer or 1) > count else ""
 
 
 def _level(claim: CheckedClaim, one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:

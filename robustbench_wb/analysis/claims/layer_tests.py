@@ -1,4 +1,7 @@
-"""Layer measures of a model, with one-sided p-values: does a measure rise or fall with depth, or pass a limit?"""
+"""Layer measures of a model, with one-sided p-values.
+
+Does a measure rise or fall with depth, pass a limit, or differ from its value for clean inputs?
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -47,12 +50,24 @@ def layer_change(rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha:
 
 
 def layer_values(
-    rows: Sequence[ScoreRow], measure: str, *, limit: float, alpha: float
+    rows: Sequence[ScoreRow],
+    measure: str,
+    *,
+    limit: float,
+    alpha: float,
+    layer: int | None = None,
+    drift: bool = False,
 ) -> tuple[LevelEstimate, ...] | None:
-    """Test the value of each layer against a limit, see ``layer_change``; None if it is not defined in one of them."""
-    seeds = [_layer_means(row, measure) for row in rows]
+    """Test the value of each layer against a limit, see ``layer_change``; None if it is not defined in one of them.
+
+    With ``layer`` only this one is tested, from 1. With ``drift`` the value is the mean paired difference from the same
+    samples when clean.
+    """
+    seeds = [(_layer_drifts if drift else _layer_means)(row, measure) for row in rows]
     found = []
     for number, means in enumerate(zip(*seeds, strict=True), start=1):
+        if layer not in (None, number):
+            continue
         one = _estimate(means, limit=limit, alpha=alpha)
         if one is None:
             return None
@@ -81,6 +96,11 @@ def every_layer(layers: Sequence[LevelEstimate], *, above: bool) -> LevelEstimat
     return worst._replace(p=decided if above else decided.exchanged)
 
 
+def has_measure(row: ScoreRow, measure: str) -> bool:
+    """Whether a row with layers holds a measure: earlier releases had fewer of them."""
+    return measure in json.loads(row.layers)["measures"]
+
+
 def layer_count(row: ScoreRow) -> int:
     """Number of layers of a row with layers."""
     return max(len(one["mean"]) for one in json.loads(row.layers)["measures"].values())
@@ -91,6 +111,19 @@ def _layer_means(row: ScoreRow, measure: str) -> list[_Mean]:
     return [
         _Mean(value=nan if mean is None else mean, error=nan if std is None else std / sqrt(n), n=n)
         for mean, std, n in zip(found["mean"], found["std"], found["defined"], strict=True)
+    ]
+
+
+def _layer_drifts(row: ScoreRow, measure: str) -> list[_Mean]:
+    """Mean paired differences, with the standard errors behind their 95 % intervals."""
+    found = json.loads(row.layers)["drift"][measure]
+    return [
+        _Mean(
+            value=nan if mean is None else mean,
+            error=nan if low is None or high is None else (high - low) / 2 / float(stdtrit(max(n - 1, 1), 0.975)),
+            n=n,
+        )
+        for mean, low, high, n in zip(found["mean"], found["low"], found["high"], found["pairs"], strict=True)
     ]
 
 

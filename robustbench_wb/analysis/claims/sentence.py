@@ -45,8 +45,9 @@ _GRAMMAR: Final = tuple(
         rf"{_subject('one')} has a (?P<unit>perplexity) of (?P<relation>at least|at most) "
         rf"(?P<number>\d+(?:\.\d+)?) {_CELLS}",
         rf"{_subject('one')} has an? (?P<relation>rising|falling) {_MEASURE} {_CELLS}",
-        rf"{_subject('one')} has an? {_MEASURE} (?P<relation>above|below) (?P<number>-?\d+(?:\.\d+)?) "
-        rf"in every layer {_CELLS}",
+        rf"{_subject('one')} has an? {_MEASURE} (?P<relation>above|below) "
+        rf"(?:(?P<number>-?\d+(?:\.\d+)?)|(?P<drift>its clean value)) in (?:every layer|layer (?P<layer>[1-9]\d*)) "
+        rf"{_CELLS}",
     )
 )
 
@@ -86,6 +87,10 @@ class ClaimSentence(Spec):
     unit: Unit
     measure: str = ""
     """Layer measure that the sentence is about, see ``robustbench_wb.layers.table.MEASURES``; empty for outcomes."""
+    layer: int | None = None
+    """Number of the layer that the sentence is about, from 1; None: every layer, or the change from first to last."""
+    drift: bool = False
+    """Whether the sentence compares a layer measure with its value for the same samples when clean."""
     task: str | None = None
     """Task that the sentence is about; None if the results hold only one."""
     suite: str | None = None
@@ -143,7 +148,7 @@ def parse_sentence(text: str) -> ClaimSentence:
     cells = "*" if found["cells"] == "all cells" else found["cells"]
     measure = parts.get("measure", "")
     if measure:
-        limit = _Limit(float(parts.get("number", 0)), "measure")
+        limit = _Limit(float(parts.get("number") or 0), "measure")
     else:
         limit = _limit(parts["number"], parts["unit"], words)
     if not isfinite(limit.value):
@@ -157,6 +162,8 @@ def parse_sentence(text: str) -> ClaimSentence:
         limit=limit.value,
         unit=limit.unit,
         measure=measure,
+        layer=int(parts["layer"]) if parts.get("layer") else None,
+        drift=parts.get("drift") is not None,
     )
 
 

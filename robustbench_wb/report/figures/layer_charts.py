@@ -101,10 +101,11 @@ def _chart(panel: PanelRows, *, name: str, title: str, layers: Mapping[int, list
 
 
 def _lines(panel: PanelRows, name: str, layers: Mapping[int, list[LayerMean | None]]) -> list[tuple[str, ...]]:
-    """Table rows of a measure: one row per layer, with a column per model."""
+    """Table rows of a measure: one row per layer in which a model has a value, with a column per model."""
     depth = max(map(len, layers.values()))
     padded = [[*layers.get(number, ()), *[None] * depth][:depth] for number in panel.numbers.values()]
-    return [(name, str(at + 1), *(_text(own[at]) for own in padded)) for at in range(depth)]
+    known = [at for at in range(depth) if any(own[at] is not None for own in padded)]
+    return [(name, str(at + 1), *(_text(own[at]) for own in padded)) for at in known]
 
 
 def _text(layer: LayerMean | None) -> str:
