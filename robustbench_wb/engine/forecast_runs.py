@@ -104,7 +104,7 @@ def forecast_runs(
                     place = (subject.name, subject.size, dataset.label)
                     if place not in known:
                         known[place] = _timed(run, subject, dataset)
-                    once = (*place, subject.recipe, run.plan.seed)
+                    once = (subject.trained_name, *place[1:], subject.recipe, run.plan.seed)
                     part = _part(context, subject, model=known[place], train=once not in trained)
                     trained.add(once)
                     seeds = part.seeds if by_seed else ()

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustbench_wb.engine.changed_numbers import find_changed_recipe, find_variant
+from robustbench_wb.engine.changed_numbers import SEPARATOR, TEST, find_changed_recipe, find_variant
 from robustbench_wb.engine.request import RunRequest
 from robustbench_wb.engine.time_limit import time_limit
 from robustbench_wb.engine.trust import is_trusted, not_trusted
@@ -78,6 +78,11 @@ class SubjectPlan:
     """Seconds that building the model may take; None: no limit."""
     tested: Variant | None = None
     """Variant that is evaluated with the weights of ``source``; None: ``source`` itself."""
+
+    @property
+    def trained_name(self) -> str:
+        """Name of the model that is trained: models that differ only in numbers changed after training share it."""
+        return self.name if self.tested is None else self.name.partition(SEPARATOR + TEST)[0]
 
     @property
     def is_shortcut(self) -> bool:

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from robustbench_wb import forecast, train
 from robustbench_wb.api import run as harness
+from robustbench_wb.api.request import RequestFields
 from robustbench_wb.engine.changed_numbers import find_variant
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.request import RunRequest
@@ -95,6 +97,15 @@ def test_a_number_that_is_no_part_of_the_state_is_changed_as_well(fresh: Path) -
     assert trained.model_code != tested.model_code
     assert not torch.allclose(tested.model(images()), trained.model(images()))
     assert checkpoints(fresh) == 1
+
+
+def test_a_plan_counts_the_training_that_models_share_once(fresh: Path) -> None:
+    plain: RequestFields = {"suite": "clean", "variants": SMALL, "recipe": "standard;epochs=1", "samples": 8}
+    both: RequestFields = {**plain, "variants": (f"{SMALL};test.lam=3", SMALL)}
+    assert forecast(**both).trainings == 1
+    train(**plain)
+    assert checkpoints(fresh) == 1
+    assert forecast(**both).trainings == 0
 
 
 def test_weights_of_a_file_are_evaluated_with_the_changed_number(fresh: Path, tmp_path: Path) -> None:

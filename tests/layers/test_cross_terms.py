@@ -185,9 +185,17 @@ def test_large_logits_move_all_attention_and_none() -> None:
         assert value == pytest.approx(np.mean(others), abs=1e-6)
 
 
-@pytest.mark.parametrize("variant", ["bilateral", "tupe", "rope", "relative-bias", "bert", "sigmoid", "vit-modern"])
-def test_models_without_added_positions_or_with_other_attention_have_none(variant: str) -> None:
-    table = measured(toy(variant, IMAGES), inputs(IMAGES))
+@pytest.mark.parametrize("shape", [IMAGES, WORDS], ids=["images", "texts"])
+@pytest.mark.parametrize("variant", ["bilateral", "tupe", "rope", "relative-bias", "bert", "sigmoid"])
+def test_models_without_added_positions_or_with_other_attention_have_none(variant: str, shape: Shape) -> None:
+    table = measured(toy(variant, shape), inputs(shape))
+    assert np.isnan(table.values["cross_share"]).all()
+    assert np.isnan(table.values["cross_shift"]).all()
+
+
+@pytest.mark.parametrize(("variant", "shape"), [("vit-modern", IMAGES), ("crate-bert", WORDS)])
+def test_embeddings_that_do_more_after_adding_positions_have_none(variant: str, shape: Shape) -> None:
+    table = measured(toy(variant, shape), inputs(shape))
     assert np.isnan(table.values["cross_share"]).all()
     assert np.isnan(table.values["cross_shift"]).all()
 
