@@ -90,6 +90,19 @@ def test_a_row_says_which_model_was_evaluated(fresh: Path, tmp_path: Path) -> No
     assert checkpoints(fresh) == 2
 
 
+def test_a_model_that_is_trained_on_contaminated_data_is_evaluated_with_the_changed_number(
+    fresh: Path, tmp_path: Path
+) -> None:
+    def rows(variant: str) -> list[ScoreRow]:
+        asked = request(variant, stressors=("label-noise;rate=1/5",))
+        return list(harness.run(asked, results=str(tmp_path / "results")).rows)
+
+    plain, tested = rows(SMALL), rows(f"{SMALL};test.lam=3")
+    assert checkpoints(fresh) == 2  # clean and contaminated
+    assert len({row.weights for row in (*plain, *tested)}) == 4
+    assert len({row.model_code for row in (*plain, *tested)}) == 2
+
+
 def test_a_number_that_is_no_part_of_the_state_is_changed_as_well(fresh: Path) -> None:
     small = "neutreno;depth=2;width=16"
     trained, tested = subject(small), subject(f"{small};test.lam=0")
