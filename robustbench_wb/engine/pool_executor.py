@@ -133,9 +133,12 @@ class PoolExecutor(ABC):
                 schedule.put_back(worker.shard)
 
     def _has_stopped(self, stop: StopRequest) -> bool:
-        """Whether nothing is measured any more, or the time that SIGTERM gives is over."""
+        """Whether nothing is measured any more, or the time that SIGTERM gives is over.
+
+        A training is not waited for: it may take hours, and the next run continues it from its last snapshot.
+        """
         late = stop.number == signal.SIGTERM and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
-        return late or all(worker.shard is None or not worker.was_heard for worker in self._workers)
+        return late or all(worker.shard is None or worker.is_preparing for worker in self._workers)
 
     def _give(self, schedule: Schedule) -> None:
         """Give shards to workers that have none, and start workers that are missing."""
@@ -230,16 +233,15 @@ class PoolExecutor(ABC):
                 yield shard, ShardResult(parts=list(lost_cells(self._contexts, shard, message)))
 
     def _say_stop(self, stop: StopRequest) -> None:
-        """Say what is finished before the run ends, and how long that takes."""
-        busy = [(worker, worker.shard) for worker in self._workers if worker.shard is not None and worker.was_heard]
-        now = time.monotonic()
-        flying = [
-            InFlight(
-                what=f"{self._name(shard)} {self._ladder(shard).rungs[0].label}",
-                forecast=shard.seconds,
-                passed=now - worker.since,
-            )
-            for worker, shard in busy
-        ]
+        """Say what is finished before the run ends, how long that takes, and which trainings end at once."""
+        now, training, flying = time.monotonic(), list[str](), list[InFlight]()
+        for worker in self._workers:
+            if (shard := worker.shard) is None:
+                continue
+            if worker.is_training:
+                training.append(self._name(shard))
+            elif not worker.is_preparing:
+                what = f"{self._name(shard)} {self._ladder(shard).rungs[0].label}"
+                flying.append(InFlight(what=what, forecast=shard.seconds, passed=now - worker.since))
         limit = TERM_SECONDS if stop.number == signal.SIGTERM else None
-        _log.warning(stop_notice(flying, self._pace, limit=limit))
+        _log.warning(stop_notice(flying, self._pace, training=training, limit=limit))

@@ -54,7 +54,7 @@ class PoolWorker(ABC):
         """Whether the worker has ever sent anything."""
         self.number = setup.number
         """Number of the worker, which no other one of the pool has."""
-        self._preparations, self._rungs = 1, 0
+        self._preparations, self._rungs, self._trains = 1, 0, False
         self._what, self._limit, self._until = "took", 0.0, float("inf")
 
     def measures(self, shard: Shard) -> bool:
@@ -80,6 +80,7 @@ class PoolWorker(ABC):
             return f"{self._model}: {self.death()}"
         self.was_heard = True
         if isinstance(message, Sign):
+            self._trains = message.trains
             self._preparations -= message.ready
             if message.ready or message.trains:
                 self.begin_limit(trains=message.trains)
@@ -92,6 +93,16 @@ class PoolWorker(ABC):
             return replace(message, parts=parts, left=[self._outside(shard) for shard in message.left])
         self.has_ended = True
         return message
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the worker trains a model, by the last thing that it has sent."""
+        return self._trains and not self.has_sent()
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the worker starts, or loads or trains the model of its shard: it has nothing to be stored so far."""
+        return self.is_training or (self._preparations > 0 and not self.has_sent())
 
     @property
     def is_late(self) -> bool:

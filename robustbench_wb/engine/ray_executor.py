@@ -91,6 +91,11 @@ class _Actor(PoolWorker):
         """Messages that have come and were not taken."""
         self._death = "its worker was lost"
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the actor has never answered: it tells with the result of a shard alone what it has done."""
+        return not self.was_heard
+
     def begin_limit(self, *, trains: bool = False) -> None:
         """Begin no limit: an actor may wait for a place, and ends long evaluations itself."""
 

@@ -63,7 +63,7 @@ class Sign:
     ready: bool = False
     """Whether a preparation has ended: the code and the data, or the model of a shard, are there."""
     trains: bool = False
-    """Whether it has just finished steps of a training."""
+    """Whether a model is being trained, or another process is waited for that trains it."""
     done: float = 0.0
     """Forecast seconds of work that it did since the last sign."""
     seconds: float = 0.0
@@ -170,22 +170,31 @@ class _ToldProgress(SilentProgress):
     """Progress receiver that gives signs of life."""
 
     def __init__(self, tell: Callable[[Sign], None]) -> None:
-        self._tell, self._next = tell, 0.0
+        self._tell, self._next, self._trains = tell, 0.0, False
         self.job = _Job(self._maybe_send)
 
     @contextmanager
     def stage(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        """Tell of the steps of a training; cells have a limit as a whole."""
-        yield (lambda count: self._maybe_send(trains=True)) if unit == "steps" else (lambda count: None)
+        """Tell of the beginning, the steps and the end of a training; cells have a limit as a whole."""
+        if unit != "steps":
+            yield lambda count: None
+            return
+        self._trains = True
+        self.send()
+        try:
+            yield lambda count: self._maybe_send()
+        finally:
+            self._trains = False
+            self.send()
 
-    def _maybe_send(self, *, trains: bool = False) -> None:
+    def _maybe_send(self) -> None:
         if time.monotonic() >= self._next:
-            self.send(trains=trains)
+            self.send()
 
-    def send(self, *, trains: bool = False) -> None:
+    def send(self) -> None:
         """Send a sign of life now."""
         self._next = time.monotonic() + SIGN_SECONDS
         job = self.job
-        sign = Sign(trains=trains, done=job.done, seconds=job.seconds, skipped=job.skipped)
+        sign = Sign(trains=self._trains, done=job.done, seconds=job.seconds, skipped=job.skipped)
         job.done = job.seconds = job.skipped = 0.0
         self._tell(sign)

@@ -7,7 +7,7 @@ from typing import Final
 from robustbench_wb.progress import duration_text
 
 NAMED: Final = 3
-"""Shards in flight that are named; more are counted."""
+"""Shards, or trainings, that are named; more are counted."""
 
 
 @dataclass
@@ -45,24 +45,35 @@ class InFlight:
         return left if left > 0 else None
 
 
-def stop_notice(flying: Sequence[InFlight], pace: ShardPace, *, limit: float | None) -> str:
+def stop_notice(
+    flying: Sequence[InFlight], pace: ShardPace, *, training: Sequence[str] = (), limit: float | None
+) -> str:
     """One line: what is finished before the run ends, about how long that takes, and how to stop at once.
 
     Args:
         flying: the shards that are being measured.
         pace: what finished shards took.
+        training: names of the models that are being trained, which is not finished.
         limit: seconds that the shards have at most; None: as long as they take.
     """
-    if not flying:
-        return "stopping: nothing is being measured"
-    names = ", ".join(one.what for one in flying[:NAMED])
-    more = f" and {len(flying) - NAMED} more" if len(flying) > NAMED else ""
-    left = [one.left(pace) for one in flying]
-    known = [seconds for seconds in left if seconds is not None]
-    if limit is not None:
-        time = f"for at most {limit:g} s"
-    elif len(known) == len(left):
-        time = f"which takes about {duration_text(max(1.0, *known))}"
-    else:
-        time = "which takes a time that is not known"
-    return f"finishing and storing {names}{more}, {time}; Ctrl-C again stops at once"
+    words = list[str]()
+    if training:
+        words.append(f"stopping the training of {_names(training)}; the next run continues it from its last snapshot")
+    if flying:
+        left = [one.left(pace) for one in flying]
+        known = [seconds for seconds in left if seconds is not None]
+        if limit is not None:
+            time = f"for at most {limit:g} s"
+        elif len(known) == len(left):
+            time = f"which takes about {duration_text(max(1.0, *known))}"
+        else:
+            time = "which takes a time that is not known"
+        names = _names([one.what for one in flying])
+        words.append(f"finishing and storing {names}, {time}; Ctrl-C again stops at once")
+    return "; ".join(words) or "stopping: nothing is being measured"
+
+
+def _names(names: Sequence[str]) -> str:
+    """The first names; others are counted."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,6 +1,7 @@
 """Several processes measure: the same numbers as one, whoever dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from robustbench_wb.api import run as harness
 from robustbench_wb.engine import executors
 from robustbench_wb.engine import run as carried_out
+from robustbench_wb.engine.pool_executor import TERM_SECONDS
 from robustbench_wb.engine.prepared_run import PreparedRun
 from robustbench_wb.engine.record_keeper import NoRecords
 from robustbench_wb.engine.request import RunRequest
@@ -80,6 +82,16 @@ class Slow(Linear):
 
 def slow(shape):
     return Slow(shape)
+
+class Learning(Linear):
+    def forward(self, images):
+        if self.training and len(images) > 8:
+            open(os.environ["RBWB_TEST_PIDS"] + "/" + str(os.getpid()), "w").close()
+            time.sleep(0.05)
+        return super().forward(images)
+
+def learning(shape):
+    return Learning(shape)
 """
 STRESSORS = (
     "pgd-linf;eps=1/255;steps=5",
@@ -259,6 +271,39 @@ def test_workers_that_are_importing_say_nothing_of_ctrl_c(pause: float, model: s
     assert process.returncode == ExitCode.INTERRUPTED, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; ")
+
+
+@pytest.mark.slow(15)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_does_not_wait_for_a_training(number: signal.Signals, model: str, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:learning", "--suite", "clean"]
+    command += ["--recipe", "standard;epochs=100000", "--executor", "processes", "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*command, "--progress", "none"],
+        cwd=tmp_path,
+        env={**os.environ, "RBWB_TEST_PIDS": str(pids)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not list(pids.iterdir()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    try:
+        _, errors = process.communicate(timeout=TERM_SECONDS)  # the training takes a day
+    finally:
+        process.kill()
+    assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED), errors
+    told = " ".join(errors.split())
+    assert re.search("stopping the training of .*:learning; the next run continues it from its last snapshot", told)
+    assert "finishing" not in told
+    assert told.endswith("what was finished is saved: run the same command to resume")
 
 
 def alive(pid: int) -> bool:
