@@ -13,16 +13,13 @@ def main() -> None:
     _library_before_folder()
     from robustbench_wb.errors import ExitCode
     from robustbench_wb.imports import ImportedObjects, without_collection
+    from robustbench_wb.interrupts import ending_at_once
 
     ImportedObjects.are_kept = True
-    try:
-        with without_collection():
-            from robustbench_wb.cli.app import run_cli
-            from robustbench_wb.cli.console import discard
-            from robustbench_wb.user_code import UserCode
-    except KeyboardInterrupt:
-        os.write(2, b"interrupted\n")
-        os._exit(ExitCode.INTERRUPTED)
+    with ending_at_once(), without_collection():
+        from robustbench_wb.cli.app import run_cli
+        from robustbench_wb.cli.console import discard
+        from robustbench_wb.user_code import UserCode
 
     # Python has no streams where the shell has closed them (>&-).
     sys.stdout, sys.stderr = (
@@ -40,7 +37,7 @@ def main() -> None:
             stream.flush()
         except OSError:  # a closed pipe or a full disk; Python would try again at exit, and end with 120
             discard(stream)
-    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+    if code in (ExitCode.INTERRUPTED, ExitCode.HUNG_UP, ExitCode.TERMINATED):
         # CPython remembers a Ctrl-C that arrived inside exec() (dataclasses use it) even when it was caught, and would
         # then die from the signal instead of exiting with this code.
         sys.stdout.flush()

@@ -1,15 +1,21 @@
-"""Ctrl-C of the user, told from a ``KeyboardInterrupt`` that a model raises, and SIGTERM, which ends a run alike."""
+"""Ctrl-C of the user, told from a ``KeyboardInterrupt`` that a model raises, and SIGTERM and SIGHUP, which do the same.
 
+SIGHUP comes when the terminal is closed, up to twice: from the system and from the shell.
+"""
+
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
 CHANGES_NO_NUMBER: Final = "it decides whether an interrupt ends the run"
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+_HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
+_ENDS: Final = (signal.SIGTERM,) if _HANGUP is None else (signal.SIGTERM, _HANGUP)
+_STOPS: Final = (signal.SIGINT, *_ENDS)
 
 
 class OutOfTimeError(BaseException):
@@ -38,17 +44,39 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and _is_main_thread() and (_WATCH.seen or not _WATCH.active)
 
 
-def is_terminated() -> bool:
-    """Whether SIGTERM, and not Ctrl-C, ended the block that was watched last."""
-    return _WATCH.number == signal.SIGTERM
+def stop_signal() -> int:
+    """Number of the signal that ended the block that was watched last; that of Ctrl-C if none is known."""
+    return _WATCH.number or signal.SIGINT
+
+
+def stop_words(number: int) -> str:
+    """What a command says that was ended by a signal."""
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 @contextmanager
-def watching_interrupts(*, sigterm: bool = False) -> Iterator[None]:
+def ending_at_once() -> Iterator[None]:
+    """In this block, Ctrl-C, SIGTERM and SIGHUP end the process with one line, as imports cannot be left half done.
+
+    Handlers of others, and signals that are ignored, are left alone.
+    """
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    handlers = {number: signal.getsignal(number) for number in _STOPS if signal.getsignal(number) in usual}
+    for number in handlers:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def watching_interrupts(*, ends: bool = False) -> Iterator[None]:
     """Note in this block whether Ctrl-C was typed. Other handlers, and threads beside the main one, are left alone.
 
     Args:
-        sigterm: whether SIGTERM ends the block as Ctrl-C does, with a ``KeyboardInterrupt``.
+        ends: whether SIGTERM and SIGHUP end the block as Ctrl-C does, with a ``KeyboardInterrupt``.
     """
     handler = signal.getsignal(signal.SIGINT)
     ignored = handler is signal.SIG_IGN  # as for a job in the background of a shell
@@ -57,21 +85,21 @@ def watching_interrupts(*, sigterm: bool = False) -> Iterator[None]:
         return
     if not ignored:
         signal.signal(signal.SIGINT, _note)
-    terminates = sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if terminates:
-        signal.signal(signal.SIGTERM, _note)
+    ending = [number for number in _ENDS if ends and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, _note)
     _WATCH.active, _WATCH.seen, _WATCH.number = True, False, 0
     try:
         yield
     finally:
         _WATCH.active = False
         signal.signal(signal.SIGINT, handler)
-        if terminates:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class StopRequest:
-    """A wish to stop, by Ctrl-C or SIGTERM."""
+    """A wish to stop, by Ctrl-C, SIGTERM or SIGHUP."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -79,18 +107,23 @@ class StopRequest:
         self.number = 0
         """Number of the signal."""
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a killing follows soon, as after SIGTERM and SIGHUP; nobody hurries after Ctrl-C."""
+        return self.number in _ENDS
+
     def raise_interrupt(self) -> NoReturn:
         """Stop now, as Ctrl-C does.
 
         Raises:
             KeyboardInterrupt: always.
         """
-        _note(self.number, None)
+        _interrupt(self.number)
 
 
 @contextmanager
 def deferring_interrupts(say: Callable[[StopRequest], object]) -> Iterator[StopRequest]:
-    """In this block, the first Ctrl-C or SIGTERM is a request to stop, and the second one stops at once.
+    """In this block, the first Ctrl-C, SIGTERM or SIGHUP is a request to stop, and the second one stops at once.
 
     Handlers of others are left alone, and so is a Ctrl-C that is ignored.
 
@@ -103,13 +136,16 @@ def deferring_interrupts(say: Callable[[StopRequest], object]) -> Iterator[StopR
         return
 
     def note(number: int, frame: FrameType | None) -> None:
+        if number == request.number == _HANGUP:
+            return
         if request.since is not None:
             request.raise_interrupt()
         request.since, request.number = time.monotonic(), number
         say(request)
 
-    usual = {signal.SIGINT: (signal.default_int_handler, _note), signal.SIGTERM: (signal.SIG_DFL, _note)}
-    ours = [number for number, known in usual.items() if signal.getsignal(number) in known]
+    usual = (signal.default_int_handler, _note)
+    ends = (signal.SIG_DFL, _note)
+    ours = [number for number in _STOPS if signal.getsignal(number) in (ends if number in _ENDS else usual)]
     handlers = {number: signal.signal(number, note) for number in ours}
     try:
         yield request
@@ -120,9 +156,10 @@ def deferring_interrupts(say: Callable[[StopRequest], object]) -> Iterator[StopR
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends, and in processes that it starts: they import in peace.
+    """Hold Ctrl-C, SIGTERM and SIGHUP back until the block ends, and in processes that it starts: they import in peace.
 
-    A terminal sends Ctrl-C to all processes of a command. Those that start would end with a traceback of an import.
+    A terminal sends Ctrl-C and SIGHUP to all processes of a command. Those that start would end with a traceback
+    of an import.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -135,7 +172,7 @@ def interrupts_held_back() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C and SIGTERM in this process, whose parent handles them; it ends with its parent.
+    """Ignore Ctrl-C, SIGTERM and SIGHUP in this process, whose parent handles them; it ends with its parent.
 
     Any ``KeyboardInterrupt`` then comes from a model.
     """
@@ -150,6 +187,18 @@ def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _note(number: int, frame: FrameType | None) -> NoReturn:
+def _note(number: int, frame: FrameType | None) -> None:
+    if number == _WATCH.number == _HANGUP:
+        return
+    _interrupt(number)
+
+
+def _interrupt(number: int) -> NoReturn:
     _WATCH.seen, _WATCH.number = True, number
     raise KeyboardInterrupt
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    with suppress(OSError):  # the terminal is closed
+        os.write(2, f"{stop_words(number)}\n".encode())
+    os._exit(128 + number)

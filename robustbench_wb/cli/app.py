@@ -35,14 +35,14 @@ from robustbench_wb.cli.strength import strength_command
 from robustbench_wb.cli.train import train_command
 from robustbench_wb.cli.verify import verify_command
 from robustbench_wb.errors import ExitCode, HarnessError
-from robustbench_wb.interrupts import is_terminated, watching_interrupts
+from robustbench_wb.interrupts import stop_signal, stop_words, watching_interrupts
 
 EPILOG = (
     "Exit codes: 0 success, 1 the gate found a regression or a claim is refuted, 2 the request or its input is wrong, "
     "3 two tables have no comparable cell (gate, claims: one is not comparable; verify: a cell cannot be evaluated "
     "again; merge: rows in conflict), 4 a cell could not be evaluated or lacks its record, or a check of doctor or "
     "selfcheck failed, 5 a number is not credible (gate, verify; merge: one key has two outcomes), 70 internal error, "
-    "130 interrupted, 143 ended by SIGTERM (the same command resumes)."
+    "129 its terminal was closed, 130 interrupted, 143 ended by SIGTERM (the same command resumes)."
 )
 
 RESUMES = "what was finished is saved: run the same command to resume"
@@ -101,7 +101,7 @@ def main(
 def run_cli(arguments: list[str]) -> int:
     """Run one command; return its exit code. Expected errors become one line on standard error."""
     try:
-        with watching_interrupts(sigterm=True):
+        with watching_interrupts(ends=True):
             code = _parser()(arguments, prog_name="robustbench-wb", standalone_mode=False)
     except HarnessError as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
@@ -128,9 +128,9 @@ def run_cli(arguments: list[str]) -> int:
 
 def _stopped() -> int:
     """Say that the command was stopped, and by what; return its exit code."""
-    terminated = is_terminated()
-    console.tell(f"{'ended by SIGTERM' if terminated else 'interrupted'}; {RESUMES}")
-    return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
+    number = stop_signal()
+    console.tell(f"{stop_words(number)}; {RESUMES}")
+    return 128 + number
 
 
 @cache

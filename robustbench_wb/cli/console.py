@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import typer
 from rich.console import Console
@@ -184,6 +184,32 @@ def tell(line: str) -> None:
         discard(sys.stderr)
 
 
+class _LastingStream:
+    """A stream whose writes always succeed, as the progress bars expect: nobody sees them if a terminal is closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._discarding():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._discarding():
+            self._stream.flush()
+
+    @contextmanager
+    def _discarding(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            discard(self._stream)
+
+
 def set_log_level(name: str) -> None:
     """Send the package's log to standard error from ``name`` upward.
 
@@ -217,7 +243,8 @@ def progress_view(style: str) -> Iterator[ProgressView]:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        console = Console(file=cast("TextIO", _LastingStream(sys.stderr)))
+        with Progress(*columns, console=console, transient=True) as bars:
             yield _Bars(bars)
     elif style == "lines":
         yield _Lines()

@@ -1,7 +1,6 @@
 """Execution of shards by a pool of workers. The end of one of them is at worst an error of one shard."""
 
 import logging
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -27,7 +26,7 @@ from robustbench_wb.progress import Advance, JobProgress
 
 _log = logging.getLogger(__name__)
 TERM_SECONDS: Final = 8.0
-"""Time in which shards may be finished after SIGTERM: schedulers of clusters kill what lives much longer."""
+"""Time in which shards may be finished after SIGTERM and SIGHUP: schedulers of clusters kill what lives much longer."""
 SHOWN_WORKERS: Final = 8
 """Number of workers whose shards a terminal shows, a line each."""
 WAIT_SECONDS: Final = 1.0
@@ -133,11 +132,11 @@ class PoolExecutor(ABC):
                 schedule.put_back(worker.shard)
 
     def _has_stopped(self, stop: StopRequest) -> bool:
-        """Whether nothing is measured any more, or the time that SIGTERM gives is over.
+        """Whether nothing is measured any more, or the time after an urgent signal is over.
 
         A training is not waited for: it may take hours, and the next run continues it from its last snapshot.
         """
-        late = stop.number == signal.SIGTERM and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
+        late = stop.is_urgent and time.monotonic() > (stop.since or 0.0) + TERM_SECONDS
         return late or all(worker.shard is None or worker.is_preparing for worker in self._workers)
 
     def _give(self, schedule: Schedule) -> None:
@@ -243,5 +242,5 @@ class PoolExecutor(ABC):
             elif not worker.is_preparing:
                 what = f"{self._name(shard)} {self._ladder(shard).rungs[0].label}"
                 flying.append(InFlight(what=what, forecast=shard.seconds, passed=now - worker.since))
-        limit = TERM_SECONDS if stop.number == signal.SIGTERM else None
+        limit = TERM_SECONDS if stop.is_urgent else None
         _log.warning(stop_notice(flying, self._pace, training=training, limit=limit))

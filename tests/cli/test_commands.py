@@ -4,10 +4,8 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,47 +120,6 @@ def test_progress_style_and_log_level_change_nothing(cli: Run, here: Run) -> Non
     # A process of its own: the level of the log is set for the whole of one.
     again = cli("run", *SMALL, "--progress", "none", "--log-level", "debug", "--batch-size", "13")
     assert "0 new evaluations, 2 reused · 0 models trained" in again.stderr
-
-
-@pytest.mark.slow(12)
-@pytest.mark.parametrize(
-    ("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")]
-)
-def test_a_signal_ends_one_process_with_one_line(
-    number: signal.Signals, code: int, words: str, tmp_path: Path, cache: str
-) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "robustbench_wb",
-        "run",
-        "--variant",
-        "boosting",
-        "--seed",
-        "77",
-        "--device",
-        "cpu",
-    ]
-    uncovered = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        # Without coverage: Ctrl-C while its tracer holds a lock of its own leaves the process waiting for itself.
-        env={**uncovered, "RBWB_CACHE_DIR": cache},
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not (tmp_path / "results").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == code, errors
-    assert errors.strip().splitlines()[-1] == f"{words}; what was finished is saved: run the same command to resume"
-    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(

@@ -352,4 +352,4 @@ def test_the_page_shows_commands_and_options_that_there_are(command: Command) ->
         assert f"`{option}" in page
         assert option in shown
     for code in ExitCode:
-        assert code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or f"| {int(code)} | " in page
+        assert code in (ExitCode.HUNG_UP, ExitCode.INTERRUPTED, ExitCode.TERMINATED) or f"| {int(code)} | " in page

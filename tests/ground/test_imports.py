@@ -1,6 +1,7 @@
 """The garbage collector during imports, and what it leaves alone afterwards."""
 
 import gc
+import signal
 import subprocess
 import sys
 
@@ -35,12 +36,26 @@ def test_only_processes_of_the_command_line_keep_what_they_import() -> None:
     assert frozen_objects(f"{command}\ntry:\n    main()\nexcept SystemExit:\n    pass") > 1000
 
 
-def test_ctrl_c_while_the_command_is_imported_is_one_word() -> None:
-    code = (
-        "import robustbench_wb.imports as imports\n"
-        "def stop():\n    raise KeyboardInterrupt\n"
-        "imports.without_collection = stop\n"
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        (signal.SIGHUP, 129, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_while_the_command_is_imported_is_one_line(number: signal.Signals, code: int, words: str) -> None:
+    program = (
+        "import os, robustbench_wb.imports as imports\n"
+        f"imports.without_collection = lambda: os.kill(os.getpid(), {int(number)})\n"
         "from robustbench_wb.__main__ import main\nmain()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{words}\n")
