@@ -2,9 +2,10 @@
 
 import operator
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from robustbench_wb.api.arguments import COUNTS, whole_number
@@ -16,6 +17,7 @@ from robustbench_wb.api.evaluation_samples import (
     check_labels,
     check_texts,
     image_samples,
+    refuse_masked,
     text_samples,
 )
 from robustbench_wb.engine.task_samples import TaskSamples
@@ -102,32 +104,68 @@ def _image_model(
         raise UsageError("transform and mean both preprocess; pass one of them", "transform", "mean")
     if (mean is None) != (std is None):
         raise UsageError("mean and std go together; one is missing", "mean", "std")
+    if mean is None or std is None:
+        return WrappedModel(model, None if transform is None else _CheckedTransform(transform))
     for name, value in (("mean", mean), ("std", std)):
-        _check_finite(name, value)
-    before = normalise(mean, std, channels) if mean is not None and std is not None else transform
-    return WrappedModel(model, before)
+        _check_representable(name, value)
+    normalised = normalise(mean, std, channels)
+    ends = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, channels, 1, 1)
+    if not bool(torch.isfinite(normalised(ends)).all()):
+        raise UsageError("mean and std: normalised images are not finite in float32", "mean", "std")
+    return WrappedModel(model, normalised)
 
 
-def _check_finite(name: str, value: Sequence[float] | float | None) -> None:
+def _check_representable(name: str, value: Sequence[float] | float) -> None:
+    """Refuse numbers of a normalisation that are not finite, or that float32 cannot hold."""
     if isinstance(value, Tensor) and value.is_meta:
         raise UsageError(f"{name}: tensors on the meta device have no values; pass numbers", name)
-    with suppress(TypeError, ValueError, RuntimeError):  # what is no number is told where it is used
-        if value is not None and not np.isfinite(np.asarray(value, np.float64)).all():
-            raise UsageError(f"{name}: numbers must be finite, got {value!r}", name)
+    refuse_masked(name, value)
+    beyond = f"{name}: a number is beyond float32, in which images are normalised"
+    try:
+        sizes, limits = np.abs(np.asarray(value, np.float64)), np.finfo(np.float32)
+    except OverflowError as error:
+        raise UsageError(beyond, name) from error
+    except (TypeError, ValueError, RuntimeError):  # what is no number is told where it is used
+        return
+    if not np.isfinite(sizes).all():
+        raise UsageError(f"{name}: numbers must be finite, got {value!r}", name)
+    vanishing = (sizes > 0) & (sizes < limits.tiny) & (name == "std")  # a mean may as well be 0
+    if ((sizes > limits.max) | vanishing).any():
+        raise UsageError(beyond, name)
+
+
+class _CheckedTransform(nn.Module):
+    """Preprocessing of a user, which has to keep the number of images of each batch."""
+
+    def __init__(self, transform: Logits) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Preprocessed images.
+
+        Raises:
+            UsageError: there is no tensor, or not one entry per image.
+        """
+        found: object = self.transform(images)
+        if not isinstance(found, Tensor):
+            raise UsageError(f"transform: returned {type(found).__name__}, not a tensor of images", "transform")
+        if found.shape[:1] != images.shape[:1]:
+            shapes = f"returned shape {tuple(found.shape)} for images of shape {tuple(images.shape)}"
+            raise UsageError(f"transform: {shapes}; return one entry per image", "transform")
+        return found
 
 
 def check_transform(transform: Logits, images: Tensor) -> None:
     """Find out whether it was the preprocessing, and not the model behind it, that failed on images (B, C, H, W).
 
     Raises:
-        UsageError: it raises, or returns no tensor.
+        UsageError: it raises.
     """
     try:
-        found: object = transform(images)
+        transform(images)
     except Exception as error:
         raise UsageError(f"transform: raised {type(error).__name__}: {first_line(error)}", "transform") from error
-    if not isinstance(found, Tensor):
-        raise UsageError(f"transform: returned {type(found).__name__}, not a tensor of images", "transform")
 
 
 def _text_model(model: Logits, tokenizer: object) -> nn.Module:

@@ -81,7 +81,20 @@ def _parts(images: NDArray[np.uint8] | NDArray[np.float32]) -> Iterator[slice]:
     return (slice(first, first + size) for first in range(0, len(images), size))
 
 
+def refuse_masked(name: str, values: object) -> None:
+    """Refuse arrays of numpy with masked values, and lists of such arrays: other code does not look at the mask.
+
+    Raises:
+        UsageError: a value is masked.
+    """
+    parts = values if isinstance(values, list | tuple) else ()
+    if any(np.ma.is_masked(part) for part in (values, *parts)):
+        advice = "leave the masked samples out, or pass values.filled(...)"
+        raise UsageError(f"{name}: a masked array hides values; {advice}", name)
+
+
 def _array(name: str, values: object) -> NDArray[np.generic]:
+    refuse_masked(name, values)
     if isinstance(values, Tensor):
         return _tensor_array(name, values)
     if isinstance(values, Dataset | DataLoader):
@@ -187,6 +200,7 @@ def check_texts(inputs: object) -> list[str]:
     Raises:
         UsageError: they are no sequence of strings, there is none, or one holds half of a surrogate pair.
     """
+    refuse_masked("inputs", inputs)
     single = isinstance(inputs, str) or (isinstance(inputs, np.ndarray) and not inputs.ndim)
     if single or not isinstance(inputs, Sequence | np.ndarray):
         raise UsageError("inputs: with a tokenizer, pass a list of texts", "inputs")

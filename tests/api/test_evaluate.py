@@ -339,6 +339,31 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         "mean",
         "on the meta device have no values",
     ),
+    "masked images": (
+        lambda: evaluate(NET, np.ma.masked_less(IMAGES.numpy(), 0.5), LABELS),
+        "inputs",
+        r"a masked array hides values; leave the masked samples out, or pass values\.filled\(\.\.\.\)",
+    ),
+    "a list with masked images": (
+        lambda: evaluate(NET, [np.ma.masked_less(image, 0.5) for image in IMAGES.numpy()], LABELS),  # type: ignore[misc]
+        "inputs",
+        "a masked array hides values",
+    ),
+    "masked labels": (
+        lambda: evaluate(NET, IMAGES, np.ma.masked_equal(LABELS, 2)),
+        "labels",
+        "a masked array hides values",
+    ),
+    "masked texts": (
+        lambda: evaluate(NET, np.ma.array(["a", "b"], mask=[True, False]), [0, 1], tokenizer=lambda text: [1]),
+        "inputs",
+        "a masked array hides values",
+    ),
+    "masked mean": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=np.ma.masked_equal([0.5, 0.25, 0.5], 0.25), std=1),  # type: ignore[arg-type]
+        "mean",
+        "a masked array hides values",
+    ),
     "eight bits": (
         lambda: evaluate(NET, IMAGES.to(torch.float8_e4m3fn), LABELS),
         "inputs",
@@ -368,6 +393,42 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "zero deviation": (lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=0), "std", "above zero"),
     "no deviation": (lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=[1, np.nan, 1]), "std", "std: .* finite, got"),
     "endless mean": (lambda: evaluate(NET, IMAGES, LABELS, mean=np.inf, std=1), "mean", "mean: .* finite, got inf"),
+    "a mean beyond float32": (lambda: evaluate(NET, IMAGES, LABELS, mean=1e300, std=1), "mean", "beyond float32"),
+    "an integer beyond floats": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=-(10**400), std=1),
+        "mean",
+        "mean: .* beyond float32",
+    ),
+    "a deviation beyond float32": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=[0, 0, 0], std=[1, 1e39, 1]),
+        "std",
+        "std: .* beyond float32",
+    ),
+    "a deviation too near to zero": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=0, std=1e-300),
+        "std",
+        "std: .* beyond float32",
+    ),
+    "images normalised to infinity": (
+        lambda: evaluate(NET, IMAGES, LABELS, mean=-1e30, std=1e-30),
+        "std",
+        "mean and std: normalised images are not finite",
+    ),
+    "a transform that drops samples": (
+        lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: images[:1]),
+        "transform",
+        r"transform: returned shape \(1, 3, 8, 8\) for images of shape \(2, 3, 8, 8\); return one entry per image",
+    ),
+    "a transform that drops samples of some batches": (
+        lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: images[:5]),
+        "transform",
+        r"transform: returned shape \(5, 3, 8, 8\)",
+    ),
+    "a transform that sums up": (
+        lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: images.sum()),
+        "transform",
+        r"transform: returned shape \(\)",
+    ),
     "a transform that raises": (
         lambda: evaluate(NET, IMAGES, LABELS, transform=lambda images: images[:, 7]),
         "transform",
