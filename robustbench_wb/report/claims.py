@@ -7,6 +7,7 @@ from typing import Final
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimsResult, ClaimVerdict
 from robustbench_wb.layers.table import MEASURES
+from robustbench_wb.records.names import Metric
 from robustbench_wb.report.comparison import change_text, fields_text, p_text, unit_text
 from robustbench_wb.report.text_block import TextBlock, counted
 
@@ -90,14 +91,19 @@ def _value(checked: CheckedClaim, value: float) -> str:
         signed = value != 0 and (checked.sentence.drift or checked.sentence.relation in ("rising", "falling"))
         return f"{value:{'+' if signed else ''}.3g}"
     if checked.sentence.than is not None:
-        return change_text(value, checked.metric)
+        return change_text(value, _metric(checked))
     return f"{100 * value:.1f}" if checked.metric == "accuracy" else f"{exp(min(value, 700.0)):.2f}"
+
+
+def _metric(checked: CheckedClaim) -> Metric:
+    """Metric of a sentence that is not about layers."""
+    return "perplexity" if checked.metric == "perplexity" else "accuracy"
 
 
 def _distance(checked: CheckedClaim, value: float) -> str:
     if checked.sentence.measure:
         return f"{value:.3g}"
-    text = change_text(value, checked.metric).removeprefix("+")
+    text = change_text(value, _metric(checked)).removeprefix("+")
     return text if checked.metric == "perplexity" else f"{text} points"
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+import numpy as np
 import pytest
 
 from robustbench_wb.cli.app import run_cli
+from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.records.record import Record
 from robustbench_wb.records.score_row import ScoreRow
+from robustbench_wb.spec import canonical_json
 from robustbench_wb.store.record_store import RecordStore
 from robustbench_wb.store.score_table import ScoreTable
 from tests.report.sample import graded
@@ -327,6 +330,21 @@ def test_the_outputs(table: Command) -> None:
     root = Xml.parse("claims.xml").getroot()
     assert [root.get(name) for name in ("tests", "failures", "errors")] == ["3", "1", "1"]
     assert [case[0].tag for case in root.iter("testcase")] == ["system-out", "failure", "error"]
+
+
+def test_the_metric_of_a_sentence_about_layers_is_its_measure(command: Command) -> None:
+    sparsity = np.linspace([0.5] * 50, [0.3] * 50, 3) + np.linspace(0, 0.01, 50)
+    table = LayerTable(np.arange(50, dtype=np.int64), {"sparsity": sparsity})
+    layers = canonical_json({"n": 50, "measures": table.plain(), "drift": {}})
+    commit(
+        [
+            (key, one.model_copy(update={"layers": layers}))
+            for key, one in subject("vit", states(990, 10), states(800, 200))
+        ]
+    )
+    claims = ["vit-nano has a falling sparsity at clean", "vit-nano has an accuracy of at least 80 % at clean"]
+    found = json.loads(command("--json", claims=claims)[0])["claims"]
+    assert [claim["metric"] for claim in found] == ["sparsity", "accuracy"]
 
 
 def test_a_claim_of_a_table_has_a_source_and_a_place_of_its_own(table: Command) -> None:

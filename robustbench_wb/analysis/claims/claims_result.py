@@ -8,7 +8,6 @@ from robustbench_wb.analysis.claims.sentence import ClaimSentence
 from robustbench_wb.analysis.compare.align import FieldDifference
 from robustbench_wb.errors import ExitCode
 from robustbench_wb.frames import columns, to_frame
-from robustbench_wb.records.names import Metric
 from robustbench_wb.spec import Spec
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class CheckedClaim(Spec):
     """One-line reason for a verdict that does not follow from the numbers."""
     differing: tuple[FieldDifference, ...] = ()
     """Differences of fields that forbid the comparison."""
-    metric: Metric = "accuracy"
+    metric: str = "accuracy"
+    """``accuracy``, ``perplexity`` or, for a sentence about layers, the name of its measure."""
     evidence: ClaimEvidence | None = None
     adjusted_holds: float | None = None
     """``p_holds`` after Holm's correction over all sentences of the file."""

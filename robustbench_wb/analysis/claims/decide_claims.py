@@ -93,7 +93,7 @@ def _checked(one: SelectedRows, records: Mapping[str, Record]) -> CheckedClaim:
         seeds=tuple(sorted({row.seed for row in one.own})),
         cited=_cited(one),
         cautions=(*one.cautions, *_cautions(one)),
-        metric=one.own[0].metric if one.own else "accuracy",
+        metric=one.sentence.measure or (one.own[0].metric if one.own else "accuracy"),
     )
     if one.reason:
         return _incomplete(claim, one.reason)
