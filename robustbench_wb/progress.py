@@ -27,6 +27,11 @@ def duration_text(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def about_text(words: str, seconds: float | None) -> str:
+    """Duration after words like ``at most about``; below a second they are left out: ``less than 1 s``."""
+    return "less than 1 s" if seconds is not None and seconds < 1 else f"{words} {duration_text(seconds)}"
+
+
 class JobProgress(Protocol):
     """Receiver of the progress of a whole job, while the job runs."""
 

@@ -30,7 +30,7 @@ from robustbench_wb.progress import (
     JobProgress,
     SilentProgress,
     StageForecast,
-    duration_text,
+    about_text,
 )
 from robustbench_wb.progress import Progress as ProgressView
 from robustbench_wb.report.text_block import LINE, TextBlock, plain_text, rich_group
@@ -323,7 +323,7 @@ class _Stage:
     def left(self) -> str:
         """Remaining time in words; empty before any unit was done."""
         seconds = self.pace.seconds_left
-        return "" if seconds is None else f"about {duration_text(seconds)} left"
+        return "" if seconds is None else f"{about_text('about', seconds)} left"
 
     def add_done(self, count: int) -> None:
         if self._first.came_at_once():
@@ -366,7 +366,7 @@ class _Whole:
         seconds = self.pace.seconds_left
         if seconds is None:
             return "time left unknown" if self.pace.seconds else NOT_MEASURED
-        return f"{WORST} {duration_text(seconds)} left{TIMED_ONLY if self._partial else ''}"
+        return f"{about_text(WORST, seconds)} left{TIMED_ONLY if self._partial else ''}"
 
 
 def _due() -> Callable[[], bool]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from robustbench_wb.models.chosen_outputs import MARK, MERGED
-from robustbench_wb.progress import duration_text
+from robustbench_wb.progress import about_text, duration_text
 from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.run_forecast import PartForecast, RunForecast
 from robustbench_wb.report.details import details_json
@@ -48,13 +48,20 @@ def forecast_blocks(forecast: RunForecast, width: int | None = None) -> list[Tex
         "",
     )
     block = TextBlock(
-        f"Plan: at most about {duration_text(forecast.seconds)}{unknown} in one process on {forecast.device}; "
+        f"Plan: {total_time_text(forecast)} in one process on {forecast.device}; "
         f"{forecast.stored:,} of {counted(forecast.cells, 'evaluation')} stored",
         columns=_COLUMNS,
         rows=(*map(_row, parts), total),
         notes=tuple(_notes(forecast)),
     )
     return [fit_width(block, width, _DISPENSABLE)]
+
+
+def total_time_text(forecast: RunForecast) -> str:
+    """Time of all parts in words, like ``at most about 5 min``; ``5 min or more`` if the time of a part is unknown."""
+    if any(part.seconds is None for part in forecast.parts):
+        return f"{duration_text(max(1.0, forecast.seconds))} or more"
+    return about_text("at most about", forecast.seconds)
 
 
 def forecast_json(forecast: RunForecast) -> str:

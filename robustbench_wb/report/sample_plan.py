@@ -3,9 +3,8 @@
 from typing import Final
 
 from robustbench_wb.analysis.gate.sample_plan import PartPlan, SamplePlan
-from robustbench_wb.progress import duration_text
 from robustbench_wb.report.details import details_json
-from robustbench_wb.report.forecast import points_text
+from robustbench_wb.report.forecast import points_text, total_time_text
 from robustbench_wb.report.text_block import Column, TextBlock, counted, fit_width, wrapped
 
 _COLUMNS: Final = (
@@ -60,13 +59,12 @@ def _costs(plan: SamplePlan) -> tuple[str, ...]:
     forecast = plan.forecast
     if forecast is None:
         return ()
-    unknown = "" if all(part.seconds is not None for part in forecast.parts) else " or more"
     sizes = {part.task: part.samples for part in forecast.parts}
     short = {part.task: part.needed for part in plan.parts if (part.needed or 0) > sizes[part.task]}
     counts = "all samples that there are" if short else f"`run --samples {plan.samples}`"
-    cost = f"{duration_text(forecast.seconds)}{unknown} in one process on {forecast.device}"
+    cost = f"{total_time_text(forecast)} in one process on {forecast.device}"
     notes = [f"{task} has only {sizes[task]:,} samples, of {needed:,} needed" for task, needed in short.items()]
-    return wrapped([*notes, f"cost of what is not stored, with {counts}: at most about {cost}"])
+    return wrapped([*notes, f"cost of what is not stored, with {counts}: {cost}"])
 
 
 def _legend(plan: SamplePlan) -> list[str]:

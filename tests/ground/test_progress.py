@@ -116,6 +116,18 @@ def test_a_model_that_is_not_timed_yet_is_named_in_the_line(clock: Clock, capsys
     ]
 
 
+def test_the_end_of_a_forecast_is_less_than_a_second(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress_view("lines") as view, view.overall("suite", 100.0, partial=False) as whole:
+        with view.stage("train", 1000, "steps") as advance:
+            clock.now = 20.0
+            advance(999)
+        whole.add_done(99.9, 20.0)
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "train: 999/1000 steps, less than 1 s left",
+        "suite: 100 % done, less than 1 s left",
+    ]
+
+
 def test_lines_leave_out_what_a_resumed_stage_begins_with(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress_view("lines") as view, view.overall("suite", 1000.0, partial=False) as whole:
         with view.stage("train", 100, "steps") as advance:

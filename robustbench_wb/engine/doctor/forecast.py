@@ -4,7 +4,7 @@ from robustbench_wb.engine.cost_forecast import evaluated, inner_passes, passes,
 from robustbench_wb.engine.doctor.cost import PassTimes
 from robustbench_wb.engine.doctor.diagnosis import DoctorFinding, Forecast
 from robustbench_wb.engine.plan import Plan
-from robustbench_wb.progress import duration_text
+from robustbench_wb.progress import about_text
 from robustbench_wb.tasks.task import Dataset
 
 
@@ -39,6 +39,6 @@ def time_finding(times: PassTimes, cost: Forecast) -> DoctorFinding:
     measured = (
         f"{1e3 * times.forward:.3g} ms forward, {1e3 * times.backward:.3g} ms backward per sample; "
         f"suite {cost.suite} at {cost.scale} scale: {cost.cells} cells, {cost.forwards:,} forward passes, "
-        f"{cost.backwards:,} input gradients{training}: at most about {duration_text(cost.seconds)}{unknown}"
+        f"{cost.backwards:,} input gradients{training}: {about_text('at most about', cost.seconds)}{unknown}"
     )
     return DoctorFinding(check="time", verdict="ok", measured=measured)
