@@ -8,13 +8,14 @@ if only some are printed.
 """
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from robustbench_wb.analysis.claims.claims_result import CheckedClaim, ClaimVerdict
 from robustbench_wb.analysis.claims.decide_claims import decide_claims, records_for_claims
@@ -66,6 +67,13 @@ class Question(Spec):
     places: tuple[Place, ...]
     in_readme: bool = False
     """Whether README tells the answer."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
+            raise ValueError(f"names a file: it has letters, digits, - and _ alone, not {name!r}")
+        return name
 
     @model_validator(mode="after")
     def _check_kind(self) -> "Question":

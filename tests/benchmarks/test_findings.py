@@ -134,6 +134,11 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
         (QUESTIONS.replace('suite = "adversarial"', "suite = 3"), "findings.0.places.0.suite must be text, not 3"),
         (QUESTIONS.replace('than = "vit-nano standard"\n', ""), "a question has either than or layers"),
         (QUESTIONS.replace('"missing"', '"attacks"'), "two findings have the name 'attacks'"),
+        (
+            QUESTIONS.replace('"attacks"', '"../attacks"'),
+            "findings.0.name names a file: it has letters, digits",
+        ),
+        (QUESTIONS.replace('"missing"', '"/tmp/missing"'), "findings.1.name names a file"),
         (QUESTIONS.replace("crate-nano standard", "crate is worse"), "cannot read 'crate is worse is better than"),
     ],
 )
@@ -143,7 +148,7 @@ def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, me
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "findings.md").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["questions.toml"]
 
 
 @pytest.mark.slow(15)
