@@ -163,12 +163,15 @@ def answer(questions: Sequence[Question], *, scale: str, version: str) -> dict[s
     pairs = [(one, model, place) for one in questions for model, place in one.pairs]
     table = load_table(version, EVIDENCE)
 
-    def rows(seeds: Mapping[int, int]) -> list[SelectedRows]:
-        found = (statement(*pair, scale=scale, seed=seeds.get(at)) for at, pair in enumerate(pairs))
+    def rows(seeds: Mapping[int, int | None]) -> list[SelectedRows]:
+        found = (statement(*pairs[at], scale=scale, seed=seed) for at, seed in seeds.items())
         return select_rows(ClaimsFile(file="", claims=tuple(found)), {None: table.rows})
 
-    seeds = [sorted({row.seed for row in one.own}) for one in rows({})]
-    chosen = rows({at: own[0] for at, own in enumerate(seeds) if 0 < len(own) < FEWEST_SEEDS})
+    chosen = rows(dict.fromkeys(range(len(pairs))))
+    seeds = [sorted({row.seed for row in one.own}) for one in chosen]
+    few = {at: own[0] for at, own in enumerate(seeds) if 0 < len(own) < FEWEST_SEEDS}
+    for at, one in zip(few, rows(few), strict=True):
+        chosen[at] = one
     found = iter(decide_claims(chosen, find_records([table], records_for_claims(chosen), EVIDENCE)).claims)
     return {
         one.name: [Answer(model=model, place=place, checked=next(found)) for model, place in one.pairs]

@@ -34,9 +34,13 @@ def select_rows(sentences: ClaimsFile, sides: Mapping[str | None, Sequence[Score
     Raises:
         UsageError: a sentence is ambiguous, or its unit does not fit the metric of its cells.
     """
-    return [
-        _select(sentence, {name: sentence.among(rows) for name, rows in sides.items()}) for sentence in sentences.claims
-    ]
+    found, places = list[SelectedRows](), dict[tuple[str | None, ...], dict[str | None, list[ScoreRow]]]()
+    for sentence in sentences.claims:
+        place = (sentence.task, sentence.suite, sentence.scale)
+        if place not in places:  # large tables are searched once for all sentences about a place
+            places[place] = {name: sentence.among(rows) for name, rows in sides.items()}
+        found.append(_select(sentence, places[place]))
+    return found
 
 
 def _select(sentence: ClaimSentence, sides: Mapping[str | None, list[ScoreRow]]) -> SelectedRows:
