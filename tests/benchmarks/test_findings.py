@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,23 @@ places = [{ task = "sst2", suite = "adversarial-text", cells = "clean" }]
 """
 
 
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Run a script in this process, since a new one takes seconds for imports: exit code and standard error."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def run(script: str, *arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        code = import_module(script).main()
+        return code, capsys.readouterr().err
+
+    return run
+
+
 def findings(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the script as its page says."""
     command = [sys.executable, str(ROOT / "benchmarks" / "findings.py"), *arguments]
@@ -41,7 +60,7 @@ def findings(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow(20)
-def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Path) -> None:
+def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Path, typed: Typed) -> None:
     (tmp_path / "questions.toml").write_text(QUESTIONS)
     asked = ("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED)
     given = (*asked, "--to", str(tmp_path))
@@ -65,8 +84,8 @@ def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Pat
 
     one = findings("missing", *given)
     assert one.stdout.strip() == page[page.index("## 2.") :].strip()
-    wrong = findings("crate", *given)
-    assert (wrong.returncode, wrong.stderr) == (2, "there is no finding 'crate'; there are attacks, missing\n")
+    wrong = typed("findings", "crate", *given)
+    assert wrong == (2, "there is no finding 'crate'; there are attacks, missing\n")
 
 
 @pytest.mark.slow(10)
@@ -125,7 +144,6 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
     assert readme.read_text() == text
 
 
-@pytest.mark.slow(15)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -142,16 +160,17 @@ def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
         (QUESTIONS.replace("crate-nano standard", "crate is worse"), "cannot read 'crate is worse is better than"),
     ],
 )
-def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, message: str, typed: Typed) -> None:
     (tmp_path / "questions.toml").write_text(content)
-    done = findings("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED, "--to", str(tmp_path))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    asked = ("--questions", str(tmp_path / "questions.toml"), "--version", PUBLISHED)
+    code, told = typed("findings", *asked, "--to", str(tmp_path))
+    assert code == 2
+    assert message in told
+    assert len(told.splitlines()) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["questions.toml"]
 
 
-@pytest.mark.slow(15)
+@pytest.mark.slow(4)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -165,14 +184,12 @@ def test_a_broken_file_of_questions_is_one_line(tmp_path: Path, content: str, me
     ],
 )
 def test_a_readme_that_cannot_be_written_anew_is_left_as_it_is(
-    tmp_path: Path, content: str | None, message: str
+    tmp_path: Path, content: str | None, message: str, typed: Typed
 ) -> None:
     readme, questions = tmp_path / "README.md", tmp_path / "questions.toml"
     questions.write_text(QUESTIONS)
     if content is not None:
         readme.write_text(content)
-    script = str(ROOT / "benchmarks" / "evidence_readme.py")
-    asked = [str(readme), "--questions", str(questions), "--version", PUBLISHED]
-    done = subprocess.run([sys.executable, script, *asked], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr.splitlines()[-1].endswith(message)) == (2, True), done.stderr
+    code, told = typed("evidence_readme", str(readme), "--questions", str(questions), "--version", PUBLISHED)
+    assert (code, told.splitlines()[-1].endswith(message)) == (2, True), told
     assert (readme.read_text() if readme.exists() else None) == content
