@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import torch
 
-from robustbench_wb.engine.cost_forecast import SampleCost, ladder_seconds
+from robustbench_wb.engine.cost_forecast import BACKWARD, SampleCost, ladder_seconds
 from robustbench_wb.engine.device_errors import free_cached_memory
 from robustbench_wb.engine.lost_shards import lost_cells
 from robustbench_wb.engine.plan import Ladder
@@ -19,10 +19,11 @@ from robustbench_wb.engine.schedule import Schedule
 from robustbench_wb.engine.shard import CellPart, Shard
 from robustbench_wb.engine.shard_worker import ShardResult, Sign, StoreFailure, WorkerSetup
 from robustbench_wb.engine.stop_notice import InFlight, ShardPace, stop_notice
-from robustbench_wb.engine.task_context import TaskContext
+from robustbench_wb.engine.task_context import TaskContext, is_probe
 from robustbench_wb.errors import StoreError
 from robustbench_wb.interrupts import StopRequest, deferring_interrupts
 from robustbench_wb.progress import Advance, JobProgress
+from robustbench_wb.records.record import Measurement
 
 _log = logging.getLogger(__name__)
 TERM_SECONDS: Final = 8.0
@@ -125,11 +126,40 @@ class PoolExecutor(ABC):
             yield from result.parts
             advance(schedule.finish(shard, result.left, worker=worker.number))
             if self._isolated:
-                self._whole.add_done(self._seconds(shard), result.seconds / self._count)
+                self._count_isolated(shard, result)
         if worker.has_ended:
             self._end(worker)
             if worker.shard is not None:
                 schedule.put_back(worker.shard)
+
+    def _count_isolated(self, shard: Shard, result: ShardResult) -> None:
+        """Count the work of a ladder, of which isolated workers tell nothing: timing a model might end its process."""
+        own = [part.measurement for part in result.parts if part.shard.place == shard.place]
+        if not result.seconds:  # it was lost with its worker, and its cells are out of the forecast already
+            return
+        if shard.opens:
+            self._count_opening(shard, result, own[0])
+        elif all(cell.reused for cell in own):
+            self._whole.add_skipped(self._seconds(shard))
+        elif work := self._seconds(shard):  # the time of a probe says nothing about the planned work
+            self._whole.add_done(work, result.seconds / self._count)
+
+    def _count_opening(self, shard: Shard, result: ShardResult, clean: Measurement) -> None:
+        """Count a training, a clean cell, which times a model from outside, and the ladders that are known with it."""
+        context = self._contexts[shard.task]
+        plan, record, card = context.subjects[shard.subject], clean.record, clean.subject
+        training = context.training_seconds(plan)
+        if record is not None and context.cost(plan).untimed:
+            forward = record.seconds / len(context.samples)
+            context.add_cost(plan, SampleCost(forward, (1 + BACKWARD) * forward))
+        done, took = (training, card.train_seconds) if card.trained and training else (0.0, 0.0)
+        if record is not None and not clean.reused:
+            done, took = done + self._seconds(shard), took + record.seconds
+        if done:
+            self._whole.add_done(done, took / self._count)
+        left = {one.place for one in result.left}
+        known = {part.shard for part in result.parts if part.shard.place not in left}
+        self._whole.add_skipped(training + sum(map(self._seconds, known)) - done)
 
     def _has_stopped(self, stop: StopRequest) -> bool:
         """Whether nothing is measured any more, or the time after an urgent signal is over.
@@ -170,10 +200,10 @@ class PoolExecutor(ABC):
         worker.end()
 
     def _seconds(self, shard: Shard) -> float:
-        """Forecast of a whole ladder."""
-        context = self._contexts[shard.task]
+        """Forecast of a whole ladder, which counts no probe."""
+        context, ladder = self._contexts[shard.task], self._ladder(shard)
         cost = context.cost(context.subjects[shard.subject])
-        return ladder_seconds(context.ladder(shard.subject, shard.ladder), len(context.samples), cost)
+        return 0.0 if is_probe(ladder) else ladder_seconds(ladder, len(context.samples), cost)
 
     def _start(self, shard: Shard) -> PoolWorker:
         context = self._contexts[shard.task]

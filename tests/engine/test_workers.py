@@ -246,6 +246,20 @@ def test_the_forecast_moves_while_a_ladder_is_measured(model: str) -> None:
     assert abs(heard.told - heard.planned) < 0.3 * heard.done
 
 
+@pytest.mark.slow(15)
+def test_a_model_in_a_process_of_its_own_is_in_the_forecast(model: str, tmp_path: Path) -> None:
+    stressors = ("pgd-linf;eps=1/255;steps=3;loss=ce", "fgsm-linf;eps=1/255")
+    asked = request(model, "sluggish", stressors=stressors, samples=24, isolate=True)
+    (tmp_path / "results").mkdir()
+    store = RecordStore(str(tmp_path / "results"))
+    for new in (True, False):
+        heard = Recorded()
+        carried_out.measure_all(PreparedRun(asked, heard), store)
+        assert heard.planned == 0  # nothing is timed before its process has begun
+        assert (heard.done > 0) == new
+        assert heard.told == pytest.approx(0, abs=1e-9)  # all that was added to the forecast is done, or is stored
+
+
 @pytest.mark.slow(20)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes where Linux lists them")
 @pytest.mark.parametrize("pause", [0.0, 0.3])
