@@ -298,6 +298,26 @@ def page(sections: Iterable[str], found: Sequence[Answer], version: str) -> str:
     ])  # fmt: skip
 
 
+def sections_of(questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]]) -> dict[str, str]:
+    """Section of the page about each question, by its name."""
+    return {one.name: section(number, one, answers[one.name]) for number, one in enumerate(questions, start=1)}
+
+
+def write_page(
+    folder: str, questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]], *, version: str
+) -> None:
+    """Write the page and its figures to a folder."""
+    figures = Path(folder, "findings")
+    figures.mkdir(parents=True, exist_ok=True)
+    for one in questions:
+        if any(found.checked.evidence is not None for found in answers[one.name]):
+            drawn = draw_chart(chart(one, answers[one.name]), width=WIDTH, title=False)
+            figures.joinpath(f"{one.name}.svg").write_bytes(figure_bytes(drawn, "svg"))
+    every = [found for one in answers.values() for found in one]
+    text = page(sections_of(questions, answers).values(), every, version)
+    Path(folder, "findings.md").write_text(text, encoding="utf-8")
+
+
 def main() -> int:
     """Print the named findings, or write the page and its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -312,7 +332,7 @@ def main() -> int:
     except HarnessError as error:
         print(error, file=sys.stderr)
         return ExitCode.USAGE
-    sections = {one.name: section(number, one, answers[one.name]) for number, one in enumerate(questions, start=1)}
+    sections = sections_of(questions, answers)
     unknown = [name for name in given.names if name not in sections]
     if unknown:
         print(f"there is no finding {unknown[0]!r}; there are {', '.join(sections)}", file=sys.stderr)
@@ -320,14 +340,7 @@ def main() -> int:
     if given.names:
         print("\n".join(sections[name] for name in given.names))
         return ExitCode.OK
-    figures = Path(given.to, "findings")
-    figures.mkdir(parents=True, exist_ok=True)
-    for one in questions:
-        if any(found.checked.evidence is not None for found in answers[one.name]):
-            drawn = draw_chart(chart(one, answers[one.name]), width=WIDTH, title=False)
-            figures.joinpath(f"{one.name}.svg").write_bytes(figure_bytes(drawn, "svg"))
-    every = [found for one in answers.values() for found in one]
-    Path(given.to, "findings.md").write_text(page(sections.values(), every, given.version), encoding="utf-8")
+    write_page(given.to, questions, answers, version=given.version)
     return ExitCode.OK
 
 

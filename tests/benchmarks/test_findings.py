@@ -88,20 +88,45 @@ def test_a_finding_is_the_paired_difference_of_the_stored_outcomes(tmp_path: Pat
     assert wrong == (2, "there is no finding 'crate'; there are attacks, missing\n")
 
 
-@pytest.mark.slow(10)
-def test_the_committed_page_is_made_from_the_committed_evidence(tmp_path: Path) -> None:
-    done = findings("--to", str(tmp_path))
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A folder with README and the page of findings as the committed evidence makes them, from one computation."""
+    # A file that says nothing of it yet, and another text beside it, come out as README.
+    text = (ROOT / "README.md").read_text()
+    empty = re.sub(r"(?s)(<!-- findings -->\n).*?(<!-- end of findings -->)", r"\1- old\n\2", text)
+    readme = tmp_path / "README.md"
+    readme.write_text(re.sub(r"(?s)(\$ robustbench-wb leaderboard \S+\n).*?(```)", r"\1old\n\2", empty))
+    assert len(readme.read_text()) < len(text) - 2000
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "evidence_readme.py"),
+        str(readme),
+        "--findings",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "findings.md").read_text() == (ROOT / "docs" / "findings.md").read_text()
-    drawn = {file.name for file in (tmp_path / "findings").iterdir()}
+    return tmp_path
+
+
+@pytest.mark.slow(20)
+def test_the_committed_texts_are_made_from_the_committed_evidence(written: Path) -> None:
+    assert (written / "findings.md").read_text() == (ROOT / "docs" / "findings.md").read_text()
+    drawn = {file.name for file in (written / "findings").iterdir()}
     assert drawn == {file.name for file in (ROOT / "docs" / "findings").iterdir()}
+
+    text = (ROOT / "README.md").read_text()
+    assert (written / "README.md").read_text() == text
+    assert "Better than vit: bilateral" in text.split("<!-- findings -->")[1].split("<!-- end of findings -->")[0]
+    command = "$ robustbench-wb leaderboard results/evidence/fashion-mnist.parquet\n"
+    assert "Robust accuracy (%) on fashion-mnist" in text.split(command)[1].split("```")[0]
 
     # A number about layers is the mean over seeds of what their rows say.
     rows = read_baseline(ROOT / "results" / "evidence" / "digits.parquet").rows
     own = [row for row in rows if (row.suite, row.variant, row.cell) == ("layers", "crate", "clean")]
     means = [json.loads(row.layers)["measures"]["sparsity"]["mean"] for row in own]
     assert len(means) == 5
-    section = (tmp_path / "findings.md").read_text().partition("Does CRATE sparsify")[2]
+    section = (written / "findings.md").read_text().partition("Does CRATE sparsify")[2]
     change = float(np.mean([one[-1] - one[0] for one in means]))
     assert (
         f"| crate | digits clean | share of nonzero entries of the code, last layer minus first: {change:+.3g} ["
@@ -126,22 +151,6 @@ def test_the_committed_leaderboards_are_made_from_the_committed_evidence(tmp_pat
     cli("leaderboard", "results/evidence", "--over-seeds", *asked)
     for name in files.values():
         assert (tmp_path / name).read_text() == (place / name).read_text(), name
-
-
-@pytest.mark.slow(20)
-def test_readme_tells_what_the_committed_evidence_says(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    assert "Better than vit: bilateral" in text.split("<!-- findings -->")[1].split("<!-- end of findings -->")[0]
-    command = "$ robustbench-wb leaderboard results/evidence/fashion-mnist.parquet\n"
-    assert "Robust accuracy (%) on fashion-mnist" in text.split(command)[1].split("```")[0]
-    # A file that says nothing of it yet, and another text beside it, come out as README.
-    readme = tmp_path / "README.md"
-    empty = re.sub(r"(?s)(<!-- findings -->\n).*?(<!-- end of findings -->)", r"\1- old\n\2", text)
-    readme.write_text(re.sub(r"(?s)(\$ robustbench-wb leaderboard \S+\n).*?(```)", r"\1old\n\2", empty))
-    assert len(readme.read_text()) < len(text) - 2000
-    script = str(ROOT / "benchmarks" / "evidence_readme.py")
-    subprocess.run([sys.executable, script, str(readme)], check=True, cwd=ROOT)
-    assert readme.read_text() == text
 
 
 @pytest.mark.parametrize(
