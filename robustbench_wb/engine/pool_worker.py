@@ -55,6 +55,7 @@ class PoolWorker(ABC):
         self.number = setup.number
         """Number of the worker, which no other one of the pool has."""
         self._preparations, self._rungs, self._trains = 1, 0, False
+        self._has_model = False
         self._what, self._limit, self._until = "took", 0.0, float("inf")
 
     def measures(self, shard: Shard) -> bool:
@@ -63,6 +64,7 @@ class PoolWorker(ABC):
 
     def give(self, shard: Shard, rungs: int) -> None:
         """Let the worker measure a shard of so many cells."""
+        self._has_model = self.last is not None and self.last.model == shard.model
         self.shard, self.last, self.since = shard, shard, time.monotonic()
         self._preparations, self._rungs = self._preparations + 1, rungs
         self.send(self._inside(shard))
@@ -102,7 +104,7 @@ class PoolWorker(ABC):
     @property
     def is_preparing(self) -> bool:
         """Whether the worker starts, or loads or trains the model of its shard: it has nothing to be stored so far."""
-        return self.is_training or (self._preparations > 0 and not self.has_sent())
+        return self.is_training or (self._preparations > 0 and not self._has_model and not self.has_sent())
 
     @property
     def is_late(self) -> bool:
