@@ -33,8 +33,8 @@ class RunRequest(Spec):
     """Name of a task, folder:DIR of pictures in class folders (also 'folder:DIR;size=224'), texts:PATH of a CSV or JSON
     file, or a hub id OWNER/NAME. Default: the tasks of the suite."""
     variants: tuple[str, ...] | None = None
-    """Model: a variant's name (also 'crate;lam=0.05', or 'crate;test.lam=1' to change it after training), path.py:factory,
-    timm:NAME, hf:NAME or a plug-in's name. Default: those of the suite."""
+    """Model: a variant's name (also 'crate;lam=0.05', or 'crate;test.lam=1' to change it after training),
+    path.py:factory, timm:NAME, hf:NAME or a plug-in's name. Default: those of the suite."""
     size: str | None = None
     """Size of registered variants. Default: the size of the scale."""
     recipe: str = "standard"
