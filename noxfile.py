@@ -144,5 +144,4 @@ def findings(session: nox.Session) -> None:
     """Make leaderboards, findings and README's share of them from the tables in results/evidence. Not a gate."""
     made = ("--markdown", "results/evidence/leaderboard.md", "--ranking-csv", "results/evidence/ranking.csv")
     run(session, "-m", "robustbench_wb", "leaderboard", "results/evidence", "--over-seeds", *made, env=ONE_THREAD)
-    run(session, "benchmarks/findings.py", env=ONE_THREAD)
-    run(session, "benchmarks/evidence_readme.py", env=ONE_THREAD)
+    run(session, "benchmarks/evidence_readme.py", "--findings", "docs", env=ONE_THREAD)
