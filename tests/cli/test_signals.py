@@ -14,7 +14,10 @@ import pytest
 
 from robustbench_wb.interrupts import watching_interrupts
 
-COMMAND = (sys.executable, "-m", "robustbench_wb", "run", "--variant", "boosting", "--seed", "77", "--device", "cpu")
+COMMAND = (
+    *(sys.executable, "-m", "robustbench_wb", "run", "--variant", "boosting"),
+    *("--seed", "77", "--device", "cpu", "--workers", "1"),
+)
 
 
 @pytest.fixture
