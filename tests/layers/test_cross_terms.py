@@ -11,29 +11,11 @@ from torch import Tensor
 from robustbench_wb.layers.measure_layers import measure_layers
 from robustbench_wb.layers.table import LayerTable
 from robustbench_wb.models.backbone import Transformer, TransformerBlock
-from robustbench_wb.models.build import build
-from robustbench_wb.models.catalogue import VARIANTS
 from robustbench_wb.models.shape import ImageShape, Shape, TextShape
-from robustbench_wb.models.variant import Size
-from tests.known import known
+from tests.layers.toys import IMAGES, NEXT, WORDS, toy
 
 Array = NDArray[np.float64]
-IMAGES = ImageShape(channels=1, height=4, width=6, classes=3, patch=2)
-WORDS = TextShape(vocabulary=11, length=8, classes=2)
-NEXT = TextShape(vocabulary=11, length=8, classes=11, causal=True)
 PLAIN = ("vit", "crate", "twicing", "neutreno", "boosting", "boosting-learned")
-
-
-def toy(variant: str, shape: Shape, depth: int = 2) -> Transformer:
-    """A model of float64 whose norms have other gains and biases than 1 and 0, and linear maps biases."""
-    recipe = VARIANTS.get(variant).model_copy(update={"sizes": {"toy": Size(width=8, depth=depth, heads=2)}})
-    mean, std = ([0.4], [0.3]) if isinstance(shape, ImageShape) else ([], [])
-    model = build(recipe, "toy", shape, mean=mean, std=std, seed=3).double().eval()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
-    return model
 
 
 def inputs(shape: Shape) -> Tensor:
@@ -202,8 +184,5 @@ def test_embeddings_that_do_more_after_adding_positions_have_none(variant: str, 
 
 def test_fixed_positions_count_as_well() -> None:
     table = measured(toy("crate-mae", IMAGES), inputs(IMAGES))
-    assert (known(float(table.values["cross_share"][0].min())), float(table.values["cross_share"][0].max())) > (
-        0.0,
-        0.0,
-    )
+    assert table.values["cross_share"][0].min() > 0
     assert np.isfinite(table.values["cross_shift"][0]).all()
