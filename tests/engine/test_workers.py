@@ -260,21 +260,28 @@ def test_a_model_in_a_process_of_its_own_is_in_the_forecast(model: str, tmp_path
         assert heard.told == pytest.approx(0, abs=1e-9)  # all that was added to the forecast is done, or is stored
 
 
-@pytest.mark.slow(20)
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes where Linux lists them")
-@pytest.mark.parametrize("pause", [0.0, 0.3])
-def test_workers_that_are_importing_say_nothing_of_ctrl_c(pause: float, model: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:slow", "--samples", "20"]
-    command += ["--stressor", "fgsm-linf;eps=8/255", "--workers", "2", "--device", "cpu", "--progress", "none"]
-    process = subprocess.Popen(
+def as_at_terminal(command: list[str], folder: Path, **environment: str) -> "subprocess.Popen[str]":
+    """Start a command in a group of its own, which gets Ctrl-C as from a terminal: a shell in the background may have
+    had it ignored."""
+    return subprocess.Popen(
         command,
-        cwd=tmp_path,
+        cwd=folder,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+
+
+@pytest.mark.slow(20)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes where Linux lists them")
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_workers_that_are_importing_say_nothing_of_ctrl_c(pause: float, model: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:slow", "--samples", "20"]
+    command += ["--stressor", "fgsm-linf;eps=8/255", "--workers", "2", "--device", "cpu", "--progress", "none"]
+    process = as_at_terminal(command, tmp_path)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while len(children.read_text().split()) < 3:  # two workers, and the tracker of Python beside them
         assert process.poll() is None, process.communicate()[1]
@@ -294,16 +301,7 @@ def test_ctrl_c_does_not_wait_for_a_training(number: signal.Signals, model: str,
     pids.mkdir()
     command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:learning", "--suite", "clean"]
     command += ["--recipe", "standard;epochs=100000", "--executor", "processes", "--workers", "2", "--device", "cpu"]
-    process = subprocess.Popen(
-        [*command, "--progress", "none"],
-        cwd=tmp_path,
-        env={**os.environ, "RBWB_TEST_PIDS": str(pids)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = as_at_terminal([*command, "--progress", "none"], tmp_path, RBWB_TEST_PIDS=str(pids))
     while not list(pids.iterdir()):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
@@ -333,17 +331,8 @@ def test_workers_end_with_their_parent(blow: signal.Signals, model: str, tmp_pat
     pids.mkdir()
     command = [sys.executable, "-m", "robustbench_wb", "run", "--variant", f"{model}:slow", "--samples", "20"]
     command += ["--stressor", "pgd-linf;eps=8/255;steps=2", "--stressor", "fgsm-linf;eps=8/255", "--workers", "2"]
-    process = subprocess.Popen(
-        [*command, "--device", "cpu", "--progress", "none"],
-        cwd=tmp_path,
-        env={**os.environ, "RBWB_TEST_PIDS": str(pids)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Ctrl-C goes to all processes of a terminal; a shell in the background may have had it ignored.
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    command += ["--device", "cpu", "--progress", "none"]
+    process = as_at_terminal(command, tmp_path, RBWB_TEST_PIDS=str(pids))
     while len(list(pids.iterdir())) < 2:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
