@@ -16,6 +16,7 @@ from robustbench_wb.analysis.claims.sentence import read_claims
 from robustbench_wb.engine.changed_numbers import find_variant
 from robustbench_wb.engine.experiment import read_experiment
 from robustbench_wb.engine.plan import make_plan
+from robustbench_wb.records.names import variant_name
 from robustbench_wb.records.score_row import ScoreRow
 from robustbench_wb.store.baseline import read_baseline
 from robustbench_wb.store.score_table import ScoreTable
@@ -144,8 +145,8 @@ def test_the_experiment_measures_every_claim_of_the_ledger(monkeypatch: pytest.M
     for one in experiment.combinations:
         if one.recipe == "standard":
             place = (one.task, find_suite(one.suite).name)
-            name, *numbers = find_variant(one.variant, "nano").name.split(";", 1)
-            measured.setdefault(place, {})[";".join([f"{name}-nano", *numbers]) + " standard"] = one.suite
+            model = row(record([0]), variant=find_variant(one.variant, "nano").name)
+            measured.setdefault(place, {})[f"{variant_name(model)} standard"] = one.suite
     for place, claims in groupby(read_claims("results/claims.toml").claims, lambda claim: (claim.task, claim.suite)):
         suite = next(iter(measured[place].values()))
         fields = {"suite": suite, "tasks": (place[0],), "variants": ("vit",)}
