@@ -72,7 +72,7 @@ def test_a_signal_ends_one_process_with_one_line(
 
 
 @pytest.mark.slow(12)
-def test_a_run_ends_with_its_terminal(tmp_path: Path, cache: str) -> None:
+def test_a_run_ends_with_its_terminal(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
 
     def own_terminal() -> None:
@@ -82,7 +82,7 @@ def test_a_run_ends_with_its_terminal(tmp_path: Path, cache: str) -> None:
     process = subprocess.Popen(
         COMMAND,
         cwd=tmp_path,
-        env=environment(cache),
+        env=environment(str(tmp_path / "cache")),  # where the model is not trained yet
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
