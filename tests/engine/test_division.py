@@ -107,7 +107,7 @@ def attacks(*modalities: str, pixels: bool) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("task", "variant", "modalities"),
     [
-        ("digits", "vit;depth=1", ("image",)),
+        ("digits", "vit", ("image",)),
         ("scattered-digits", "vit", ("image",)),
         ("sentences", "bert", ("labelled", "text", "tokens")),
     ],
