@@ -26,10 +26,10 @@ class ExitCode(IntEnum):
     CREDIBILITY = 5
     CRASHED = 70
     """A bug in the harness itself. Python's own exit code for it is 1, which here means a regression."""
-    INTERRUPTED = 130
-    """Ctrl-C: 128 and the number of SIGINT, as shells count."""
     HUNG_UP = 129
     """Ended by SIGHUP, as when its terminal is closed: 128 and its number."""
+    INTERRUPTED = 130
+    """Ctrl-C: 128 and the number of SIGINT, as shells count."""
     TERMINATED = 143
     """Ended by SIGTERM: 128 and its number."""
 
